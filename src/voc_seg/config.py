@@ -1,0 +1,163 @@
+"""Every setting of the project: one frozen, typed block for each key of the ``parameters*.yml`` files.
+
+Kedro builds these models from the type hints of the nodes before any node runs, so an unknown key, a wrong
+type or a value out of range ends a run before it has begun.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+Size = tuple[PositiveInt, PositiveInt]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Block(BaseModel):
+    """A group of settings: immutable, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AugmentationConfig(Block):
+    """How a training crop is cut from an image."""
+
+    image_size: Size | None = Field(
+        None,
+        description="height, width in pixels to which images are resized first; null keeps their own size",
+    )
+    crop_size: PositiveInt = Field(224, ge=32, description="side of the square crop, pixels")
+    scale: tuple[float, float] = Field(
+        (0.9, 1.1), description="smallest and largest random factor on the image's size, drawn log-uniformly"
+    )
+    flip: Share = Field(0.5, description="probability of a left-right flip")
+    colour_jitter: Share = Field(
+        0.0, description="largest relative change of brightness, contrast and saturation; 0 is off"
+    )
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> "AugmentationConfig":
+        low, high = self.scale
+        if not 0.05 <= low <= high <= 20:
+            raise ValueError(f"scale {list(self.scale)} must be [low, high] with 0.05 <= low <= high <= 20")
+        return self
+
+
+class ModelConfig(Block):
+    """The network."""
+
+    encoder: Literal["resnet18", "resnet34", "resnet50"] = Field("resnet18", description="ResNet encoder")
+    weights: str | None = Field(
+        None, description="null, imagenet (torchvision downloads them), or a .pth or .safetensors state dict"
+    )
+    skips: tuple[Annotated[int, Field(ge=1, le=4)], ...] = Field(
+        (2, 3, 4),
+        min_length=1,
+        description="encoder stages the decoder fuses; 1, 2, 3, 4 have stride 2, 4, 8, 16",
+    )
+    width: int = Field(128, ge=8, le=1024, multiple_of=4, description="channels inside the decoder")
+    context: Literal["none", "pyramid"] = Field(
+        "pyramid", description="what widens the view at the coarsest stage: nothing, or pyramid pooling"
+    )
+    output_stride: Literal[16, 32] = Field(
+        32, description="stride of the coarsest features; 16 dilates the last stage: finer, slower"
+    )
+    stride_in_1x1: bool = Field(
+        False, description="bottleneck stride on the 1x1 convolution: for weights trained so (ResNet of 2015)"
+    )
+    dropout: Share = Field(0.1, description="share of decoder channels dropped before the classifier")
+
+    @model_validator(mode="after")
+    def _skips_are_distinct(self) -> "ModelConfig":
+        if len(set(self.skips)) != len(self.skips):
+            raise ValueError(f"skips {list(self.skips)} names a stage twice")
+        return self
+
+
+class OptimizerConfig(Block):
+    """Stochastic gradient descent."""
+
+    learning_rate: float = Field(0.006, gt=0, le=10, description="peak learning rate of the decoder")
+    encoder_factor: float = Field(1.0, ge=0, le=1, description="factor on the encoder's learning rate; 0 freezes it")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0, lt=1)
+
+
+class ScheduleConfig(Block):
+    """Learning rate over the steps of a run."""
+
+    name: Literal["constant", "poly", "cosine"] = Field("poly", description="shape of the decay to zero")
+    power: float = Field(0.9, gt=0, le=10, description="exponent of poly")
+    warmup_epochs: float = Field(0.0, ge=0, description="epochs of linear rise from zero to the peak")
+
+
+class CheckpointConfig(Block):
+    """When checkpoints are written and how many stay."""
+
+    every_epochs: PositiveInt = Field(1, description="epochs between checkpoints; the last epoch always has one")
+    keep_last: PositiveInt | None = Field(3, description="newest checkpoints kept; null keeps them all")
+
+
+class TrainingConfig(Block):
+    """Full training."""
+
+    epochs: PositiveInt = Field(50, description="passes over the training split")
+    batch_size: PositiveInt = Field(4, description="crops a forward pass")
+    accumulation: PositiveInt = Field(1, description="batches summed into one optimiser step")
+    validate_every: PositiveInt = Field(1, description="epochs between validations; the last epoch always has one")
+    early_stopping: PositiveInt | None = Field(
+        None, description="stop after so many validations without a better mIoU; null never stops early"
+    )
+    freeze_batch_norm: bool = Field(
+        False, description="keep the encoder's pretrained batch-norm statistics: steadier with small batches"
+    )
+    resume: bool = Field(False, description="go on from the newest checkpoint")
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+
+class SanityConfig(Block):
+    """Overfitting one image."""
+
+    image: str | int | None = Field(
+        None, description="image id or position in the training split; null takes the first with two classes"
+    )
+    epochs: PositiveInt = Field(60, description="optimiser steps, one an epoch: there is one image")
+    learning_rate: float = Field(0.05, gt=0, le=10)
+    pass_miou: Share = Field(0.9, description="mIoU on the image itself below which the run fails")
+
+
+class EvaluationConfig(Block):
+    """Scoring a split, always at each image's own size."""
+
+    split: Literal["train", "val", "test"] = Field("val", description="split to score")
+    scale: float = Field(
+        1.0,
+        ge=0.1,
+        le=4,
+        description="factor on an image's size before the network; scores stay at native size",
+    )
+    flip: bool = Field(False, description="average with the scores of the mirrored image")
+    pictures: int = Field(8, ge=0, description="images drawn beside truth, prediction and errors")
+
+
+class RuntimeConfig(Block):
+    """Where and how to compute."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto takes a GPU if there is one")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto is bf16 where the device has it")
+    workers: int = Field(0, ge=0, le=64, description="processes that prepare batches; 0 prepares them in place")
+
+
+class Parameters(Block):
+    """Everything that ``parameters*.yml`` and ``--params`` may hold."""
+
+    seed: int = Field(0, ge=0, description="fixes initial weights, order and augmentation")
+    voc_root: Path | None = Field(None, description="folder of a VOCdevkit that is already on disk")
+    augmentation: AugmentationConfig = AugmentationConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    sanity: SanityConfig = SanityConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    runtime: RuntimeConfig = RuntimeConfig()

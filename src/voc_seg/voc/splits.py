@@ -1,0 +1,205 @@
+"""Which images belong to which split, and where their files lie: VOC's folder layout and its image lists."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from voc_seg.errors import VocSegError
+
+
+@dataclass(frozen=True)
+class VOCSplit:
+    """The images of one split, in the order of the official list.
+
+    | field  | type            | meaning                                                     |
+    |--------|-----------------|-------------------------------------------------------------|
+    | name   | str             | train, val or test                                          |
+    | source | str             | key of `SOURCES`                                            |
+    | ids    | tuple[str, ...] | image ids: file names without ending; empty if not public   |
+    | images | Path            | folder of ``<id>.jpg``                                      |
+    | masks  | Path            | folder of ``<id>.png``                                      |
+    """
+
+    name: str
+    source: str
+    ids: tuple[str, ...]
+    images: Path
+    masks: Path
+
+    def image_path(self, image_id: str) -> Path:
+        """The JPEG of one image; whether it exists is not checked."""
+        return self.images / f"{image_id}.jpg"
+
+    def mask_path(self, image_id: str) -> Path:
+        """The PNG with the class indices of one image; whether it exists is not checked."""
+        return self.masks / f"{image_id}.png"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One set of images and masks in VOC layout.
+
+    Args:
+        name: What the catalog calls it.
+        year: The folder is ``VOC<year>``.
+        lists: For each split the file name, without ending, under ``ImageSets/Segmentation``; None where no
+            masks are public.
+        mask_folders: Splits whose masks do not lie in ``SegmentationClass``.
+        optional: Splits that are empty, not an error, when the folder has no list or no masks of them.
+    """
+
+    name: str
+    year: str
+    lists: Mapping[str, str | None]
+    mask_folders: Mapping[str, str] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+
+    def mask_folder(self, split: str) -> str:
+        """Folder of a split's masks inside ``VOC<year>``."""
+        return self.mask_folders.get(split, "SegmentationClass")
+
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        # Any folder in VOC layout may stand in for the sample (voc_root), and most have no test masks.
+        Source("sample", "2012", {"train": "train", "val": "val", "test": "test"}, optional=frozenset({"test"})),
+        Source("voc2012", "2012", {"train": "train", "val": "val", "test": None}),
+        Source("voc2007", "2007", {"train": "train", "val": "val", "test": "test"}),
+        Source(
+            "voc2012_aug",
+            "2012",
+            {"train": "trainaug", "val": "val", "test": None},
+            # The official masks stay the truth of val: those of SBD have no void borders.
+            mask_folders={"train": "SegmentationClassAug"},
+        ),
+    )
+}
+"""Every source by name. ``voc2012_aug`` is VOC 2012 with the SBD masks: 10,582 training images."""
+
+# Both spellings of the SBD list are in circulation.
+_OTHER_SPELLINGS = {"trainaug": ("train_aug",)}
+
+
+def source_named(name: str) -> Source:
+    """The source of that name; `VocSegError` names the known ones."""
+    if name not in SOURCES:
+        raise VocSegError(f"Unknown source {name!r} of VOC data. Known are: {', '.join(SOURCES)}.")
+    return SOURCES[name]
+
+
+def find_voc_folder(root: Path | str, year: str) -> Path:
+    """The folder with ``JPEGImages``, ``ImageSets`` and masks.
+
+    Args:
+        root: That folder itself, a ``VOCdevkit`` or what contains a ``VOCdevkit``.
+        year: Year of the folder's name, such as "2012".
+
+    Raises:
+        VocSegError: Nothing of the kind is there.
+    """
+    root, name = Path(root), f"VOC{year}"
+    for folder in (root / "VOCdevkit" / name, root / name):
+        if folder.is_dir():
+            return folder
+    # Own data may bear any name, but VOC2007 must not pass for VOC2012.
+    own_name = root.resolve().name
+    of_another_year = re.fullmatch(r"VOC\d{4}", own_name) and own_name != name
+    if (root / "ImageSets" / "Segmentation").is_dir() and not of_another_year:
+        return root
+    raise VocSegError(
+        f"No {name} data in {root.absolute()} ({_contents(root)}). Looked for VOCdevkit/{name}, {name} and "
+        "ImageSets/Segmentation in it. Point voc_root at a folder that has one of them, "
+        "for example --params voc_root=/data/VOCdevkit."
+    )
+
+
+def _contents(folder: Path) -> str:
+    if not folder.is_dir():
+        return "which is not a folder" if folder.exists() else "which does not exist"
+    names = sorted(entry.name for entry in folder.iterdir())
+    if not names:
+        return "which is empty"
+    return f"which holds {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}"
+
+
+def read_split(folder: Path, source: str, split: str) -> VOCSplit:
+    """Read the list of one split.
+
+    Args:
+        folder: A ``VOC<year>`` folder, as `find_voc_folder` gives it.
+        source: Key of `SOURCES`.
+        split: train, val or test.
+
+    Returns:
+        The split; without ids where the source has no public masks for it.
+
+    Raises:
+        VocSegError: Unknown source or split; the list or the folder of masks is missing; the list is empty,
+            has an id twice, or holds paths instead of ids.
+    """
+    known = source_named(source)
+    if split not in known.lists:
+        raise VocSegError(f"Unknown split {split!r} of {source}. Known are: {', '.join(known.lists)}.")
+    images, masks = folder / "JPEGImages", folder / known.mask_folder(split)
+    nothing = VOCSplit(split, source, (), images, masks)
+    name = known.lists[split]
+    if name is None:
+        return nothing
+    path = list_path(folder, name)
+    if not path.is_file():
+        if split in known.optional:
+            return nothing
+        raise VocSegError(_missing_list(path, known, split))
+    if not masks.is_dir():
+        raise VocSegError(
+            f"The masks of {source} {split} should lie in {masks}, which is not there. "
+            "Put the PNG masks (one class index a pixel, 255 for void) in that folder."
+        )
+    found = VOCSplit(split, source, _read_ids(path), images, masks)
+    # The official 2012 development kit lists its test images but keeps their masks back.
+    if split in known.optional and not any(found.mask_path(image_id).is_file() for image_id in found.ids):
+        return nothing
+    return found
+
+
+def list_path(folder: Path, name: str) -> Path:
+    """The file of an image list, in the spelling that is there; in the usual one when none is."""
+    lists = folder / "ImageSets" / "Segmentation"
+    spellings = [lists / f"{spelling}.txt" for spelling in (name, *_OTHER_SPELLINGS.get(name, ()))]
+    return next((path for path in spellings if path.is_file()), spellings[0])
+
+
+def _missing_list(path: Path, source: Source, split: str) -> str:
+    text = f"The {split} list of {source.name} should be {path}, which is not there."
+    if split in source.mask_folders:
+        other = "".join(f" (or {name}.txt)" for name in _OTHER_SPELLINGS.get(path.stem, ()))
+        return (
+            f"{text} {source.name} needs that list{other} with the SBD ids, and the SBD masks as PNG in "
+            f"{source.mask_folder(split)} beside JPEGImages. Without them use the voc2012 source."
+        )
+    return f"{text} Write it, one image id a line, or point voc_root at a complete VOCdevkit."
+
+
+def _read_ids(path: Path) -> tuple[str, ...]:
+    # utf-8-sig: editors on Windows put a byte order mark before the first id.
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    ids: dict[str, None] = {}
+    for number, image_id in enumerate(lines, start=1):
+        if not image_id:
+            continue
+        if re.search(r"[\s/\\]", image_id):
+            raise VocSegError(
+                f"Line {number} of {path} is {image_id!r}. Each line must be one image id: "
+                "a file name without folder and ending."
+            )
+        if image_id in ids:
+            raise VocSegError(f"Line {number} of {path} repeats the image id {image_id!r}. Delete that line.")
+        ids[image_id] = None
+    if not ids:
+        raise VocSegError(f"The image list {path} is empty. It needs one image id a line.")
+    return tuple(ids)

@@ -1,0 +1,64 @@
+"""What a data set holds: pixels by class, bad images, images that stand in several splits."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from .classes import CLASS_NAMES
+
+
+def class_statistics(indices: Mapping[str, pd.DataFrame], class_names: Sequence[str] = CLASS_NAMES) -> pd.DataFrame:
+    """Count images and pixels of every class. Rejected images are left out.
+
+    Args:
+        indices: The index of each split, as `voc_seg.voc.index.index_images` gives it.
+        class_names: Names of the classes by index.
+
+    Returns:
+        One row a class.
+
+        | column                 | dtype   | meaning                                                        |
+        |------------------------|---------|----------------------------------------------------------------|
+        | class_index            | int64   | mask value                                                     |
+        | class_name             | string  |                                                                |
+        | ``<split>_images``      | int64   | images with at least one pixel of the class                    |
+        | ``<split>_pixels``      | int64   | pixels of the class                                            |
+        | ``<split>_pixel_share`` | float64 | of the split's labelled pixels, 0..1; 0 when there are none    |
+    """
+    names = list(class_names)
+    table = pd.DataFrame(
+        {"class_index": range(len(names)), "class_name": pd.array(names, dtype="string")},
+    )
+    for split, index in indices.items():
+        counts = index.loc[index["rejected"] == "", names]
+        pixels = counts.sum().to_numpy(dtype="int64")
+        table[f"{split}_images"] = (counts > 0).sum().to_numpy(dtype="int64")
+        table[f"{split}_pixels"] = pixels
+        table[f"{split}_pixel_share"] = pixels / max(pixels.sum(), 1)
+    return table
+
+
+def rejected_images(indices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The images that are set aside.
+
+    Returns:
+        Columns split, image_id, reason (string), in the order of the indices; maybe without rows.
+    """
+    columns = ["split", "image_id", "rejected"]
+    rejected = [index.loc[index["rejected"] != "", columns] for index in indices.values()]
+    table = pd.concat(rejected, ignore_index=True) if rejected else pd.DataFrame(columns=columns)
+    return table.rename(columns={"rejected": "reason"}).astype("string")
+
+
+def ids_in_several_splits(indices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Images listed in more than one split: scores on such images mean nothing.
+
+    Returns:
+        Columns image_id and splits (string, such as "train, val"), one row an image; usually without rows.
+    """
+    listed: dict[str, list[str]] = {}
+    for split, index in indices.items():
+        for image_id in index["image_id"]:
+            listed.setdefault(image_id, []).append(split)
+    several = [(image_id, ", ".join(splits)) for image_id, splits in listed.items() if len(splits) > 1]
+    return pd.DataFrame(several, columns=["image_id", "splits"]).astype("string")

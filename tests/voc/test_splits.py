@@ -1,0 +1,149 @@
+"""Finding VOC folders and reading their image lists."""
+
+from pathlib import Path
+
+import pytest
+
+from voc_seg.errors import VocSegError
+from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, read_split
+
+SHARED = Path(__file__).parents[3] / "shared" / "voc"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs official VOC data in ../shared/voc")
+
+
+def make_lists(folder: Path, **lists: str) -> Path:
+    for part in ("ImageSets/Segmentation", "JPEGImages", "SegmentationClass"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for name, text in lists.items():
+        (folder / "ImageSets" / "Segmentation" / f"{name}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_paths_follow_from_the_id():
+    split = VOCSplit("val", "voc2012", ("2007_000033",), Path("images"), Path("masks"))
+    assert split.image_path("2007_000033") == Path("images/2007_000033.jpg")
+    assert split.mask_path("2007_000033") == Path("masks/2007_000033.png")
+    assert len(split) == 1
+
+
+@pytest.mark.parametrize("start", [".", "VOCdevkit", "VOCdevkit/VOC2012"])
+def test_folder_is_found_from_each_level(tmp_path, start):
+    folder = make_lists(tmp_path / "VOCdevkit" / "VOC2012")
+    assert find_voc_folder(tmp_path / start, "2012").resolve() == folder.resolve()
+
+
+def test_own_folder_may_have_any_name_but_that_of_another_year(tmp_path):
+    own = make_lists(tmp_path / "street_scenes")
+    assert find_voc_folder(own, "2012") == own
+    with pytest.raises(VocSegError, match="No VOC2012 data"):
+        find_voc_folder(make_lists(tmp_path / "VOC2007"), "2012")
+
+
+def test_error_says_what_was_looked_for_and_what_is_there(tmp_path):
+    (tmp_path / "VOC2007").mkdir()
+    with pytest.raises(VocSegError, match=r"holds VOC2007.*VOCdevkit/VOC2012.*voc_root") as caught:
+        find_voc_folder(tmp_path, "2012")
+    assert str(tmp_path) in str(caught.value)
+    with pytest.raises(VocSegError, match="does not exist"):
+        find_voc_folder(tmp_path / "absent", "2012")
+    (tmp_path / "file").touch()
+    with pytest.raises(VocSegError, match="not a folder"):
+        find_voc_folder(tmp_path / "file", "2012")
+
+
+def test_list_keeps_its_order_without_blanks_and_byte_order_mark(tmp_path):
+    folder = make_lists(tmp_path, train="\ufeffb\r\n\n  a \n")
+    assert read_split(folder, "voc2012", "train") == VOCSplit(
+        "train", "voc2012", ("b", "a"), tmp_path / "JPEGImages", tmp_path / "SegmentationClass"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\nb\na\n", r"Line 3 .*train\.txt repeats the image id 'a'"),
+        ("\n \n", r"train\.txt is empty"),
+        ("/JPEGImages/a.jpg /SegmentationClass/a.png\n", "Line 1 .*without folder and ending"),
+    ],
+)
+def test_bad_list_is_named(tmp_path, text, message):
+    with pytest.raises(VocSegError, match=message):
+        read_split(make_lists(tmp_path, train=text), "voc2012", "train")
+
+
+def test_missing_list_and_missing_masks_are_named(tmp_path):
+    folder = make_lists(tmp_path, train="a\n")
+    with pytest.raises(VocSegError, match=r"val list of voc2012 .*val\.txt"):
+        read_split(folder, "voc2012", "val")
+    (folder / "SegmentationClass").rmdir()
+    with pytest.raises(VocSegError, match="SegmentationClass, which is not there"):
+        read_split(folder, "voc2012", "train")
+
+
+def test_unknown_source_and_split_name_the_known_ones(tmp_path):
+    with pytest.raises(VocSegError, match=r"'voc2010'.*voc2007"):
+        read_split(tmp_path, "voc2010", "train")
+    with pytest.raises(VocSegError, match=r"'trainval'.*train, val, test"):
+        read_split(tmp_path, "voc2012", "trainval")
+
+
+def test_test_split_is_empty_where_its_masks_are_not_public(tmp_path):
+    folder = make_lists(tmp_path, train="a\n", test="t\n")
+    assert read_split(folder, "voc2012", "test").ids == ()
+    (folder / "SegmentationClass" / "t.png").touch()
+    assert read_split(folder, "voc2012", "test").ids == ()
+    assert read_split(folder, "voc2007", "test").ids == ("t",)
+
+
+def test_sample_takes_a_test_split_only_when_it_has_masks(tmp_path):
+    folder = make_lists(tmp_path, train="a\n")
+    assert read_split(folder, "sample", "test").ids == ()
+    make_lists(tmp_path, test="t\nu\n")
+    assert read_split(folder, "sample", "test").ids == ()
+    (folder / "SegmentationClass" / "u.png").touch()
+    assert read_split(folder, "sample", "test").ids == ("t", "u")
+
+
+@pytest.mark.parametrize("spelling", ["trainaug", "train_aug"])
+def test_train_aug_has_its_own_masks_and_val_the_official_ones(tmp_path, spelling):
+    folder = make_lists(tmp_path, **{spelling: "a\nb\n", "val": "c\n"})
+    (folder / "SegmentationClassAug").mkdir()
+    train = read_split(folder, "voc2012_aug", "train")
+    assert train.ids == ("a", "b")
+    assert train.mask_path("a") == folder / "SegmentationClassAug" / "a.png"
+    assert read_split(folder, "voc2012_aug", "val").masks == folder / "SegmentationClass"
+
+
+def test_missing_train_aug_says_what_is_expected(tmp_path):
+    folder = make_lists(tmp_path, train="a\n", val="c\n")
+    with pytest.raises(VocSegError, match=r"trainaug\.txt.*train_aug\.txt.*SegmentationClassAug"):
+        read_split(folder, "voc2012_aug", "train")
+
+
+def test_every_source_has_the_three_splits():
+    assert set(SOURCES) == {"sample", "voc2012", "voc2007", "voc2012_aug"}
+    assert all(set(source.lists) == {"train", "val", "test"} for source in SOURCES.values())
+
+
+@needs_shared
+@pytest.mark.parametrize(("split", "count"), [("train", 330), ("val", 173)])
+def test_real_split_is_part_of_the_official_one(split, count):
+    found = read_split(find_voc_folder(SHARED, "2012"), "voc2012", split)
+    assert len(found) == count
+    assert set(found.ids) <= set((SHARED / "splits" / f"{split}.txt").read_text().split())
+    assert all(found.image_path(name).is_file() and found.mask_path(name).is_file() for name in found.ids)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("source", "split", "name", "count"),
+    [
+        ("voc2012", "train", "train", 1464),
+        ("voc2012", "val", "val", 1449),
+        ("voc2012_aug", "train", "trainaug", 10582),
+    ],
+)
+def test_official_lists_are_read_whole(tmp_path, source, split, name, count):
+    folder = make_lists(tmp_path, **{name: (SHARED / "splits" / f"{name}.txt").read_text()})
+    (folder / "SegmentationClassAug").mkdir()
+    assert len(read_split(folder, source, split)) == count

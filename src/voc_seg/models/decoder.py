@@ -1,0 +1,111 @@
+"""From encoder features to logits: context at the coarsest stage, transposed convolutions up, sums with skips."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1) -> nn.Sequential:
+    """Convolution that keeps the size, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class PyramidContext(nn.Module):
+    """Pyramid pooling: what is seen elsewhere in the picture helps to name what is here.
+
+    After Zhao et al., "Pyramid Scene Parsing Network" (CVPR 2017): the map is averaged over grids of 1x1, 2x2,
+    3x3 and 6x6 cells, each reduced by a 1x1 convolution, enlarged again and concatenated with the map itself
+    (reduced here, to keep the 3x3 convolution that mixes them light).
+    """
+
+    grids = (1, 2, 3, 6)
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.reduce = conv_bn_relu(inputs, outputs)
+        # No batch normalisation here: the 1x1 grid of a batch of one has a single value a channel.
+        self.pooled = nn.ModuleList(nn.Conv2d(inputs, outputs // len(self.grids), 1) for _ in self.grids)
+        self.mix = conv_bn_relu(2 * outputs, outputs, kernel=3)
+
+    def forward(self, features: Tensor) -> Tensor:
+        maps = [self.reduce(features)]
+        for grid, convolution in zip(self.grids, self.pooled):
+            pooled = functional.relu(convolution(functional.adaptive_avg_pool2d(features, grid)))
+            maps.append(functional.interpolate(pooled, features.shape[-2:], mode="bilinear"))
+        return self.mix(torch.cat(maps, dim=1))
+
+
+CONTEXTS = {"none": conv_bn_relu, "pyramid": PyramidContext}
+
+
+class Upsample(nn.ConvTranspose2d):
+    """Transposed convolution that doubles a map and starts as bilinear interpolation, channel by channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, kernel_size=4, stride=2, padding=1, bias=False)
+        with torch.no_grad():
+            self.weight.zero_()
+            self.weight[range(channels), range(channels)] = bilinear_kernel()
+
+
+def bilinear_kernel() -> Tensor:
+    """Weights with which a 4x4 transposed convolution of stride 2 interpolates bilinearly, ``float (4, 4)``.
+
+    The filter that the upsampling of Long et al., "Fully Convolutional Networks" (CVPR 2015) starts from.
+    """
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    return line[:, None] * line
+
+
+class Decoder(nn.Module):
+    """Logits at the stride of the finest skip.
+
+    Every used stage is reduced to one width by a 1x1 convolution. From the coarsest map, each step doubles the
+    map by a transposed convolution and adds the skip of that stride, where there is one. A 3x3 and a 1x1
+    convolution give the logits.
+
+    Args:
+        channels: Channels of the five encoder stages.
+        strides: Their strides.
+        skips: Encoder stages to fuse: 1, 2, 3, 4.
+        width: Channels inside the decoder.
+        context: Key of ``CONTEXTS``: what stands on the coarsest stage.
+        classes: Number of classes.
+        dropout: Share of channels dropped before the last convolution.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        strides: tuple[int, ...],
+        skips: tuple[int, ...],
+        width: int,
+        context: str,
+        classes: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.context = CONTEXTS[context](channels[-1], width)
+        self.skips = nn.ModuleDict({str(stage): conv_bn_relu(channels[stage - 1], width) for stage in skips})
+        self.stride, finest = strides[-1], min(strides[stage - 1] for stage in skips)
+        self.stage_of = {strides[stage - 1]: stage for stage in skips}
+        steps = (self.stride // finest).bit_length() - 1
+        self.upsample = nn.ModuleList(Upsample(width) for _ in range(steps))
+        self.fuse = conv_bn_relu(width, width, kernel=3)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classify = nn.Conv2d(width, classes, 1)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Logits ``float (N, classes, H / s, W / s)`` of the encoder's features, s the stride of the finest skip."""
+        maps = self._add_skip(self.context(features[-1]), self.stride, features)
+        for step, upsample in enumerate(self.upsample, start=1):
+            maps = self._add_skip(upsample(maps), self.stride >> step, features)
+        return self.classify(self.dropout(self.fuse(maps)))
+
+    def _add_skip(self, maps: Tensor, stride: int, features: list[Tensor]) -> Tensor:
+        stage = self.stage_of.get(stride)
+        return maps if stage is None else maps + self.skips[str(stage)](features[stage - 1])

@@ -1,0 +1,75 @@
+"""ResNet encoders: torchvision's classification networks, read out stage by stage."""
+
+from torch import Tensor, nn
+from torchvision.models import resnet
+
+# Channels of the five stages, at strides 2, 4, 8, 16 and 32 of a network that is not dilated.
+ENCODER_CHANNELS: dict[str, tuple[int, int, int, int, int]] = {
+    "resnet18": (64, 64, 128, 256, 512),
+    "resnet34": (64, 64, 128, 256, 512),
+    "resnet50": (64, 256, 512, 1024, 2048),
+}
+
+
+class ResNetEncoder(nn.Module):
+    """A torchvision ResNet without its pooling and classifier.
+
+    Attribute names are torchvision's (``conv1``, ``bn1``, ``layer1`` ...), so its state dicts load as they
+    are.
+
+    Args:
+        name: ``resnet18``, ``resnet34`` or ``resnet50``.
+        output_stride: 32, or 16 to keep the last stage at the resolution of the one before: its stride
+            becomes a dilation (Chen et al., "Rethinking Atrous Convolution", 2017).
+        stride_in_1x1: Put the stride of a bottleneck on its first 1x1 convolution, as in the paper of 2015,
+            instead of the 3x3 as torchvision does. It must match how the weights were trained.
+    """
+
+    def __init__(self, name: str, output_stride: int = 32, stride_in_1x1: bool = False) -> None:
+        super().__init__()
+        network = getattr(resnet, name)(weights=None)
+        self.conv1, self.bn1 = network.conv1, network.bn1
+        self.relu, self.maxpool = network.relu, network.maxpool
+        self.layer1, self.layer2 = network.layer1, network.layer2
+        self.layer3, self.layer4 = network.layer3, network.layer4
+        if stride_in_1x1:
+            for stage in (self.layer2, self.layer3, self.layer4):
+                _move_stride_to_first_convolution(stage[0])
+        if output_stride == 16:
+            _replace_stride_with_dilation(self.layer4)
+        self.channels = ENCODER_CHANNELS[name]
+        self.strides = (2, 4, 8, 16, output_stride)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Features of the five stages, finest first.
+
+        Args:
+            images: ``float (N, 3, H, W)``, normalised; H and W multiples of the output stride.
+
+        Returns:
+            Five tensors ``float (N, channels[i], H / strides[i], W / strides[i])``.
+        """
+        stem = self.relu(self.bn1(self.conv1(images)))
+        features = [stem, self.layer1(self.maxpool(stem))]
+        for stage in (self.layer2, self.layer3, self.layer4):
+            features.append(stage(features[-1]))
+        return features
+
+
+def _move_stride_to_first_convolution(block: nn.Module) -> None:
+    if isinstance(block, resnet.Bottleneck):
+        block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
+
+
+def _replace_stride_with_dilation(stage: nn.Sequential) -> None:
+    """Keep the resolution of the stage's input; widen its 3x3 kernels instead."""
+    for module in stage.modules():
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
+            if module.kernel_size == (3, 3):
+                module.dilation = module.padding = (2, 2)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable values in a module."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

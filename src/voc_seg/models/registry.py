@@ -1,0 +1,115 @@
+"""Networks from settings, from ImageNet weights and from saved models."""
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.models import get_weight
+
+from voc_seg.config import ModelConfig
+from voc_seg.errors import VocSegError
+
+from .encoder import count_parameters
+from .segmentation_net import SegmentationNet
+
+logger = logging.getLogger(__name__)
+
+# The first release of torchvision's weights: plain training, what published fine-tuning results start from.
+_IMAGENET = {name: f"ResNet{name[6:]}_Weights.IMAGENET1K_V1" for name in ("resnet18", "resnet34", "resnet50")}
+
+
+def build_model(config: ModelConfig, classes: int) -> SegmentationNet:
+    """A network with fresh decoder weights and the encoder weights the settings ask for, channels-last."""
+    model = _bare_model(config, classes)
+    if config.weights is not None:
+        load_encoder_weights(model, config)
+    logger.info(
+        "SegmentationNet: %s from %s, skips %s, %s context, %.1f M parameters",
+        config.encoder, config.weights or "scratch", list(config.skips), config.context, count_parameters(model) / 1e6,
+    )  # fmt: skip
+    return model
+
+
+def restore_model(saved: dict[str, Any]) -> SegmentationNet:
+    """The network of a ``best_model.pth`` or a checkpoint, in evaluation mode."""
+    model = _bare_model(ModelConfig.model_validate(saved["model_config"]), len(saved["class_names"]))
+    model.load_state_dict(saved["model"])
+    return model.eval()
+
+
+def _bare_model(config: ModelConfig, classes: int) -> SegmentationNet:
+    model = SegmentationNet(
+        encoder=config.encoder,
+        classes=classes,
+        skips=config.skips,
+        width=config.width,
+        context=config.context,
+        output_stride=config.output_stride,
+        stride_in_1x1=config.stride_in_1x1,
+        dropout=config.dropout,
+    )
+    return model.to(memory_format=torch.channels_last)
+
+
+def load_encoder_weights(model: SegmentationNet, config: ModelConfig) -> None:
+    """Fill the encoder from ImageNet weights.
+
+    Any floating-point dtype is converted to float32, and the classifier ``fc`` is ignored.
+
+    Raises:
+        VocSegError: No file at ``model.weights``.
+        VocSegError: The file is damaged, would run code, or belongs to another architecture.
+        VocSegError: torchvision could not download its weights.
+    """
+    state = _download(config.encoder) if config.weights == "imagenet" else _read(Path(config.weights))
+    state = {key: value.float() for key, value in state.items() if not key.startswith("fc.")}
+    expected = model.encoder.state_dict()
+    wrong = [key for key, value in expected.items() if key in state and state[key].shape != value.shape]
+    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+    unknown = [key for key in state if key not in expected]
+    if wrong or missing or unknown:
+        raise VocSegError(
+            f"model.weights {config.weights} does not fit model.encoder {config.encoder}: "
+            f"{len(missing)} tensors missing {missing[:3]}, {len(wrong)} of another shape {wrong[:3]}, "
+            f"{len(unknown)} unknown {unknown[:3]}. Name the encoder the weights were trained for; "
+            "keys must be torchvision's."
+        )
+    model.encoder.load_state_dict(state, strict=False)
+
+
+def _download(encoder: str) -> dict[str, Tensor]:
+    weights = get_weight(_IMAGENET[encoder])
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True)
+    except (URLError, RuntimeError, OSError) as error:
+        raise VocSegError(
+            f"Could not download the ImageNet weights of {encoder} from {weights.url}: {error}. "
+            f"Fetch that file by other means and set model.weights to its path, put it into "
+            f"{torch.hub.get_dir()}/checkpoints, or train from scratch with model.weights=null."
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise VocSegError(
+            f"model.weights: there is no file {path.absolute()}. Use null, imagenet, or the path of a "
+            ".pth or .safetensors state dict."
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise VocSegError(
+            f"model.weights: {path} cannot be read as a state dict ({type(error).__name__}: {error}). "
+            "It may be cut short or hold more than tensors; fetch it again or save its state_dict() alone."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise VocSegError(f"model.weights: {path} holds no plain state dict of tensors; save model.state_dict().")
+    return state

@@ -1,0 +1,55 @@
+"""SegmentationNet: ResNet encoder, skip connections, transposed-convolution decoder, 1x1 to the classes."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .decoder import Decoder
+from .encoder import ResNetEncoder
+
+STRIDE = 32
+
+
+class SegmentationNet(nn.Module):
+    """Encoder-decoder for semantic segmentation.
+
+    Args:
+        encoder: ``resnet18``, ``resnet34`` or ``resnet50``.
+        classes: Number of classes, background included.
+        skips: Encoder stages fused in the decoder: 1, 2, 3, 4 for strides 2, 4, 8, 16.
+        width: Channels inside the decoder.
+        context: ``none`` or ``pyramid``, what stands on the coarsest stage.
+        output_stride: 32 or 16, the stride of the coarsest features.
+        stride_in_1x1: See :class:`ResNetEncoder`.
+        dropout: Share of decoder channels dropped before the classifier in training.
+    """
+
+    def __init__(
+        self,
+        encoder: str = "resnet18",
+        classes: int = 21,
+        skips: tuple[int, ...] = (2, 3, 4),
+        width: int = 128,
+        context: str = "pyramid",
+        output_stride: int = 32,
+        stride_in_1x1: bool = False,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.encoder = ResNetEncoder(encoder, output_stride, stride_in_1x1)
+        self.decoder = Decoder(self.encoder.channels, self.encoder.strides, skips, width, context, classes, dropout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores of every pixel.
+
+        Args:
+            images: ``float (N, 3, H, W)``, normalised, any H and W of at least 1.
+
+        Returns:
+            Logits ``float (N, classes, H, W)``.
+        """
+        height, width = images.shape[-2:]
+        padding = (0, -width % STRIDE, 0, -height % STRIDE)
+        padded = functional.pad(images, padding)  # normalised, so 0 is the mean colour
+        logits = self.decoder(self.encoder(padded))
+        logits = functional.interpolate(logits, padded.shape[-2:], mode="bilinear")
+        return logits[..., :height, :width]

@@ -1,0 +1,108 @@
+"""Batches for training: which samples in which order, cropped, stacked, normalised."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from voc_seg.config import AugmentationConfig
+
+from .augment import MEAN, STD, augment
+from .store import SampleStore
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One forward pass of training.
+
+    | field   | shape        | dtype   | range                          |
+    |---------|--------------|---------|--------------------------------|
+    | images  | (N, 3, h, w) | uint8   | RGB, 0..255, before `normalise` |
+    | targets | (N, h, w)    | uint8   | class index, or 255 for void   |
+    | ids     | N            | str     |                                |
+    """
+
+    images: Tensor
+    targets: Tensor
+    ids: tuple[str, ...]
+
+
+def normalise(images: Tensor) -> Tensor:
+    """From bytes to what the encoder expects.
+
+    Args:
+        images: RGB ``(N, 3, H, W)`` in 0..255, ``uint8`` or ``float``.
+
+    Returns:
+        ``float32 (N, 3, H, W)`` in channels-last memory, ImageNet's mean and deviation taken out.
+    """
+    mean = torch.tensor(MEAN, device=images.device).mul_(255).view(3, 1, 1)
+    factor = torch.tensor(STD, device=images.device).mul_(255).reciprocal_().view(3, 1, 1)
+    return images.to(torch.float32, memory_format=torch.channels_last).sub_(mean).mul_(factor)
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of the samples in one epoch, ``int64 (size,)``: a permutation drawn from (seed, epoch) alone."""
+    return np.random.default_rng([seed, epoch]).permutation(size)
+
+
+@dataclass(frozen=True)
+class AugmentedCrops(Dataset):
+    """Crops by key ``(epoch, index)``: the same key gives the same crop in any process."""
+
+    store: SampleStore
+    config: AugmentationConfig
+    seed: int
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
+        epoch, index = key
+        sample = self.store[index]
+        # The leading 1 keeps this stream apart from that of the epoch's order.
+        image, mask = augment(sample, self.config, np.random.default_rng([1, self.seed, epoch, index]))
+        return image, mask, sample.id
+
+
+def _collate(crops: list[tuple[Tensor, Tensor, str]]) -> Batch:
+    images, targets, ids = zip(*crops)
+    return Batch(torch.stack(images), torch.stack(targets), ids)
+
+
+def training_batches(
+    store: SampleStore,
+    config: AugmentationConfig,
+    batch_size: int,
+    seed: int,
+    epochs: range,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[Batch]:
+    """Every batch of several epochs, one after the other; the last batch of an epoch may be smaller.
+
+    Args:
+        store: Packed samples.
+        config: Augmentation.
+        batch_size: Crops a batch.
+        seed: Fixes order and crops.
+        epochs: Zero-based epochs to go through; workers live through all of them.
+        workers: Loader processes; 0 cuts crops in this one.
+        pin_memory: Page-locked memory, for quick copies to a GPU.
+    """
+    keys = [
+        [(epoch, int(index)) for index in order[start : start + batch_size]]
+        for epoch in epochs
+        for order in [epoch_order(len(store), seed, epoch)]
+        for start in range(0, len(store), batch_size)
+    ]
+    loader = DataLoader(
+        AugmentedCrops(store, config, seed),
+        batch_sampler=keys,
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=pin_memory,
+        # Spawned workers inherit no locks or threads and behave alike on every platform.
+        multiprocessing_context="spawn" if workers else None,
+    )
+    return iter(loader)

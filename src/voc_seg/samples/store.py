@@ -1,0 +1,107 @@
+"""The packed sample store: decoded images and masks of a split in one memory-mapped Arrow file."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from voc_seg.errors import VocSegError
+
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("image", pa.binary()),
+        ("mask", pa.binary()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its truth.
+
+    | field | shape     | dtype | range                                 |
+    |-------|-----------|-------|---------------------------------------|
+    | id    |           | str   | file name without ending              |
+    | image | (H, W, 3) | uint8 | RGB, 0..255                           |
+    | mask  | (H, W)    | uint8 | class index 0..20, or 255 for void    |
+    """
+
+    id: str
+    image: np.ndarray
+    mask: np.ndarray
+
+
+def write_store(path: Path, samples: Iterable[Sample]) -> int:
+    """Write samples as a stream, one record batch each; an interrupted write leaves the old file in place.
+
+    Args:
+        path: Arrow IPC file to write.
+        samples: Consumed one by one, so memory stays flat.
+
+    Returns:
+        Number of samples written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    count = 0
+    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+        for sample in samples:
+            height, width = sample.mask.shape
+            row = [[sample.id], [height], [width], [sample.image.tobytes()], [sample.mask.tobytes()]]
+            columns = [pa.array(values, field.type) for values, field in zip(row, _SCHEMA)]
+            writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+            count += 1
+    os.replace(partial, path)
+    return count
+
+
+class SampleStore:
+    """Random access to a written store. Arrays are views of the file: read-only, nothing is copied.
+
+    Pickles as its path, so that every loader worker maps the file itself.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
+        except FileNotFoundError:
+            raise VocSegError(
+                f"No sample store at {self.path}. Make it with: kedro run --pipelines data_processing"
+            ) from None
+        except pa.ArrowInvalid as error:
+            raise VocSegError(
+                f"{self.path} is not a complete sample store ({error}). "
+                "Delete it and run: kedro run --pipelines data_processing"
+            ) from error
+
+    def __len__(self) -> int:
+        return self._reader.num_record_batches
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.path}")
+        batch = self._reader.get_batch(index)
+        height, width = batch["height"][0].as_py(), batch["width"][0].as_py()
+        image = np.frombuffer(batch["image"][0].as_buffer(), np.uint8).reshape(height, width, 3)
+        mask = np.frombuffer(batch["mask"][0].as_buffer(), np.uint8).reshape(height, width)
+        return Sample(batch["id"][0].as_py(), image, mask)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict) -> None:
+        self.path = state["path"]
+        self._open()

@@ -1,0 +1,123 @@
+"""What a training run must remember to go on as if it had never stopped."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from voc_seg.errors import VocSegError
+from voc_seg.models.segmentation_net import SegmentationNet
+
+FORMAT_VERSION = 1
+
+Row = dict[str, float | int | bool | None]
+
+
+@dataclass
+class RunState:
+    """The counters of a run; weights live in the model, momentum in the optimiser."""
+
+    epoch: int = 0  # epochs finished
+    step: int = 0  # optimiser steps finished
+    best_epoch: int = 0
+    best_miou: float = -1.0
+    history: list[Row] = field(default_factory=list)
+
+
+def capture(
+    model: SegmentationNet, optimizer: torch.optim.Optimizer, state: RunState, about: dict[str, Any]
+) -> dict[str, Any]:
+    """A checkpoint: a dict of tensors, numbers, strings, lists and dicts, for ``torch.load(weights_only=True)``.
+
+    Args:
+        model: Weights and batch-norm statistics.
+        optimizer: Momentum. There is no scheduler: the learning rate follows from the step.
+        state: Counters and history.
+        about: What the run is: ``class_names``, ``model_config`` and ``config``.
+    """
+    return {
+        "format_version": FORMAT_VERSION,
+        **about,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "epoch": state.epoch,
+        "step": state.step,
+        "position": 0,  # samples of the epoch already seen; checkpoints are written between epochs
+        "best_epoch": state.best_epoch,
+        "best_miou": state.best_miou,
+        "history": [dict(row) for row in state.history],
+        "rng": {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        },
+    }
+
+
+def restore(
+    checkpoint: dict[str, Any],
+    model: SegmentationNet,
+    optimizer: torch.optim.Optimizer,
+    about: dict[str, Any],
+) -> RunState:
+    """Put a checkpoint back into model, optimiser and random generators.
+
+    Raises:
+        VocSegError: The checkpoint comes from another format, model or recipe than ``about``.
+    """
+    if checkpoint.get("format_version") != FORMAT_VERSION:
+        raise VocSegError(
+            f"The newest checkpoint has format {checkpoint.get('format_version')}, this version reads "
+            f"{FORMAT_VERSION}. Move it away, or train anew without training.resume."
+        )
+    differing = sorted(
+        _differences(checkpoint["model_config"], about["model_config"], "model")
+        + _differences(checkpoint["config"], about["config"], "")
+    )
+    if differing:
+        raise VocSegError(
+            "training.resume: the newest checkpoint was made with other settings:\n  "
+            + "\n  ".join(differing)
+            + "\nRepeat that run's settings, or start anew without training.resume=true."
+        )
+    model.load_state_dict(checkpoint["model"])
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    torch.set_rng_state(checkpoint["rng"]["torch"])
+    if checkpoint["rng"]["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(checkpoint["rng"]["cuda"])
+    counters = {key: checkpoint[key] for key in ("epoch", "step", "best_epoch", "best_miou", "history")}
+    return RunState(**counters)
+
+
+# May change on resuming: how long to train, what to keep, and where the initial weights once came from.
+_FREE = {
+    "training.epochs",
+    "training.resume",
+    "training.early_stopping",
+    "training.checkpoint.every_epochs",
+    "training.checkpoint.keep_last",
+    "model.weights",
+}
+
+
+def _differences(old: Any, new: Any, name: str) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        prefix = f"{name}." if name else ""
+        return [
+            line
+            for key in sorted(old.keys() | new.keys())
+            for line in _differences(old.get(key), new.get(key), prefix + key)
+        ]
+    return [] if old == new or name in _FREE else [f"{name}: {old} in the checkpoint, {new} now"]
+
+
+def model_only(model: SegmentationNet, about: dict[str, Any], epoch: int, miou: float) -> dict[str, Any]:
+    """The content of ``best_model.pth``: a copy of the weights and what is needed to use them."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "model": {key: value.detach().cpu().clone() for key, value in model.state_dict().items()},
+        "model_config": about["model_config"],
+        "class_names": about["class_names"],
+        "image_size": about["config"]["augmentation"]["image_size"],
+        "epoch": epoch,
+        "val_miou": miou,
+    }

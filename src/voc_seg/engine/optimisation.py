@@ -1,0 +1,66 @@
+"""Optimiser, learning rate and loss."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from voc_seg.config import OptimizerConfig, ScheduleConfig
+from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.voc.classes import VOID
+
+
+def build_optimizer(model: SegmentationNet, config: OptimizerConfig) -> torch.optim.SGD:
+    """SGD with momentum in two groups, encoder and decoder; ``factor`` scales the rate of each.
+
+    Weight decay acts on kernels only: on biases and batch-norm values it serves no purpose
+    (He et al., "Bag of Tricks for Image Classification", 2019, section 3.1).
+    """
+    groups = []
+    for part, factor in ((model.encoder, config.encoder_factor), (model.decoder, 1.0)):
+        kernels = [parameter for parameter in part.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in part.parameters() if parameter.ndim <= 1]
+        groups += [
+            {"params": kernels, "factor": factor, "weight_decay": config.weight_decay},
+            {"params": others, "factor": factor, "weight_decay": 0.0},
+        ]
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+
+
+def learning_rate(step: int, steps: int, peak: float, config: ScheduleConfig, steps_per_epoch: int) -> float:
+    """The decoder's learning rate at a step, computed from the step alone.
+
+    Args:
+        step: Zero-based optimiser step.
+        steps: Steps of the whole run.
+        peak: Rate after warm-up.
+        config: Shape of the decay: constant; poly, ``(1 - t) ** power`` (Chen et al., DeepLab, 2018); cosine,
+            ``(1 + cos(pi t)) / 2`` (Loshchilov and Hutter, SGDR, 2017), t the share of steps done.
+        steps_per_epoch: To turn warm-up epochs into steps.
+    """
+    warmup = config.warmup_epochs * steps_per_epoch
+    rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    done = min(1.0, step / steps)
+    decay = {
+        "constant": 1.0,
+        "poly": (1 - done) ** config.power,
+        "cosine": (1 + math.cos(math.pi * done)) / 2,
+    }[config.name]
+    return peak * rise * decay
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its share of the rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+
+
+def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy summed over the pixels that are not void; 0 when all are.
+
+    Args:
+        logits: ``float (N, classes, H, W)``.
+        targets: Integer ``(N, H, W)``, class index or 255.
+    """
+    return functional.cross_entropy(logits.float(), targets.long(), ignore_index=VOID, reduction="sum")

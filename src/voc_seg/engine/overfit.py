@@ -1,0 +1,110 @@
+"""The sanity check: can this network learn one image by heart?"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from rich.progress import track
+
+from voc_seg.config import EvaluationConfig, OptimizerConfig, Parameters, SanityConfig, ScheduleConfig
+from voc_seg.errors import VocSegError
+from voc_seg.metrics import mean_iou, pixel_accuracy
+from voc_seg.models.registry import build_model
+from voc_seg.samples.augment import resize
+from voc_seg.samples.batches import Batch
+from voc_seg.samples.store import Sample
+from voc_seg.voc.classes import VOID
+
+from .checkpoint import Row
+from .evaluation import predict
+from .optimisation import build_optimizer, learning_rate, set_learning_rate
+from .progress import quiet
+from .runtime import choose_runtime
+from .training import require_finite, train_step
+from .trouble import explained
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Overfit:
+    """Outcome of a sanity check: loss by epoch, predicted mask ``uint8 (H, W)`` and scores on the image."""
+
+    history: list[Row]
+    prediction: np.ndarray
+    metrics: dict[str, float | int | bool | str]
+
+
+def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
+    """The image to learn: by id, by position, or the first with at least two classes beside void.
+
+    Raises:
+        VocSegError: No image of that id or position, or none with two classes.
+    """
+    if isinstance(image, int):
+        if not 0 <= image < len(samples):
+            raise VocSegError(f"sanity.image is {image}, but the training split has positions 0 to {len(samples) - 1}.")
+        return samples[image]
+    for sample in samples:
+        if sample.id == image or (image is None and np.setdiff1d(sample.mask, [VOID]).size >= 2):
+            return sample
+    wanted = f"no image {image!r}" if image else "no image with two classes"
+    raise VocSegError(
+        f"sanity.image: the {len(samples)} images of the training split hold {wanted}. "
+        "Choose an id of data/02_intermediate/train_index.parquet or a position."
+    )
+
+
+def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters) -> Overfit:
+    """Train on one image alone, without augmentation, and predict it.
+
+    The image is seen whole, its longer side reduced to the crop size, which keeps this to seconds on a CPU.
+    The prediction is made at the image's own size in evaluation mode, along the path that evaluation takes.
+    """
+    config = parameters.sanity
+    runtime = choose_runtime(parameters.runtime)
+    torch.manual_seed(parameters.seed)
+    model = build_model(parameters.model, len(class_names)).to(runtime.device).train()
+    optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
+    scale = min(1.0, parameters.augmentation.crop_size / max(sample.mask.shape))
+    size = tuple(round(length * scale) for length in sample.mask.shape)
+    image, mask = resize(sample, size)
+    batch = Batch(image[None], mask[None], (sample.id,))
+    logger.info("Overfitting %s, %d x %d pixels, on %s", sample.id, size[1], size[0], runtime)
+
+    history: list[Row] = []
+    with explained(parameters):
+        for epoch in track(range(config.epochs), "overfitting", transient=True, disable=quiet()):
+            rate = learning_rate(epoch, config.epochs, config.learning_rate, ScheduleConfig(name="cosine"), 1)
+            set_learning_rate(optimizer, rate)
+            loss = train_step(model, optimizer, [batch], runtime)
+            require_finite(loss, epoch, rate, [batch])
+            history.append({"epoch": epoch + 1, "loss": loss, "learning_rate": rate})
+        evaluation = EvaluationConfig(scale=scale)
+        (prediction,) = predict(model.eval(), [sample], evaluation, runtime)
+    miou = mean_iou(prediction.confusion)
+    metrics = {
+        "image_id": sample.id,
+        "epochs": config.epochs,
+        "final_loss": history[-1]["loss"],
+        "miou": miou,
+        "pixel_accuracy": pixel_accuracy(prediction.confusion),
+        "passed": miou >= config.pass_miou,
+    }
+    return Overfit(history, prediction.mask, metrics)
+
+
+def advice(metrics: dict, config: SanityConfig) -> str:
+    """What to do about an image that was not learnt, most likely cause first."""
+    return (
+        f"Sanity check failed: after {metrics['epochs']} epochs on {metrics['image_id']} the mIoU is "
+        f"{metrics['miou']:.3f}, below sanity.pass_miou={config.pass_miou}; loss {metrics['final_loss']:.3f}.\n"
+        "See data/08_reporting/sanity_figure.png, then try, in this order:\n"
+        f"  - loss still falling: more epochs, sanity.epochs={max(60, 2 * config.epochs)}\n"
+        f"  - loss flat from the start or jumping: sanity.learning_rate={config.learning_rate / 5:g}\n"
+        "  - loss low but prediction wrong: image and mask do not belong together; look at the figure\n"
+        "  - thin or tiny objects only: another image, sanity.image=<id or position>\n"
+        "A network that cannot learn one image will not learn a data set: put this right before training."
+    )

@@ -1,0 +1,76 @@
+"""The progress line of a training run: rich on a terminal, log lines elsewhere."""
+
+import logging
+import time
+
+from rich import get_console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .checkpoint import RunState
+
+logger = logging.getLogger(__name__)
+
+
+class RunProgress:
+    """Shows steps as they pass and sums up each epoch in one line."""
+
+    def __init__(self, epochs: int, steps_per_epoch: int, state: RunState) -> None:
+        self.epochs = epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.first_epoch = state.epoch
+        self.started = time.perf_counter()
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=20),
+            TextColumn("loss {task.fields[loss]:.3f}  mIoU {task.fields[miou]}  {task.fields[speed]:.1f} images/s"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            transient=True,
+            disable=quiet(),
+        )
+        self.miou = f"{state.best_miou:.3f}" if state.history else "-"
+        self.task = self.bar.add_task(
+            "training", total=epochs * steps_per_epoch, completed=state.step,
+            epoch=state.epoch + 1, epochs=epochs, loss=float("nan"), miou=self.miou, speed=0.0,
+        )  # fmt: skip
+
+    def __enter__(self) -> "RunProgress":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def step(self, epoch: int, loss: float, images_per_second: float) -> None:
+        """One optimiser step is done."""
+        self.bar.update(self.task, advance=1, epoch=epoch + 1, loss=loss, speed=images_per_second, miou=self.miou)
+
+    def epoch(self, state: RunState) -> None:
+        """One epoch is done and its row stands last in the history."""
+        row = state.history[-1]
+        if row["val_miou"] is None:
+            validated = ""
+        else:
+            self.miou = f"{row['val_miou']:.3f}"
+            validated = f"  val mIoU {self.miou}, accuracy {row['val_pixel_accuracy']:.3f}"
+            validated += "  best so far" if row["is_best"] else ""
+        elapsed = time.perf_counter() - self.started
+        remaining = elapsed / (state.epoch - self.first_epoch) * (self.epochs - state.epoch)
+        logger.info(
+            "epoch %d/%d  loss %.3f%s  (%.1f images/s, %s left)",
+            state.epoch, self.epochs, row["train_loss"], validated, row["images_per_second"], duration(remaining),
+        )  # fmt: skip
+
+
+def quiet() -> bool:
+    """Whether bars would only clutter: the console is no terminal."""
+    return not get_console().is_terminal
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 3:07 min, 2:05 h."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"

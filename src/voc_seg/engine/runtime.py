@@ -1,0 +1,65 @@
+"""Device and precision of a run."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from voc_seg.config import RuntimeConfig
+from voc_seg.errors import VocSegError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where tensors live and in which precision the network computes."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def autocast(self) -> torch.autocast:
+        """Context in which convolutions run in the chosen precision; master weights stay float32."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16)
+
+    def __str__(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.device}"
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        return f"{name}{threads}, {'bf16' if self.dtype is torch.bfloat16 else 'fp32'}"
+
+
+def choose_runtime(config: RuntimeConfig) -> Runtime:
+    """Resolve ``auto`` to what this machine has.
+
+    Raises:
+        VocSegError: A device was asked for that torch cannot use here.
+    """
+    device = _choose_device(config.device)
+    wants_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_fast_bf16(device))
+    return Runtime(device, torch.bfloat16 if wants_bf16 else torch.float32)
+
+
+def _choose_device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= available[device.type]:
+        raise VocSegError(
+            f"runtime.device is {name}, but torch {torch.__version__} sees {available[device.type]} such devices "
+            "here. Use runtime.device=auto or cpu, or install a torch build with support for it (pytorch.org)."
+        )
+    return device
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 arithmetic is in the hardware: AVX512_BF16 or AMX on CPUs, compute capability 8 on GPUs."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # Private in torch, hence the guard: without them the safe answer is float32.
+        checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return any(check() for check in checks if check)
+    return False

@@ -1,0 +1,259 @@
+"""Figures of numbers: what is in the data, how training went, how each class scores."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
+
+from voc_seg.reporting.style import (
+    ABSENT,
+    BLUE,
+    GREY,
+    INK,
+    LABEL,
+    MUTED,
+    ORANGE,
+    SMALL,
+    legend_beside_title,
+    new_figure,
+    set_title,
+    tidy,
+)
+from voc_seg.reporting.tables import score
+
+_SPLIT_COLOURS = {"train": BLUE, "val": ORANGE, "test": GREY}
+# Up to this many points a curve shows each as a dot; more of them would only thicken the line.
+_DOTS = 30
+_BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#cfdff0", "#6f9fd0", "#2364aa", "#12355b"])
+
+
+def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
+    """Images per class and pixels per class of every split, beside each other.
+
+    Background (class 0) is in nearly every image and has about three pixels in four. It would press the other
+    bars flat on a linear axis and make their lengths meaningless on a logarithmic one, so it stands in the
+    subtitle instead.
+
+    Args:
+        statistics: One row a class: class_index, class_name, and for each split ``s`` of train, val and test
+            ``s_images`` (images that contain the class), ``s_pixels`` and ``s_pixel_share`` (0..1 of the
+            labelled pixels). Splits that are missing or hold nothing are left out.
+
+    Returns:
+        Two panels of horizontal bars, classes from most to fewest images in the first split.
+    """
+    splits = [
+        split for split in _SPLIT_COLOURS if f"{split}_images" in statistics and statistics[f"{split}_images"].sum() > 0
+    ]
+    objects = statistics[statistics["class_index"] != 0]
+    if splits:
+        objects = objects.sort_values(f"{splits[0]}_images", ascending=False, kind="stable")
+    figure = new_figure(10.5, 1.7 + len(objects) * (0.13 + 0.07 * max(len(splits), 2)))
+    images, pixels = figure.subplots(1, 2, sharey=True)
+    thickness = 0.8 / max(len(splits), 1)
+    places = np.arange(len(objects))
+    for number, split in enumerate(splits):
+        offset = places + (number - (len(splits) - 1) / 2) * thickness
+        colour = _SPLIT_COLOURS[split]
+        images.barh(offset, objects[f"{split}_images"], thickness * 0.9, color=colour, label=split)
+        pixels.barh(offset, 100 * objects[f"{split}_pixel_share"], thickness * 0.9, color=colour, label=split)
+    images.set_yticks(places, objects["class_name"])
+    images.set_ylim(len(objects) - 0.4, -0.6)
+    tidy(images, "Images that contain the class", grid="x")
+    tidy(pixels, "Share of labelled pixels, %", grid="x")
+    if splits:
+        legend_beside_title(pixels)
+    set_title(figure, "Class distribution", _background_line(statistics, splits))
+    return figure
+
+
+def _background_line(statistics: pd.DataFrame, splits: list[str]) -> str:
+    background = statistics[statistics["class_index"] == 0]
+    if not splits:
+        return "No images in any split"
+    if background.empty:
+        return ""
+    shares = [f"{100 * background[f'{split}_pixel_share'].iloc[0]:.1f} % in {split}" for split in splits]
+    return f"Background is left out of the bars: its share of the pixels is {', '.join(shares)}"
+
+
+def plot_history(history: pd.DataFrame) -> Figure:
+    """Training curves.
+
+    Args:
+        history: One row an epoch: epoch, train_loss, val_loss, val_miou, val_pixel_accuracy (0..1),
+            learning_rate, images_per_second, is_best. The ``val_`` columns are empty in epochs without
+            validation.
+
+    Returns:
+        Loss and validation scores, below them learning rate and speed. The last epoch flagged ``is_best`` is
+        marked on the mIoU curve and named with its value.
+    """
+    figure = new_figure(10.5, 5.6)
+    (loss, scores), (rate, speed) = figure.subplots(2, 2, sharex=True, height_ratios=[3, 1])
+    _curve(loss, history, "train_loss", BLUE, "train")
+    _curve(loss, history, "val_loss", ORANGE, "val")
+    tidy(loss, "Loss")
+    _curve(scores, history, "val_pixel_accuracy", GREY, "pixel accuracy")
+    _curve(scores, history, "val_miou", BLUE, "mIoU")
+    tidy(scores, "Validation scores")
+    # Always 0 to 1: curves of two runs can be held beside each other, and noise does not fill the panel.
+    scores.set_ylim(0, 1)
+    _curve(rate, history, "learning_rate", BLUE, "")
+    tidy(rate, "Learning rate")
+    _curve(speed, history, "images_per_second", BLUE, "")
+    tidy(speed, "Training images per second")
+    for axes in (loss, rate, speed):
+        highest = max((line.get_ydata().max() for line in axes.lines), default=0.0)
+        axes.set_ylim(0, 1.08 * highest if highest > 0 else 1)
+    rate.yaxis.set_major_formatter("{x:g}")
+    for axes in (loss, scores):
+        if axes.lines:
+            legend_beside_title(axes)
+    for axes in (rate, speed):
+        axes.set_xlabel("epoch")
+        axes.yaxis.get_major_locator().set_params(nbins=3)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    first, last = history["epoch"].min(), history["epoch"].max()
+    margin = max(0.5, 0.03 * (last - first))
+    rate.set_xlim(first - margin, last + margin)
+    set_title(figure, "Training", _mark_best(scores, history, (first + last) / 2))
+    return figure
+
+
+def _curve(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: str) -> None:
+    """Draw a column over the epochs that have a value; dots while they are few enough to be told apart."""
+    values = pd.to_numeric(history[column])
+    known = values.notna()
+    if known.any():
+        axes.plot(
+            history["epoch"][known], values[known], color=colour, label=label, linewidth=1.8,
+            marker="o" if known.sum() <= _DOTS else None, markersize=4,
+        )  # fmt: skip
+
+
+def _mark_best(axes: Axes, history: pd.DataFrame, middle: float) -> str:
+    """Mark the best epoch on the mIoU curve; returns the sentence that says it."""
+    miou = pd.to_numeric(history["val_miou"])
+    flagged = history.assign(val_miou=miou)[history["is_best"].eq(True) & miou.notna()]
+    if miou.isna().all():
+        axes.text(0.5, 0.5, "no validation yet", transform=axes.transAxes, ha="center", color=MUTED, fontsize=LABEL)
+    if flagged.empty:
+        return f"{int(history['epoch'].max())} epochs, none marked as best"
+    epoch, best = int(flagged["epoch"].iloc[-1]), float(flagged["val_miou"].iloc[-1])
+    axes.plot([epoch], [best], "o", markersize=10, mfc="none", mec=INK, mew=1.6)
+    axes.annotate(
+        f"best {best:.3f}, epoch {epoch}", (epoch, best), xytext=(0, 12 if best < 0.6 else -20),
+        textcoords="offset points", ha="left" if epoch < middle else "right" if epoch > middle else "center",
+        fontsize=LABEL, color=INK, fontweight="bold",
+    )  # fmt: skip
+    return f"Best validation mIoU {best:.3f} in epoch {epoch} of {int(history['epoch'].max())}"
+
+
+def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure:
+    """IoU of every class from best to worst, with mIoU and the floor of predicting background everywhere.
+
+    Args:
+        class_scores: One row a class: class_index, class_name, iou (0..1, empty where the class is absent),
+            precision, recall, true_pixels, predicted_pixels.
+        metrics: The scores of ``metrics.json``.
+
+    Returns:
+        One horizontal bar a class; absent classes have no bar and say so, at the bottom.
+    """
+    scores = class_scores.assign(iou=pd.to_numeric(class_scores["iou"]))
+    scores = scores.sort_values("iou", ascending=False, na_position="last", kind="stable")
+    figure = new_figure(9.5, 1.9 + 0.27 * len(scores))
+    axes = figure.subplots()
+    places = np.arange(len(scores))
+    axes.barh(places, scores["iou"].fillna(0.0), 0.72, color=BLUE)
+    for place, row in zip(places, scores.itertuples(index=False), strict=True):
+        absent = pd.isna(row.iou)
+        note = "absent" if absent else f"{row.iou:.3f}"
+        if not absent and row.true_pixels == 0:
+            note += "  predicted, never true"
+        axes.annotate(
+            note, (0.0 if absent else row.iou, place), xytext=(5, 0), textcoords="offset points", va="center",
+            fontsize=SMALL, color=MUTED if absent else INK, style="italic" if absent else "normal",
+            # The lines of mIoU and floor pass behind the numbers instead of through them.
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
+        )  # fmt: skip
+    axes.set_yticks(places, scores["class_name"])
+    axes.set_ylim(len(scores) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("IoU")
+    tidy(axes, grid="x")
+    # Two heights above the bars, so that the labels stay apart when the scores are close.
+    _reference(axes, metrics["miou"], "mIoU", ORANGE, 18)
+    _reference(axes, metrics["all_background_miou"], "all background", MUTED, 4)
+    set_title(
+        figure,
+        f"IoU by class, {metrics['split']}, {metrics['images']} images",
+        f"pixel accuracy {score(metrics['pixel_accuracy'])}, mean class accuracy "
+        f"{score(metrics['mean_class_accuracy'])}, frequency-weighted IoU "
+        f"{score(metrics['frequency_weighted_iou'])}, checkpoint of epoch {metrics['checkpoint_epoch']}",
+    )
+    return figure
+
+
+def _reference(axes: Axes, value: float | None, name: str, colour: str, height: float) -> None:
+    """A dashed line at ``value``, named ``height`` points above the axes; nothing for an absent score."""
+    if value is None or pd.isna(value):
+        return
+    axes.axvline(value, color=colour, linewidth=1.6, linestyle=(0, (4, 2)), label=name, zorder=2)
+    axes.annotate(
+        f"{name} {value:.3f}", (value, 1), xycoords=("data", "axes fraction"), xytext=(0, height),
+        textcoords="offset points", ha="left" if value < 0.75 else "right", fontsize=LABEL, fontweight="bold",
+        color=colour,
+    )  # fmt: skip
+
+
+def plot_confusion(confusion: pd.DataFrame) -> Figure:
+    """The confusion matrix in per cent of each true class.
+
+    Args:
+        confusion: Pixel counts, rows truth and columns prediction, class names as index and columns.
+
+    Returns:
+        A heat map whose rows sum to 100; cells of 1 % and more carry their number, and classes that are never
+        true are grey rows.
+    """
+    counts = confusion.to_numpy(dtype=float)  # (classes, classes)
+    totals = counts.sum(axis=1, keepdims=True)
+    percent = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    classes = len(counts)
+    side = max(3.6, 0.37 * classes)
+    figure = new_figure(side + 2.2, side + 2.1, layout="compressed")
+    axes = figure.subplots()
+    # A square-root scale: confusions of a few per cent are the interesting ones and would look white else.
+    scale = PowerNorm(0.5, vmin=0, vmax=100)
+    cells = axes.imshow(np.ma.masked_invalid(percent), cmap=_BLUES.with_extremes(bad=ABSENT), norm=scale)
+    for row, column in np.argwhere(np.nan_to_num(percent) >= 1):
+        value = percent[row, column]
+        axes.text(
+            column, row, f"{value:.0f}", ha="center", va="center", fontsize=SMALL,
+            color="white" if value > 30 else INK, fontweight="bold" if row == column else "normal",
+        )  # fmt: skip
+    for row in np.flatnonzero(totals[:, 0] == 0):
+        axes.text((classes - 1) / 2, row, "never true", ha="center", va="center", fontsize=SMALL, color=MUTED,
+            bbox={"facecolor": ABSENT, "edgecolor": "none", "pad": 3})  # fmt: skip
+    axes.set_xticks(range(classes), confusion.columns, rotation=90)
+    axes.set_yticks(range(classes), confusion.index)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    tidy(axes, grid="none")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
+    axes.grid(True, which="minor", color="white", linewidth=1.2)
+    axes.tick_params(which="minor", length=0)
+    bar = figure.colorbar(cells, ax=axes, shrink=0.5, aspect=25, pad=0.015, ticks=[0, 1, 5, 10, 25, 50, 100])
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=SMALL, length=0, colors=INK)
+    set_title(figure, "Confusion matrix", "Where the pixels of each true class went, in % (numbers from 1 % up)")
+    return figure

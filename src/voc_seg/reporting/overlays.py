@@ -1,0 +1,90 @@
+"""Masks made visible: VOC colours, tints over the image, and where a prediction is wrong."""
+
+import numpy as np
+
+from voc_seg.voc.classes import VOID, voc_palette
+
+# The three stay apart by lightness alone (Rec. 601 luma 89, 140, 190 and up), so whoever cannot tell red from
+# green, or reads a grey print, still sees which is which.
+WRONG_COLOUR = (214, 39, 20)
+VOID_COLOUR = (140, 140, 140)
+_DARKEST_FAINT = 190
+
+
+def colourise(mask: np.ndarray) -> np.ndarray:
+    """The mask in VOC colours.
+
+    Args:
+        mask: ``uint8 (H, W)``, class index or 255 for void.
+
+    Returns:
+        ``uint8 (H, W, 3)`` RGB; void is VOC's pale cream (224, 224, 192).
+    """
+    return voc_palette()[mask]
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.55) -> np.ndarray:
+    """The image with every region of the mask tinted and outlined in its VOC colour; background stays image.
+
+    Args:
+        image: ``uint8 (H, W, 3)`` RGB.
+        mask: ``uint8 (H, W)``, class index or 255 for void.
+        opacity: Strength of the tint, 0 (the image alone) to 1 (the colour alone). The outline is opaque.
+
+    Returns:
+        ``uint8 (H, W, 3)`` RGB.
+    """
+    colours = colourise(mask)
+    region = mask != 0
+    result = image.copy()
+    tinted = (1 - opacity) * image[region] + opacity * colours[region]
+    result[region] = np.rint(tinted).astype(np.uint8)
+    # About 1 part in 250 of the longer side survives the downscaling to a panel a few hundred pixels wide.
+    outline = region & _edges(mask, thickness=max(1, round(max(mask.shape) / 250)))
+    result[outline] = colours[outline]
+    return result
+
+
+def error_map(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Where the prediction is wrong.
+
+    Args:
+        image: ``uint8 (H, W, 3)`` RGB.
+        truth: ``uint8 (H, W)``, class index or 255 for void.
+        prediction: ``uint8 (H, W)``, class index.
+
+    Returns:
+        ``uint8 (H, W, 3)`` RGB: right pixels are a faint grey version of the image (190 and brighter), wrong
+        ones ``WRONG_COLOUR``, void ones ``VOID_COLOUR`` whatever was predicted there.
+    """
+    result = faint(image)
+    result[truth != prediction] = WRONG_COLOUR
+    result[truth == VOID] = VOID_COLOUR
+    return result
+
+
+def faint(image: np.ndarray) -> np.ndarray:
+    """The image in light greys from 190 to 255, a quiet ground for colours.
+
+    Args:
+        image: ``uint8 (H, W, 3)`` RGB.
+
+    Returns:
+        ``uint8 (H, W, 3)`` RGB.
+    """
+    grey = image @ np.array([0.299, 0.587, 0.114])  # (H, W), Rec. 601 luma
+    pale = np.rint(_DARKEST_FAINT + grey * (255 - _DARKEST_FAINT) / 255).astype(np.uint8)
+    return np.repeat(pale[..., None], 3, axis=-1)
+
+
+def _edges(mask: np.ndarray, thickness: int) -> np.ndarray:
+    """Pixels within ``thickness`` steps of another value, ``bool (H, W)``; the image's border is no edge."""
+    edges = np.zeros(mask.shape, dtype=bool)
+    for step in range(1, thickness + 1):
+        across = mask[:, step:] != mask[:, :-step]
+        edges[:, step:] |= across
+        edges[:, :-step] |= across
+        down = mask[step:] != mask[:-step]
+        edges[step:] |= down
+        edges[:-step] |= down
+    return edges

@@ -1,0 +1,69 @@
+"""Scores as plain text, for the console and the log file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+_WIDTH = 80
+_NAME = 16
+_BAR = 24
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
+    """The scores of a split by class and overall, beside the floor of predicting background everywhere.
+
+    Args:
+        class_scores: One row a class: class_index, class_name, iou, precision, recall (0..1, empty where they
+            have no meaning), true_pixels, predicted_pixels.
+        metrics: The scores of ``metrics.json``. ``all_background_pixel_accuracy`` may be missing: it is the
+            background's share of the labelled pixels, which class_scores holds.
+
+    Returns:
+        Lines of at most 80 characters without colour codes and without a newline at the end.
+    """
+    true_pixels = class_scores["true_pixels"].to_numpy(dtype=float)
+    shares = true_pixels / max(true_pixels.sum(), 1.0)
+    header = f"{'class':<{_NAME}}{'IoU %':>8}{'prec %':>9}{'recall %':>10}{'true %':>9}"
+    rule = "─" * _WIDTH
+    lines = [f"{metrics['split']}: {metrics['images']} images", rule, header, rule]
+    rows = class_scores.itertuples(index=False)
+    lines += [_row(row, share) for row, share in zip(rows, shares, strict=True)]
+    floor_accuracy = metrics.get("all_background_pixel_accuracy")
+    if floor_accuracy is None and true_pixels.sum() > 0:
+        floor_accuracy = shares[class_scores["class_index"].to_numpy() == 0].sum()
+    lines += [
+        rule,
+        f"mIoU {score(metrics['miou'])} (all background: {score(metrics['all_background_miou'])})"
+        f", mean over {metrics['classes_present']} of {len(class_scores)} classes",
+        f"pixel accuracy {score(metrics['pixel_accuracy'])} (all background: {score(floor_accuracy)})",
+        f"mean class accuracy {score(metrics['mean_class_accuracy'])}",
+        f"frequency-weighted IoU {score(metrics['frequency_weighted_iou'])}",
+        f"images {metrics['images']}, checkpoint epoch {metrics['checkpoint_epoch']}"
+        f", {metrics['images_per_second']:.1f} images/s",
+    ]
+    return "\n".join(lines)
+
+
+def score(value: float | None) -> str:
+    """A score of 0..1 with three decimals; ``absent`` for None and NaN, as scores of nothing are stored."""
+    return "absent" if value is None or pd.isna(value) else f"{value:.3f}"
+
+
+def _row(row: Any, share: float) -> str:
+    name = row.class_name if len(row.class_name) <= _NAME else row.class_name[: _NAME - 1] + "…"
+    scores = f"{_percent(row.iou, 'absent'):>8}{_percent(row.precision):>9}{_percent(row.recall):>10}"
+    return f"{name:<{_NAME}}{scores}{_percent(share):>9}  {_bar(row.iou)}".rstrip()
+
+
+def _percent(value: float | None, missing: str = "-") -> str:
+    return missing if value is None or pd.isna(value) else f"{100 * value:.1f}"
+
+
+def _bar(value: float | None) -> str:
+    """``value`` of 0..1 as block characters, in steps of an eighth of a character."""
+    if value is None or pd.isna(value):
+        return ""
+    full, eighths = divmod(round(value * _BAR * 8), 8)
+    return "█" * full + _EIGHTHS[eighths]

@@ -1,0 +1,76 @@
+"""The score table fits a console and says what the numbers are worth."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from voc_seg.reporting.tables import score_table
+from voc_seg.voc.classes import CLASS_NAMES
+
+METRICS = {
+    "split": "val",
+    "images": 1449,
+    "miou": 0.5123,
+    "pixel_accuracy": 0.871,
+    "mean_class_accuracy": 0.61,
+    "frequency_weighted_iou": 0.78,
+    "classes_present": 19,
+    "all_background_miou": 0.035,
+    "checkpoint_epoch": 12,
+    "images_per_second": 23.44,
+}
+
+
+@pytest.fixture
+def scores() -> pd.DataFrame:
+    iou = np.full(21, 0.5)
+    iou[[0, 1, 2, 3]] = [1.0, np.nan, 0.0, 0.6]
+    true_pixels = np.full(21, 10)
+    true_pixels[[0, 1, 2, 3]] = [734, 0, 0, 96]  # with 17 times 10: a thousand
+    table = {"class_index": range(21), "class_name": CLASS_NAMES, "iou": iou, "precision": iou, "recall": iou}
+    table["recall"] = np.where(true_pixels == 0, np.nan, iou)
+    return pd.DataFrame({**table, "true_pixels": true_pixels, "predicted_pixels": 10})
+
+
+def row(table: str, name: str) -> list[str]:
+    return next(line for line in table.splitlines() if line.startswith(name)).split()
+
+
+def test_fits_eighty_columns_even_with_a_perfect_score_and_a_long_name(scores):
+    scores.loc[0, "class_name"] = "an uncommonly long class name"
+    lines = score_table(scores, METRICS).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(line == line.rstrip() and "\x1b" not in line for line in lines)
+
+
+def test_rows_hold_iou_precision_recall_and_share_in_per_cent(scores):
+    table = score_table(scores, METRICS)
+    assert row(table, "background") == ["background", "100.0", "100.0", "100.0", "73.4", "█" * 24]
+    assert row(table, "bird") == ["bird", "60.0", "60.0", "60.0", "9.6", "█" * 14 + "▍"]
+
+
+def test_absent_is_not_zero(scores):
+    table = score_table(scores, METRICS)
+    assert row(table, "aeroplane") == ["aeroplane", "absent", "-", "-", "0.0"]
+    assert row(table, "bicycle") == ["bicycle", "0.0", "0.0", "-", "0.0"]
+
+
+def test_footer_shows_the_floor_beside_the_score(scores):
+    table = score_table(scores, METRICS)
+    assert "mIoU 0.512 (all background: 0.035), mean over 19 of 21 classes" in table
+    # Not in the metrics: the background's share of the labelled pixels is that floor.
+    assert "pixel accuracy 0.871 (all background: 0.734)" in table
+    assert "mean class accuracy 0.610\nfrequency-weighted IoU 0.780\n" in table
+    assert table.endswith("images 1449, checkpoint epoch 12, 23.4 images/s")
+
+
+def test_a_stated_floor_is_taken_as_it_is(scores):
+    table = score_table(scores, {**METRICS, "all_background_pixel_accuracy": 0.7})
+    assert "pixel accuracy 0.871 (all background: 0.700)" in table
+
+
+def test_a_split_without_labelled_pixels(scores):
+    nothing = {key: None if "miou" in key or "acc" in key else value for key, value in METRICS.items()}
+    table = score_table(scores.assign(iou=None, precision=None, recall=None, true_pixels=0), nothing)
+    assert "mIoU absent (all background: absent)" in table
+    assert "pixel accuracy absent (all background: absent)" in table

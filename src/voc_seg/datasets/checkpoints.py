@@ -1,0 +1,116 @@
+"""Saved networks as catalog entries: single models and the folder of a run's checkpoints."""
+
+import logging
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from voc_seg.errors import VocSegError
+
+logger = logging.getLogger(__name__)
+
+State = dict[str, Any]
+
+
+def write_state(path: Path, state: State) -> None:
+    """Write a state dict for ``torch.load(weights_only=True)``; a failed write leaves the old file in place."""
+    import torch  # takes a second: only when a network is at stake
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def read_state(path: Path) -> State:
+    """Read what :func:`write_state` wrote, on the CPU.
+
+    Raises:
+        VocSegError: The file is cut short, or would run code on loading.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise VocSegError(
+            f"{path} cannot be read as a saved network ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "It may be cut short or come from elsewhere; make it again with: kedro run --pipelines training"
+        ) from error
+
+
+class ModelDataset(AbstractDataset[State, State]):
+    """A single ``.pth`` file. Saving an empty dict leaves the file as it is."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: State) -> None:
+        if data:
+            write_state(self._filepath, data)
+
+    def load(self) -> State:
+        return read_state(self._filepath)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
+    """A folder of ``checkpoint_epoch_0001.pth`` and so on.
+
+    Saving takes the file's number from ``epoch`` and prunes to ``config.training.checkpoint.keep_last``, both
+    of the checkpoint itself; an empty dict leaves the folder as it is. Loading gives a function that reads
+    the newest checkpoint that can be read, so that a run that does not resume reads nothing. Newest is the
+    one written last, whatever its number: a run started anew counts from one again.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: State) -> None:
+        if not data:
+            return
+        write_state(self._folder / f"checkpoint_epoch_{data['epoch']:04d}.pth", data)
+        keep = data["config"]["training"]["checkpoint"]["keep_last"]
+        for path in self._newest_first()[keep:] if keep else []:
+            path.unlink()
+
+    def load(self) -> Callable[[], State]:
+        return self._read_newest
+
+    def _read_newest(self) -> State:
+        for path in self._newest_first():
+            try:
+                state = read_state(path)
+            except VocSegError as error:
+                logger.warning("Passing over a damaged checkpoint: %s", error)
+                continue
+            logger.info("Going on from %s", path)
+            return state
+        raise VocSegError(
+            f"training.resume is true, but {self._folder} holds no checkpoint that can be read. "
+            "Train without it first: kedro run --pipelines training"
+        )
+
+    def _newest_first(self) -> list[Path]:
+        paths = self._folder.glob("checkpoint_epoch_*.pth")
+        return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+
+    def _exists(self) -> bool:
+        return True  # the folder may be empty; asking for a checkpoint then tells what to do
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder)}

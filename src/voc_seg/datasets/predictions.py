@@ -1,0 +1,84 @@
+"""Folders of pictures as catalog entries: predicted masks, and figures by image."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kedro.io import AbstractDataset
+from matplotlib.figure import Figure
+from PIL import Image
+
+from voc_seg.voc.classes import voc_palette
+
+
+class MasksDataset(AbstractDataset[Mapping[str, np.ndarray], dict[str, np.ndarray]]):
+    """Masks ``uint8 (H, W)`` by image id, as palette PNGs in VOC colours: what the VOC server takes.
+
+    A save replaces the whole folder, so no mask of an earlier run can pass for one of this run.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: Mapping[str, np.ndarray]) -> None:
+        palette = voc_palette().flatten().tolist()
+        with _replaced(self._folder) as folder:
+            for name, mask in data.items():
+                picture = Image.fromarray(mask)
+                picture.putpalette(palette)
+                picture.save(folder / f"{name}.png")
+
+    def load(self) -> dict[str, np.ndarray]:
+        return {path.stem: np.array(Image.open(path)) for path in sorted(self._folder.glob("*.png"))}
+
+    def _exists(self) -> bool:
+        return self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder)}
+
+
+class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
+    """Figures by image id, saved as ``prediction_<image_id>.png``; those of an earlier run are removed."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: Mapping[str, Figure]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        names = {f"prediction_{name}.png": figure for name, figure in data.items()}
+        for path in self._folder.glob("prediction_*.png"):
+            if path.name not in names and path.name != "prediction_gallery.png":
+                path.unlink()
+        for name, figure in names.items():
+            figure.savefig(self._folder / name)
+
+    def load(self) -> None:
+        raise NotImplementedError("Pictures are for looking at; data/07_model_output/predictions holds the masks.")
+
+    def _exists(self) -> bool:
+        return any(self._folder.glob("prediction_*.png"))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder)}
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """A fresh folder that takes the place of the old one when everything in it has been written."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    if folder.exists():
+        old = folder.with_name(folder.name + ".old")
+        folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old)
+    else:
+        partial.rename(folder)

@@ -1,0 +1,92 @@
+"""What happens around a run: settings checked first, missing inputs explained, errors without a traceback."""
+
+import logging
+from importlib import import_module
+from typing import Any
+
+from click import ClickException
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from pydantic import ValidationError
+
+from voc_seg.config import Parameters
+from voc_seg.errors import VocSegError
+
+logger = logging.getLogger(__name__)
+
+NEXT = {
+    "data_processing": "kedro run --pipelines sanity",
+    "sanity": "kedro run --pipelines training",
+    "training": "kedro run --pipelines evaluation",
+    "evaluation": "kedro viz",
+}
+
+
+class ProjectHooks:
+    """The hooks of this project; see ``settings.py``."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check every setting at once, before anything is loaded."""
+        try:
+            Parameters.model_validate(context.config_loader["parameters"])
+        except ValidationError as error:
+            raise ClickException("Settings are wrong; nothing has run.\n" + explain(error)) from None
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Say which pipeline makes an input that is missing."""
+        missing = sorted(
+            name for name in pipeline.inputs() if not name.startswith("param") and not catalog.exists(name)
+        )
+        if missing:
+            makers = {name: _maker(name) for name in missing}
+            lines = [f"  {name}, made by: kedro run --pipelines {maker}" for name, maker in makers.items()]
+            raise ClickException("This run needs what is not there yet:\n" + "\n".join(lines))
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Show errors that the user can put right as a message; others keep their traceback."""
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, VocSegError):
+                logger.error("%s", cause)
+                raise ClickException(str(cause)) from error
+            cause = cause.__cause__
+
+    @hook_impl
+    def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Say what to type next."""
+        names = run_params["pipeline_names"] or ["evaluation"]
+        if names[-1] in NEXT:
+            logger.info("Done. Next: %s", NEXT[names[-1]])
+
+
+def explain(error: ValidationError) -> str:
+    """One line a wrong setting: its key, its value and what is allowed."""
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            known = ", ".join(_known_keys(item["loc"][:-1]))
+            lines.append(f"  {key}: unknown key; known here: {known}")
+        else:
+            lines.append(f"  {key} = {item['input']!r}: {item['msg']}")
+    return "\n".join(lines)
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    block: Any = Parameters
+    for part in location:
+        block = block.model_fields[part].annotation
+    return sorted(block.model_fields)
+
+
+def _maker(dataset: str) -> str:
+    """The pipeline whose nodes give a dataset; imported here because a run loads only the pipelines it names."""
+    for name in NEXT:
+        if dataset in import_module(f"voc_seg.pipelines.{name}").create_pipeline().all_outputs():
+            return name
+    raise KeyError(dataset)

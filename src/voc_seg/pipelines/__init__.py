@@ -1,0 +1,1 @@
+"""Wiring: which node takes what from the catalog and what it gives back."""

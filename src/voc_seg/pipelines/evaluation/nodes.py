@@ -1,0 +1,77 @@
+"""Nodes of the evaluation pipeline."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from voc_seg import metrics as scores
+from voc_seg.config import EvaluationConfig, RuntimeConfig
+from voc_seg.engine import evaluation as engine
+from voc_seg.engine.runtime import choose_runtime
+from voc_seg.models.registry import restore_model
+from voc_seg.reporting.figures import plot_class_iou, plot_confusion
+from voc_seg.reporting.pictures import plot_gallery, plot_prediction
+from voc_seg.reporting.tables import score_table
+from voc_seg.samples.store import SampleStore
+
+logger = logging.getLogger(__name__)
+
+
+def choose_split(
+    train_samples: SampleStore,
+    val_samples: SampleStore,
+    test_samples: SampleStore,
+    evaluation: EvaluationConfig,
+) -> SampleStore:
+    """The samples that ``evaluation.split`` names."""
+    return {"train": train_samples, "val": val_samples, "test": test_samples}[evaluation.split]
+
+
+def evaluate(
+    samples: SampleStore, best_model: dict[str, Any], evaluation: EvaluationConfig, runtime: RuntimeConfig
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
+    """Predict every image with the best model: confusion matrix, scores by image, masks, and how it was done."""
+    result = engine.evaluate(
+        restore_model(best_model), samples, evaluation, choose_runtime(runtime), best_model["image_size"]
+    )
+    names = best_model["class_names"]
+    facts = {
+        "split": evaluation.split,
+        "images": len(samples),
+        "checkpoint_epoch": best_model["epoch"],
+        "images_per_second": result.images_per_second,
+    }
+    confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
+    return confusion, pd.DataFrame(result.images), result.masks, facts
+
+
+def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) -> tuple[dict, pd.DataFrame]:
+    """Scores of the split and of each class, also printed as a table."""
+    confusion = confusion_matrix.to_numpy()
+    class_scores = scores.class_scores(confusion, confusion_matrix.columns)
+    metrics = {**evaluation_facts, **scores.summarise(confusion)}
+    logger.info("Scores on %s\n%s", metrics["split"], score_table(class_scores, metrics))
+    return metrics, class_scores
+
+
+def draw_scores(
+    class_scores: pd.DataFrame, metrics: dict[str, Any], confusion_matrix: pd.DataFrame
+) -> tuple[Figure, Figure]:
+    """IoU by class, and what is taken for what."""
+    return plot_class_iou(class_scores, metrics), plot_confusion(confusion_matrix)
+
+
+def draw_predictions(
+    samples: SampleStore,
+    predictions: dict[str, np.ndarray],
+    image_scores: pd.DataFrame,
+    evaluation: EvaluationConfig,
+) -> tuple[Figure, dict[str, Figure]]:
+    """A few images from the worst to the best, as one contact sheet and one picture each."""
+    ranked = image_scores.sort_values("miou", kind="stable").reset_index(names="position")
+    chosen = ranked.iloc[np.unique(np.linspace(0, len(ranked) - 1, min(evaluation.pictures, len(ranked)), dtype=int))]
+    items = [(samples[row.position], predictions[row.image_id], row.miou) for row in chosen.itertuples(index=False)]
+    return plot_gallery(items), {sample.id: plot_prediction(sample, mask, miou) for sample, mask, miou in items}

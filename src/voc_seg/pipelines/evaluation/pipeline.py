@@ -1,0 +1,43 @@
+"""evaluation: best model and samples -> scores, masks and pictures."""
+
+from kedro.pipeline import Node, Pipeline
+
+from .nodes import choose_split, draw_predictions, draw_scores, evaluate, summarise
+
+
+def create_pipeline(**kwargs: object) -> Pipeline:
+    """The evaluation pipeline."""
+    return Pipeline(
+        [
+            Node(
+                func=choose_split,
+                inputs=["train_samples", "val_samples", "test_samples", "params:evaluation"],
+                outputs="evaluation_samples",
+                name="choose_split",
+            ),
+            Node(
+                func=evaluate,
+                inputs=["evaluation_samples", "best_model", "params:evaluation", "params:runtime"],
+                outputs=["confusion_matrix", "image_scores", "predictions", "evaluation_facts"],
+                name="evaluate",
+            ),
+            Node(
+                func=summarise,
+                inputs=["confusion_matrix", "evaluation_facts"],
+                outputs=["metrics", "class_scores"],
+                name="summarise",
+            ),
+            Node(
+                func=draw_scores,
+                inputs=["class_scores", "metrics", "confusion_matrix"],
+                outputs=["class_iou", "confusion_figure"],
+                name="draw_scores",
+            ),
+            Node(
+                func=draw_predictions,
+                inputs=["evaluation_samples", "predictions", "image_scores", "params:evaluation"],
+                outputs=["prediction_gallery", "prediction_figures"],
+                name="draw_predictions",
+            ),
+        ]
+    )

@@ -1,0 +1,46 @@
+"""Nodes of the sanity pipeline."""
+
+import logging
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from voc_seg.config import AugmentationConfig, ModelConfig, Parameters, RuntimeConfig, SanityConfig
+from voc_seg.engine.overfit import advice, choose_sample, overfit
+from voc_seg.errors import VocSegError
+from voc_seg.reporting.pictures import plot_sanity
+from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.voc.classes import CLASS_NAMES
+
+logger = logging.getLogger(__name__)
+
+
+def pick_sample(train_samples: SampleStore, sanity: SanityConfig) -> Sample:
+    """The image to learn by heart."""
+    return choose_sample(train_samples, sanity.image)
+
+
+def overfit_sample(
+    sample: Sample,
+    seed: int,
+    augmentation: AugmentationConfig,
+    model: ModelConfig,
+    sanity: SanityConfig,
+    runtime: RuntimeConfig,
+) -> tuple[pd.DataFrame, dict, Figure]:
+    """Learn the image; give the loss by epoch, the scores and a figure of both."""
+    parameters = Parameters(seed=seed, augmentation=augmentation, model=model, sanity=sanity, runtime=runtime)
+    outcome = overfit(sample, CLASS_NAMES, parameters)
+    history = pd.DataFrame(outcome.history)
+    figure = plot_sanity(history, sample.image, sample.mask, outcome.prediction, outcome.metrics)
+    return history, outcome.metrics, figure
+
+
+def judge(sanity_metrics: dict, sanity: SanityConfig) -> None:
+    """End the run with advice when the image was not learnt; everything to look at has been saved by then."""
+    if not sanity_metrics["passed"]:
+        raise VocSegError(advice(sanity_metrics, sanity))
+    logger.info(
+        "Sanity check passed: mIoU %.3f on %s after %d epochs",
+        sanity_metrics["miou"], sanity_metrics["image_id"], sanity_metrics["epochs"],
+    )  # fmt: skip

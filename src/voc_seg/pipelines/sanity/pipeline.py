@@ -1,0 +1,33 @@
+"""sanity: can the network learn one image by heart? The run fails when it cannot."""
+
+from kedro.pipeline import Node, Pipeline
+
+from .nodes import judge, overfit_sample, pick_sample
+
+
+def create_pipeline(**kwargs: object) -> Pipeline:
+    """The sanity pipeline."""
+    return Pipeline(
+        [
+            Node(
+                func=pick_sample,
+                inputs=["train_samples", "params:sanity"],
+                outputs="sanity_sample",
+                name="pick_sample",
+            ),
+            Node(
+                func=overfit_sample,
+                inputs=[
+                    "sanity_sample",
+                    "params:seed",
+                    "params:augmentation",
+                    "params:model",
+                    "params:sanity",
+                    "params:runtime",
+                ],
+                outputs=["sanity_history", "sanity_metrics", "sanity_figure"],
+                name="overfit_sample",
+            ),
+            Node(func=judge, inputs=["sanity_metrics", "params:sanity"], outputs=None, name="judge"),
+        ]
+    )

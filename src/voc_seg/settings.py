@@ -1,0 +1,12 @@
+"""Kedro settings."""
+
+from voc_seg.hooks import ProjectHooks
+
+HOOKS = (ProjectHooks(),)
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # Blocks of an environment are merged into those of base, key by key, and --params into both.
+    "merge_strategy": {"parameters": "soft"},
+}

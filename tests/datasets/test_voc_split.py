@@ -1,0 +1,105 @@
+"""The raw data of a split as a Kedro dataset."""
+
+from pathlib import Path
+
+import pytest
+from kedro.io import AbstractDataset, DatasetError
+
+from voc_seg.datasets import voc_split
+from voc_seg.datasets.voc_split import VOCSplitDataset
+from voc_seg.errors import VocSegError
+
+
+def make_voc(root: Path, year: str = "2012", **lists: str) -> Path:
+    folder = root / "VOCdevkit" / f"VOC{year}"
+    for part in ("ImageSets/Segmentation", "JPEGImages", "SegmentationClass"):
+        (folder / part).mkdir(parents=True)
+    for name, text in lists.items():
+        (folder / "ImageSets" / "Segmentation" / f"{name}.txt").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """Puts a tiny VOC folder where data is fetched to, and records the calls."""
+    calls = []
+
+    def fetch(source, root):
+        calls.append((source, root))
+        if len(calls) == 1:
+            make_voc(root, train="a\nb\n", val="c\n")
+
+    monkeypatch.setattr(voc_split, "fetch", fetch)
+    return calls
+
+
+def test_load_fetches_into_a_folder_of_its_own(tmp_path, fetched):
+    split = VOCSplitDataset("voc2012", "train", filepath=str(tmp_path)).load()
+    assert fetched == [("voc2012", tmp_path / "voc2012")]
+    assert split.ids == ("a", "b")
+    assert split.image_path("a") == tmp_path / "voc2012" / "VOCdevkit" / "VOC2012" / "JPEGImages" / "a.jpg"
+    assert VOCSplitDataset("voc2012", "test", filepath=str(tmp_path)).load().ids == ()
+
+
+def test_voc_root_is_read_as_it_is(tmp_path, fetched):
+    folder = make_voc(tmp_path / "mine", train="x\n", val="y\n")
+    for source in ("sample", "voc2012"):
+        dataset = VOCSplitDataset(source, "train", str(tmp_path / "raw"), voc_root=str(tmp_path / "mine"))
+        assert dataset.load().ids == ("x",)
+        assert dataset.load().images == folder / "JPEGImages"
+        assert VOCSplitDataset(source, "test", str(tmp_path / "raw"), voc_root=str(folder)).load().ids == ()
+    assert fetched == []
+    assert not (tmp_path / "raw").exists()
+
+
+def test_voc_root_is_relative_to_the_working_directory(tmp_path, monkeypatch):
+    make_voc(tmp_path / "mine", train="x\n")
+    monkeypatch.chdir(tmp_path)
+    dataset = VOCSplitDataset("sample", "train", voc_root="mine")
+    monkeypatch.chdir("/")
+    assert dataset.load().ids == ("x",)
+
+
+def test_wrong_voc_root_is_the_users_error(tmp_path):
+    with pytest.raises(DatasetError, match="No VOC2007 data") as caught:
+        VOCSplitDataset("voc2007", "train", voc_root=str(tmp_path)).load()
+    assert isinstance(caught.value.__cause__, VocSegError)
+
+
+def test_unknown_source_is_refused_at_once():
+    with pytest.raises(VocSegError, match="Unknown source 'coco'"):
+        VOCSplitDataset("coco", "train")
+
+
+def test_raw_data_is_read_only(tmp_path):
+    with pytest.raises(DatasetError, match="sample train is raw data"):
+        VOCSplitDataset("sample", "train", str(tmp_path)).save("anything")
+
+
+def test_comes_out_of_a_catalog_entry(tmp_path):
+    entry = {
+        "type": "voc_seg.datasets.voc_split.VOCSplitDataset",
+        "source": "sample",
+        "split": "val",
+        "filepath": str(tmp_path),
+        "voc_root": None,
+        "metadata": {"kedro-viz": {"layer": "raw"}},
+    }
+    dataset = AbstractDataset.from_config("val_split", entry)
+    assert dataset.exists()
+    assert dataset.metadata == entry["metadata"]
+    assert dataset._describe() == {"source": "sample", "split": "val", "filepath": str(tmp_path / "sample")}
+
+
+def test_preview_shows_the_first_files_and_fetches_nothing(tmp_path, fetched):
+    folder = make_voc(tmp_path / "voc2012", train="a\nb\nc\n")
+    preview = VOCSplitDataset("voc2012", "train", str(tmp_path)).preview(nrows=2)
+    assert preview["columns"] == ["image_id", "image", "mask"]
+    assert preview["index"] == [0, 1]
+    assert preview["data"][1] == [
+        "b",
+        str(folder / "JPEGImages" / "b.jpg"),
+        str(folder / "SegmentationClass" / "b.png"),
+    ]
+    assert VOCSplitDataset.preview.__annotations__["return"].__name__ == "TablePreview"
+    assert fetched == []

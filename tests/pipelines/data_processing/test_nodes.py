@@ -1,0 +1,128 @@
+"""Nodes and wiring of data_processing."""
+
+import inspect
+import logging
+import typing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from voc_seg.errors import VocSegError
+from voc_seg.pipelines.data_processing import create_pipeline
+from voc_seg.pipelines.data_processing.nodes import describe, index_split, pack_split
+from voc_seg.samples.store import SampleStore, write_store
+from voc_seg.voc.splits import VOCSplit
+
+
+def make_split(folder: Path, name: str, *ids: str) -> VOCSplit:
+    """Images of different sizes, their masks with a cat and a void border."""
+    split = VOCSplit(name, "sample", ids, folder / "JPEGImages", folder / "SegmentationClass")
+    split.images.mkdir(exist_ok=True)
+    split.masks.mkdir(exist_ok=True)
+    for number, image_id in enumerate(ids):
+        height, width = 10 + number, 16
+        mask = np.zeros((height, width), np.uint8)
+        mask[2:8, 3:9] = 255
+        mask[3:7, 4:8] = 8
+        Image.fromarray(np.full((height, width, 3), 40 * number, np.uint8)).save(split.image_path(image_id))
+        Image.fromarray(mask).save(split.mask_path(image_id))
+    return split
+
+
+def test_packed_samples_are_those_on_disk_without_the_rejected(tmp_path):
+    split = make_split(tmp_path, "train", "a", "b", "c")
+    split.mask_path("b").unlink()
+    samples = pack_split(split, index_split(split))
+    assert len(samples) == 2
+    assert write_store(tmp_path / "train.arrow", samples) == 2
+    store = SampleStore(tmp_path / "train.arrow")
+    assert [sample.id for sample in store] == ["a", "c"]
+    with Image.open(split.mask_path("c")) as mask, Image.open(split.image_path("c")) as image:
+        assert np.array_equal(store[1].mask, np.asarray(mask))
+        assert np.array_equal(store[1].image, np.asarray(image))
+
+
+def test_packing_is_lazy_and_repeatable(tmp_path):
+    split = make_split(tmp_path, "train", "a", "b")
+    samples = pack_split(split, index_split(split))
+    assert [sample.id for sample in samples] == [sample.id for sample in samples] == ["a", "b"]
+    split.image_path("b").unlink()
+    rest = iter(samples)
+    assert next(rest).id == "a"
+    with pytest.raises(VocSegError, match=r"missing image: JPEGImages/b\.jpg"):
+        next(rest)
+
+
+def test_kedro_saves_the_samples_in_one_piece():
+    assert not inspect.isgeneratorfunction(pack_split)
+
+
+def test_empty_test_split_packs_to_an_empty_store(tmp_path):
+    split = make_split(tmp_path, "test")
+    index = index_split(split)
+    assert len(index) == 0
+    assert write_store(tmp_path / "test.arrow", pack_split(split, index)) == 0
+    assert len(SampleStore(tmp_path / "test.arrow")) == 0
+
+
+def test_index_of_other_data_is_refused(tmp_path):
+    split = make_split(tmp_path, "train", "a", "b")
+    with pytest.raises(VocSegError, match=r"train_index .* does not belong to train_split"):
+        pack_split(split, index_split(make_split(tmp_path, "train", "b", "a")))
+
+
+def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
+    train = make_split(tmp_path, "train", "a", "b", "c")
+    train.image_path("b").write_bytes(b"nothing")
+    indices = [index_split(split) for split in (train, make_split(tmp_path, "val", "d"), make_split(tmp_path, "test"))]
+    with caplog.at_level(logging.INFO):
+        statistics, figure, rejected = describe(*indices)
+    cat = statistics.set_index("class_name").loc["cat"]
+    assert (cat["train_images"], cat["train_pixels"], cat["val_images"], cat["test_images"]) == (2, 32, 1, 0)
+    assert isinstance(figure, Figure)
+    assert rejected["image_id"].tolist() == ["b"]
+    assert "train: 1 of 3 images are left out: b (unreadable image: JPEGImages/b.jpg" in caplog.text
+    assert "val: 1 images, all usable" in caplog.text
+    assert "test: no images" in caplog.text
+    assert "more than one split" not in caplog.text
+
+
+def test_images_in_two_splits_are_warned_of(tmp_path, caplog):
+    train, val = make_split(tmp_path, "train", "a", "b"), make_split(tmp_path, "val", "b")
+    describe(*map(index_split, (train, val, make_split(tmp_path, "test"))))
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "b in train, val" in warnings[0]
+
+
+def test_split_without_a_usable_image_ends_the_run(tmp_path):
+    split = make_split(tmp_path, "val", *"abcdefg")
+    for image_id in split.ids:
+        split.mask_path(image_id).unlink()
+    index = index_split(split)
+    message = r"None of the 7 val images is usable: a \(missing mask.*, and 2 more"
+    with pytest.raises(VocSegError, match=message):
+        pack_split(split, index)
+    good = index_split(make_split(tmp_path, "train", "x"))
+    with pytest.raises(VocSegError, match=message):
+        describe(good, index, index_split(make_split(tmp_path, "test")))
+
+
+def test_wiring():
+    pipeline = create_pipeline()
+    assert {node.name for node in pipeline.nodes} == {
+        "index_train", "index_val", "index_test", "pack_train", "pack_val", "pack_test", "describe_classes",
+    }  # fmt: skip
+    assert pipeline.inputs() == {"train_split", "val_split", "test_split"}
+    assert pipeline.outputs() == {
+        "train_samples", "val_samples", "test_samples",
+        "class_statistics", "class_distribution", "rejected_images",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("function", [index_split, pack_split, describe])
+def test_hints_resolve(function):
+    assert "return" in typing.get_type_hints(function)

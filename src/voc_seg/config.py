@@ -5,11 +5,19 @@ type or a value out of range ends a run before it has begun.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
-Size = tuple[PositiveInt, PositiveInt]
+
+def _split_on_spaces(value: Any) -> Any:
+    """``--params`` splits at commas, so lists are written with spaces there: ``augmentation.scale=0.5 1.0``."""
+    if isinstance(value, str):
+        return value.split()
+    return [value] if isinstance(value, (int, float)) else value
+
+
+FromSpaces = BeforeValidator(_split_on_spaces)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -22,12 +30,12 @@ class Block(BaseModel):
 class AugmentationConfig(Block):
     """How a training crop is cut from an image."""
 
-    image_size: Size | None = Field(
+    image_size: Annotated[tuple[PositiveInt, PositiveInt] | None, FromSpaces] = Field(
         None,
         description="height, width in pixels to which images are resized first; null keeps their own size",
     )
     crop_size: PositiveInt = Field(224, ge=32, description="side of the square crop, pixels")
-    scale: tuple[float, float] = Field(
+    scale: Annotated[tuple[float, float], FromSpaces] = Field(
         (0.9, 1.1), description="smallest and largest random factor on the image's size, drawn log-uniformly"
     )
     flip: Share = Field(0.5, description="probability of a left-right flip")
@@ -50,7 +58,7 @@ class ModelConfig(Block):
     weights: str | None = Field(
         None, description="null, imagenet (torchvision downloads them), or a .pth or .safetensors state dict"
     )
-    skips: tuple[Annotated[int, Field(ge=1, le=4)], ...] = Field(
+    skips: Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], FromSpaces] = Field(
         (2, 3, 4),
         min_length=1,
         description="encoder stages the decoder fuses; 1, 2, 3, 4 have stride 2, 4, 8, 16",
@@ -123,6 +131,7 @@ class SanityConfig(Block):
     image: str | int | None = Field(
         None, description="image id or position in the training split; null takes the first with two classes"
     )
+    longer_side: int = Field(224, ge=32, description="size the image is reduced to before it is learnt, pixels")
     epochs: PositiveInt = Field(60, description="optimiser steps, one an epoch: there is one image")
     learning_rate: float = Field(0.05, gt=0, le=10)
     pass_miou: Share = Field(0.9, description="mIoU on the image itself below which the run fails")

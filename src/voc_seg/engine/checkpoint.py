@@ -53,13 +53,8 @@ def capture(
     }
 
 
-def restore(
-    checkpoint: dict[str, Any],
-    model: SegmentationNet,
-    optimizer: torch.optim.Optimizer,
-    about: dict[str, Any],
-) -> RunState:
-    """Put a checkpoint back into model, optimiser and random generators.
+def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
+    """Refuse to go on from a checkpoint of another run.
 
     Raises:
         VocSegError: The checkpoint comes from another format, model or recipe than ``about``.
@@ -79,7 +74,10 @@ def restore(
             + "\n  ".join(differing)
             + "\nRepeat that run's settings, or start anew without training.resume=true."
         )
-    model.load_state_dict(checkpoint["model"])
+
+
+def restore(checkpoint: dict[str, Any], optimizer: torch.optim.Optimizer) -> RunState:
+    """Put momentum and random generators back, and give the counters; weights: see ``models.registry``."""
     optimizer.load_state_dict(checkpoint["optimizer"])
     torch.set_rng_state(checkpoint["rng"]["torch"])
     if checkpoint["rng"]["cuda"] and torch.cuda.is_available():

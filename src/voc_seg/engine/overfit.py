@@ -60,7 +60,7 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
 def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters) -> Overfit:
     """Train on one image alone, without augmentation, and predict it.
 
-    The image is seen whole, its longer side reduced to the crop size, which keeps this to seconds on a CPU.
+    The image is seen whole, reduced in size, which keeps this to seconds on a CPU.
     The prediction is made at the image's own size in evaluation mode, along the path that evaluation takes.
     """
     config = parameters.sanity
@@ -68,7 +68,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     torch.manual_seed(parameters.seed)
     model = build_model(parameters.model, len(class_names)).to(runtime.device).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
-    scale = min(1.0, parameters.augmentation.crop_size / max(sample.mask.shape))
+    scale = min(1.0, config.longer_side / max(sample.mask.shape))
     size = tuple(round(length * scale) for length in sample.mask.shape)
     image, mask = resize(sample, size)
     batch = Batch(image[None], mask[None], (sample.id,))

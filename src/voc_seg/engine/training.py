@@ -14,13 +14,13 @@ from torch import nn
 from voc_seg.config import Parameters
 from voc_seg.errors import VocSegError
 from voc_seg.metrics import mean_iou, pixel_accuracy
-from voc_seg.models.registry import build_model
+from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import Batch, normalise, training_batches
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import VOID
 
-from .checkpoint import Row, RunState, capture, model_only, restore
+from .checkpoint import Row, RunState, capture, model_only, require_same_run, restore
 from .evaluation import Score, predict, score
 from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
 from .progress import RunProgress
@@ -64,10 +64,15 @@ def fit(
         raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
-    model = build_model(parameters.model, len(class_names)).to(runtime.device)
-    optimizer = build_optimizer(model, config.optimizer)
     about = describe_run(class_names, parameters)
-    state = restore(checkpoint, model, optimizer, about) if checkpoint else RunState()
+    if checkpoint:
+        require_same_run(checkpoint, about)
+        model = restore_model(checkpoint)
+    else:
+        model = build_model(parameters.model, len(class_names))
+    model = model.to(runtime.device)
+    optimizer = build_optimizer(model, config.optimizer)
+    state = restore(checkpoint, optimizer) if checkpoint else RunState()
     logger.info("Training on %s: %d images, validating on %d", runtime, len(train), len(val))
     if state.epoch >= config.epochs:
         raise VocSegError(
@@ -177,7 +182,9 @@ def validate(model: SegmentationNet, val: SampleStore, parameters: Parameters, r
 
 def describe_run(class_names: tuple[str, ...], parameters: Parameters) -> dict[str, Any]:
     """What a checkpoint says of its run, in plain values."""
-    blocks = parameters.model_dump(mode="json", include={"seed", "augmentation", "training"})
+    # Of evaluation what decides which epoch is the best.
+    shaping = {"seed": True, "augmentation": True, "training": True, "evaluation": {"scale", "flip"}}
+    blocks = parameters.model_dump(mode="json", include=shaping)
     return {
         "class_names": list(class_names),
         "model_config": parameters.model.model_dump(mode="json"),

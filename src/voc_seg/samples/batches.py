@@ -90,15 +90,9 @@ def training_batches(
         workers: Loader processes; 0 cuts crops in this one.
         pin_memory: Page-locked memory, for quick copies to a GPU.
     """
-    keys = [
-        [(epoch, int(index)) for index in order[start : start + batch_size]]
-        for epoch in epochs
-        for order in [epoch_order(len(store), seed, epoch)]
-        for start in range(0, len(store), batch_size)
-    ]
     loader = DataLoader(
         AugmentedCrops(store, config, seed),
-        batch_sampler=keys,
+        batch_sampler=_batch_keys(len(store), batch_size, seed, epochs),
         num_workers=workers,
         collate_fn=_collate,
         pin_memory=pin_memory,
@@ -106,3 +100,10 @@ def training_batches(
         multiprocessing_context="spawn" if workers else None,
     )
     return iter(loader)
+
+
+def _batch_keys(size: int, batch_size: int, seed: int, epochs: range) -> Iterator[list[tuple[int, int]]]:
+    for epoch in epochs:
+        order = epoch_order(size, seed, epoch).tolist()
+        for start in range(0, size, batch_size):
+            yield [(epoch, index) for index in order[start : start + batch_size]]

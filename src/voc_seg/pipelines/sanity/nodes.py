@@ -5,7 +5,7 @@ import logging
 import pandas as pd
 from matplotlib.figure import Figure
 
-from voc_seg.config import AugmentationConfig, ModelConfig, Parameters, RuntimeConfig, SanityConfig
+from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, SanityConfig
 from voc_seg.engine.overfit import advice, choose_sample, overfit
 from voc_seg.errors import VocSegError
 from voc_seg.reporting.pictures import plot_sanity
@@ -23,13 +23,12 @@ def pick_sample(train_samples: SampleStore, sanity: SanityConfig) -> Sample:
 def overfit_sample(
     sample: Sample,
     seed: int,
-    augmentation: AugmentationConfig,
     model: ModelConfig,
     sanity: SanityConfig,
     runtime: RuntimeConfig,
 ) -> tuple[pd.DataFrame, dict, Figure]:
     """Learn the image; give the loss by epoch, the scores and a figure of both."""
-    parameters = Parameters(seed=seed, augmentation=augmentation, model=model, sanity=sanity, runtime=runtime)
+    parameters = Parameters(seed=seed, model=model, sanity=sanity, runtime=runtime)
     outcome = overfit(sample, CLASS_NAMES, parameters)
     history = pd.DataFrame(outcome.history)
     figure = plot_sanity(history, sample.image, sample.mask, outcome.prediction, outcome.metrics)

@@ -20,7 +20,6 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                 inputs=[
                     "sanity_sample",
                     "params:seed",
-                    "params:augmentation",
                     "params:model",
                     "params:sanity",
                     "params:runtime",

@@ -1,0 +1,187 @@
+"""The pipelines through Kedro sessions, on a handful of drawn scenes."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click import ClickException
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from PIL import Image
+
+from voc_seg.voc.classes import CLASS_NAMES, voc_palette
+from voc_seg.voc.scenes import write_scenes
+
+ROOT = Path(__file__).parents[1]
+SMALL = {
+    "model": {"width": 16},
+    "augmentation": {"crop_size": 64, "scale": [0.2, 0.3]},
+    "sanity": {"longer_side": 64},
+    "evaluation": {"scale": 0.25, "pictures": 2},
+    "training": {"epochs": 2, "batch_size": 4, "validate_every": 1},
+}
+HISTORY = [
+    "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
+    "images_per_second", "data_seconds", "epoch_seconds", "is_best",
+]  # fmt: skip
+METRICS = {
+    "split", "images", "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "classes_present",
+    "all_background_miou", "checkpoint_epoch", "images_per_second",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder of its own, with its conf and data, and this package."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+    (folder / "conf" / "local").mkdir()
+    (folder / "src").mkdir()
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(ROOT / name, folder)
+    write_scenes(folder / "voc", {"train": 6, "val": 3, "test": 2})
+    run(folder, "data_processing")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(project: Path) -> Path:
+    run(project, "training")
+    run(project, "evaluation")
+    return project
+
+
+def run(project: Path, *names: str, **parameters: Any) -> None:
+    bootstrap_project(project)
+    settings = {"voc_root": str(project / "voc"), **SMALL}
+    for key, value in parameters.items():
+        settings[key] = {**settings.get(key, {}), **value} if isinstance(value, dict) else value
+    with KedroSession.create(project, runtime_params=settings) as session:
+        session.run(pipeline_names=list(names) or None)
+
+
+def test_data_processing_writes_index_store_and_statistics(project: Path) -> None:
+    data = project / "data"
+    assert [len(pd.read_parquet(data / f"02_intermediate/{split}_index.parquet")) for split in ("train", "val")] == [
+        6,
+        3,
+    ]
+    assert {path.name for path in (data / "05_model_input").glob("*")} == {
+        f"{split}_samples.arrow" for split in ("train", "val", "test")
+    }
+    assert len(pd.read_csv(data / "08_reporting/class_statistics.csv")) == len(CLASS_NAMES)
+    assert list(pd.read_csv(data / "08_reporting/rejected_images.csv").columns) == ["split", "image_id", "reason"]
+    assert (data / "08_reporting/class_distribution.png").stat().st_size > 0
+
+
+def test_training_writes_checkpoints_best_model_and_history(trained: Path) -> None:
+    models = trained / "data/06_models"
+    names = sorted(path.name for path in (models / "checkpoints").iterdir())
+    assert names == ["checkpoint_epoch_0001.pth", "checkpoint_epoch_0002.pth"]
+    checkpoint = torch.load(models / "checkpoints" / names[-1], weights_only=True)
+    best = torch.load(models / "best_model.pth", weights_only=True)
+    assert checkpoint["epoch"] == 2
+    history = pd.read_csv(trained / "data/08_reporting/training_history.csv")
+    assert list(history.columns) == HISTORY
+    assert best["val_miou"] == pytest.approx(history["val_miou"].max())
+    assert best["class_names"] == list(CLASS_NAMES)
+
+
+def test_evaluation_agrees_with_the_predictions_it_leaves(trained: Path) -> None:
+    data = trained / "data"
+    metrics = json.loads((data / "08_reporting/metrics.json").read_text())
+    assert set(metrics) == METRICS
+    confusion = np.zeros((21, 21), dtype=np.int64)
+    masks = trained / "voc/VOCdevkit/VOC2012/SegmentationClass"
+    predictions = sorted((data / "07_model_output/predictions").iterdir())
+    assert len(predictions) == metrics["images"] == 3
+    for path in predictions:
+        picture = Image.open(path)
+        assert picture.mode == "P"
+        assert picture.getpalette()[:63] == voc_palette()[:21].flatten().tolist()
+        truth, prediction = np.array(Image.open(masks / path.name)), np.array(picture)
+        assert prediction.shape == truth.shape
+        np.add.at(confusion, (truth[truth != 255], prediction[truth != 255]), 1)
+    written = pd.read_csv(data / "08_reporting/confusion_matrix.csv", index_col="truth")
+    assert list(written.index) == list(written.columns) == list(CLASS_NAMES)
+    assert (written.to_numpy() == confusion).all()
+    scores = pd.read_csv(data / "08_reporting/class_scores.csv")
+    assert metrics["miou"] == pytest.approx(scores["iou"].mean())
+    assert metrics["classes_present"] == scores["iou"].notna().sum()
+    history = pd.read_csv(data / "08_reporting/training_history.csv")
+    assert metrics["miou"] == pytest.approx(history["val_miou"].max())
+
+
+def test_evaluation_draws_every_picture(trained: Path) -> None:
+    reporting = trained / "data/08_reporting"
+    names = {path.name for path in reporting.glob("*.png")}
+    assert {"training_curves.png", "class_iou.png", "confusion_figure.png", "prediction_gallery.png"} <= names
+    assert len([name for name in names if name.startswith("prediction_scene")]) == 2
+    scores = pd.read_csv(reporting / "image_scores.csv")
+    assert list(scores.columns) == ["image_id", "miou", "pixel_accuracy", "void_fraction"]
+
+
+def test_another_split_can_be_scored(trained: Path) -> None:
+    run(trained, "evaluation", evaluation={"split": "test"})
+    metrics = json.loads((trained / "data/08_reporting/metrics.json").read_text())
+    assert (metrics["split"], metrics["images"]) == ("test", 2)
+    predictions = (trained / "data/07_model_output/predictions").iterdir()
+    assert {path.stem for path in predictions} == {"scene_test_0001", "scene_test_0002"}
+    run(trained, "evaluation")
+
+
+def test_resume_goes_on_where_training_ended(trained: Path) -> None:
+    run(trained, "training", training={"epochs": 3, "resume": True})
+    history = pd.read_csv(trained / "data/08_reporting/training_history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3]
+
+
+def test_sanity_fails_with_advice_and_leaves_what_to_look_at(project: Path) -> None:
+    with pytest.raises(ClickException, match=r"mIoU is .* below sanity.pass_miou=0.9") as caught:
+        run(project, "sanity", sanity={"epochs": 1})
+    assert "sanity.epochs=60" in str(caught.value)
+    reporting = project / "data/08_reporting"
+    assert json.loads((reporting / "sanity_metrics.json").read_text())["passed"] is False
+    assert len(pd.read_csv(reporting / "sanity_history.csv")) == 1
+    assert (reporting / "sanity_figure.png").exists()
+
+
+def test_sanity_passes_when_little_is_asked(project: Path) -> None:
+    run(project, "sanity", sanity={"epochs": 2, "pass_miou": 0.0})
+    metrics = json.loads((project / "data/08_reporting/sanity_metrics.json").read_text())
+    assert {"epochs", "final_loss", "miou", "pixel_accuracy", "passed"} <= set(metrics)
+    assert metrics["passed"] is True
+
+
+def test_a_missing_input_names_the_pipeline_that_makes_it(tmp_path: Path, project: Path) -> None:
+    shutil.copytree(project, tmp_path / "fresh", ignore=shutil.ignore_patterns("data", "voc"))
+    with pytest.raises(ClickException, match="kedro run --pipelines data_processing"):
+        run(tmp_path / "fresh", "training")
+    with pytest.raises(ClickException, match=r"best_model, made by: kedro run --pipelines training"):
+        run(tmp_path / "fresh", "evaluation")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"trainin": {"epochs": 2}}, "trainin: unknown key"),
+        ({"training": {"epoch": 2}}, "training.epoch: unknown key"),
+        ({"training": {"optimizer": {"learning_rate": -1}}}, "training.optimizer.learning_rate = -1"),
+        ({"model": {"encoder": "resnet19"}}, "model.encoder = 'resnet19'"),
+        ({"evaluation": {"split": "validation"}}, "evaluation.split = 'validation'"),
+    ],
+)
+def test_wrong_settings_stop_before_the_first_node(project: Path, parameters: dict, message: str) -> None:
+    with pytest.raises(ClickException, match="nothing has run") as caught:
+        run(project, "data_processing", **parameters)
+    assert message in str(caught.value)
+
+
+def test_an_error_of_a_dataset_reads_as_its_own_message(project: Path) -> None:
+    with pytest.raises(ClickException, match="No VOC2012 data in"):
+        run(project, "data_processing", voc_root=str(project / "nowhere"))

@@ -1,0 +1,105 @@
+"""The structure holds: everything wired is declared, everything declared is used, every hint resolves."""
+
+import typing
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+from kedro.config import OmegaConfigLoader
+from kedro.framework.project import configure_project, pipelines
+from kedro.io import DataCatalog
+
+from voc_seg.config import Parameters
+from voc_seg.settings import CONFIG_LOADER_ARGS
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENTS = sorted(folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir())
+NAMES = ("data_processing", "sanity", "training", "evaluation")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def project() -> None:
+    configure_project("voc_seg")
+    pipelines.set_requested(None)
+
+
+def load_config(environment: str) -> OmegaConfigLoader:
+    return OmegaConfigLoader(str(ROOT / "conf"), env=environment, **CONFIG_LOADER_ARGS)
+
+
+def load_catalog() -> DataCatalog:
+    return DataCatalog.from_config(load_config("base")["catalog"])
+
+
+def wired(name: str = "__default__") -> set[str]:
+    return {dataset for dataset in pipelines[name].datasets() if not dataset.startswith("params:")}
+
+
+def test_every_pipeline_folder_is_runnable() -> None:
+    folders = {path.parent.name for path in (ROOT / "src/voc_seg/pipelines").glob("*/pipeline.py")}
+    assert folders == set(NAMES)
+    assert set(pipelines) == {*NAMES, "__default__"}
+
+
+def test_default_prepares_trains_and_evaluates() -> None:
+    names = [node.name for name in ("data_processing", "training", "evaluation") for node in pipelines[name].nodes]
+    assert sorted(node.name for node in pipelines["__default__"].nodes) == sorted(names)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_dataset_is_declared_with_a_layer(name: str) -> None:
+    catalog = load_catalog()
+    for dataset in wired(name):
+        assert dataset in catalog, f"{dataset} is not in the catalog"
+        assert catalog.get(dataset).metadata["kedro-viz"]["layer"], dataset
+
+
+def test_no_entry_is_unused() -> None:
+    used = set().union(*(wired(name) for name in NAMES))
+    declared = {name for name in load_config("base")["catalog"] if not name.startswith("_")}
+    patterns = {name for name in declared if "{" in name}
+    assert declared - patterns <= used
+    assert patterns == {"{split}_index", "{split}_samples"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_hint_resolves(name: str) -> None:
+    # Kedro skips the validation of parameters, with a mere warning, for a node whose hints do not resolve.
+    nodes = import_module(f"voc_seg.pipelines.{name}.nodes")
+    for node in pipelines[name].nodes:
+        hints = typing.get_type_hints(node.func)
+        assert "return" in hints, node.name
+        assert node.func.__module__ == nodes.__name__
+        assert len(hints) - 1 == len(node.inputs), node.name
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_parameters_of_every_environment_are_valid(environment: str) -> None:
+    Parameters.model_validate(load_config(environment)["parameters"])
+
+
+def test_base_states_every_setting() -> None:
+    def keys(block: dict, prefix: str = "") -> set[str]:
+        nested = [keys(value, f"{prefix}{key}.") for key, value in block.items() if isinstance(value, dict)]
+        return {prefix + key for key in block}.union(*nested)
+
+    stated = keys(load_config("base")["parameters"])
+    assert stated == keys(Parameters().model_dump())
+
+
+def test_sources_of_the_environments() -> None:
+    sources = {name: yaml.safe_load((ROOT / "conf" / name / "globals.yml").read_text())["source"]
+               for name in ENVIRONMENTS if name != "local"}  # fmt: skip
+    assert sources == {"base": "sample"} | {name: name for name in ("voc2012", "voc2012_aug", "voc2007")}
+
+
+def test_the_full_recipe() -> None:
+    recipe = Parameters.model_validate(load_config("voc2012")["parameters"])
+    assert (recipe.model.encoder, recipe.model.weights) == ("resnet18", "imagenet")
+    assert (recipe.training.batch_size, recipe.training.epochs) == (4, 50)
+    optimizer = recipe.training.optimizer
+    assert (optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay) == (0.006, 0.9, 1e-4)
+    augmentation = recipe.augmentation
+    assert (augmentation.crop_size, augmentation.scale, augmentation.flip) == (224, (0.9, 1.1), 0.5)
+    assert recipe.evaluation.scale == 1.0

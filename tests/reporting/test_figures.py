@@ -67,7 +67,7 @@ class TestClassDistribution:
         )
 
     def test_bars_are_the_counts_and_shares_without_background(self, statistics):
-        _images, pixels = plot_class_distribution(statistics).axes
+        images, pixels = plot_class_distribution(statistics).axes
         assert [label.get_text() for label in images.get_yticklabels()] == ["bicycle", "bird", "aeroplane"]
         train, val = images.containers
         assert [bar.get_width() for bar in train] == [6, 4, 2]

@@ -116,6 +116,9 @@ class TrainingConfig(Block):
     early_stopping: PositiveInt | None = Field(
         None, description="stop after so many validations without a better mIoU; null never stops early"
     )
+    frozen_stages: int = Field(
+        0, ge=0, le=5, description="first encoder stages that keep their weights; 2 (stride 4) saves a fifth of a step"
+    )
     freeze_batch_norm: bool = Field(
         False, description="keep the encoder's pretrained batch-norm statistics: steadier with small batches"
     )

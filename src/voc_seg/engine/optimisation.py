@@ -12,15 +12,16 @@ from voc_seg.voc.classes import VOID
 
 
 def build_optimizer(model: SegmentationNet, config: OptimizerConfig) -> torch.optim.SGD:
-    """SGD with momentum in two groups, encoder and decoder; ``factor`` scales the rate of each.
+    """SGD with momentum over what is not frozen; ``factor`` is the share of the rate that a group gets.
 
     Weight decay acts on kernels only: on biases and batch-norm values it serves no purpose
     (He et al., "Bag of Tricks for Image Classification", 2019, section 3.1).
     """
     groups = []
     for part, factor in ((model.encoder, config.encoder_factor), (model.decoder, 1.0)):
-        kernels = [parameter for parameter in part.parameters() if parameter.ndim > 1]
-        others = [parameter for parameter in part.parameters() if parameter.ndim <= 1]
+        trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
+        kernels = [parameter for parameter in trained if parameter.ndim > 1]
+        others = [parameter for parameter in trained if parameter.ndim <= 1]
         groups += [
             {"params": kernels, "factor": factor, "weight_decay": config.weight_decay},
             {"params": others, "factor": factor, "weight_decay": 0.0},

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from voc_seg.config import Parameters
+from voc_seg.config import Parameters, TrainingConfig
 from voc_seg.errors import VocSegError
 from voc_seg.metrics import mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model, restore_model
@@ -70,6 +70,7 @@ def fit(
         model = restore_model(checkpoint)
     else:
         model = build_model(parameters.model, len(class_names))
+    freeze_stages(model, config.frozen_stages)
     model = model.to(runtime.device)
     optimizer = build_optimizer(model, config.optimizer)
     state = restore(checkpoint, optimizer) if checkpoint else RunState()
@@ -90,7 +91,7 @@ def fit(
 
     with explained(parameters), RunProgress(config.epochs, steps_per_epoch, state) as progress:
         for epoch in epochs:
-            train_mode(model, config.freeze_batch_norm)
+            train_mode(model, config)
             started, waited, losses, seen = time.perf_counter(), 0.0, [], 0
             left = iter(itertools.islice(batches, batches_per_epoch))
             for _ in range(steps_per_epoch):
@@ -165,13 +166,21 @@ def train_step(model: SegmentationNet, optimizer: torch.optim.Optimizer, group: 
     return float(total)
 
 
-def train_mode(model: SegmentationNet, freeze_batch_norm: bool) -> None:
-    """Training mode; with ``freeze_batch_norm`` the encoder's statistics stay those of its weights."""
+def freeze_stages(model: SegmentationNet, stages: int) -> None:
+    """Take the first encoder stages out of training: no gradients are computed for them."""
+    for module in itertools.chain(*model.encoder.stages()[:stages]):
+        module.requires_grad_(False)
+
+
+def train_mode(model: SegmentationNet, config: TrainingConfig) -> None:
+    """Training mode, but for batch-norm statistics that are to stay as they are."""
     model.train()
-    if freeze_batch_norm:
-        for module in model.encoder.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+    stages = model.encoder.stages()
+    kept = stages if config.freeze_batch_norm else stages[: config.frozen_stages]
+    for module in itertools.chain(*kept):
+        for layer in module.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.eval()
 
 
 def validate(model: SegmentationNet, val: SampleStore, parameters: Parameters, runtime: Runtime) -> Score:

@@ -40,6 +40,10 @@ class ResNetEncoder(nn.Module):
         self.channels = ENCODER_CHANNELS[name]
         self.strides = (2, 4, 8, 16, output_stride)
 
+    def stages(self) -> list[list[nn.Module]]:
+        """The modules of each of the five stages, finest first."""
+        return [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features of the five stages, finest first.
 

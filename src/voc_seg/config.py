@@ -34,7 +34,7 @@ class AugmentationConfig(Block):
         None,
         description="height, width in pixels to which images are resized first; null keeps their own size",
     )
-    crop_size: PositiveInt = Field(224, ge=32, description="side of the square crop, pixels")
+    crop_size: PositiveInt = Field(224, ge=64, description="side of the square crop, pixels")
     scale: Annotated[tuple[float, float], FromSpaces] = Field(
         (0.9, 1.1), description="smallest and largest random factor on the image's size, drawn log-uniformly"
     )
@@ -146,7 +146,7 @@ class EvaluationConfig(Block):
     split: Literal["train", "val", "test"] = Field("val", description="split to score")
     scale: float = Field(
         1.0,
-        ge=0.1,
+        gt=0,
         le=4,
         description="factor on an image's size before the network; scores stay at native size",
     )

@@ -81,7 +81,7 @@ def summarise(confusion: np.ndarray) -> dict[str, float | int]:
         "miou": _mean(iou),
         "pixel_accuracy": pixel_accuracy(confusion),
         "mean_class_accuracy": _mean(recall(confusion)),
-        "frequency_weighted_iou": float(np.nansum(share * iou)),
+        "frequency_weighted_iou": float(np.nansum(share * iou)) if confusion.any() else float("nan"),
         "classes_present": int((~np.isnan(iou)).sum()),
         "all_background_miou": mean_iou(all_background(confusion)),
     }

@@ -39,11 +39,15 @@ def read_state(path: Path) -> State:
 
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise VocSegError(
-            f"{path} cannot be read as a saved network ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            f"{path} cannot be read as a saved network ({type(error).__name__}: {_first_line(error)}). "
             "It may be cut short or come from elsewhere; make it again with: kedro run --pipelines training"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 class ModelDataset(AbstractDataset[State, State]):
@@ -83,9 +87,12 @@ class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
     def save(self, data: State) -> None:
         if not data:
             return
-        write_state(self._folder / f"checkpoint_epoch_{data['epoch']:04d}.pth", data)
+        written = self._folder / f"checkpoint_epoch_{data['epoch']:04d}.pth"
+        write_state(written, data)
         keep = data["config"]["training"]["checkpoint"]["keep_last"]
-        for path in self._newest_first()[keep:] if keep else []:
+        # Whatever the clock says of the others, the one just written stays.
+        others = [path for path in self._newest_first() if path != written]
+        for path in others[keep - 1 :] if keep else []:
             path.unlink()
 
     def load(self) -> Callable[[], State]:

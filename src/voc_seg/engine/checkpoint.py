@@ -65,7 +65,8 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
             f"{FORMAT_VERSION}. Move it away, or train anew without training.resume."
         )
     differing = sorted(
-        _differences(checkpoint["model_config"], about["model_config"], "model")
+        _differences(checkpoint["class_names"], about["class_names"], "class names")
+        + _differences(checkpoint["model_config"], about["model_config"], "model")
         + _differences(checkpoint["config"], about["config"], "")
     )
     if differing:
@@ -83,7 +84,7 @@ def restore(checkpoint: dict[str, Any], optimizer: torch.optim.Optimizer) -> Run
     if checkpoint["rng"]["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(checkpoint["rng"]["cuda"])
     counters = {key: checkpoint[key] for key in ("epoch", "step", "best_epoch", "best_miou", "history")}
-    return RunState(**counters)
+    return RunState(**counters | {"history": list(checkpoint["history"])})
 
 
 # May change on resuming: how long to train, what to keep, and where the initial weights once came from.

@@ -75,6 +75,7 @@ def predict_logits(
     # from_numpy wants writable memory; packed samples are read-only views.
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(runtime.device)
     if size != (height, width):
+        pixels = pixels if pixels.device.type == "cpu" else pixels.float()  # bytes are resized on CPUs only
         pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
     inputs = normalise(pixels)
     with runtime.autocast():

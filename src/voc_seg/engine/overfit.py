@@ -44,6 +44,10 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
         VocSegError: No image of that id or position, or none with two classes.
     """
     if isinstance(image, int):
+        # The command line reads the id 2007_000032 as the number 2007000032.
+        for sample in samples:
+            if sample.id.replace("_", "") == str(image):
+                return sample
         if not 0 <= image < len(samples):
             raise VocSegError(f"sanity.image is {image}, but the training split has positions 0 to {len(samples) - 1}.")
         return samples[image]

@@ -66,11 +66,16 @@ def _move_stride_to_first_convolution(block: nn.Module) -> None:
 
 
 def _replace_stride_with_dilation(stage: nn.Sequential) -> None:
-    """Keep the resolution of the stage's input; widen its 3x3 kernels instead."""
+    """Keep the resolution of the stage's input; widen the 3x3 kernels behind the lost stride instead.
+
+    The convolution that loses its stride is not dilated: like this, every second value is what the strided
+    network computes.
+    """
     for module in stage.modules():
         if isinstance(module, nn.Conv2d):
-            module.stride = (1, 1)
-            if module.kernel_size == (3, 3):
+            if module.stride == (2, 2):
+                module.stride = (1, 1)
+            elif module.kernel_size == (3, 3):
                 module.dilation = module.padding = (2, 2)
 
 

@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise VocSegError(
             f"model.weights: {path} cannot be read as a state dict ({type(error).__name__}: {error}). "
             "It may be cut short or hold more than tensors; fetch it again or save its state_dict() alone."

@@ -72,10 +72,10 @@ def augment(sample: Sample, config: AugmentationConfig, rng: np.random.Generator
     crop = draw_crop(*sample.mask.shape, config, rng)
     rows = slice(crop.top, crop.top + crop.window[0])
     columns = slice(crop.left, crop.left + crop.window[1])
-    # Flipping with a negative stride needs the copy that leaving the read-only store needs anyway.
     step = -1 if crop.flip else 1
-    image = torch.from_numpy(np.ascontiguousarray(sample.image[rows, columns][:, ::step])).permute(2, 0, 1)
-    mask = torch.from_numpy(np.ascontiguousarray(sample.mask[rows, columns][:, ::step]))
+    # The copy leaves the read-only store; torch takes no negative strides either.
+    image = torch.from_numpy(sample.image[rows, columns][:, ::step].copy()).permute(2, 0, 1)
+    mask = torch.from_numpy(sample.mask[rows, columns][:, ::step].copy())
     image, mask = _resize(image, mask, crop.target)
     if config.colour_jitter:
         image = jitter_colours(image, config.colour_jitter, rng)

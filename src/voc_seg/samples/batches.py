@@ -95,6 +95,9 @@ def training_batches(
         batch_sampler=_batch_keys(len(store), batch_size, seed, epochs),
         num_workers=workers,
         collate_fn=_collate,
+        # Its own generator: the loader would else draw from torch's global one, and dropout would differ after
+        # resuming, when it draws once more.
+        generator=torch.Generator().manual_seed(seed),
         pin_memory=pin_memory,
         # Spawned workers inherit no locks or threads and behave alike on every platform.
         multiprocessing_context="spawn" if workers else None,

@@ -92,8 +92,9 @@ class SampleStore:
             raise IndexError(f"sample {index} of {len(self)} in {self.path}")
         batch = self._reader.get_batch(index)
         height, width = batch["height"][0].as_py(), batch["width"][0].as_py()
-        image = np.frombuffer(batch["image"][0].as_buffer(), np.uint8).reshape(height, width, 3)
-        mask = np.frombuffer(batch["mask"][0].as_buffer(), np.uint8).reshape(height, width)
+        # buffers()[2] is the column's data in the map itself; a scalar's as_buffer() would be a copy.
+        image = np.frombuffer(batch["image"].buffers()[2], np.uint8, height * width * 3).reshape(height, width, 3)
+        mask = np.frombuffer(batch["mask"].buffers()[2], np.uint8, height * width).reshape(height, width)
         return Sample(batch["id"][0].as_py(), image, mask)
 
     def __iter__(self) -> Iterator[Sample]:

@@ -182,6 +182,15 @@ def test_wrong_settings_stop_before_the_first_node(project: Path, parameters: di
     assert message in str(caught.value)
 
 
+def test_voc_root_in_a_parameters_file_is_not_passed_over(tmp_path: Path, project: Path) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data", "voc"))
+    (copy / "conf/local/parameters.yml").write_text("voc_root: somewhere\n")
+    bootstrap_project(copy)
+    with KedroSession.create(copy) as session, pytest.raises(ClickException, match=r"conf/base/globals\.yml"):
+        session.run(pipeline_names=["data_processing"])
+
+
 def test_an_error_of_a_dataset_reads_as_its_own_message(project: Path) -> None:
     with pytest.raises(ClickException, match="No VOC2012 data in"):
         run(project, "data_processing", voc_root=str(project / "nowhere"))

@@ -1,7 +1,7 @@
 """Every setting of the project: one frozen, typed block for each key of the ``parameters*.yml`` files.
 
-Kedro builds these models from the type hints of the nodes before any node runs, so an unknown key, a wrong
-type or a value out of range ends a run before it has begun.
+A hook checks all of them before any node runs (``voc_seg.hooks``), so an unknown key, a wrong type or a value
+out of range ends a run before it has begun. Kedro builds the blocks that a node takes from its type hints.
 """
 
 from pathlib import Path
@@ -86,7 +86,7 @@ class OptimizerConfig(Block):
     """Stochastic gradient descent."""
 
     learning_rate: float = Field(0.006, gt=0, le=10, description="peak learning rate of the decoder")
-    encoder_factor: float = Field(1.0, ge=0, le=1, description="factor on the encoder's learning rate; 0 freezes it")
+    encoder_factor: float = Field(1.0, ge=0, le=1, description="factor on the encoder's learning rate")
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(1e-4, ge=0, lt=1)
 
@@ -134,7 +134,7 @@ class SanityConfig(Block):
     image: str | int | None = Field(
         None, description="image id or position in the training split; null takes the first with two classes"
     )
-    longer_side: int = Field(224, ge=32, description="size the image is reduced to before it is learnt, pixels")
+    longer_side: int = Field(224, ge=64, description="size the image is reduced to before it is learnt, pixels")
     epochs: PositiveInt = Field(60, description="optimiser steps, one an epoch: there is one image")
     learning_rate: float = Field(0.05, gt=0, le=10)
     pass_miou: Share = Field(0.9, description="mIoU on the image itself below which the run fails")
@@ -166,7 +166,7 @@ class Parameters(Block):
     """Everything that ``parameters*.yml`` and ``--params`` may hold."""
 
     seed: int = Field(0, ge=0, description="fixes initial weights, order and augmentation")
-    voc_root: Path | None = Field(None, description="folder of a VOCdevkit that is already on disk")
+    voc_root: Path | None = Field(None, description="a VOCdevkit already on disk; as --params only")
     augmentation: AugmentationConfig = AugmentationConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()

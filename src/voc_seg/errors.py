@@ -4,5 +4,5 @@
 class VocSegError(Exception):
     """Something the user can put right. The message names the thing, its value and what to do next.
 
-    The command line shows it without a traceback (``logs/training.log`` and the exception.s cause keep it).
+    ``kedro run`` shows and logs the message alone; from Python it is the ``__cause__`` of what Kedro raises.
     """

@@ -2,7 +2,7 @@
 
 import logging
 from importlib import import_module
-from typing import Any
+from typing import IO, Any
 
 from click import ClickException
 from kedro.framework.context import KedroContext
@@ -22,6 +22,18 @@ NEXT = {
     "training": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz",
 }
+"""What to type after each pipeline, in the order in which they build on each other."""
+
+
+class RunStoppedError(ClickException):
+    """Ends ``kedro run`` with exit code 1 and no traceback; the message has been logged by then."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        logger.error("%s", message)
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Nothing more: the log, on the console and in the file, has it."""
 
 
 class ProjectHooks:
@@ -30,21 +42,24 @@ class ProjectHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Check every setting at once, before anything is loaded."""
+        settings = context.config_loader["parameters"]
+        # The catalog cannot see the parameters, so there it would be passed over in silence.
+        if settings.get("voc_root") and "voc_root" not in (context.config_loader.runtime_params or {}):
+            raise RunStoppedError("voc_root in a parameters file has no effect: put it into conf/base/globals.yml.")
         try:
-            Parameters.model_validate(context.config_loader["parameters"])
+            Parameters.model_validate(settings)
         except ValidationError as error:
-            raise ClickException("Settings are wrong; nothing has run.\n" + explain(error)) from None
+            raise RunStoppedError("Settings are wrong; nothing has run.\n" + explain(error)) from None
 
     @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Say which pipeline makes an input that is missing."""
         missing = sorted(
             name for name in pipeline.inputs() if not name.startswith("param") and not catalog.exists(name)
         )
         if missing:
-            makers = {name: _maker(name) for name in missing}
-            lines = [f"  {name}, made by: kedro run --pipelines {maker}" for name, maker in makers.items()]
-            raise ClickException("This run needs what is not there yet:\n" + "\n".join(lines))
+            lines = [f"  {name}, made by: {command(_maker(name), run_params)}" for name in missing]
+            raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
@@ -52,16 +67,25 @@ class ProjectHooks:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, VocSegError):
-                logger.error("%s", cause)
-                raise ClickException(str(cause)) from error
+                raise RunStoppedError(str(cause)) from error
             cause = cause.__cause__
 
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
         """Say what to type next."""
-        names = run_params["pipeline_names"] or ["evaluation"]
-        if names[-1] in NEXT:
-            logger.info("Done. Next: %s", NEXT[names[-1]])
+        ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
+        if ran:
+            logger.info("Done. Next: %s", NEXT[ran[-1]] + _environment(run_params))
+
+
+def command(pipeline: str, run_params: dict[str, Any]) -> str:
+    """How to run a pipeline in the environment of a run."""
+    return f"kedro run --pipelines {pipeline}{_environment(run_params)}"
+
+
+def _environment(run_params: dict[str, Any]) -> str:
+    environment = run_params["env"]
+    return f" --env {environment}" if environment not in (None, "base", "local") else ""
 
 
 def explain(error: ValidationError) -> str:

@@ -12,7 +12,12 @@ def register_pipelines() -> dict[str, Pipeline]:
 
     When a run names its pipelines, Kedro finds only those, so that preparing data need not wait for torch.
     """
-    pipelines = find_pipelines(raise_errors=True)
+    try:
+        pipelines = find_pipelines(raise_errors=True)
+    except ImportError as error:
+        if error.__cause__ is not None:
+            raise
+        return {}  # no folder of that name: Kedro then says which names are meant
     if all(name in pipelines for name in DEFAULT):
         pipelines["__default__"] = sum((pipelines[name] for name in DEFAULT), Pipeline([]))
     return pipelines

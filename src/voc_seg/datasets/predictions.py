@@ -42,6 +42,9 @@ class MasksDataset(AbstractDataset[Mapping[str, np.ndarray], dict[str, np.ndarra
         return {"filepath": str(self._folder)}
 
 
+_GALLERY = "prediction_gallery.png"  # beside them, but an entry of its own
+
+
 class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
     """Figures by image id, saved as ``prediction_<image_id>.png``; those of an earlier run are removed."""
 
@@ -53,7 +56,7 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
         self._folder.mkdir(parents=True, exist_ok=True)
         names = {f"prediction_{name}.png": figure for name, figure in data.items()}
         for path in self._folder.glob("prediction_*.png"):
-            if path.name not in names and path.name != "prediction_gallery.png":
+            if path.name not in names and path.name != _GALLERY:
                 path.unlink()
         for name, figure in names.items():
             figure.savefig(self._folder / name)
@@ -62,7 +65,7 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
         raise NotImplementedError("Pictures are for looking at; data/07_model_output/predictions holds the masks.")
 
     def _exists(self) -> bool:
-        return any(self._folder.glob("prediction_*.png"))
+        return any(path.name != _GALLERY for path in self._folder.glob("prediction_*.png"))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._folder)}
@@ -77,6 +80,7 @@ def _replaced(folder: Path) -> Iterator[Path]:
     yield partial
     if folder.exists():
         old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
         partial.rename(folder)
         shutil.rmtree(old)

@@ -81,8 +81,8 @@ def restore(checkpoint: dict[str, Any], optimizer: torch.optim.Optimizer) -> Run
     """Put momentum and random generators back, and give the counters; weights: see ``models.registry``."""
     optimizer.load_state_dict(checkpoint["optimizer"])
     torch.set_rng_state(checkpoint["rng"]["torch"])
-    if checkpoint["rng"]["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(checkpoint["rng"]["cuda"])
+    for device, generator in zip(range(torch.cuda.device_count()), checkpoint["rng"]["cuda"]):
+        torch.cuda.set_rng_state(generator, device)
     counters = {key: checkpoint[key] for key in ("epoch", "step", "best_epoch", "best_miou", "history")}
     return RunState(**counters | {"history": list(checkpoint["history"])})
 

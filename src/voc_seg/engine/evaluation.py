@@ -1,7 +1,7 @@
 """Predictions at every image's own size, and their scores."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from voc_seg.voc.classes import VOID
 from .optimisation import loss_sum
 from .progress import quiet
 from .runtime import Runtime
+from .trouble import EVALUATION_MEMORY, explained
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,11 @@ def predict_logits(
     base = image_size or (height, width)
     size = tuple(max(1, round(length * config.scale)) for length in base)
     # from_numpy wants writable memory; packed samples are read-only views.
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(runtime.device)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
     if size != (height, width):
-        pixels = pixels if pixels.device.type == "cpu" else pixels.float()  # bytes are resized on CPUs only
+        # On the CPU, as training crops are: bytes in, bytes out, the same numbers on every device.
         pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
-    inputs = normalise(pixels)
+    inputs = normalise(pixels.to(runtime.device))
     with runtime.autocast():
         logits = model(inputs)
         if config.flip:
@@ -85,24 +86,23 @@ def predict_logits(
     return functional.interpolate(logits.float(), (height, width), mode="bilinear")
 
 
-def predict(
+def predict_one(
     model: SegmentationNet,
-    samples: Iterable[Sample],
+    sample: Sample,
     config: EvaluationConfig,
     runtime: Runtime,
     image_size: tuple[int, int] | None = None,
-) -> Iterator[Prediction]:
-    """Predict samples one by one at native size, and count against their truth."""
-    for sample in samples:
-        logits = predict_logits(model, sample.image, config, runtime, image_size)
-        classes = logits.argmax(1)[0]
-        truth = torch.from_numpy(np.array(sample.mask)).to(runtime.device)
-        yield Prediction(
-            sample.id,
-            classes.to("cpu", torch.uint8).numpy(),
-            confusion_matrix(truth, classes, logits.shape[1]).numpy(),
-            float(loss_sum(logits, truth[None])),
-        )
+) -> Prediction:
+    """Predict a sample at native size and count against its truth."""
+    logits = predict_logits(model, sample.image, config, runtime, image_size)
+    classes = logits.argmax(1)[0]
+    truth = torch.from_numpy(np.array(sample.mask)).to(runtime.device)
+    return Prediction(
+        sample.id,
+        classes.to("cpu", torch.uint8).numpy(),
+        confusion_matrix(truth, classes, logits.shape[1]).numpy(),
+        float(loss_sum(logits, truth[None])),
+    )
 
 
 def score(predictions: Iterable[Prediction]) -> Score:
@@ -116,7 +116,10 @@ def score(predictions: Iterable[Prediction]) -> Score:
         confusion = confusion + prediction.confusion
         loss += prediction.loss
     if isinstance(confusion, int):
-        raise VocSegError("There is no image to score: the split is empty.")
+        raise VocSegError(
+            "There is no image to score: the split is empty, as its masks are not public or not there. "
+            "Choose another with evaluation.split (train, val, test)."
+        )
     return Score(confusion, loss / max(1, int(confusion.sum())))
 
 
@@ -150,14 +153,15 @@ def evaluate(
     model = model.to(runtime.device).eval()
     started = time.perf_counter()
     shown = track(samples, f"scoring {config.split}", total=len(samples), transient=True, disable=quiet())
-    for sample in shown:
-        (prediction,) = predict(model, [sample], config, runtime, image_size)
-        predictions.append(prediction)
-        masks[prediction.id] = prediction.mask
-        rows.append({
-            "image_id": prediction.id,
-            "miou": mean_iou(prediction.confusion),
-            "pixel_accuracy": pixel_accuracy(prediction.confusion),
-            "void_fraction": float((sample.mask == VOID).mean()),
-        })  # fmt: skip
+    with explained(EVALUATION_MEMORY):
+        for sample in shown:
+            prediction = predict_one(model, sample, config, runtime, image_size)
+            predictions.append(prediction)
+            masks[prediction.id] = prediction.mask
+            rows.append({
+                "image_id": prediction.id,
+                "miou": mean_iou(prediction.confusion),
+                "pixel_accuracy": pixel_accuracy(prediction.confusion),
+                "void_fraction": float((sample.mask == VOID).mean()),
+            })  # fmt: skip
     return Evaluation(score(predictions), rows, masks, len(samples) / (time.perf_counter() - started))

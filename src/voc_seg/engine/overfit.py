@@ -18,12 +18,12 @@ from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row
-from .evaluation import predict
+from .evaluation import predict_one
 from .optimisation import build_optimizer, learning_rate, set_learning_rate
 from .progress import quiet
 from .runtime import choose_runtime
-from .training import require_finite, train_step
-from .trouble import explained
+from .training import train_step
+from .trouble import explained, require_finite
 
 logger = logging.getLogger(__name__)
 
@@ -79,15 +79,15 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     logger.info("Overfitting %s, %d x %d pixels, on %s", sample.id, size[1], size[0], runtime)
 
     history: list[Row] = []
-    with explained(parameters):
+    with explained(f"Lower sanity.longer_side (now {config.longer_side}) or take a smaller model.encoder."):
         for epoch in track(range(config.epochs), "overfitting", transient=True, disable=quiet()):
             rate = learning_rate(epoch, config.epochs, config.learning_rate, ScheduleConfig(name="cosine"), 1)
             set_learning_rate(optimizer, rate)
             loss = train_step(model, optimizer, [batch], runtime)
-            require_finite(loss, epoch, rate, [batch])
+            require_finite(loss, epoch, rate, [batch], f"Try sanity.learning_rate={config.learning_rate / 5:g}.")
             history.append({"epoch": epoch + 1, "loss": loss, "learning_rate": rate})
         evaluation = EvaluationConfig(scale=scale)
-        (prediction,) = predict(model.eval(), [sample], evaluation, runtime)
+        prediction = predict_one(model.eval(), sample, evaluation, runtime)
     miou = mean_iou(prediction.confusion)
     metrics = {
         "image_id": sample.id,

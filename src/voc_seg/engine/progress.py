@@ -27,7 +27,7 @@ class RunProgress:
             transient=True,
             disable=quiet(),
         )
-        self.miou = f"{state.best_miou:.3f}" if state.history else "-"
+        self.miou = f"{state.best_miou:.3f}" if state.best_epoch else "-"
         self.task = self.bar.add_task(
             "training", total=epochs * steps_per_epoch, completed=state.step,
             epoch=state.epoch + 1, epochs=epochs, loss=float("nan"), miou=self.miou, speed=0.0,

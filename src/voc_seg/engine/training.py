@@ -21,11 +21,11 @@ from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row, RunState, capture, model_only, require_same_run, restore
-from .evaluation import Score, predict, score
+from .evaluation import Score, predict_one, score
 from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
 from .progress import RunProgress
 from .runtime import Runtime, choose_runtime
-from .trouble import explained
+from .trouble import UNSTABLE, explained, require_finite, training_memory
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def fit(
         raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
-    about = describe_run(class_names, parameters)
+    about = describe_run(class_names, parameters, {"source": train.source, "images": len(train)})
     if checkpoint:
         require_same_run(checkpoint, about)
         model = restore_model(checkpoint)
@@ -80,6 +80,11 @@ def fit(
             f"training.resume: the newest checkpoint has finished epoch {state.epoch} of {config.epochs}. "
             "Raise training.epochs to go on, or start anew without training.resume=true."
         )
+    if stops_early(state, config.early_stopping):
+        raise VocSegError(
+            f"training.resume: the newest checkpoint stopped early, at epoch {state.epoch}. "
+            "Raise training.early_stopping to go on, or start anew without training.resume=true."
+        )
 
     steps_per_epoch = math.ceil(len(train) / (config.batch_size * config.accumulation))
     epochs = range(state.epoch, config.epochs)
@@ -89,7 +94,7 @@ def fit(
     )  # fmt: skip
     batches_per_epoch = math.ceil(len(train) / config.batch_size)
 
-    with explained(parameters), RunProgress(config.epochs, steps_per_epoch, state) as progress:
+    with explained(training_memory(parameters)), RunProgress(config.epochs, steps_per_epoch, state) as progress:
         for epoch in epochs:
             train_mode(model, config)
             started, waited, losses, seen = time.perf_counter(), 0.0, [], 0
@@ -105,7 +110,7 @@ def fit(
                 )  # fmt: skip
                 set_learning_rate(optimizer, rate)
                 loss = train_step(model, optimizer, group, runtime)
-                require_finite(loss, state.step, rate, group)
+                require_finite(loss, state.step, rate, group, UNSTABLE)
 
                 state.step += 1
                 losses.append(loss)
@@ -186,10 +191,11 @@ def train_mode(model: SegmentationNet, config: TrainingConfig) -> None:
 def validate(model: SegmentationNet, val: SampleStore, parameters: Parameters, runtime: Runtime) -> Score:
     """Score a split at native size."""
     model.eval()
-    return score(predict(model, val, parameters.evaluation, runtime, parameters.augmentation.image_size))
+    config, image_size = parameters.evaluation, parameters.augmentation.image_size
+    return score(predict_one(model, sample, config, runtime, image_size) for sample in val)
 
 
-def describe_run(class_names: tuple[str, ...], parameters: Parameters) -> dict[str, Any]:
+def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:
     """What a checkpoint says of its run, in plain values."""
     # Of evaluation what decides which epoch is the best.
     shaping = {"seed": True, "augmentation": True, "training": True, "evaluation": {"scale", "flip"}}
@@ -197,19 +203,8 @@ def describe_run(class_names: tuple[str, ...], parameters: Parameters) -> dict[s
     return {
         "class_names": list(class_names),
         "model_config": parameters.model.model_dump(mode="json"),
-        "config": blocks,
+        "config": {**blocks, "data": data},
     }
-
-
-def require_finite(loss: float, step: int, rate: float, group: list[Batch]) -> None:
-    """Stop at a loss that is NaN or infinite."""
-    if not math.isfinite(loss):
-        ids = ", ".join(name for batch in group for name in batch.ids)
-        raise VocSegError(
-            f"The loss is {loss} at step {step} (learning rate {rate:.3g}; images {ids}). The last checkpoint is "
-            "untouched. Lower training.optimizer.learning_rate, add training.schedule.warmup_epochs, or set "
-            "runtime.precision=fp32; then go on with training.resume=true."
-        )
 
 
 def stops_early(state: RunState, patience: int | None) -> bool:

@@ -1,5 +1,6 @@
-"""The usual troubles of a training run, answered with what to do about them."""
+"""The usual troubles of a run, answered with what to do about them."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,11 +8,21 @@ import torch
 
 from voc_seg.config import Parameters
 from voc_seg.errors import VocSegError
+from voc_seg.samples.batches import Batch
+
+UNSTABLE = (
+    "The last checkpoint is untouched. Train anew with half the training.optimizer.learning_rate or with "
+    "training.schedule.warmup_epochs=1; if runtime.precision is bf16, go on with fp32 and training.resume=true."
+)
+EVALUATION_MEMORY = "Lower evaluation.scale, or score on the CPU: runtime.device=cpu."
 
 
 @contextmanager
-def explained(parameters: Parameters) -> Iterator[None]:
+def explained(memory_advice: str) -> Iterator[None]:
     """Turn exhausted memory and dead loader workers into advice.
+
+    Args:
+        memory_advice: What to do when memory runs out.
 
     Raises:
         VocSegError: In place of torch's error, which stays attached as its cause.
@@ -19,11 +30,11 @@ def explained(parameters: Parameters) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise VocSegError(_out_of_memory(parameters)) from error
+        raise VocSegError(f"Out of memory. {memory_advice}") from error
     except RuntimeError as error:
         text = str(error)
         if "can't allocate memory" in text or "out of memory" in text.lower():
-            raise VocSegError(_out_of_memory(parameters)) from error
+            raise VocSegError(f"Out of memory. {memory_advice}") from error
         if "DataLoader worker" in text:
             raise VocSegError(
                 f"A loader worker died ({text.splitlines()[0]}). With too little shared memory or on Windows, "
@@ -32,13 +43,30 @@ def explained(parameters: Parameters) -> Iterator[None]:
         raise
 
 
-def _out_of_memory(parameters: Parameters) -> str:
+def training_memory(parameters: Parameters) -> str:
+    """What to do when training runs out of memory; only what would change something is named."""
     training, crop = parameters.training, parameters.augmentation.crop_size
-    half = max(1, training.batch_size // 2)
-    accumulation = training.accumulation * max(1, training.batch_size // half)
+    ways = ["take a smaller model.encoder", "lower evaluation.scale if it happens in validation"]
+    if crop > 64:
+        ways.insert(0, f"crop smaller: augmentation.crop_size={max(64, crop * 3 // 4)}")
+    if training.batch_size > 1:
+        # The largest divisor keeps the effective batch exactly.
+        part = next(size for size in range(training.batch_size // 2, 0, -1) if training.batch_size % size == 0)
+        times = training.accumulation * training.batch_size // part
+        ways.insert(0, f"keep the effective batch with training.batch_size={part},training.accumulation={times}")
     return (
-        f"Out of memory with batches of {training.batch_size} crops of {crop} x {crop}. "
-        f"training.batch_size={half},training.accumulation={accumulation} keeps the effective batch; "
-        f"augmentation.crop_size={max(64, crop * 3 // 4)} or a smaller model.encoder need less; on a GPU other "
-        "programs may hold memory (nvidia-smi). For images too large to validate, lower evaluation.scale."
+        f"Training had batches of {training.batch_size} crops of {crop} x {crop}. One of these helps: "
+        + "; ".join(ways)
+        + ". On a GPU other programs may hold memory (nvidia-smi)."
     )
+
+
+def require_finite(loss: float, step: int, rate: float, group: list[Batch], advice: str) -> None:
+    """Stop at a loss that is NaN or infinite.
+
+    Raises:
+        VocSegError: With step, learning rate, image ids and advice.
+    """
+    if not math.isfinite(loss):
+        ids = ", ".join(name for batch in group for name in batch.ids)
+        raise VocSegError(f"The loss is {loss} at step {step} (learning rate {rate:.3g}; images {ids}). {advice}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +15,8 @@ from .augment import MEAN, STD, augment
 from .store import SampleStore
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One forward pass of training.
+class Batch(NamedTuple):
+    """One forward pass of training; a tuple, because that is what a loader knows how to pin for a GPU.
 
     | field   | shape        | dtype   | range                          |
     |---------|--------------|---------|--------------------------------|
@@ -34,7 +34,7 @@ def normalise(images: Tensor) -> Tensor:
     """From bytes to what the encoder expects.
 
     Args:
-        images: RGB ``(N, 3, H, W)`` in 0..255, ``uint8`` or ``float``.
+        images: RGB ``uint8 (N, 3, H, W)``.
 
     Returns:
         ``float32 (N, 3, H, W)`` in channels-last memory, ImageNet's mean and deviation taken out.

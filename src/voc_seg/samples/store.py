@@ -21,6 +21,9 @@ _SCHEMA = pa.schema(
 )
 
 
+_SOURCE = b"source"
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image with its truth.
@@ -37,12 +40,13 @@ class Sample:
     mask: np.ndarray
 
 
-def write_store(path: Path, samples: Iterable[Sample]) -> int:
+def write_store(path: Path, samples: Iterable[Sample], source: str = "") -> int:
     """Write samples as a stream, one record batch each; an interrupted write leaves the old file in place.
 
     Args:
         path: Arrow IPC file to write.
         samples: Consumed one by one, so memory stays flat.
+        source: Name of the data they come from, kept in the file.
 
     Returns:
         Number of samples written.
@@ -50,12 +54,13 @@ def write_store(path: Path, samples: Iterable[Sample]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     count = 0
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+    schema = _SCHEMA.with_metadata({_SOURCE: source})
+    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for sample in samples:
             height, width = sample.mask.shape
             row = [[sample.id], [height], [width], [sample.image.tobytes()], [sample.mask.tobytes()]]
             columns = [pa.array(values, field.type) for values, field in zip(row, _SCHEMA)]
-            writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+            writer.write_batch(pa.record_batch(columns, schema=schema))
             count += 1
     os.replace(partial, path)
     return count
@@ -83,6 +88,11 @@ class SampleStore:
                 f"{self.path} is not a complete sample store ({error}). "
                 "Delete it and run: kedro run --pipelines data_processing"
             ) from error
+
+    @property
+    def source(self) -> str:
+        """Name of the data the samples come from."""
+        return (self._reader.schema.metadata or {}).get(_SOURCE, b"").decode()
 
     def __len__(self) -> int:
         return self._reader.num_record_batches

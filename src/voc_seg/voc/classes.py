@@ -27,8 +27,6 @@ CLASS_NAMES: tuple[str, ...] = (
 )
 """Class names by index, as in the VOC development kit (VOCinit.m); 0 is background."""
 
-NUM_CLASSES: int = len(CLASS_NAMES)
-
 VOID: int = 255
 """Mask value of pixels that nobody labelled: object borders and difficult regions."""
 

@@ -13,7 +13,7 @@ from voc_seg.engine import evaluation as engine
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import restore_model
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
-from voc_seg.reporting.pictures import plot_gallery, plot_prediction
+from voc_seg.reporting.pictures import GALLERY_ROWS, plot_gallery, plot_prediction
 from voc_seg.reporting.tables import score_table
 from voc_seg.samples.store import SampleStore
 
@@ -72,6 +72,12 @@ def draw_predictions(
 ) -> tuple[Figure, dict[str, Figure]]:
     """A few images from the worst to the best, as one contact sheet and one picture each."""
     ranked = image_scores.sort_values("miou", kind="stable").reset_index(names="position")
-    chosen = ranked.iloc[np.unique(np.linspace(0, len(ranked) - 1, min(evaluation.pictures, len(ranked)), dtype=int))]
+    chosen = ranked.iloc[_spread(len(ranked), evaluation.pictures)]
     items = [(samples[row.position], predictions[row.image_id], row.miou) for row in chosen.itertuples(index=False)]
-    return plot_gallery(items), {sample.id: plot_prediction(sample, mask, miou) for sample, mask, miou in items}
+    sheet = [items[position] for position in _spread(len(items), GALLERY_ROWS)]
+    return plot_gallery(sheet), {sample.id: plot_prediction(sample, mask, miou) for sample, mask, miou in items}
+
+
+def _spread(size: int, count: int) -> list[int]:
+    """At most ``count`` positions of ``size``, evenly from the first to the last."""
+    return np.unique(np.linspace(0, size - 1, min(count, size), dtype=int)).tolist()

@@ -1,0 +1,197 @@
+"""Saved networks: whole files only, old ones pruned, the newest readable one found."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from kedro.io import DatasetError
+
+from voc_seg.datasets import CheckpointsDataset, ModelDataset
+from voc_seg.datasets import checkpoints as module
+from voc_seg.datasets.checkpoints import read_state, write_state
+from voc_seg.errors import VocSegError
+
+
+def _checkpoint(epoch: int, keep_last: int | None = None) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "model": {"weight": torch.full((50, 50), float(epoch))},
+        "config": {"training": {"checkpoint": {"keep_last": keep_last}}},
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "06_models" / "checkpoints"
+
+
+@pytest.fixture
+def dataset(folder: Path) -> CheckpointsDataset:
+    return CheckpointsDataset(filepath=str(folder))
+
+
+def _save(dataset: CheckpointsDataset, folder: Path, *epochs: int, keep_last: int | None = None) -> None:
+    """Save one after the other, a second apart and in the past by the clock of the file system."""
+    for epoch in epochs:
+        newest = max((path.stat().st_mtime for path in folder.glob("checkpoint_epoch_*")), default=1e9)
+        dataset.save(_checkpoint(epoch, keep_last))
+        path = folder / f"checkpoint_epoch_{epoch:04d}.pth"
+        if path.exists():
+            os.utime(path, (newest + 1, newest + 1))
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestFiles:
+    def test_round_trip(self, tmp_path: Path) -> None:
+        write_state(tmp_path / "new" / "a.pth", _checkpoint(3))
+        state = read_state(tmp_path / "new" / "a.pth")
+        assert state["epoch"] == 3
+        assert torch.equal(state["model"]["weight"], torch.full((50, 50), 3.0))
+        assert _names(tmp_path / "new") == ["a.pth"]
+
+    def test_an_interrupted_write_leaves_the_old_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "a.pth"
+        write_state(path, _checkpoint(1))
+
+        def interrupted(state: dict, file: Any) -> None:
+            file.write(b"half a network")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(torch, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_state(path, _checkpoint(2))
+        assert read_state(path)["epoch"] == 1
+
+    @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.5, 0.9, 0.999])
+    def test_a_truncated_file_is_told(self, tmp_path: Path, share: float) -> None:
+        path = tmp_path / "cut.pth"
+        write_state(path, _checkpoint(1))
+        content = path.read_bytes()
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(VocSegError, match=r"cut\.pth cannot be read as a saved network"):
+            read_state(path)
+
+    def test_a_file_that_would_run_code_is_refused(self, tmp_path: Path) -> None:
+        trap = tmp_path / "sprung"
+        torch.save({"model": _Trap(trap)}, tmp_path / "hostile.pth")
+        with pytest.raises(VocSegError, match=r"hostile\.pth cannot be read"):
+            read_state(tmp_path / "hostile.pth")
+        assert not trap.exists()
+
+
+class TestModelDataset:
+    def test_round_trip(self, tmp_path: Path) -> None:
+        dataset = ModelDataset(filepath=str(tmp_path / "best_model.pth"))
+        assert not dataset.exists()
+        dataset.save(_checkpoint(7))
+        assert dataset.exists()
+        assert dataset.load()["epoch"] == 7
+
+    def test_an_empty_dict_leaves_the_file_as_it_is(self, tmp_path: Path) -> None:
+        dataset = ModelDataset(filepath=str(tmp_path / "best_model.pth"))
+        dataset.save({})
+        assert not dataset.exists()
+        dataset.save(_checkpoint(7))
+        dataset.save({})
+        assert dataset.load()["epoch"] == 7
+
+    def test_a_damaged_file_says_how_to_make_it_again(self, tmp_path: Path) -> None:
+        (tmp_path / "best_model.pth").write_bytes(b"not a network")
+        with pytest.raises(DatasetError, match="kedro run --pipelines training") as caught:
+            ModelDataset(filepath=str(tmp_path / "best_model.pth")).load()
+        assert isinstance(caught.value.__cause__, VocSegError)
+
+
+class TestCheckpointsDataset:
+    def test_files_are_numbered_by_epoch(self, dataset: CheckpointsDataset, folder: Path) -> None:
+        _save(dataset, folder, 1, 12, 12345)
+        assert _names(folder) == [
+            "checkpoint_epoch_0001.pth", "checkpoint_epoch_0012.pth", "checkpoint_epoch_12345.pth",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(("keep_last", "left"), [(1, [4]), (3, [2, 3, 4]), (9, [1, 2, 3, 4]), (None, [1, 2, 3, 4])])
+    def test_the_newest_stay(
+        self, dataset: CheckpointsDataset, folder: Path, keep_last: int | None, left: list[int]
+    ) -> None:
+        _save(dataset, folder, 1, 2, 3, 4, keep_last=keep_last)
+        assert _names(folder) == [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in left]
+
+    def test_pruning_counts_by_time_so_that_a_run_started_anew_keeps_its_own(
+        self, dataset: CheckpointsDataset, folder: Path
+    ) -> None:
+        _save(dataset, folder, 48, 49, 50, keep_last=3)
+        dataset.save(_checkpoint(1, keep_last=3))
+        assert _names(folder) == [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in (1, 49, 50)]
+
+    def test_pruning_leaves_other_files_alone(self, dataset: CheckpointsDataset, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "notes.txt").write_text("mine")
+        (folder / "my_favourite.pth").write_text("mine")
+        _save(dataset, folder, 1, 2, keep_last=1)
+        assert _names(folder) == ["checkpoint_epoch_0002.pth", "my_favourite.pth", "notes.txt"]
+
+    def test_an_empty_dict_saves_and_prunes_nothing(self, dataset: CheckpointsDataset, folder: Path) -> None:
+        dataset.save({})
+        assert not folder.exists()
+        _save(dataset, folder, 1, 2)
+        dataset.save({})
+        assert len(_names(folder)) == 2
+
+    def test_the_newest_is_the_one_written_last_whatever_its_number(
+        self, dataset: CheckpointsDataset, folder: Path
+    ) -> None:
+        _save(dataset, folder, 49, 50, 1)
+        assert dataset.load()()["epoch"] == 1
+
+    def test_loading_reads_nothing_before_it_is_asked(
+        self, dataset: CheckpointsDataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "read_state", lambda path: pytest.fail("read"))
+        assert dataset.exists()
+        assert callable(dataset.load())
+
+    @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+    def test_a_damaged_newest_one_is_passed_over_with_a_warning(
+        self, dataset: CheckpointsDataset, folder: Path, caplog: pytest.LogCaptureFixture, share: float
+    ) -> None:
+        _save(dataset, folder, 1, 2, 3)
+        damaged = folder / "checkpoint_epoch_0003.pth"
+        content = damaged.read_bytes()
+        damaged.write_bytes(content[: int(share * len(content))])
+        with caplog.at_level(logging.WARNING):
+            assert dataset.load()()["epoch"] == 2
+        assert "Passing over a damaged checkpoint" in caplog.text
+        assert "checkpoint_epoch_0003.pth" in caplog.text
+
+    def test_a_half_written_file_is_no_checkpoint(self, dataset: CheckpointsDataset, folder: Path) -> None:
+        _save(dataset, folder, 1)
+        (folder / "checkpoint_epoch_0002.pth.partial").write_bytes(b"half")
+        assert dataset.load()()["epoch"] == 1
+
+    @pytest.mark.parametrize("content", [None, b"garbage"])
+    def test_no_readable_checkpoint_names_the_folder(
+        self, dataset: CheckpointsDataset, folder: Path, content: bytes | None
+    ) -> None:
+        if content:
+            folder.mkdir(parents=True)
+            (folder / "checkpoint_epoch_0001.pth").write_bytes(content)
+        with pytest.raises(VocSegError) as caught:
+            dataset.load()()
+        assert str(folder) in str(caught.value)
+        assert "training.resume" in str(caught.value)
+
+
+class _Trap:
+    """Unpickled by Python's own pickle, it would create a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)

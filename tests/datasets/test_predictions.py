@@ -1,0 +1,103 @@
+"""Folders of pictures: masks as the VOC server takes them, figures without leftovers of earlier runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kedro.io import DatasetError
+from matplotlib.figure import Figure
+from PIL import Image
+
+from voc_seg.datasets import MasksDataset, PredictionFiguresDataset
+from voc_seg.samples.store import Sample
+from voc_seg.voc.classes import VOID
+
+# From the VOC development kit: background black, aeroplane dark red, bicycle dark green, tvmonitor, void cream.
+KNOWN_COLOURS = {
+    0: (0, 0, 0),
+    1: (128, 0, 0),
+    2: (0, 128, 0),
+    15: (192, 128, 128),
+    20: (0, 64, 128),
+    VOID: (224, 224, 192),
+}
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> MasksDataset:
+    return MasksDataset(filepath=str(tmp_path / "07_model_output" / "predictions"))
+
+
+class TestMasks:
+    def test_round_trip_keeps_names_sizes_and_values(self, masks: MasksDataset, scene_samples: list[Sample]) -> None:
+        given = {sample.id: sample.mask for sample in scene_samples}
+        masks.save(given)
+        found = masks.load()
+        assert list(found) == sorted(given)
+        for name, mask in given.items():
+            assert found[name].dtype == np.uint8
+            np.testing.assert_array_equal(found[name], mask)
+
+    def test_files_are_palette_pngs_in_voc_colours(self, masks: MasksDataset, tmp_path: Path) -> None:
+        values = np.array([list(KNOWN_COLOURS)], np.uint8)
+        masks.save({"2007_000032": values})
+        with Image.open(tmp_path / "07_model_output" / "predictions" / "2007_000032.png") as picture:
+            assert (picture.format, picture.mode) == ("PNG", "P")
+            np.testing.assert_array_equal(np.array(picture.convert("RGB"))[0], list(KNOWN_COLOURS.values()))
+
+    def test_every_value_survives(self, masks: MasksDataset) -> None:
+        every = np.arange(256, dtype=np.uint8).reshape(16, 16)
+        masks.save({"every": every})
+        np.testing.assert_array_equal(masks.load()["every"], every)
+
+    def test_a_name_with_a_dot_is_kept(self, masks: MasksDataset) -> None:
+        masks.save({"img.v1": np.zeros((2, 2), np.uint8)})
+        assert list(masks.load()) == ["img.v1"]
+
+    def test_a_save_replaces_the_whole_folder(self, masks: MasksDataset, tmp_path: Path) -> None:
+        small = np.zeros((2, 3), np.uint8)
+        assert not masks.exists()
+        masks.save({"a": small, "b": small})
+        masks.save({"b": small + 1, "c": small})
+        assert masks.exists()
+        assert sorted(masks.load()) == ["b", "c"]
+        assert masks.load()["b"].max() == 1
+        assert [path.name for path in (tmp_path / "07_model_output").iterdir()] == ["predictions"]
+
+    def test_a_failed_save_leaves_the_old_folder(self, masks: MasksDataset) -> None:
+        class Failing(dict):
+            def items(self) -> Iterator:
+                yield "new", np.ones((2, 2), np.uint8)
+                raise OSError("disk full")
+
+        masks.save({"old": np.zeros((2, 2), np.uint8)})
+        with pytest.raises(DatasetError, match="disk full"):
+            masks.save(Failing(new=1))
+        assert list(masks.load()) == ["old"]
+        masks.save({"new": np.ones((2, 2), np.uint8)})  # what the failure left behind is in nobody's way
+        assert list(masks.load()) == ["new"]
+
+    def test_an_empty_set_empties_the_folder(self, masks: MasksDataset) -> None:
+        masks.save({"old": np.zeros((2, 2), np.uint8)})
+        masks.save({})
+        assert masks.load() == {}
+
+
+class TestFigures:
+    def test_figures_are_named_by_image_and_old_ones_removed(self, tmp_path: Path) -> None:
+        dataset = PredictionFiguresDataset(filepath=str(tmp_path))
+        (tmp_path / "metrics.json").write_text("{}")
+        (tmp_path / "prediction_gallery.png").write_bytes(b"")
+        dataset.save({"a": Figure(), "b": Figure()})
+        dataset.save({"b": Figure(), "c": Figure()})
+        assert dataset.exists()
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "metrics.json", "prediction_b.png", "prediction_c.png", "prediction_gallery.png",
+        ]  # fmt: skip
+        with Image.open(tmp_path / "prediction_c.png") as picture:
+            assert picture.format == "PNG"
+
+    def test_loading_points_to_the_masks(self, tmp_path: Path) -> None:
+        with pytest.raises(DatasetError, match="data/07_model_output/predictions"):
+            PredictionFiguresDataset(filepath=str(tmp_path)).load()

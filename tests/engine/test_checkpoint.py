@@ -1,0 +1,169 @@
+"""Checkpoints: plain content, everything back in place, and no going on under other settings."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from voc_seg.config import Parameters
+from voc_seg.engine.checkpoint import RunState, capture, model_only, require_same_run, restore
+from voc_seg.engine.optimisation import build_optimizer
+from voc_seg.engine.training import describe_run
+from voc_seg.errors import VocSegError
+from voc_seg.models.registry import build_model, restore_model
+from voc_seg.models.segmentation_net import SegmentationNet
+
+DATA = {"source": "sample", "images": 4}
+NAMES = ("background", "thing", "stuff")
+ROW = {"epoch": 2, "train_loss": 0.5, "val_miou": None, "is_best": False}
+
+Make = Callable[..., Parameters]
+
+
+def _parts(parameters: Parameters) -> tuple[SegmentationNet, Any, dict]:
+    """A fresh network, its optimiser and the description of its run."""
+    model = build_model(parameters.model, len(NAMES))
+    return model, build_optimizer(model, parameters.training.optimizer), describe_run(NAMES, parameters, DATA)
+
+
+def _reloaded(state: dict[str, Any]) -> dict[str, Any]:
+    """Through a file, as the catalog does it."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def run(parameters: Parameters) -> tuple[SegmentationNet, Any, dict, dict]:
+    """A network after one step with momentum, and its checkpoint read back."""
+    torch.manual_seed(1)
+    model, optimizer, about = _parts(parameters)
+    model(torch.randn(2, 3, 64, 64)).mean().backward()
+    optimizer.step()
+    state = RunState(epoch=2, step=4, best_epoch=1, best_miou=0.25, history=[ROW, ROW])
+    return model, optimizer, about, _reloaded(capture(model, optimizer, state, about))
+
+
+def _types(value: Any) -> set[type]:
+    if isinstance(value, dict):
+        return {type(value)}.union(*(_types(item) for pair in value.items() for item in pair))
+    if isinstance(value, list | tuple):
+        return {type(value)}.union(*(_types(item) for item in value))
+    return {type(value)}
+
+
+def test_a_checkpoint_holds_plain_values_only(run: tuple) -> None:
+    allowed = {dict, list, str, int, float, bool, type(None), Tensor}
+    assert {kind for kind in _types(run[-1]) if not issubclass(kind, tuple(allowed))} == set()
+
+
+def test_it_says_what_the_design_promises(run: tuple) -> None:
+    checkpoint = run[-1]
+    assert set(checkpoint) >= {
+        "format_version", "model", "optimizer", "step", "epoch", "position", "best_miou", "rng", "config",
+        "model_config", "history", "class_names",
+    }  # fmt: skip
+    assert checkpoint["class_names"] == list(NAMES)
+    assert checkpoint["config"]["training"]["optimizer"]["learning_rate"] == 0.01
+
+
+def test_restoring_brings_back_weights_momentum_counters_and_random_state(run: tuple, parameters: Parameters) -> None:
+    old_model, old_optimizer, _, checkpoint = run
+    torch.manual_seed(99)
+    model = restore_model(checkpoint)
+    optimizer = build_optimizer(model, parameters.training.optimizer)
+    state = restore(checkpoint, optimizer)
+    assert state == RunState(epoch=2, step=4, best_epoch=1, best_miou=0.25, history=[ROW, ROW])
+    for key, value in old_model.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value), key
+    for old, new in zip(old_model.parameters(), model.parameters()):
+        momentum = old_optimizer.state[old]["momentum_buffer"]
+        assert torch.equal(optimizer.state[new]["momentum_buffer"], momentum)
+    assert torch.equal(torch.get_rng_state(), checkpoint["rng"]["torch"])
+
+
+@pytest.mark.parametrize(
+    ("key", "blocks"),
+    [
+        ("seed: 0 in the checkpoint, 5 now", {"seed": 5}),
+        ("augmentation.crop_size: 64 in the checkpoint, 96 now", {"augmentation": {"crop_size": 96}}),
+        ("augmentation.scale", {"augmentation": {"scale": [0.5, 1.2]}}),
+        ("augmentation.image_size", {"augmentation": {"image_size": [64, 64]}}),
+        ("training.batch_size", {"training": {"batch_size": 4}}),
+        ("training.optimizer.learning_rate", {"training": {"optimizer": {"learning_rate": 0.1}}}),
+        ("training.schedule.name", {"training": {"schedule": {"name": "cosine"}}}),
+        ("model.dropout", {"model": {"dropout": 0.5}}),
+        ("model.width: 8 in the checkpoint, 16 now", {"model": {"width": 16}}),
+        ("evaluation.scale: 1.0 in the checkpoint, 0.5 now", {"evaluation": {"scale": 0.5}}),
+        ("model.skips", {"model": {"skips": [1]}}),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    run: tuple, make_parameters: Make, key: str, blocks: dict[str, Any]
+) -> None:
+    about = describe_run(NAMES, make_parameters(**blocks), DATA)
+    with pytest.raises(VocSegError, match="made with other settings") as caught:
+        require_same_run(run[-1], about)
+    assert key in str(caught.value)
+    assert str(caught.value).count(" in the checkpoint, ") == 1
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        {"training": {"epochs": 30}},
+        {"training": {"resume": True, "early_stopping": 3}},
+        {"training": {"checkpoint": {"every_epochs": 5, "keep_last": None}}},
+        {"model": {"weights": "imagenet"}},
+        {"evaluation": {"pictures": 2}, "sanity": {"epochs": 3}, "runtime": {"workers": 2}},
+    ],
+)
+def test_settings_that_do_not_change_the_recipe_may_change(
+    run: tuple, make_parameters: Make, blocks: dict[str, Any]
+) -> None:
+    require_same_run(run[-1], describe_run(NAMES, make_parameters(**blocks), DATA))
+
+
+def test_restoring_leaves_the_checkpoint_as_it_was(run: tuple, parameters: Parameters) -> None:
+    checkpoint = run[-1]
+    restore(checkpoint, build_optimizer(run[0], parameters.training.optimizer)).history.append(ROW)
+    assert checkpoint["history"] == [ROW, ROW]
+
+
+def test_another_format_is_refused(run: tuple) -> None:
+    with pytest.raises(VocSegError, match="has format 0, this version reads 1"):
+        require_same_run({**run[-1], "format_version": 0}, run[2])
+
+
+@pytest.mark.parametrize("names", [("background", "thing"), ("background", "stuff", "thing")])
+def test_other_classes_are_refused(run: tuple, parameters: Parameters, names: tuple[str, ...]) -> None:
+    with pytest.raises(VocSegError, match="class"):
+        require_same_run(run[-1], describe_run(names, parameters, DATA))
+
+
+@pytest.mark.parametrize("data", [{"source": "voc2012"}, {"images": 5}])
+def test_other_data_are_refused(run: tuple, parameters: Parameters, data: dict[str, str | int]) -> None:
+    with pytest.raises(VocSegError, match=f"data.{next(iter(data))}"):
+        require_same_run(run[-1], describe_run(NAMES, parameters, {**DATA, **data}))
+
+
+class TestModelOnly:
+    def test_it_holds_what_is_needed_to_use_the_network(self, run: tuple) -> None:
+        saved = _reloaded(model_only(run[0], run[2], epoch=3, miou=0.5))
+        assert "optimizer" not in saved
+        assert (saved["epoch"], saved["val_miou"], saved["image_size"]) == (3, 0.5, None)
+        images = torch.randn(1, 3, 32, 40)
+        with torch.inference_mode():
+            assert torch.equal(restore_model(saved)(images), run[0].eval()(images))
+
+    def test_it_is_a_copy_that_later_steps_leave_alone(self, parameters: Parameters) -> None:
+        model, _, about = _parts(parameters)
+        saved = model_only(model, about, epoch=1, miou=0.1)
+        before = saved["model"]["encoder.conv1.weight"].clone()
+        with torch.no_grad():
+            model.encoder.conv1.weight.add_(1)
+        assert torch.equal(saved["model"]["encoder.conv1.weight"], before)

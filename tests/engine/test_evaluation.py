@@ -1,0 +1,162 @@
+"""Evaluation: predictions at native size, counts of every labelled pixel, sums over a split."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voc_seg.config import EvaluationConfig, ModelConfig
+from voc_seg.engine.evaluation import Score, evaluate, predict_logits, predict_one, score
+from voc_seg.engine.runtime import Runtime
+from voc_seg.errors import VocSegError
+from voc_seg.metrics import confusion_matrix, mean_iou
+from voc_seg.models.registry import build_model
+from voc_seg.samples.batches import normalise
+from voc_seg.samples.store import Sample, SampleStore
+
+CPU = Runtime(torch.device("cpu"), torch.float32)
+PLAIN = EvaluationConfig()
+
+
+class RedOrNot(nn.Module):
+    """Class 1 where the picture is red above the mean, else class 0; remembers the sizes it was shown."""
+
+    def __init__(self, tilt: float = 0.0) -> None:
+        super().__init__()
+        self.tilt = tilt
+        self.sizes: list[tuple[int, int]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.sizes.append(tuple(images.shape[-2:]))
+        red = images[:, 0] + self.tilt * torch.linspace(-1, 1, images.shape[-1])
+        return torch.stack([-red, red], dim=1)
+
+
+def _sample(height: int, width: int, name: str = "half") -> Sample:
+    """The right half is red and of class 1; the last row is void."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, width // 2 :, 0] = 255
+    mask = (image[..., 0] > 0).astype(np.uint8)
+    mask[-1] = 255
+    return Sample(name, image, mask)
+
+
+LANDSCAPE, PORTRAIT = _sample(40, 62, "landscape"), _sample(62, 40, "portrait")
+
+
+@pytest.mark.parametrize("sample", [LANDSCAPE, PORTRAIT], ids=lambda sample: sample.id)
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 0.5, 1.7])
+def test_predictions_have_the_images_own_size(sample: Sample, scale: float, flip: bool) -> None:
+    config = EvaluationConfig(scale=scale, flip=flip)
+    model = RedOrNot()
+    prediction = predict_one(model, sample, config, CPU)
+    assert prediction.mask.shape == sample.mask.shape
+    assert prediction.mask.dtype == np.uint8
+    # Scaling blurs the edge between the halves over a few pixels; everything else stands where it was.
+    wrong = prediction.mask != (sample.image[..., 0] > 0)
+    middle = sample.mask.shape[1] // 2
+    assert not np.delete(wrong, np.s_[middle - 2 : middle + 2], axis=1).any()
+    assert set(model.sizes) == {tuple(round(length * scale) for length in sample.mask.shape)}
+    assert len(model.sizes) == 1 + flip
+
+
+@pytest.mark.parametrize("sample", [LANDSCAPE, PORTRAIT], ids=lambda sample: sample.id)
+def test_a_real_network_predicts_at_native_size(sample: Sample) -> None:
+    model = build_model(ModelConfig(width=8), 21).eval()
+    logits = predict_logits(model, sample.image, EvaluationConfig(scale=0.7, flip=True), CPU)
+    assert (logits.shape, logits.dtype) == ((1, 21, *sample.mask.shape), torch.float32)
+
+
+def test_image_size_is_what_the_network_sees_and_scale_is_relative_to_it() -> None:
+    model = RedOrNot()
+    prediction = predict_one(model, LANDSCAPE, EvaluationConfig(scale=0.5), CPU, image_size=(32, 64))
+    assert model.sizes == [(16, 32)]
+    assert prediction.mask.shape == (40, 62)
+
+
+def test_at_scale_one_the_network_sees_the_picture_as_it_is() -> None:
+    expected = RedOrNot()(normalise(torch.from_numpy(LANDSCAPE.image).permute(2, 0, 1)[None]))
+    torch.testing.assert_close(predict_logits(RedOrNot(), LANDSCAPE.image, PLAIN, CPU), expected)
+
+
+def test_flip_averages_both_views() -> None:
+    """A tilt from left to right cancels out: mirrored back, the second view leans the other way."""
+    flat = predict_logits(RedOrNot(0.0), LANDSCAPE.image, PLAIN, CPU)
+    tilted = predict_logits(RedOrNot(0.8), LANDSCAPE.image, PLAIN, CPU)
+    averaged = predict_logits(RedOrNot(0.8), LANDSCAPE.image, EvaluationConfig(flip=True), CPU)
+    torch.testing.assert_close(averaged, flat)
+    assert not torch.allclose(tilted, flat)
+
+
+def test_confusion_counts_every_labelled_pixel() -> None:
+    prediction = predict_one(RedOrNot(), LANDSCAPE, PLAIN, CPU)
+    labelled = 39 * 62
+    assert prediction.confusion.tolist() == [[labelled // 2, 0], [0, labelled // 2]]
+    np.testing.assert_array_equal(
+        prediction.confusion,
+        confusion_matrix(torch.from_numpy(LANDSCAPE.mask), torch.from_numpy(prediction.mask), 2),
+    )
+
+
+def test_loss_is_summed_over_labelled_pixels_of_the_native_size() -> None:
+    prediction = predict_one(RedOrNot(), LANDSCAPE, PLAIN, CPU)
+    logits = predict_logits(RedOrNot(), LANDSCAPE.image, PLAIN, CPU)
+    target = torch.from_numpy(LANDSCAPE.mask).long()[None]
+    expected = functional.cross_entropy(logits, target, ignore_index=255, reduction="sum")
+    assert prediction.loss == pytest.approx(expected.item())
+
+
+def scored(*samples: Sample) -> Score:
+    return score(predict_one(RedOrNot(), sample, PLAIN, CPU) for sample in samples)
+
+
+def test_score_sums_counts_and_weighs_the_loss_by_pixels() -> None:
+    predictions = [predict_one(RedOrNot(), sample, PLAIN, CPU) for sample in (LANDSCAPE, PORTRAIT)]
+    total = score(iter(predictions))
+    assert total.confusion.sum() == 39 * 62 + 61 * 40
+    np.testing.assert_array_equal(total.confusion, predictions[0].confusion + predictions[1].confusion)
+    assert total.loss == pytest.approx((predictions[0].loss + predictions[1].loss) / (39 * 62 + 61 * 40))
+
+
+def test_an_image_of_void_adds_nothing() -> None:
+    void = Sample("void", LANDSCAPE.image, np.full_like(LANDSCAPE.mask, 255))
+    with_void, without = (scored(*samples) for samples in ((LANDSCAPE, void), (LANDSCAPE,)))
+    np.testing.assert_array_equal(with_void.confusion, without.confusion)
+    assert with_void.loss == without.loss
+    assert scored(void).loss == 0
+
+
+def test_an_empty_split_cannot_be_scored(empty_store: SampleStore) -> None:
+    with pytest.raises(VocSegError, match="the split is empty"):
+        score([])
+    with pytest.raises(VocSegError, match="the split is empty"):
+        evaluate(RedOrNot(), empty_store, PLAIN, CPU)
+
+
+class TestEvaluate:
+    def test_rows_masks_and_totals_of_a_split(self, val_store: SampleStore) -> None:
+        torch.manual_seed(0)
+        model = build_model(ModelConfig(width=8), 21).train()
+        result = evaluate(model, val_store, PLAIN, CPU)
+        assert not model.training
+        ids = [sample.id for sample in val_store]
+        assert [row["image_id"] for row in result.images] == list(result.masks) == ids
+        total = 0
+        for sample, row in zip(val_store, result.images):
+            truth, mask = torch.from_numpy(np.array(sample.mask)), torch.from_numpy(result.masks[sample.id])
+            confusion = confusion_matrix(truth, mask, 21).numpy()
+            assert row["miou"] == mean_iou(confusion)
+            assert row["pixel_accuracy"] == pytest.approx(confusion.trace() / confusion.sum())
+            assert row["void_fraction"] == pytest.approx((sample.mask == 255).mean())
+            total = total + confusion
+        np.testing.assert_array_equal(result.score.confusion, total)
+        assert total.sum() == sum(int((sample.mask != 255).sum()) for sample in val_store)
+        assert result.images_per_second > 0
+
+    def test_scoring_twice_gives_the_same(self, val_store: SampleStore) -> None:
+        model = build_model(ModelConfig(width=8), 21)
+        first, again = (evaluate(model, val_store, PLAIN, CPU) for _ in range(2))
+        assert first.images == again.images
+        assert first.score.loss == again.score.loss

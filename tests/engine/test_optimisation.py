@@ -1,0 +1,108 @@
+"""Learning rates and losses by hand; parameter groups as the settings say."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from voc_seg.config import ModelConfig, OptimizerConfig, ScheduleConfig
+from voc_seg.engine.optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
+from voc_seg.models.registry import build_model
+from voc_seg.models.segmentation_net import SegmentationNet
+
+
+@pytest.fixture
+def model() -> SegmentationNet:
+    torch.manual_seed(0)
+    return build_model(ModelConfig(width=8), 21)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ({"name": "constant"}, {0: 0.4, 5: 0.4, 9: 0.4}),
+        ({"name": "poly", "power": 1.0}, {0: 0.4, 5: 0.2, 9: 0.04}),
+        ({"name": "poly", "power": 2.0}, {0: 0.4, 5: 0.1, 9: 0.004}),
+        ({"name": "poly", "power": 0.9}, {5: 0.4 * 0.5**0.9}),
+        ({"name": "cosine"}, {0: 0.4, 5: 0.2, 9: 0.2 * (1 + math.cos(0.9 * math.pi))}),
+        # Two epochs of two steps: quarters of the peak, then all of it.
+        ({"name": "constant", "warmup_epochs": 2}, {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4, 4: 0.4}),
+        ({"name": "constant", "warmup_epochs": 0.5}, {0: 0.4, 1: 0.4}),
+        ({"name": "poly", "power": 1.0, "warmup_epochs": 1}, {0: 0.2, 1: 0.4 * 0.9, 2: 0.4 * 0.8}),
+    ],
+)
+def test_learning_rate_by_hand(schedule: dict, expected: dict[int, float]) -> None:
+    """Ten steps, two an epoch, peak 0.4."""
+    config = ScheduleConfig.model_validate(schedule)
+    found = {step: learning_rate(step, 10, 0.4, config, 2) for step in expected}
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["poly", "cosine"])
+def test_decay_falls_all_the_way_and_stays_positive(name: str) -> None:
+    rates = [learning_rate(step, 100, 0.1, ScheduleConfig(name=name), 10) for step in range(100)]
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < 0.01 * rates[0] * 3
+
+
+def test_every_parameter_is_in_one_group_and_only_kernels_decay(model: SegmentationNet) -> None:
+    optimizer = build_optimizer(model, OptimizerConfig(weight_decay=0.01, momentum=0.8))
+    grouped = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
+    for group in optimizer.param_groups:
+        assert group["momentum"] == 0.8
+        for parameter in group["params"]:
+            assert group["weight_decay"] == (0.01 if parameter.ndim > 1 else 0)
+
+
+def test_the_encoder_learns_at_its_own_rate(model: SegmentationNet) -> None:
+    optimizer = build_optimizer(model, OptimizerConfig(learning_rate=1.0, encoder_factor=0.1))
+    set_learning_rate(optimizer, 0.5)
+    encoder = {id(parameter) for parameter in model.encoder.parameters()}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            assert group["lr"] == pytest.approx(0.05 if id(parameter) in encoder else 0.5)
+
+
+def test_factor_zero_leaves_the_encoders_weights(model: SegmentationNet) -> None:
+    optimizer = build_optimizer(model, OptimizerConfig(learning_rate=0.1, encoder_factor=0))
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    for step in range(2):  # the second step has momentum
+        set_learning_rate(optimizer, 0.1 / (step + 1))
+        optimizer.zero_grad()
+        loss_sum(model(torch.randn(2, 3, 64, 64)), torch.randint(0, 21, (2, 64, 64))).div(8192).backward()
+        optimizer.step()
+    changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert not any(name.startswith("encoder.") for name in changed)
+    assert {"decoder.classify.weight", "decoder.classify.bias"} <= changed
+
+
+class TestLoss:
+    logits = torch.randn(2, 21, 5, 6, generator=torch.Generator().manual_seed(0))
+    targets = torch.randint(0, 21, (2, 5, 6), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+
+    def test_two_pixels_by_hand(self) -> None:
+        # Softmax of (0, ln 3) is (1/4, 3/4): minus ln 1/4 for class 0, minus ln 3/4 for class 1; void is free.
+        logits = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1).expand(1, 2, 1, 3)
+        targets = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
+        assert float(loss_sum(logits, targets)) == pytest.approx(math.log(4) + math.log(4 / 3))
+
+    def test_divided_by_labelled_pixels_it_is_torchs_mean(self) -> None:
+        targets = self.targets.clone()
+        targets[0, :2] = 255
+        mean = functional.cross_entropy(self.logits, targets.long(), ignore_index=255)
+        labelled = int((targets != 255).sum())
+        torch.testing.assert_close(loss_sum(self.logits, targets) / labelled, mean)
+
+    def test_all_void_is_zero_with_zero_gradients(self) -> None:
+        logits = self.logits.clone().requires_grad_()
+        loss = loss_sum(logits, torch.full_like(self.targets, 255))
+        loss.backward()
+        assert loss.item() == 0
+        assert not logits.grad.any()
+
+    def test_half_precision_logits_are_summed_in_full(self) -> None:
+        loss = loss_sum(self.logits.bfloat16(), self.targets)
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss, loss_sum(self.logits.bfloat16().float(), self.targets))

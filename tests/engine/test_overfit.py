@@ -1,0 +1,107 @@
+"""The sanity check: passes where a network learns, fails loudly where it does not."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from voc_seg.config import Parameters, SanityConfig
+from voc_seg.engine.overfit import advice, choose_sample, overfit
+from voc_seg.errors import VocSegError
+from voc_seg.samples.store import Sample, SampleStore
+
+NAMES = ("background", "square")
+
+Make = Callable[..., Parameters]
+
+
+@pytest.fixture(scope="module")
+def square() -> Sample:
+    """A bright square on dark ground, void around it."""
+    image, mask = np.full((64, 64, 3), 40, np.uint8), np.zeros((64, 64), np.uint8)
+    mask[14:50, 14:50] = 255
+    mask[16:48, 16:48] = 1
+    image[16:48, 16:48] = (220, 180, 60)
+    return Sample("square", image, mask)
+
+
+def test_a_simple_image_is_learnt(square: Sample, make_parameters: Make) -> None:
+    parameters = make_parameters(model={"width": 16}, sanity={"epochs": 40})
+    result = overfit(square, NAMES, parameters)
+    assert result.metrics["miou"] >= 0.9
+    assert result.metrics["passed"] is True
+    assert result.history[-1]["loss"] < 0.2 * result.history[0]["loss"]
+    labelled = square.mask != 255
+    assert (result.prediction == square.mask)[labelled].mean() == pytest.approx(result.metrics["pixel_accuracy"])
+
+
+def test_too_few_epochs_fail(scene_samples: list[Sample], make_parameters: Make) -> None:
+    result = overfit(scene_samples[4], tuple(map(str, range(21))), make_parameters(sanity={"epochs": 2}))
+    assert result.metrics["passed"] is False
+    assert result.metrics["image_id"] == scene_samples[4].id
+    assert set(result.metrics) >= {"epochs", "final_loss", "miou", "pixel_accuracy", "passed"}
+    assert [row["epoch"] for row in result.history] == [1, 2]
+    assert result.metrics["final_loss"] == result.history[-1]["loss"]
+    assert result.prediction.shape == scene_samples[4].mask.shape, "portrait, at its own size"
+
+
+def test_the_same_seed_gives_the_same_check(square: Sample, make_parameters: Make) -> None:
+    parameters = make_parameters(sanity={"epochs": 2})
+    first, again = (overfit(square, NAMES, parameters) for _ in range(2))
+    assert first.history == again.history
+    np.testing.assert_array_equal(first.prediction, again.prediction)
+
+
+@pytest.mark.parametrize("shape", [(12, 1000), (1000, 12)])
+def test_images_far_larger_than_the_check_sees_can_be_checked(shape: tuple[int, int], make_parameters: Make) -> None:
+    """More than ten times ``sanity.longer_side``, as photographs of twelve megapixels are."""
+    mask = np.zeros(shape, np.uint8)
+    mask[:6, :6] = 1
+    long = Sample("long", np.zeros((*shape, 3), np.uint8), mask)
+    parameters = make_parameters(sanity={"epochs": 1, "longer_side": 64})
+    assert overfit(long, NAMES, parameters).prediction.shape == shape
+
+
+def test_advice_names_the_settings_to_change() -> None:
+    metrics = {"epochs": 60, "image_id": "2007_000032", "miou": 0.4567, "final_loss": 1.5}
+    text = advice(metrics, SanityConfig(epochs=60, learning_rate=0.05, pass_miou=0.9))
+    for part in ("2007_000032", "0.457", "sanity.pass_miou=0.9", "sanity.epochs=120", "sanity.learning_rate=0.01"):
+        assert part in text
+    for key in ("sanity.epochs", "sanity.learning_rate", "sanity.image"):
+        assert key in text
+
+
+class TestChooseSample:
+    def test_by_position(self, train_store: SampleStore) -> None:
+        assert choose_sample(train_store, 2).id == train_store[2].id
+        assert choose_sample(train_store, 0).id == train_store[0].id
+
+    def test_by_id(self, train_store: SampleStore) -> None:
+        assert choose_sample(train_store, train_store[3].id).id == train_store[3].id
+
+    def test_by_default_the_first_with_two_classes(self, scene_samples: list[Sample]) -> None:
+        image = scene_samples[0].image
+        one_class = np.full(image.shape[:2], 255, np.uint8)
+        one_class[0] = 3
+        samples = [Sample("void and one class", image, one_class), scene_samples[1], scene_samples[2]]
+        assert choose_sample(samples, None).id == scene_samples[1].id
+
+    @pytest.mark.parametrize("position", [4, -1])
+    def test_a_position_that_is_not_there(self, train_store: SampleStore, position: int) -> None:
+        with pytest.raises(VocSegError, match=f"sanity.image is {position}.*positions 0 to 3"):
+            choose_sample(train_store, position)
+
+    def test_an_id_that_is_not_there(self, train_store: SampleStore) -> None:
+        with pytest.raises(VocSegError, match="4 images of the training split hold no image 'cat'"):
+            choose_sample(train_store, "cat")
+
+    def test_no_image_with_two_classes(self, scene_samples: list[Sample]) -> None:
+        image = scene_samples[0].image
+        with pytest.raises(VocSegError, match="no image with two classes"):
+            choose_sample([Sample("plain", image, np.zeros(image.shape[:2], np.uint8))], None)
+
+    def test_an_id_of_voc_that_yaml_reads_as_a_number(self, scene_samples: list[Sample]) -> None:
+        """YAML and ``--params`` read 2007_000032 as the integer 2007000032."""
+        voc = Sample("2007_000032", scene_samples[0].image, scene_samples[0].mask)
+        image = SanityConfig.model_validate({"image": 2007000032}).image
+        assert choose_sample([scene_samples[1], voc], image).id == "2007_000032"

@@ -1,0 +1,67 @@
+"""The epoch line and the times in it."""
+
+import logging
+
+import pytest
+from rich.console import Console
+
+from voc_seg.engine import progress as module
+from voc_seg.engine.checkpoint import RunState
+from voc_seg.engine.progress import RunProgress, duration, quiet
+
+ROW = {"train_loss": 0.5, "val_miou": 0.25, "val_pixel_accuracy": 0.75, "images_per_second": 9.0, "is_best": True}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1:00 min"),
+        (187, "3:07 min"),
+        (3599.7, "1:00 h"),
+        (7512, "2:05 h"),
+        (90000, "25:00 h"),
+    ],
+)
+def test_durations_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    monkeypatch.setattr(module, "get_console", lambda: Console(force_terminal=terminal))
+    assert quiet() is not terminal
+
+
+def _line(caplog: pytest.LogCaptureFixture, **changes: object) -> str:
+    with caplog.at_level(logging.INFO), RunProgress(10, 4, RunState()) as progress:
+        progress.step(0, 0.5, 9.0)
+        progress.epoch(RunState(epoch=1, step=4, history=[{**ROW, **changes}]))
+    return caplog.messages[-1]
+
+
+def test_an_epoch_line_says_loss_score_speed_and_time_left(caplog: pytest.LogCaptureFixture) -> None:
+    line = _line(caplog)
+    assert line.startswith("epoch 1/10  loss 0.500  val mIoU 0.250, accuracy 0.750  best so far")
+    assert "9.0 images/s" in line
+    assert line.endswith(" left)")
+
+
+def test_only_the_best_epoch_is_called_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert "best" not in _line(caplog, is_best=False)
+
+
+def test_an_epoch_without_validation_has_no_score(caplog: pytest.LogCaptureFixture) -> None:
+    line = _line(caplog, val_miou=None, val_pixel_accuracy=None, is_best=False)
+    assert "mIoU" not in line
+    assert "None" not in line
+
+
+def test_a_resumed_run_counts_on(caplog: pytest.LogCaptureFixture) -> None:
+    state = RunState(epoch=8, step=32, best_miou=0.3, history=[ROW] * 8)
+    with caplog.at_level(logging.INFO), RunProgress(10, 4, state) as progress:
+        assert progress.bar.tasks[0].completed == 32
+        assert progress.bar.tasks[0].fields["miou"] == "0.300"
+        progress.epoch(RunState(epoch=9, step=36, history=[ROW] * 9))
+    assert caplog.messages[-1].startswith("epoch 9/10")

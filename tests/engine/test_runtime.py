@@ -1,0 +1,57 @@
+"""Device and precision: ``auto`` resolves to what is there, anything else is checked first."""
+
+import pytest
+import torch
+
+from voc_seg.config import RuntimeConfig
+from voc_seg.engine import runtime as module
+from voc_seg.engine.runtime import Runtime, choose_runtime, has_fast_bf16
+from voc_seg.errors import VocSegError
+
+
+def test_auto_resolves_to_a_device_that_computes() -> None:
+    runtime = choose_runtime(RuntimeConfig())
+    with runtime.autocast():
+        assert torch.ones(2, device=runtime.device).sum().item() == 2
+    assert runtime.device.type in {"cpu", "cuda", "mps"}
+    assert runtime.dtype in {torch.float32, torch.bfloat16}
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps"])
+def test_an_absent_device_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(VocSegError, match=rf"runtime\.device is {device}.*runtime\.device=auto"):
+        choose_runtime(RuntimeConfig(device=device))
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_an_explicit_precision_is_taken(precision: str, dtype: torch.dtype) -> None:
+    assert choose_runtime(RuntimeConfig(device="cpu", precision=precision)).dtype is dtype
+
+
+@pytest.mark.parametrize(("fast", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_precision_is_bf16_where_the_device_has_it(
+    monkeypatch: pytest.MonkeyPatch, fast: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(module, "has_fast_bf16", lambda device: fast)
+    assert choose_runtime(RuntimeConfig(device="cpu", precision="auto")).dtype is dtype
+
+
+def test_a_torch_without_the_private_checks_means_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert has_fast_bf16(torch.device("cpu")) is False
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_computes_in_the_chosen_precision(dtype: torch.dtype) -> None:
+    layer = torch.nn.Conv2d(3, 2, 1)
+    with Runtime(torch.device("cpu"), dtype).autocast():
+        assert layer(torch.ones(1, 3, 2, 2)).dtype is dtype
+    assert layer.weight.dtype is torch.float32
+
+
+def test_its_name_says_device_and_precision() -> None:
+    assert str(Runtime(torch.device("cpu"), torch.bfloat16)).startswith("cpu")
+    assert str(Runtime(torch.device("cpu"), torch.bfloat16)).endswith("bf16")
+    assert str(Runtime(torch.device("cpu"), torch.float32)).endswith("fp32")

@@ -1,0 +1,192 @@
+"""Every network through the same checks; the parts against the formulas they claim."""
+
+from functools import cache
+from itertools import product
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import resnet
+
+from voc_seg.config import AugmentationConfig, ModelConfig
+from voc_seg.models import segmentation_net
+from voc_seg.models.decoder import Upsample
+from voc_seg.models.encoder import ENCODER_CHANNELS, ResNetEncoder, count_parameters
+from voc_seg.models.segmentation_net import SegmentationNet
+
+CLASSES = 5
+ENCODERS = tuple(ENCODER_CHANNELS)
+STRIDES = get_args(ModelConfig.model_fields["output_stride"].annotation)
+CONTEXTS = get_args(ModelConfig.model_fields["context"].annotation)
+SKIPS = ((1,), (2, 3, 4), (1, 2, 3, 4))
+
+
+def _build(encoder: str = "resnet18", **options: object) -> SegmentationNet:
+    torch.manual_seed(0)
+    options = {"width": 8, "classes": CLASSES, **options}
+    return SegmentationNet(encoder, **options).to(memory_format=torch.channels_last)
+
+
+def _images(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+@cache
+def _shared_encoder(*arguments: object) -> ResNetEncoder:
+    return ResNetEncoder(*arguments)
+
+
+@pytest.fixture(scope="module")
+def network(request: pytest.FixtureRequest) -> SegmentationNet:
+    """Built as ever, but for the encoders: initialising them takes most of the time, so decoders share them."""
+    encoder, output_stride, skips, context = request.param
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segmentation_net, "ResNetEncoder", _shared_encoder)
+        return _build(encoder, output_stride=output_stride, skips=skips, context=context)
+
+
+def test_settings_and_networks_name_the_same_encoders() -> None:
+    assert set(get_args(ModelConfig.model_fields["encoder"].annotation)) == set(ENCODERS)
+
+
+@pytest.mark.parametrize(
+    "network",
+    list(product(ENCODERS, STRIDES, SKIPS, CONTEXTS)),
+    indirect=True,
+    ids=lambda p: f"{p[0]}-os{p[1]}-skips{''.join(map(str, p[2]))}-{p[3]}",
+)
+class TestEveryNetwork:
+    def test_logits_have_the_size_of_the_image(self, network: SegmentationNet) -> None:
+        with torch.inference_mode():
+            assert network.eval()(_images(1, 3, 45, 61)).shape == (1, CLASSES, 45, 61)
+
+    def test_gradients_reach_every_parameter(self, network: SegmentationNet) -> None:
+        """With a batch of one 64-pixel crop: the last batch of an epoch may be that small."""
+        network.train().zero_grad(set_to_none=True)
+        logits = network(_images(1, 3, 64, 64))
+        functional.cross_entropy(logits, torch.randint(0, CLASSES, (1, 64, 64))).backward()
+        assert [name for name, p in network.named_parameters() if p.grad is None] == []
+        assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+        # Biases of pooled branches may start behind a closed ReLU; kernels must feel the loss.
+        kernels = {name: p for name, p in network.named_parameters() if p.ndim == 4 and ".pooled." not in name}
+        assert [name for name, kernel in kernels.items() if not kernel.grad.any()] == []
+
+    def test_evaluation_is_deterministic(self, network: SegmentationNet) -> None:
+        images = _images(1, 3, 32, 32)
+        with torch.inference_mode():
+            network.eval()
+            assert torch.equal(network(images), network(images))
+
+
+@pytest.mark.parametrize(("height", "width"), [(281, 375), (1, 1), (32, 33), (7, 130)])
+def test_any_size_goes_in_and_comes_out(height: int, width: int) -> None:
+    with torch.inference_mode():
+        assert _build().eval()(_images(1, 3, height, width)).shape == (1, CLASSES, height, width)
+
+
+def test_a_single_crop_of_the_smallest_size_trains() -> None:
+    """The last batch of an epoch may hold one crop: batch norm needs more than one value a channel even there."""
+    bounds = AugmentationConfig.model_fields["crop_size"].metadata
+    smallest = max(bound.ge for bound in bounds if hasattr(bound, "ge"))
+    assert _build().train()(_images(1, 3, smallest, smallest)).isfinite().all()
+
+
+def test_padding_to_the_stride_is_cropped_off_at_the_far_side() -> None:
+    """An image with the mean colour around it is the same picture, at the same place."""
+    network = _build().eval()
+    image = _images(1, 3, 40, 50)
+    framed = functional.pad(image, (0, 14, 0, 24))  # (64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(image), network(framed)[..., :40, :50])
+
+
+def test_dropout_works_in_training_only() -> None:
+    network = _build(dropout=0.5)
+    images = _images(2, 3, 32, 32)
+    with torch.no_grad():
+        assert not torch.equal(network.train()(images), network(images))
+        assert torch.equal(network.eval()(images), network(images))
+
+
+def test_images_of_a_batch_do_not_mix_in_evaluation() -> None:
+    network = _build().eval()
+    images = _images(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images)[1:], network(images[1:]), rtol=1e-4, atol=1e-5)
+
+
+class TestEncoder:
+    @pytest.mark.parametrize("name", ENCODERS)
+    def test_features_lead_to_torchvisions_own_logits(self, name: str) -> None:
+        torch.manual_seed(0)
+        theirs = getattr(resnet, name)(weights=None).eval()
+        ours = ResNetEncoder(name).eval()
+        ours.load_state_dict(theirs.state_dict(), strict=False)
+        images = _images(2, 3, 64, 64)
+        with torch.inference_mode():
+            features = ours(images)
+            found = theirs.fc(theirs.avgpool(features[-1]).flatten(1))
+            torch.testing.assert_close(found, theirs(images))
+            stem = theirs.relu(theirs.bn1(theirs.conv1(images)))
+            torch.testing.assert_close(features[0], stem)
+            torch.testing.assert_close(features[2], theirs.layer2(theirs.layer1(theirs.maxpool(stem))))
+
+    @pytest.mark.parametrize("output_stride", STRIDES)
+    @pytest.mark.parametrize("name", ENCODERS)
+    def test_shapes_are_those_announced(self, name: str, output_stride: int) -> None:
+        encoder = ResNetEncoder(name, output_stride).eval()
+        with torch.inference_mode():
+            features = encoder(_images(1, 3, 64, 96))
+        assert [tuple(feature.shape[1:]) for feature in features] == [
+            (channels, 64 // stride, 96 // stride) for channels, stride in zip(encoder.channels, encoder.strides)
+        ]
+        assert encoder.strides[-1] == output_stride
+
+    @pytest.mark.parametrize("stride_in_1x1", [False, True])
+    @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+    def test_dilation_computes_the_strided_network_in_between(self, name: str, stride_in_1x1: bool) -> None:
+        """Chen et al. 2017: every second position of the dilated stage is what the strided one computes."""
+        strided = ResNetEncoder(name, 32, stride_in_1x1).eval()
+        dilated = ResNetEncoder(name, 16, stride_in_1x1).eval()
+        dilated.load_state_dict(strided.state_dict())
+        images = _images(1, 3, 128, 128)
+        with torch.inference_mode():
+            found = dilated(images)[-1][..., ::2, ::2]
+            torch.testing.assert_close(found, strided(images)[-1], rtol=1e-3, atol=1e-3)
+
+    def test_stride_in_1x1_moves_the_stride_of_bottlenecks_only(self) -> None:
+        moved = ResNetEncoder("resnet50", stride_in_1x1=True)
+        for stage in (moved.layer2, moved.layer3, moved.layer4):
+            assert (stage[0].conv1.stride, stage[0].conv2.stride) == ((2, 2), (1, 1))
+        assert moved.layer1[0].conv1.stride == (1, 1)
+        basic = ResNetEncoder("resnet18", stride_in_1x1=True)
+        assert basic.layer2[0].conv1.stride == (2, 2)
+
+
+class TestUpsample:
+    def test_starts_as_bilinear_interpolation(self) -> None:
+        maps = _images(2, 3, 7, 9)
+        with torch.no_grad():
+            found = Upsample(3)(maps)
+        expected = functional.interpolate(maps, scale_factor=2, mode="bilinear")
+        assert found.shape == expected.shape
+        # At the rim a transposed convolution fades towards zero.
+        torch.testing.assert_close(found[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1])
+
+    def test_learns(self) -> None:
+        assert Upsample(3).weight.requires_grad
+
+    def test_every_channel_has_the_bilinear_kernel_and_no_other(self) -> None:
+        line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+        expected = torch.zeros(3, 3, 4, 4)
+        expected[range(3), range(3)] = line[:, None] * line
+        torch.testing.assert_close(Upsample(3).weight.detach(), expected)
+
+
+def test_parameters_are_counted_once_and_frozen_ones_not() -> None:
+    layer = nn.Linear(3, 2)  # 6 weights, 2 biases
+    assert count_parameters(layer) == 8
+    layer.bias.requires_grad = False
+    assert count_parameters(layer) == 6

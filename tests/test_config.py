@@ -1,0 +1,124 @@
+"""Settings: valid as they come, closed to typing errors, bounded, immutable."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from voc_seg.config import Parameters
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """``{"a": {"b": value}}`` for the dotted key ``a.b``."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _blocks(block: BaseModel) -> list[BaseModel]:
+    nested = [value for value in dict(block).values() if isinstance(value, BaseModel)]
+    return [block] + [inner for value in nested for inner in _blocks(value)]
+
+
+def test_defaults_pass_their_own_validation() -> None:
+    assert Parameters.model_validate(Parameters().model_dump()) == Parameters()
+
+
+def test_yaml_values_survive_a_round_trip_through_json() -> None:
+    given = Parameters.model_validate(
+        {"augmentation": {"image_size": [375, 500], "scale": [0.5, 1]}, "model": {"skips": [1]}}
+    )
+    assert given.augmentation.image_size == (375, 500)
+    assert Parameters.model_validate(given.model_dump(mode="json")) == given
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sede",
+        "augmentation.crop",
+        "model.encodr",
+        "training.epoch",
+        "training.optimizer.lr",
+        "training.schedule.warmup",
+        "training.checkpoint.every",
+        "sanity.miou",
+        "evaluation.scales",
+        "runtime.dtype",
+    ],
+)
+def test_an_unknown_key_is_refused_by_name(key: str) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted") as caught:
+        Parameters.model_validate(_nested(key, 1))
+    assert caught.value.errors()[0]["loc"] == tuple(key.split("."))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", -1),
+        ("augmentation.crop_size", 31),
+        ("augmentation.scale", [1.2, 0.8]),
+        ("augmentation.scale", [0.0, 1.0]),
+        ("augmentation.scale", [1.0, float("nan")]),
+        ("augmentation.flip", 1.5),
+        ("augmentation.image_size", [0, 500]),
+        ("augmentation.image_size", [375]),
+        ("augmentation.colour_jitter", -0.1),
+        ("model.encoder", "resnet101"),
+        ("model.skips", []),
+        ("model.skips", [5]),
+        ("model.skips", [2, 2]),
+        ("model.width", 10),
+        ("model.width", 4),
+        ("model.context", "wide"),
+        ("model.output_stride", 8),
+        ("model.dropout", 1.1),
+        ("training.epochs", 0),
+        ("training.batch_size", 0),
+        ("training.accumulation", 0),
+        ("training.validate_every", 0),
+        ("training.early_stopping", 0),
+        ("training.optimizer.learning_rate", 0.0),
+        ("training.optimizer.learning_rate", float("nan")),
+        ("training.optimizer.encoder_factor", -0.1),
+        ("training.optimizer.momentum", 1.0),
+        ("training.schedule.name", "step"),
+        ("training.schedule.warmup_epochs", -1),
+        ("training.checkpoint.every_epochs", 0),
+        ("training.checkpoint.keep_last", 0),
+        ("sanity.pass_miou", 1.01),
+        ("evaluation.split", "dev"),
+        ("evaluation.scale", 0.0),
+        ("runtime.device", "gpu"),
+        ("runtime.precision", "fp16"),
+        ("runtime.workers", -1),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(key: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Parameters.model_validate(_nested(key, value))
+    location = ".".join(str(part) for part in caught.value.errors()[0]["loc"])
+    named = location.startswith(key) or key.rsplit(".", 1)[-1] in caught.value.errors()[0]["msg"]
+    assert named, str(caught.value)
+
+
+def test_every_block_is_frozen() -> None:
+    for block in _blocks(Parameters()):
+        name = next(iter(type(block).model_fields))
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(block, name, getattr(block, name))
+
+
+def test_every_field_but_the_self_explaining_ones_is_described() -> None:
+    bare = {
+        f"{type(block).__name__}.{name}"
+        for block in _blocks(Parameters())
+        for name, field in type(block).model_fields.items()
+        if not field.description and not isinstance(getattr(block, name), BaseModel)
+    }
+    assert bare <= {
+        "OptimizerConfig.momentum",
+        "OptimizerConfig.weight_decay",
+        "SanityConfig.learning_rate",
+    }

@@ -51,13 +51,13 @@ class RunProgress:
             validated = ""
         else:
             self.miou = f"{row['val_miou']:.3f}"
-            validated = f"  val mIoU {self.miou}, accuracy {row['val_pixel_accuracy']:.3f}"
-            validated += "  best so far" if row["is_best"] else ""
+            validated = f"  val mIoU {self.miou}{' best' if row['is_best'] else ''}"
         elapsed = time.perf_counter() - self.started
         remaining = elapsed / (state.epoch - self.first_epoch) * (self.epochs - state.epoch)
+        # Short enough for one line of 80 columns behind time and level; the history has the rest.
         logger.info(
-            "epoch %d/%d  loss %.3f%s  (%.1f images/s, %s left)",
-            state.epoch, self.epochs, row["train_loss"], validated, row["images_per_second"], duration(remaining),
+            "epoch %d/%d  loss %.3f%s  %s left",
+            state.epoch, self.epochs, row["train_loss"], validated, duration(remaining),
         )  # fmt: skip
 
 

@@ -339,6 +339,18 @@ class TestStep:
         train_step(model, optimizer, [batch], CPU)
         assert torch.equal(model.encoder.conv1.weight.grad, first)
 
+    def test_frozen_stages_keep_weights_and_statistics(self, parameters: Parameters, batch: Batch) -> None:
+        config = parameters.training.model_copy(update={"frozen_stages": 2})
+        model = build_model(parameters.model, 21)
+        freeze_stages(model, config.frozen_stages)
+        optimizer = build_optimizer(model, config.optimizer)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        train_mode(model, config)
+        train_step(model, optimizer, [batch], CPU)
+        frozen = ("encoder.conv1", "encoder.bn1", "encoder.layer1")
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, before[name]) is name.startswith(frozen), name
+
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_frozen_batch_norm_keeps_the_encoders_statistics_only(parameters: Parameters, frozen: bool) -> None:
@@ -352,16 +364,3 @@ def test_frozen_batch_norm_keeps_the_encoders_statistics_only(parameters: Parame
         kept = frozen and name.startswith("encoder.")
         assert torch.equal(norm.running_mean, before[name]) is kept, name
     assert model.decoder.dropout.training
-
-
-def test_frozen_stages_keep_weights_and_statistics(parameters: Parameters, batch: Batch) -> None:
-    config = parameters.training.model_copy(update={"frozen_stages": 2})
-    model = build_model(parameters.model, 21)
-    freeze_stages(model, config.frozen_stages)
-    optimizer = build_optimizer(model, config.optimizer)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    train_mode(model, config)
-    train_step(model, optimizer, [batch], CPU)
-    frozen = ("encoder.conv1", "encoder.bn1", "encoder.layer1")
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, before[name]) is name.startswith(frozen), name

@@ -182,6 +182,11 @@ def test_wrong_settings_stop_before_the_first_node(project: Path, parameters: di
     assert message in str(caught.value)
 
 
+def test_a_misspelt_pipeline_is_told_which_there_are(project: Path) -> None:
+    with pytest.raises(ClickException, match=r"no pipeline trainig\. There are: data_processing, evaluation, sanity"):
+        run(project, "trainig")
+
+
 def test_voc_root_in_a_parameters_file_is_not_passed_over(tmp_path: Path, project: Path) -> None:
     copy = tmp_path / "project"
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data", "voc"))

@@ -26,11 +26,17 @@ NEXT = {
 
 
 class RunStoppedError(ClickException):
-    """Ends ``kedro run`` with exit code 1 and no traceback; the message has been logged by then."""
+    """Ends ``kedro run`` with exit code 1 and no traceback; the message has been logged by then.
 
-    def __init__(self, message: str) -> None:
+    Args:
+        message: What is wrong and what to do.
+        logged: Kedro has logged the message already.
+    """
+
+    def __init__(self, message: str, logged: bool = False) -> None:
         super().__init__(message)
-        logger.error("%s", message)
+        if not logged:
+            logger.error("%s", message)
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Nothing more: the log, on the console and in the file, has it."""
@@ -67,7 +73,8 @@ class ProjectHooks:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, VocSegError):
-                raise RunStoppedError(str(cause)) from error
+                # An error of the node itself has been logged by Kedro, one of a dataset comes wrapped up.
+                raise RunStoppedError(str(cause), logged=cause is error) from error
             cause = cause.__cause__
 
     @hook_impl

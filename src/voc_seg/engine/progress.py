@@ -20,17 +20,17 @@ class RunProgress:
         self.first_epoch = state.epoch
         self.started = time.perf_counter()
         self.bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            TextColumn("{task.description} {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=20),
-            TextColumn("loss {task.fields[loss]:.3f}  mIoU {task.fields[miou]}  {task.fields[speed]:.1f} images/s"),
+            TextColumn("loss {task.fields[loss]}  mIoU {task.fields[miou]}  {task.fields[speed]:.1f} images/s"),
             TimeRemainingColumn(elapsed_when_finished=True),
             transient=True,
             disable=quiet(),
         )
         self.miou = f"{state.best_miou:.3f}" if state.best_epoch else "-"
         self.task = self.bar.add_task(
-            "training", total=epochs * steps_per_epoch, completed=state.step,
-            epoch=state.epoch + 1, epochs=epochs, loss=float("nan"), miou=self.miou, speed=0.0,
+            "epoch", total=epochs * steps_per_epoch, completed=state.step,
+            epoch=state.epoch + 1, epochs=epochs, loss="-", miou=self.miou, speed=0.0,
         )  # fmt: skip
 
     def __enter__(self) -> "RunProgress":
@@ -42,7 +42,14 @@ class RunProgress:
 
     def step(self, epoch: int, loss: float, images_per_second: float) -> None:
         """One optimiser step is done."""
-        self.bar.update(self.task, advance=1, epoch=epoch + 1, loss=loss, speed=images_per_second, miou=self.miou)
+        self.bar.update(
+            self.task, advance=1, description="epoch", epoch=epoch + 1, loss=f"{loss:.3f}", speed=images_per_second,
+            miou=self.miou,
+        )  # fmt: skip
+
+    def validating(self) -> None:
+        """The steps of an epoch are done; its validation begins."""
+        self.bar.update(self.task, description="validating")
 
     def epoch(self, state: RunState) -> None:
         """One epoch is done and its row stands last in the history."""

@@ -120,7 +120,10 @@ def fit(
 
             state.epoch = epoch + 1
             last = state.epoch == config.epochs
-            result = validate(model, val, parameters, runtime) if last or due(epoch, config.validate_every) else None
+            result = None
+            if last or due(epoch, config.validate_every):
+                progress.validating()
+                result = validate(model, val, parameters, runtime)
             is_best = result is not None and mean_iou(result.confusion) > state.best_miou
             if is_best:
                 state.best_epoch, state.best_miou = state.epoch, mean_iou(result.confusion)

@@ -147,9 +147,10 @@ def _mark_best(axes: Axes, history: pd.DataFrame, middle: float) -> str:
     epoch, best = int(flagged["epoch"].iloc[-1]), float(flagged["val_miou"].iloc[-1])
     axes.plot([epoch], [best], "o", markersize=10, mfc="none", mec=INK, mew=1.6)
     axes.annotate(
-        f"best {best:.3f}, epoch {epoch}", (epoch, best), xytext=(0, 12 if best < 0.6 else -20),
+        f"best {best:.3f}, epoch {epoch}", (epoch, best), xytext=(0, 12 if best < 0.8 else -20),
         textcoords="offset points", ha="left" if epoch < middle else "right" if epoch > middle else "center",
         fontsize=LABEL, color=INK, fontweight="bold",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},  # the curve may pass behind
     )  # fmt: skip
     return f"Best validation mIoU {best:.3f} in epoch {epoch} of {int(history['epoch'].max())}"
 

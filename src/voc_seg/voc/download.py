@@ -7,7 +7,7 @@ from pathlib import Path
 
 from voc_seg.errors import VocSegError
 
-from .scenes import write_scenes
+from .scenes import DEFAULT_COUNTS, write_scenes
 from .splits import Source, find_voc_folder, list_path, read_split, source_named
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ def is_complete(root: Path, source: Source) -> bool:
 
 
 def _draw(root: Path) -> Path:
+    if not root.exists():
+        logger.info("Drawing the sample, %d scenes, into %s", sum(DEFAULT_COUNTS.values()), root)
     try:
         return write_scenes(root)
     except OSError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -62,7 +62,7 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
             figure.savefig(self._folder / name)
 
     def load(self) -> None:
-        raise NotImplementedError("Pictures are for looking at; data/07_model_output/predictions holds the masks.")
+        raise DatasetError("Pictures are for looking at; data/07_model_output/predictions holds the masks.")
 
     def _exists(self) -> bool:
         return any(path.name != _GALLERY for path in self._folder.glob("prediction_*.png"))

@@ -97,9 +97,7 @@ def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]]) -> Figure:
             _show(_place(figure, left, top, panel_width, height), picture)
         top += height
     _legend(figure, entries)
-    explanation = (
-        "Image, truth, prediction, errors (wrong red, void grey). An image's mIoU is over its true and predicted classes"
-    )
+    explanation = "Image, truth, prediction, errors (wrong red, void grey). mIoU here is over an image's own classes"
     set_title(figure, "Predictions", explanation if items else "No images to show")
     return figure
 

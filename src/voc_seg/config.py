@@ -132,7 +132,7 @@ class SanityConfig(Block):
     """Overfitting one image."""
 
     image: str | int | None = Field(
-        None, description="image id or position in the training split; null takes the first with two classes"
+        None, description="image id or position in the training split; null takes the first whose classes are all large"
     )
     longer_side: int = Field(224, ge=64, description="size the image is reduced to before it is learnt, pixels")
     epochs: PositiveInt = Field(60, description="optimiser steps, one an epoch: there is one image")

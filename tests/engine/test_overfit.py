@@ -105,3 +105,13 @@ class TestChooseSample:
         voc = Sample("2007_000032", scene_samples[0].image, scene_samples[0].mask)
         image = SanityConfig.model_validate({"image": 2007000032}).image
         assert choose_sample([scene_samples[1], voc], image).id == "2007_000032"
+
+
+def test_the_default_image_has_no_specks() -> None:
+    def sample(name: str, things: int) -> Sample:
+        mask = np.zeros((10, 10), np.uint8)
+        mask.flat[:things] = 7
+        return Sample(name, np.zeros((10, 10, 3), np.uint8), mask)
+
+    assert choose_sample([sample("empty", 0), sample("speck", 3), sample("large", 30)], None).id == "large"
+    assert choose_sample([sample("empty", 0), sample("speck", 3)], None).id == "speck"

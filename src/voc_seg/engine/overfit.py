@@ -38,7 +38,9 @@ class Overfit:
 
 
 def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
-    """The image to learn: by id, by position, or the first with at least two classes beside void.
+    """The image to learn: by id, by position, or the first with at least two classes, each of them large.
+
+    Large is a twentieth of the labelled pixels; where no image is like that, the first with two classes.
 
     Raises:
         VocSegError: No image of that id or position, or none with two classes.
@@ -51,14 +53,24 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
         if not 0 <= image < len(samples):
             raise VocSegError(f"sanity.image is {image}, but the training split has positions 0 to {len(samples) - 1}.")
         return samples[image]
-    for sample in samples:
-        if sample.id == image or (image is None and np.setdiff1d(sample.mask, [VOID]).size >= 2):
-            return sample
+    if image is None:
+        # Rather one without specks: at reduced size nobody learns an object of a few pixels.
+        candidates = (sample for least in (0.05, 0.0) for sample in samples if _has_two_classes(sample, least))
+    else:
+        candidates = (sample for sample in samples if sample.id == image)
+    for sample in candidates:
+        return sample
     wanted = f"no image {image!r}" if image else "no image with two classes"
     raise VocSegError(
         f"sanity.image: the {len(samples)} images of the training split hold {wanted}. "
         "Choose an id of data/02_intermediate/train_index.parquet or a position."
     )
+
+
+def _has_two_classes(sample: Sample, least_share: float) -> bool:
+    """Whether at least two classes occur, and each that does covers this share of the labelled pixels."""
+    _, counts = np.unique(sample.mask[sample.mask != VOID], return_counts=True)
+    return counts.size >= 2 and counts.min() >= least_share * counts.sum()
 
 
 def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters) -> Overfit:
@@ -70,7 +82,9 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     config = parameters.sanity
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
-    model = build_model(parameters.model, len(class_names)).to(runtime.device).train()
+    # Dropout exists to hinder learning by heart, which is what is asked for here.
+    network = parameters.model.model_copy(update={"dropout": 0.0})
+    model = build_model(network, len(class_names)).to(runtime.device).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
     scale = min(1.0, config.longer_side / max(sample.mask.shape))
     size = tuple(round(length * scale) for length in sample.mask.shape)

@@ -1,14 +1,11 @@
 """Device and precision of a run."""
 
-import logging
 from dataclasses import dataclass
 
 import torch
 
 from voc_seg.config import RuntimeConfig
 from voc_seg.errors import VocSegError
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,229 @@
+"""Archive files: declared with checksum and addresses, got whole and checked, one process at a time."""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import filelock
+import requests
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from rich.filesize import decimal
+
+from voc_seg.errors import VocSegError
+
+from .progress import progress_bar
+from .transfer import PATIENCE, Failure, Patience, Session, arrived, attempt
+
+logger = logging.getLogger(__name__)
+
+_READ = 2**20
+_GOOD_ATTEMPT = 2**20
+_LONGEST_PAUSE = 30.0
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive file and where it is to be had.
+
+    Args:
+        name: File name, such as ``VOCtrainval_11-May-2012.tar``.
+        md5: Its checksum, 32 hexadecimal digits.
+        addresses: https or http, tried in this order.
+    """
+
+    name: str
+    md5: str
+    addresses: tuple[str, ...]
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    addresses: Annotated[tuple[Annotated[str, Field(pattern=r"^https?://.+")], ...], Field(min_length=1)]
+
+
+def archives_from(settings: Mapping[str, Any]) -> dict[str, Archive]:
+    """The ``archives`` block of the configuration: by file name ``md5`` and ``addresses``.
+
+    Raises:
+        VocSegError: With every key that is wrong, its value and what is allowed.
+    """
+    try:
+        declared = TypeAdapter(dict[str, _Declared]).validate_python(dict(settings))
+    except ValidationError as error:
+        lines = [f"  {' > '.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
+        raise VocSegError("archives in conf/base/globals.yml is wrong:\n" + "\n".join(lines)) from None
+    return {name: Archive(name, one.md5, one.addresses) for name, one in declared.items()}
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of archives; waits without limit while another process holds it.
+
+    Args:
+        folder: Is created where it does not exist.
+
+    Raises:
+        VocSegError: The folder cannot be written to.
+    """
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            logger.info("Another process is fetching into %s; waiting for it", folder)
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise VocSegError(
+            f"{folder} cannot be written to: {error}. Make that folder writable, "
+            "or use a VOCdevkit you have with --params voc_root=PATH."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def obtain(archive: Archive, folder: Path, given: Path | None = None, patience: Patience = PATIENCE) -> Path:
+    """The archive as a file whose checksum is right.
+
+    What has arrived of an interrupted download stays in ``<name>.part`` and is gone on with. To be called inside
+    `one_at_a_time`, as two processes must not write that file at once.
+
+    Args:
+        archive: What to get.
+        folder: Where archives are kept; it exists.
+        given: As in `given_archive`; comes first, and is ignored where it is not this archive.
+        patience: Time-outs and retries.
+
+    Returns:
+        The given file, used where it is, or ``folder/<name>``.
+
+    Raises:
+        VocSegError: Every address failed, the disk is full, or a file of that name is another one.
+    """
+    if given is not None and (found := given_archive(archive, given)) is not None:
+        return found
+    path, part = folder / archive.name, folder / f"{archive.name}.part"
+    if path.exists():
+        return _checked(archive, path)
+    _download(archive, part, patience)
+    try:
+        with part.open("r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise VocSegError(f"{part} could not be renamed to {path}: {error}. Put that right and run again.") from error
+    logger.info("Fetched %s; its md5 is right", path)
+    return path
+
+
+def given_archive(archive: Archive, given: Path) -> Path | None:
+    """The archive at a place the user named with ``voc_archive``.
+
+    Args:
+        archive: What is looked for.
+        given: A file, which is the archive if its checksum is, whatever its name; or a folder with a file of the
+            archive's name.
+
+    Returns:
+        The file; None where it is another one or the folder has none: sources may need two archives.
+
+    Raises:
+        VocSegError: Nothing is there, it cannot be read, or the folder's file has another checksum.
+    """
+    if given.is_dir():
+        path = given / archive.name
+        return _checked(archive, path) if path.exists() else None
+    if not given.exists():
+        raise VocSegError(
+            f"voc_archive is {given}, which does not exist. "
+            f"Give the path of {archive.name} or of the folder it lies in: --params voc_archive=PATH."
+        )
+    return given if _md5(given) == archive.md5 else None
+
+
+def _checked(archive: Archive, path: Path) -> Path:
+    found = _md5(path)
+    if found != archive.md5:
+        raise VocSegError(
+            f"{path} is not the archive that is needed: its md5 is {found}, not {archive.md5}. "
+            "It may be cut short: delete it and run again."
+        )
+    return path
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        with path.open("rb") as file, progress_bar(f"Checking {path.name}", path.stat().st_size, "bytes") as advance:
+            while chunk := file.read(_READ):
+                digest.update(chunk)
+                advance(len(chunk))
+    except OSError as error:
+        raise VocSegError(f"{path} cannot be read: {error}. Make it readable or delete it, and run again.") from error
+    return digest.hexdigest()
+
+
+def _download(archive: Archive, part: Path, patience: Patience) -> None:
+    """Fill ``part`` with the archive, from the first address that has it."""
+    reasons = []
+    with Session() as session:
+        for address in archive.addresses:
+            try:
+                return _fetch(session, archive, address, part, patience)
+            except Failure as failure:
+                reasons.append(f"  - {address}: {failure.reason}")
+                following = archive.addresses[len(reasons) :]
+                logger.warning(
+                    "%s failed: %s; %s",
+                    address,
+                    failure.reason,
+                    f"going on with {following[0]}" if following else "no address is left",
+                )
+    size = arrived(part)
+    there = f"{decimal(size)} have arrived and stay in {part}; the next run goes on there.\n" if size else ""
+    raise VocSegError(
+        f"Could not download {archive.name}:\n" + "\n".join(reasons) + f"\n{there}"
+        "Ways out:\n"
+        "  - run the same command again;\n"
+        f"  - fetch {archive.name} (md5 {archive.md5}) by hand and give it with --params voc_archive=PATH;\n"
+        "  - use a VOCdevkit you have with --params voc_root=PATH;\n"
+        "  - correct the addresses, which stand in conf/base/globals.yml."
+    )
+
+
+def _fetch(session: requests.Session, archive: Archive, address: str, part: Path, patience: Patience) -> None:
+    """Try one address until ``part`` is the archive, or raise the `Failure` that ends it."""
+    furthest, failures, anew = arrived(part), 0, False
+    while True:
+        try:
+            resumed = attempt(session, address, part, patience)
+            found = _md5(part)
+            if found == archive.md5:
+                return
+            part.unlink()
+            # Bytes of another address or an older file may be to blame: once more, all of it from here.
+            failure = Failure(f"md5 is {found}, not {archive.md5}", lasting=anew or not resumed)
+            anew = True
+        except Failure as error:
+            failure = error
+        if failure.lasting:
+            raise failure
+        size = arrived(part)
+        # More than ever before, not more than last time: a server that always starts over must not go on for ever.
+        failures = 1 if size >= furthest + _GOOD_ATTEMPT else failures + 1
+        furthest = max(furthest, size)
+        if failures >= patience.attempts:
+            raise Failure(f"{failure.reason} ({failures} attempts)")
+        pause = max(failure.pause, min(patience.backoff_seconds * 2 ** (failures - 1), _LONGEST_PAUSE))
+        logger.warning("%s failed: %s; trying it again in %g s", address, failure.reason, pause)
+        time.sleep(pause)

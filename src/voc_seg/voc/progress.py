@@ -1,0 +1,54 @@
+"""A progress bar for work that takes a while; silent where the console is no terminal."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from rich import get_console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+_PATIENCE_SECONDS = 2.0
+"""Work that is done sooner shows no bar."""
+
+
+@contextmanager
+def progress_bar(
+    text: str, total: int | None, unit: Literal["images", "bytes"] = "images", done: int = 0
+) -> Iterator[Callable[[int], None]]:
+    """A bar that appears on a terminal once the work has taken two seconds, and goes when it is done.
+
+    Args:
+        text: What is being done.
+        total: How much there is to do, in units; None where nobody knows.
+        unit: Bytes are shown as sizes, with their speed.
+        done: Units that were done before.
+
+    Yields:
+        ``advance(units)``, to be called whenever some more are done.
+    """
+    amount = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
+    columns = [TextColumn("{task.description}"), BarColumn(bar_width=20), *amount, TimeRemainingColumn()]
+    bar = Progress(*columns, transient=True)
+    task = bar.add_task(text, total=total, completed=done)
+    on_terminal = get_console().is_terminal
+    started = time.perf_counter()
+
+    def advance(units: int) -> None:
+        bar.advance(task, units)
+        if on_terminal and not bar.live.is_started and time.perf_counter() - started > _PATIENCE_SECONDS:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        if bar.live.is_started:  # else stop() would print an empty line
+            bar.stop()

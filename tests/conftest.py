@@ -1,16 +1,28 @@
 """Shared fixtures: a few drawn scenes, small enough that every test is quick, and settings to match."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 from voc_seg.config import Parameters
 from voc_seg.samples.store import Sample, SampleStore, write_store
 from voc_seg.voc.scenes import draw_scene, plan_split
+
+_ROOT = Path(__file__).parents[1]
+_SMALL: dict[str, Any] = {
+    "model": {"width": 16},
+    "augmentation": {"crop_size": 64, "scale": [0.2, 0.3]},
+    "sanity": {"longer_side": 64},
+    "evaluation": {"scale": 0.25, "pictures": 2},
+    "training": {"epochs": 2, "batch_size": 4, "validate_every": 1},
+}
 
 
 def _small_scenes(split: str, count: int, longest: int = 96) -> list[Sample]:
@@ -75,6 +87,35 @@ def make_parameters() -> Callable[..., Parameters]:
         return Parameters.model_validate(_laid_over(settings, blocks))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_project() -> Callable[[Path], Path]:
+    """Makes a project folder with its own conf and data and this package; its pictures go into ``voc``."""
+
+    def make(folder: Path) -> Path:
+        shutil.copytree(_ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+        (folder / "conf" / "local").mkdir()
+        (folder / "src").mkdir()
+        for name in ("pyproject.toml", ".telemetry"):
+            shutil.copy(_ROOT / name, folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_kedro() -> Callable[..., None]:
+    """Runs pipelines of a project folder with small settings; parameters are laid over them."""
+
+    def run(project: Path, *names: str, env: str | None = None, **parameters: Any) -> None:
+        bootstrap_project(project)
+        voc_root = {"voc_root": str(project / "voc")} if (project / "voc").exists() else {}
+        settings = _laid_over(voc_root | _SMALL, parameters)
+        with KedroSession.create(project, env=env, runtime_params=settings) as session:
+            session.run(pipeline_names=list(names) or None)
+
+    return run
 
 
 @pytest.fixture(scope="session")

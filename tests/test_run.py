@@ -2,8 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,7 @@ from PIL import Image
 from voc_seg.voc.classes import CLASS_NAMES, voc_palette
 from voc_seg.voc.scenes import write_scenes
 
-ROOT = Path(__file__).parents[1]
-SMALL = {
-    "model": {"width": 16},
-    "augmentation": {"crop_size": 64, "scale": [0.2, 0.3]},
-    "sanity": {"longer_side": 64},
-    "evaluation": {"scale": 0.25, "pictures": 2},
-    "training": {"epochs": 2, "batch_size": 4, "validate_every": 1},
-}
+Run = Callable[..., None]
 HISTORY = [
     "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
     "images_per_second", "data_seconds", "epoch_seconds", "is_best",
@@ -36,33 +29,23 @@ METRICS = {
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder of its own, with its conf and data, and this package."""
-    folder = tmp_path_factory.mktemp("project")
-    shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
-    (folder / "conf" / "local").mkdir()
-    (folder / "src").mkdir()
-    for name in ("pyproject.toml", ".telemetry"):
-        shutil.copy(ROOT / name, folder)
+def run(run_kedro: Run) -> Run:
+    return run_kedro
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path], run: Run) -> Path:
+    folder = make_project(tmp_path_factory.mktemp("project"))
     write_scenes(folder / "voc", {"train": 6, "val": 3, "test": 2})
     run(folder, "data_processing")
     return folder
 
 
 @pytest.fixture(scope="module")
-def trained(project: Path) -> Path:
+def trained(project: Path, run: Run) -> Path:
     run(project, "training")
     run(project, "evaluation")
     return project
-
-
-def run(project: Path, *names: str, **parameters: Any) -> None:
-    bootstrap_project(project)
-    settings = {"voc_root": str(project / "voc"), **SMALL}
-    for key, value in parameters.items():
-        settings[key] = {**settings.get(key, {}), **value} if isinstance(value, dict) else value
-    with KedroSession.create(project, runtime_params=settings) as session:
-        session.run(pipeline_names=list(names) or None)
 
 
 def test_data_processing_writes_index_store_and_statistics(project: Path) -> None:
@@ -126,7 +109,7 @@ def test_evaluation_draws_every_picture(trained: Path) -> None:
     assert list(scores.columns) == ["image_id", "miou", "pixel_accuracy", "void_fraction"]
 
 
-def test_another_split_can_be_scored(trained: Path) -> None:
+def test_another_split_can_be_scored(trained: Path, run: Run) -> None:
     run(trained, "evaluation", evaluation={"split": "test"})
     metrics = json.loads((trained / "data/08_reporting/metrics.json").read_text())
     assert (metrics["split"], metrics["images"]) == ("test", 2)
@@ -135,13 +118,13 @@ def test_another_split_can_be_scored(trained: Path) -> None:
     run(trained, "evaluation")
 
 
-def test_resume_goes_on_where_training_ended(trained: Path) -> None:
+def test_resume_goes_on_where_training_ended(trained: Path, run: Run) -> None:
     run(trained, "training", training={"epochs": 3, "resume": True})
     history = pd.read_csv(trained / "data/08_reporting/training_history.csv")
     assert history["epoch"].tolist() == [1, 2, 3]
 
 
-def test_sanity_fails_with_advice_and_leaves_what_to_look_at(project: Path) -> None:
+def test_sanity_fails_with_advice_and_leaves_what_to_look_at(project: Path, run: Run) -> None:
     with pytest.raises(ClickException, match=r"mIoU is .* below sanity.pass_miou=0.9") as caught:
         run(project, "sanity", sanity={"epochs": 1})
     assert "sanity.epochs=60" in str(caught.value)
@@ -151,14 +134,14 @@ def test_sanity_fails_with_advice_and_leaves_what_to_look_at(project: Path) -> N
     assert (reporting / "sanity_figure.png").exists()
 
 
-def test_sanity_passes_when_little_is_asked(project: Path) -> None:
+def test_sanity_passes_when_little_is_asked(project: Path, run: Run) -> None:
     run(project, "sanity", sanity={"epochs": 2, "pass_miou": 0.0})
     metrics = json.loads((project / "data/08_reporting/sanity_metrics.json").read_text())
     assert {"epochs", "final_loss", "miou", "pixel_accuracy", "passed"} <= set(metrics)
     assert metrics["passed"] is True
 
 
-def test_a_missing_input_names_the_pipeline_that_makes_it(tmp_path: Path, project: Path) -> None:
+def test_a_missing_input_names_the_pipeline_that_makes_it(tmp_path: Path, project: Path, run: Run) -> None:
     shutil.copytree(project, tmp_path / "fresh", ignore=shutil.ignore_patterns("data", "voc"))
     with pytest.raises(ClickException, match="kedro run --pipelines data_processing"):
         run(tmp_path / "fresh", "training")
@@ -176,13 +159,13 @@ def test_a_missing_input_names_the_pipeline_that_makes_it(tmp_path: Path, projec
         ({"evaluation": {"split": "validation"}}, "evaluation.split = 'validation'"),
     ],
 )
-def test_wrong_settings_stop_before_the_first_node(project: Path, parameters: dict, message: str) -> None:
+def test_wrong_settings_stop_before_the_first_node(project: Path, parameters: dict, message: str, run: Run) -> None:
     with pytest.raises(ClickException, match="nothing has run") as caught:
         run(project, "data_processing", **parameters)
     assert message in str(caught.value)
 
 
-def test_a_misspelt_pipeline_is_told_which_there_are(project: Path) -> None:
+def test_a_misspelt_pipeline_is_told_which_there_are(project: Path, run: Run) -> None:
     with pytest.raises(ClickException, match=r"no pipeline trainig\. There are: data_processing, evaluation, sanity"):
         run(project, "trainig")
 
@@ -196,6 +179,6 @@ def test_voc_root_in_a_parameters_file_is_not_passed_over(tmp_path: Path, projec
         session.run(pipeline_names=["data_processing"])
 
 
-def test_an_error_of_a_dataset_reads_as_its_own_message(project: Path) -> None:
+def test_an_error_of_a_dataset_reads_as_its_own_message(project: Path, run: Run) -> None:
     with pytest.raises(ClickException, match="No VOC2012 data in"):
         run(project, "data_processing", voc_root=str(project / "nowhere"))

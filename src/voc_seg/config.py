@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
+from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, name_classes, voc_palette
+
 
 def _split_on_spaces(value: Any) -> Any:
     """``--params`` splits at commas, so lists are written with spaces there: ``augmentation.scale=0.5 1.0``."""
@@ -25,6 +27,57 @@ class Block(BaseModel):
     """A group of settings: immutable, and closed to keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _name_alone(value: Any) -> Any:
+    """A class may be written as its name, or as a block with name and colour."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+ColourValue = Annotated[int, Field(ge=0, le=255)]
+
+
+class ClassConfig(Block):
+    """One class of the data."""
+
+    name: str = Field(min_length=1, description="what tables and legends call it")
+    colour: tuple[ColourValue, ColourValue, ColourValue] | None = Field(
+        None, description="red, green, blue; null takes that of VOC's palette at the class's place"
+    )
+
+
+class DataConfig(Block):
+    """What the masks mean, and what to do about images that cannot be used."""
+
+    classes: Annotated[tuple[Annotated[ClassConfig, BeforeValidator(_name_alone)], ...] | None, FromSpaces] = Field(
+        None,
+        min_length=2,
+        max_length=VOID,
+        description="class of mask value 0 (background), 1, 2 ...; null takes the 21 of VOC",
+    )
+    on_invalid: Literal["quarantine", "fail"] = Field(
+        "quarantine", description="images that cannot be used: leave them out and list them, or stop with the list"
+    )
+
+    @model_validator(mode="after")
+    def _classes_are_distinct(self) -> "DataConfig":
+        table = self.class_table
+        void = tuple(voc_palette()[VOID].tolist())
+        for kind, values in (("name", table.names), ("colour", (*table.colours, void))):
+            twice = sorted({str(value) for value in values if values.count(value) > 1})
+            if twice:
+                raise ValueError(f"classes: {kind} {', '.join(twice)} stands for two of them (void is one, {void})")
+        taken = sorted(RESERVED_NAMES.intersection(table.names))
+        if taken:
+            raise ValueError(f"classes: {', '.join(taken)} cannot be a class name: tables have a column called that")
+        return self
+
+    @property
+    def class_table(self) -> Classes:
+        """The classes with every colour filled in."""
+        if self.classes is None:
+            return VOC_CLASSES
+        return name_classes([one.name for one in self.classes], [one.colour for one in self.classes])
 
 
 class AugmentationConfig(Block):
@@ -167,6 +220,8 @@ class Parameters(Block):
 
     seed: int = Field(0, ge=0, description="fixes initial weights, order and augmentation")
     voc_root: Path | None = Field(None, description="a VOCdevkit already on disk; as --params only")
+    voc_archive: Path | None = Field(None, description="a downloaded archive, or a folder of them; as --params only")
+    data: DataConfig = DataConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()

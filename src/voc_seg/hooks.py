@@ -49,9 +49,10 @@ class ProjectHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Check every setting at once, before anything is loaded."""
         settings = context.config_loader["parameters"]
-        # The catalog cannot see the parameters, so there it would be passed over in silence.
-        if settings.get("voc_root") and "voc_root" not in (context.config_loader.runtime_params or {}):
-            raise RunStoppedError("voc_root in a parameters file has no effect: put it into conf/base/globals.yml.")
+        # The catalog cannot see the parameters, so there they would be passed over in silence.
+        for key, place in (("voc_root", "put it into conf/base/globals.yml"), ("voc_archive", "give it with --params")):
+            if settings.get(key) and key not in (context.config_loader.runtime_params or {}):
+                raise RunStoppedError(f"{key} in a parameters file has no effect: {place}.")
         try:
             Parameters.model_validate(settings)
         except ValidationError as error:

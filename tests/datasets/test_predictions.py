@@ -12,6 +12,7 @@ from PIL import Image
 from voc_seg.datasets import MasksDataset, PredictionFiguresDataset
 from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOID
+from voc_seg.voc.reading import palette_image
 
 # From the VOC development kit: background black, aeroplane dark red, bicycle dark green, tvmonitor, void cream.
 KNOWN_COLOURS = {
@@ -32,7 +33,7 @@ def masks(tmp_path: Path) -> MasksDataset:
 class TestMasks:
     def test_round_trip_keeps_names_sizes_and_values(self, masks: MasksDataset, scene_samples: list[Sample]) -> None:
         given = {sample.id: sample.mask for sample in scene_samples}
-        masks.save(given)
+        masks.save({name: palette_image(mask) for name, mask in given.items()})
         found = masks.load()
         assert list(found) == sorted(given)
         for name, mask in given.items():
@@ -41,25 +42,25 @@ class TestMasks:
 
     def test_files_are_palette_pngs_in_voc_colours(self, masks: MasksDataset, tmp_path: Path) -> None:
         values = np.array([list(KNOWN_COLOURS)], np.uint8)
-        masks.save({"2007_000032": values})
+        masks.save({"2007_000032": palette_image(values)})
         with Image.open(tmp_path / "07_model_output" / "predictions" / "2007_000032.png") as picture:
             assert (picture.format, picture.mode) == ("PNG", "P")
             np.testing.assert_array_equal(np.array(picture.convert("RGB"))[0], list(KNOWN_COLOURS.values()))
 
     def test_every_value_survives(self, masks: MasksDataset) -> None:
         every = np.arange(256, dtype=np.uint8).reshape(16, 16)
-        masks.save({"every": every})
+        masks.save({"every": palette_image(every)})
         np.testing.assert_array_equal(masks.load()["every"], every)
 
     def test_a_name_with_a_dot_is_kept(self, masks: MasksDataset) -> None:
-        masks.save({"img.v1": np.zeros((2, 2), np.uint8)})
+        masks.save({"img.v1": palette_image(np.zeros((2, 2), np.uint8))})
         assert list(masks.load()) == ["img.v1"]
 
     def test_a_save_replaces_the_whole_folder(self, masks: MasksDataset, tmp_path: Path) -> None:
-        small = np.zeros((2, 3), np.uint8)
+        small, other = (palette_image(np.full((2, 3), value, np.uint8)) for value in (0, 1))
         assert not masks.exists()
         masks.save({"a": small, "b": small})
-        masks.save({"b": small + 1, "c": small})
+        masks.save({"b": other, "c": small})
         assert masks.exists()
         assert sorted(masks.load()) == ["b", "c"]
         assert masks.load()["b"].max() == 1
@@ -68,18 +69,18 @@ class TestMasks:
     def test_a_failed_save_leaves_the_old_folder(self, masks: MasksDataset) -> None:
         class Failing(dict):
             def items(self) -> Iterator:
-                yield "new", np.ones((2, 2), np.uint8)
+                yield "new", palette_image(np.ones((2, 2), np.uint8))
                 raise OSError("disk full")
 
-        masks.save({"old": np.zeros((2, 2), np.uint8)})
+        masks.save({"old": palette_image(np.zeros((2, 2), np.uint8))})
         with pytest.raises(DatasetError, match="disk full"):
             masks.save(Failing(new=1))
         assert list(masks.load()) == ["old"]
-        masks.save({"new": np.ones((2, 2), np.uint8)})  # what the failure left behind is in nobody's way
+        masks.save({"new": palette_image(np.ones((2, 2), np.uint8))})  # what the failure left behind is in nobody's way
         assert list(masks.load()) == ["new"]
 
     def test_an_empty_set_empties_the_folder(self, masks: MasksDataset) -> None:
-        masks.save({"old": np.zeros((2, 2), np.uint8)})
+        masks.save({"old": palette_image(np.zeros((2, 2), np.uint8))})
         masks.save({})
         assert masks.load() == {}
 

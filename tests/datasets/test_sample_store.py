@@ -9,7 +9,20 @@ from kedro.io import DatasetError
 
 from voc_seg.datasets import SampleStoreDataset
 from voc_seg.errors import VocSegError
-from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.samples.store import Origin, Sample, SampleStore
+
+
+class Samples(list):
+    """Samples that know what they are made from; counts how often they are asked for."""
+
+    def __init__(self, samples: list[Sample], source: str = "", fingerprint: str = "") -> None:
+        super().__init__(samples)
+        self.origin = Origin(source, ("background", "cat"), fingerprint)
+        self.asked = 0
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.asked += 1
+        return super().__iter__()
 
 
 @pytest.fixture
@@ -19,7 +32,7 @@ def dataset(tmp_path: Path) -> SampleStoreDataset:
 
 def test_a_stream_goes_in_and_a_store_comes_out(dataset: SampleStoreDataset, scene_samples: list[Sample]) -> None:
     assert not dataset.exists()
-    dataset.save(iter(scene_samples))
+    dataset.save(Samples(scene_samples))
     assert dataset.exists()
     store = dataset.load()
     assert isinstance(store, SampleStore)
@@ -28,13 +41,14 @@ def test_a_stream_goes_in_and_a_store_comes_out(dataset: SampleStoreDataset, sce
 
 
 def test_a_failed_save_leaves_the_old_store(dataset: SampleStoreDataset, scene_samples: list[Sample]) -> None:
-    def failing() -> Iterator[Sample]:
-        yield scene_samples[1]
-        raise OSError("disk on fire")
+    class Failing(Samples):
+        def __iter__(self) -> Iterator[Sample]:
+            yield scene_samples[1]
+            raise OSError("disk on fire")
 
-    dataset.save(scene_samples[:1])
-    with pytest.raises(DatasetError, match="disk on fire"):
-        dataset.save(failing())
+    dataset.save(Samples(scene_samples[:1]))
+    with pytest.raises(DatasetError, match=r"Could not write .*train_samples\.arrow: disk on fire.*is still there"):
+        dataset.save(Failing([]))
     assert [sample.id for sample in dataset.load()] == [scene_samples[0].id]
 
 
@@ -46,8 +60,8 @@ def test_an_error_of_the_store_reaches_the_user(dataset: SampleStoreDataset) -> 
 
 def test_samples_of_another_source_are_refused(tmp_path: Path, scene_samples: list[Sample]) -> None:
     path = str(tmp_path / "train_samples.arrow")
-    SampleStoreDataset(filepath=path, source="sample").save(scene_samples[:1])
-    assert SampleStoreDataset(filepath=path, source="sample").load().source == "sample"
+    SampleStoreDataset(filepath=path, source="sample").save(Samples(scene_samples[:1], "sample"))
+    assert SampleStoreDataset(filepath=path, source="sample").load().origin.source == "sample"
     with pytest.raises(DatasetError, match="holds samples of 'sample', but this run is about 'voc2012'"):
         SampleStoreDataset(filepath=path, source="voc2012").load()
 
@@ -56,3 +70,39 @@ def test_it_takes_metadata_for_the_catalog() -> None:
     dataset = SampleStoreDataset(filepath="a.arrow", metadata={"kedro-viz": {"layer": "model_input"}})
     assert dataset.metadata == {"kedro-viz": {"layer": "model_input"}}
     assert "a.arrow" in str(dataset)
+
+
+def test_the_same_files_are_not_packed_again(dataset: SampleStoreDataset, scene_samples: list[Sample]) -> None:
+    dataset.save(Samples(scene_samples, fingerprint="f"))
+    again = Samples(scene_samples, fingerprint="f")
+    dataset.save(again)
+    assert again.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "source", "fingerprint"), [(5, "", "g"), (4, "", "f"), (5, "voc2012", "f"), (5, "", "")]
+)
+def test_other_files_are(
+    dataset: SampleStoreDataset, scene_samples: list[Sample], count: int, source: str, fingerprint: str
+) -> None:
+    dataset.save(Samples(scene_samples, fingerprint="f"))
+    again = Samples(scene_samples[:count], source, fingerprint)
+    dataset.save(again)
+    assert again.asked == 1
+
+
+def test_a_damaged_store_is_packed_again(
+    dataset: SampleStoreDataset, scene_samples: list[Sample], tmp_path: Path
+) -> None:
+    dataset.save(Samples(scene_samples, fingerprint="f"))
+    path = tmp_path / "05_model_input" / "train_samples.arrow"
+    path.write_bytes(path.read_bytes()[:-20])
+    dataset.save(Samples(scene_samples, fingerprint="f"))
+    assert len(dataset.load()) == len(scene_samples)
+
+
+def test_samples_of_other_classes_are_refused(dataset: SampleStoreDataset, scene_samples: list[Sample]) -> None:
+    dataset.save(Samples(scene_samples))
+    dataset.load().require_classes(("background", "cat"))
+    with pytest.raises(VocSegError, match=r"packed for the 2 classes background, cat; this run has the 1 classes dog"):
+        dataset.load().require_classes(("dog",))

@@ -24,10 +24,11 @@ def fetched(monkeypatch):
     """Puts a tiny VOC folder where data is fetched to, and records the calls."""
     calls = []
 
-    def fetch(source, root):
-        calls.append((source, root))
+    def fetch(source, root, archives, given):
+        calls.append((source, root, list(archives), given))
         if len(calls) == 1:
             make_voc(root, train="a\nb\n", val="c\n")
+        return root / "VOCdevkit" / "VOC2012"
 
     monkeypatch.setattr(voc_split, "fetch", fetch)
     return calls
@@ -35,7 +36,7 @@ def fetched(monkeypatch):
 
 def test_load_fetches_into_a_folder_of_its_own(tmp_path, fetched):
     split = VOCSplitDataset("voc2012", "train", filepath=str(tmp_path)).load()
-    assert fetched == [("voc2012", tmp_path / "voc2012")]
+    assert fetched == [("voc2012", tmp_path / "voc2012", [], None)]
     assert split.ids == ("a", "b")
     assert split.image_path("a") == tmp_path / "voc2012" / "VOCdevkit" / "VOC2012" / "JPEGImages" / "a.jpg"
     assert VOCSplitDataset("voc2012", "test", filepath=str(tmp_path)).load().ids == ()
@@ -103,3 +104,31 @@ def test_preview_shows_the_first_files_and_fetches_nothing(tmp_path, fetched):
     ]
     assert VOCSplitDataset.preview.__annotations__["return"].__name__ == "TablePreview"
     assert fetched == []
+
+
+ARCHIVES = {"a.tar": {"md5": "0" * 32, "addresses": ["https://host/a.tar"]}}
+
+
+def test_archives_and_an_archive_on_disk_are_handed_on(tmp_path, fetched):
+    VOCSplitDataset("voc2012_aug", "val", str(tmp_path), voc_archive="~/a.tar", archives=ARCHIVES).load()
+    assert fetched == [("voc2012_aug", tmp_path / "voc2012", ["a.tar"], Path("~/a.tar").expanduser())]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"a.tar": {"md5": "zz", "addresses": ["https://host/a.tar"]}}, r"a\.tar > md5 = 'zz'"),
+        ({"a.tar": {"md5": "0" * 32, "addresses": []}}, r"a\.tar > addresses = \[\]"),
+        ({"a.tar": {"md5": "0" * 32, "addresses": ["ftp://host/a.tar"]}}, r"a\.tar > addresses > 0 = 'ftp://host/a"),
+        ({"a.tar": {"md5": "0" * 32, "addresses": ["https://host"], "sha": 1}}, r"a\.tar > sha = 1"),
+    ],
+)
+def test_a_wrong_block_of_archives_is_named(tmp_path, wrong, message):
+    with pytest.raises(DatasetError, match=rf"archives in conf/base/globals\.yml is wrong:\n  {message}"):
+        VOCSplitDataset("voc2012", "train", str(tmp_path), archives=wrong).load()
+
+
+def test_voc_root_and_voc_archive_exclude_each_other(tmp_path):
+    dataset = VOCSplitDataset("voc2012", "train", voc_root=str(tmp_path), voc_archive="a.tar")
+    with pytest.raises(DatasetError, match=r"voc_archive \(.*a\.tar\) would be passed over: give one of them"):
+        dataset.load()

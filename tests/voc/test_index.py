@@ -1,5 +1,7 @@
 """Every image and mask is looked into, and every bad one is named."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.classes import CLASS_NAMES, VOID, voc_palette
-from voc_seg.voc.index import decode_image, decode_mask, index_images
+from voc_seg.voc import index as index_module
+from voc_seg.voc.classes import CLASS_NAMES, RESERVED_NAMES, VOID, name_classes, voc_palette
+from voc_seg.voc.index import fingerprint_of, index_images
+from voc_seg.voc.reading import decode_image, decode_mask
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
@@ -49,7 +52,11 @@ def reason_for(split: VOCSplit, image_id: str = "b") -> str:
 
 def test_good_images_are_counted(split):
     index = index_images(split)
-    assert list(index.columns) == ["image_id", "split", "height", "width", *CLASS_NAMES, "void", "rejected"]
+    first, last = ["image_id", "split", "height", "width", "mask_mode"], ["void", "note", "rejected", "fingerprint"]
+    assert list(index.columns) == [*first, *CLASS_NAMES, *last]
+    assert {*first, *last, "truth"} == RESERVED_NAMES
+    assert (index["mask_mode"] == "P").all()
+    assert (index["note"] == "").all()
     assert list(index["image_id"]) == ["a", "b", "c"]
     assert (index["split"] == "train").all()
     assert (index["rejected"] == "").all()
@@ -69,34 +76,6 @@ def test_missing_files(split):
     assert reason_for(split) == "missing mask: SegmentationClass/b.png"
 
 
-@pytest.mark.parametrize(("kind", "keep"), [("image", 0.7), ("mask", 0.9)])
-def test_truncated_files(split, kind, keep):
-    path = split.image_path("b") if kind == "image" else split.mask_path("b")
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * keep)])
-    assert reason_for(split).startswith(f"unreadable {kind}: {path.parent.name}/{path.name}")
-
-
-@pytest.mark.parametrize("kind", ["image", "mask"])
-def test_files_that_are_no_pictures(split, kind):
-    path = split.image_path("b") if kind == "image" else split.mask_path("b")
-    path.write_text("<html>404</html>")
-    assert reason_for(split) == f"unreadable {kind}: {path.parent.name}/{path.name} (no known image format)"
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "1", "LA", "I;16"])
-def test_masks_of_colours_or_other_depths(split, mode):
-    Image.new(mode, (WIDTH, HEIGHT)).save(split.mask_path("b"))
-    assert reason_for(split).startswith(f"mask mode: {mode},")
-
-
-def test_mask_of_another_size(split):
-    save_mask(split.mask_path("b"), np.zeros((WIDTH, HEIGHT), np.uint8))
-    assert reason_for(split) == "size mismatch: image 20x12, mask 12x20 (width x height)"
-    row = index_images(split).iloc[1]
-    assert (row["height"], row["width"]) == (HEIGHT, WIDTH)
-
-
 def test_labels_outside_the_classes_are_listed(split):
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[0, :4] = 20, 21, 254, VOID
@@ -110,9 +89,10 @@ def test_mask_without_a_label(split):
 
 
 def test_fewer_classes(split):
-    index = index_images(split, ("background", "plane"))
+    index = index_images(split, name_classes(("background", "plane")))
     assert index["plane"].tolist() == [5, 5, 5]
-    assert (index_images(split, ("background",))["rejected"].str.startswith("unknown labels: 1 ")).all()
+    index = index_images(split, name_classes(("background",)))
+    assert (index["rejected"].str.startswith("unknown labels: 1 ")).all()
 
 
 def test_empty_split_keeps_columns_and_types(split, tmp_path):
@@ -124,31 +104,91 @@ def test_empty_split_keeps_columns_and_types(split, tmp_path):
     assert pd.read_parquet(tmp_path / "empty.parquet").dtypes.equals(full.dtypes)
 
 
-@pytest.mark.parametrize("palette", [True, False])
-def test_masks_come_back_bit_by_bit(tmp_path, palette):
-    mask = np.random.default_rng(1).choice(np.array([*range(21), VOID], np.uint8), (33, 47))
-    save_mask(tmp_path / "m.png", mask) if palette else Image.fromarray(mask).save(tmp_path / "m.png")
-    decoded = decode_mask(tmp_path / "m.png")
-    assert decoded.dtype == np.uint8
-    assert np.array_equal(decoded, mask)
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK"])
-def test_images_become_rgb(tmp_path, mode):
-    Image.new(mode, (WIDTH, HEIGHT)).save(tmp_path / "i.jpg")
-    image = decode_image(tmp_path / "i.jpg")
-    assert image.shape == (HEIGHT, WIDTH, 3)
-    assert image.dtype == np.uint8
-
-
-def test_decoding_a_missing_file_is_the_users_error(tmp_path):
-    with pytest.raises(VocSegError, match="missing image"):
-        decode_image(tmp_path / "absent.jpg")
-
-
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs official VOC data in ../shared/voc")
 def test_official_val_images_are_all_usable():
     index = index_images(read_split(find_voc_folder(SHARED, "2012"), "voc2012", "val"))
     assert (index["rejected"] == "").all()
     assert (index[[*CLASS_NAMES, "void"]].sum(axis=1) == index["height"] * index["width"]).all()
     assert (index[list(CLASS_NAMES)].sum() > 0).all()
+
+
+class TestRepeat:
+    """A second run reads what has changed and nothing else."""
+
+    @pytest.fixture
+    def reads(self, monkeypatch):
+        """Names of the files that are decoded."""
+        names = []
+
+        def noted(decode):
+            def call(path, *rest):
+                names.append(path.name)
+                return decode(path, *rest)
+
+            return call
+
+        monkeypatch.setattr(index_module, "decode_image", noted(decode_image))
+        monkeypatch.setattr(index_module, "decode_mask", noted(decode_mask))
+        return names
+
+    def test_unchanged_files_are_not_decoded(self, split, reads, tmp_path):
+        split.mask_path("c").unlink()
+        first = index_images(split)
+        first.to_parquet(tmp_path / "index.parquet")
+        reads.clear()
+        again = index_images(split, previous=pd.read_parquet(tmp_path / "index.parquet"))
+        assert reads == []
+        pd.testing.assert_frame_equal(first, again)
+        assert fingerprint_of(first) == fingerprint_of(again)
+
+    @pytest.mark.parametrize("kind", ["image", "mask"])
+    def test_a_changed_file_is_read_again(self, split, reads, kind):
+        first = index_images(split)
+        path = split.image_path("b") if kind == "image" else split.mask_path("b")
+        path.write_bytes(path.read_bytes() + b" ")
+        reads.clear()
+        again = index_images(split, previous=first)
+        assert sorted(reads) == ["b.jpg", "b.png"]
+        assert fingerprint_of(first) != fingerprint_of(again)
+
+    def test_the_time_alone_is_enough(self, split, reads):
+        first = index_images(split)
+        stat = split.mask_path("a").stat()
+        os.utime(split.mask_path("a"), ns=(stat.st_atime_ns, stat.st_mtime_ns + 1000))
+        reads.clear()
+        index_images(split, previous=first)
+        assert sorted(reads) == ["a.jpg", "a.png"]
+
+    def test_removed_and_added_images_are_noticed(self, split, reads):
+        first = index_images(split)
+        fewer = index_images(replace(split, ids=("c", "a")), previous=first)
+        assert list(fewer["image_id"]) == ["c", "a"]
+        reads.clear()
+        more = index_images(split, previous=fewer)
+        assert sorted(reads) == ["b.jpg", "b.png"]
+        pd.testing.assert_frame_equal(more, first)
+        assert fingerprint_of(fewer) != fingerprint_of(first)
+
+    def test_a_file_that_vanishes_or_comes_back_is_noticed(self, split):
+        first = index_images(split)
+        moved = split.image_path("a").rename(split.images / "away.jpg")
+        without = index_images(split, previous=first)
+        assert without["rejected"].tolist() == ["missing image: JPEGImages/a.jpg", "", ""]
+        moved.rename(split.image_path("a"))
+        pd.testing.assert_frame_equal(index_images(split, previous=without), first)
+
+    def test_other_classes_read_all_again(self, split, reads):
+        first = index_images(split)
+        colours = [None] * 20 + [(1, 2, 3)]
+        for classes in (name_classes(("background", "plane")), name_classes(CLASS_NAMES, colours)):
+            reads.clear()
+            index_images(split, classes, previous=first)
+            assert len(reads) == 6
+
+    @pytest.mark.parametrize("previous", [None, pd.DataFrame(), pd.DataFrame({"image_id": ["a"], "rejected": [""]})])
+    def test_a_table_of_another_kind_is_no_help(self, split, previous):
+        pd.testing.assert_frame_equal(index_images(split, previous=previous), index_images(split))
+
+    def test_order_of_the_list_is_part_of_the_fingerprint(self, split):
+        first = index_images(split)
+        assert fingerprint_of(first) != fingerprint_of(index_images(replace(split, ids=("b", "a", "c"))))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from voc_seg.errors import VocSegError
-from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, read_split
+from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, read_ids, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs official VOC data in ../shared/voc")
@@ -121,7 +121,7 @@ def test_missing_train_aug_says_what_is_expected(tmp_path):
 
 
 def test_every_source_has_the_three_splits():
-    assert set(SOURCES) == {"sample", "voc2012", "voc2007", "voc2012_aug"}
+    assert set(SOURCES) == {"sample", "voc2012", "voc2007", "voc2012_aug", "own"}
     assert all(set(source.lists) == {"train", "val", "test"} for source in SOURCES.values())
 
 
@@ -147,3 +147,38 @@ def test_official_lists_are_read_whole(tmp_path, source, split, name, count):
     folder = make_lists(tmp_path, **{name: (SHARED / "splits" / f"{name}.txt").read_text()})
     (folder / "SegmentationClassAug").mkdir()
     assert len(read_split(folder, source, split)) == count
+
+
+def test_own_data_may_bear_any_name(tmp_path):
+    folder = make_lists(tmp_path / "raw" / "VOCdevkit" / "cracks", train="x\n", val="y\n")
+    for root in (folder, folder.parent, folder.parent.parent):
+        assert find_voc_folder(root, None) == folder
+    assert read_split(folder, "own", "train").ids == ("x",)
+    assert read_split(folder, "own", "test").ids == ()
+
+
+def test_own_data_that_is_not_there_or_not_alone(tmp_path):
+    with pytest.raises(VocSegError, match=r"No data in VOC layout in .* \(which is empty\).*--params voc_root="):
+        find_voc_folder(tmp_path, None)
+    for name in ("a", "b"):
+        (tmp_path / name / "ImageSets" / "Segmentation").mkdir(parents=True)
+    with pytest.raises(VocSegError, match=r"Several folders of .* have it: a, b\. Point voc_root"):
+        find_voc_folder(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\xfe\x00", "cannot be read: 'utf-8' codec"), (None, "cannot be read: .*No such file")],
+)
+def test_lists_that_cannot_be_read(tmp_path, content, message):
+    path = tmp_path / "train.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(VocSegError, match=rf"The image list .*train\.txt {message}"):
+        read_ids(path)
+
+
+@needs_shared
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_official_sizes(split):
+    assert SOURCES["voc2012"].sizes[split] == len(read_ids(SHARED / "splits" / f"{split}.txt"))

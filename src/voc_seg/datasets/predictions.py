@@ -11,11 +11,9 @@ from kedro.io import AbstractDataset, DatasetError
 from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg.voc.classes import voc_palette
 
-
-class MasksDataset(AbstractDataset[Mapping[str, np.ndarray], dict[str, np.ndarray]]):
-    """Masks ``uint8 (H, W)`` by image id, as palette PNGs in VOC colours: what the VOC server takes.
+class MasksDataset(AbstractDataset[Mapping[str, Image.Image], dict[str, np.ndarray]]):
+    """Masks by image id as palette PNGs; saved as pictures of mode P, loaded as indices ``uint8 (H, W)``.
 
     A save replaces the whole folder, so no mask of an earlier run can pass for one of this run.
     """
@@ -24,13 +22,10 @@ class MasksDataset(AbstractDataset[Mapping[str, np.ndarray], dict[str, np.ndarra
         self._folder = Path(filepath)
         self.metadata = metadata
 
-    def save(self, data: Mapping[str, np.ndarray]) -> None:
-        palette = voc_palette().flatten().tolist()
+    def save(self, data: Mapping[str, Image.Image]) -> None:
         with _replaced(self._folder) as folder:
             for name, mask in data.items():
-                picture = Image.fromarray(mask)
-                picture.putpalette(palette)
-                picture.save(folder / f"{name}.png")
+                mask.save(folder / f"{name}.png")
 
     def load(self) -> dict[str, np.ndarray]:
         return {path.stem: np.array(Image.open(path)) for path in sorted(self._folder.glob("*.png"))}

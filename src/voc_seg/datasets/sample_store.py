@@ -1,17 +1,22 @@
 """The packed samples of a split as a catalog entry."""
 
-from collections.abc import Iterable
+import logging
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
 
 from voc_seg.errors import VocSegError
-from voc_seg.samples.store import Sample, SampleStore, write_store
+from voc_seg.samples.store import SampleStore, write_store
+from voc_seg.samples.usable import UsableSamples
+
+logger = logging.getLogger(__name__)
 
 
-class SampleStoreDataset(AbstractDataset[Iterable[Sample], SampleStore]):
-    """Saves any iterable of samples as a stream; loads a memory-mapped :class:`SampleStore`.
+class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
+    """Saves samples as a stream; loads a memory-mapped :class:`SampleStore`.
+
+    A store that was made of the very same files stays as it is: nothing is decoded again.
 
     Args:
         filepath: The Arrow file.
@@ -25,15 +30,32 @@ class SampleStoreDataset(AbstractDataset[Iterable[Sample], SampleStore]):
         self._source = source
         self.metadata = metadata
 
-    def save(self, data: Iterable[Sample]) -> None:
-        write_store(self._filepath, data, self._source)
+    def save(self, data: UsableSamples) -> None:
+        if self._is_of(data):
+            logger.info("%s: %d samples, unchanged", self._filepath.name, len(data))
+            return
+        try:
+            write_store(self._filepath, data, data.origin)
+        except OSError as error:
+            raise VocSegError(
+                f"Could not write {self._filepath}: {error}. Decoded images take about 0.7 MB each. "
+                "Make room or make the folder writable; the store that was there is still there."
+            ) from error
+
+    def _is_of(self, data: UsableSamples) -> bool:
+        """Whether the file holds these very samples, whole."""
+        try:
+            store = SampleStore(self._filepath)
+        except (VocSegError, OSError):
+            return False
+        return bool(data.origin.fingerprint) and store.origin == data.origin and len(store) == len(data)
 
     def load(self) -> SampleStore:
         store = SampleStore(self._filepath)
-        if store.source != self._source:
+        if store.origin.source != self._source:
             raise VocSegError(
-                f"{self._filepath} holds samples of {store.source!r}, but this run is about {self._source!r}. "
-                "Run data_processing with the same --env as this pipeline."
+                f"{self._filepath} holds samples of {store.origin.source!r}, but this run is about "
+                f"{self._source!r}. Run data_processing with the same --env as this pipeline."
             )
         return store
 

@@ -1,11 +1,14 @@
 """The raw data of one split: made or downloaded when first asked for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
+from voc_seg.errors import VocSegError
+from voc_seg.voc.archives import archives_from
 from voc_seg.voc.download import fetch
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, source_named
 
@@ -13,7 +16,7 @@ from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, source_nam
 class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
     """Ids and file paths of one split of PASCAL VOC; read-only.
 
-    Without ``voc_root`` the data lies in ``<filepath>/<source>``: drawn or downloaded by the first load. With
+    Without ``voc_root`` the data lies under ``filepath``: drawn, or downloaded and unpacked, by the first load. With
     it that VOCdevkit is read as it is, and nothing is ever fetched or written.
 
     ```yaml
@@ -23,13 +26,16 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
       split: train
       filepath: data/01_raw
       voc_root: ${runtime_params:voc_root,null}
+      archives: ${globals:archives}
     ```
 
     Args:
-        source: sample, voc2012, voc2007 or voc2012_aug.
+        source: sample, voc2012, voc2007, voc2012_aug or own.
         split: train, val or test.
-        filepath: Folder of raw data, one subfolder a source. Kedro resolves it against the project.
+        filepath: Folder of raw data, with subfolders by source. Kedro resolves it against the project.
         voc_root: A VOCdevkit, what contains it, or a ``VOC<year>`` folder; relative to the working directory.
+        voc_archive: A downloaded archive, or a folder of them, to unpack instead of downloading.
+        archives: For each file name its ``md5`` and ``addresses``.
         metadata: For Kedro-Viz.
     """
 
@@ -39,12 +45,16 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         split: str,
         filepath: str = "data/01_raw",
         voc_root: str | None = None,
+        voc_archive: str | None = None,
+        archives: Mapping[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._source = source_named(source)
         self._split = split
-        self._folder = Path(filepath) / source
+        self._folder = Path(filepath) / self._source.home
         self._voc_root = Path(voc_root).expanduser().resolve() if voc_root else None
+        self._voc_archive = Path(voc_archive).expanduser().resolve() if voc_archive else None
+        self._archives = archives or {}
         self.metadata = metadata
 
     def load(self) -> VOCSplit:
@@ -53,13 +63,17 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         Raises:
             DatasetError: From a `VocSegError`: the data is not there, cannot be had, or has no such list.
         """
-        if self._voc_root is None:
-            fetch(self._source.name, self._folder)
-        return self._read()
-
-    def _read(self) -> VOCSplit:
-        voc_folder = find_voc_folder(self._voc_root or self._folder, self._source.year)
-        return read_split(voc_folder, self._source.name, self._split)
+        if self._voc_root is not None:
+            if self._voc_archive is not None:
+                raise VocSegError(
+                    f"voc_root ({self._voc_root}) is read as it is, so voc_archive ({self._voc_archive}) would be "
+                    "passed over: give one of them."
+                )
+            folder = find_voc_folder(self._voc_root, self._source.year)
+        else:
+            archives = archives_from(self._archives)
+            folder = fetch(self._source.name, self._folder, archives, self._voc_archive)
+        return read_split(folder, self._source.name, self._split)
 
     def save(self, data: None) -> None:
         """Always an error."""
@@ -81,7 +95,8 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """The first ids and files for Kedro-Viz; never fetches anything."""
-        split = self._read()
+        folder = find_voc_folder(self._voc_root or self._folder, self._source.year)
+        split = read_split(folder, self._source.name, self._split)
         columns = ["image_id", "image", "mask"]
         rows = [[name, str(split.image_path(name)), str(split.mask_path(name))] for name in split.ids[:nrows]]
         return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": rows})

@@ -64,7 +64,7 @@ def fit(
         raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
-    about = describe_run(class_names, parameters, {"source": train.source, "images": len(train)})
+    about = describe_run(class_names, parameters, {"source": train.origin.source, "images": len(train)})
     if checkpoint:
         require_same_run(checkpoint, about)
         model = restore_model(checkpoint)

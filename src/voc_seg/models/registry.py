@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -41,6 +42,21 @@ def restore_model(saved: dict[str, Any]) -> SegmentationNet:
     model = _bare_model(ModelConfig.model_validate(saved["model_config"]), len(saved["class_names"]))
     model.load_state_dict(saved["model"])
     return model.eval()
+
+
+def require_classes(saved: dict[str, Any], names: Sequence[str]) -> None:
+    """Refuse a model that was trained for other classes.
+
+    Raises:
+        VocSegError: With both lists of names.
+    """
+    known = saved["class_names"]
+    if list(known) != list(names):
+        raise VocSegError(
+            f"The model was trained for the {len(known)} classes {', '.join(known)}; data.classes are "
+            f"{', '.join(names)}. Give the data.classes (or the --env) it was trained with, or train anew: "
+            "kedro run --pipelines training"
+        )
 
 
 def _bare_model(config: ModelConfig, classes: int) -> SegmentationNet:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from voc_seg.voc.classes import VOID, voc_palette
+from voc_seg.voc.classes import VOC_CLASSES, VOID, Classes
 
 # The three stay apart by lightness alone (Rec. 601 luma 89, 140, 190 and up), so whoever cannot tell red from
 # green, or reads a grey print, still sees which is which.
@@ -11,30 +11,32 @@ VOID_COLOUR = (140, 140, 140)
 _DARKEST_FAINT = 190
 
 
-def colourise(mask: np.ndarray) -> np.ndarray:
-    """The mask in VOC colours.
+def colourise(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> np.ndarray:
+    """The mask in the colours of its classes.
 
     Args:
         mask: ``uint8 (H, W)``, class index or 255 for void.
+        classes: Names and colours by mask value.
 
     Returns:
         ``uint8 (H, W, 3)`` RGB; void is VOC's pale cream (224, 224, 192).
     """
-    return voc_palette()[mask]
+    return classes.palette()[mask]
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.55) -> np.ndarray:
-    """The image with every region of the mask tinted and outlined in its VOC colour; background stays image.
+def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.55, classes: Classes = VOC_CLASSES) -> np.ndarray:
+    """The image with every region of the mask tinted and outlined in its class's colour; background stays image.
 
     Args:
         image: ``uint8 (H, W, 3)`` RGB.
         mask: ``uint8 (H, W)``, class index or 255 for void.
         opacity: Strength of the tint, 0 (the image alone) to 1 (the colour alone). The outline is opaque.
+        classes: Names and colours by mask value.
 
     Returns:
         ``uint8 (H, W, 3)`` RGB.
     """
-    colours = colourise(mask)
+    colours = colourise(mask, classes)
     region = mask != 0
     result = image.copy()
     tinted = (1 - opacity) * image[region] + opacity * colours[region]

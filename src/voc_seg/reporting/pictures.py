@@ -25,7 +25,7 @@ from voc_seg.reporting.style import (
 )
 from voc_seg.reporting.tables import score
 from voc_seg.samples.store import Sample
-from voc_seg.voc.classes import CLASS_NAMES, VOID, voc_palette
+from voc_seg.voc.classes import VOC_CLASSES, VOID, Classes
 
 GALLERY_ROWS = 8
 
@@ -36,13 +36,14 @@ _LEGEND_ROW = 0.25
 _LEGEND_ENTRY = 1.25
 
 
-def plot_prediction(sample: Sample, prediction: np.ndarray, iou: float) -> Figure:
+def plot_prediction(sample: Sample, prediction: np.ndarray, iou: float, classes: Classes = VOC_CLASSES) -> Figure:
     """Image, truth, prediction and errors of one image, side by side.
 
     Args:
         sample: Image and truth.
         prediction: ``uint8 (H, W)``, class index.
         iou: mIoU of this image, 0..1; NaN when it has no labelled pixel.
+        classes: Names and colours by mask value.
 
     Returns:
         Four panels over a legend of the classes that are true or predicted here.
@@ -52,12 +53,12 @@ def plot_prediction(sample: Sample, prediction: np.ndarray, iou: float) -> Figur
     panel_width = float(np.clip(np.sqrt(5.2 * width / height), 1.9, 2.65))
     panel_height = min(panel_width * height / width, 4.5)
     figure_width = 2 * _MARGIN + 4 * panel_width + 3 * _GAP
-    entries = _legend_entries([sample.mask, prediction])
+    entries = _legend_entries([sample.mask, prediction], classes)
     legend_height = _legend_height(entries, figure_width)
     top = HEADROOM_ALONE + 0.24
     figure_height = top + panel_height + legend_height
     figure = new_figure(figure_width, figure_height, layout=None)
-    for column, (name, picture) in enumerate(_panels(sample, prediction).items()):
+    for column, (name, picture) in enumerate(_panels(sample, prediction, classes).items()):
         left = _MARGIN + column * (panel_width + _GAP)
         axes = _place(figure, left, top, panel_width, panel_height)
         _show(axes, picture)
@@ -67,11 +68,12 @@ def plot_prediction(sample: Sample, prediction: np.ndarray, iou: float) -> Figur
     return figure
 
 
-def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]]) -> Figure:
+def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]], classes: Classes = VOC_CLASSES) -> Figure:
     """A contact sheet: a row of image, truth, prediction and errors for each of up to eight images.
 
     Args:
         items: Sample, prediction ``uint8 (H, W)`` and mIoU of each image. Only the first eight are shown.
+        classes: Names and colours by mask value.
 
     Returns:
         The rows over one legend of all classes that are true or predicted in them.
@@ -81,7 +83,8 @@ def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]]) -> Figure:
     figure_width = 2 * _MARGIN + 4 * panel_width + 3 * _GAP
     shapes = [sample.mask.shape for sample, _, _ in items]
     heights = [min(tallest, panel_width * height / width) for height, width in shapes]
-    entries = _legend_entries([mask for sample, prediction, _ in items for mask in (sample.mask, prediction)])
+    masks = [mask for sample, prediction, _ in items for mask in (sample.mask, prediction)]
+    entries = _legend_entries(masks, classes)
     legend_height = _legend_height(entries, figure_width)
     figure_height = HEADROOM + sum(heights) + caption * len(items) + legend_height
     figure = new_figure(figure_width, figure_height, layout=None)
@@ -92,7 +95,7 @@ def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]]) -> Figure:
             fontsize=SMALL, color=INK, va="baseline",
         )  # fmt: skip
         top += caption
-        for column, picture in enumerate(_panels(sample, prediction).values()):
+        for column, picture in enumerate(_panels(sample, prediction, classes).values()):
             left = _MARGIN + column * (panel_width + _GAP)
             _show(_place(figure, left, top, panel_width, height), picture)
         top += height
@@ -108,6 +111,7 @@ def plot_sanity(
     truth: np.ndarray,
     prediction: np.ndarray,
     metrics: Mapping[str, Any],
+    classes: Classes = VOC_CLASSES,
 ) -> Figure:
     """The overfit of one image: what it learnt above, how the loss fell below.
 
@@ -117,6 +121,7 @@ def plot_sanity(
         truth: ``uint8 (H, W)``, class index or 255 for void.
         prediction: ``uint8 (H, W)``, class index.
         metrics: epochs, final_loss, miou, pixel_accuracy, passed.
+        classes: Names and colours by mask value.
 
     Returns:
         Image, truth and prediction over a legend of their classes and the loss curve.
@@ -125,13 +130,17 @@ def plot_sanity(
     panel_width = 3.1
     panel_height = min(panel_width * height / width, 3.6)
     figure_width = 2 * _MARGIN + 3 * panel_width + 2 * _GAP
-    entries = _legend_entries([truth, prediction])
+    entries = _legend_entries([truth, prediction], classes)
     legend_height = _legend_height(entries, figure_width)
     top = HEADROOM + 0.3
     curve_height = 1.7
     figure_height = top + panel_height + legend_height + 0.3 + curve_height + 0.55
     figure = new_figure(figure_width, figure_height, layout=None)
-    panels = {"image": image, "truth": _coloured(image, truth), "prediction": _coloured(image, prediction)}
+    panels = {
+        "image": image,
+        "truth": _coloured(image, truth, classes),
+        "prediction": _coloured(image, prediction, classes),
+    }
     for column, (name, picture) in enumerate(panels.items()):
         axes = _place(figure, _MARGIN + column * (panel_width + _GAP), top, panel_width, panel_height)
         _show(axes, picture)
@@ -163,18 +172,18 @@ def plot_sanity(
     return figure
 
 
-def _panels(sample: Sample, prediction: np.ndarray) -> dict[str, np.ndarray]:
+def _panels(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict[str, np.ndarray]:
     return {
         "image": sample.image,
-        "truth": _coloured(sample.image, sample.mask),
-        "prediction": _coloured(sample.image, prediction),
+        "truth": _coloured(sample.image, sample.mask, classes),
+        "prediction": _coloured(sample.image, prediction, classes),
         "errors (void grey)": error_map(sample.image, sample.mask, prediction),
     }
 
 
-def _coloured(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _coloured(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
     # On the image itself the tints mix with its own colours: a blue bus turns into another class.
-    return overlay(faint(image), mask, opacity=0.75)
+    return overlay(faint(image), mask, 0.75, classes)
 
 
 def _place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -193,16 +202,16 @@ def _show(axes: Axes, picture: np.ndarray) -> None:
         spine.set(color=GREY, linewidth=0.6)
 
 
-def _legend_entries(masks: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def _legend_entries(masks: Sequence[np.ndarray], classes: Classes) -> dict[str, np.ndarray]:
     """Name and colour (RGB, 0..1) of every class that occurs in the masks, void last."""
-    palette = voc_palette() / 255
+    palette = classes.palette() / 255
     values = sorted(set().union(*(np.unique(mask).tolist() for mask in masks)))
-    entries = {CLASS_NAMES[value]: palette[value] for value in values if value != VOID}
+    entries = {classes.names[value]: palette[value] for value in values if value != VOID}
     if VOID in values:
         entries["void"] = palette[VOID]
     if 0 in values:
         # Background is not tinted: its swatch shows what is seen there, not VOC's black.
-        entries[CLASS_NAMES[0]] = np.array([0.9, 0.9, 0.9])
+        entries[classes.names[0]] = np.array([0.9, 0.9, 0.9])
     return entries
 
 

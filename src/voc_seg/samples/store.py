@@ -1,8 +1,9 @@
 """The packed sample store: decoded images and masks of a split in one memory-mapped Arrow file."""
 
+import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,23 @@ _SCHEMA = pa.schema(
 )
 
 
-_SOURCE = b"source"
+_ORIGIN = b"origin"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What samples were made from; kept in the file.
+
+    | field       | type            | meaning                                                          |
+    |-------------|-----------------|------------------------------------------------------------------|
+    | source      | str             | key of `voc_seg.voc.splits.SOURCES`                              |
+    | classes     | tuple[str, ...] | class names by mask value; empty: not known                      |
+    | fingerprint | str             | changes when any file or the list of images does; empty: unknown |
+    """
+
+    source: str = ""
+    classes: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,7 @@ class Sample:
     |-------|-----------|-------|---------------------------------------|
     | id    |           | str   | file name without ending              |
     | image | (H, W, 3) | uint8 | RGB, 0..255                           |
-    | mask  | (H, W)    | uint8 | class index 0..20, or 255 for void    |
+    | mask  | (H, W)    | uint8 | class index 0, 1 ..., or 255 for void |
     """
 
     id: str
@@ -40,13 +57,13 @@ class Sample:
     mask: np.ndarray
 
 
-def write_store(path: Path, samples: Iterable[Sample], source: str = "") -> int:
+def write_store(path: Path, samples: Iterable[Sample], origin: Origin = Origin()) -> int:
     """Write samples as a stream, one record batch each; an interrupted write leaves the old file in place.
 
     Args:
         path: Arrow IPC file to write.
         samples: Consumed one by one, so memory stays flat.
-        source: Name of the data they come from, kept in the file.
+        origin: What they are made from.
 
     Returns:
         Number of samples written.
@@ -54,7 +71,7 @@ def write_store(path: Path, samples: Iterable[Sample], source: str = "") -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     count = 0
-    schema = _SCHEMA.with_metadata({_SOURCE: source})
+    schema = _SCHEMA.with_metadata({_ORIGIN: json.dumps(asdict(origin))})
     with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for sample in samples:
             height, width = sample.mask.shape
@@ -90,9 +107,24 @@ class SampleStore:
             ) from error
 
     @property
-    def source(self) -> str:
-        """Name of the data the samples come from."""
-        return (self._reader.schema.metadata or {}).get(_SOURCE, b"").decode()
+    def origin(self) -> Origin:
+        """What the samples were made from."""
+        found = json.loads((self._reader.schema.metadata or {}).get(_ORIGIN, b"{}"))
+        return Origin(**found | {"classes": tuple(found.get("classes", ()))})
+
+    def require_classes(self, names: Sequence[str]) -> None:
+        """Refuse samples that were packed for other classes.
+
+        Raises:
+            VocSegError: With both lists of names.
+        """
+        packed = self.origin.classes
+        if packed and packed != tuple(names):
+            raise VocSegError(
+                f"{self.path} was packed for the {len(packed)} classes {', '.join(packed)}; this run has the "
+                f"{len(names)} classes {', '.join(names)}. Run data_processing with the same data.classes as this "
+                "pipeline: kedro run --pipelines data_processing"
+            )
 
     def __len__(self) -> int:
         return self._reader.num_record_batches

@@ -1,4 +1,7 @@
-"""The 21 classes of PASCAL VOC segmentation, their order and their colours."""
+"""The 21 classes of PASCAL VOC segmentation, their order and their colours; and how to have others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,3 +46,47 @@ def voc_palette() -> np.ndarray:
         for channel in range(3):
             palette[:, channel] |= (((index >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
     return palette
+
+
+RESERVED_NAMES: frozenset[str] = frozenset(
+    {"image_id", "split", "height", "width", "void", "mask_mode", "note", "rejected", "fingerprint", "truth"}
+)
+"""What no class may be called: columns of tables that have one column a class."""
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, each 0..255."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a data set.
+
+    | field   | type               | meaning                                                       |
+    |---------|--------------------|---------------------------------------------------------------|
+    | names   | tuple[str, ...]    | name by mask value 0, 1, 2 ...; 0 is background               |
+    | colours | tuple[Colour, ...] | colour by mask value, in pictures and in masks saved as RGB   |
+
+    255 is void whatever the classes.
+    """
+
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def palette(self) -> np.ndarray:
+        """The colour of every mask value, ``uint8 (256, 3)`` RGB: VOC's where there is no class."""
+        palette = voc_palette()
+        palette[: len(self)] = self.colours
+        return palette
+
+
+def name_classes(names: Sequence[str], colours: Sequence[Colour | None] = ()) -> Classes:
+    """Classes by name; those without a colour get that of the VOC palette at their place."""
+    palette = [tuple(colour) for colour in voc_palette().tolist()]
+    given = [*colours, *[None] * (len(names) - len(colours))]
+    return Classes(tuple(names), tuple(colour or palette[index] for index, colour in enumerate(given)))
+
+
+VOC_CLASSES: Classes = name_classes(CLASS_NAMES)

@@ -1,27 +1,45 @@
-"""Getting the data: drawn scenes are written, VOC is downloaded from its home in Oxford."""
+"""Getting the data: drawn scenes are written; VOC's archives are fetched, checked and unpacked."""
 
-import http.client
+import json
 import logging
-import tarfile
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from voc_seg.errors import VocSegError
 
+from .archives import Archive, given_archive, obtain, one_at_a_time
+from .sbd import add_train_aug, needed, require_scipy
 from .scenes import DEFAULT_COUNTS, write_scenes
-from .splits import Source, find_voc_folder, list_path, read_split, source_named
+from .splits import SOURCES, Source, find_voc_folder, list_path, read_split, source_named
+from .transfer import PATIENCE, Patience
+from .unpack import unpack
 
 logger = logging.getLogger(__name__)
 
-# Archives by torchvision's year and image set: that of 2007's test split is one of its own.
-_ARCHIVES = {"voc2012": (("2012", "train"),), "voc2007": (("2007", "train"), ("2007", "test"))}
+_MARK = ".complete.json"
+"""Lies in a ``VOC<year>`` folder and names the archives that were unpacked into it, each with its md5."""
+
+_LOOK = "Put right what is missing, move the folder away to have it made anew, or use --params voc_root=PATH."
 
 
-def fetch(source: str, root: Path) -> Path:
+def fetch(
+    source: str,
+    root: Path,
+    archives: Mapping[str, Archive],
+    given: Path | None = None,
+    patience: Patience = PATIENCE,
+) -> Path:
     """Make the data of a source lie under ``root``; what is complete already is left alone.
+
+    Several processes may call this at once: one works, the others wait for it.
 
     Args:
         source: Key of `voc_seg.voc.splits.SOURCES`.
-        root: Folder that holds (or will hold) ``VOCdevkit``.
+        root: Folder that holds (or will hold) ``VOCdevkit``, and the archives.
+        archives: By file name.
+        given: An archive on disk, or a folder of archives, to be used instead of a download.
+        patience: Time-outs and retries of downloads.
 
     Returns:
         The ``VOC<year>`` folder.
@@ -30,37 +48,69 @@ def fetch(source: str, root: Path) -> Path:
         VocSegError: The source cannot be had; the message says why and what else can be done.
     """
     known = source_named(source)
+    if given is not None and not known.archives:
+        raise VocSegError(
+            f"voc_archive is {given}, but the source {source!r} is not unpacked from an archive. "
+            "Name a source that is: --env voc2012, voc2012_aug or voc2007."
+        )
+    if source == "own":
+        raise VocSegError(
+            "The source 'own' is a folder of yours in VOC layout: say where it lies with --params voc_root=PATH, or "
+            "as voc_root in globals.yml. docs/own_data.md has a worked example."
+        )
     if source == "sample":
         return _draw(root)
     if is_complete(root, known):
         return find_voc_folder(root, known.year)
-    if source not in _ARCHIVES:
-        raise VocSegError(
-            f"{source} is not downloaded by voc_seg, and {root} does not hold all of it. It needs a "
-            f"VOC{known.year} folder with JPEGImages, SegmentationClass, the SBD masks as PNG in "
-            "SegmentationClassAug, in ImageSets/Segmentation trainaug.txt (or train_aug.txt) and val.txt. "
-            "Put that folder there, point at it with --params voc_root=PATH, or take --env voc2012."
-        )
-    for year, image_set in _ARCHIVES[source]:
-        _download(known, root, year, image_set)
+    wanted = [_named(archives, name) for name in known.archives]
+    if source == "voc2012_aug":
+        require_scipy()
+    if given is not None and not any(given_archive(archive, given) for archive in wanted):
+        names = " nor ".join(f"{archive.name} (md5 {archive.md5})" for archive in wanted)
+        raise VocSegError(f"voc_archive is {given}, which is not {names}, nor a folder with one of them.")
+    with one_at_a_time(root):
+        voc2012 = SOURCES["voc2012"]
+        base = voc2012 if source == "voc2012_aug" else known
+        if not is_complete(root, base):
+            _refuse_remains(root, base)
+            files = [obtain(archive, root, given, patience) for archive in wanted[: len(base.archives)]]
+            _unpack_devkit(root, base, files, wanted)
+        if not is_complete(root, known):
+            _unpack_sbd(root, known, obtain(wanted[-1], root, given, patience), wanted[-1])
     return find_voc_folder(root, known.year)
 
 
 def is_complete(root: Path, source: Source) -> bool:
-    """Whether every image and mask that the source's lists name is there; files are not opened."""
+    """Whether everything is there: all archives are marked as unpacked, or there is every file the lists name."""
     try:
         folder = find_voc_folder(root, source.year)
-        if not all(list_path(folder, name).is_file() for name in source.lists.values() if name):
-            return False
-        splits = [read_split(folder, source.name, name) for name in source.lists]
-        images = {path.stem for path in (folder / "JPEGImages").iterdir()}
+        return set(source.archives).issubset(_unpacked(folder)) or _first_missing(folder, source) is None
     except (VocSegError, OSError):
         return False
-    return all(
-        images.issuperset(split.ids) and {path.stem for path in split.masks.iterdir()}.issuperset(split.ids)
-        for split in splits
-        if split.ids
-    )
+
+
+def _first_missing(folder: Path, source: Source) -> Path | None:
+    """The first file that a source's lists name and that is not there; files are not opened."""
+    for name in source.lists.values():
+        if name and not list_path(folder, name).is_file():
+            return list_path(folder, name)
+    images = {path.name for path in (folder / "JPEGImages").iterdir()}
+    for split in (read_split(folder, source.name, name) for name in source.lists):
+        masks = {path.name for path in split.masks.iterdir()} if split.ids else set()
+        for image_id in split.ids:
+            for path, there in ((split.image_path(image_id), images), (split.mask_path(image_id), masks)):
+                if path.name not in there:
+                    return path
+    return None
+
+
+def _named(archives: Mapping[str, Archive], name: str) -> Archive:
+    if name not in archives:
+        raise VocSegError(
+            f"conf/base/globals.yml has no archive {name}; it has {', '.join(archives) or 'none'}. "
+            "Put it back with its md5 and addresses."
+        )
+    return archives[name]
 
 
 def _draw(root: Path) -> Path:
@@ -75,21 +125,78 @@ def _draw(root: Path) -> Path:
         ) from error
 
 
-def _download(source: Source, root: Path, year: str, image_set: str) -> None:
-    # Imported here, as torch takes over a second and is needed for nothing else in this room.
-    from torchvision.datasets import VOCSegmentation
-    from torchvision.datasets.voc import DATASET_YEAR_DICT
-
-    archive = DATASET_YEAR_DICT["2007-test" if (year, image_set) == ("2007", "test") else year]
-    logger.info("Downloading %s from %s to %s", source.name, archive["url"], root)
+def _refuse_remains(root: Path, source: Source) -> None:
+    """Never write over a folder that somebody else has put there."""
+    devkit = root / "VOCdevkit"
+    if not devkit.exists():
+        return
     try:
-        VOCSegmentation(str(root), year=year, image_set=image_set, download=True)
-    except (OSError, RuntimeError, EOFError, tarfile.TarError, http.client.HTTPException) as error:
-        raise VocSegError(
-            f"Could not download {source.name} from {archive['url']}: {type(error).__name__}: {error}\n"
-            "Ways out:\n"
-            f"  - fetch {archive['filename']} (md5 {archive['md5']}) by hand, "
-            f"put it in {root} and run again;\n"
-            "  - use a VOCdevkit you have: --params voc_root=PATH;\n"
-            "  - use the drawn sample, which needs no network: kedro run without --env."
-        ) from error
+        missing = _first_missing(devkit / f"VOC{source.year}", source)
+    except (VocSegError, OSError) as error:
+        missing = error
+    raise VocSegError(f"{devkit} is there, was not unpacked by voc_seg, and is not complete: no {missing}. {_LOOK}")
+
+
+def _unpack_devkit(root: Path, source: Source, files: list[Path], archives: list[Archive]) -> None:
+    """Unpack archives into one ``VOCdevkit``, which appears under its name only when whole."""
+    draft = root / ".unpacking"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        parts = [draft / str(number) for number in range(len(files))]
+        for path, part in zip(files, parts):
+            logger.info("Unpacking %s into %s", path.name, root)
+            unpack(path, part)
+            if not (part / "VOCdevkit" / f"VOC{source.year}").is_dir():
+                raise VocSegError(f"{path} has no folder VOCdevkit/VOC{source.year}: it is another archive.")
+        for part in parts[1:]:
+            _move_into(part, parts[0])
+        devkit = parts[0] / "VOCdevkit"
+        _mark(devkit / f"VOC{source.year}", archives[: len(files)])
+        devkit.rename(root / "VOCdevkit")
+    except OSError as error:
+        raise VocSegError(f"Could not unpack into {root}: {error}. Put that right and run again.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    logger.info("%s is complete; %s may be deleted.", root / "VOCdevkit", " and ".join(map(str, files)))
+
+
+def _move_into(part: Path, whole: Path) -> None:
+    for path in [path for path in part.rglob("*") if path.is_file()]:
+        target = whole / path.relative_to(part)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+
+
+def _unpack_sbd(root: Path, source: Source, path: Path, archive: Archive) -> None:
+    voc = find_voc_folder(root, source.year)
+    draft = root / ".sbd"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        logger.info("Unpacking the masks of %s", path.name)
+        unpack(path, draft, needed)
+        found = [folder for folder in draft.rglob("cls") if folder.is_dir()]
+        if len(found) != 1:
+            raise VocSegError(f"{path} has no folder dataset/cls with SBD's masks: it is another archive.")
+        add_train_aug(voc, found[0].parent, source.sizes["train"])
+        _mark(voc, [archive])
+    except OSError as error:
+        raise VocSegError(f"Could not unpack into {root}: {error}. Put that right and run again.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    logger.info("%s has the masks of train_aug; %s may be deleted.", voc, path)
+
+
+def _unpacked(folder: Path) -> dict[str, str]:
+    """Name and md5 of the archives that were unpacked into a folder."""
+    try:
+        found = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _mark(folder: Path, archives: list[Archive]) -> None:
+    draft = folder / f"{_MARK}.partial"
+    marks = _unpacked(folder) | {archive.name: archive.md5 for archive in archives}
+    draft.write_text(json.dumps(marks, indent=2) + "\n", encoding="utf-8")
+    draft.replace(folder / _MARK)

@@ -1,119 +1,143 @@
-"""Reading images and masks, and finding bad ones before training does."""
+"""Looking into every image and mask of a split, so that bad ones are found before training finds them."""
 
-import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
-from rich.progress import Progress
 
 from voc_seg.errors import VocSegError
 
-from .classes import CLASS_NAMES, VOID
+from .classes import VOC_CLASSES, VOID, Classes
+from .parallel import in_parallel
+from .progress import progress_bar
+from .reading import decode_image, decode_mask, turned
 from .splits import VOCSplit
 
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 2.0
-"""Work that is done sooner shows no progress bar."""
-
-
-def decode_image(path: Path) -> np.ndarray:
-    """Read an image.
-
-    Returns:
-        ``uint8 (H, W, 3)`` RGB, whatever mode the file has.
-
-    Raises:
-        VocSegError: The file is missing or cannot be decoded to its end.
-    """
-    return _decode(path, "image", lambda image: image.convert("RGB"))
+_REVISION = 1
+"""To be raised with every change of what is read from a file: rows of an older revision are read again."""
 
 
-def decode_mask(path: Path) -> np.ndarray:
-    """Read a mask as indices: a palette's colours play no part.
-
-    Returns:
-        ``uint8 (H, W)``, the values as stored.
-
-    Raises:
-        VocSegError: The file is missing, cannot be decoded to its end, or holds colours instead of indices.
-    """
-    return _decode(path, "mask", _as_indices)
-
-
-def _as_indices(mask: Image.Image) -> Image.Image:
-    if mask.mode not in ("P", "L"):
-        raise VocSegError(f"mask mode: {mask.mode}, not palette (P) or 8-bit grey (L)")
-    return mask
-
-
-def _decode(path: Path, kind: str, prepare: Callable[[Image.Image], Image.Image]) -> np.ndarray:
-    name = f"{path.parent.name}/{path.name}"
-    try:
-        with Image.open(path) as image:
-            return np.asarray(prepare(image))
-    except FileNotFoundError:
-        raise VocSegError(f"missing {kind}: {name}") from None
-    except UnidentifiedImageError:
-        raise VocSegError(f"unreadable {kind}: {name} (no known image format)") from None
-    # Pillow reports broken files with all of these.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise VocSegError(f"unreadable {kind}: {name} ({error})") from error
-
-
-def index_images(split: VOCSplit, class_names: Sequence[str] = CLASS_NAMES) -> pd.DataFrame:
+def index_images(split: VOCSplit, classes: Classes = VOC_CLASSES, previous: pd.DataFrame | None = None) -> pd.DataFrame:
     """Decode every image and mask of a split and say what is in it.
 
     Args:
         split: Images and masks.
-        class_names: Names of the mask values 0, 1, 2 ...; 255 is void.
+        classes: The classes of the masks.
+        previous: The index of an earlier run. Rows whose files have not changed since are taken from it.
 
     Returns:
         One row an image in the order of the list, none left out.
 
-        | column         | dtype  | meaning                                                  |
-        |----------------|--------|----------------------------------------------------------|
-        | image_id       | string | file name without ending                                 |
-        | split          | string | train, val or test                                       |
-        | height, width  | int64  | pixels of the image; 0 where it cannot be read           |
-        | each class     | int64  | pixels of that class; 0 in a rejected row                |
-        | void           | int64  | pixels that nobody labelled; 0 in a rejected row         |
-        | rejected       | string | empty when usable, else the reason                       |
+        | column         | dtype  | meaning                                                       |
+        |----------------|--------|---------------------------------------------------------------|
+        | image_id       | string | file name without ending                                      |
+        | split          | string | train, val or test                                            |
+        | height, width  | int64  | pixels of the image; 0 where it cannot be read                |
+        | mask_mode      | string | how the mask is stored (P, L, RGB); empty where unreadable    |
+        | each class     | int64  | pixels of that class; 0 in a rejected row                     |
+        | void           | int64  | pixels that nobody labelled; 0 in a rejected row              |
+        | note           | string | empty, or what was converted on reading                       |
+        | rejected       | string | empty when usable, else the reason                            |
+        | fingerprint    | string | changes with the files' sizes and times and with the classes  |
     """
-    count_classes = partial(_index_one, split, len(class_names))
-    # Threads suffice: Pillow and NumPy release the GIL where the time goes.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        rows = list(_watched(pool.map(count_classes, split.ids), len(split), f"indexing {split.name}"))
-    counted = ["height", "width", *class_names, "void"]
-    table = pd.DataFrame(rows, columns=["image_id", *counted, "rejected"])
-    table.insert(1, "split", split.name)
-    text = ("image_id", "split", "rejected")
-    return table.astype(dict.fromkeys(text, "string") | dict.fromkeys(counted, "int64"))
+    counted = [*classes.names, "void"]
+    columns = ["image_id", "split", "height", "width", "mask_mode", *counted, "note", "rejected", "fingerprint"]
+    text = ("image_id", "split", "mask_mode", "note", "rejected", "fingerprint")
+    dtypes = dict.fromkeys(text, "string") | dict.fromkeys(["height", "width", *counted], "int64")
+
+    prints = fingerprints(split, classes)
+    known = _unchanged(previous, columns, split, prints)
+    changed = [image_id for image_id in split.ids if image_id not in known.index]
+    _log_work(split, len(changed))
+    read = partial(_read_one, split, classes)
+    with progress_bar(f"reading {split.name}", len(changed)) as advance:
+        rows = []
+        for image_id, row in zip(changed, in_parallel(read, changed)):
+            rows.append((image_id, split.name, *row, prints[image_id]))
+            advance(1)
+    table = pd.DataFrame(rows, columns=columns).astype(dtypes)
+    if len(known):
+        both = pd.concat([known.reset_index()[columns].astype(dtypes), table], ignore_index=True)
+        table = both.set_index("image_id").loc[list(split.ids)].reset_index()[columns].astype(dtypes)
+    return table
 
 
-def _index_one(split: VOCSplit, classes: int, image_id: str) -> tuple[str | int, ...]:
-    counts = [0] * (classes + 1)
+def _log_work(split: VOCSplit, changed: int) -> None:
+    if changed:
+        logger.info("%s: reading %d of %d images in %s", split.name, changed, len(split), split.images.parent)
+    elif len(split):
+        logger.info("%s: %d images, none changed since the last run", split.name, len(split))
+
+
+def fingerprints(split: VOCSplit, classes: Classes) -> dict[str, str]:
+    """For each image id a text that changes when its files do (size or time) or the classes; nothing is read."""
+    reading = f"{_REVISION} {classes.names} {classes.colours}"
+    return {
+        image_id: _digest(f"{reading} {_stamp(split.image_path(image_id))} {_stamp(split.mask_path(image_id))}")
+        for image_id in split.ids
+    }
+
+
+def fingerprint_of(rows: pd.DataFrame) -> str:
+    """One text for all rows of an index; it changes with any file, and with an image more, less or elsewhere."""
+    return _digest(" ".join([*rows["image_id"], *rows["fingerprint"]]))
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _stamp(path: Path) -> str:
+    try:
+        state = path.stat()
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns}"
+
+
+def _unchanged(
+    previous: pd.DataFrame | None, columns: Sequence[str], split: VOCSplit, prints: dict[str, str]
+) -> pd.DataFrame:
+    """Rows of an earlier index that still hold, by image id."""
+    if previous is None or list(previous.columns) != list(columns):
+        return pd.DataFrame(columns=columns).set_index("image_id")
+    rows = zip(previous["image_id"], previous["split"], previous["fingerprint"])
+    same = [name == split.name and prints.get(image_id) == found for image_id, name, found in rows]
+    return previous[np.array(same, dtype=bool)].set_index("image_id")
+
+
+def _read_one(split: VOCSplit, classes: Classes, image_id: str) -> tuple[str | int, ...]:
+    counts = [0] * (len(classes) + 1)
     height = width = 0
+    mode = note = reason = ""
     try:
         height, width = decode_image(split.image_path(image_id)).shape[:2]
-        counts = _count_pixels(decode_mask(split.mask_path(image_id)), (height, width), classes)
-        reason = ""
+        mask = decode_mask(split.mask_path(image_id), classes)
+        mode, note = mask.mode, mask.note
+        if mask.indices.shape != (height, width):
+            raise VocSegError(_sizes(split.image_path(image_id), (height, width), mask.indices.shape))
+        counts = _count_pixels(mask.indices, len(classes))
     except VocSegError as error:
         reason = str(error)
-    return image_id, height, width, *counts, reason
+    return height, width, mode, *counts, note, reason
 
 
-def _count_pixels(mask: np.ndarray, size: tuple[int, int], classes: int) -> list[int]:
-    if mask.shape != size:
-        image_size, mask_size = (f"{width}x{height}" for height, width in (size, mask.shape))
-        raise VocSegError(f"size mismatch: image {image_size}, mask {mask_size} (width x height)")
+def _sizes(path: Path, image: tuple[int, int], mask: tuple[int, ...]) -> str:
+    image_size, mask_size = (f"{width}x{height}" for height, width in (image, mask))
+    text = f"size mismatch: image {image_size}, mask {mask_size} (width x height)"
+    if mask != image[::-1]:
+        return text
+    why = "the image's EXIF orientation turns it" if turned(path) else "one of them is turned by a quarter"
+    return f"turned: image {image_size}, mask {mask_size} (width x height): {why}"
+
+
+def _count_pixels(mask: np.ndarray, classes: int) -> list[int]:
     counts = np.bincount(mask.ravel(), minlength=256)
     unknown = [int(value) for value in np.flatnonzero(counts) if classes <= value != VOID]
     if unknown:
@@ -122,17 +146,3 @@ def _count_pixels(mask: np.ndarray, size: tuple[int, int], classes: int) -> list
     if not counts[:classes].any():
         raise VocSegError(f"no labelled pixel: the whole mask is void ({VOID})")
     return [*counts[:classes].tolist(), int(counts[VOID])]
-
-
-def _watched(rows: Iterable[T], total: int, text: str) -> Iterator[T]:
-    """Pass rows on; a bar shows on a terminal once that has taken a while."""
-    with Progress(transient=True, disable=True) as progress:
-        on_terminal = progress.console.is_terminal
-        task = progress.add_task(text, total=total)
-        started = time.perf_counter()
-        for row in rows:
-            progress.advance(task)
-            if on_terminal and progress.disable and time.perf_counter() - started > _PATIENCE_SECONDS:
-                progress.disable = False
-                progress.start()
-            yield row

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from voc_seg.voc.classes import voc_palette
+from voc_seg.voc.reading import palette_image
 from voc_seg.voc.scene_painting import draw_scene
 from voc_seg.voc.scene_plan import ScenePlan, plan_split
 
@@ -40,14 +40,11 @@ def _write_into(folder: Path, plans: Mapping[str, list[ScenePlan]], manifest: Ma
     lists = folder / "ImageSets" / "Segmentation"
     for part in (folder / "JPEGImages", folder / "SegmentationClass", lists):
         part.mkdir(parents=True)
-    palette = voc_palette().tobytes()
     for split, scenes in plans.items():
         for plan in scenes:
             image, mask = draw_scene(plan)
             Image.fromarray(image).save(folder / "JPEGImages" / f"{plan.image_id}.jpg", quality=90)
-            labels = Image.fromarray(mask)
-            labels.putpalette(palette)
-            labels.save(folder / "SegmentationClass" / f"{plan.image_id}.png", compress_level=3)
+            palette_image(mask).save(folder / "SegmentationClass" / f"{plan.image_id}.png", compress_level=3)
         (lists / f"{split}.txt").write_text("".join(f"{plan.image_id}\n" for plan in scenes), encoding="utf-8")
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voc_seg.errors import VocSegError
@@ -45,41 +45,71 @@ class Source:
 
     Args:
         name: What the catalog calls it.
-        year: The folder is ``VOC<year>``.
+        year: The folder is ``VOC<year>``; None where it may have any name.
         lists: For each split the file name, without ending, under ``ImageSets/Segmentation``; None where no
             masks are public.
         mask_folders: Splits whose masks do not lie in ``SegmentationClass``.
         optional: Splits that are empty, not an error, when the folder has no list or no masks of them.
+        archives: Names of the files it is unpacked from.
+        home: Folder of its raw data; sources of the same archive share one.
+        sizes: Images in the official list of each split.
     """
 
     name: str
-    year: str
+    year: str | None
     lists: Mapping[str, str | None]
     mask_folders: Mapping[str, str] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
+    archives: tuple[str, ...] = ()
+    home: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     def mask_folder(self, split: str) -> str:
         """Folder of a split's masks inside ``VOC<year>``."""
         return self.mask_folders.get(split, "SegmentationClass")
 
 
+_LISTS = {"train": "train", "val": "val", "test": "test"}
+_VOC2012 = Source(
+    "voc2012",
+    "2012",
+    {"train": "train", "val": "val", "test": None},
+    archives=("VOCtrainval_11-May-2012.tar",),
+    home="voc2012",
+    sizes={"train": 1464, "val": 1449},
+)
+
 SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
         # Any folder in VOC layout may stand in for the sample (voc_root), and most have no test masks.
-        Source("sample", "2012", {"train": "train", "val": "val", "test": "test"}, optional=frozenset({"test"})),
-        Source("voc2012", "2012", {"train": "train", "val": "val", "test": None}),
-        Source("voc2007", "2007", {"train": "train", "val": "val", "test": "test"}),
+        Source("sample", "2012", _LISTS, optional=frozenset({"test"}), home="sample"),
+        _VOC2012,
         Source(
-            "voc2012_aug",
-            "2012",
-            {"train": "trainaug", "val": "val", "test": None},
+            "voc2007",
+            "2007",
+            _LISTS,
+            archives=("VOCtrainval_06-Nov-2007.tar", "VOCtest_06-Nov-2007.tar"),
+            home="voc2007",
+            sizes={"train": 209, "val": 213, "test": 210},
+        ),
+        replace(
+            _VOC2012,
+            name="voc2012_aug",
+            lists={"train": "trainaug", "val": "val", "test": None},
             # The official masks stay the truth of val: those of SBD have no void borders.
             mask_folders={"train": "SegmentationClassAug"},
+            archives=(*_VOC2012.archives, "benchmark.tgz"),
+            sizes={"train": 10_582, "val": 1449},
         ),
+        Source("own", None, _LISTS, optional=frozenset({"test"}), home="own"),
     )
 }
-"""Every source by name. ``voc2012_aug`` is VOC 2012 with the SBD masks: 10,582 training images."""
+"""Every source by name. ``voc2012_aug`` is VOC 2012 with the SBD masks; ``own`` is what voc_root points at.
+
+Sizes of the lists: the tables of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/dbstats.html and voc2007/dbstats.html;
+10,582 for VOC 2012 with SBD is Chen et al., DeepLab, arXiv:1606.00915, section 4.1.
+"""
 
 # Both spellings of the SBD list are in circulation.
 _OTHER_SPELLINGS = {"trainaug": ("train_aug",)}
@@ -92,30 +122,49 @@ def source_named(name: str) -> Source:
     return SOURCES[name]
 
 
-def find_voc_folder(root: Path | str, year: str) -> Path:
+def find_voc_folder(root: Path | str, year: str | None) -> Path:
     """The folder with ``JPEGImages``, ``ImageSets`` and masks.
 
     Args:
         root: That folder itself, a ``VOCdevkit`` or what contains a ``VOCdevkit``.
-        year: Year of the folder's name, such as "2012".
+        year: Year of the folder's name, such as "2012"; None for a folder of any name.
 
     Raises:
-        VocSegError: Nothing of the kind is there.
+        VocSegError: Nothing of the kind is there, or several where the name is not known.
     """
     root, name = Path(root), f"VOC{year}"
+    if year is None:
+        return _find_any_folder(root)
     for folder in (root / "VOCdevkit" / name, root / name):
         if folder.is_dir():
             return folder
     # Own data may bear any name, but VOC2007 must not pass for VOC2012.
     own_name = root.resolve().name
     of_another_year = re.fullmatch(r"VOC\d{4}", own_name) and own_name != name
-    if (root / "ImageSets" / "Segmentation").is_dir() and not of_another_year:
+    if _has_lists(root) and not of_another_year:
         return root
     raise VocSegError(
         f"No {name} data in {root.absolute()} ({_contents(root)}). Looked for VOCdevkit/{name}, {name} and "
         "ImageSets/Segmentation in it. Point voc_root at a folder that has one of them, "
         "for example --params voc_root=/data/VOCdevkit."
     )
+
+
+def _find_any_folder(root: Path) -> Path:
+    candidates = [root, *sorted(root.glob("*/")), *sorted(root.glob("VOCdevkit/*/"))]
+    found = [folder for folder in candidates if _has_lists(folder)]
+    if len(found) == 1 or (found and found[0] == root):
+        return found[0]
+    several = f"Several folders of {root.absolute()} have it: {', '.join(folder.name for folder in found)}. "
+    nothing = f"No data in VOC layout in {root.absolute()} ({_contents(root)}). "
+    raise VocSegError(
+        (several if found else nothing) + "Point voc_root at the folder that has JPEGImages, SegmentationClass and "
+        "ImageSets/Segmentation in it, for example --params voc_root=/data/mine."
+    )
+
+
+def _has_lists(folder: Path) -> bool:
+    return (folder / "ImageSets" / "Segmentation").is_dir()
 
 
 def _contents(folder: Path) -> str:
@@ -160,7 +209,7 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
             f"The masks of {source} {split} should lie in {masks}, which is not there. "
             "Put the PNG masks (one class index a pixel, 255 for void) in that folder."
         )
-    found = VOCSplit(split, source, _read_ids(path), images, masks)
+    found = VOCSplit(split, source, read_ids(path), images, masks)
     # The official 2012 development kit lists its test images but keeps their masks back.
     if split in known.optional and not any(found.mask_path(image_id).is_file() for image_id in found.ids):
         return nothing
@@ -180,14 +229,25 @@ def _missing_list(path: Path, source: Source, split: str) -> str:
         other = "".join(f" (or {name}.txt)" for name in _OTHER_SPELLINGS.get(path.stem, ()))
         return (
             f"{text} {source.name} needs that list{other} with the SBD ids, and the SBD masks as PNG in "
-            f"{source.mask_folder(split)} beside JPEGImages. Without them use the voc2012 source."
+            f"{source.mask_folder(split)} beside JPEGImages. Without voc_root both are downloaded and made; "
+            "or use the voc2012 source."
         )
     return f"{text} Write it, one image id a line, or point voc_root at a complete VOCdevkit."
 
 
-def _read_ids(path: Path) -> tuple[str, ...]:
-    # utf-8-sig: editors on Windows put a byte order mark before the first id.
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+def read_ids(path: Path) -> tuple[str, ...]:
+    """The ids of an image list, one a line.
+
+    Raises:
+        VocSegError: No such file, no id in it, one twice, or a line that is no id.
+    """
+    try:
+        # utf-8-sig: editors on Windows put a byte order mark before the first id.
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise VocSegError(
+            f"The image list {path} cannot be read: {error}. It must be a UTF-8 text with one image id a line."
+        ) from error
     ids: dict[str, None] = {}
     for number, image_id in enumerate(lines, start=1):
         if not image_id:

@@ -1,20 +1,34 @@
 """Nodes and wiring of data_processing."""
 
+import dataclasses
 import inspect
 import logging
 import typing
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from voc_seg.config import DataConfig
 from voc_seg.errors import VocSegError
-from voc_seg.pipelines.data_processing import create_pipeline
-from voc_seg.pipelines.data_processing.nodes import describe, index_split, pack_split
+from voc_seg.pipelines.data_processing import create_pipeline, nodes
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.voc.splits import VOCSplit
+from voc_seg.samples.usable import UsableSamples
+from voc_seg.voc.splits import SOURCES, VOCSplit
+from voc_seg.voc.statistics import rejected_images
+
+DATA = DataConfig()
+
+
+def index_split(split: VOCSplit, previous: pd.DataFrame | None = None) -> pd.DataFrame:
+    return nodes.index_split(split, pd.DataFrame() if previous is None else previous, DATA)
+
+
+def pack_split(split: VOCSplit, index: pd.DataFrame, data: DataConfig = DATA) -> UsableSamples:
+    return nodes.pack_split(split, index, rejected_images({split.name: index}), data)
 
 
 def make_split(folder: Path, name: str, *ids: str) -> VOCSplit:
@@ -57,7 +71,7 @@ def test_packing_is_lazy_and_repeatable(tmp_path):
 
 
 def test_kedro_saves_the_samples_in_one_piece():
-    assert not inspect.isgeneratorfunction(pack_split)
+    assert not inspect.isgeneratorfunction(nodes.pack_split)
 
 
 def test_empty_test_split_packs_to_an_empty_store(tmp_path):
@@ -79,7 +93,7 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
     train.image_path("b").write_bytes(b"nothing")
     indices = [index_split(split) for split in (train, make_split(tmp_path, "val", "d"), make_split(tmp_path, "test"))]
     with caplog.at_level(logging.INFO):
-        statistics, figure, rejected = describe(*indices)
+        statistics, figure, rejected = nodes.describe(*indices, DATA)
     cat = statistics.set_index("class_name").loc["cat"]
     assert (cat["train_images"], cat["train_pixels"], cat["val_images"], cat["test_images"]) == (2, 32, 1, 0)
     assert isinstance(figure, Figure)
@@ -92,7 +106,7 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
 
 def test_images_in_two_splits_are_warned_of(tmp_path, caplog):
     train, val = make_split(tmp_path, "train", "a", "b"), make_split(tmp_path, "val", "b")
-    describe(*map(index_split, (train, val, make_split(tmp_path, "test"))))
+    nodes.describe(*map(index_split, (train, val, make_split(tmp_path, "test"))), DATA)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert "b in train, val" in warnings[0]
@@ -103,12 +117,59 @@ def test_split_without_a_usable_image_ends_the_run(tmp_path):
     for image_id in split.ids:
         split.mask_path(image_id).unlink()
     index = index_split(split)
+    good = index_split(make_split(tmp_path, "train", "x"))
+    # Describing goes through, so that the list of rejected images is there to look at.
+    _, _, rejected = nodes.describe(good, index, index_split(make_split(tmp_path, "test")), DATA)
+    assert len(rejected) == 7
     message = r"None of the 7 val images is usable: a \(missing mask.*, and 2 more"
     with pytest.raises(VocSegError, match=message):
         pack_split(split, index)
-    good = index_split(make_split(tmp_path, "train", "x"))
-    with pytest.raises(VocSegError, match=message):
-        describe(good, index, index_split(make_split(tmp_path, "test")))
+
+
+def test_packing_comes_after_the_list_of_rejected_images():
+    order = [node.name for node in create_pipeline().nodes]
+    assert all(order.index("describe_classes") < order.index(f"pack_{split}") for split in ("train", "val", "test"))
+
+
+def test_fail_names_the_images_of_every_split(tmp_path):
+    split = make_split(tmp_path, "train", "a", "b")
+    index = index_split(split)
+    elsewhere = pd.DataFrame({"split": "val", "image_id": [f"v{n}" for n in range(25)], "reason": "empty image"})
+    with pytest.raises(VocSegError, match=r"25 images cannot be used(.|\n)*val v0: empty image") as caught:
+        nodes.pack_split(split, index, elsewhere, DataConfig(on_invalid="fail"))
+    assert "v19" in str(caught.value)
+    assert "v20" not in str(caught.value)
+    assert "and 5 more" in str(caught.value)
+    assert len(nodes.pack_split(split, index, elsewhere, DATA)) == 2
+    assert len(nodes.pack_split(split, index, elsewhere[:0], DataConfig(on_invalid="fail"))) == 2
+
+
+def test_the_store_learns_what_it_is_made_of(tmp_path):
+    split = make_split(tmp_path, "train", "a", "b")
+    origin = pack_split(split, index_split(split)).origin
+    assert (origin.source, origin.classes) == ("sample", DATA.class_table.names)
+    split.image_path("a").touch()
+    assert pack_split(split, index_split(split)).origin.fingerprint != origin.fingerprint
+
+
+def test_conversions_are_noted(tmp_path, caplog):
+    split = make_split(tmp_path, "train", "a", "b")
+    for image_id in split.ids:
+        Image.open(split.mask_path(image_id)).convert("L").point(lambda value: 0).convert("RGB").save(
+            split.mask_path(image_id)
+        )
+    index = index_split(split)
+    nodes.describe(index, index[:0], index[:0], DATA)
+    assert "train: 2 masks were read by RGB colours." in caplog.text
+
+
+def test_a_list_that_is_not_the_official_one_is_warned_of(tmp_path, caplog):
+    index_split(dataclasses.replace(make_split(tmp_path, "train", "a"), source="voc2012"))
+    assert "the list has 1 images, the official one of voc2012 has 1464: scores do not compare" in caplog.text
+    caplog.clear()
+    index_split(make_split(tmp_path, "train", "a"))
+    assert "official" not in caplog.text
+    assert SOURCES["voc2012_aug"].sizes["train"] == 10_582
 
 
 def test_wiring():
@@ -116,13 +177,15 @@ def test_wiring():
     assert {node.name for node in pipeline.nodes} == {
         "index_train", "index_val", "index_test", "pack_train", "pack_val", "pack_test", "describe_classes",
     }  # fmt: skip
-    assert pipeline.inputs() == {"train_split", "val_split", "test_split"}
+    splits = ("train", "val", "test")
+    raw = {f"{split}_split" for split in splits} | {f"previous_{split}_index" for split in splits}
+    assert pipeline.inputs() == {*raw, "params:data"}
     assert pipeline.outputs() == {
         "train_samples", "val_samples", "test_samples",
-        "class_statistics", "class_distribution", "rejected_images",
+        "class_statistics", "class_distribution",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("function", [index_split, pack_split, describe])
+@pytest.mark.parametrize("function", [nodes.index_split, nodes.pack_split, nodes.describe])
 def test_hints_resolve(function):
     assert "return" in typing.get_type_hints(function)

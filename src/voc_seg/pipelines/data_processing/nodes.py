@@ -1,82 +1,43 @@
 """Nodes of data_processing."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from voc_seg.config import DataConfig
 from voc_seg.errors import VocSegError
 from voc_seg.reporting.figures import plot_class_distribution
-from voc_seg.samples.store import Sample
-from voc_seg.voc.index import decode_image, decode_mask, index_images
-from voc_seg.voc.splits import VOCSplit
+from voc_seg.samples.usable import UsableSamples
+from voc_seg.voc.index import fingerprint_of, index_images
+from voc_seg.voc.splits import VOCSplit, source_named
 from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
 
 logger = logging.getLogger(__name__)
 
 _NAMED = 5
 """Images that a log line names; the files of the catalog have them all."""
+_LISTED = 20
+"""Images that the list of ``on_invalid: fail`` names."""
 
 
-def index_split(split: VOCSplit) -> pd.DataFrame:
-    """Look into every image and mask of a split: one row an image, see `index_images`."""
-    if len(split):
-        logger.info("%s: reading %d images of %s", split.name, len(split), split.images)
-    return index_images(split)
-
-
-@dataclass(frozen=True)
-class UsableSamples:
-    """Samples of a split, decoded one at a time while they are iterated over, so that memory stays flat."""
-
-    split: VOCSplit
-    ids: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __iter__(self) -> Iterator[Sample]:
-        for image_id in self.ids:
-            image = decode_image(self.split.image_path(image_id))
-            mask = decode_mask(self.split.mask_path(image_id))
-            yield Sample(image_id, image, mask)
-
-
-def pack_split(split: VOCSplit, index: pd.DataFrame) -> Iterable[Sample]:
-    """The usable samples of a split in the order of its list.
-
-    What comes back can be iterated over again and again. (Were this a generator function, Kedro would save
-    every sample by itself.)
-
-    Raises:
-        VocSegError: No image is usable, or the index is that of other data.
-    """
-    if tuple(index["image_id"]) != split.ids:
-        raise VocSegError(
-            f"{split.name}_index ({len(index)} images) does not belong to {split.name}_split "
-            f"({len(split)} images). "
-            "Make it anew with: kedro run --pipelines data_processing"
-        )
-    _require_usable(split.name, index)
-    return UsableSamples(split, tuple(index.loc[index["rejected"] == "", "image_id"]))
+def index_split(split: VOCSplit, previous_index: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
+    """Look into every image and mask of a split that is new or has changed: one row an image, see `index_images`."""
+    official = source_named(split.source).sizes.get(split.name)
+    if official and len(split) != official:
+        logger.warning(
+            "%s: the list has %d images, the official one of %s has %d: scores do not compare with published ones.",
+            split.name, len(split), split.source, official,
+        )  # fmt: skip
+    return index_images(split, data.class_table, previous_index)
 
 
 def describe(
-    train_index: pd.DataFrame, val_index: pd.DataFrame, test_index: pd.DataFrame
+    train_index: pd.DataFrame, val_index: pd.DataFrame, test_index: pd.DataFrame, data: DataConfig
 ) -> tuple[pd.DataFrame, Figure, pd.DataFrame]:
-    """Sum up the data.
-
-    Returns:
-        Class statistics, their figure, and the rejected images.
-
-    Raises:
-        VocSegError: A split has images but none is usable.
-    """
+    """Sum up the data: class statistics, their figure, and the rejected images."""
     indices = {"train": train_index, "val": val_index, "test": test_index}
     for name, index in indices.items():
-        _require_usable(name, index)
         _log_split(name, index)
     several = ids_in_several_splits(indices)
     if len(several):
@@ -85,16 +46,42 @@ def describe(
             len(several),
             _some([f"{row.image_id} in {row.splits}" for row in several.itertuples()]),
         )
-    statistics = class_statistics(indices)
+    statistics = class_statistics(indices, data.class_table.names)
     return statistics, plot_class_distribution(statistics), rejected_images(indices)
 
 
-def _require_usable(name: str, index: pd.DataFrame) -> None:
-    if len(index) and (index["rejected"] != "").all():
+def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFrame, data: DataConfig) -> UsableSamples:
+    """The usable samples of a split in the order of its list.
+
+    What comes back is decoded while the catalog writes it. (Were this a generator function, Kedro would save every
+    sample by itself.) The list of rejected images has been saved by then.
+
+    Raises:
+        VocSegError: Images were rejected and ``data.on_invalid`` is fail, or no image of the split is usable, or
+            the index is that of other data.
+    """
+    if data.on_invalid == "fail" and len(rejected_images):
+        rows = [f"  {row.split} {row.image_id}: {row.reason}" for row in rejected_images.itertuples()]
+        more = [f"  and {len(rows) - _LISTED} more"] if len(rows) > _LISTED else []
         raise VocSegError(
-            f"None of the {len(index)} {name} images is usable: {_reasons(index)}. "
+            f"{len(rows)} images cannot be used, and data.on_invalid is fail:\n"
+            + "\n".join([*rows[:_LISTED], *more])
+            + "\nAll of them stand in data/08_reporting/rejected_images.csv. Mend the files, or leave these images "
+            "out with --params data.on_invalid=quarantine"
+        )
+    if tuple(index["image_id"]) != split.ids:
+        raise VocSegError(
+            f"{split.name}_index ({len(index)} images) does not belong to {split.name}_split "
+            f"({len(split)} images). "
+            "Make it anew with: kedro run --pipelines data_processing"
+        )
+    usable = index[index["rejected"] == ""]
+    if len(index) and usable.empty:
+        raise VocSegError(
+            f"None of the {len(index)} {split.name} images is usable: {_reasons(index)}. "
             "Mend the files, or point voc_root at other data: --params voc_root=PATH"
         )
+    return UsableSamples(split, tuple(usable["image_id"]), data.class_table, fingerprint_of(usable))
 
 
 def _log_split(name: str, index: pd.DataFrame) -> None:
@@ -105,12 +92,15 @@ def _log_split(name: str, index: pd.DataFrame) -> None:
         logger.info("%s: %d images, all usable", name, len(index))
     else:
         logger.warning(
-            "%s: %d of %d images are left out: %s. The dataset rejected_images lists them all.",
+            "%s: %d of %d images are left out: %s. All of them: data/08_reporting/rejected_images.csv",
             name,
             len(rejected),
             len(index),
             _reasons(rejected),
         )
+    converted = index.loc[index["note"] != "", "note"]
+    for note, images in converted.groupby(converted):
+        logger.warning("%s: %d masks were %s.", name, len(images), note)
 
 
 def _reasons(rejected: pd.DataFrame) -> str:

@@ -8,15 +8,20 @@ SPLITS = ("train", "val", "test")
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:
-    """Index and pack every split, then describe them together."""
+    """Index every split, describe them together, then pack what is usable."""
     index = [
-        Node(func=index_split, inputs=f"{split}_split", outputs=f"{split}_index", name=f"index_{split}")
+        Node(
+            func=index_split,
+            inputs=[f"{split}_split", f"previous_{split}_index", "params:data"],
+            outputs=f"{split}_index",
+            name=f"index_{split}",
+        )
         for split in SPLITS
     ]
     pack = [
         Node(
             func=pack_split,
-            inputs=[f"{split}_split", f"{split}_index"],
+            inputs=[f"{split}_split", f"{split}_index", "rejected_images", "params:data"],
             outputs=f"{split}_samples",
             name=f"pack_{split}",
         )
@@ -25,12 +30,12 @@ def create_pipeline(**kwargs: object) -> Pipeline:
     return Pipeline(
         [
             *index,
-            *pack,
             Node(
                 func=describe,
-                inputs=[f"{split}_index" for split in SPLITS],
+                inputs=[*(f"{split}_index" for split in SPLITS), "params:data"],
                 outputs=["class_statistics", "class_distribution", "rejected_images"],
                 name="describe_classes",
             ),
+            *pack,
         ]
     )

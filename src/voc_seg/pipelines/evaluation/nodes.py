@@ -6,16 +6,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from voc_seg import metrics as scores
-from voc_seg.config import EvaluationConfig, RuntimeConfig
+from voc_seg.config import DataConfig, EvaluationConfig, RuntimeConfig
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.models.registry import restore_model
+from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
 from voc_seg.reporting.pictures import GALLERY_ROWS, plot_gallery, plot_prediction
 from voc_seg.reporting.tables import score_table
 from voc_seg.samples.store import SampleStore
+from voc_seg.voc.reading import palette_image
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +33,24 @@ def choose_split(
 
 
 def evaluate(
-    samples: SampleStore, best_model: dict[str, Any], evaluation: EvaluationConfig, runtime: RuntimeConfig
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
-    """Predict every image with the best model: confusion matrix, scores by image, masks, and how it was done."""
+    samples: SampleStore,
+    best_model: dict[str, Any],
+    data: DataConfig,
+    evaluation: EvaluationConfig,
+    runtime: RuntimeConfig,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Image.Image], dict[str, Any]]:
+    """Predict every image with the best model: confusion matrix, scores by image, masks, and how it was done.
+
+    Raises:
+        VocSegError: The model, the samples and ``data.classes`` are not about the same classes.
+    """
+    classes = data.class_table
+    require_classes(best_model, classes.names)
+    samples.require_classes(classes.names)
     result = engine.evaluate(
         restore_model(best_model), samples, evaluation, choose_runtime(runtime), best_model["image_size"]
     )
-    names = best_model["class_names"]
+    names = list(classes.names)
     facts = {
         "split": evaluation.split,
         "images": len(samples),
@@ -45,7 +58,8 @@ def evaluate(
         "images_per_second": result.images_per_second,
     }
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
-    return confusion, pd.DataFrame(result.images), result.masks, facts
+    masks = {image_id: palette_image(mask, classes) for image_id, mask in result.masks.items()}
+    return confusion, pd.DataFrame(result.images), masks, facts
 
 
 def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) -> tuple[dict, pd.DataFrame]:
@@ -68,6 +82,7 @@ def draw_predictions(
     samples: SampleStore,
     predictions: dict[str, np.ndarray],
     image_scores: pd.DataFrame,
+    data: DataConfig,
     evaluation: EvaluationConfig,
 ) -> tuple[Figure, dict[str, Figure]]:
     """A few images from the worst to the best, as one contact sheet and one picture each."""
@@ -75,7 +90,9 @@ def draw_predictions(
     chosen = ranked.iloc[_spread(len(ranked), evaluation.pictures)]
     items = [(samples[row.position], predictions[row.image_id], row.miou) for row in chosen.itertuples(index=False)]
     sheet = [items[position] for position in _spread(len(items), GALLERY_ROWS)]
-    return plot_gallery(sheet), {sample.id: plot_prediction(sample, mask, miou) for sample, mask, miou in items}
+    classes = data.class_table
+    figures = {sample.id: plot_prediction(sample, mask, miou, classes) for sample, mask, miou in items}
+    return plot_gallery(sheet, classes), figures
 
 
 def _spread(size: int, count: int) -> list[int]:

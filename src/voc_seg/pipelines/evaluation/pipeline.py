@@ -17,7 +17,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             ),
             Node(
                 func=evaluate,
-                inputs=["evaluation_samples", "best_model", "params:evaluation", "params:runtime"],
+                inputs=["evaluation_samples", "best_model", "params:data", "params:evaluation", "params:runtime"],
                 outputs=["confusion_matrix", "image_scores", "predictions", "evaluation_facts"],
                 name="evaluate",
             ),
@@ -35,7 +35,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             ),
             Node(
                 func=draw_predictions,
-                inputs=["evaluation_samples", "predictions", "image_scores", "params:evaluation"],
+                inputs=["evaluation_samples", "predictions", "image_scores", "params:data", "params:evaluation"],
                 outputs=["prediction_gallery", "prediction_figures"],
                 name="draw_predictions",
             ),

@@ -5,33 +5,34 @@ import logging
 import pandas as pd
 from matplotlib.figure import Figure
 
-from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, SanityConfig
+from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, SanityConfig
 from voc_seg.engine.overfit import advice, choose_sample, overfit
 from voc_seg.errors import VocSegError
 from voc_seg.reporting.pictures import plot_sanity
 from voc_seg.samples.store import Sample, SampleStore
-from voc_seg.voc.classes import CLASS_NAMES
 
 logger = logging.getLogger(__name__)
 
 
-def pick_sample(train_samples: SampleStore, sanity: SanityConfig) -> Sample:
+def pick_sample(train_samples: SampleStore, data: DataConfig, sanity: SanityConfig) -> Sample:
     """The image to learn by heart."""
+    train_samples.require_classes(data.class_table.names)
     return choose_sample(train_samples, sanity.image)
 
 
 def overfit_sample(
     sample: Sample,
     seed: int,
+    data: DataConfig,
     model: ModelConfig,
     sanity: SanityConfig,
     runtime: RuntimeConfig,
 ) -> tuple[pd.DataFrame, dict, Figure]:
     """Learn the image; give the loss by epoch, the scores and a figure of both."""
-    parameters = Parameters(seed=seed, model=model, sanity=sanity, runtime=runtime)
-    outcome = overfit(sample, CLASS_NAMES, parameters)
+    parameters = Parameters(seed=seed, data=data, model=model, sanity=sanity, runtime=runtime)
+    outcome = overfit(sample, data.class_table.names, parameters)
     history = pd.DataFrame(outcome.history)
-    figure = plot_sanity(history, sample.image, sample.mask, outcome.prediction, outcome.metrics)
+    figure = plot_sanity(history, sample.image, sample.mask, outcome.prediction, outcome.metrics, data.class_table)
     return history, outcome.metrics, figure
 
 

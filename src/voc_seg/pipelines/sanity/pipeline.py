@@ -11,7 +11,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
         [
             Node(
                 func=pick_sample,
-                inputs=["train_samples", "params:sanity"],
+                inputs=["train_samples", "params:data", "params:sanity"],
                 outputs="sanity_sample",
                 name="pick_sample",
             ),
@@ -20,6 +20,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                 inputs=[
                     "sanity_sample",
                     "params:seed",
+                    "params:data",
                     "params:model",
                     "params:sanity",
                     "params:runtime",

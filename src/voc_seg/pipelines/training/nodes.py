@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from voc_seg.config import (
     AugmentationConfig,
+    DataConfig,
     EvaluationConfig,
     ModelConfig,
     Parameters,
@@ -17,7 +18,6 @@ from voc_seg.config import (
 from voc_seg.engine.training import fit
 from voc_seg.reporting.figures import plot_history
 from voc_seg.samples.store import SampleStore
-from voc_seg.voc.classes import CLASS_NAMES
 
 
 def train(
@@ -25,6 +25,7 @@ def train(
     val_samples: SampleStore,
     resume_checkpoint: Callable[[], dict[str, Any]],
     seed: int,
+    data: DataConfig,
     augmentation: AugmentationConfig,
     model: ModelConfig,
     training: TrainingConfig,
@@ -34,14 +35,18 @@ def train(
     """Train, handing over checkpoint, best model and history after every epoch; Kedro saves each as it comes."""
     parameters = Parameters(
         seed=seed,
+        data=data,
         augmentation=augmentation,
         model=model,
         training=training,
         evaluation=evaluation,
         runtime=runtime,
     )
+    names = data.class_table.names
+    for samples in (train_samples, val_samples):
+        samples.require_classes(names)
     checkpoint = resume_checkpoint() if training.resume else None
-    for report in fit(train_samples, val_samples, CLASS_NAMES, parameters, checkpoint):
+    for report in fit(train_samples, val_samples, names, parameters, checkpoint):
         yield report.checkpoint, report.best_model, pd.DataFrame(report.history)
 
 

@@ -16,6 +16,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                     "val_samples",
                     "resume_checkpoint",
                     "params:seed",
+                    "params:data",
                     "params:augmentation",
                     "params:model",
                     "params:training",

@@ -1,0 +1,44 @@
+"""A table that an earlier run left, as an input of the run that replaces it."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.io import AbstractDataset, DatasetError
+
+logger = logging.getLogger(__name__)
+
+
+class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
+    """A Parquet file as the run before left it; an empty table when there is none or it cannot be read.
+
+    A node may not read and write one entry, so the file has two: this one to read, another to write.
+
+    Args:
+        filepath: The Parquet file.
+        metadata: For Kedro-Viz.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> pd.DataFrame:
+        if not self._filepath.is_file():
+            return pd.DataFrame()
+        try:
+            return pd.read_parquet(self._filepath)
+        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+            logger.warning("%s cannot be read and is made anew: %s", self._filepath, error)
+            return pd.DataFrame()
+
+    def save(self, data: None) -> None:
+        """Always an error."""
+        raise DatasetError(f"{self._filepath} is written by another entry of the catalog.")
+
+    def _exists(self) -> bool:
+        return True  # the first run finds an empty table
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}

@@ -1,0 +1,203 @@
+"""Every kind of damaged image or mask is named with a reason of its own, and the rest of the split trains."""
+
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click import ClickException
+from PIL import Image
+
+from voc_seg.config import DataConfig
+from voc_seg.pipelines.data_processing.nodes import describe
+from voc_seg.samples.store import SampleStore
+from voc_seg.voc.classes import VOID
+from voc_seg.voc.reading import palette_image
+from voc_seg.voc.scenes import write_scenes
+
+Run = Callable[..., None]
+SIZE = (60, 40)  # width, height
+
+
+@dataclass(frozen=True)
+class Files:
+    """The two files of one image."""
+
+    image: Path
+    mask: Path
+
+
+def mask_of(*values: int) -> np.ndarray:
+    mask = np.zeros(SIZE[::-1], np.uint8)
+    mask[0, : len(values)] = values
+    return mask
+
+
+def cut(path: Path, share: float) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+
+
+def flip_bits(path: Path) -> None:
+    """Damage the compressed pixels of a PNG and leave its length alone."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"IDAT") + 4
+    data[start + 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def gigantic_png(path: Path) -> None:
+    """A header of 60,000 x 60,000 pixels, as a decompression bomb has it."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def turned_by_exif(files: Files) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(files.image).save(files.image, exif=exif)
+    palette_image(mask_of(1).T.copy()).save(files.mask)
+
+
+def folder_in_place_of(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def dangling_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere.png")
+
+
+def rgb(*colours: tuple[int, int, int]) -> np.ndarray:
+    pixels = np.zeros((*SIZE[::-1], 3), np.uint8)
+    pixels[0, : len(colours)] = colours
+    return pixels
+
+
+DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
+    "image_missing": (lambda f: f.image.unlink(), "missing image: JPEGImages/{}.jpg"),
+    "image_empty": (lambda f: f.image.write_bytes(b""), "empty image: JPEGImages/{}.jpg (0 bytes)"),
+    "image_is_text": (
+        lambda f: f.image.write_text("<html>404</html>"),
+        "unreadable image: JPEGImages/{}.jpg (no known image format)",
+    ),
+    "image_cut_in_half": (lambda f: cut(f.image, 0.7), "truncated image: JPEGImages/{}.jpg (image file is truncated"),
+    "image_cut_in_header": (lambda f: cut(f.image, 0.1), "truncated image: JPEGImages/{}.jpg (Truncated File Read)"),
+    "image_is_folder": (lambda f: folder_in_place_of(f.image), "folder instead of image: JPEGImages/{}.jpg"),
+    "image_is_bomb": (lambda f: gigantic_png(f.image), "oversized image: JPEGImages/{}.jpg (Image size (3600000000"),
+    "image_of_mask_turned": (turned_by_exif, "turned: image 60x40, mask 40x60 (width x height): the image's EXIF"),
+    "mask_missing": (lambda f: f.mask.unlink(), "missing mask: SegmentationClass/{}.png"),
+    "mask_broken_link": (lambda f: dangling_link(f.mask), "dangling link instead of mask: SegmentationClass/{}.png"),
+    "mask_empty": (lambda f: f.mask.write_bytes(b""), "empty mask: SegmentationClass/{}.png (0 bytes)"),
+    "mask_is_text": (
+        lambda f: f.mask.write_text("version https://git-lfs"),
+        "unreadable mask: SegmentationClass/{}.png (no known image format)",
+    ),
+    "mask_cut": (lambda f: cut(f.mask, 0.9), "truncated mask: SegmentationClass/{}.png"),
+    "mask_flipped_bits": (lambda f: flip_bits(f.mask), "damaged mask: SegmentationClass/{}.png"),
+    "mask_other_size": (
+        lambda f: palette_image(np.zeros((10, 20), np.uint8)).save(f.mask),
+        "size mismatch: image 60x40, mask 20x10 (width x height)",
+    ),
+    "mask_turned": (
+        lambda f: palette_image(mask_of(1).T.copy()).save(f.mask),
+        "turned: image 60x40, mask 40x60 (width x height): one of them is turned by a quarter",
+    ),
+    "mask_unknown_labels": (
+        lambda f: palette_image(mask_of(20, 21, 254, VOID)).save(f.mask),
+        "unknown labels: 21, 254 (known are 0 to 20 and 255)",
+    ),
+    "mask_all_void": (
+        lambda f: palette_image(np.full(SIZE[::-1], VOID, np.uint8)).save(f.mask),
+        "no labelled pixel: the whole mask is void (255)",
+    ),
+    "mask_1_bit": (lambda f: Image.new("1", SIZE).save(f.mask), "mask mode: {}.png is 1, not palette"),
+    "mask_16_bit": (lambda f: Image.new("I;16", SIZE).save(f.mask), "mask mode: {}.png is I;16, not palette"),
+    "mask_grey_and_alpha": (lambda f: Image.new("LA", SIZE).save(f.mask), "mask mode: {}.png is LA, not palette"),
+    "mask_transparent": (lambda f: Image.new("RGBA", SIZE).save(f.mask), "mask with transparency: {}.png is RGBA"),
+    "mask_other_colours": (
+        lambda f: Image.fromarray(rgb((128, 0, 0), (1, 2, 3), (255, 0, 255))).save(f.mask),
+        "mask colours: {}.png is RGB and has (1, 2, 3), (255, 0, 255), which no class has",
+    ),
+    "mask_indices_as_rgb": (
+        lambda f: Image.fromarray(rgb((1, 1, 1), (15, 15, 15))).save(f.mask),
+        "mask colours: {}.png is RGB and has (1, 1, 1), (15, 15, 15), which no class has; it looks like indices saved",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path]) -> Path:
+    """A project whose training split has a damaged image of every kind between good ones."""
+    folder = make_project(tmp_path_factory.mktemp("damaged"))
+    voc = write_scenes(folder / "voc", {"train": 4, "val": 2})
+    noise = np.random.default_rng(0).integers(0, 256, (*SIZE[::-1], 3), dtype=np.uint8)
+    for name, (damage, _) in DAMAGE.items():
+        files = Files(voc / "JPEGImages" / f"{name}.jpg", voc / "SegmentationClass" / f"{name}.png")
+        Image.fromarray(noise).save(files.image, quality=90)
+        palette_image(np.random.default_rng(1).integers(0, 21, SIZE[::-1], dtype=np.uint8)).save(files.mask)
+        damage(files)
+    good = [f"scene_train_{number:04d}" for number in range(1, 5)]
+    bad = list(DAMAGE)
+    path = voc / "ImageSets/Segmentation/train.txt"
+    path.write_text("\n".join([*good[:2], *bad[:9], *good[2:], *bad[9:]]) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rejected(project: Path, run_kedro: Run) -> pd.DataFrame:
+    run_kedro(project, "data_processing")
+    return pd.read_csv(project / "data/08_reporting/rejected_images.csv").set_index("image_id")
+
+
+def test_there_are_many_kinds() -> None:
+    assert len(DAMAGE) >= 15
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_each_kind_has_its_own_reason(rejected: pd.DataFrame, kind: str) -> None:
+    assert rejected.loc[kind, "split"] == "train"
+    assert rejected.loc[kind, "reason"].startswith(DAMAGE[kind][1].format(kind))
+
+
+def test_nothing_else_is_rejected_and_no_reason_comes_twice(rejected: pd.DataFrame) -> None:
+    assert list(rejected.index) == list(DAMAGE)
+    without_names = [reason.replace(name, "") for name, reason in rejected["reason"].items()]
+    assert len(set(without_names)) == len(DAMAGE)
+
+
+def test_the_rest_trains(project: Path, rejected: pd.DataFrame, run_kedro: Run) -> None:
+    samples = SampleStore(project / "data/05_model_input/train_samples.arrow")
+    assert [sample.id for sample in samples] == [f"scene_train_{number:04d}" for number in range(1, 5)]
+    run_kedro(project, "training", training={"epochs": 1})
+    assert len(pd.read_csv(project / "data/08_reporting/training_history.csv")) == 1
+
+
+def test_fail_stops_with_the_list_before_anything_is_packed(tmp_path: Path, project: Path, run_kedro: Run) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data", "voc"))
+    with pytest.raises(ClickException, match=rf"{len(DAMAGE)} images cannot be used, and data\.on_invalid") as caught:
+        run_kedro(copy, "data_processing", voc_root=str(project / "voc"), data={"on_invalid": "fail"})
+    message = str(caught.value)
+    assert "train image_missing: missing image: JPEGImages/image_missing.jpg" in message
+    assert "quarantine" in message
+    assert len(pd.read_csv(copy / "data/08_reporting/rejected_images.csv")) == len(DAMAGE)
+    assert not list(copy.glob("data/05_model_input/*"))
+
+
+def test_the_log_sums_up(project: Path, rejected: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
+    tables = project / "data/02_intermediate"
+    train, val, test = (pd.read_parquet(tables / f"{split}_index.parquet") for split in ("train", "val", "test"))
+    describe(train, val, test, DataConfig())
+    assert f"train: {len(DAMAGE)} of {len(train)} images are left out: image_missing (missing image" in caplog.text
+    assert f"and {len(DAMAGE) - 5} more. All of them: data/08_reporting/rejected_images.csv" in caplog.text

@@ -1,0 +1,103 @@
+"""The worked example of docs/own_data.md, as it stands there."""
+
+import json
+import re
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click import ClickException
+from PIL import Image
+
+from voc_seg.voc.scenes import write_scenes
+
+PAGE = (Path(__file__).parents[1] / "docs" / "own_data.md").read_text(encoding="utf-8")
+NAMES = ["background", "animal", "vehicle", "person", "furniture"]
+Run = Callable[..., None]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path], run_kedro: Run) -> Path:
+    """A project in which the example has been followed, on fewer scenes."""
+    folder = make_project(tmp_path_factory.mktemp("own"))
+    write_scenes(folder / "data/01_raw/sample", {"train": 6, "val": 3, "test": 2})
+    (script,) = blocks("python")
+    environment, parameters = blocks("yaml")
+    (folder / "make_my_data.py").write_text(script)
+    (folder / "conf/my_data").mkdir()
+    (folder / "conf/my_data/globals.yml").write_text(environment)
+    (folder / "conf/my_data/parameters.yml").write_text(parameters)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        runpy.run_path("make_my_data.py")
+        for names in (["data_processing"], ["training", "evaluation"]):
+            run_kedro(folder, *names, env="my_data")
+    return folder
+
+
+def test_the_model_has_as_many_classes(project: Path) -> None:
+    best = torch.load(project / "data/06_models/best_model.pth", weights_only=True)
+    assert best["class_names"] == NAMES
+    assert {value.shape[0] for name, value in best["model"].items() if name.startswith("decoder.classifier")} <= {5}
+    assert list(best["model"].values())[-1].shape[0] == 5
+
+
+def test_tables_bear_the_names(project: Path) -> None:
+    reporting = project / "data/08_reporting"
+    assert pd.read_csv(reporting / "class_statistics.csv")["class_name"].tolist() == NAMES
+    assert pd.read_csv(reporting / "class_scores.csv")["class_name"].tolist() == NAMES
+    assert pd.read_csv(reporting / "confusion_matrix.csv", index_col="truth").columns.tolist() == NAMES
+    assert json.loads((reporting / "metrics.json").read_text())["classes_present"] <= 5
+    assert pd.read_csv(reporting / "rejected_images.csv").empty
+
+
+def test_predictions_bear_the_colours(project: Path) -> None:
+    paths = sorted((project / "data/07_model_output/predictions").iterdir())
+    assert len(paths) == 3
+    for path in paths:
+        picture = Image.open(path)
+        assert picture.getpalette()[:15] == [0, 0, 0, 230, 159, 0, 0, 114, 178, 128, 128, 0, 0, 158, 115]
+        assert np.asarray(picture).max() < 5
+
+
+def test_runs_about_other_classes_refuse_samples_and_model(
+    project: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    two = {"classes": ["background", "thing"]}
+    for name in ("sanity", "training"):
+        with pytest.raises(
+            ClickException, match=r"packed for the 5 classes background, animal.*2 classes background, t"
+        ):
+            run_kedro(project, name, env="my_data", data=two)
+    with pytest.raises(ClickException, match=r"trained for the 5 classes .*data\.classes are background, thing"):
+        run_kedro(project, "evaluation", env="my_data", data=two)
+
+
+def test_a_repeated_run_reads_nothing_again(
+    project: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(project)
+    store = project / "data/05_model_input/train_samples.arrow"
+    before = store.stat()
+    with caplog.at_level("INFO"):
+        run_kedro(project, "data_processing", env="my_data")
+    assert store.stat().st_mtime_ns == before.st_mtime_ns
+    assert "train: 6 images, none changed since the last run" in caplog.text
+    assert "train_samples.arrow: 6 samples, unchanged" in caplog.text
+    # and one that is touched is read again
+    path = project / "my_data/SegmentationClass/scene_train_0001.png"
+    path.write_bytes(path.read_bytes())
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        run_kedro(project, "data_processing", env="my_data")
+    assert "train: reading 1 of 6 images" in caplog.text
+    assert store.stat().st_mtime_ns > before.st_mtime_ns

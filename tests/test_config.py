@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from voc_seg.config import Parameters
+from voc_seg.voc.classes import VOC_CLASSES
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
@@ -122,3 +123,47 @@ def test_every_field_but_the_self_explaining_ones_is_described() -> None:
         "OptimizerConfig.weight_decay",
         "SanityConfig.learning_rate",
     }
+
+
+class TestClasses:
+    """data.classes."""
+
+    @staticmethod
+    def given(classes: Any) -> Parameters:
+        return Parameters.model_validate({"data": {"classes": classes}})
+
+    def test_none_is_voc(self) -> None:
+        assert Parameters().data.class_table is VOC_CLASSES
+
+    def test_names_and_colours(self) -> None:
+        table = self.given(["background", {"name": "crack", "colour": [255, 0, 0]}]).data.class_table
+        assert table.names == ("background", "crack")
+        assert table.colours == ((0, 0, 0), (255, 0, 0))
+        assert table.palette()[[0, 1, 255]].tolist() == [[0, 0, 0], [255, 0, 0], [224, 224, 192]]
+
+    def test_names_from_the_command_line(self) -> None:
+        assert self.given("background crack").data.class_table.names == ("background", "crack")
+
+    @pytest.mark.parametrize(
+        ("classes", "message"),
+        [
+            (["background"], "at least 2 items"),
+            ([f"c{number}" for number in range(256)], "at most 255 items"),
+            (["background", "cat", "cat"], "name cat stands for two"),
+            (["background", ""], "at least 1 character"),
+            (["background", {"name": "cat", "color": [1, 2, 3]}], "Extra inputs are not permitted"),
+            (["background", {"name": "cat", "colour": [1, 2, 300]}], "less than or equal to 255"),
+            (["background", {"name": "cat", "colour": [0, 0, 0]}], r"colour \(0, 0, 0\) stands for two"),
+            (["background", {"name": "cat", "colour": [224, 224, 192]}], r"void is one, \(224, 224, 192\)"),
+            (["background", "void"], "void cannot be a class name"),
+            (["background", "truth"], "truth cannot be a class name"),
+            ([0, 1], "valid dictionary"),
+        ],
+    )
+    def test_wrong_ones(self, classes: Any, message: str) -> None:
+        with pytest.raises(ValidationError, match=message):
+            self.given(classes)
+
+    def test_as_many_as_a_mask_can_tell_apart(self) -> None:
+        table = self.given([f"c{number}" for number in range(255)]).data.class_table
+        assert len(set(table.colours)) == 255

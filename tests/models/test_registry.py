@@ -13,7 +13,7 @@ from torchvision.models._api import WeightsEnum
 
 from voc_seg.config import ModelConfig
 from voc_seg.errors import VocSegError
-from voc_seg.models.registry import build_model, restore_model
+from voc_seg.models.registry import build_model, require_classes, restore_model
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +193,11 @@ class _Trap:
 
     def __reduce__(self) -> tuple:
         return Path.touch, (self.path,)
+
+
+def test_a_model_of_other_classes_is_refused() -> None:
+    require_classes({"class_names": ["background", "cat"]}, ("background", "cat"))
+    with pytest.raises(
+        VocSegError, match=r"for the 2 classes background, cat; data\.classes are background, dog"
+    ):
+        require_classes({"class_names": ["background", "cat"]}, ("background", "dog"))

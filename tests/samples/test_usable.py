@@ -1,0 +1,43 @@
+"""Samples straight from their files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from voc_seg.errors import VocSegError
+from voc_seg.samples.store import Origin
+from voc_seg.samples.usable import UsableSamples
+from voc_seg.voc.classes import name_classes
+from voc_seg.voc.splits import VOCSplit
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> VOCSplit:
+    """Two images; the masks are RGB, all of class 1 in its own colour."""
+    found = VOCSplit("train", "own", ("a", "b"), tmp_path, tmp_path)
+    for number, image_id in enumerate(found.ids):
+        Image.new("RGB", (5 + number, 4)).save(found.image_path(image_id))
+        Image.new("RGB", (5 + number, 4), (9, 8, 7)).save(found.mask_path(image_id))
+    return found
+
+
+def test_masks_are_read_by_the_colours_of_their_classes(split: VOCSplit) -> None:
+    classes = name_classes(("background", "crack"), (None, (9, 8, 7)))
+    samples = UsableSamples(split, ("b", "a"), classes, "print")
+    assert samples.origin == Origin("own", ("background", "crack"), "print")
+    assert len(samples) == 2
+    first, second = samples
+    assert (first.id, first.image.shape, second.id) == ("b", (4, 6, 3), "a")
+    np.testing.assert_array_equal(first.mask, np.ones((4, 6)))
+    assert first.mask.dtype == np.uint8
+
+
+def test_a_file_that_has_gone_since_is_named(split: VOCSplit) -> None:
+    split.image_path("b").unlink()
+    classes = name_classes(("background", "crack"), (None, (9, 8, 7)))
+    rest = iter(UsableSamples(split, split.ids, classes))
+    assert next(rest).id == "a"
+    with pytest.raises(VocSegError, match="missing image"):
+        next(rest)

@@ -1,0 +1,53 @@
+"""Parallel work: in order, a few at a time."""
+
+import threading
+import time
+
+import pytest
+
+from voc_seg.voc.parallel import in_parallel
+
+
+def test_results_come_in_order() -> None:
+    def slow_first(number: int) -> int:
+        time.sleep(0.02 if number == 0 else 0)
+        return number * number
+
+    assert list(in_parallel(slow_first, range(50))) == [number * number for number in range(50)]
+    assert list(in_parallel(slow_first, [])) == []
+
+
+def test_it_runs_ahead_of_who_asks_by_a_few_only() -> None:
+    started = []
+    results = in_parallel(lambda number: started.append(number), range(1000))
+    next(results)
+    time.sleep(0.05)
+    assert 2 <= len(started) < 50
+    results.close()
+
+
+def test_several_threads_work() -> None:
+    names = set()
+
+    def note(_: int) -> None:
+        time.sleep(0.005)
+        names.add(threading.current_thread().name)
+
+    list(in_parallel(note, range(20)))
+    assert len(names) >= 1
+    assert threading.current_thread().name not in names
+
+
+def test_an_error_comes_out_and_ends_the_work() -> None:
+    done = []
+
+    def fail_at_3(number: int) -> int:
+        if number == 3:
+            raise ValueError("three")
+        done.append(number)
+        return number
+
+    results = in_parallel(fail_at_3, range(1000))
+    with pytest.raises(ValueError, match="three"):
+        list(results)
+    assert len(done) < 100

@@ -3,8 +3,9 @@
     python benchmarks/data_processing.py --voc-root PATH [--copies 1 4 16] [--repeats 3]
 
 For each size the pictures are copied under new names into a temporary folder. Every measurement is a process of its
-own, so that its peak memory is its own. "first" has nothing to go by; "second" finds the files unchanged. What is timed is
-what `kedro run --pipelines data_processing` does with each split, without starting Kedro and without the figure.
+own, so that its peak memory is its own. "first" has nothing to go by; "second" finds the files unchanged. What is
+timed is what `kedro run --pipelines data_processing` does with train and val, without starting Kedro and without the
+figure.
 """
 
 import argparse

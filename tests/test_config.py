@@ -149,12 +149,15 @@ class TestClasses:
         [
             (["background"], "at least 2 items"),
             ([f"c{number}" for number in range(256)], "at most 255 items"),
-            (["background", "cat", "cat"], "name cat stands for two"),
+            (["background", "cat", "cat"], "two classes have the name cat"),
             (["background", ""], "at least 1 character"),
             (["background", {"name": "cat", "color": [1, 2, 3]}], "Extra inputs are not permitted"),
             (["background", {"name": "cat", "colour": [1, 2, 300]}], "less than or equal to 255"),
-            (["background", {"name": "cat", "colour": [0, 0, 0]}], r"colour \(0, 0, 0\) stands for two"),
-            (["background", {"name": "cat", "colour": [224, 224, 192]}], r"void is one, \(224, 224, 192\)"),
+            (["background", {"name": "cat", "colour": [0, 0, 0]}], r"two classes have the colour \(0, 0, 0\)"),
+            (
+                ["background", {"name": "cat", "colour": [224, 224, 192]}],
+                r"cat has the colour of void, \(224",
+            ),
             (["background", "void"], "void cannot be a class name"),
             (["background", "truth"], "truth cannot be a class name"),
             ([0, 1], "valid dictionary"),

@@ -199,5 +199,8 @@ def test_the_log_sums_up(project: Path, rejected: pd.DataFrame, caplog: pytest.L
     tables = project / "data/02_intermediate"
     train, val, test = (pd.read_parquet(tables / f"{split}_index.parquet") for split in ("train", "val", "test"))
     describe(train, val, test, DataConfig())
-    assert f"train: {len(DAMAGE)} of {len(train)} images are left out: image_missing (missing image" in caplog.text
-    assert f"and {len(DAMAGE) - 5} more. All of them: data/08_reporting/rejected_images.csv" in caplog.text
+    assert f"train: {len(DAMAGE)} of {len(train)} images are left out; data/08_reporting/rejected_im" in caplog.text
+    assert "  3 mask mode: mask_1_bit (mask_1_bit.png is 1, not palette (P), " in caplog.text
+    assert ") and 2 more\n  2 truncated image: image_cut_in_half (" in caplog.text
+    assert "\n  and 14 other kinds\n" in caplog.text
+    assert "train: that is most of them. Is voc_root the right folder, and are data.classes right?" in caplog.text

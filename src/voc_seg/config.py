@@ -7,7 +7,7 @@ out of range ends a run before it has begun. Kedro builds the blocks that a node
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, name_classes, voc_palette
 
@@ -59,25 +59,32 @@ class DataConfig(Block):
         "quarantine", description="images that cannot be used: leave them out and list them, or stop with the list"
     )
 
-    @model_validator(mode="after")
-    def _classes_are_distinct(self) -> "DataConfig":
-        table = self.class_table
+    @field_validator("classes")
+    @classmethod
+    def _classes_are_distinct(cls, classes: tuple[ClassConfig, ...] | None) -> tuple[ClassConfig, ...] | None:
+        table = _class_table(classes)
         void = tuple(voc_palette()[VOID].tolist())
-        for kind, values in (("name", table.names), ("colour", (*table.colours, void))):
-            twice = sorted({str(value) for value in values if values.count(value) > 1})
+        for kind, values in (("name", table.names), ("colour", table.colours)):
+            twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
-                raise ValueError(f"classes: {kind} {', '.join(twice)} stands for two of them (void is one, {void})")
+                raise ValueError(f"two classes have the {kind} {twice[0]}")
+        if void in table.colours:
+            raise ValueError(f"{table.names[table.colours.index(void)]} has the colour of void, {void}")
         taken = sorted(RESERVED_NAMES.intersection(table.names))
         if taken:
-            raise ValueError(f"classes: {', '.join(taken)} cannot be a class name: tables have a column called that")
-        return self
+            raise ValueError(f"{taken[0]} cannot be a class name: tables have a column called that")
+        return classes
 
     @property
     def class_table(self) -> Classes:
         """The classes with every colour filled in."""
-        if self.classes is None:
-            return VOC_CLASSES
-        return name_classes([one.name for one in self.classes], [one.colour for one in self.classes])
+        return _class_table(self.classes)
+
+
+def _class_table(classes: tuple[ClassConfig, ...] | None) -> Classes:
+    if classes is None:
+        return VOC_CLASSES
+    return name_classes([one.name for one in classes], [one.colour for one in classes])
 
 
 class AugmentationConfig(Block):

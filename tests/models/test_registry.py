@@ -197,7 +197,5 @@ class _Trap:
 
 def test_a_model_of_other_classes_is_refused() -> None:
     require_classes({"class_names": ["background", "cat"]}, ("background", "cat"))
-    with pytest.raises(
-        VocSegError, match=r"for the 2 classes background, cat; data\.classes are background, dog"
-    ):
+    with pytest.raises(VocSegError, match=r"for the 2 classes background, cat; data\.classes are background, dog"):
         require_classes({"class_names": ["background", "cat"]}, ("background", "dog"))

@@ -104,6 +104,7 @@ def test_an_interrupted_write_leaves_the_old_store(path: Path, scene_samples: li
     with pytest.raises(KeyboardInterrupt):
         write_store(path, interrupted())
     assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]  # what was written may have filled the disk
     # and the next write goes through
     write_store(path, scene_samples[:1])
     assert len(SampleStore(path)) == 1

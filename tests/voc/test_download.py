@@ -164,7 +164,7 @@ def test_an_incomplete_folder_of_somebody_else_is_named_not_overwritten(tmp_path
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     (tmp_path / "VOCdevkit/VOC2012" / lost).unlink()
-    with pytest.raises(VocSegError, match=rf"VOCdevkit is there, .*not complete: no .*{lost}\. Put right.*voc_root="):
+    with pytest.raises(VocSegError, match=rf"VOC2012 was not .*not complete: {lost} is missing\. Put right.*voc_root="):
         fetch("voc2012", tmp_path, archives)
     assert archive_server.requests == []
 
@@ -228,7 +228,9 @@ class TestGiven:
 
     def test_another_file(self, tmp_path, archives, archive_server):
         (tmp_path / "holidays.tar").write_bytes(b"sand")
-        with pytest.raises(VocSegError, match=rf"holidays\.tar, which is not {TRAINVAL} \(md5 \w+\) nor {TEST} \(md5"):
+        with pytest.raises(
+            VocSegError, match=rf"holidays\.tar, which is neither {TRAINVAL} \(md5 \w+\) nor {TEST} \(md5"
+        ):
             fetch("voc2007", tmp_path / "raw", archives, given=tmp_path / "holidays.tar")
         assert archive_server.requests == []
         assert not (tmp_path / "raw").exists()

@@ -192,8 +192,10 @@ def test_full_disk_is_said_before_it_is_full(tmp_path, monkeypatch):
     archive = pack(tmp_path / "voc.tar")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=20_000))
-    with pytest.raises(VocSegError, match=rf"a\.jpg needs 30\.0 kB in {tmp_path}, where 20\.0 kB are free"):
+    with pytest.raises(VocSegError, match=rf"Unpacking voc\.tar needs \d\S+ kB in {tmp_path}, where 20\.0 kB are free"):
         unpack(archive, tmp_path / "out")
+    with pytest.raises(VocSegError, match=rf"a\.jpg needs 30\.0 kB in {tmp_path}, where 20\.0 kB are free"):
+        unpack(archive, tmp_path / "out", wanted=lambda name: True)
     assert list(tmp_path.iterdir()) == [archive]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from rich.filesize import decimal
 
 from voc_seg.errors import VocSegError
 from voc_seg.samples.store import SampleStore, write_store
@@ -38,8 +39,9 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
             write_store(self._filepath, data, data.origin)
         except OSError as error:
             raise VocSegError(
-                f"Could not write {self._filepath}: {error}. Decoded images take about 0.7 MB each. "
-                "Make room or make the folder writable; the store that was there is still there."
+                f"Could not write {self._filepath}: {error}. {len(data)} decoded images of VOC's size take about "
+                f"{decimal(750_000 * len(data))}. Make room or make the folder writable, and run again; a store that "
+                "was there before is still there."
             ) from error
 
     def _is_of(self, data: UsableSamples) -> bool:

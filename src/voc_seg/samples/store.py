@@ -72,14 +72,18 @@ def write_store(path: Path, samples: Iterable[Sample], origin: Origin = Origin()
     partial = path.with_name(path.name + ".partial")
     count = 0
     schema = _SCHEMA.with_metadata({_ORIGIN: json.dumps(asdict(origin))})
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for sample in samples:
-            height, width = sample.mask.shape
-            row = [[sample.id], [height], [width], [sample.image.tobytes()], [sample.mask.tobytes()]]
-            columns = [pa.array(values, field.type) for values, field in zip(row, _SCHEMA)]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
-            count += 1
-    os.replace(partial, path)
+    try:
+        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for sample in samples:
+                height, width = sample.mask.shape
+                row = [[sample.id], [height], [width], [sample.image.tobytes()], [sample.mask.tobytes()]]
+                columns = [pa.array(values, field.type) for values, field in zip(row, _SCHEMA)]
+                writer.write_batch(pa.record_batch(columns, schema=schema))
+                count += 1
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # it may have filled the disk
+        raise
     return count
 
 

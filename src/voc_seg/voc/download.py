@@ -67,7 +67,10 @@ def fetch(
         require_scipy()
     if given is not None and not any(given_archive(archive, given) for archive in wanted):
         names = " nor ".join(f"{archive.name} (md5 {archive.md5})" for archive in wanted)
-        raise VocSegError(f"voc_archive is {given}, which is not {names}, nor a folder with one of them.")
+        raise VocSegError(
+            f"voc_archive is {given}, which is neither {names} nor a folder that holds such a file. "
+            "An archive of that name is cut short or of another version: fetch it again."
+        )
     with one_at_a_time(root):
         voc2012 = SOURCES["voc2012"]
         base = voc2012 if source == "voc2012_aug" else known
@@ -127,14 +130,14 @@ def _draw(root: Path) -> Path:
 
 def _refuse_remains(root: Path, source: Source) -> None:
     """Never write over a folder that somebody else has put there."""
-    devkit = root / "VOCdevkit"
-    if not devkit.exists():
+    if not (root / "VOCdevkit").exists():
         return
+    folder = root / "VOCdevkit" / f"VOC{source.year}"
     try:
-        missing = _first_missing(devkit / f"VOC{source.year}", source)
-    except (VocSegError, OSError) as error:
-        missing = error
-    raise VocSegError(f"{devkit} is there, was not unpacked by voc_seg, and is not complete: no {missing}. {_LOOK}")
+        missing = f"{_first_missing(folder, source).relative_to(folder)} is missing"
+    except (VocSegError, OSError, AttributeError) as error:
+        missing = str(error)
+    raise VocSegError(f"{folder} was not unpacked by voc_seg and is not complete: {missing}. {_LOOK}")
 
 
 def _unpack_devkit(root: Path, source: Source, files: list[Path], archives: list[Archive]) -> None:

@@ -78,6 +78,8 @@ def _unpack_members(archive: Path, folder: Path, wanted: Callable[[str], bool] |
     size = archive.stat().st_size
     limit = max(_LARGEST_RATIO * size, _ALWAYS_ALLOWED)
     read = 0
+    if wanted is None:
+        _check_room(f"Unpacking {archive.name}", size, folder)  # or more, if it is compressed
     with (
         archive.open("rb") as file,
         progress_bar(f"Unpacking {archive.name}", size, "bytes") as advance,
@@ -86,7 +88,7 @@ def _unpack_members(archive: Path, folder: Path, wanted: Callable[[str], bool] |
         for member in tar:
             _check(member, limit)
             if wanted is None or wanted(member.name):
-                _check_room(member, folder)
+                _check_room(member.name, member.size, folder)
                 tar.extract(member, folder, filter="data")
             advance(file.tell() - read)
             read = file.tell()
@@ -129,11 +131,11 @@ def _bad_kind(member: tarfile.TarInfo) -> str:
     return ""
 
 
-def _check_room(member: tarfile.TarInfo, folder: Path) -> None:
+def _check_room(what: str, size: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
-    if member.size > free:
+    if size > free:
         raise VocSegError(
-            f"{member.name} needs {decimal(member.size)} in {folder.parent}, where {decimal(free)} are free. "
+            f"{what} needs {decimal(size)} in {folder.parent}, where {decimal(free)} are free. "
             "Nothing was unpacked. Make room there and run again."
         )
 

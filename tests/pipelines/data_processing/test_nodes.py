@@ -98,7 +98,9 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
     assert (cat["train_images"], cat["train_pixels"], cat["val_images"], cat["test_images"]) == (2, 32, 1, 0)
     assert isinstance(figure, Figure)
     assert rejected["image_id"].tolist() == ["b"]
-    assert "train: 1 of 3 images are left out: b (unreadable image: JPEGImages/b.jpg" in caplog.text
+    assert "train: 1 of 3 images are left out; data/08_reporting/rejected_images.csv lists them all." in caplog.text
+    assert "\n  1 unreadable image: b (JPEGImages/b.jpg (no known image format))\n" in caplog.text
+    assert "most of them" not in caplog.text
     assert "val: 1 images, all usable" in caplog.text
     assert "test: no images" in caplog.text
     assert "more than one split" not in caplog.text
@@ -121,7 +123,7 @@ def test_split_without_a_usable_image_ends_the_run(tmp_path):
     # Describing goes through, so that the list of rejected images is there to look at.
     _, _, rejected = nodes.describe(good, index, index_split(make_split(tmp_path, "test")), DATA)
     assert len(rejected) == 7
-    message = r"None of the 7 val images is usable: a \(missing mask.*, and 2 more"
+    message = r"None of the 7 val images is usable:\n  7 missing mask: a \(SegmentationClass/a\.png\) and 6 more\nMend"
     with pytest.raises(VocSegError, match=message):
         pack_split(split, index)
 

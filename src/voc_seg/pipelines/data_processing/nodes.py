@@ -16,7 +16,7 @@ from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, reje
 logger = logging.getLogger(__name__)
 
 _NAMED = 5
-"""Images that a log line names; the files of the catalog have them all."""
+"""Images or kinds of trouble that a log line names; the files of the catalog have them all."""
 _LISTED = 20
 """Images that the list of ``on_invalid: fail`` names."""
 
@@ -78,7 +78,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
     usable = index[index["rejected"] == ""]
     if len(index) and usable.empty:
         raise VocSegError(
-            f"None of the {len(index)} {split.name} images is usable: {_reasons(index)}. "
+            f"None of the {len(index)} {split.name} images is usable:\n{_reasons(index)}\n"
             "Mend the files, or point voc_root at other data: --params voc_root=PATH"
         )
     return UsableSamples(split, tuple(usable["image_id"]), data.class_table, fingerprint_of(usable))
@@ -92,19 +92,26 @@ def _log_split(name: str, index: pd.DataFrame) -> None:
         logger.info("%s: %d images, all usable", name, len(index))
     else:
         logger.warning(
-            "%s: %d of %d images are left out: %s. All of them: data/08_reporting/rejected_images.csv",
-            name,
-            len(rejected),
-            len(index),
-            _reasons(rejected),
-        )
+            "%s: %d of %d images are left out; data/08_reporting/rejected_images.csv lists them all.\n%s",
+            name, len(rejected), len(index), _reasons(rejected),
+        )  # fmt: skip
+        if 2 * len(rejected) > len(index):
+            logger.warning("%s: that is most of them. Is voc_root the right folder, and are data.classes right?", name)
     converted = index.loc[index["note"] != "", "note"]
     for note, images in converted.groupby(converted):
         logger.warning("%s: %d masks were %s.", name, len(images), note)
 
 
 def _reasons(rejected: pd.DataFrame) -> str:
-    return _some([f"{row.image_id} ({row.rejected})" for row in rejected.itertuples()])
+    """A line for each of the commonest kinds of reason: how many images, and one of them."""
+    kinds = rejected.groupby(rejected["rejected"].str.partition(":")[0], sort=False)
+    lines = []
+    for kind, rows in sorted(kinds, key=lambda kind: -len(kind[1])):
+        first = rows.iloc[0]
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        lines.append(f"  {len(rows)} {kind}: {first['image_id']} ({first['rejected'].partition(': ')[2]}){more}")
+    others = [f"  and {len(lines) - _NAMED} other kinds"] if len(lines) > _NAMED else []
+    return "\n".join([*lines[:_NAMED], *others])
 
 
 def _some(items: list[str]) -> str:

@@ -147,20 +147,24 @@ class TestClasses:
     @pytest.mark.parametrize(
         ("classes", "message"),
         [
-            (["background"], "at least 2 items"),
-            ([f"c{number}" for number in range(256)], "at most 255 items"),
+            (["background"], "there are 1 of them; a mask can tell 2 to 255 apart"),
+            ([f"c{number}" for number in range(256)], "there are 256 of them"),
             (["background", "cat", "cat"], "two classes have the name cat"),
             (["background", ""], "at least 1 character"),
             (["background", {"name": "cat", "color": [1, 2, 3]}], "Extra inputs are not permitted"),
             (["background", {"name": "cat", "colour": [1, 2, 300]}], "less than or equal to 255"),
-            (["background", {"name": "cat", "colour": [0, 0, 0]}], r"two classes have the colour \(0, 0, 0\)"),
+            (
+                ["background", {"name": "cat", "colour": [0, 0, 0]}],
+                r"background and cat have the same colour",
+            ),
             (
                 ["background", {"name": "cat", "colour": [224, 224, 192]}],
-                r"cat has the colour of void, \(224",
+                "void and cat have the same",
             ),
             (["background", "void"], "void cannot be a class name"),
             (["background", "truth"], "truth cannot be a class name"),
-            ([0, 1], "valid dictionary"),
+            (["background", False], "YAML reads this name as False: write it in quotes"),
+            (["background", ["cat"]], "valid dictionary"),
         ],
     )
     def test_wrong_ones(self, classes: Any, message: str) -> None:

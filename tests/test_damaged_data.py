@@ -43,6 +43,20 @@ def cut(path: Path, share: float) -> None:
     path.write_bytes(whole[: int(len(whole) * share)])
 
 
+def fill_with_zeros(path: Path, share: float) -> None:
+    """What a download leaves that reserved its place on disk first."""
+    size = path.stat().st_size
+    cut(path, share)
+    path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+
+
+def reordered_palette(path: Path) -> None:
+    """Background and person as 0 and 1, with their colours: what shrinking a PNG may do."""
+    picture = Image.fromarray(mask_of(1))
+    picture.putpalette([0, 0, 0, 192, 128, 128])
+    picture.save(path)
+
+
 def flip_bits(path: Path) -> None:
     """Damage the compressed pixels of a PNG and leave its length alone."""
     data = bytearray(path.read_bytes())
@@ -85,53 +99,80 @@ def rgb(*colours: tuple[int, int, int]) -> np.ndarray:
 
 
 DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
-    "image_missing": (lambda f: f.image.unlink(), "missing image: JPEGImages/{}.jpg"),
-    "image_empty": (lambda f: f.image.write_bytes(b""), "empty image: JPEGImages/{}.jpg (0 bytes)"),
+    "image_missing": (lambda f: f.image.unlink(), "missing image: {i}"),
+    "image_empty": (lambda f: f.image.write_bytes(b""), "empty image: {i} (0 bytes)"),
     "image_is_text": (
         lambda f: f.image.write_text("<html>404</html>"),
-        "unreadable image: JPEGImages/{}.jpg (no known image format)",
+        "unreadable image: {i} (no known image format)",
     ),
-    "image_cut_in_half": (lambda f: cut(f.image, 0.7), "truncated image: JPEGImages/{}.jpg (image file is truncated"),
-    "image_cut_in_header": (lambda f: cut(f.image, 0.1), "truncated image: JPEGImages/{}.jpg (Truncated File Read)"),
-    "image_is_folder": (lambda f: folder_in_place_of(f.image), "folder instead of image: JPEGImages/{}.jpg"),
-    "image_is_bomb": (lambda f: gigantic_png(f.image), "oversized image: JPEGImages/{}.jpg (Image size (3600000000"),
-    "image_of_mask_turned": (turned_by_exif, "turned: image 60x40, mask 40x60 (width x height): the image's EXIF"),
-    "mask_missing": (lambda f: f.mask.unlink(), "missing mask: SegmentationClass/{}.png"),
-    "mask_broken_link": (lambda f: dangling_link(f.mask), "dangling link instead of mask: SegmentationClass/{}.png"),
-    "mask_empty": (lambda f: f.mask.write_bytes(b""), "empty mask: SegmentationClass/{}.png (0 bytes)"),
+    "image_cut_in_half": (lambda f: cut(f.image, 0.7), "truncated image: {i} (image file is truncated"),
+    "image_cut_in_header": (lambda f: cut(f.image, 0.1), "truncated image: {i} (Truncated File Read)"),
+    "image_zero_filled": (
+        lambda f: fill_with_zeros(f.image, 0.7),
+        "truncated image: {i} (it ends in zeros, without the mark of the end)",
+    ),
+    "image_is_folder": (lambda f: folder_in_place_of(f.image), "folder instead of image: {i}"),
+    "image_is_bomb": (lambda f: gigantic_png(f.image), "oversized image: {i} (Image size (3600000000"),
+    "image_of_mask_turned": (
+        turned_by_exif,
+        "turned: {i} is 60x40, {m} 40x60 (width x height): the image's EXIF",
+    ),
+    "mask_missing": (lambda f: f.mask.unlink(), "missing mask: {m}"),
+    "mask_broken_link": (lambda f: dangling_link(f.mask), "dangling link instead of mask: {m}"),
+    "mask_empty": (lambda f: f.mask.write_bytes(b""), "empty mask: {m} (0 bytes)"),
     "mask_is_text": (
         lambda f: f.mask.write_text("version https://git-lfs"),
-        "unreadable mask: SegmentationClass/{}.png (no known image format)",
+        "unreadable mask: {m} (no known image format)",
     ),
-    "mask_cut": (lambda f: cut(f.mask, 0.9), "truncated mask: SegmentationClass/{}.png"),
-    "mask_flipped_bits": (lambda f: flip_bits(f.mask), "damaged mask: SegmentationClass/{}.png"),
+    "mask_cut": (lambda f: cut(f.mask, 0.9), "truncated mask: {m}"),
+    "mask_flipped_bits": (lambda f: flip_bits(f.mask), "damaged mask: {m}"),
     "mask_other_size": (
         lambda f: palette_image(np.zeros((10, 20), np.uint8)).save(f.mask),
-        "size mismatch: image 60x40, mask 20x10 (width x height)",
+        "size mismatch: {i} is 60x40, {m} 20x10 (width x height)",
     ),
     "mask_turned": (
         lambda f: palette_image(mask_of(1).T.copy()).save(f.mask),
-        "turned: image 60x40, mask 40x60 (width x height): one of them is turned by a quarter",
+        "turned: {i} is 60x40, {m} 40x60 (width x height): one of them is turned",
     ),
     "mask_unknown_labels": (
         lambda f: palette_image(mask_of(20, 21, 254, VOID)).save(f.mask),
-        "unknown labels: 21, 254 (known are 0 to 20 and 255)",
+        "unknown labels: {m} has 21, 254 (known are 0 to 20 and 255)",
     ),
     "mask_all_void": (
         lambda f: palette_image(np.full(SIZE[::-1], VOID, np.uint8)).save(f.mask),
-        "no labelled pixel: the whole mask is void (255)",
+        "no labelled pixel: {m} is void (255) all over",
     ),
-    "mask_1_bit": (lambda f: Image.new("1", SIZE).save(f.mask), "mask mode: {}.png is 1, not palette"),
-    "mask_16_bit": (lambda f: Image.new("I;16", SIZE).save(f.mask), "mask mode: {}.png is I;16, not palette"),
-    "mask_grey_and_alpha": (lambda f: Image.new("LA", SIZE).save(f.mask), "mask mode: {}.png is LA, not palette"),
-    "mask_transparent": (lambda f: Image.new("RGBA", SIZE).save(f.mask), "mask with transparency: {}.png is RGBA"),
+    "mask_is_jpeg": (
+        lambda f: Image.fromarray(mask_of(15)).save(f.mask, format="JPEG"),
+        "lossy mask: {m} is a JPEG",
+    ),
+    "mask_palette_reordered": (
+        lambda f: reordered_palette(f.mask),
+        "palette and indices disagree: {m} has index 1 in the colour of 15",
+    ),
+    "mask_1_bit": (
+        lambda f: Image.new("1", SIZE).save(f.mask),
+        "mask mode: {m} is 1, not palette",
+    ),
+    "mask_16_bit": (
+        lambda f: Image.new("I;16", SIZE).save(f.mask),
+        "mask mode: {m} is I;16, not palette",
+    ),
+    "mask_grey_and_alpha": (
+        lambda f: Image.new("LA", SIZE).save(f.mask),
+        "mask mode: {m} is LA, not palette",
+    ),
+    "mask_transparent": (
+        lambda f: Image.new("RGBA", SIZE).save(f.mask),
+        "mask with transparency: {m} is RGBA",
+    ),
     "mask_other_colours": (
         lambda f: Image.fromarray(rgb((128, 0, 0), (1, 2, 3), (255, 0, 255))).save(f.mask),
-        "mask colours: {}.png is RGB and has (1, 2, 3), (255, 0, 255), which no class has",
+        "mask colours: {m} is RGB and has (1, 2, 3), (255, 0, 255), which no class has",
     ),
     "mask_indices_as_rgb": (
         lambda f: Image.fromarray(rgb((1, 1, 1), (15, 15, 15))).save(f.mask),
-        "mask colours: {}.png is RGB and has (1, 1, 1), (15, 15, 15), which no class has; it looks like indices saved",
+        "mask colours: {m} is RGB and has (1, 1, 1), (15, 15, 15), which no class has; it looks like indices saved",
     ),
 }
 
@@ -167,7 +208,8 @@ def test_there_are_many_kinds() -> None:
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_each_kind_has_its_own_reason(rejected: pd.DataFrame, kind: str) -> None:
     assert rejected.loc[kind, "split"] == "train"
-    assert rejected.loc[kind, "reason"].startswith(DAMAGE[kind][1].format(kind))
+    reason = DAMAGE[kind][1].format(i=f"JPEGImages/{kind}.jpg", m=f"SegmentationClass/{kind}.png")
+    assert rejected.loc[kind, "reason"].startswith(reason)
 
 
 def test_nothing_else_is_rejected_and_no_reason_comes_twice(rejected: pd.DataFrame) -> None:
@@ -200,7 +242,7 @@ def test_the_log_sums_up(project: Path, rejected: pd.DataFrame, caplog: pytest.L
     train, val, test = (pd.read_parquet(tables / f"{split}_index.parquet") for split in ("train", "val", "test"))
     describe(train, val, test, DataConfig())
     assert f"train: {len(DAMAGE)} of {len(train)} images are left out; data/08_reporting/rejected_im" in caplog.text
-    assert "  3 mask mode: mask_1_bit (mask_1_bit.png is 1, not palette (P), " in caplog.text
-    assert ") and 2 more\n  2 truncated image: image_cut_in_half (" in caplog.text
-    assert "\n  and 14 other kinds\n" in caplog.text
+    assert "  3 mask mode: mask_1_bit (SegmentationClass/mask_1_bit.png is 1, not palette (P), " in caplog.text
+    assert ") and 2 more\n" in caplog.text
+    assert "\n  and 16 other kinds\n" in caplog.text
     assert "train: that is most of them. Is voc_root the right folder, and are data.classes right?" in caplog.text

@@ -1,6 +1,5 @@
 """The worked example of docs/own_data.md, as it stands there."""
 
-import json
 import re
 import runpy
 from collections.abc import Callable
@@ -46,8 +45,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Pa
 def test_the_model_has_as_many_classes(project: Path) -> None:
     best = torch.load(project / "data/06_models/best_model.pth", weights_only=True)
     assert best["class_names"] == NAMES
-    assert {value.shape[0] for name, value in best["model"].items() if name.startswith("decoder.classifier")} <= {5}
-    assert list(best["model"].values())[-1].shape[0] == 5
+    assert best["model"]["decoder.classify.weight"].shape[0] == 5
 
 
 def test_tables_bear_the_names(project: Path) -> None:
@@ -55,7 +53,6 @@ def test_tables_bear_the_names(project: Path) -> None:
     assert pd.read_csv(reporting / "class_statistics.csv")["class_name"].tolist() == NAMES
     assert pd.read_csv(reporting / "class_scores.csv")["class_name"].tolist() == NAMES
     assert pd.read_csv(reporting / "confusion_matrix.csv", index_col="truth").columns.tolist() == NAMES
-    assert json.loads((reporting / "metrics.json").read_text())["classes_present"] <= 5
     assert pd.read_csv(reporting / "rejected_images.csv").empty
 
 

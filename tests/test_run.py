@@ -54,7 +54,7 @@ def test_data_processing_writes_index_store_and_statistics(project: Path) -> Non
         6,
         3,
     ]
-    assert {path.name for path in (data / "05_model_input").glob("*")} == {
+    assert {path.name for path in (data / "05_model_input").glob("[!.]*")} == {
         f"{split}_samples.arrow" for split in ("train", "val", "test")
     }
     assert len(pd.read_csv(data / "08_reporting/class_statistics.csv")) == len(CLASS_NAMES)

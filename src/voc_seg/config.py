@@ -31,6 +31,8 @@ class Block(BaseModel):
 
 def _name_alone(value: Any) -> Any:
     """A class may be written as its name, or as a block with name and colour."""
+    if isinstance(value, (bool, int, float)):
+        raise ValueError(f"YAML reads this name as {value!r}: write it in quotes")
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -51,8 +53,6 @@ class DataConfig(Block):
 
     classes: Annotated[tuple[Annotated[ClassConfig, BeforeValidator(_name_alone)], ...] | None, FromSpaces] = Field(
         None,
-        min_length=2,
-        max_length=VOID,
         description="class of mask value 0 (background), 1, 2 ...; null takes the 21 of VOC",
     )
     on_invalid: Literal["quarantine", "fail"] = Field(
@@ -63,13 +63,16 @@ class DataConfig(Block):
     @classmethod
     def _classes_are_distinct(cls, classes: tuple[ClassConfig, ...] | None) -> tuple[ClassConfig, ...] | None:
         table = _class_table(classes)
+        if not 2 <= len(table) <= VOID:
+            raise ValueError(f"there are {len(table)} of them; a mask can tell 2 to {VOID} apart")
         void = tuple(voc_palette()[VOID].tolist())
-        for kind, values in (("name", table.names), ("colour", table.colours)):
-            twice = sorted({value for value in values if values.count(value) > 1})
-            if twice:
-                raise ValueError(f"two classes have the {kind} {twice[0]}")
-        if void in table.colours:
-            raise ValueError(f"{table.names[table.colours.index(void)]} has the colour of void, {void}")
+        seen = {void: "void"}
+        for name, colour in zip(table.names, table.colours):
+            if table.names.count(name) > 1:
+                raise ValueError(f"two classes have the name {name}")
+            if colour in seen:
+                raise ValueError(f"{seen[colour]} and {name} have the same colour {colour}: give {name} another one")
+            seen[colour] = name
         taken = sorted(RESERVED_NAMES.intersection(table.names))
         if taken:
             raise ValueError(f"{taken[0]} cannot be a class name: tables have a column called that")

@@ -2,14 +2,14 @@
 
 import logging
 from importlib import import_module
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 from click import ClickException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from voc_seg.config import Parameters
 from voc_seg.errors import VocSegError
@@ -112,8 +112,16 @@ def explain(error: ValidationError) -> str:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     block: Any = Parameters
     for part in location:
-        block = block.model_fields[part].annotation
+        if isinstance(part, str):  # a number is a place in a list of blocks
+            block = _block_of(block.model_fields[part].annotation)
     return sorted(block.model_fields)
+
+
+def _block_of(annotation: Any) -> Any:
+    """The block of settings in an annotation such as ``tuple[Block, ...] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((block for part in get_args(annotation) if (block := _block_of(part))), None)
 
 
 def _maker(dataset: str) -> str:

@@ -4,20 +4,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
 from voc_seg.datasets import SampleStoreDataset
 from voc_seg.errors import VocSegError
 from voc_seg.samples.store import Origin, Sample, SampleStore
+from voc_seg.voc.index import fingerprint_of
 
 
 class Samples(list):
     """Samples that know what they are made from; counts how often they are asked for."""
 
-    def __init__(self, samples: list[Sample], source: str = "", fingerprint: str = "") -> None:
+    def __init__(self, samples: list[Sample], source: str = "", fingerprint: str = "", folder: str = "") -> None:
         super().__init__(samples)
-        self.origin = Origin(source, ("background", "cat"), fingerprint)
+        self.origin = Origin(source, folder, ("background", "cat"), fingerprint)
         self.asked = 0
 
     def __iter__(self) -> Iterator[Sample]:
@@ -106,3 +108,28 @@ def test_samples_of_other_classes_are_refused(dataset: SampleStoreDataset, scene
     dataset.load().require_classes(("background", "cat"))
     with pytest.raises(VocSegError, match=r"packed for the 2 classes background, cat; this run has the 1 classes dog"):
         dataset.load().require_classes(("dog",))
+
+
+def test_samples_from_another_folder_are_refused(tmp_path: Path, scene_samples: list[Sample]) -> None:
+    path = str(tmp_path / "train_samples.arrow")
+    here = tmp_path / "cracks"
+    samples = Samples(scene_samples[:1], "own", folder=str(here / "JPEGImages"))
+    SampleStoreDataset(filepath=path, source="own").save(samples)
+    assert len(SampleStoreDataset(filepath=path, source="own", voc_root=str(here)).load()) == 1
+    with pytest.raises(DatasetError, match=r"samples of .*cracks/JPEGImages, but voc_root of this run is .*leaves"):
+        SampleStoreDataset(filepath=path, source="own", voc_root=str(tmp_path / "leaves")).load()
+
+
+def test_samples_older_than_the_index_are_refused(tmp_path: Path, scene_samples: list[Sample]) -> None:
+    index = pd.DataFrame({"image_id": ["a", "b"], "rejected": ["", "empty image"], "fingerprint": ["1", "2"]})
+    index.to_parquet(tmp_path / "index.parquet")
+    dataset = SampleStoreDataset(
+        filepath=str(tmp_path / "train_samples.arrow"), index={"filepath": str(tmp_path / "index.parquet")}
+    )
+    dataset.save(Samples(scene_samples[:1], fingerprint=fingerprint_of(index[:1])))
+    assert len(dataset.load()) == 1
+    index.assign(fingerprint="3").to_parquet(tmp_path / "index.parquet")
+    with pytest.raises(DatasetError, match=r"is older than .*index\.parquet: .*did not finish packing them\. Run it"):
+        dataset.load()
+    (tmp_path / "index.parquet").unlink()
+    assert len(dataset.load()) == 1

@@ -104,8 +104,25 @@ def test_an_interrupted_write_leaves_the_old_store(path: Path, scene_samples: li
     with pytest.raises(KeyboardInterrupt):
         write_store(path, interrupted())
     assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]  # what was written may have filled the disk
+    assert list(path.parent.glob("[!.]*")) == [path]  # what was written may have filled the disk
     # and the next write goes through
     write_store(path, scene_samples[:1])
     assert len(SampleStore(path)) == 1
-    assert [file.name for file in path.parent.iterdir()] == ["train.arrow"]
+    assert [file.name for file in path.parent.glob("[!.]*")] == ["train.arrow"]
+
+
+def test_two_writers_do_not_mix(path: Path, scene_samples: list[Sample]) -> None:
+    def while_another_writes() -> Iterator[Sample]:
+        with pytest.raises(VocSegError, match=r"Another process is writing .*train\.arrow"):
+            write_store(path, scene_samples[:2])
+        yield scene_samples[4]
+
+    write_store(path, while_another_writes())
+    assert _ids(SampleStore(path)) == [scene_samples[4].id]
+
+
+def test_an_image_and_a_mask_of_different_sizes_are_not_packed(path: Path, scene_samples: list[Sample]) -> None:
+    first = scene_samples[0]
+    with pytest.raises(VocSegError, match=rf"{first.id}: image .* and mask .* differ"):
+        write_store(path, [Sample(first.id, first.image, first.mask[1:])])
+    assert len(SampleStore(path)) == len(scene_samples)

@@ -24,9 +24,9 @@ def split(tmp_path: Path) -> VOCSplit:
 
 
 def test_masks_are_read_by_the_colours_of_their_classes(split: VOCSplit) -> None:
-    classes = name_classes(("background", "crack"), (None, (9, 8, 7)))
+    classes = name_classes(("background", "crack"), ((0, 0, 0), (9, 8, 7)))
     samples = UsableSamples(split, ("b", "a"), classes, "print")
-    assert samples.origin == Origin("own", ("background", "crack"), "print")
+    assert samples.origin == Origin("own", str(split.images.resolve()), ("background", "crack"), "print")
     assert len(samples) == 2
     first, second = samples
     assert (first.id, first.image.shape, second.id) == ("b", (4, 6, 3), "a")
@@ -36,7 +36,7 @@ def test_masks_are_read_by_the_colours_of_their_classes(split: VOCSplit) -> None
 
 def test_a_file_that_has_gone_since_is_named(split: VOCSplit) -> None:
     split.image_path("b").unlink()
-    classes = name_classes(("background", "crack"), (None, (9, 8, 7)))
+    classes = name_classes(("background", "crack"), ((0, 0, 0), (9, 8, 7)))
     rest = iter(UsableSamples(split, split.ids, classes))
     assert next(rest).id == "a"
     with pytest.raises(VocSegError, match="missing image"):

@@ -30,6 +30,7 @@ class _File:
     ranges: bool
     earlier: int
     chunked: bool
+    trickle: bool
 
 
 class ArchiveServer:
@@ -58,6 +59,7 @@ class ArchiveServer:
         ranges: bool = True,
         earlier: int = 0,
         chunked: bool = False,
+        trickle: bool = False,
     ) -> str:
         """Serve a file; each iterable is used up request by request, then all is well.
 
@@ -70,11 +72,12 @@ class ArchiveServer:
             ranges: Whether Range headers are honoured.
             earlier: Answer a Range from this many bytes earlier than asked.
             chunked: Send the body without saying its length first; ``cuts`` count the framing too.
+            trickle: Send a byte every 20 ms.
 
         Returns:
             The address.
         """
-        self._files[name] = _File(content, iter(cuts), iter(pauses), iter(answers), ranges, earlier, chunked)
+        self._files[name] = _File(content, iter(cuts), iter(pauses), iter(answers), ranges, earlier, chunked, trickle)
         return self.address(name)
 
     def address(self, name: str) -> str:
@@ -121,6 +124,10 @@ class _Handler(BaseHTTPRequestHandler):
             if file.chunked:
                 body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
             body = body[: next(file.cuts, None)]
+            for place in range(len(body) if file.trickle else 0):
+                self.wfile.write(body[place : place + 1])
+                if archives.stopped.wait(0.02):
+                    return
             middle = len(body) // 2
             for piece, pause in ((body[:middle], next(file.pauses, 0)), (body[middle:], 0)):
                 self.wfile.write(piece)

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -331,3 +332,11 @@ def test_file_of_the_right_name_and_wrong_content_is_not_touched(here, archive_s
         obtain(archive(archive_server.serve(NAME, PAYLOAD)), here)
     assert (here / NAME).read_bytes() == OTHER
     assert archive_server.requests == []
+
+
+def test_a_server_that_trickles_is_left(here, archive_server, caplog):
+    archive_server.serve("slow", PAYLOAD, trickle=True)
+    good = archive_server.serve("good", PAYLOAD)
+    path = obtain(archive(archive_server.address("slow"), good), here, patience=replace(QUICK, attempts=1))
+    assert path.read_bytes() == PAYLOAD
+    assert "less than 200.0 bytes came in 0.2 s" in caplog.text

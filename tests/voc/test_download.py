@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -158,13 +159,27 @@ def test_a_folder_unpacked_by_hand_is_complete_when_every_file_is_there(tmp_path
     assert hidden(tmp_path) == []
 
 
+def test_data_of_an_archive_that_is_no_longer_declared(tmp_path, archives):
+    folder = fetch("voc2012", tmp_path, archives)
+    other = archives | {VOC2012: replace(archives[VOC2012], md5="f" * 32)}
+    with pytest.raises(VocSegError, match=rf"{folder} was unpacked from a {VOC2012} of md5 \w+, but .* declares f+\."):
+        fetch("voc2012", tmp_path, other)
+
+
+def test_an_archive_that_is_not_needed_is_passed_over_aloud(tmp_path, archives, caplog):
+    fetch("voc2012", tmp_path, archives)
+    with caplog.at_level("INFO"):
+        fetch("voc2012", tmp_path, archives, given=tmp_path / "any.tar")
+    assert "any.tar) is not needed" in caplog.text
+
+
 @pytest.mark.parametrize("lost", ["JPEGImages/b.jpg", "SegmentationClass/a.png", "ImageSets/Segmentation/val.txt"])
 def test_an_incomplete_folder_of_somebody_else_is_named_not_overwritten(tmp_path, archives, archive_server, lost):
     for name, content in voc_files("2012", train="a", val="b").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     (tmp_path / "VOCdevkit/VOC2012" / lost).unlink()
-    with pytest.raises(VocSegError, match=rf"VOC2012 was not .*not complete: {lost} is missing\. Put right.*voc_root="):
+    with pytest.raises(VocSegError, match=rf"VOC2012 is there, but not complete: {lost} is missing\. .*voc_root="):
         fetch("voc2012", tmp_path, archives)
     assert archive_server.requests == []
 
@@ -294,6 +309,30 @@ class TestTrainAug:
             fetch("voc2012_aug", tmp_path, archives)
         assert (masks / "a.png").read_bytes() == b"mine"
 
+    @pytest.mark.parametrize("lost", ["SegmentationClassAug", "ImageSets/Segmentation/trainaug.txt"])
+    def test_what_is_deleted_as_a_whole_is_made_anew(self, tmp_path, archives, lost):
+        folder = fetch("voc2012_aug", tmp_path, archives)
+        path = folder / lost
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        fetch("voc2012_aug", tmp_path, archives)
+        assert len(read_split(folder, "voc2012_aug", "train")) == 4
+
+    def test_a_list_of_somebody_else_is_left_alone(self, tmp_path, archives):
+        path = fetch("voc2012", tmp_path, archives) / "ImageSets/Segmentation/trainaug.txt"
+        path.write_text("a\n")
+        with pytest.raises(VocSegError, match=r"trainaug\.txt is there and lists other images than train_aug"):
+            fetch("voc2012_aug", tmp_path, archives)
+        assert path.read_text() == "a\n"
+
+    def test_a_set_made_by_hand_must_have_all_images(self, tmp_path, archives, archive_server):
+        folder = fetch("voc2012", tmp_path, archives)
+        masks = folder / "SegmentationClassAug"
+        masks.mkdir()
+        for image_id in "abs":
+            (masks / f"{image_id}.png").write_bytes(b"")
+        (folder / "ImageSets/Segmentation/trainaug.txt").write_text("a\nb\n")
+        assert not is_complete(tmp_path, SOURCES["voc2012_aug"])
+
     def test_an_archive_of_something_else(self, tmp_path, archives, offer):
         with pytest.raises(VocSegError, match=r"benchmark\.tgz has no folder dataset/cls"):
             fetch("voc2012_aug", tmp_path, archives | {SBD: offer(SBD, tar({"a.txt": b""}))})
@@ -334,9 +373,10 @@ def test_the_rule_of_train_aug():
 def test_the_official_train_aug():
     official = {name: read_ids(SHARED / "splits" / f"{name}.txt") for name in ("train", "val", "trainaug")}
     assert len(official["trainaug"]) == SOURCES["voc2012_aug"].sizes["train"] == 10_582
-    # SBD is what train_aug has beyond VOC's own images, and images of VOC's train and val besides.
-    others = [*official["trainaug"], *official["val"][:1000]]
-    assert train_aug_ids(official["train"], official["val"], others) == official["trainaug"]
+    # What SBD must at least bring: the images of train_aug that VOC has no mask of. Its own lists are not here.
+    beyond = set(official["trainaug"]) - set(official["train"])
+    assert len(beyond) == 10_582 - 1464
+    assert train_aug_ids(official["train"], official["val"], beyond | set(official["val"])) == official["trainaug"]
 
 
 def test_two_processes_at_once_fetch_once(tmp_path, archives, archive_server):

@@ -1,12 +1,15 @@
 """Image and mask files; tests/test_damaged_data.py has every kind of damage."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES, VOID, name_classes, voc_palette
-from voc_seg.voc.reading import decode_image, decode_mask, palette_image
+from voc_seg.voc.reading import decode_image, decode_mask, orientation, palette_image
 
 HEIGHT, WIDTH = 12, 20
 
@@ -47,15 +50,15 @@ def test_masks_in_class_colours_are_converted_with_a_note(tmp_path, mask, mode):
     found = decode_mask(tmp_path / "m.png")
     np.testing.assert_array_equal(found.indices, mask)
     assert found.indices.dtype == np.uint8
-    assert (found.mode, found.note) == (mode, "read by RGB colours")
+    assert (found.mode, found.note) == (mode, "mask read by its RGB colours")
 
 
 def test_own_colours_are_recognised(tmp_path):
-    classes = name_classes(("background", "crack"), ((10, 20, 30), None))
+    classes = name_classes(("background", "crack"), ((10, 20, 30), (0, 0, 255)))
     indices = np.array([[0, 1, VOID]], np.uint8)
     Image.fromarray(classes.palette()[indices]).save(tmp_path / "m.png")
     np.testing.assert_array_equal(decode_mask(tmp_path / "m.png", classes).indices, indices)
-    with pytest.raises(VocSegError, match=r"has \(10, 20, 30\), which no class has"):
+    with pytest.raises(VocSegError, match=r"has \(0, 0, 255\), \(10, 20, 30\), which no class has"):
         decode_mask(tmp_path / "m.png")
 
 
@@ -74,18 +77,60 @@ def reordered(mask: np.ndarray) -> Image.Image:
     return picture
 
 
-def test_a_palette_in_another_order_is_seen_through(tmp_path):
-    mask = np.array([[0, 15, 15, 8], [VOID, 15, 0, 20]], np.uint8)
+@pytest.mark.parametrize("values", [(0, 15, 8), (0, 15, 8, VOID), (15,), (1, 2)])
+def test_a_palette_that_contradicts_the_indices_is_refused(tmp_path, values):
+    mask = np.random.default_rng(2).choice(np.array(values, np.uint8), (9, 8))
     reordered(mask).save(tmp_path / "m.png")
-    found = decode_mask(tmp_path / "m.png")
-    np.testing.assert_array_equal(found.indices, mask)
-    assert found.note.startswith("read by palette colours")
+    with pytest.raises(VocSegError, match=r"palette and indices disagree: .*m\.png has index \d+ in the colour of \d"):
+        decode_mask(tmp_path / "m.png")
 
 
-def test_one_class_alone_in_a_short_palette(tmp_path):
-    mask = np.full((4, 5), 15, np.uint8)
-    reordered(mask).save(tmp_path / "m.png")
+@pytest.mark.parametrize("values", [(0, 1), (0, 1, 2), (2,), (0, 1, 2, VOID)])
+def test_names_without_colours_are_no_reason_to_doubt_indices(tmp_path, values):
+    """Black, green, maroon: VOC's default colours of classes 0, 2, 1, which nobody here has asked for."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[[1, 2, VOID]] = (0, 128, 0), (128, 0, 0), (255, 255, 255)
+    mask = np.random.default_rng(2).choice(np.array(values, np.uint8), (9, 8))
+    picture = Image.fromarray(mask)
+    picture.putpalette(palette.tobytes())
+    picture.save(tmp_path / "m.png")
+    for colours in ((), (None, (1, 2, 3), None)):
+        found = decode_mask(tmp_path / "m.png", name_classes(("background", "defect", "rim"), colours))
+        np.testing.assert_array_equal(found.indices, mask)
+    picture.convert("RGB").save(tmp_path / "m.png")
+    with pytest.raises(VocSegError, match=r"m\.png is RGB; give every class in data\.classes its colour"):
+        decode_mask(tmp_path / "m.png", name_classes(("background", "defect", "rim")))
+
+
+@pytest.mark.parametrize(("bits", "values"), [(2, (0, 1, 3)), (4, (0, 1, 7, 15))])
+def test_grey_of_few_bits_holds_indices_too(tmp_path, bits, values):
+    mask = np.random.default_rng(0).choice(np.array(values, np.uint8), (8, 8))
+    packed = np.packbits(np.unpackbits(mask[..., None], axis=-1)[..., 8 - bits :].reshape(8, -1), axis=-1)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    header = struct.pack(">IIBBBBB", 8, 8, bits, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     np.testing.assert_array_equal(decode_mask(tmp_path / "m.png").indices, mask)
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_not_matter(tmp_path):
+    path = tmp_path / "i.jpg"
+    Image.new("RGB", (WIDTH, HEIGHT)).save(path)
+    whole = path.read_bytes()
+    for trailer in (b"\0" * 50, b"SEFT" + b"\0" * 8, b"\0" * 50 + b"x"):
+        path.write_bytes(whole + trailer)
+        assert decode_image(path).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "turned.jpg", exif=exif)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "plain.jpg")
+    assert [orientation(tmp_path / name) for name in ("turned.jpg", "plain.jpg", "none.jpg")] == [6, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +143,7 @@ def test_one_class_alone_in_a_short_palette(tmp_path):
     ],
     ids=["grey", "black", "random", "voc"],
 )
-@pytest.mark.parametrize("values", [(0, 1, 7, VOID), (7,), (0, 255), (0,)])
+@pytest.mark.parametrize("values", [(0, 1, 7, VOID), (7,), (0, 1), (0, 255), (0,), (8, 15, 20)])
 def test_any_other_palette_plays_no_part(tmp_path, colours, values):
     mask = np.random.default_rng(2).choice(np.array(values, np.uint8), (9, 8))
     picture = Image.fromarray(mask)

@@ -29,7 +29,7 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
             return pd.DataFrame()
         try:
             return pd.read_parquet(self._filepath)
-        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        except Exception as error:  # a broken file makes the reader raise many kinds
             logger.warning("%s cannot be read and is made anew: %s", self._filepath, error)
             return pd.DataFrame()
 

@@ -4,12 +4,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from kedro.io import AbstractDataset
 from rich.filesize import decimal
 
 from voc_seg.errors import VocSegError
 from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
+from voc_seg.voc.index import fingerprint_of
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +25,25 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         filepath: The Arrow file.
         source: The data a run is about. Samples packed from another source are not loaded, so that no network
             is trained or scored on the wrong pictures.
+        voc_root: Folder the images must come from, where the run knows one.
+        index: Its ``filepath`` is the index the samples were packed by. Samples older than it are not loaded: it has
+            been made anew, but packing did not come to its end.
         metadata: For Kedro-Viz.
     """
 
-    def __init__(self, *, filepath: str, source: str = "", metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        source: str = "",
+        voc_root: str | None = None,
+        index: dict[str, str] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         self._filepath = Path(filepath)
         self._source = source
+        self._voc_root = Path(voc_root).expanduser().resolve() if voc_root else None
+        self._index = Path(index["filepath"]) if index else None
         self.metadata = metadata
 
     def save(self, data: UsableSamples) -> None:
@@ -59,7 +74,22 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
                 f"{self._filepath} holds samples of {store.origin.source!r}, but this run is about "
                 f"{self._source!r}. Run data_processing with the same --env as this pipeline."
             )
+        if self._voc_root and not Path(store.origin.folder).is_relative_to(self._voc_root):
+            raise VocSegError(
+                f"{self._filepath} holds samples of {store.origin.folder}, but voc_root of this run is "
+                f"{self._voc_root}. Run data_processing with the same --env and --params voc_root as this pipeline."
+            )
+        if self._index and self._index.is_file() and store.origin.fingerprint != self._indexed():
+            raise VocSegError(
+                f"{self._filepath} is older than {self._index}: the last data_processing found other files and did "
+                "not finish packing them. Run it again: kedro run --pipelines data_processing"
+            )
         return store
+
+    def _indexed(self) -> str:
+        """Fingerprint of the usable images of the index."""
+        rows = pd.read_parquet(self._index, columns=["image_id", "rejected", "fingerprint"])
+        return fingerprint_of(rows[rows["rejected"] == ""])
 
     def _exists(self) -> bool:
         return self._filepath.is_file()

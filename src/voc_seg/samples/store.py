@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pyarrow as pa
 
@@ -32,11 +33,13 @@ class Origin:
     | field       | type            | meaning                                                          |
     |-------------|-----------------|------------------------------------------------------------------|
     | source      | str             | key of `voc_seg.voc.splits.SOURCES`                              |
+    | folder      | str             | the folder of the images                                         |
     | classes     | tuple[str, ...] | class names by mask value; empty: not known                      |
     | fingerprint | str             | changes when any file or the list of images does; empty: unknown |
     """
 
     source: str = ""
+    folder: str = ""
     classes: tuple[str, ...] = ()
     fingerprint: str = ""
 
@@ -67,8 +70,19 @@ def write_store(path: Path, samples: Iterable[Sample], origin: Origin = Origin()
 
     Returns:
         Number of samples written.
+
+    Raises:
+        VocSegError: Another process is writing this store, or an image and its mask have different sizes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(path.with_name(f".{path.name}.lock"), blocking=False):
+            return _write(path, samples, origin)
+    except filelock.Timeout:
+        raise VocSegError(f"Another process is writing {path}. Wait for it to end and run again.") from None
+
+
+def _write(path: Path, samples: Iterable[Sample], origin: Origin) -> int:
     partial = path.with_name(path.name + ".partial")
     count = 0
     schema = _SCHEMA.with_metadata({_ORIGIN: json.dumps(asdict(origin))})
@@ -76,10 +90,14 @@ def write_store(path: Path, samples: Iterable[Sample], origin: Origin = Origin()
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for sample in samples:
                 height, width = sample.mask.shape
+                if sample.image.shape != (height, width, 3):
+                    raise VocSegError(f"{sample.id}: image {sample.image.shape} and mask {sample.mask.shape} differ.")
                 row = [[sample.id], [height], [width], [sample.image.tobytes()], [sample.mask.tobytes()]]
                 columns = [pa.array(values, field.type) for values, field in zip(row, _SCHEMA)]
                 writer.write_batch(pa.record_batch(columns, schema=schema))
                 count += 1
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)  # it may have filled the disk

@@ -31,7 +31,7 @@ class UsableSamples:
     @property
     def origin(self) -> Origin:
         """What the samples are made from."""
-        return Origin(self.split.source, self.classes.names, self.fingerprint)
+        return Origin(self.split.source, str(self.split.images.resolve()), self.classes.names, self.fingerprint)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -64,13 +64,15 @@ class Classes:
     | field   | type               | meaning                                                       |
     |---------|--------------------|---------------------------------------------------------------|
     | names   | tuple[str, ...]    | name by mask value 0, 1, 2 ...; 0 is background               |
-    | colours | tuple[Colour, ...] | colour by mask value, in pictures and in masks saved as RGB   |
+    | colours | tuple[Colour, ...] | colour by mask value                                          |
+    | coded   | bool               | whether masks may be read by these colours: all were declared |
 
     255 is void whatever the classes.
     """
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
+    coded: bool = True
 
     def __len__(self) -> int:
         return len(self.names)
@@ -83,10 +85,11 @@ class Classes:
 
 
 def name_classes(names: Sequence[str], colours: Sequence[Colour | None] = ()) -> Classes:
-    """Classes by name; those without a colour get that of the VOC palette at their place."""
+    """Classes by name; those without a colour get that of the VOC palette at their place, for pictures only."""
     palette = [tuple(colour) for colour in voc_palette().tolist()]
     given = [*colours, *[None] * (len(names) - len(colours))]
-    return Classes(tuple(names), tuple(colour or palette[index] for index, colour in enumerate(given)))
+    filled = tuple(colour or palette[index] for index, colour in enumerate(given))
+    return Classes(tuple(names), filled, coded=None not in given)
 
 
-VOC_CLASSES: Classes = name_classes(CLASS_NAMES)
+VOC_CLASSES: Classes = name_classes(CLASS_NAMES, [tuple(colour) for colour in voc_palette()[:21].tolist()])

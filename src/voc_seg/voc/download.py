@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,7 +62,11 @@ def fetch(
     if source == "sample":
         return _draw(root)
     if is_complete(root, known):
-        return find_voc_folder(root, known.year)
+        folder = find_voc_folder(root, known.year)
+        _require_declared(folder, known, archives)
+        if given is not None:
+            logger.info("voc_archive (%s) is not needed: %s is complete", given, folder)
+        return folder
     wanted = [_named(archives, name) for name in known.archives]
     if source == "voc2012_aug":
         require_scipy()
@@ -87,9 +92,27 @@ def is_complete(root: Path, source: Source) -> bool:
     """Whether everything is there: all archives are marked as unpacked, or there is every file the lists name."""
     try:
         folder = find_voc_folder(root, source.year)
-        return set(source.archives).issubset(_unpacked(folder)) or _first_missing(folder, source) is None
+        if set(source.archives).issubset(_unpacked(folder)):
+            # Single files may have gone since, which is for the index to report.
+            lists = [list_path(folder, name) for name in source.lists.values() if name]
+            masks = [folder / source.mask_folder(split) for split in source.lists]
+            return all(path.is_file() for path in lists) and all(path.is_dir() for path in masks)
+        if _first_missing(folder, source) is not None:
+            return False
+        # Whoever made it by hand: train_aug is 10,582 images or something else.
+        return source.name != "voc2012_aug" or len(read_split(folder, source.name, "train")) == source.sizes["train"]
     except (VocSegError, OSError):
         return False
+
+
+def _require_declared(folder: Path, source: Source, archives: Mapping[str, Archive]) -> None:
+    """Refuse data that was unpacked from archives of another checksum than those declared now."""
+    for name, md5 in _unpacked(folder).items():
+        if name in source.archives and name in archives and archives[name].md5 != md5:
+            raise VocSegError(
+                f"{folder} was unpacked from a {name} of md5 {md5}, but conf/base/globals.yml now declares "
+                f"{archives[name].md5}. Move the folder away to have it made anew, or restore that md5."
+            )
 
 
 def _first_missing(folder: Path, source: Source) -> Path | None:
@@ -137,7 +160,7 @@ def _refuse_remains(root: Path, source: Source) -> None:
         missing = f"{_first_missing(folder, source).relative_to(folder)} is missing"
     except (VocSegError, OSError, AttributeError) as error:
         missing = str(error)
-    raise VocSegError(f"{folder} was not unpacked by voc_seg and is not complete: {missing}. {_LOOK}")
+    raise VocSegError(f"{folder} is there, but not complete: {missing}. {_LOOK}")
 
 
 def _unpack_devkit(root: Path, source: Source, files: list[Path], archives: list[Archive]) -> None:
@@ -155,6 +178,7 @@ def _unpack_devkit(root: Path, source: Source, files: list[Path], archives: list
             _move_into(part, parts[0])
         devkit = parts[0] / "VOCdevkit"
         _mark(devkit / f"VOC{source.year}", archives[: len(files)])
+        _flush()
         devkit.rename(root / "VOCdevkit")
     except OSError as error:
         raise VocSegError(f"Could not unpack into {root}: {error}. Put that right and run again.") from error
@@ -181,6 +205,7 @@ def _unpack_sbd(root: Path, source: Source, path: Path, archive: Archive) -> Non
         if len(found) != 1:
             raise VocSegError(f"{path} has no folder dataset/cls with SBD's masks: it is another archive.")
         add_train_aug(voc, found[0].parent, source.sizes["train"])
+        _flush()
         _mark(voc, [archive])
     except OSError as error:
         raise VocSegError(f"Could not unpack into {root}: {error}. Put that right and run again.") from error
@@ -196,6 +221,12 @@ def _unpacked(folder: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _flush() -> None:
+    """Have everything on disk before it is called whole: files of a marked folder are not looked at again."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def _mark(folder: Path, archives: list[Archive]) -> None:

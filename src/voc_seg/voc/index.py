@@ -14,13 +14,15 @@ from voc_seg.errors import VocSegError
 from .classes import VOC_CLASSES, VOID, Classes
 from .parallel import in_parallel
 from .progress import progress_bar
-from .reading import decode_image, decode_mask, turned
+from .reading import decode_image, decode_mask, orientation
 from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)
 
 _REVISION = 1
 """To be raised with every change of what is read from a file: rows of an older revision are read again."""
+_NAMED = 5
+"""Labels that a message lists."""
 
 
 def index_images(split: VOCSplit, classes: Classes = VOC_CLASSES, previous: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -76,8 +78,9 @@ def _log_work(split: VOCSplit, changed: int) -> None:
 
 
 def fingerprints(split: VOCSplit, classes: Classes) -> dict[str, str]:
-    """For each image id a text that changes when its files do (size or time) or the classes; nothing is read."""
-    reading = f"{_REVISION} {classes.names} {classes.colours}"
+    """For each image id a text that changes when its files do (size, time, place) or the classes; nothing is read."""
+    places = f"{split.images.resolve()} {split.masks.resolve()}"
+    reading = f"{_REVISION} {classes.names} {classes.colours} {classes.coded} {places}"
     return {
         image_id: _digest(f"{reading} {_stamp(split.image_path(image_id))} {_stamp(split.mask_path(image_id))}")
         for image_id in split.ids
@@ -98,51 +101,71 @@ def _stamp(path: Path) -> str:
         state = path.stat()
     except OSError:
         return "missing"
-    return f"{state.st_size} {state.st_mtime_ns}"
+    # A file put in place of another may keep its time of writing, but not that of the change.
+    return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
 
 
 def _unchanged(
     previous: pd.DataFrame | None, columns: Sequence[str], split: VOCSplit, prints: dict[str, str]
 ) -> pd.DataFrame:
-    """Rows of an earlier index that still hold, by image id."""
+    """Rows of an earlier index that still hold, by image id.
+
+    Rejected ones are looked at again: what went wrong then may have been the disk, or a permission.
+    """
     if previous is None or list(previous.columns) != list(columns):
         return pd.DataFrame(columns=columns).set_index("image_id")
-    rows = zip(previous["image_id"], previous["split"], previous["fingerprint"])
-    same = [name == split.name and prints.get(image_id) == found for image_id, name, found in rows]
+    rows = zip(previous["image_id"], previous["split"], previous["rejected"], previous["fingerprint"])
+    same = [name == split.name and not bad and prints.get(image_id) == found for image_id, name, bad, found in rows]
     return previous[np.array(same, dtype=bool)].set_index("image_id")
 
 
 def _read_one(split: VOCSplit, classes: Classes, image_id: str) -> tuple[str | int, ...]:
     counts = [0] * (len(classes) + 1)
     height = width = 0
-    mode = note = reason = ""
+    mode = reason = ""
+    notes = []
     try:
         height, width = decode_image(split.image_path(image_id)).shape[:2]
+        turned = orientation(split.image_path(image_id))
+        if turned != 1:
+            notes.append(f"EXIF orientation {turned} not applied")
         mask = decode_mask(split.mask_path(image_id), classes)
-        mode, note = mask.mode, mask.note
-        if mask.indices.shape != (height, width):
-            raise VocSegError(_sizes(split.image_path(image_id), (height, width), mask.indices.shape))
-        counts = _count_pixels(mask.indices, len(classes))
+        mode = mask.mode
+        if mask.note:
+            notes.append(mask.note)
+        _require_size(split, image_id, (height, width), mask.indices.shape, turned >= 5)
+        counts = _count_pixels(mask.indices, _short(split.mask_path(image_id)), len(classes))
     except VocSegError as error:
         reason = str(error)
-    return height, width, mode, *counts, note, reason
+    return height, width, mode, *counts, "; ".join(notes), reason
 
 
-def _sizes(path: Path, image: tuple[int, int], mask: tuple[int, ...]) -> str:
-    image_size, mask_size = (f"{width}x{height}" for height, width in (image, mask))
-    text = f"size mismatch: image {image_size}, mask {mask_size} (width x height)"
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _require_size(
+    split: VOCSplit, image_id: str, image: tuple[int, int], mask: tuple[int, ...], turned_by_exif: bool
+) -> None:
+    if mask == image:
+        return
+    sizes = (
+        f"{_short(split.image_path(image_id))} is {image[1]}x{image[0]}, "
+        f"{_short(split.mask_path(image_id))} {mask[1]}x{mask[0]} (width x height)"
+    )
     if mask != image[::-1]:
-        return text
-    why = "the image's EXIF orientation turns it" if turned(path) else "one of them is turned by a quarter"
-    return f"turned: image {image_size}, mask {mask_size} (width x height): {why}"
+        raise VocSegError(f"size mismatch: {sizes}")
+    why = "the image's EXIF orientation turns it" if turned_by_exif else "one of them is turned by a quarter"
+    raise VocSegError(f"turned: {sizes}: {why}")
 
 
-def _count_pixels(mask: np.ndarray, classes: int) -> list[int]:
+def _count_pixels(mask: np.ndarray, name: str, classes: int) -> list[int]:
     counts = np.bincount(mask.ravel(), minlength=256)
-    unknown = [int(value) for value in np.flatnonzero(counts) if classes <= value != VOID]
+    unknown = [value for value in np.flatnonzero(counts).tolist() if classes <= value != VOID]
     if unknown:
-        values = ", ".join(map(str, unknown))
-        raise VocSegError(f"unknown labels: {values} (known are 0 to {classes - 1} and {VOID})")
+        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+        values = ", ".join(map(str, unknown[:_NAMED])) + more
+        raise VocSegError(f"unknown labels: {name} has {values} (known are 0 to {classes - 1} and {VOID})")
     if not counts[:classes].any():
-        raise VocSegError(f"no labelled pixel: the whole mask is void ({VOID})")
+        raise VocSegError(f"no labelled pixel: {name} is void ({VOID}) all over")
     return [*counts[:classes].tolist(), int(counts[VOID])]

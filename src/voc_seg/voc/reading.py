@@ -1,6 +1,5 @@
 """Image and mask files: read so that every way in which one can be bad has its own words; and masks as pictures."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ T = TypeVar("T")
 
 _NAMED = 5
 """Colours that a message lists."""
+_ZEROS = 16
+"""As many at the end of a JPEG look like a file that was never filled."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Mask:
     |---------|-------|--------|-----------------------------------------------------------------|
     | indices | uint8 | (H, W) | class index, 255 for void; not checked against the classes      |
     | mode    | str   |        | how the file stores it, in Pillow's words: P, L, RGB, RGBA      |
-    | note    | str   |        | empty, or how the indices were derived from colours             |
+    | note    | str   |        | empty, or how the indices were had from colours                 |
     """
 
     indices: np.ndarray
@@ -39,21 +40,18 @@ def decode_image(path: Path) -> np.ndarray:
     """Read an image.
 
     Returns:
-        ``uint8 (H, W, 3)`` RGB, whatever mode the file has. An EXIF orientation is not applied: masks are drawn
-        over the stored pixels.
+        ``uint8 (H, W, 3)`` RGB, whatever mode the file has. An EXIF orientation is not applied; see `orientation`.
 
     Raises:
         VocSegError: The file is missing, empty, no image, or cannot be decoded to its end.
     """
-    return _open(path, "image", lambda image: np.asarray(image.convert("RGB")))
+    return _open(path, "image", _as_rgb)
 
 
 def decode_mask(path: Path, classes: Classes = VOC_CLASSES) -> Mask:
     """Read a mask.
 
-    Indices are taken as stored, with two exceptions, both noted: masks saved as RGB, and masks whose palette an
-    image program has put into another order, so that their indices mean something else. There the colours tell
-    the class. (A palette of any other colours plays no part.)
+    Indices are taken as stored; masks saved as RGB are read by the colours of the classes, and noted.
 
     Args:
         path: PNG file.
@@ -61,9 +59,18 @@ def decode_mask(path: Path, classes: Classes = VOC_CLASSES) -> Mask:
 
     Raises:
         VocSegError: The file is missing, empty, no image, cannot be decoded to its end, has a mode that cannot
-            hold indices, or colours that no class has.
+            hold indices or colours that no class has, or shows one class by index and another by colour.
     """
     return _open(path, "mask", lambda image: _as_indices(image, classes))
+
+
+def orientation(path: Path) -> int:
+    """The EXIF orientation of an image: 1 is as stored, 5 to 8 are turned by a quarter; 1 where there is none."""
+    try:
+        with Image.open(path) as image:
+            return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a file that cannot be read is reported by who decodes it
+        return 1
 
 
 def palette_image(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Image:
@@ -79,15 +86,6 @@ def palette_image(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Ima
     picture = Image.fromarray(mask)
     picture.putpalette(classes.palette().tobytes())
     return picture
-
-
-def turned(path: Path) -> bool:
-    """Whether viewers turn this image by a quarter, as its EXIF orientation says; False when it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    except (OSError, SyntaxError, ValueError):
-        return False
 
 
 def _open(path: Path, kind: str, read: Callable[[Image.Image], T]) -> T:
@@ -108,44 +106,84 @@ def _open(path: Path, kind: str, read: Callable[[Image.Image], T]) -> T:
         raise VocSegError(f"unreadable {kind}: {name} (no known image format)") from None
     except Image.DecompressionBombError as error:
         raise VocSegError(f"oversized {kind}: {name} ({error})") from None
-    # Pillow reports broken files with all of these.
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+    except VocSegError:
+        raise
+    # Pillow's many decoders report broken files with exceptions of many kinds.
+    except Exception as error:
         cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
         raise VocSegError(f"{'truncated' if cut else 'damaged'} {kind}: {name} ({error})") from error
 
 
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    pixels = np.asarray(image.convert("RGB"))
+    if image.format == "JPEG" and _ends_in_zeros(Path(image.filename)):
+        # A download that reserved its place on disk and broke off; the decoder makes grey of what is missing.
+        raise EOFError("it ends in zeros, without the mark of the end")
+    return pixels
+
+
+def _ends_in_zeros(path: Path) -> bool:
+    """Whether zeros follow what is not the end of a JPEG. (Other bytes may follow the end: cameras add some.)"""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _ZEROS))
+        if any(file.read()):
+            return False
+        file.seek(0)
+        return not file.read().rstrip(b"\0").endswith(b"\xff\xd9")
+
+
 def _as_indices(image: Image.Image, classes: Classes) -> Mask:
-    name = os.fspath(Path(image.filename).name)
+    path = Path(image.filename)
+    name = f"{path.parent.name}/{path.name}"
+    if image.format == "JPEG":
+        raise VocSegError(f"lossy mask: {name} is a JPEG, which changes labels; make the masks anew as PNG")
     if image.mode == "L":
-        return Mask(np.asarray(image), "L")
+        return Mask(_grey_indices(image), "L")
     if image.mode == "P":
-        return _from_palette(image, classes)
+        _refuse_other_colours(image, name, classes)
+        return Mask(np.asarray(image), "P")
     if image.mode == "RGBA" and image.getextrema()[3][0] < 255:
         raise VocSegError(f"mask with transparency: {name} is RGBA and not opaque; save it with a palette (P)")
     if image.mode in ("RGB", "RGBA"):
-        return Mask(_from_colours(np.asarray(image.convert("RGB")), name, classes), image.mode, "read by RGB colours")
+        return Mask(
+            _from_colours(np.asarray(image.convert("RGB")), name, classes), image.mode, "mask read by its RGB colours"
+        )
     raise VocSegError(f"mask mode: {name} is {image.mode}, not palette (P), 8-bit grey (L) or RGB in class colours")
 
 
-def _from_palette(image: Image.Image, classes: Classes) -> Mask:
-    indices = np.asarray(image)
+def _grey_indices(image: Image.Image) -> np.ndarray:
+    """Grey values as stored: Pillow stretches those of 2 and 4 bits over 0..255."""
+    step = {"L;2": 85, "L;4": 17}.get(image.tile[0].args if image.tile else None)
+    return np.asarray(image) // np.uint8(step) if step else np.asarray(image)
+
+
+def _refuse_other_colours(image: Image.Image, name: str, classes: Classes) -> None:
+    """Refuse a palette that shows every index in the colour of a class, but not of its own.
+
+    Programs that shrink PNGs number the values anew and keep their colours; reading such indices would give other
+    classes without anyone noticing. Palettes of any other colours play no part.
+    """
+    used = np.flatnonzero(np.bincount(np.asarray(image).ravel(), minlength=256))
     stored = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
-    used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
-    if used[-1] >= len(stored):
-        return Mask(indices, "P")
-    meant = _class_of(stored[used], classes)
-    # Colours are trusted before indices only where they name a class for every index, and a different one. A lone
-    # black index may come from a palette that is black all over.
+    if not classes.coded or used[-1] >= len(stored):
+        return
+    shown = _class_of(stored[used], classes)
+    # One index alone in black may come from a palette that is black all over.
     lone_black = used.size == 1 and not stored[used].any()
-    if (meant < 0).any() or np.unique(meant).size < used.size or lone_black or (meant == used).all():
-        return Mask(indices, "P")
-    table = np.zeros(256, np.uint8)
-    table[used] = meant
-    return Mask(table[indices], "P", "read by palette colours: the palette is in another order")
+    if (shown < 0).any() or np.unique(shown).size < used.size or lone_black:
+        return
+    for index, other in zip(used.tolist(), shown.tolist()):
+        if index != other:
+            raise VocSegError(
+                f"palette and indices disagree: {name} has index {index} in the colour of {other}; save it with the "
+                "palette of the classes, or as RGB"
+            )
 
 
 def _from_colours(pixels: np.ndarray, name: str, classes: Classes) -> np.ndarray:
     colours, inverse = _unique_colours(pixels)
+    if not classes.coded:
+        raise VocSegError(f"mask without known colours: {name} is RGB; give every class in data.classes its colour")
     meant = _class_of(colours, classes)
     unknown = colours[meant < 0]
     if len(unknown):

@@ -22,6 +22,8 @@ from .splits import read_ids
 TRAIN_AUG_MASKS = "SegmentationClassAug"
 TRAIN_AUG_LIST = "trainaug"
 
+_ANOTHER = "This is not SBD's official archive: see benchmark.tgz in conf/base/globals.yml, or take --env voc2012."
+
 
 def needed(member: str) -> bool:
     """Whether a file of SBD's archive is needed: the class masks and its two lists."""
@@ -68,8 +70,11 @@ def add_train_aug(voc: Path, sbd: Path, size: int) -> None:
     if len(ids) != size:
         raise VocSegError(
             f"train_aug comes to {len(ids)} images, not {size}: the lists in {lists} or in SBD's archive are not the "
-            "official ones. Delete what is incomplete and run again, or take --env voc2012."
+            f"official ones. Move {voc} away and run again, or take --env voc2012."
         )
+    path = lists / f"{TRAIN_AUG_LIST}.txt"
+    if path.is_file() and read_ids(path) != ids:
+        raise VocSegError(f"{path} is there and lists other images than train_aug has. Move it away and run again.")
     masks = voc / TRAIN_AUG_MASKS
     if not masks.exists():
         _write_masks(masks, voc / "SegmentationClass", sbd / "cls", ids, frozenset(official))
@@ -78,7 +83,6 @@ def add_train_aug(voc: Path, sbd: Path, size: int) -> None:
             f"{masks} is there, but does not hold the masks of all {size} images. "
             "Move it away and run again; it is then made from VOC's and SBD's masks."
         )
-    path = lists / f"{TRAIN_AUG_LIST}.txt"
     draft = path.with_name(path.name + ".partial")
     draft.write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")
     draft.replace(path)
@@ -128,12 +132,16 @@ def read_mat(path: Path) -> np.ndarray:
         with path.open("rb") as file:
             mask = np.asarray(loadmat(file)["GTcls"]["Segmentation"][0, 0])
     except FileNotFoundError:
-        raise VocSegError(f"SBD's archive lists {path.stem}, but has no {path.parent.name}/{path.name}.") from None
+        raise VocSegError(
+            f"SBD's archive lists {path.stem}, but has no {path.parent.name}/{path.name}. {_ANOTHER}"
+        ) from None
     except Exception as error:  # loadmat raises whatever a broken file leads it to
-        raise VocSegError(f"SBD's mask {path.name} cannot be read: {type(error).__name__}: {error}") from error
+        raise VocSegError(
+            f"SBD's mask {path.name} cannot be read: {type(error).__name__}: {error}. {_ANOTHER}"
+        ) from error
     if mask.ndim != 2 or mask.dtype != np.uint8 or mask.max(initial=0) >= len(CLASS_NAMES):
         raise VocSegError(
             f"SBD's mask {path.name} is {mask.dtype} {mask.shape} with values up to {mask.max(initial=0)}, "
-            f"not uint8 (H, W) with classes 0 to {len(CLASS_NAMES) - 1}."
+            f"not uint8 (H, W) with classes 0 to {len(CLASS_NAMES) - 1}. {_ANOTHER}"
         )
     return mask

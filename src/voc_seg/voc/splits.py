@@ -211,7 +211,8 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
         )
     found = VOCSplit(split, source, read_ids(path), images, masks)
     # The official 2012 development kit lists its test images but keeps their masks back.
-    if split in known.optional and not any(found.mask_path(image_id).is_file() for image_id in found.ids):
+    kept_back = known.name == "sample" and split in known.optional
+    if kept_back and not any(found.mask_path(image_id).is_file() for image_id in found.ids):
         return nothing
     return found
 

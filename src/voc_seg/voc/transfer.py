@@ -4,6 +4,8 @@ import logging
 import re
 import shutil
 import ssl
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -20,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 2**16  # what is lost of a cut connection is at most this
 _LONGEST_RETRY_AFTER = 60
+_SLOWEST = 1000  # bytes a second; a server that sends less might as well be silent
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Failure(Exception):
     def __init__(self, reason: str, lasting: bool = False, pause: float = 0) -> None:
         super().__init__(reason)
         self.reason, self.lasting, self.pause = reason, lasting, pause
+
+
+class _Trickle(Exception):
+    """The server sends next to nothing."""
 
 
 class Session(requests.Session):
@@ -161,6 +168,19 @@ def _make_room(part: Path, total: int | None) -> None:
         )
 
 
+def _chunks(response: requests.Response, patience: Patience) -> Iterator[bytes]:
+    """The body as it comes in, without waiting for a chunk to be full: a server that trickles must be noticed."""
+    since, received = time.monotonic(), 0
+    # Not iter_content: it would unpack a .tgz that is labelled as gzip-encoded.
+    while chunk := response.raw.read1(_CHUNK, decode_content=False):
+        yield chunk
+        received += len(chunk)
+        if (now := time.monotonic()) - since > patience.read_seconds:
+            if received < _SLOWEST * (now - since):
+                raise _Trickle
+            since, received = now, 0
+
+
 def _receive(response: requests.Response, part: Path, start: int, total: int | None, patience: Patience) -> None:
     """Write the body from ``start`` on. What has come stays, whatever happens."""
     trouble = ""
@@ -168,14 +188,15 @@ def _receive(response: requests.Response, part: Path, start: int, total: int | N
         with part.open("ab") as file, progress_bar(f"Fetching {part.stem}", total, "bytes", done=start) as advance:
             file.truncate(start)
             try:
-                # Not iter_content: it would unpack a .tgz that is labelled as gzip-encoded.
-                for chunk in response.raw.stream(_CHUNK, decode_content=False):
+                for chunk in _chunks(response, patience):
                     file.write(chunk)
                     advance(len(chunk))
             except urllib3.exceptions.ReadTimeoutError:
                 trouble = f"nothing came for {patience.read_seconds:g} s"
             except urllib3.exceptions.HTTPError:
                 trouble = "connection was cut"
+            except _Trickle:
+                trouble = f"less than {decimal(_SLOWEST * patience.read_seconds)} came in {patience.read_seconds:g} s"
     except OSError as error:
         raise VocSegError(
             f"{part} could not be written: {error}. What has arrived stays there: put that right and run again."

@@ -53,7 +53,10 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool] | None = N
         _unpack_members(archive, partial, wanted)
         os.replace(partial, folder)
     except _Refusal as error:
-        raise VocSegError(f"{archive} is refused: {error}. Nothing was unpacked. Delete it and run again.") from error
+        raise VocSegError(
+            f"{archive} is refused: {error}. Nothing was unpacked. Do not trust where it came from: delete it and name "
+            "another address, with its md5, in conf/base/globals.yml, or use --params voc_root=PATH."
+        ) from error
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, MemoryError) as error:
         raise VocSegError(_broken(archive, error)) from error
     except OSError as error:
@@ -70,7 +73,7 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool] | None = N
 def _broken(archive: Path, error: Exception) -> str:
     return (
         f"{archive} is no tar archive or a broken one: {str(error) or type(error).__name__}. Nothing was unpacked. "
-        "Delete it and run again."
+        "Delete it, see that its md5 in conf/base/globals.yml is right, and run again."
     )
 
 

@@ -93,7 +93,7 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
     train.image_path("b").write_bytes(b"nothing")
     indices = [index_split(split) for split in (train, make_split(tmp_path, "val", "d"), make_split(tmp_path, "test"))]
     with caplog.at_level(logging.INFO):
-        statistics, figure, rejected = nodes.describe(*indices, DATA)
+        statistics, figure, rejected, _ = nodes.describe(*indices, DATA)
     cat = statistics.set_index("class_name").loc["cat"]
     assert (cat["train_images"], cat["train_pixels"], cat["val_images"], cat["test_images"]) == (2, 32, 1, 0)
     assert isinstance(figure, Figure)
@@ -121,7 +121,7 @@ def test_split_without_a_usable_image_ends_the_run(tmp_path):
     index = index_split(split)
     good = index_split(make_split(tmp_path, "train", "x"))
     # Describing goes through, so that the list of rejected images is there to look at.
-    _, _, rejected = nodes.describe(good, index, index_split(make_split(tmp_path, "test")), DATA)
+    _, _, rejected, _ = nodes.describe(good, index, index_split(make_split(tmp_path, "test")), DATA)
     assert len(rejected) == 7
     message = r"None of the 7 val images is usable:\n  7 missing mask: a \(SegmentationClass/a\.png\) and 6 more\nMend"
     with pytest.raises(VocSegError, match=message):
@@ -162,7 +162,7 @@ def test_conversions_are_noted(tmp_path, caplog):
         )
     index = index_split(split)
     nodes.describe(index, index[:0], index[:0], DATA)
-    assert "train: 2 masks were read by RGB colours." in caplog.text
+    assert "train: mask read by its RGB colours (images: 2)" in caplog.text
 
 
 def test_a_list_that_is_not_the_official_one_is_warned_of(tmp_path, caplog):
@@ -184,7 +184,7 @@ def test_wiring():
     assert pipeline.inputs() == {*raw, "params:data"}
     assert pipeline.outputs() == {
         "train_samples", "val_samples", "test_samples",
-        "class_statistics", "class_distribution",
+        "class_statistics", "class_distribution", "shared_images",
     }  # fmt: skip
 
 

@@ -9,14 +9,14 @@ from voc_seg.config import DataConfig
 from voc_seg.errors import VocSegError
 from voc_seg.reporting.figures import plot_class_distribution
 from voc_seg.samples.usable import UsableSamples
-from voc_seg.voc.index import fingerprint_of, index_images
+from voc_seg.voc.index import fingerprint_of, fingerprints, index_images
 from voc_seg.voc.splits import VOCSplit, source_named
 from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
 
 logger = logging.getLogger(__name__)
 
 _NAMED = 5
-"""Images or kinds of trouble that a log line names; the files of the catalog have them all."""
+"""Kinds of trouble that a log line names; rejected_images.csv has them all."""
 _LISTED = 20
 """Images that the list of ``on_invalid: fail`` names."""
 
@@ -34,20 +34,21 @@ def index_split(split: VOCSplit, previous_index: pd.DataFrame, data: DataConfig)
 
 def describe(
     train_index: pd.DataFrame, val_index: pd.DataFrame, test_index: pd.DataFrame, data: DataConfig
-) -> tuple[pd.DataFrame, Figure, pd.DataFrame]:
-    """Sum up the data: class statistics, their figure, and the rejected images."""
+) -> tuple[pd.DataFrame, Figure, pd.DataFrame, pd.DataFrame]:
+    """Sum up the data: class statistics, their figure, rejected images, and those in more than one split."""
     indices = {"train": train_index, "val": val_index, "test": test_index}
     for name, index in indices.items():
         _log_split(name, index)
     several = ids_in_several_splits(indices)
     if len(several):
+        first = several.iloc[0]
         logger.warning(
-            "%d images stand in more than one split (%s): scores on them say nothing about new images.",
-            len(several),
-            _some([f"{row.image_id} in {row.splits}" for row in several.itertuples()]),
-        )
+            "%d images stand in more than one split, such as %s in %s: scores on them say nothing about new images. "
+            "data/08_reporting/shared_images.csv lists them all.",
+            len(several), first["image_id"], first["splits"],
+        )  # fmt: skip
     statistics = class_statistics(indices, data.class_table.names)
-    return statistics, plot_class_distribution(statistics), rejected_images(indices)
+    return statistics, plot_class_distribution(statistics), rejected_images(indices), several
 
 
 def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFrame, data: DataConfig) -> UsableSamples:
@@ -57,8 +58,8 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
     sample by itself.) The list of rejected images has been saved by then.
 
     Raises:
-        VocSegError: Images were rejected and ``data.on_invalid`` is fail, or no image of the split is usable, or
-            the index is that of other data.
+        VocSegError: Images were rejected and ``data.on_invalid`` is fail, or no image to train or validate on is
+            usable, or the index is that of other files.
     """
     if data.on_invalid == "fail" and len(rejected_images):
         rows = [f"  {row.split} {row.image_id}: {row.reason}" for row in rejected_images.itertuples()]
@@ -69,14 +70,16 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
             + "\nAll of them stand in data/08_reporting/rejected_images.csv. Mend the files, or leave these images "
             "out with --params data.on_invalid=quarantine"
         )
-    if tuple(index["image_id"]) != split.ids:
+    prints = fingerprints(split, data.class_table)
+    if list(zip(index["image_id"], index["fingerprint"])) != list(prints.items()):
         raise VocSegError(
-            f"{split.name}_index ({len(index)} images) does not belong to {split.name}_split "
-            f"({len(split)} images). "
+            f"{split.name}_index ({len(index)} images) does not belong to {split.name}_split ({len(split)} images), "
+            "or files or data.classes have changed since it was made. "
             "Make it anew with: kedro run --pipelines data_processing"
         )
     usable = index[index["rejected"] == ""]
-    if len(index) and usable.empty:
+    # Without a usable test image one can still train.
+    if len(index) and usable.empty and split.name != "test":
         raise VocSegError(
             f"None of the {len(index)} {split.name} images is usable:\n{_reasons(index)}\n"
             "Mend the files, or point voc_root at other data: --params voc_root=PATH"
@@ -99,7 +102,7 @@ def _log_split(name: str, index: pd.DataFrame) -> None:
             logger.warning("%s: that is most of them. Is voc_root the right folder, and are data.classes right?", name)
     converted = index.loc[index["note"] != "", "note"]
     for note, images in converted.groupby(converted):
-        logger.warning("%s: %d masks were %s.", name, len(images), note)
+        logger.warning("%s: %s (images: %d)", name, note, len(images))
 
 
 def _reasons(rejected: pd.DataFrame) -> str:
@@ -112,8 +115,3 @@ def _reasons(rejected: pd.DataFrame) -> str:
         lines.append(f"  {len(rows)} {kind}: {first['image_id']} ({first['rejected'].partition(': ')[2]}){more}")
     others = [f"  and {len(lines) - _NAMED} other kinds"] if len(lines) > _NAMED else []
     return "\n".join([*lines[:_NAMED], *others])
-
-
-def _some(items: list[str]) -> str:
-    more = [f"and {len(items) - _NAMED} more"] if len(items) > _NAMED else []
-    return ", ".join([*items[:_NAMED], *more])

@@ -33,7 +33,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             Node(
                 func=describe,
                 inputs=[*(f"{split}_index" for split in SPLITS), "params:data"],
-                outputs=["class_statistics", "class_distribution", "rejected_images"],
+                outputs=["class_statistics", "class_distribution", "rejected_images", "shared_images"],
                 name="describe_classes",
             ),
             *pack,

@@ -1,6 +1,7 @@
 """The structure holds: everything wired is declared, everything declared is used, every hint resolves."""
 
 import typing
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
@@ -54,6 +55,21 @@ def test_every_dataset_is_declared_with_a_layer(name: str) -> None:
     for dataset in wired(name):
         assert dataset in catalog, f"{dataset} is not in the catalog"
         assert catalog.get(dataset).metadata["kedro-viz"]["layer"], dataset
+
+
+def test_layers_have_an_order() -> None:
+    # Kedro-Viz hides every layer, with a mere warning, where they form a circle.
+    catalog = load_catalog()
+    before: dict[str, set[str]] = {}
+    for node in {node for name in NAMES for node in pipelines[name].nodes}:
+        sources, targets = (
+            {catalog.get(name).metadata["kedro-viz"]["layer"] for name in names if not name.startswith("params:")}
+            for names in (node.inputs, node.outputs)
+        )
+        for layer in targets:
+            before.setdefault(layer, set()).update(sources - {layer})
+    order = list(TopologicalSorter(before).static_order())  # CycleError names the circle
+    assert order == ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 
 
 def test_no_entry_is_unused() -> None:

@@ -65,6 +65,16 @@ def flip_bits(path: Path) -> None:
     path.write_bytes(data)
 
 
+def flip_a_label(path: Path) -> None:
+    """A mask that decodes without complaint, to another label: only the checksum of the PNG's chunk tells."""
+    palette_image(mask_of(1)).save(path, compress_level=0)
+    data = path.read_bytes()
+    start = data.index(b"IDAT") + 4
+    pixels = zlib.decompressobj().decompress(data[start:])
+    other = zlib.compress(pixels[:1] + b"\2" + pixels[2:], 0)
+    path.write_bytes(data[:start] + other + data[start + len(other) :])
+
+
 def gigantic_png(path: Path) -> None:
     """A header of 60,000 x 60,000 pixels, as a decompression bomb has it."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
@@ -113,6 +123,10 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "image_is_folder": (lambda f: folder_in_place_of(f.image), "folder instead of image: {i}"),
     "image_is_bomb": (lambda f: gigantic_png(f.image), "oversized image: {i} (Image size (3600000000"),
+    "image_16_bit": (
+        lambda f: Image.new("I;16", SIZE).save(f.image, format="PNG"),
+        "image mode: {i} is I;16, more than 8 bits a channel; save it with 8",
+    ),
     "image_of_mask_turned": (
         turned_by_exif,
         "turned: {i} is 60x40, {m} 40x60 (width x height): the image's EXIF",
@@ -125,7 +139,8 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
         "unreadable mask: {m} (no known image format)",
     ),
     "mask_cut": (lambda f: cut(f.mask, 0.9), "truncated mask: {m}"),
-    "mask_flipped_bits": (lambda f: flip_bits(f.mask), "damaged mask: {m}"),
+    "mask_flipped_bits": (lambda f: flip_bits(f.mask), "damaged mask: {m} (broken data stream"),
+    "mask_flipped_label": (lambda f: flip_a_label(f.mask), "damaged mask: {m} (broken PNG file"),
     "mask_other_size": (
         lambda f: palette_image(np.zeros((10, 20), np.uint8)).save(f.mask),
         "size mismatch: {i} is 60x40, {m} 20x10 (width x height)",
@@ -244,5 +259,5 @@ def test_the_log_sums_up(project: Path, rejected: pd.DataFrame, caplog: pytest.L
     assert f"train: {len(DAMAGE)} of {len(train)} images are left out; data/08_reporting/rejected_im" in caplog.text
     assert "  3 mask mode: mask_1_bit (SegmentationClass/mask_1_bit.png is 1, not palette (P), " in caplog.text
     assert ") and 2 more\n" in caplog.text
-    assert "\n  and 16 other kinds\n" in caplog.text
+    assert "\n  and 17 other kinds\n" in caplog.text
     assert "train: that is most of them. Is voc_root the right folder, and are data.classes right?" in caplog.text

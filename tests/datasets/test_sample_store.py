@@ -120,6 +120,26 @@ def test_samples_from_another_folder_are_refused(tmp_path: Path, scene_samples: 
         SampleStoreDataset(filepath=path, source="own", voc_root=str(tmp_path / "leaves")).load()
 
 
+def test_links_below_voc_root_lead_to_its_samples(tmp_path: Path, scene_samples: list[Sample]) -> None:
+    real, linked = tmp_path / "disk" / "VOC2012", tmp_path / "voc" / "VOCdevkit" / "VOC2012"
+    (real / "JPEGImages").mkdir(parents=True)
+    linked.parent.mkdir(parents=True)
+    linked.symlink_to(real)
+    path = str(tmp_path / "train_samples.arrow")
+    dataset = SampleStoreDataset(filepath=path, source="voc2012", voc_root=str(tmp_path / "voc"))
+    dataset.save(Samples(scene_samples[:1], "voc2012", folder=str(real / "JPEGImages")))
+    assert len(dataset.load()) == 1
+
+
+def test_a_broken_index_names_the_next_step(tmp_path: Path, scene_samples: list[Sample]) -> None:
+    index = tmp_path / "index.parquet"
+    index.write_bytes(b"PAR1")
+    dataset = SampleStoreDataset(filepath=str(tmp_path / "samples.arrow"), index={"filepath": str(index)})
+    dataset.save(Samples(scene_samples[:1]))
+    with pytest.raises(DatasetError, match=r"index\.parquet cannot be read: .*Make it anew with: kedro run"):
+        dataset.load()
+
+
 def test_samples_older_than_the_index_are_refused(tmp_path: Path, scene_samples: list[Sample]) -> None:
     index = pd.DataFrame({"image_id": ["a", "b"], "rejected": ["", "empty image"], "fingerprint": ["1", "2"]})
     index.to_parquet(tmp_path / "index.parquet")

@@ -184,6 +184,12 @@ def test_an_incomplete_folder_of_somebody_else_is_named_not_overwritten(tmp_path
     assert archive_server.requests == []
 
 
+def test_an_empty_devkit_is_named(tmp_path, archives):
+    (tmp_path / "VOCdevkit").mkdir()
+    with pytest.raises(VocSegError, match=r"VOCdevkit is there, but has no VOC2012\. .*voc_root="):
+        fetch("voc2012", tmp_path, archives)
+
+
 def test_an_interrupted_unpacking_is_done_again(tmp_path, archives, archive_server, monkeypatch):
     def interrupted(*args):
         real(*args)
@@ -333,6 +339,21 @@ class TestTrainAug:
         (folder / "ImageSets/Segmentation/trainaug.txt").write_text("a\nb\n")
         assert not is_complete(tmp_path, SOURCES["voc2012_aug"])
 
+    def test_images_that_a_folder_made_by_hand_lacks_are_named(self, tmp_path, archives, archive_server):
+        folder = fetch("voc2012", tmp_path, archives)
+        (folder / ".complete.json").unlink()
+        (folder / "JPEGImages/s2.jpg").unlink()
+        with pytest.raises(VocSegError, match=r"VOC2012 is there, but not complete: JPEGImages/s2\.jpg is missing"):
+            fetch("voc2012_aug", tmp_path, archives)
+
+    def test_a_list_in_another_order_is_left_alone(self, tmp_path, archives):
+        lists = fetch("voc2012", tmp_path, archives) / "ImageSets/Segmentation"
+        fetch("voc2012_aug", tmp_path / "other", archives)
+        ids = read_ids(tmp_path / "other/VOCdevkit/VOC2012/ImageSets/Segmentation/trainaug.txt")
+        (lists / "trainaug.txt").write_text("\n".join(reversed(ids)))
+        fetch("voc2012_aug", tmp_path, archives)
+        assert read_ids(lists / "trainaug.txt") == ids[::-1]
+
     def test_an_archive_of_something_else(self, tmp_path, archives, offer):
         with pytest.raises(VocSegError, match=r"benchmark\.tgz has no folder dataset/cls"):
             fetch("voc2012_aug", tmp_path, archives | {SBD: offer(SBD, tar({"a.txt": b""}))})
@@ -406,12 +427,30 @@ def test_sample_is_drawn(tmp_path, monkeypatch):
     assert fetch("sample", tmp_path, {}) == tmp_path / "VOCdevkit" / "VOC2012"
 
 
+def test_two_processes_at_once_draw_the_sample_once(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from voc_seg.voc import download\n"
+        "from voc_seg.voc.scenes import write_scenes\n"
+        "counts = {'train': 2, 'val': 1, 'test': 1}\n"
+        "download.drawn_scenes = lambda root: None\n"  # as if both had looked before either had begun
+        "download.write_scenes = lambda root: write_scenes(root, counts)\n"
+        "folder = download.fetch('sample', Path(sys.argv[1]), {})\n"
+        "print((folder / 'scenes.json').stat().st_ino)"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    found = [process.communicate()[0].strip() for process in both]
+    assert found[0] and found[0] == found[1]
+
+
 def test_sample_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "VOCdevkit" / "VOC2012").mkdir(parents=True)
     with pytest.raises(VocSegError, match=r"could not be written to .*voc_root=PATH"):
         fetch("sample", tmp_path, {})
     (tmp_path / "file").touch()
-    with pytest.raises(VocSegError, match="could not be written"):
+    with pytest.raises(VocSegError, match="cannot be written to"):
         fetch("sample", tmp_path / "file", {})
 
 

@@ -14,7 +14,7 @@ from voc_seg.errors import VocSegError
 from voc_seg.voc import index as index_module
 from voc_seg.voc.classes import CLASS_NAMES, RESERVED_NAMES, VOID, name_classes, voc_palette
 from voc_seg.voc.index import fingerprint_of, index_images
-from voc_seg.voc.reading import decode_image, decode_mask
+from voc_seg.voc.reading import decode_image, decode_mask, palette_image
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
@@ -192,6 +192,22 @@ class TestRepeat:
             first = index_images(split)
         assert (first["rejected"] != "").all()
         assert (index_images(split, previous=first)["rejected"] == "").all()
+
+    def test_a_verdict_on_what_was_decoded_stays(self, split, reads):
+        palette_image(np.full((HEIGHT, WIDTH), VOID, np.uint8)).save(split.mask_path("a"))
+        first = index_images(split)
+        assert first["rejected"][0].startswith("no labelled pixel")
+        reads.clear()
+        pd.testing.assert_frame_equal(index_images(split, previous=first), first)
+        assert reads == []
+
+    def test_no_file_can_stop_the_others(self, split, monkeypatch):
+        def fail(path, classes):
+            raise MemoryError("too large")
+
+        monkeypatch.setattr(index_module, "decode_mask", fail)
+        reasons = index_images(split)["rejected"].tolist()
+        assert reasons[0] == "unreadable: JPEGImages/a.jpg or its mask (MemoryError: too large)"
 
     def test_a_file_put_in_place_of_another_is_noticed_by_its_change(self, split, reads):
         first = index_images(split)

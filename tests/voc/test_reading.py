@@ -133,6 +133,14 @@ def test_orientation(tmp_path):
     assert [orientation(tmp_path / name) for name in ("turned.jpg", "plain.jpg", "none.jpg")] == [6, 1, 1]
 
 
+@pytest.mark.parametrize(("kind", "value"), [(1, b"\6\0\0\0"), (2, b"6\0\0\0"), (3, b"\0\0\0\0"), (3, b"\x11\1\0\0")])
+def test_an_orientation_that_means_nothing_is_none(tmp_path, kind, value):
+    """Stored as byte or text, 0, 273: found in real pictures."""
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHI", 8, 1, 0x0112, kind, 1) + value + bytes(4)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "i.jpg", exif=exif)
+    assert orientation(tmp_path / "i.jpg") == 1
+
+
 @pytest.mark.parametrize(
     "colours",
     [

@@ -64,6 +64,7 @@ def test_list_keeps_its_order_without_blanks_and_byte_order_mark(tmp_path):
         ("a\nb\na\n", r"Line 3 .*train\.txt repeats the image id 'a'"),
         ("\n \n", r"train\.txt is empty"),
         ("/JPEGImages/a.jpg /SegmentationClass/a.png\n", "Line 1 .*without folder and ending"),
+        ("a\0\n\0b\0\n", r"Line 1 of .* is 'a\\x00'"),  # UTF-16, say
     ],
 )
 def test_bad_list_is_named(tmp_path, text, message):

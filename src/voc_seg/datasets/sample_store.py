@@ -12,6 +12,7 @@ from voc_seg.errors import VocSegError
 from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.index import fingerprint_of
+from voc_seg.voc.splits import find_voc_folder, source_named
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
                 f"{self._filepath} holds samples of {store.origin.source!r}, but this run is about "
                 f"{self._source!r}. Run data_processing with the same --env as this pipeline."
             )
-        if self._voc_root and not Path(store.origin.folder).is_relative_to(self._voc_root):
+        if self._voc_root and not self._is_below_root(Path(store.origin.folder)):
             raise VocSegError(
                 f"{self._filepath} holds samples of {store.origin.folder}, but voc_root of this run is "
                 f"{self._voc_root}. Run data_processing with the same --env and --params voc_root as this pipeline."
@@ -86,9 +87,24 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
             )
         return store
 
+    def _is_below_root(self, images: Path) -> bool:
+        """Whether a folder of images is that of ``voc_root``, be it through links."""
+        if images.is_relative_to(self._voc_root):
+            return True
+        try:
+            folder = find_voc_folder(self._voc_root, source_named(self._source).year)
+        except VocSegError:
+            return False
+        return images == (folder / "JPEGImages").resolve()
+
     def _indexed(self) -> str:
         """Fingerprint of the usable images of the index."""
-        rows = pd.read_parquet(self._index, columns=["image_id", "rejected", "fingerprint"])
+        try:
+            rows = pd.read_parquet(self._index, columns=["image_id", "rejected", "fingerprint"])
+        except Exception as error:  # a broken file makes the reader raise many kinds
+            raise VocSegError(
+                f"{self._index} cannot be read: {error}. Make it anew with: kedro run --pipelines data_processing"
+            ) from error
         return fingerprint_of(rows[rows["rejected"] == ""])
 
     def _exists(self) -> bool:

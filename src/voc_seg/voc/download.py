@@ -11,7 +11,7 @@ from voc_seg.errors import VocSegError
 
 from .archives import Archive, given_archive, obtain, one_at_a_time
 from .sbd import add_train_aug, needed, require_scipy
-from .scenes import DEFAULT_COUNTS, write_scenes
+from .scenes import DEFAULT_COUNTS, drawn_scenes, write_scenes
 from .splits import SOURCES, Source, find_voc_folder, list_path, read_split, source_named
 from .transfer import PATIENCE, Patience
 from .unpack import unpack
@@ -85,6 +85,8 @@ def fetch(
             _unpack_devkit(root, base, files, wanted)
         if not is_complete(root, known):
             _unpack_sbd(root, known, obtain(wanted[-1], root, given, patience), wanted[-1])
+            if not is_complete(root, known):
+                _refuse_remains(root, known)  # a folder made by hand, without the images that only SBD has masks of
     return find_voc_folder(root, known.year)
 
 
@@ -140,10 +142,13 @@ def _named(archives: Mapping[str, Archive], name: str) -> Archive:
 
 
 def _draw(root: Path) -> Path:
-    if not root.exists():
-        logger.info("Drawing the sample, %d scenes, into %s", sum(DEFAULT_COUNTS.values()), root)
     try:
-        return write_scenes(root)
+        if (folder := drawn_scenes(root)) is not None:
+            return folder
+        with one_at_a_time(root):
+            if not (root / "VOCdevkit").exists():
+                logger.info("Drawing the sample, %d scenes, into %s", sum(DEFAULT_COUNTS.values()), root)
+            return write_scenes(root)
     except OSError as error:
         raise VocSegError(
             f"The drawn sample could not be written to {root}: {error}. "
@@ -156,6 +161,8 @@ def _refuse_remains(root: Path, source: Source) -> None:
     if not (root / "VOCdevkit").exists():
         return
     folder = root / "VOCdevkit" / f"VOC{source.year}"
+    if not folder.exists():
+        raise VocSegError(f"{folder.parent} is there, but has no {folder.name}. {_LOOK}")
     try:
         missing = f"{_first_missing(folder, source).relative_to(folder)} is missing"
     except (VocSegError, OSError, AttributeError) as error:

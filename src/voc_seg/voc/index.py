@@ -19,7 +19,7 @@ from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)
 
-_REVISION = 1
+_REVISION = 2
 """To be raised with every change of what is read from a file: rows of an older revision are read again."""
 _NAMED = 5
 """Labels that a message lists."""
@@ -110,12 +110,13 @@ def _unchanged(
 ) -> pd.DataFrame:
     """Rows of an earlier index that still hold, by image id.
 
-    Rejected ones are looked at again: what went wrong then may have been the disk, or a permission.
+    Where a file could not be decoded it is looked at again: what went wrong then may have been the disk, or a
+    permission.
     """
     if previous is None or list(previous.columns) != list(columns):
         return pd.DataFrame(columns=columns).set_index("image_id")
-    rows = zip(previous["image_id"], previous["split"], previous["rejected"], previous["fingerprint"])
-    same = [name == split.name and not bad and prints.get(image_id) == found for image_id, name, bad, found in rows]
+    rows = zip(previous["image_id"], previous["split"], previous["mask_mode"], previous["fingerprint"])
+    same = [name == split.name and mode != "" and prints.get(image_id) == found for image_id, name, mode, found in rows]
     return previous[np.array(same, dtype=bool)].set_index("image_id")
 
 
@@ -137,6 +138,9 @@ def _read_one(split: VOCSplit, classes: Classes, image_id: str) -> tuple[str | i
         counts = _count_pixels(mask.indices, _short(split.mask_path(image_id)), len(classes))
     except VocSegError as error:
         reason = str(error)
+    except Exception as error:  # whatever a file leads its readers to, it is not worth the other images
+        reason = f"unreadable: {_short(split.image_path(image_id))} or its mask ({type(error).__name__}: {error})"
+        mode = ""
     return height, width, mode, *counts, "; ".join(notes), reason
 
 

@@ -40,10 +40,12 @@ def decode_image(path: Path) -> np.ndarray:
     """Read an image.
 
     Returns:
-        ``uint8 (H, W, 3)`` RGB, whatever mode the file has. An EXIF orientation is not applied; see `orientation`.
+        ``uint8 (H, W, 3)`` RGB, whatever 8-bit mode the file has. An EXIF orientation is not applied; see
+        `orientation`. JPEG has no checksum: damage in its middle that still decodes is not noticed.
 
     Raises:
-        VocSegError: The file is missing, empty, no image, or cannot be decoded to its end.
+        VocSegError: The file is missing, empty, no image, of more than 8 bits a channel, or cannot be decoded to its
+            end.
     """
     return _open(path, "image", _as_rgb)
 
@@ -68,9 +70,11 @@ def orientation(path: Path) -> int:
     """The EXIF orientation of an image: 1 is as stored, 5 to 8 are turned by a quarter; 1 where there is none."""
     try:
         with Image.open(path) as image:
-            return image.getexif().get(ExifTags.Base.Orientation, 1)
+            value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a file that cannot be read is reported by who decodes it
         return 1
+    # Cameras and programs write all sorts of things there: bytes, text, 0.
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def palette_image(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Image:
@@ -92,7 +96,12 @@ def _open(path: Path, kind: str, read: Callable[[Image.Image], T]) -> T:
     name = f"{path.parent.name}/{path.name}"
     try:
         with Image.open(path) as image:
-            return read(image)
+            found, checked = read(image), image.format == "PNG"
+        if checked:
+            # Pillow decodes pixels without looking at their checksum: a flipped bit would pass for other labels.
+            with Image.open(path) as image:
+                image.verify()
+        return found
     except FileNotFoundError:
         lost = "dangling link instead of" if path.is_symlink() else "missing"
         raise VocSegError(f"{lost} {kind}: {name}") from None
@@ -115,6 +124,9 @@ def _open(path: Path, kind: str, read: Callable[[Image.Image], T]) -> T:
 
 
 def _as_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith(("I", "F")):
+        name = f"{Path(image.filename).parent.name}/{Path(image.filename).name}"
+        raise VocSegError(f"image mode: {name} is {image.mode}, more than 8 bits a channel; save it with 8")
     pixels = np.asarray(image.convert("RGB"))
     if image.format == "JPEG" and _ends_in_zeros(Path(image.filename)):
         # A download that reserved its place on disk and broke off; the decoder makes grey of what is missing.

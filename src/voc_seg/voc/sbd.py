@@ -73,7 +73,8 @@ def add_train_aug(voc: Path, sbd: Path, size: int) -> None:
             f"official ones. Move {voc} away and run again, or take --env voc2012."
         )
     path = lists / f"{TRAIN_AUG_LIST}.txt"
-    if path.is_file() and read_ids(path) != ids:
+    listed = path.is_file()
+    if listed and set(read_ids(path)) != set(ids):
         raise VocSegError(f"{path} is there and lists other images than train_aug has. Move it away and run again.")
     masks = voc / TRAIN_AUG_MASKS
     if not masks.exists():
@@ -83,9 +84,10 @@ def add_train_aug(voc: Path, sbd: Path, size: int) -> None:
             f"{masks} is there, but does not hold the masks of all {size} images. "
             "Move it away and run again; it is then made from VOC's and SBD's masks."
         )
-    draft = path.with_name(path.name + ".partial")
-    draft.write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")
-    draft.replace(path)
+    if not listed:
+        draft = path.with_name(path.name + ".partial")
+        draft.write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")
+        draft.replace(path)
 
 
 def _write_masks(folder: Path, own: Path, sbd: Path, ids: tuple[str, ...], official: frozenset[str]) -> None:

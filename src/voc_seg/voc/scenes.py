@@ -14,7 +14,7 @@ from voc_seg.voc.reading import palette_image
 from voc_seg.voc.scene_painting import draw_scene
 from voc_seg.voc.scene_plan import ScenePlan, plan_split
 
-__all__ = ["DEFAULT_COUNTS", "draw_scene", "plan_split", "write_scenes"]
+__all__ = ["DEFAULT_COUNTS", "draw_scene", "drawn_scenes", "plan_split", "write_scenes"]
 
 DEFAULT_COUNTS: Mapping[str, int] = {"train": 64, "val": 32, "test": 32}
 """Pictures per split."""
@@ -22,6 +22,22 @@ DEFAULT_COUNTS: Mapping[str, int] = {"train": 64, "val": 32, "test": 32}
 _MANIFEST = "scenes.json"
 _REVISION = 1
 """To be raised with every change that alters the pictures: data drawn by another revision is drawn again."""
+
+
+def drawn_scenes(root: Path, counts: Mapping[str, int] = DEFAULT_COUNTS, seed: int = 0) -> Path | None:
+    """The folder that `write_scenes` would give, if it is there already and whole."""
+    plans, manifest = _plan(counts, seed)
+    target = _folder(root)
+    return target if _is_whole(target, manifest, plans) else None
+
+
+def _plan(counts: Mapping[str, int], seed: int) -> tuple[dict[str, list[ScenePlan]], dict[str, object]]:
+    plans = {split: plan_split(split, count, seed) for split, count in counts.items()}
+    return plans, {"revision": _REVISION, "seed": seed, "counts": dict(counts)}
+
+
+def _folder(root: Path) -> Path:
+    return Path(root) / "VOCdevkit" / "VOC2012"
 
 
 def _is_whole(folder: Path, manifest: Mapping[str, object], plans: Mapping[str, list[ScenePlan]]) -> bool:
@@ -56,9 +72,8 @@ def write_scenes(root: Path, counts: Mapping[str, int] = DEFAULT_COUNTS, seed: i
     is left alone; scenes drawn otherwise are replaced; a folder not drawn here (the real VOC) is never
     touched but reported: ``FileExistsError``.
     """
-    plans = {split: plan_split(split, count, seed) for split, count in counts.items()}
-    manifest = {"revision": _REVISION, "seed": seed, "counts": dict(counts)}
-    target = Path(root) / "VOCdevkit" / "VOC2012"
+    plans, manifest = _plan(counts, seed)
+    target = _folder(root)
     if _is_whole(target, manifest, plans):
         return target
     if target.exists() and not (target / _MANIFEST).is_file():
@@ -70,6 +85,8 @@ def write_scenes(root: Path, counts: Mapping[str, int] = DEFAULT_COUNTS, seed: i
     try:
         _write_into(draft, plans, manifest)
         if target.exists():
+            if _is_whole(target, manifest, plans):  # drawn by somebody else in the meantime
+                return target
             shutil.rmtree(target)
         draft.rename(target)
     except OSError:

@@ -253,7 +253,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
     for number, image_id in enumerate(lines, start=1):
         if not image_id:
             continue
-        if re.search(r"[\s/\\]", image_id):
+        if re.search(r"[\s/\\\0]", image_id):
             raise VocSegError(
                 f"Line {number} of {path} is {image_id!r}. Each line must be one image id: "
                 "a file name without folder and ending."

@@ -222,7 +222,12 @@ class RuntimeConfig(Block):
 
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto takes a GPU if there is one")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto is bf16 where the device has it")
-    workers: int = Field(0, ge=0, le=64, description="processes that prepare batches; 0 prepares them in place")
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
+        "auto", description="processes that prepare batches; 0 prepares them in place; auto is 0 unless on a GPU"
+    )
+    keep_memory: bool = Field(
+        True, description="on CPUs with glibc: memory stays with the process from step to step, and goes at the end"
+    )
 
 
 class Parameters(Block):

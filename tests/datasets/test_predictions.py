@@ -1,6 +1,5 @@
 """Folders of pictures: masks as the VOC server takes them, figures without leftovers of earlier runs."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +67,14 @@ class TestMasks:
 
     def test_a_failed_save_leaves_the_old_folder(self, masks: MasksDataset) -> None:
         class Failing(dict):
-            def items(self) -> Iterator:
-                yield "new", palette_image(np.ones((2, 2), np.uint8))
-                raise OSError("disk full")
+            def __getitem__(self, name: str) -> Image.Image:
+                if name == "b":
+                    raise OSError("disk full")
+                return super().__getitem__(name)
 
         masks.save({"old": palette_image(np.zeros((2, 2), np.uint8))})
         with pytest.raises(DatasetError, match="disk full"):
-            masks.save(Failing(new=1))
+            masks.save(Failing({name: palette_image(np.ones((2, 2), np.uint8)) for name in "ab"}))
         assert list(masks.load()) == ["old"]
         masks.save({"new": palette_image(np.ones((2, 2), np.uint8))})  # what the failure left behind is in nobody's way
         assert list(masks.load()) == ["new"]

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voc_seg.config import EvaluationConfig, ModelConfig
-from voc_seg.engine.evaluation import Score, evaluate, predict_logits, predict_one, score
+from voc_seg.engine import evaluation
+from voc_seg.engine.evaluation import Prediction, Score, _of_one_size, evaluate, predict_all, predict_logits, score
 from voc_seg.engine.runtime import Runtime
 from voc_seg.errors import VocSegError
 from voc_seg.metrics import confusion_matrix, mean_iou
@@ -42,6 +43,12 @@ def _sample(height: int, width: int, name: str = "half") -> Sample:
     return Sample(name, image, mask)
 
 
+def predict_one(
+    model: nn.Module, sample: Sample, config: EvaluationConfig, runtime: Runtime, *size: object
+) -> Prediction:
+    return next(predict_all(model, [sample], config, runtime, *size))
+
+
 LANDSCAPE, PORTRAIT = _sample(40, 62, "landscape"), _sample(62, 40, "portrait")
 
 
@@ -65,27 +72,27 @@ def test_predictions_have_the_images_own_size(sample: Sample, scale: float, flip
 @pytest.mark.parametrize("sample", [LANDSCAPE, PORTRAIT], ids=lambda sample: sample.id)
 def test_a_real_network_predicts_at_native_size(sample: Sample) -> None:
     model = build_model(ModelConfig(width=8), 21).eval()
-    logits = predict_logits(model, sample.image, EvaluationConfig(scale=0.7, flip=True), CPU)
+    logits = predict_logits(model, sample.image[None], EvaluationConfig(scale=0.7, flip=True), CPU)
     assert (logits.shape, logits.dtype) == ((1, 21, *sample.mask.shape), torch.float32)
 
 
 def test_image_size_is_what_the_network_sees_and_scale_is_relative_to_it() -> None:
     model = RedOrNot()
-    prediction = predict_one(model, LANDSCAPE, EvaluationConfig(scale=0.5), CPU, image_size=(32, 64))
+    prediction = predict_one(model, LANDSCAPE, EvaluationConfig(scale=0.5), CPU, (32, 64))
     assert model.sizes == [(16, 32)]
     assert prediction.mask.shape == (40, 62)
 
 
 def test_at_scale_one_the_network_sees_the_picture_as_it_is() -> None:
     expected = RedOrNot()(normalise(torch.from_numpy(LANDSCAPE.image).permute(2, 0, 1)[None]))
-    torch.testing.assert_close(predict_logits(RedOrNot(), LANDSCAPE.image, PLAIN, CPU), expected)
+    torch.testing.assert_close(predict_logits(RedOrNot(), LANDSCAPE.image[None], PLAIN, CPU), expected)
 
 
 def test_flip_averages_both_views() -> None:
     """A tilt from left to right cancels out: mirrored back, the second view leans the other way."""
-    flat = predict_logits(RedOrNot(0.0), LANDSCAPE.image, PLAIN, CPU)
-    tilted = predict_logits(RedOrNot(0.8), LANDSCAPE.image, PLAIN, CPU)
-    averaged = predict_logits(RedOrNot(0.8), LANDSCAPE.image, EvaluationConfig(flip=True), CPU)
+    flat = predict_logits(RedOrNot(0.0), LANDSCAPE.image[None], PLAIN, CPU)
+    tilted = predict_logits(RedOrNot(0.8), LANDSCAPE.image[None], PLAIN, CPU)
+    averaged = predict_logits(RedOrNot(0.8), LANDSCAPE.image[None], EvaluationConfig(flip=True), CPU)
     torch.testing.assert_close(averaged, flat)
     assert not torch.allclose(tilted, flat)
 
@@ -102,14 +109,14 @@ def test_confusion_counts_every_labelled_pixel() -> None:
 
 def test_loss_is_summed_over_labelled_pixels_of_the_native_size() -> None:
     prediction = predict_one(RedOrNot(), LANDSCAPE, PLAIN, CPU)
-    logits = predict_logits(RedOrNot(), LANDSCAPE.image, PLAIN, CPU)
+    logits = predict_logits(RedOrNot(), LANDSCAPE.image[None], PLAIN, CPU)
     target = torch.from_numpy(LANDSCAPE.mask).long()[None]
     expected = functional.cross_entropy(logits, target, ignore_index=255, reduction="sum")
     assert prediction.loss == pytest.approx(expected.item())
 
 
 def scored(*samples: Sample) -> Score:
-    return score(predict_one(RedOrNot(), sample, PLAIN, CPU) for sample in samples)
+    return score(predict_all(RedOrNot(), samples, PLAIN, CPU))
 
 
 def test_score_sums_counts_and_weighs_the_loss_by_pixels() -> None:
@@ -133,6 +140,30 @@ def test_an_empty_split_cannot_be_scored(empty_store: SampleStore) -> None:
         score([])
     with pytest.raises(VocSegError, match="the split is empty"):
         evaluate(RedOrNot(), empty_store, PLAIN, CPU)
+
+
+def test_images_of_one_size_go_together_and_nothing_is_lost() -> None:
+    samples = [_sample(40, 62, f"l{n}") for n in range(5)] + [_sample(62, 40, f"p{n}") for n in range(3)]
+    mixed = samples[::2] + samples[1::2]
+    groups = list(_of_one_size(mixed, 2))
+    assert [len(group) for group in groups] == [2, 2, 2, 1, 1]
+    assert all(len({sample.mask.shape for sample in group}) == 1 for group in groups)
+    assert sorted(sample.id for group in groups for sample in group) == sorted(sample.id for sample in mixed)
+    assert [len(group) for group in _of_one_size(mixed, 1)] == [1] * 8
+
+
+def test_a_batch_gives_what_its_images_give_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = [_sample(40, 62, "a"), PORTRAIT, _sample(40, 62, "b"), _sample(40, 62, "c")]
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(width=8), 21).eval()
+    alone = {found.id: found for found in predict_all(model, samples, PLAIN, CPU)}
+    monkeypatch.setattr(evaluation, "_of_one_size", lambda samples, most: _of_one_size(samples, 2))
+    together = list(predict_all(model, samples, PLAIN, CPU))
+    assert [found.id for found in together] == ["a", "b", "portrait", "c"]
+    for found in together:
+        # Another batch size may choose another kernel: the last bits of a logit differ, and with them a pixel or two.
+        assert (found.mask != alone[found.id].mask).mean() < 0.01
+        assert found.loss == pytest.approx(alone[found.id].loss, rel=1e-4)
 
 
 class TestEvaluate:

@@ -5,7 +5,7 @@ import torch
 
 from voc_seg.config import RuntimeConfig
 from voc_seg.engine import runtime as module
-from voc_seg.engine.runtime import Runtime, choose_runtime, has_fast_bf16
+from voc_seg.engine.runtime import Runtime, choose_runtime, has_fast_bf16, loader_workers
 from voc_seg.errors import VocSegError
 
 
@@ -55,3 +55,21 @@ def test_its_name_says_device_and_precision() -> None:
     assert str(Runtime(torch.device("cpu"), torch.bfloat16)).startswith("cpu")
     assert str(Runtime(torch.device("cpu"), torch.bfloat16)).endswith("bf16")
     assert str(Runtime(torch.device("cpu"), torch.float32)).endswith("fp32")
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "workers"), [("cpu", "auto", 0), ("cuda", "auto", 3), ("cpu", 2, 2), ("cuda", 0, 0)]
+)
+def test_loader_workers(monkeypatch: pytest.MonkeyPatch, device: str, asked: str | int, workers: int) -> None:
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 3)
+    assert loader_workers(RuntimeConfig(workers=asked), torch.device(device)) == workers
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "kept"), [("cpu", True, True), ("cpu", False, False), ("cuda", True, False)]
+)
+def test_memory_is_kept_on_the_cpu_if_wanted(
+    monkeypatch: pytest.MonkeyPatch, device: str, wanted: bool, kept: bool
+) -> None:
+    monkeypatch.setattr(module, "memory_kept", lambda wanted: wanted)
+    assert Runtime(torch.device(device), torch.float32, wanted).memory_kept() is kept

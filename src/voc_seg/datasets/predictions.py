@@ -11,8 +11,28 @@ from kedro.io import AbstractDataset, DatasetError
 from matplotlib.figure import Figure
 from PIL import Image
 
+from voc_seg.voc.parallel import in_parallel
+from voc_seg.voc.progress import progress_bar
 
-class MasksDataset(AbstractDataset[Mapping[str, Image.Image], dict[str, np.ndarray]]):
+
+class MaskFolder(Mapping[str, np.ndarray]):
+    """Masks by image id, each read when it is asked for: of thousands only a few are looked at."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = {path.stem: path for path in sorted(folder.glob("*.png"))}
+
+    def __getitem__(self, image_id: str) -> np.ndarray:
+        with Image.open(self._paths[image_id]) as picture:
+            return np.array(picture)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.ndarray]]):
     """Masks by image id as palette PNGs; saved as pictures of mode P, loaded as indices ``uint8 (H, W)``.
 
     A save replaces the whole folder, so no mask of an earlier run can pass for one of this run.
@@ -23,12 +43,15 @@ class MasksDataset(AbstractDataset[Mapping[str, Image.Image], dict[str, np.ndarr
         self.metadata = metadata
 
     def save(self, data: Mapping[str, Image.Image]) -> None:
-        with _replaced(self._folder) as folder:
-            for name, mask in data.items():
-                mask.save(folder / f"{name}.png")
+        def write(name: str) -> None:
+            data[name].save(folder / f"{name}.png")
 
-    def load(self) -> dict[str, np.ndarray]:
-        return {path.stem: np.array(Image.open(path)) for path in sorted(self._folder.glob("*.png"))}
+        with _replaced(self._folder) as folder, progress_bar("writing masks", len(data)) as advance:
+            for _ in in_parallel(write, data):
+                advance(1)
+
+    def load(self) -> Mapping[str, np.ndarray]:
+        return MaskFolder(self._folder)
 
     def _exists(self) -> bool:
         return self._folder.is_dir()

@@ -1,7 +1,7 @@
 """Predictions at every image's own size, and their scores."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,14 @@ from voc_seg.metrics import confusion_matrix, mean_iou, pixel_accuracy
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample, SampleStore
-from voc_seg.voc.classes import VOID
 
 from .optimisation import loss_sum
 from .progress import quiet
 from .runtime import Runtime
 from .trouble import EVALUATION_MEMORY, explained
+
+_BATCH = 8
+"""Images that a GPU predicts at once; a CPU is as quick with one (benchmarks/README.md)."""
 
 
 @dataclass(frozen=True)
@@ -53,28 +55,27 @@ class Score:
 @torch.inference_mode()
 def predict_logits(
     model: SegmentationNet,
-    image: np.ndarray,
+    images: np.ndarray,
     config: EvaluationConfig,
     runtime: Runtime,
     image_size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Class scores of every pixel of a picture.
+    """Class scores of every pixel of pictures of one size.
 
     Args:
         model: In evaluation mode, on the runtime's device.
-        image: ``uint8 (H, W, 3)`` RGB.
+        images: ``uint8 (N, H, W, 3)`` RGB, writable memory.
         config: ``scale`` and ``flip``.
         runtime: Device and precision.
         image_size: Height and width the training images were resized to; ``scale`` is relative to it.
 
     Returns:
-        Logits ``float32 (1, classes, H, W)``.
+        Logits ``float32 (N, classes, H, W)``.
     """
-    height, width = image.shape[:2]
+    height, width = images.shape[1:3]
     base = image_size or (height, width)
     size = tuple(max(1, round(length * config.scale)) for length in base)
-    # from_numpy wants writable memory; packed samples are read-only views.
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
     if size != (height, width):
         # On the CPU, as training crops are: bytes in, bytes out, the same numbers on every device.
         pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
@@ -83,26 +84,43 @@ def predict_logits(
         logits = model(inputs)
         if config.flip:
             logits = (logits + model(inputs.flip(-1)).flip(-1)) / 2
-    return functional.interpolate(logits.float(), (height, width), mode="bilinear")
+    logits = logits.float()
+    return logits if size == (height, width) else functional.interpolate(logits, (height, width), mode="bilinear")
 
 
-def predict_one(
+def predict_all(
     model: SegmentationNet,
-    sample: Sample,
+    samples: Iterable[Sample],
     config: EvaluationConfig,
     runtime: Runtime,
     image_size: tuple[int, int] | None = None,
-) -> Prediction:
-    """Predict a sample at native size and count against its truth."""
-    logits = predict_logits(model, sample.image, config, runtime, image_size)
-    classes = logits.argmax(1)[0]
-    truth = torch.from_numpy(np.array(sample.mask)).to(runtime.device)
-    return Prediction(
-        sample.id,
-        classes.to("cpu", torch.uint8).numpy(),
-        confusion_matrix(truth, classes, logits.shape[1]).numpy(),
-        float(loss_sum(logits, truth[None])),
-    )
+) -> Iterator[Prediction]:
+    """Predict samples at native size and count against their truth.
+
+    Images of one size go through the network together where that is quicker, so predictions may come in another
+    order than the samples; which images go together depends on the samples alone.
+    """
+    for group in _of_one_size(samples, _BATCH if runtime.device.type == "cuda" else 1):
+        # A copy: torch wants writable memory, and packed samples are read-only views.
+        logits = predict_logits(model, np.stack([sample.image for sample in group]), config, runtime, image_size)
+        classes = logits.argmax(1)
+        truth = torch.from_numpy(np.stack([sample.mask for sample in group])).to(runtime.device)
+        masks = classes.to("cpu", torch.uint8).numpy()
+        for number, sample in enumerate(group):
+            confusion = confusion_matrix(truth[number], classes[number], logits.shape[1]).numpy()
+            loss = float(loss_sum(logits[number : number + 1], truth[number : number + 1]))
+            yield Prediction(sample.id, masks[number], confusion, loss)
+
+
+def _of_one_size(samples: Iterable[Sample], most: int) -> Iterator[list[Sample]]:
+    """Groups of at most so many samples of one size, each given as soon as it is full."""
+    groups: dict[tuple[int, ...], list[Sample]] = {}
+    for sample in samples:
+        group = groups.setdefault(sample.mask.shape, [])
+        group.append(sample)
+        if len(group) == most:
+            yield groups.pop(sample.mask.shape)
+    yield from groups.values()
 
 
 def score(predictions: Iterable[Prediction]) -> Score:
@@ -149,19 +167,25 @@ def evaluate(
     image_size: tuple[int, int] | None = None,
 ) -> Evaluation:
     """Score a split and keep its predictions and the scores of each image."""
-    rows, masks, predictions = [], {}, []
     model = model.to(runtime.device).eval()
+    found: dict[str, Prediction] = {}
     started = time.perf_counter()
-    shown = track(samples, f"scoring {config.split}", total=len(samples), transient=True, disable=quiet())
-    with explained(EVALUATION_MEMORY):
-        for sample in shown:
-            prediction = predict_one(model, sample, config, runtime, image_size)
-            predictions.append(prediction)
-            masks[prediction.id] = prediction.mask
-            rows.append({
-                "image_id": prediction.id,
-                "miou": mean_iou(prediction.confusion),
-                "pixel_accuracy": pixel_accuracy(prediction.confusion),
-                "void_fraction": float((sample.mask == VOID).mean()),
-            })  # fmt: skip
+    with explained(EVALUATION_MEMORY), runtime.memory_kept():
+        shown = track(
+            predict_all(model, samples, config, runtime, image_size),
+            f"scoring {config.split}", total=len(samples), transient=True, disable=quiet(),
+        )  # fmt: skip
+        for prediction in shown:
+            found[prediction.id] = prediction
+    predictions = [found[image_id] for image_id in samples.ids]
+    rows = [
+        {
+            "image_id": prediction.id,
+            "miou": mean_iou(prediction.confusion),
+            "pixel_accuracy": pixel_accuracy(prediction.confusion),
+            "void_fraction": 1 - int(prediction.confusion.sum()) / prediction.mask.size,
+        }
+        for prediction in predictions
+    ]
+    masks = {prediction.id: prediction.mask for prediction in predictions}
     return Evaluation(score(predictions), rows, masks, len(samples) / (time.perf_counter() - started))

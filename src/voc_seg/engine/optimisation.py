@@ -64,4 +64,7 @@ def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
         logits: ``float (N, classes, H, W)``.
         targets: Integer ``(N, H, W)``, class index or 255.
     """
-    return functional.cross_entropy(logits.float(), targets.long(), ignore_index=VOID, reduction="sum")
+    # One row a pixel: of channels-last logits, as the network gives them, that is a view, and softmax and its gradient
+    # run along memory. Losses by pixel and their sum, as CUDA's kernel that sums rows itself has a single block.
+    rows = logits.float().movedim(1, -1).flatten(0, -2)  # (N H W, classes)
+    return functional.cross_entropy(rows, targets.long().flatten(), ignore_index=VOID, reduction="none").sum()

@@ -18,7 +18,7 @@ from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row
-from .evaluation import predict_one
+from .evaluation import predict_all
 from .optimisation import build_optimizer, learning_rate, set_learning_rate
 from .progress import quiet
 from .runtime import choose_runtime
@@ -101,7 +101,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
             require_finite(loss, epoch, rate, [batch], f"Try sanity.learning_rate={config.learning_rate / 5:g}.")
             history.append({"epoch": epoch + 1, "loss": loss, "learning_rate": rate})
         evaluation = EvaluationConfig(scale=scale)
-        prediction = predict_one(model.eval(), sample, evaluation, runtime)
+        prediction = next(predict_all(model.eval(), [sample], evaluation, runtime))
     miou = mean_iou(prediction.confusion)
     metrics = {
         "image_id": sample.id,

@@ -1,11 +1,15 @@
 """Device and precision of a run."""
 
+import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 
 from voc_seg.config import RuntimeConfig
 from voc_seg.errors import VocSegError
+
+from .memory import memory_kept
 
 
 @dataclass(frozen=True)
@@ -14,10 +18,15 @@ class Runtime:
 
     device: torch.device
     dtype: torch.dtype
+    keep_memory: bool = True
 
     def autocast(self) -> torch.autocast:
         """Context in which convolutions run in the chosen precision; master weights stay float32."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16)
+
+    def memory_kept(self) -> AbstractContextManager[bool]:
+        """Context in which the CPU's memory is kept from step to step; GPUs have an allocator of their own."""
+        return memory_kept(self.keep_memory and self.device.type == "cpu")
 
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.device}"
@@ -33,7 +42,7 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
     """
     device = _choose_device(config.device)
     wants_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_fast_bf16(device))
-    return Runtime(device, torch.bfloat16 if wants_bf16 else torch.float32)
+    return Runtime(device, torch.bfloat16 if wants_bf16 else torch.float32, config.keep_memory)
 
 
 def _choose_device(name: str) -> torch.device:
@@ -49,6 +58,17 @@ def _choose_device(name: str) -> torch.device:
             "here. Use runtime.device=auto or cpu, or install a torch build with support for it (pytorch.org)."
         )
     return device
+
+
+def loader_workers(config: RuntimeConfig, device: torch.device) -> int:
+    """Processes that prepare batches; ``auto`` gives a GPU some to keep it fed.
+
+    A CPU has none to spare: a crop out of the packed store takes it about a hundredth of the time of its training
+    step, and every worker takes a core from the network (benchmarks/README.md).
+    """
+    if config.workers != "auto":
+        return config.workers
+    return min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -21,10 +21,10 @@ from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row, RunState, capture, model_only, require_same_run, restore
-from .evaluation import Score, predict_one, score
+from .evaluation import Score, predict_all, score
 from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
 from .progress import RunProgress
-from .runtime import Runtime, choose_runtime
+from .runtime import Runtime, choose_runtime, loader_workers
 from .trouble import UNSTABLE, explained, require_finite, training_memory
 
 logger = logging.getLogger(__name__)
@@ -90,11 +90,15 @@ def fit(
     epochs = range(state.epoch, config.epochs)
     batches = training_batches(
         train, parameters.augmentation, config.batch_size, parameters.seed, epochs,
-        parameters.runtime.workers, pin_memory=runtime.device.type == "cuda",
+        loader_workers(parameters.runtime, runtime.device), pin_memory=runtime.device.type == "cuda",
     )  # fmt: skip
     batches_per_epoch = math.ceil(len(train) / config.batch_size)
 
-    with explained(training_memory(parameters)), RunProgress(config.epochs, steps_per_epoch, state) as progress:
+    with (
+        explained(training_memory(parameters)),
+        runtime.memory_kept(),
+        RunProgress(config.epochs, steps_per_epoch, state) as progress,
+    ):
         for epoch in epochs:
             train_mode(model, config)
             started, waited, losses, seen = time.perf_counter(), 0.0, [], 0
@@ -195,7 +199,7 @@ def validate(model: SegmentationNet, val: SampleStore, parameters: Parameters, r
     """Score a split at native size."""
     model.eval()
     config, image_size = parameters.evaluation, parameters.augmentation.image_size
-    return score(predict_one(model, sample, config, runtime, image_size) for sample in val)
+    return score(predict_all(model, val, config, runtime, image_size))
 
 
 def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:

@@ -134,6 +134,11 @@ class SampleStore:
         found = json.loads((self._reader.schema.metadata or {}).get(_ORIGIN, b"{}"))
         return Origin(**found | {"classes": tuple(found.get("classes", ()))})
 
+    @property
+    def ids(self) -> list[str]:
+        """Image ids, in the order of the samples."""
+        return [self._reader.get_batch(index)["id"][0].as_py() for index in range(len(self))]
+
     def require_classes(self, names: Sequence[str]) -> None:
         """Refuse samples that were packed for other classes.
 

@@ -1,6 +1,7 @@
 """Nodes of the evaluation pipeline."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def draw_scores(
 
 def draw_predictions(
     samples: SampleStore,
-    predictions: dict[str, np.ndarray],
+    predictions: Mapping[str, np.ndarray],
     image_scores: pd.DataFrame,
     data: DataConfig,
     evaluation: EvaluationConfig,

@@ -118,6 +118,17 @@ def test_another_split_can_be_scored(trained: Path, run: Run) -> None:
     run(trained, "evaluation")
 
 
+def test_a_model_of_other_data_is_scored_aloud(trained: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    path = trained / "data/06_models/best_model.pth"
+    saved = path.read_bytes()
+    state = torch.load(path, weights_only=True)
+    assert state["source"] == "sample"
+    torch.save(state | {"source": "voc2007"}, path)
+    run(trained, "evaluation")
+    assert "best_model was trained on 'voc2007', the samples to score are of 'sample'" in caplog.text
+    path.write_bytes(saved)
+
+
 def test_resume_goes_on_where_training_ended(trained: Path, run: Run) -> None:
     run(trained, "training", training={"epochs": 3, "resume": True})
     history = pd.read_csv(trained / "data/08_reporting/training_history.csv")
@@ -168,6 +179,16 @@ def test_wrong_settings_stop_before_the_first_node(project: Path, parameters: di
 def test_a_misspelt_pipeline_is_told_which_there_are(project: Path, run: Run) -> None:
     with pytest.raises(ClickException, match=r"no pipeline trainig\. There are: data_processing, evaluation, sanity"):
         run(project, "trainig")
+
+
+def test_a_misspelt_environment_is_told_which_there_are(project: Path, run: Run) -> None:
+    with pytest.raises(ClickException, match=r"conf/voc2013\. Environments .* are: base, local, voc2007, voc2012, voc"):
+        run(project, "data_processing", env="voc2013")
+
+
+def test_voc_root_without_its_recipe_is_mentioned(project: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run(project, "data_processing")
+    assert "For the recipe of real VOC add --env voc2012." in caplog.text
 
 
 def test_voc_root_in_a_parameters_file_is_not_passed_over(tmp_path: Path, project: Path) -> None:

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import IO, Any, get_args
 
 from click import ClickException
+from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
@@ -48,7 +49,11 @@ class ProjectHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Check every setting at once, before anything is loaded."""
-        settings = context.config_loader["parameters"]
+        try:
+            settings = context.config_loader["parameters"]
+        except MissingConfigException as error:
+            known = sorted(folder.name for folder in (context.project_path / "conf").iterdir() if folder.is_dir())
+            raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None
         # The catalog cannot see the parameters, so there they would be passed over in silence.
         for key, place in (("voc_root", "put it into conf/base/globals.yml"), ("voc_archive", "give it with --params")):
             if settings.get(key) and key not in (context.config_loader.runtime_params or {}):
@@ -57,6 +62,11 @@ class ProjectHooks:
             Parameters.model_validate(settings)
         except ValidationError as error:
             raise RunStoppedError("Settings are wrong; nothing has run.\n" + explain(error)) from None
+        if settings.get("voc_root") and context.config_loader["globals"]["source"] == "sample":
+            logger.warning(
+                "voc_root with the settings of the drawn sample: small crops, no ImageNet weights. For the recipe of "
+                "real VOC add --env voc2012."
+            )
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:

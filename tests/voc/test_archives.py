@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 import shutil
 import socket
 import subprocess
@@ -227,6 +228,20 @@ def test_refused_connection_goes_to_the_mirror(here, archive_server, caplog):
 def test_file_over_https(here, tls_archive_server):
     get(here, tls_archive_server.serve(NAME, PAYLOAD, cuts=[MIB]))
     assert len(tls_archive_server.requests) == 2
+
+
+@pytest.mark.parametrize(("code", "attempts"), [(socket.EAI_NONAME, ""), (socket.EAI_AGAIN, r" \(3 attempts\)")])
+def test_a_host_that_does_not_exist_is_not_tried_again(here, archive_server, monkeypatch, caplog, code, attempts):
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host, *args, **options):
+        if host == "nowhere.invalid":
+            raise socket.gaierror(code, "no such name")
+        return real(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    get(here, f"http://nowhere.invalid/{NAME}", archive_server.serve(NAME, PAYLOAD))
+    assert re.search(rf"connection failed: no such name{attempts}; going on with", caplog.text)
 
 
 def test_unknown_certificate_is_refused_at_once(here, tls_archive_server, archive_server, monkeypatch, caplog):

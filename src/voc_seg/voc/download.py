@@ -74,7 +74,11 @@ def fetch(
         names = " nor ".join(f"{archive.name} (md5 {archive.md5})" for archive in wanted)
         raise VocSegError(
             f"voc_archive is {given}, which is neither {names} nor a folder that holds such a file. "
-            "An archive of that name is cut short or of another version: fetch it again."
+            + (
+                "It is cut short or of another version: fetch it again."
+                if given.name in known.archives
+                else "Give the path of one, or leave voc_archive out to download it."
+            )
         )
     with one_at_a_time(root):
         voc2012 = SOURCES["voc2012"]

@@ -3,6 +3,7 @@
 import logging
 import re
 import shutil
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -121,7 +122,9 @@ def _ask(session: requests.Session, address: str, headers: dict[str, str], patie
         cause = _first_cause(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise Failure(f"its TLS certificate is refused: {cause.verify_message}", lasting=True) from error
-        raise Failure(f"connection failed: {getattr(cause, 'strerror', None) or cause}") from error
+        # A name that does not exist will not do so in a second; a name server may have a moment's weakness.
+        unknown = isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
+        raise Failure(f"connection failed: {getattr(cause, 'strerror', None) or cause}", lasting=unknown) from error
     # Such as an address of no known kind, endless redirects, a bundle of certificates that is not there.
     except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
         raise Failure(str(error), lasting=True) from error

@@ -162,7 +162,7 @@ def test_conversions_are_noted(tmp_path, caplog):
         )
     index = index_split(split)
     nodes.describe(index, index[:0], index[:0], DATA)
-    assert "train: mask read by its RGB colours (images: 2)" in caplog.text
+    assert "train: mask read by its RGB colours (images: 2, column note of train_index.parquet)" in caplog.text
 
 
 def test_a_list_that_is_not_the_official_one_is_warned_of(tmp_path, caplog):

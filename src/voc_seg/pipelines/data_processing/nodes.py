@@ -38,7 +38,7 @@ def describe(
     """Sum up the data: class statistics, their figure, rejected images, and those in more than one split."""
     indices = {"train": train_index, "val": val_index, "test": test_index}
     for name, index in indices.items():
-        _log_split(name, index)
+        _log_split(name, index, data.on_invalid)
     several = ids_in_several_splits(indices)
     if len(several):
         first = several.iloc[0]
@@ -87,12 +87,14 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
     return UsableSamples(split, tuple(usable["image_id"]), data.class_table, fingerprint_of(usable))
 
 
-def _log_split(name: str, index: pd.DataFrame) -> None:
+def _log_split(name: str, index: pd.DataFrame, on_invalid: str) -> None:
     rejected = index[index["rejected"] != ""]
     if index.empty:
         logger.info("%s: no images, as its masks are not public or not there", name)
     elif rejected.empty:
         logger.info("%s: %d images, all usable", name, len(index))
+    elif on_invalid == "fail":
+        logger.warning("%s: %d of %d images cannot be used", name, len(rejected), len(index))
     else:
         logger.warning(
             "%s: %d of %d images are left out; data/08_reporting/rejected_images.csv lists them all.\n%s",
@@ -102,7 +104,7 @@ def _log_split(name: str, index: pd.DataFrame) -> None:
             logger.warning("%s: that is most of them. Is voc_root the right folder, and are data.classes right?", name)
     converted = index.loc[index["note"] != "", "note"]
     for note, images in converted.groupby(converted):
-        logger.warning("%s: %s (images: %d)", name, note, len(images))
+        logger.warning("%s: %s (images: %d, column note of %s_index.parquet)", name, note, len(images), name)
 
 
 def _reasons(rejected: pd.DataFrame) -> str:

@@ -48,6 +48,12 @@ def evaluate(
     classes = data.class_table
     require_classes(best_model, classes.names)
     samples.require_classes(classes.names)
+    trained_on, scored_on = best_model.get("source"), samples.origin.source
+    if trained_on not in (None, scored_on):
+        logger.warning(
+            "best_model was trained on %r, the samples to score are of %r. If that is not what you want, train with "
+            "the same --env first.", trained_on, scored_on,
+        )  # fmt: skip
     result = engine.evaluate(
         restore_model(best_model), samples, evaluation, choose_runtime(runtime), best_model["image_size"]
     )

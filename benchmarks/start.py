@@ -1,0 +1,96 @@
+"""Seconds until something happens: importing torch, help, data_processing on finished data, the first training step.
+
+    python benchmarks/start.py [--rounds 5]
+
+Whole commands, one after the other in every round, in a project whose data has been processed (kedro run before).
+Also what an epoch costs beside its steps: checkpoint, best model and history of the base network are written to a
+temporary folder and set against the steps of 1,464 images.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from measuring import alternate, console, describe_machine, print_table, ratio
+
+from voc_seg.config import ModelConfig, Parameters
+from voc_seg.datasets.checkpoints import CheckpointsDataset, ModelDataset
+from voc_seg.engine.checkpoint import RunState, capture, model_only
+from voc_seg.engine.optimisation import build_optimizer
+from voc_seg.engine.training import describe_run
+from voc_seg.models.registry import build_model
+from voc_seg.voc.classes import CLASS_NAMES
+
+# Ends the process when the first step of a training is done.
+FIRST_STEP = """
+import os, sys
+from voc_seg.engine import training
+real = training.train_step
+def step(*args):
+    real(*args)
+    os._exit(0)
+training.train_step = step
+from kedro.framework.cli import main
+sys.argv = ["kedro", "run", "--pipelines", "training"]
+main()
+"""
+
+
+def command(*arguments: str) -> None:
+    subprocess.run(arguments, check=True, capture_output=True)
+
+
+def epoch_overhead(folder: Path, repeats: int) -> float:
+    """Median seconds of writing what an epoch leaves."""
+    parameters = Parameters()
+    model = build_model(ModelConfig(), len(CLASS_NAMES))
+    optimizer = build_optimizer(model, parameters.training.optimizer)
+    for parameter in model.parameters():  # momentum is there from the first step on
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    about = describe_run(CLASS_NAMES, parameters, {"source": "sample", "images": 1464})
+    seconds = []
+    for epoch in range(1, repeats + 1):
+        state = RunState(epoch=epoch, history=[{"epoch": n, "train_loss": 0.5} for n in range(50)])
+        started = time.perf_counter()
+        CheckpointsDataset(filepath=str(folder)).save(capture(model, optimizer, state, about))
+        ModelDataset(filepath=str(folder / "best_model.pth")).save(model_only(model, about, epoch, 0.5))
+        pd.DataFrame(state.history).to_csv(folder / "history.csv", index=False)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images-per-second", type=float, default=4.0, help="of training, for the share of an epoch")
+    arguments = parser.parse_args()
+    describe_machine()
+    python = sys.executable
+    sides = {
+        "import torch": lambda: command(python, "-c", "import torch"),
+        "kedro --help": lambda: command("kedro", "--help"),
+        "kedro run --pipelines data_processing": lambda: command("kedro", "run", "--pipelines", "data_processing"),
+        "to the first training step": lambda: command(python, "-c", FIRST_STEP),
+    }
+    seconds = alternate(sides, arguments.rounds)
+    rows = [[name, statistics.median(found), 1 / ratio(found, seconds["import torch"])]
+            for name, found in seconds.items()]  # fmt: skip
+    print_table("Start", ["command", "seconds", "of import torch"], rows)
+    with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
+        overhead = epoch_overhead(Path(folder), arguments.rounds)
+    epoch = 1464 / arguments.images_per_second
+    console.print(
+        f"checkpoint, best model and history: {overhead:.2f} s, {100 * overhead / epoch:.2f} % of an epoch of 1,464 "
+        f"images at {arguments.images_per_second} images/s", highlight=False,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Minutes of training until val mIoU reaches a target: this project's network against smp's DeepLabV3Plus and Unet.
+
+    python benchmarks/time_to_quality.py --voc-root PATH --weights resnet50.safetensors \
+        [--networks ours deeplabv3plus unet] [--target 0.40] [--epochs 8] [--minutes 60] [--threads N] [--out FILE]
+
+Everything but the network is the same: `voc_seg.engine.training.fit` with the settings below, ImageNet weights of a
+ResNet-50, data, crops and their order, precision (auto), validation of the whole val split after every epoch. The peers
+are segmentation_models_pytorch's with their default decoders and no changes but that the encoder's strides stand where
+its weights were trained (``stride_in_1x1``).
+
+Time is that of training with its validations. CPU time stands beside it: with one thread it hardly depends on what else
+the machine does.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from measuring import console, describe_machine, print_table
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voc_seg.config import ModelConfig, Parameters
+from voc_seg.engine import training
+from voc_seg.models.encoder import ResNetEncoder, count_parameters
+from voc_seg.models.registry import build_model, load_encoder_weights
+from voc_seg.samples.store import SampleStore, write_store
+from voc_seg.samples.usable import UsableSamples
+from voc_seg.voc.classes import CLASS_NAMES
+from voc_seg.voc.splits import find_voc_folder, read_split
+
+RECIPE = {
+    "augmentation": {"crop_size": 160, "scale": [0.35, 0.75], "colour_jitter": 0.2},
+    "training": {
+        "batch_size": 4,
+        "frozen_stages": 2,
+        "freeze_batch_norm": True,
+        "optimizer": {"learning_rate": 0.01, "encoder_factor": 0.05},
+    },
+    "evaluation": {"scale": 0.5},
+}
+
+
+class Peer(nn.Module):
+    """A network of segmentation_models_pytorch that `fit` can train: any size of picture, stages that can be frozen."""
+
+    def __init__(self, network: nn.Module, config: ModelConfig) -> None:
+        super().__init__()
+        # The very encoder of this project, with its weights, in place of smp's, which is torchvision's as well.
+        self.encoder = _SharedEncoder(network.encoder, config)
+        load_encoder_weights(self, config)
+        network.encoder = None
+        self.decoder = nn.ModuleDict({"decoder": network.decoder, "head": network.segmentation_head})
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        padded = functional.pad(images, (0, -width % 32, 0, -height % 32))
+        maps = self.decoder["decoder"]([padded, *self.encoder(padded)])
+        return self.decoder["head"](maps)[..., :height, :width]
+
+
+class _SharedEncoder(ResNetEncoder):
+    def __init__(self, peer: nn.Module, config: ModelConfig) -> None:
+        super().__init__(config.encoder, stride_in_1x1=config.stride_in_1x1)
+        if peer.output_stride == 16:  # as smp does it: every convolution of the stage, strides and dilations
+            for module in self.layer4.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.stride = (1, 1)
+                    kernel = module.kernel_size[0]
+                    module.dilation, module.padding = (2, 2), ((kernel // 2) * 2,) * 2
+
+
+def build_peer(name: str, config: ModelConfig) -> nn.Module:
+    import segmentation_models_pytorch as smp
+
+    network = {"deeplabv3plus": smp.DeepLabV3Plus, "unet": smp.Unet}[name](
+        config.encoder, encoder_weights=None, classes=len(CLASS_NAMES)
+    )
+    return Peer(network, config).to(memory_format=torch.channels_last)
+
+
+def race(
+    name: str, train: SampleStore, val: SampleStore, parameters: Parameters, target: float, minutes: float
+) -> list[list[object]]:
+    """Rows of epoch, val mIoU, wall and CPU minutes, until the target is reached or time is up."""
+
+    def build(config: ModelConfig, classes: int) -> nn.Module:
+        model = build_model(config, classes) if name == "ours" else build_peer(name, config)
+        console.print(f"{name}: {count_parameters(model) / 1e6:.1f} M parameters", highlight=False)
+        return model
+
+    training.build_model = build
+    rows, started, cpu = [], time.perf_counter(), time.process_time()
+    for report in training.fit(train, val, CLASS_NAMES, parameters):
+        row = report.history[-1]
+        wall = (time.perf_counter() - started) / 60
+        rows.append([name, row["epoch"], row["val_miou"], wall, (time.process_time() - cpu) / 60, row["train_loss"]])
+        console.print(*(f"{value:.3f}" if isinstance(value, float) else value for value in rows[-1]), highlight=False)
+        if row["val_miou"] >= target or wall > minutes:
+            break
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--voc-root", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--networks", nargs="+", default=["ours", "deeplabv3plus", "unet"])
+    parser.add_argument("--target", type=float, default=0.40)
+    parser.add_argument("--epochs", type=int, default=8, help="of the schedule; training stops at the target")
+    parser.add_argument("--minutes", type=float, default=60, help="at most, for each network")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--packed", type=Path, default=Path("data/05_model_input"))
+    parser.add_argument("--out", type=Path, help="a table of every epoch")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    folder = find_voc_folder(arguments.voc_root, "2012")
+    stores = []
+    for name in ("train", "val"):
+        path = arguments.packed / f"quality_{'_'.join(arguments.networks)}_{name}.arrow"
+        split = read_split(folder, "sample", name)
+        write_store(path, UsableSamples(split, split.ids))
+        stores.append(SampleStore(path))
+    recipe = RECIPE | {
+        "seed": arguments.seed,
+        "training": RECIPE["training"] | {"epochs": arguments.epochs},
+        "model": {"encoder": "resnet50", "weights": str(arguments.weights), "stride_in_1x1": True},
+    }
+    describe_machine()
+    parameters = Parameters.model_validate(recipe)
+    columns = ["network", "epoch", "val mIoU", "minutes", "CPU minutes", "train loss"]
+    rows, last = [], []
+    for name in arguments.networks:
+        found = race(name, *stores, parameters, arguments.target, arguments.minutes)
+        rows, last = rows + found, last + [found[-1]]
+    print_table(f"until val mIoU {arguments.target}", columns, last)
+    if arguments.out:
+        pd.DataFrame(rows, columns=columns).to_csv(arguments.out, index=False)
+    for store in stores:
+        store.path.unlink()
+
+
+if __name__ == "__main__":
+    main()

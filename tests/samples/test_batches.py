@@ -39,6 +39,7 @@ def test_shapes_and_types(store: SampleStore) -> None:
     for batch in batches:
         count = len(batch.ids)
         assert (batch.images.shape, batch.images.dtype) == ((count, 3, 64, 64), torch.uint8)
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
         assert (batch.targets.shape, batch.targets.dtype) == ((count, 64, 64), torch.uint8)
 
 

@@ -66,17 +66,14 @@ def augment(sample: Sample, config: AugmentationConfig, rng: np.random.Generator
         rng: Source of every random choice; seed it by (seed, epoch, index) to make a crop repeatable.
 
     Returns:
-        image ``uint8 (3, crop, crop)`` and mask ``uint8 (crop, crop)``. Mask values are values of the
-        sample's mask, or 255 where the crop reaches past the image (image: ImageNet's mean colour).
+        image ``uint8 (3, crop, crop)``, its channels last in memory, and mask ``uint8 (crop, crop)``. Mask values are
+        values of the sample's mask, or 255 where the crop reaches past the image (image: ImageNet's mean colour).
     """
     crop = draw_crop(*sample.mask.shape, config, rng)
-    rows = slice(crop.top, crop.top + crop.window[0])
-    columns = slice(crop.left, crop.left + crop.window[1])
-    step = -1 if crop.flip else 1
-    # The copy leaves the read-only store; torch takes no negative strides either.
-    image = torch.from_numpy(sample.image[rows, columns][:, ::step].copy()).permute(2, 0, 1)
-    mask = torch.from_numpy(sample.mask[rows, columns][:, ::step].copy())
-    image, mask = _resize(image, mask, crop.target)
+    image, mask = _resize(sample, slice(crop.top, crop.top + crop.window[0]),
+                          slice(crop.left, crop.left + crop.window[1]), crop.target)  # fmt: skip
+    if crop.flip:  # of the resized window: torch turns it fifteen times quicker than NumPy copies backwards
+        image, mask = image.flip(-1), mask.flip(-1)
     if config.colour_jitter:
         image = jitter_colours(image, config.colour_jitter, rng)
     return _pad(image, mask, crop, config.crop_size)
@@ -84,15 +81,24 @@ def augment(sample: Sample, config: AugmentationConfig, rng: np.random.Generator
 
 def resize(sample: Sample, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """A whole sample at another size: image ``uint8 (3, *size)``, mask ``uint8 size`` with its own values only."""
-    image = torch.from_numpy(np.array(sample.image)).permute(2, 0, 1)
-    return _resize(image, torch.from_numpy(np.array(sample.mask)), size)
+    return _resize(sample, slice(0, sample.mask.shape[0]), slice(0, sample.mask.shape[1]), size)
 
 
-def _resize(image: Tensor, mask: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    if mask.shape == size:
-        return image, mask
-    image = functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
-    return image, functional.interpolate(mask[None, None], size, mode="nearest-exact")[0, 0]
+def _resize(sample: Sample, rows: slice, columns: slice, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """A window of a sample at another size, copied out of the read-only store."""
+    # Channels last in memory all the way to the network: the resizing kernel is quickest there, and nothing is turned.
+    image = torch.from_numpy(sample.image[rows, columns].copy())[None].permute(0, 3, 1, 2)
+    if image.shape[-2:] != size:
+        image = functional.interpolate(image, size, mode="bilinear", antialias=True)
+    rows, columns = (_nearest(window, length) for window, length in zip((rows, columns), size))
+    return image[0], torch.from_numpy(sample.mask.take(rows, 0).take(columns, 1))
+
+
+def _nearest(window: slice, size: int) -> np.ndarray:
+    """The places of a window that ``size`` values are taken from: torch's ``nearest-exact``, centre to centre."""
+    length = window.stop - window.start
+    places = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * (np.float32(length) / np.float32(size))
+    return window.start + np.minimum(places.astype(np.intp), length - 1)
 
 
 def jitter_colours(image: Tensor, amount: float, rng: np.random.Generator) -> Tensor:
@@ -119,7 +125,7 @@ def _pad(image: Tensor, mask: Tensor, crop: Crop, size: int) -> tuple[Tensor, Te
         return image, mask
     rows = slice(crop.offset[0], crop.offset[0] + crop.target[0])
     columns = slice(crop.offset[1], crop.offset[1] + crop.target[1])
-    padded_image = _MEAN_COLOUR[:, None, None].repeat(1, size, size)
+    padded_image = _MEAN_COLOUR.repeat(size, size, 1).permute(2, 0, 1)
     padded_mask = torch.full((size, size), VOID, dtype=torch.uint8)
     padded_image[:, rows, columns] = image
     padded_mask[rows, columns] = mask

@@ -20,7 +20,7 @@ class Batch(NamedTuple):
 
     | field   | shape        | dtype   | range                          |
     |---------|--------------|---------|--------------------------------|
-    | images  | (N, 3, h, w) | uint8   | RGB, 0..255, before `normalise` |
+    | images  | (N, 3, h, w) | uint8   | RGB, 0..255, before `normalise`; channels-last |
     | targets | (N, h, w)    | uint8   | class index, or 255 for void   |
     | ids     | N            | str     |                                |
     """
@@ -39,9 +39,12 @@ def normalise(images: Tensor) -> Tensor:
     Returns:
         ``float32 (N, 3, H, W)`` in channels-last memory, ImageNet's mean and deviation taken out.
     """
-    mean = torch.tensor(MEAN, device=images.device).mul_(255).view(3, 1, 1)
-    factor = torch.tensor(STD, device=images.device).mul_(255).reciprocal_().view(3, 1, 1)
-    return images.to(torch.float32, memory_format=torch.channels_last).sub_(mean).mul_(factor)
+    number, _, height, width = images.shape
+    # Whole rows of pixels against the three values repeated along them, which the CPU does in long strides.
+    mean = torch.tensor(MEAN, device=images.device).mul_(255).repeat(width)
+    factor = torch.tensor(STD, device=images.device).mul_(255).reciprocal_().repeat(width)
+    rows = images.permute(0, 2, 3, 1).reshape(-1, 3 * width).to(torch.float32)
+    return rows.sub_(mean).mul_(factor).view(number, height, width, 3).permute(0, 3, 1, 2)
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
@@ -67,7 +70,9 @@ class AugmentedCrops(Dataset):
 
 def _collate(crops: list[tuple[Tensor, Tensor, str]]) -> Batch:
     images, targets, ids = zip(*crops)
-    return Batch(torch.stack(images), torch.stack(targets), ids)
+    # Stacked as they lie in memory, channels last.
+    stacked = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+    return Batch(stacked, torch.stack(targets), ids)
 
 
 def training_batches(

@@ -13,7 +13,7 @@ from torchvision.models._api import WeightsEnum
 
 from voc_seg.config import ModelConfig
 from voc_seg.errors import VocSegError
-from voc_seg.models.registry import build_model, require_classes, restore_model
+from voc_seg.models.registry import FORMAT_VERSION, build_model, require_classes, restore_model
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +174,7 @@ def test_a_saved_model_is_restored_without_its_weights_file() -> None:
     torch.manual_seed(0)
     model = build_model(_config(skips=[1], context="none", output_stride=16), 4)
     saved = {
+        "format_version": FORMAT_VERSION,
         "model": model.state_dict(),
         "model_config": _config("gone.pth", skips=[1], context="none", output_stride=16).model_dump(mode="json"),
         "class_names": ["a", "b", "c", "d"],
@@ -183,6 +184,11 @@ def test_a_saved_model_is_restored_without_its_weights_file() -> None:
     images = torch.randn(1, 3, 33, 40)
     with torch.inference_mode():
         assert torch.equal(restored(images), model.eval()(images))
+
+
+def test_a_network_of_another_version_is_refused() -> None:
+    with pytest.raises(VocSegError, match=r"has format 0, this version reads 1\. .*train anew: kedro run --pipelines"):
+        restore_model({"format_version": 0})
 
 
 class _Trap:

@@ -6,9 +6,8 @@ from typing import Any
 import torch
 
 from voc_seg.errors import VocSegError
+from voc_seg.models.registry import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet
-
-FORMAT_VERSION = 1
 
 Row = dict[str, float | int | bool | None]
 

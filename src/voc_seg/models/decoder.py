@@ -41,9 +41,6 @@ class PyramidContext(nn.Module):
 
 CONTEXTS = {"none": conv_bn_relu, "pyramid": PyramidContext}
 
-_FINE = 4
-"""From this stride on the decoder has half its width: maps are large there, so that convolutions cost the most."""
-
 
 class Upsample(nn.ConvTranspose2d):
     """Transposed convolution that doubles a map and starts as bilinear interpolation, channel by channel."""
@@ -64,19 +61,12 @@ def bilinear_kernel() -> Tensor:
     return line[:, None] * line
 
 
-def _doubling(inputs: int, outputs: int) -> nn.Module:
-    """One step up; where the width changes it does so on the small map."""
-    if inputs == outputs:
-        return Upsample(outputs)
-    return nn.Sequential(conv_bn_relu(inputs, outputs), Upsample(outputs))
-
-
 class Decoder(nn.Module):
     """Logits at the stride of the finest skip.
 
-    Every used stage is reduced to one width by a 1x1 convolution, or to half of it from stride 4 on. From the
-    coarsest map, each step doubles the map by a transposed convolution and adds the skip of that stride, where
-    there is one. A 3x3 and a 1x1 convolution give the logits.
+    Every used stage is reduced to one width by a 1x1 convolution. From the coarsest map, each step doubles the
+    map by a transposed convolution and adds the skip of that stride, where there is one. A 3x3 and a 1x1
+    convolution give the logits.
 
     Args:
         channels: Channels of the five encoder stages.
@@ -100,15 +90,13 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.context = CONTEXTS[context](channels[-1], width)
+        self.skips = nn.ModuleDict({str(stage): conv_bn_relu(channels[stage - 1], width) for stage in skips})
+        self.stride, finest = strides[-1], min(strides[stage - 1] for stage in skips)
         self.stage_of = {strides[stage - 1]: stage for stage in skips}
-        self.stride, finest = strides[-1], min(self.stage_of)
-        widths = {stride: width if stride > _FINE else width // 2 for stride in strides}
-        self.skips = nn.ModuleDict({
-            str(stage): conv_bn_relu(channels[stage - 1], widths[stride]) for stride, stage in self.stage_of.items()
-        })  # fmt: skip
-        finer = [self.stride >> step for step in range(1, (self.stride // finest).bit_length())]
-        self.upsample = nn.ModuleList(_doubling(widths[2 * stride], widths[stride]) for stride in finer)
-        self.fuse = conv_bn_relu(widths[finest], width // 2, kernel=3)
+        steps = (self.stride // finest).bit_length() - 1
+        self.upsample = nn.ModuleList(Upsample(width) for _ in range(steps))
+        # At the finest stride this is the dearest convolution of all: half the width halves a tenth of a step.
+        self.fuse = conv_bn_relu(width, width // 2, kernel=3)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(width // 2, classes, 1)
 

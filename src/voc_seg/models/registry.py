@@ -21,6 +21,9 @@ from .segmentation_net import SegmentationNet
 
 logger = logging.getLogger(__name__)
 
+FORMAT_VERSION = 1
+"""Of saved networks; raised with every change of the network or of what is saved with it."""
+
 # The first release of torchvision's weights: plain training, what published fine-tuning results start from.
 _IMAGENET = {name: f"ResNet{name[6:]}_Weights.IMAGENET1K_V1" for name in ("resnet18", "resnet34", "resnet50")}
 
@@ -38,7 +41,16 @@ def build_model(config: ModelConfig, classes: int) -> SegmentationNet:
 
 
 def restore_model(saved: dict[str, Any]) -> SegmentationNet:
-    """The network of a ``best_model.pth`` or a checkpoint, in evaluation mode."""
+    """The network of a ``best_model.pth`` or a checkpoint, in evaluation mode.
+
+    Raises:
+        VocSegError: It was saved by a version with another network, or is no saved network at all.
+    """
+    if saved.get("format_version") != FORMAT_VERSION:
+        raise VocSegError(
+            f"The saved network has format {saved.get('format_version')}, this version reads {FORMAT_VERSION}. "
+            "Use the version that wrote it, or train anew: kedro run --pipelines training"
+        )
     model = _bare_model(ModelConfig.model_validate(saved["model_config"]), len(saved["class_names"]))
     model.load_state_dict(saved["model"])
     return model.eval()

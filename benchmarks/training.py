@@ -9,6 +9,7 @@ other; the first round is not counted.
                resize, loss read every step
     bare       the same model, precision and memory setting on one fixed batch: no data, no loss read
     unkept     ours with runtime.keep_memory=false
+    2 workers  ours with runtime.workers=2
     usual      the same network as most scripts train it: contiguous fp32, JPEG and PNG decoded by Pillow, whole image
                resized, cropped, normalised one by one, DataLoader with two workers, .item() every step
     lightning  segmentation_models_pytorch's Unet with ResNet-18 in a pytorch-lightning Trainer on the usual loader,
@@ -84,9 +85,9 @@ def endless(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
         yield from loader
 
 
-def ours(store: SampleStore, batch: int, steps: int, runtime: Runtime) -> Callable[[], None]:
+def ours(store: SampleStore, batch: int, steps: int, runtime: Runtime, workers: int = 0) -> Callable[[], None]:
     model, optimizer = _model_and_optimizer(runtime)
-    batches = training_batches(store, AUGMENTATION, batch, 0, range(10**6))
+    batches = training_batches(store, AUGMENTATION, batch, 0, range(10**6), workers)
 
     def run() -> None:
         with runtime.memory_kept():
@@ -215,6 +216,7 @@ def main() -> None:
             "ours": ours(store, batch, steps, runtime),
             "bare": bare(store, batch, steps, runtime),
             "unkept": ours(store, batch, steps, unkept),
+            "2 workers": ours(store, batch, steps, runtime, workers=2),
             "usual": usual(split, batch, steps),
         }
         if "lightning" not in arguments.without:

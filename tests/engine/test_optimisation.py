@@ -95,6 +95,20 @@ class TestLoss:
         labelled = int((targets != 255).sum())
         torch.testing.assert_close(loss_sum(self.logits, targets) / labelled, mean)
 
+    def test_layout_in_memory_does_not_matter(self) -> None:
+        """Channels-last logits, as the network gives them, take a path of their own through torch."""
+        found = []
+        for layout in (torch.contiguous_format, torch.channels_last):
+            logits = self.logits.clone(memory_format=layout).requires_grad_()
+            loss = loss_sum(logits, self.targets)
+            loss.backward()
+            found.append((loss, logits.grad, logits.argmax(1)))
+        for one, other in zip(*found):
+            torch.testing.assert_close(one, other)
+        plain = self.logits.clone().requires_grad_()
+        functional.cross_entropy(plain, self.targets.long(), ignore_index=255, reduction="sum").backward()
+        torch.testing.assert_close(found[1][1], plain.grad)
+
     def test_all_void_is_zero_with_zero_gradients(self) -> None:
         logits = self.logits.clone().requires_grad_()
         loss = loss_sum(logits, torch.full_like(self.targets, 255))

@@ -86,6 +86,16 @@ def test_any_size_goes_in_and_comes_out(height: int, width: int) -> None:
         assert _build().eval()(_images(1, 3, height, width)).shape == (1, CLASSES, height, width)
 
 
+def test_channels_last_gives_the_logits_of_the_plain_layout_in_its_own() -> None:
+    images = _images(2, 3, 64, 96)
+    network = _build().eval()
+    with torch.inference_mode():
+        logits = network(images.to(memory_format=torch.channels_last))
+        plain = network.to(memory_format=torch.contiguous_format)(images)
+    assert logits.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(logits, plain, rtol=1e-4, atol=1e-4)
+
+
 def test_a_single_crop_of_the_smallest_size_trains() -> None:
     """The last batch of an epoch may hold one crop: batch norm needs more than one value a channel even there."""
     bounds = AugmentationConfig.model_fields["crop_size"].metadata

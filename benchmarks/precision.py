@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
+    if arguments.voc_root and not arguments.weights:
+        parser.error("--voc-root needs --weights")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     describe_machine()

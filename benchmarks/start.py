@@ -1,10 +1,10 @@
 """Seconds until something happens: importing torch, help, data_processing on finished data, the first training step.
 
-    python benchmarks/start.py [--rounds 5]
+    python benchmarks/start.py --images-per-second N [--rounds 5]
 
 Whole commands, one after the other in every round, in a project whose data has been processed (kedro run before).
 Also what an epoch costs beside its steps: checkpoint, best model and history of the base network are written to a
-temporary folder and set against the steps of 1,464 images.
+temporary folder of data/ and set against the steps of 1,464 images at the speed given, which training.py measures.
 """
 
 import argparse
@@ -69,21 +69,23 @@ def epoch_overhead(folder: Path, repeats: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images-per-second", type=float, default=4.0, help="of training, for the share of an epoch")
+    parser.add_argument("--images-per-second", type=float, required=True, help="of training, for the share of an epoch")
     arguments = parser.parse_args()
     describe_machine()
     python = sys.executable
     sides = {
         "import torch": lambda: command(python, "-c", "import torch"),
-        "kedro --help": lambda: command("kedro", "--help"),
-        "kedro run --pipelines data_processing": lambda: command("kedro", "run", "--pipelines", "data_processing"),
+        "kedro --help": lambda: command(python, "-m", "kedro", "--help"),
+        "kedro run --pipelines data_processing": lambda: command(
+            python, "-m", "kedro", "run", "--pipelines", "data_processing"
+        ),
         "to the first training step": lambda: command(python, "-c", FIRST_STEP),
     }
     seconds = alternate(sides, arguments.rounds)
     rows = [[name, statistics.median(found), 1 / ratio(found, seconds["import torch"])]
             for name, found in seconds.items()]  # fmt: skip
     print_table("Start", ["command", "seconds", "of import torch"], rows)
-    with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
+    with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_", dir="data/06_models") as folder:
         overhead = epoch_overhead(Path(folder), arguments.rounds)
     epoch = 1464 / arguments.images_per_second
     console.print(

@@ -1,9 +1,9 @@
 """Images per second of a training step: this project's loop against the bare step, the usual script and Lightning.
 
-    python benchmarks/training.py --voc-root PATH [--batch 4 8 16] [--rounds 5] [--without lightning]
+    python benchmarks/training.py --voc-root PATH [--batch 4 8 16] [--rounds 5] [--sides ours bare ...]
 
-ResNet-18, crops of 224, scale 0.9 to 1.1. Each round gives every side the same number of images, one side after the
-other; the first round is not counted.
+On the CPU: ResNet-18, crops of 224, scale 0.9 to 1.1. Each round gives every side the same number of images, one side
+after the other; the first round is not counted, nor the first step of a side's turn.
 
     ours       the loop of `voc_seg.engine.training.fit`, validation and checkpoints aside: packed store, crop before
                resize, loss read every step
@@ -20,7 +20,8 @@ import argparse
 import logging
 import math
 import random
-import resource
+import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import alternate, console, describe_machine, print_table, ratio
+from measuring import console, describe_machine, print_table, ratio
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,17 +37,20 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from voc_seg.config import AugmentationConfig, ModelConfig, OptimizerConfig, RuntimeConfig
-from voc_seg.engine.optimisation import build_optimizer, set_learning_rate
+from voc_seg.engine.optimisation import build_optimizer, loss_sum, set_learning_rate
 from voc_seg.engine.runtime import Runtime, choose_runtime
 from voc_seg.engine.training import train_step
 from voc_seg.models.registry import build_model
 from voc_seg.samples.augment import MEAN, STD
-from voc_seg.samples.batches import training_batches
+from voc_seg.samples.batches import normalise, training_batches
 from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
+from voc_seg.voc.classes import VOID
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 CROP, CLASSES = 224, 21
+Side = Callable[[], float]
+"""Runs some steps and gives the seconds of one."""
 AUGMENTATION = AugmentationConfig(crop_size=CROP, scale=(0.9, 1.1))
 
 
@@ -85,66 +89,67 @@ def endless(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
         yield from loader
 
 
-def ours(store: SampleStore, batch: int, steps: int, runtime: Runtime, workers: int = 0) -> Callable[[], None]:
-    model, optimizer = _model_and_optimizer(runtime)
+def ours(store: SampleStore, batch: int, steps: int, runtime: Runtime, workers: int = 0) -> Side:
+    model, optimizer = _model_and_optimizer()
     batches = training_batches(store, AUGMENTATION, batch, 0, range(10**6), workers)
 
-    def run() -> None:
-        with runtime.memory_kept():
-            done = 0
-            while done < steps:
-                group = [next(batches)]
-                if len(group[0].ids) == batch:  # the last of an epoch is smaller
-                    loss = train_step(model, optimizer, group, runtime)
-                    assert math.isfinite(loss)
-                    done += 1
+    def step() -> None:
+        while len((group := [next(batches)])[0].ids) < batch:
+            pass  # the last of an epoch is smaller
+        assert math.isfinite(train_step(model, optimizer, group, runtime))
 
-    return run
+    return lambda: _seconds_a_step(step, steps, runtime)
 
 
-def bare(store: SampleStore, batch: int, steps: int, runtime: Runtime) -> Callable[[], None]:
-    model, optimizer = _model_and_optimizer(runtime)
+def bare(store: SampleStore, batch: int, steps: int, runtime: Runtime) -> Side:
+    model, optimizer = _model_and_optimizer()
     fixed = next(training_batches(store, AUGMENTATION, batch, 0, range(1)))
-    images = ((fixed.images / 255 - 0.45) / 0.225).to(runtime.device, memory_format=torch.channels_last)
-    targets = fixed.targets.long().to(runtime.device)
+    images, labelled = normalise(fixed.images), int((fixed.targets != VOID).sum())
 
-    def run() -> None:
-        with runtime.memory_kept():
-            for _ in range(steps):
-                optimizer.zero_grad(set_to_none=True)
-                with runtime.autocast():
-                    logits = model(images)
-                functional.cross_entropy(logits.float(), targets, ignore_index=255).backward()
-                optimizer.step()
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with runtime.autocast():
+            logits = model(images)
+        (loss_sum(logits, fixed.targets) / labelled).backward()
+        optimizer.step()
 
-    return run
+    return lambda: _seconds_a_step(step, steps, runtime)
 
 
-def _model_and_optimizer(runtime: Runtime) -> tuple[nn.Module, torch.optim.Optimizer]:
-    model = build_model(ModelConfig(), CLASSES).to(runtime.device).train()
+def _seconds_a_step(step: Callable[[], None], steps: int, runtime: Runtime) -> float:
+    """The mean of several steps after one that is not timed: what a step finds in memory is left by one like it."""
+    with runtime.memory_kept():
+        step()
+        started = time.perf_counter()
+        for _ in range(steps):
+            step()
+        return (time.perf_counter() - started) / steps
+
+
+def _model_and_optimizer() -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = build_model(ModelConfig(), CLASSES).train()
     optimizer = build_optimizer(model, OptimizerConfig())
     set_learning_rate(optimizer, 0.006)
     return model, optimizer
 
 
-def usual(split: VOCSplit, batch: int, steps: int) -> Callable[[], None]:
+def usual(split: VOCSplit, batch: int, steps: int) -> Side:
     model = build_model(ModelConfig(), CLASSES).to(memory_format=torch.contiguous_format).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.006, momentum=0.9, weight_decay=1e-4)
     batches = endless(usual_loader(split, batch))
 
-    def run() -> None:
-        for _ in range(steps):
-            images, masks = next(batches)
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(model(images), masks, ignore_index=255)
-            loss.backward()
-            optimizer.step()
-            loss.item()
+    def step() -> None:
+        images, masks = next(batches)
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(images), masks, ignore_index=VOID)
+        loss.backward()
+        optimizer.step()
+        loss.item()
 
-    return run
+    return lambda: _seconds_a_step(step, steps, Runtime(torch.device("cpu"), torch.float32, keep_memory=False))
 
 
-def lightning(split: VOCSplit, batch: int, steps: int, precision: str) -> Callable[[], None]:
+def lightning(split: VOCSplit, batch: int, steps: int, precision: str) -> Side:
     import pytorch_lightning as pl
     import segmentation_models_pytorch as smp
 
@@ -154,7 +159,7 @@ def lightning(split: VOCSplit, batch: int, steps: int, precision: str) -> Callab
             self.network = smp.Unet("resnet18", encoder_weights=None, classes=CLASSES)
 
         def training_step(self, pair: tuple[Tensor, Tensor]) -> Tensor:
-            loss = functional.cross_entropy(self.network(pair[0]), pair[1], ignore_index=255)
+            loss = functional.cross_entropy(self.network(pair[0]), pair[1], ignore_index=VOID)
             self.log("loss", loss)
             return loss
 
@@ -164,25 +169,25 @@ def lightning(split: VOCSplit, batch: int, steps: int, precision: str) -> Callab
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     module, loader = Module(), usual_loader(split, batch)
-    seconds: list[float] = []
 
     class Clock(pl.Callback):
         """The time of the steps alone: a Trainer takes a while to start and end."""
 
         def on_train_batch_start(self, trainer: pl.Trainer, module: Module, batch: object, number: int) -> None:
-            if number == 1:
+            if number == 1:  # as of all sides, the first step is not timed
                 self.started = time.perf_counter()
 
         def on_train_end(self, trainer: pl.Trainer, module: Module) -> None:
-            seconds.append((time.perf_counter() - self.started) / steps)
+            self.seconds = (time.perf_counter() - self.started) / steps
 
-    def run() -> None:
+    def run() -> float:
+        clock = Clock()
         pl.Trainer(
             max_steps=steps + 1, precision=precision, logger=False, enable_checkpointing=False, accelerator="cpu",
-            enable_progress_bar=False, enable_model_summary=False, callbacks=[Clock()],
+            enable_progress_bar=False, enable_model_summary=False, callbacks=[clock],
         ).fit(module, loader)  # fmt: skip
+        return clock.seconds
 
-    run.seconds = seconds
     return run
 
 
@@ -194,52 +199,58 @@ def gflop(model: nn.Module) -> float:
     return counter.get_total_flops() / 2e9
 
 
+SIDES = ("ours", "bare", "unkept", "2 workers", "usual", "lightning", "lightning bf16")
+
+
+def compare(store: SampleStore, split: VOCSplit, batch: int, arguments: argparse.Namespace) -> list[list[object]]:
+    """A row for each side at one batch size."""
+    steps = max(2, arguments.images // batch)
+    runtime = choose_runtime(RuntimeConfig(device="cpu"))
+    unkept = Runtime(runtime.device, runtime.dtype, keep_memory=False)
+    make: dict[str, Callable[[], Side]] = {
+        "ours": lambda: ours(store, batch, steps, runtime),
+        "bare": lambda: bare(store, batch, steps, runtime),
+        "unkept": lambda: ours(store, batch, steps, unkept),
+        "2 workers": lambda: ours(store, batch, steps, runtime, workers=2),
+        "usual": lambda: usual(split, batch, steps),
+        "lightning": lambda: lightning(split, batch, steps, "32-true"),
+        "lightning bf16": lambda: lightning(split, batch, steps, "bf16-mixed"),
+    }
+    sides = {name: make[name]() for name in dict.fromkeys(["ours", *arguments.sides])}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for round_ in range(arguments.rounds + 1):
+        for name, side in sides.items():
+            found = side()
+            if round_:
+                seconds[name].append(found)
+    return [[batch, name, batch / statistics.median(found), ratio(seconds["ours"], found)]
+            for name, found in seconds.items()]  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--voc-root", type=Path, required=True)
     parser.add_argument("--batch", type=int, nargs="+", default=[4, 8, 16])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=32, help="images a side and round")
-    parser.add_argument("--packed", type=Path, default=Path("data/05_model_input/benchmark.arrow"))
-    parser.add_argument("--without", nargs="*", default=[], help="sides to leave out, such as lightning")
+    parser.add_argument("--sides", nargs="+", default=SIDES, choices=SIDES)
     arguments = parser.parse_args()
     split = read_split(find_voc_folder(arguments.voc_root, "2012"), "sample", "train")
-    write_store(arguments.packed, UsableSamples(split, split.ids))
-    store = SampleStore(arguments.packed)
-    runtime = choose_runtime(RuntimeConfig())
     describe_machine()
-    rows = []
-    for batch in arguments.batch:
-        steps = max(1, arguments.images // batch)
-        unkept = Runtime(runtime.device, runtime.dtype, keep_memory=False)
-        sides: dict[str, Callable[[], None]] = {
-            "ours": ours(store, batch, steps, runtime),
-            "bare": bare(store, batch, steps, runtime),
-            "unkept": ours(store, batch, steps, unkept),
-            "2 workers": ours(store, batch, steps, runtime, workers=2),
-            "usual": usual(split, batch, steps),
-        }
-        if "lightning" not in arguments.without:
-            sides["lightning"] = lightning(split, batch, steps, "32-true")
-            if "bf16" not in arguments.without:
-                sides["lightning bf16"] = lightning(split, batch, steps, "bf16-mixed")
-        sides = {name: side for name, side in sides.items() if name not in arguments.without}
-        seconds = alternate(sides, arguments.rounds)
-        for name, found in seconds.items():
-            per_step = sides[name].seconds[1:] if hasattr(sides[name], "seconds") else [s / steps for s in found]
-            seconds[name] = per_step
-        for name, found in seconds.items():
-            rows.append([batch, name, batch / sorted(found)[len(found) // 2], ratio(seconds["ours"], found)])
+    rows: list[list[object]] = []
+    with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
+        path = Path(folder) / "train.arrow"
+        write_store(path, UsableSamples(split, split.ids))
+        for batch in arguments.batch:
+            rows += compare(SampleStore(path), split, batch, arguments)
     print_table("Training", ["batch", "side", "images/s", "ours is quicker by"], rows)
     networks = {"SegmentationNet-resnet18": build_model(ModelConfig(), CLASSES)}
-    if "lightning" not in arguments.without:
+    if "lightning" in arguments.sides:
         import segmentation_models_pytorch as smp
 
         networks["smp Unet-resnet18"] = smp.Unet("resnet18", encoder_weights=None, classes=CLASSES)
     for name, model in networks.items():
         console.print(f"{name}: {gflop(model):.1f} GFLOP an image, forward and backward", highlight=False)
-    console.print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, all sides together")
-    arguments.packed.unlink()
 
 
 if __name__ == "__main__":

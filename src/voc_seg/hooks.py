@@ -2,6 +2,7 @@
 
 import logging
 from importlib import import_module
+from pathlib import Path
 from typing import IO, Any, get_args
 
 from click import ClickException
@@ -52,7 +53,8 @@ class ProjectHooks:
         try:
             settings = context.config_loader["parameters"]
         except MissingConfigException as error:
-            known = sorted(folder.name for folder in (context.project_path / "conf").iterdir() if folder.is_dir())
+            conf = Path(context.config_loader.conf_source)
+            known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
             raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None
         # The catalog cannot see the parameters, so there they would be passed over in silence.
         for key, place in (("voc_root", "put it into conf/base/globals.yml"), ("voc_archive", "give it with --params")):

@@ -145,11 +145,12 @@ def test_an_empty_split_cannot_be_scored(empty_store: SampleStore) -> None:
 def test_images_of_one_size_go_together_and_nothing_is_lost() -> None:
     samples = [_sample(40, 62, f"l{n}") for n in range(5)] + [_sample(62, 40, f"p{n}") for n in range(3)]
     mixed = samples[::2] + samples[1::2]
-    groups = list(_of_one_size(mixed, 2))
+    groups = list(_of_one_size(mixed, 2 * 40 * 62 + 7))
     assert [len(group) for group in groups] == [2, 2, 2, 1, 1]
     assert all(len({sample.mask.shape for sample in group}) == 1 for group in groups)
     assert sorted(sample.id for group in groups for sample in group) == sorted(sample.id for sample in mixed)
-    assert [len(group) for group in _of_one_size(mixed, 1)] == [1] * 8
+    assert [len(group) for group in _of_one_size(mixed, 0)] == [1] * 8
+    assert [len(group) for group in _of_one_size([*mixed, _sample(90, 90)], 3 * 40 * 62)] == [3, 3, 1, 2]
 
 
 def test_a_batch_gives_what_its_images_give_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +158,7 @@ def test_a_batch_gives_what_its_images_give_alone(monkeypatch: pytest.MonkeyPatc
     torch.manual_seed(0)
     model = build_model(ModelConfig(width=8), 21).eval()
     alone = {found.id: found for found in predict_all(model, samples, PLAIN, CPU)}
-    monkeypatch.setattr(evaluation, "_of_one_size", lambda samples, most: _of_one_size(samples, 2))
+    monkeypatch.setattr(evaluation, "_of_one_size", lambda samples, pixels: _of_one_size(samples, 2 * 40 * 62))
     together = list(predict_all(model, samples, PLAIN, CPU))
     assert [found.id for found in together] == ["a", "b", "portrait", "c"]
     for found in together:

@@ -61,7 +61,7 @@ def test_its_name_says_device_and_precision() -> None:
     ("device", "asked", "workers"), [("cpu", "auto", 0), ("cuda", "auto", 3), ("cpu", 2, 2), ("cuda", 0, 0)]
 )
 def test_loader_workers(monkeypatch: pytest.MonkeyPatch, device: str, asked: str | int, workers: int) -> None:
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
     assert loader_workers(RuntimeConfig(workers=asked), torch.device(device)) == workers
 
 

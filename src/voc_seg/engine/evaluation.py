@@ -22,8 +22,8 @@ from .progress import quiet
 from .runtime import Runtime
 from .trouble import EVALUATION_MEMORY, explained
 
-_BATCH = 8
-"""Images that a GPU predicts at once; a CPU is as quick with one (benchmarks/README.md)."""
+_PIXELS = 8 * 500 * 375
+"""As many a GPU predicts at once, of pictures of one size; a CPU is as quick with single ones (benchmarks/README.md)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def predict_all(
     Images of one size go through the network together where that is quicker, so predictions may come in another
     order than the samples; which images go together depends on the samples alone.
     """
-    for group in _of_one_size(samples, _BATCH if runtime.device.type == "cuda" else 1):
+    for group in _of_one_size(samples, _PIXELS if runtime.device.type == "cuda" else 0):
         # A copy: torch wants writable memory, and packed samples are read-only views.
         logits = predict_logits(model, np.stack([sample.image for sample in group]), config, runtime, image_size)
         classes = logits.argmax(1)
@@ -112,13 +112,13 @@ def predict_all(
             yield Prediction(sample.id, masks[number], confusion, loss)
 
 
-def _of_one_size(samples: Iterable[Sample], most: int) -> Iterator[list[Sample]]:
-    """Groups of at most so many samples of one size, each given as soon as it is full."""
+def _of_one_size(samples: Iterable[Sample], pixels: int) -> Iterator[list[Sample]]:
+    """Groups of samples of one size that have so many pixels together, or of a single one that has more."""
     groups: dict[tuple[int, ...], list[Sample]] = {}
     for sample in samples:
         group = groups.setdefault(sample.mask.shape, [])
         group.append(sample)
-        if len(group) == most:
+        if (len(group) + 1) * sample.mask.size > pixels:
             yield groups.pop(sample.mask.shape)
     yield from groups.values()
 

@@ -68,7 +68,9 @@ def loader_workers(config: RuntimeConfig, device: torch.device) -> int:
     """
     if config.workers != "auto":
         return config.workers
-    return min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
+    # A job of a cluster may be confined to fewer cores than the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, cores) if device.type == "cuda" else 0
 
 
 def has_fast_bf16(device: torch.device) -> bool:

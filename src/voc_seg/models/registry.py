@@ -22,7 +22,7 @@ from .segmentation_net import SegmentationNet
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-"""Of saved networks; raised with every change of the network or of what is saved with it."""
+"""Of saved networks; raised with every change after which older files cannot be read."""
 
 # The first release of torchvision's weights: plain training, what published fine-tuning results start from.
 _IMAGENET = {name: f"ResNet{name[6:]}_Weights.IMAGENET1K_V1" for name in ("resnet18", "resnet34", "resnet50")}

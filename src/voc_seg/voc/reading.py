@@ -44,8 +44,7 @@ def decode_image(path: Path) -> np.ndarray:
         `orientation`. JPEG has no checksum: damage in its middle that still decodes is not noticed.
 
     Raises:
-        VocSegError: The file is missing, empty, no image, of more than 8 bits a channel, or cannot be decoded to its
-            end.
+        VocSegError: The file is missing, empty, no image, grey of more than 8 bits, or cannot be decoded to its end.
     """
     return _open(path, "image", _as_rgb)
 

@@ -73,12 +73,11 @@ def main() -> None:
     arguments = parser.parse_args()
     describe_machine()
     python = sys.executable
+    kedro = (python, "-m", "kedro")
     sides = {
         "import torch": lambda: command(python, "-c", "import torch"),
-        "kedro --help": lambda: command(python, "-m", "kedro", "--help"),
-        "kedro run --pipelines data_processing": lambda: command(
-            python, "-m", "kedro", "run", "--pipelines", "data_processing"
-        ),
+        "kedro --help": lambda: command(*kedro, "--help"),
+        "kedro run --pipelines data_processing": lambda: command(*kedro, "run", "--pipelines", "data_processing"),
         "to the first training step": lambda: command(python, "-c", FIRST_STEP),
     }
     seconds = alternate(sides, arguments.rounds)

@@ -23,7 +23,7 @@ from .runtime import Runtime
 from .trouble import EVALUATION_MEMORY, explained
 
 _PIXELS = 8 * 500 * 375
-"""As many a GPU predicts at once, of pictures of one size; a CPU is as quick with single ones (benchmarks/README.md)."""
+"""As many a GPU predicts at once, of pictures of one size; a CPU takes them singly (benchmarks/README.md says why)."""
 
 
 @dataclass(frozen=True)

@@ -168,8 +168,9 @@ def _refuse_remains(root: Path, source: Source) -> None:
     if not folder.exists():
         raise VocSegError(f"{folder.parent} is there, but has no {folder.name}. {_LOOK}")
     try:
-        missing = f"{_first_missing(folder, source).relative_to(folder)} is missing"
-    except (VocSegError, OSError, AttributeError) as error:
+        lost = _first_missing(folder, source)
+        missing = f"{lost.relative_to(folder)} is missing" if lost else "its lists name other images than they should"
+    except (VocSegError, OSError) as error:
         missing = str(error)
     raise VocSegError(f"{folder} is there, but not complete: {missing}. {_LOOK}")
 

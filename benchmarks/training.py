@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import console, describe_machine, print_table, ratio
+from measuring import alternate, console, describe_machine, print_table, ratio
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -217,12 +217,7 @@ def compare(store: SampleStore, split: VOCSplit, batch: int, arguments: argparse
         "lightning bf16": lambda: lightning(split, batch, steps, "bf16-mixed"),
     }
     sides = {name: make[name]() for name in dict.fromkeys(["ours", *arguments.sides])}
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for round_ in range(arguments.rounds + 1):
-        for name, side in sides.items():
-            found = side()
-            if round_:
-                seconds[name].append(found)
+    seconds = alternate(sides, arguments.rounds)
     return [[batch, name, batch / statistics.median(found), ratio(seconds["ours"], found)]
             for name, found in seconds.items()]  # fmt: skip
 

@@ -14,7 +14,7 @@ from voc_seg.errors import VocSegError
 from .classes import VOC_CLASSES, VOID, Classes
 from .parallel import in_parallel
 from .progress import progress_bar
-from .reading import decode_image, decode_mask, orientation
+from .reading import decode_image, decode_mask, orientation, short_name
 from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)
@@ -135,17 +135,13 @@ def _read_one(split: VOCSplit, classes: Classes, image_id: str) -> tuple[str | i
         if mask.note:
             notes.append(mask.note)
         _require_size(split, image_id, (height, width), mask.indices.shape, turned >= 5)
-        counts = _count_pixels(mask.indices, _short(split.mask_path(image_id)), len(classes))
+        counts = _count_pixels(mask.indices, short_name(split.mask_path(image_id)), len(classes))
     except VocSegError as error:
         reason = str(error)
     except Exception as error:  # whatever a file leads its readers to, it is not worth the other images
-        reason = f"unreadable: {_short(split.image_path(image_id))} or its mask ({type(error).__name__}: {error})"
+        reason = f"unreadable: {short_name(split.image_path(image_id))} or its mask ({type(error).__name__}: {error})"
         mode = ""
     return height, width, mode, *counts, "; ".join(notes), reason
-
-
-def _short(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
 
 
 def _require_size(
@@ -154,8 +150,8 @@ def _require_size(
     if mask == image:
         return
     sizes = (
-        f"{_short(split.image_path(image_id))} is {image[1]}x{image[0]}, "
-        f"{_short(split.mask_path(image_id))} {mask[1]}x{mask[0]} (width x height)"
+        f"{short_name(split.image_path(image_id))} is {image[1]}x{image[0]}, "
+        f"{short_name(split.mask_path(image_id))} {mask[1]}x{mask[0]} (width x height)"
     )
     if mask != image[::-1]:
         raise VocSegError(f"size mismatch: {sizes}")

@@ -36,6 +36,11 @@ class Mask:
     note: str = ""
 
 
+def short_name(path: Path) -> str:
+    """What messages call a file: its folder and its name."""
+    return f"{path.parent.name}/{path.name}"
+
+
 def decode_image(path: Path) -> np.ndarray:
     """Read an image.
 
@@ -92,7 +97,7 @@ def palette_image(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Ima
 
 
 def _open(path: Path, kind: str, read: Callable[[Image.Image], T]) -> T:
-    name = f"{path.parent.name}/{path.name}"
+    name = short_name(path)
     try:
         with Image.open(path) as image:
             found, checked = read(image), image.format == "PNG"
@@ -124,7 +129,7 @@ def _open(path: Path, kind: str, read: Callable[[Image.Image], T]) -> T:
 
 def _as_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
-        name = f"{Path(image.filename).parent.name}/{Path(image.filename).name}"
+        name = short_name(Path(image.filename))
         raise VocSegError(f"image mode: {name} is {image.mode}, more than 8 bits a channel; save it with 8")
     pixels = np.asarray(image.convert("RGB"))
     if image.format == "JPEG" and _ends_in_zeros(Path(image.filename)):
@@ -144,8 +149,7 @@ def _ends_in_zeros(path: Path) -> bool:
 
 
 def _as_indices(image: Image.Image, classes: Classes) -> Mask:
-    path = Path(image.filename)
-    name = f"{path.parent.name}/{path.name}"
+    name = short_name(Path(image.filename))
     if image.format == "JPEG":
         raise VocSegError(f"lossy mask: {name} is a JPEG, which changes labels; make the masks anew as PNG")
     if image.mode == "L":

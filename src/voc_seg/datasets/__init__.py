@@ -5,12 +5,17 @@ from .earlier_table import EarlierTableDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .sample_store import SampleStoreDataset
 from .voc_split import VOCSplitDataset
+from .whole_files import CSVDataset, JSONDataset, MatplotlibDataset, ParquetDataset
 
 __all__ = [
+    "CSVDataset",
     "CheckpointsDataset",
     "EarlierTableDataset",
+    "JSONDataset",
     "MasksDataset",
+    "MatplotlibDataset",
     "ModelDataset",
+    "ParquetDataset",
     "PredictionFiguresDataset",
     "SampleStoreDataset",
     "VOCSplitDataset",

@@ -1,14 +1,13 @@
 """Saved networks as catalog entries: single models and the folder of a run's checkpoints."""
 
 import logging
-import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
 
+from voc_seg.atomic import replacing
 from voc_seg.errors import VocSegError
 
 logger = logging.getLogger(__name__)
@@ -17,33 +16,46 @@ State = dict[str, Any]
 
 
 def write_state(path: Path, state: State) -> None:
-    """Write a state dict for ``torch.load(weights_only=True)``; a failed write leaves the old file in place."""
+    """Write a state dict for ``torch.load(weights_only=True)``; a failed write leaves the old file in place.
+
+    Raises:
+        VocSegError: It could not be written; how much room it takes is in the message.
+    """
     import torch  # takes a second: only when a network is at stake
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with replacing(path, size=_size(state)) as partial, partial.open("wb") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+
+
+def _size(state: Any) -> int:
+    """Bytes of the tensors in a state dict; the rest is small."""
+    if hasattr(state, "nbytes"):
+        return state.nbytes
+    values = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
+    return sum(_size(value) for value in values)
 
 
 def read_state(path: Path) -> State:
     """Read what :func:`write_state` wrote, on the CPU.
 
     Raises:
-        VocSegError: The file is cut short, or would run code on loading.
+        VocSegError: The file is cut short, holds something else, or would run code on loading.
     """
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever bytes make of a reader of zip files and pickles
         raise VocSegError(
             f"{path} cannot be read as a saved network ({type(error).__name__}: {_first_line(error)}). "
             "It may be cut short or come from elsewhere; make it again with: kedro run --pipelines training"
         ) from error
+    if not isinstance(state, dict):
+        raise VocSegError(
+            f"{path} is no network saved by this project. Weights from elsewhere go into model.weights; "
+            "make this file with: kedro run --pipelines training"
+        )
+    return state
 
 
 def _first_line(error: Exception) -> str:
@@ -71,13 +83,17 @@ class ModelDataset(AbstractDataset[State, State]):
         return {"filepath": str(self._filepath)}
 
 
+_MID_EPOCH = "checkpoint_mid_epoch.pth"
+
+
 class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
-    """A folder of ``checkpoint_epoch_0001.pth`` and so on.
+    """A folder of ``checkpoint_epoch_0001.pth`` and so on, and ``checkpoint_mid_epoch.pth``.
 
     Saving takes the file's number from ``epoch`` and prunes to ``config.training.checkpoint.keep_last``, both
-    of the checkpoint itself; an empty dict leaves the folder as it is. Loading gives a function that reads
-    the newest checkpoint that can be read, so that a run that does not resume reads nothing. Newest is the
-    one written last, whatever its number: a run started anew counts from one again.
+    of the checkpoint itself; an empty dict leaves the folder as it is. One of the middle of an epoch (``position``
+    is not 0) stands apart from those, and goes when the next one of a whole epoch is written. Loading gives a
+    function that reads the newest checkpoint that can be read, so that a run that does not resume reads nothing.
+    Newest is the one written last, whatever its number: a run started anew counts from one again.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -87,8 +103,12 @@ class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
     def save(self, data: State) -> None:
         if not data:
             return
+        if data["position"]:
+            write_state(self._folder / _MID_EPOCH, data)
+            return
         written = self._folder / f"checkpoint_epoch_{data['epoch']:04d}.pth"
         write_state(written, data)
+        (self._folder / _MID_EPOCH).unlink(missing_ok=True)
         keep = data["config"]["training"]["checkpoint"]["keep_last"]
         # Whatever the clock says of the others, the one just written stays.
         others = [path for path in self._newest_first() if path != written]
@@ -113,7 +133,7 @@ class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
         )
 
     def _newest_first(self) -> list[Path]:
-        paths = self._folder.glob("checkpoint_epoch_*.pth")
+        paths = [*self._folder.glob("checkpoint_epoch_*.pth"), *self._folder.glob(_MID_EPOCH)]
         return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
 
     def _exists(self) -> bool:

@@ -1,8 +1,6 @@
 """Folders of pictures as catalog entries: predicted masks, and figures by image."""
 
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ from kedro.io import AbstractDataset, DatasetError
 from matplotlib.figure import Figure
 from PIL import Image
 
+from voc_seg.atomic import recover_folder, replacing, replacing_folder
 from voc_seg.voc.parallel import in_parallel
 from voc_seg.voc.progress import progress_bar
 
@@ -46,14 +45,16 @@ class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.nd
         def write(name: str) -> None:
             data[name].save(folder / f"{name}.png")
 
-        with _replaced(self._folder) as folder, progress_bar("writing masks", len(data)) as advance:
+        with replacing_folder(self._folder) as folder, progress_bar("writing masks", len(data)) as advance:
             for _ in in_parallel(write, data):
                 advance(1)
 
     def load(self) -> Mapping[str, np.ndarray]:
+        recover_folder(self._folder)
         return MaskFolder(self._folder)
 
     def _exists(self) -> bool:
+        recover_folder(self._folder)
         return self._folder.is_dir()
 
     def _describe(self) -> dict[str, Any]:
@@ -71,13 +72,13 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
         self.metadata = metadata
 
     def save(self, data: Mapping[str, Figure]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         names = {f"prediction_{name}.png": figure for name, figure in data.items()}
+        for name, figure in names.items():
+            with replacing(self._folder / name) as partial:
+                figure.savefig(partial, format="png")
         for path in self._folder.glob("prediction_*.png"):
             if path.name not in names and path.name != _GALLERY:
                 path.unlink()
-        for name, figure in names.items():
-            figure.savefig(self._folder / name)
 
     def load(self) -> None:
         raise DatasetError("Pictures are for looking at; data/07_model_output/predictions holds the masks.")
@@ -87,20 +88,3 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._folder)}
-
-
-@contextmanager
-def _replaced(folder: Path) -> Iterator[Path]:
-    """A fresh folder that takes the place of the old one when everything in it has been written."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    if folder.exists():
-        old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old)
-    else:
-        partial.rename(folder)

@@ -4,12 +4,14 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import filelock
 import numpy as np
 import pyarrow as pa
 
+from voc_seg.atomic import sync_folder
 from voc_seg.errors import VocSegError
 
 _SCHEMA = pa.schema(
@@ -99,6 +101,7 @@ def _write(path: Path, samples: Iterable[Sample], origin: Origin) -> int:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+        sync_folder(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)  # it may have filled the disk
         raise
@@ -113,11 +116,15 @@ class SampleStore:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._open()
+        _ = self._reader  # what is wrong with the file is told here
 
-    def _open(self) -> None:
+    @cached_property
+    def _reader(self) -> pa.ipc.RecordBatchFileReader:
         try:
-            self._reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
+            reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
+            if not reader.schema.equals(_SCHEMA):
+                raise pa.ArrowInvalid(f"its columns are {', '.join(reader.schema.names)}")
+            return reader
         except FileNotFoundError:
             raise VocSegError(
                 f"No sample store at {self.path}. Make it with: kedro run --pipelines data_processing"
@@ -173,5 +180,4 @@ class SampleStore:
         return {"path": self.path}
 
     def __setstate__(self, state: dict) -> None:
-        self.path = state["path"]
-        self._open()
+        self.path = state["path"]  # opened when first asked: an error in unpickling would end a worker without a word

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from voc_seg.atomic import replacing
 from voc_seg.errors import VocSegError
 
 from .archives import Archive, given_archive, obtain, one_at_a_time
@@ -242,7 +243,6 @@ def _flush() -> None:
 
 
 def _mark(folder: Path, archives: list[Archive]) -> None:
-    draft = folder / f"{_MARK}.partial"
     marks = _unpacked(folder) | {archive.name: archive.md5 for archive in archives}
-    draft.write_text(json.dumps(marks, indent=2) + "\n", encoding="utf-8")
-    draft.replace(folder / _MARK)
+    with replacing(folder / _MARK) as draft:
+        draft.write_text(json.dumps(marks, indent=2) + "\n", encoding="utf-8")

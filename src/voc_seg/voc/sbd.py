@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from voc_seg.atomic import replacing
 from voc_seg.errors import VocSegError
 
 from .classes import CLASS_NAMES
@@ -85,9 +86,8 @@ def add_train_aug(voc: Path, sbd: Path, size: int) -> None:
             "Move it away and run again; it is then made from VOC's and SBD's masks."
         )
     if not listed:
-        draft = path.with_name(path.name + ".partial")
-        draft.write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")
-        draft.replace(path)
+        with replacing(path) as draft:
+            draft.write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")
 
 
 def _write_masks(folder: Path, own: Path, sbd: Path, ids: tuple[str, ...], official: frozenset[str]) -> None:

@@ -97,7 +97,7 @@ class AugmentationConfig(Block):
         None,
         description="height, width in pixels to which images are resized first; null keeps their own size",
     )
-    crop_size: PositiveInt = Field(224, ge=64, description="side of the square crop, pixels")
+    crop_size: PositiveInt = Field(224, ge=64, le=4096, description="side of the square crop, pixels")
     scale: Annotated[tuple[float, float], FromSpaces] = Field(
         (0.9, 1.1), description="smallest and largest random factor on the image's size, drawn log-uniformly"
     )
@@ -166,6 +166,9 @@ class CheckpointConfig(Block):
     """When checkpoints are written and how many stay."""
 
     every_epochs: PositiveInt = Field(1, description="epochs between checkpoints; the last epoch always has one")
+    every_minutes: float | None = Field(
+        None, gt=0, description="minutes after which one is written in the middle of an epoch as well; null never does"
+    )
     keep_last: PositiveInt | None = Field(3, description="newest checkpoints kept; null keeps them all")
 
 
@@ -185,10 +188,24 @@ class TrainingConfig(Block):
     freeze_batch_norm: bool = Field(
         False, description="keep the encoder's pretrained batch-norm statistics: steadier with small batches"
     )
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="score and keep a moving average of the weights, 0.99 say; null is off"
+    )
+    deterministic: bool = Field(
+        False, description="on GPUs: only operations that repeat to the bit, where torch has them; a CPU repeats anyway"
+    )
     resume: bool = Field(False, description="go on from the newest checkpoint")
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @model_validator(mode="after")
+    def _warm_up_comes_to_an_end(self) -> "TrainingConfig":
+        if self.schedule.warmup_epochs and self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs {self.schedule.warmup_epochs:g} must be less than epochs {self.epochs}"
+            )
+        return self
 
 
 class SanityConfig(Block):

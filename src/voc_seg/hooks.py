@@ -1,6 +1,7 @@
 """What happens around a run: settings checked first, missing inputs explained, errors without a traceback."""
 
 import logging
+import shlex
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, get_args
@@ -13,7 +14,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import BaseModel, ValidationError
 
-from voc_seg.config import Parameters
+from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, TrainingConfig
 from voc_seg.errors import VocSegError
 
 logger = logging.getLogger(__name__)
@@ -28,15 +29,17 @@ NEXT = {
 
 
 class RunStoppedError(ClickException):
-    """Ends ``kedro run`` with exit code 1 and no traceback; the message has been logged by then.
+    """Ends ``kedro run`` with an exit code and no traceback; the message has been logged by then.
 
     Args:
         message: What is wrong and what to do.
         logged: Kedro has logged the message already.
+        exit_code: Of the process.
     """
 
-    def __init__(self, message: str, logged: bool = False) -> None:
+    def __init__(self, message: str, logged: bool = False, exit_code: int = 1) -> None:
         super().__init__(message)
+        self.exit_code = exit_code
         if not logged:
             logger.error("%s", message)
 
@@ -72,22 +75,31 @@ class ProjectHooks:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Say which pipeline makes an input that is missing."""
+        """Say which pipeline makes an input that is missing, and what this machine does not have."""
         missing = sorted(
             name for name in pipeline.inputs() if not name.startswith("param") and not catalog.exists(name)
         )
         if missing:
             lines = [f"  {name}, made by: {command(_maker(name), run_params)}" for name in missing]
             raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
+        try:
+            _require_device_and_weights(pipeline, catalog)
+        except VocSegError as error:
+            raise RunStoppedError(f"{error} Nothing has run.") from error
 
     @hook_impl
-    def on_pipeline_error(self, error: Exception) -> None:
+    def on_pipeline_error(self, error: Exception, run_params: dict[str, Any]) -> None:
         """Show errors that the user can put right as a message; others keep their traceback."""
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, VocSegError):
                 # An error of the node itself has been logged by Kedro, one of a dataset comes wrapped up.
-                raise RunStoppedError(str(cause), logged=cause is error) from error
+                message, exit_code = str(cause), getattr(cause, "exit_code", None)
+                if exit_code:
+                    message += f" A checkpoint has it all. Go on with: {resume_command(run_params)}"
+                raise RunStoppedError(
+                    message, logged=cause is error and not exit_code, exit_code=exit_code or 1
+                ) from error
             cause = cause.__cause__
 
     @hook_impl
@@ -98,9 +110,69 @@ class ProjectHooks:
             logger.info("Done. Next: %s", NEXT[ran[-1]] + _environment(run_params))
 
 
+def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Ask for what a node would miss only after the others have run; torch is imported here if it is needed."""
+    inputs = pipeline.inputs()
+    if "params:runtime" in inputs:
+        runtime = RuntimeConfig.model_validate(catalog.load("params:runtime"))
+        if runtime.device not in ("auto", "cpu"):
+            from voc_seg.engine.runtime import choose_runtime
+
+            choose_runtime(runtime)
+    resumes = "params:training" in inputs and TrainingConfig.model_validate(catalog.load("params:training")).resume
+    if "params:model" in inputs and not resumes:
+        model = ModelConfig.model_validate(catalog.load("params:model"))
+        if model.weights not in (None, "imagenet"):
+            from voc_seg.models.registry import require_weights_file
+
+            require_weights_file(model)
+
+
+def open_log_files() -> None:
+    """Make the folders of log files; without one that can be written to, the console alone has what a run says.
+
+    A handler opens its file at the first message, and a traceback for every message is what Python gives when it
+    cannot.
+    """
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]:
+        path = Path(handler.baseFilename)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a"):
+                pass
+        except OSError as error:
+            root.removeHandler(handler)
+            logger.warning("No log file: %s cannot be written (%s).", path, error.strerror)
+
+
 def command(pipeline: str, run_params: dict[str, Any]) -> str:
     """How to run a pipeline in the environment of a run."""
     return f"kedro run --pipelines {pipeline}{_environment(run_params)}"
+
+
+def resume_command(run_params: dict[str, Any]) -> str:
+    """How to go on with a run that was interrupted: the same once more, with ``training.resume``."""
+    pipelines = ",".join(run_params["pipeline_names"] or [])
+    settings = _flat(run_params["runtime_params"] or {}) | {"training.resume": "true"}
+    given = ",".join(f"{key}={value}" for key, value in settings.items())
+    return (
+        f"kedro run{f' --pipelines {pipelines}' if pipelines else ''}{_environment(run_params)} "
+        f"--params {shlex.quote(given)}"
+    )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as ``--params`` takes them: ``a.b=1``, lists with spaces, null for None."""
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            flat[prefix + key] = " ".join(map(str, value))
+        else:
+            flat[prefix + key] = {None: "null", True: "true", False: "false"}.get(value, str(value))
+    return flat
 
 
 def _environment(run_params: dict[str, Any]) -> str:

@@ -1,6 +1,8 @@
 """Kedro settings."""
 
-from voc_seg.hooks import ProjectHooks
+from voc_seg.hooks import ProjectHooks, open_log_files
+
+open_log_files()  # before the first message
 
 HOOKS = (ProjectHooks(),)
 

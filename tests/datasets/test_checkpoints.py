@@ -1,5 +1,7 @@
 """Saved networks: whole files only, old ones pruned, the newest readable one found."""
 
+import errno
+import io
 import logging
 import os
 from pathlib import Path
@@ -15,9 +17,10 @@ from voc_seg.datasets.checkpoints import read_state, write_state
 from voc_seg.errors import VocSegError
 
 
-def _checkpoint(epoch: int, keep_last: int | None = None) -> dict[str, Any]:
+def _checkpoint(epoch: int, keep_last: int | None = None, position: int = 0) -> dict[str, Any]:
     return {
         "epoch": epoch,
+        "position": position,
         "model": {"weight": torch.full((50, 50), float(epoch))},
         "config": {"training": {"checkpoint": {"keep_last": keep_last}}},
     }
@@ -67,6 +70,23 @@ class TestFiles:
         with pytest.raises(KeyboardInterrupt):
             write_state(path, _checkpoint(2))
         assert read_state(path)["epoch"] == 1
+
+    def test_a_full_disk_says_how_much_was_needed_and_the_old_file_stays(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "a.pth"
+        write_state(path, _checkpoint(1))
+
+        class Full(io.FileIO):
+            def write(self, data: Any) -> int:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "open", lambda self, mode: Full(self, mode))
+        with pytest.raises(VocSegError, match=r"a\.pth: No space left .* about 10\.0 kB\. .* free there\. .*untouched"):
+            write_state(path, _checkpoint(2))
+        monkeypatch.undo()
+        assert read_state(path)["epoch"] == 1
+        assert _names(tmp_path) == ["a.pth"]
 
     @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.5, 0.9, 0.999])
     def test_a_truncated_file_is_told(self, tmp_path: Path, share: float) -> None:
@@ -128,6 +148,18 @@ class TestCheckpointsDataset:
         _save(dataset, folder, 48, 49, 50, keep_last=3)
         dataset.save(_checkpoint(1, keep_last=3))
         assert _names(folder) == [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in (1, 49, 50)]
+
+    def test_one_of_the_middle_of_an_epoch_stands_apart_until_the_epoch_is_whole(
+        self, dataset: CheckpointsDataset, folder: Path
+    ) -> None:
+        _save(dataset, folder, 1, 2, keep_last=2)
+        for position in (4, 8):
+            dataset.save(_checkpoint(2, keep_last=2, position=position))
+            assert dataset.load()()["position"] == position
+        whole = ["checkpoint_epoch_0001.pth", "checkpoint_epoch_0002.pth"]
+        assert _names(folder) == [*whole, "checkpoint_mid_epoch.pth"]
+        dataset.save(_checkpoint(3, keep_last=2))
+        assert _names(folder) == [whole[1], "checkpoint_epoch_0003.pth"]
 
     def test_pruning_leaves_other_files_alone(self, dataset: CheckpointsDataset, folder: Path) -> None:
         folder.mkdir(parents=True)

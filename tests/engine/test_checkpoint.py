@@ -45,7 +45,7 @@ def run(parameters: Parameters) -> tuple[SegmentationNet, Any, dict, dict]:
     model(torch.randn(2, 3, 64, 64)).mean().backward()
     optimizer.step()
     state = RunState(epoch=2, step=4, best_epoch=1, best_miou=0.25, history=[ROW, ROW])
-    return model, optimizer, about, _reloaded(capture(model, optimizer, state, about))
+    return model, optimizer, about, _reloaded(capture(model, None, optimizer, state, about))
 
 
 def _types(value: Any) -> set[type]:
@@ -76,7 +76,7 @@ def test_restoring_brings_back_weights_momentum_counters_and_random_state(run: t
     torch.manual_seed(99)
     model = restore_model(checkpoint)
     optimizer = build_optimizer(model, parameters.training.optimizer)
-    state = restore(checkpoint, optimizer)
+    state = restore(checkpoint, None, optimizer)
     assert state == RunState(epoch=2, step=4, best_epoch=1, best_miou=0.25, history=[ROW, ROW])
     for key, value in old_model.state_dict().items():
         assert torch.equal(model.state_dict()[key], value), key
@@ -130,12 +130,12 @@ def test_settings_that_do_not_change_the_recipe_may_change(
 
 def test_restoring_leaves_the_checkpoint_as_it_was(run: tuple, parameters: Parameters) -> None:
     checkpoint = run[-1]
-    restore(checkpoint, build_optimizer(run[0], parameters.training.optimizer)).history.append(ROW)
+    restore(checkpoint, None, build_optimizer(run[0], parameters.training.optimizer)).history.append(ROW)
     assert checkpoint["history"] == [ROW, ROW]
 
 
 def test_another_format_is_refused(run: tuple) -> None:
-    with pytest.raises(VocSegError, match="has format 0, this version reads 1"):
+    with pytest.raises(VocSegError, match="has format 0, this version reads 2"):
         require_same_run({**run[-1], "format_version": 0}, run[2])
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from voc_seg.config import Parameters
-from voc_seg.engine.trouble import explained, require_finite, training_memory
+from voc_seg.engine.trouble import explained, require_finite, require_finite_weights, training_memory
 from voc_seg.errors import VocSegError
 from voc_seg.samples.batches import Batch
 
@@ -61,9 +61,29 @@ def test_a_dead_loader_worker() -> None:
     assert caught.value.__cause__ is error
 
 
+def test_an_error_of_a_worker_reads_as_its_own_message() -> None:
+    text = "Caught VocSegError in DataLoader worker process 1.\nOriginal Traceback:\n  File ...\nvoc_seg.errors."
+    with pytest.raises(VocSegError) as caught, explained("memory"):
+        raise VocSegError(text + "VocSegError: No sample store at a.arrow.\nMake it.\n")
+    assert str(caught.value) == "No sample store at a.arrow.\nMake it."
+
+
+def test_weights_that_are_not_finite_are_named() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    require_finite_weights(model, 7, "Do this.")
+    model[1].running_var[0] = float("inf")
+    with pytest.raises(VocSegError, match=r"1\.running_var of the network is not finite after step 7\. Do this\."):
+        require_finite_weights(model, 7, "Do this.")
+
+
 @pytest.mark.parametrize(
     "error",
-    [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("other"), KeyboardInterrupt()],
+    [
+        VocSegError("mine"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        ValueError("other"),
+        KeyboardInterrupt(),
+    ],
 )
 def test_other_errors_pass_through(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, explained("memory"):

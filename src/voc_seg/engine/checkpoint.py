@@ -1,9 +1,10 @@
 """What a training run must remember to go on as if it had never stopped."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from voc_seg.errors import VocSegError
 from voc_seg.models.registry import FORMAT_VERSION
@@ -18,18 +19,27 @@ class RunState:
 
     epoch: int = 0  # epochs finished
     step: int = 0  # optimiser steps finished
+    position: int = 0  # samples of the running epoch that are done
+    loss: float = 0.0  # summed over the steps of the running epoch
+    seconds: float = 0.0  # of those steps
+    waited: float = 0.0  # of them, for data
     best_epoch: int = 0
     best_miou: float = -1.0
     history: list[Row] = field(default_factory=list)
 
 
 def capture(
-    model: SegmentationNet, optimizer: torch.optim.Optimizer, state: RunState, about: dict[str, Any]
+    model: SegmentationNet,
+    ema: AveragedModel | None,
+    optimizer: torch.optim.Optimizer,
+    state: RunState,
+    about: dict[str, Any],
 ) -> dict[str, Any]:
     """A checkpoint: a dict of tensors, numbers, strings, lists and dicts, for ``torch.load(weights_only=True)``.
 
     Args:
         model: Weights and batch-norm statistics.
+        ema: The moving average of the weights, where there is one.
         optimizer: Momentum. There is no scheduler: the learning rate follows from the step.
         state: Counters and history.
         about: What the run is: ``class_names``, ``model_config`` and ``config``.
@@ -37,14 +47,10 @@ def capture(
     return {
         "format_version": FORMAT_VERSION,
         **about,
+        **asdict(state),
         "model": model.state_dict(),
+        "ema": ema.state_dict() if ema else {},
         "optimizer": optimizer.state_dict(),
-        "epoch": state.epoch,
-        "step": state.step,
-        "position": 0,  # samples of the epoch already seen; checkpoints are written between epochs
-        "best_epoch": state.best_epoch,
-        "best_miou": state.best_miou,
-        "history": [dict(row) for row in state.history],
         "rng": {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -76,13 +82,15 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
         )
 
 
-def restore(checkpoint: dict[str, Any], optimizer: torch.optim.Optimizer) -> RunState:
-    """Put momentum and random generators back, and give the counters; weights: see ``models.registry``."""
+def restore(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer) -> RunState:
+    """Put moving average, momentum and random generators back, and give the counters; weights: ``models.registry``."""
+    if ema:
+        ema.load_state_dict(checkpoint["ema"])
     optimizer.load_state_dict(checkpoint["optimizer"])
     torch.set_rng_state(checkpoint["rng"]["torch"])
     for device, generator in zip(range(torch.cuda.device_count()), checkpoint["rng"]["cuda"]):
         torch.cuda.set_rng_state(generator, device)
-    counters = {key: checkpoint[key] for key in ("epoch", "step", "best_epoch", "best_miou", "history")}
+    counters = {counter.name: checkpoint[counter.name] for counter in fields(RunState)}
     return RunState(**counters | {"history": list(checkpoint["history"])})
 
 
@@ -92,6 +100,7 @@ _FREE = {
     "training.resume",
     "training.early_stopping",
     "training.checkpoint.every_epochs",
+    "training.checkpoint.every_minutes",
     "training.checkpoint.keep_last",
     "model.weights",
 }

@@ -16,8 +16,8 @@ class RunProgress:
 
     def __init__(self, epochs: int, steps_per_epoch: int, state: RunState) -> None:
         self.epochs = epochs
-        self.steps_per_epoch = steps_per_epoch
-        self.first_epoch = state.epoch
+        self.steps = epochs * steps_per_epoch
+        self.first_step = state.step
         self.started = time.perf_counter()
         self.bar = Progress(
             TextColumn("{task.description} {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -29,7 +29,7 @@ class RunProgress:
         )
         self.miou = f"{state.best_miou:.3f}" if state.best_epoch else "-"
         self.task = self.bar.add_task(
-            "epoch", total=epochs * steps_per_epoch, completed=state.step,
+            "epoch", total=self.steps, completed=state.step,
             epoch=state.epoch + 1, epochs=epochs, loss="-", miou=self.miou, speed=0.0,
         )  # fmt: skip
 
@@ -60,7 +60,7 @@ class RunProgress:
             self.miou = f"{row['val_miou']:.3f}"
             validated = f"  val mIoU {self.miou}{' best' if row['is_best'] else ''}"
         elapsed = time.perf_counter() - self.started
-        remaining = elapsed / (state.epoch - self.first_epoch) * (self.epochs - state.epoch)
+        remaining = elapsed / max(1, state.step - self.first_step) * (self.steps - state.step)
         # Short enough for one line of 80 columns behind time and level; the history has the rest.
         logger.info(
             "epoch %d/%d  loss %.3f%s  %s left",

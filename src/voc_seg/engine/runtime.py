@@ -1,7 +1,8 @@
 """Device and precision of a run."""
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -71,6 +72,28 @@ def loader_workers(config: RuntimeConfig, device: torch.device) -> int:
     # A job of a cluster may be confined to fewer cores than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(4, cores) if device.type == "cuda" else 0
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Context in which torch takes only operations that repeat to the bit, and warns of those it has none for.
+
+    CPUs need nothing of the kind: with one number of threads they repeat as they are.
+    """
+    if not wanted:
+        yield
+        return
+    # What cuBLAS wants to be told before its first call: docs.nvidia.com/cuda/cublas, "Results Reproducibility".
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    mode, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(mode, warn_only=warns)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -6,10 +6,12 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from voc_seg.config import Parameters, TrainingConfig
 from voc_seg.errors import VocSegError
@@ -21,18 +23,24 @@ from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row, RunState, capture, model_only, require_same_run, restore
-from .evaluation import Score, predict_all, score
+from .evaluation import Prediction, Score, predict_all, score
+from .interruption import InterruptedRunError, Interruption
 from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
 from .progress import RunProgress
-from .runtime import Runtime, choose_runtime, loader_workers
-from .trouble import UNSTABLE, explained, require_finite, training_memory
+from .runtime import Runtime, choose_runtime, deterministic, loader_workers
+from .trouble import UNSTABLE, explained, require_finite, require_finite_weights, training_memory
 
 logger = logging.getLogger(__name__)
+
+HISTORY_COLUMNS = (
+    "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
+    "images_per_second", "data_seconds", "epoch_seconds", "is_best",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch leaves behind; an empty dict means: leave that file as it is."""
+    """What an epoch, or a part of one, leaves behind; an empty dict means: leave that file as it is."""
 
     checkpoint: dict[str, Any]
     best_model: dict[str, Any]
@@ -46,7 +54,7 @@ def fit(
     parameters: Parameters,
     checkpoint: dict[str, Any] | None = None,
 ) -> Iterator[EpochReport]:
-    """Train a SegmentationNet, one report an epoch.
+    """Train a SegmentationNet, one report an epoch and one for each checkpoint within.
 
     Args:
         train: Samples to learn from.
@@ -56,8 +64,9 @@ def fit(
         checkpoint: To go on from; None starts anew.
 
     Raises:
-        VocSegError: No samples, a checkpoint of other settings, a loss that is not finite, memory that ran
-            out, a dead loader worker.
+        VocSegError: No samples, a checkpoint of other settings, a loss or weights that are not finite, memory that
+            ran out, a dead loader worker.
+        InterruptedRunError: After SIGTERM or Ctrl-C; the report before has the checkpoint.
     """
     config = parameters.training
     if not len(train) or not len(val):
@@ -72,85 +81,104 @@ def fit(
         model = build_model(parameters.model, len(class_names))
     freeze_stages(model, config.frozen_stages)
     model = model.to(runtime.device)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)) if config.ema_decay else None
+    scored = ema.module if ema else model
     optimizer = build_optimizer(model, config.optimizer)
-    state = restore(checkpoint, optimizer) if checkpoint else RunState()
+    state = restore(checkpoint, ema, optimizer) if checkpoint else RunState()
+    if reason := nothing_left(state, config):
+        logger.warning("Nothing left to train: the newest checkpoint %s, or start anew without training.resume", reason)
+        yield EpochReport({}, {}, state.history)
+        return
+    if checkpoint:
+        warn_of_another_schedule(checkpoint, config)
     logger.info("Training on %s: %d images, validating on %d", runtime, len(train), len(val))
-    if state.epoch >= config.epochs:
-        raise VocSegError(
-            f"training.resume: the newest checkpoint has finished epoch {state.epoch} of {config.epochs}. "
-            "Raise training.epochs to go on, or start anew without training.resume=true."
-        )
-    if stops_early(state, config.early_stopping):
-        raise VocSegError(
-            f"training.resume: the newest checkpoint stopped early, at epoch {state.epoch}. "
-            "Raise training.early_stopping to go on, or start anew without training.resume=true."
-        )
 
     steps_per_epoch = math.ceil(len(train) / (config.batch_size * config.accumulation))
+    rate_at = partial(
+        learning_rate, steps=config.epochs * steps_per_epoch, peak=config.optimizer.learning_rate,
+        config=config.schedule, steps_per_epoch=steps_per_epoch,
+    )  # fmt: skip
     epochs = range(state.epoch, config.epochs)
     batches = training_batches(
         train, parameters.augmentation, config.batch_size, parameters.seed, epochs,
-        loader_workers(parameters.runtime, runtime.device), pin_memory=runtime.device.type == "cuda",
+        loader_workers(parameters.runtime, runtime.device), runtime.device.type == "cuda", state.position,
     )  # fmt: skip
-    batches_per_epoch = math.ceil(len(train) / config.batch_size)
 
     with (
         explained(training_memory(parameters)),
         runtime.memory_kept(),
+        deterministic(config.deterministic),
+        Interruption() as interruption,
         RunProgress(config.epochs, steps_per_epoch, state) as progress,
     ):
+        saved = time.monotonic()
         for epoch in epochs:
             train_mode(model, config)
-            started, waited, losses, seen = time.perf_counter(), 0.0, [], 0
-            left = iter(itertools.islice(batches, batches_per_epoch))
-            for _ in range(steps_per_epoch):
-                waiting = time.perf_counter()
-                group = list(itertools.islice(left, config.accumulation))
-                waited += time.perf_counter() - waiting
+            while state.position < len(train) and not interruption:
+                started = time.perf_counter()
+                left = math.ceil((len(train) - state.position) / config.batch_size)
+                group = list(itertools.islice(batches, min(left, config.accumulation)))
+                state.waited += time.perf_counter() - started
 
-                rate = learning_rate(
-                    state.step, config.epochs * steps_per_epoch, config.optimizer.learning_rate,
-                    config.schedule, steps_per_epoch,
-                )  # fmt: skip
+                rate = rate_at(state.step)
                 set_learning_rate(optimizer, rate)
                 loss = train_step(model, optimizer, group, runtime)
                 require_finite(loss, state.step, rate, group, UNSTABLE)
+                if ema:
+                    ema.update_parameters(model)
 
                 state.step += 1
-                losses.append(loss)
-                seen += sum(len(batch.ids) for batch in group)
-                progress.step(epoch, loss, seen / (time.perf_counter() - started))
-            trained = time.perf_counter() - started
+                state.position += sum(len(batch.ids) for batch in group)
+                state.loss += loss
+                state.seconds += time.perf_counter() - started
+                progress.step(epoch, loss, state.position / state.seconds)
+                if overdue(saved, config.checkpoint.every_minutes) and not interruption:
+                    require_finite_weights(model, state.step, UNSTABLE)
+                    yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
+                    saved = time.monotonic()
+
+            require_finite_weights(model, state.step, UNSTABLE)
+            last = epoch + 1 == config.epochs
+            started, result = time.perf_counter(), None
+            if (last or due(epoch, config.validate_every)) and not interruption:
+                progress.validating()
+                result = validate(scored, val, parameters, runtime, interruption)
+            if interruption:  # in the middle of the steps or of the validation, which is then done again
+                yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
+                raise InterruptedRunError(
+                    f"Stopped in epoch {epoch + 1}, after step {state.step}.", interruption.signum
+                )
 
             state.epoch = epoch + 1
-            last = state.epoch == config.epochs
-            result = None
-            if last or due(epoch, config.validate_every):
-                progress.validating()
-                result = validate(model, val, parameters, runtime)
             is_best = result is not None and mean_iou(result.confusion) > state.best_miou
             if is_best:
                 state.best_epoch, state.best_miou = state.epoch, mean_iou(result.confusion)
             state.history.append({
                 "epoch": state.epoch,
                 "step": state.step,
-                "train_loss": sum(losses) / len(losses),
+                "train_loss": state.loss / steps_per_epoch,
                 "val_loss": result.loss if result else None,
                 "val_miou": mean_iou(result.confusion) if result else None,
                 "val_pixel_accuracy": pixel_accuracy(result.confusion) if result else None,
-                "learning_rate": rate,
-                "images_per_second": seen / trained,
-                "data_seconds": waited,
-                "epoch_seconds": time.perf_counter() - started,
+                "learning_rate": rate_at(state.step - 1),
+                "images_per_second": len(train) / state.seconds,
+                "data_seconds": state.waited,
+                "epoch_seconds": state.seconds + time.perf_counter() - started,
                 "is_best": is_best,
             })  # fmt: skip
+            state.position, state.loss, state.seconds, state.waited = 0, 0.0, 0.0, 0.0
             progress.epoch(state)
             last = last or stops_early(state, config.early_stopping)
+            written = last or due(epoch, config.checkpoint.every_epochs)
             yield EpochReport(
-                capture(model, optimizer, state, about) if last or due(epoch, config.checkpoint.every_epochs) else {},
-                model_only(model, about, state.epoch, state.best_miou) if is_best else {},
+                capture(model, ema, optimizer, state, about) if written else {},
+                model_only(scored, about, state.epoch, state.best_miou) if is_best else {},
                 state.history,
             )
+            if written:
+                saved = time.monotonic()
+            if written and interruption:
+                raise InterruptedRunError(f"Stopped after epoch {state.epoch}.", interruption.signum)
             if last:
                 break
     if state.epoch < config.epochs:
@@ -195,11 +223,24 @@ def train_mode(model: SegmentationNet, config: TrainingConfig) -> None:
                 layer.eval()
 
 
-def validate(model: SegmentationNet, val: SampleStore, parameters: Parameters, runtime: Runtime) -> Score:
-    """Score a split at native size."""
+def validate(
+    model: SegmentationNet,
+    val: SampleStore,
+    parameters: Parameters,
+    runtime: Runtime,
+    interruption: Interruption | None = None,
+) -> Score:
+    """Score a split at native size; an interruption ends it early, and the score is then of no use."""
     model.eval()
-    config, image_size = parameters.evaluation, parameters.augmentation.image_size
-    return score(predict_all(model, val, config, runtime, image_size))
+
+    def predictions() -> Iterator[Prediction]:
+        config, image_size = parameters.evaluation, parameters.augmentation.image_size
+        for prediction in predict_all(model, val, config, runtime, image_size):
+            yield prediction
+            if interruption:
+                return
+
+    return score(predictions())
 
 
 def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:
@@ -218,6 +259,35 @@ def stops_early(state: RunState, patience: int | None) -> bool:
     """Whether the last ``patience`` validations have all missed the best mIoU; it follows from the history."""
     since_best = [row for row in state.history if row["epoch"] > state.best_epoch and row["val_miou"] is not None]
     return patience is not None and len(since_best) >= patience
+
+
+def nothing_left(state: RunState, config: TrainingConfig) -> str:
+    """Why a checkpoint cannot be trained on, and what would change that; empty when it can."""
+    if state.epoch >= config.epochs:
+        return f"has finished epoch {state.epoch} of {config.epochs}. Raise training.epochs to go on"
+    if stops_early(state, config.early_stopping):
+        return f"stopped early, at epoch {state.epoch}. Raise training.early_stopping to go on"
+    return ""
+
+
+def warn_of_another_schedule(checkpoint: dict[str, Any], config: TrainingConfig) -> None:
+    """Say where a run of another length does not equal one that had this length from its start."""
+    planned = checkpoint["config"]["training"]["epochs"]
+    ways = []
+    if planned != config.epochs and config.schedule.name != "constant":
+        ways.append(f"the {config.schedule.name} schedule is stretched over them from here on, so the rate jumps")
+    if planned == checkpoint["epoch"] and planned % config.validate_every:
+        ways.append(f"epoch {planned}, then the last one, was validated")
+    if ways:
+        logger.warning(
+            "Planned for %d epochs, now for %d. This is not what %d from the start would give: %s.",
+            planned, config.epochs, config.epochs, "; ".join(ways),
+        )  # fmt: skip
+
+
+def overdue(saved: float, minutes: float | None) -> bool:
+    """Whether the last checkpoint, at a time of the monotonic clock, is older than that."""
+    return minutes is not None and time.monotonic() - saved >= 60 * minutes
 
 
 def due(epoch: int, every: int) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from voc_seg.config import Parameters
 from voc_seg.errors import VocSegError
@@ -19,7 +20,7 @@ EVALUATION_MEMORY = "Lower evaluation.scale, or score on the CPU: runtime.device
 
 @contextmanager
 def explained(memory_advice: str) -> Iterator[None]:
-    """Turn exhausted memory and dead loader workers into advice.
+    """Turn exhausted memory, dead loader workers and what workers raise into advice.
 
     Args:
         memory_advice: What to do when memory runs out.
@@ -29,6 +30,12 @@ def explained(memory_advice: str) -> Iterator[None]:
     """
     try:
         yield
+    except VocSegError as error:
+        text = str(error)
+        if not text.startswith("Caught VocSegError in DataLoader worker"):
+            raise
+        # What a worker raises comes back with its traceback; the message is its end.
+        raise VocSegError(text.rpartition("VocSegError: ")[2].strip()) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise VocSegError(f"Out of memory. {memory_advice}") from error
     except RuntimeError as error:
@@ -70,3 +77,14 @@ def require_finite(loss: float, step: int, rate: float, group: list[Batch], advi
     if not math.isfinite(loss):
         ids = ", ".join(name for batch in group for name in batch.ids)
         raise VocSegError(f"The loss is {loss} at step {step} (learning rate {rate:.3g}; images {ids}). {advice}")
+
+
+def require_finite_weights(model: nn.Module, step: int, advice: str) -> None:
+    """Stop at weights or batch-norm statistics that are NaN or infinite, before they are written down.
+
+    Raises:
+        VocSegError: With the name of the tensor, step and advice.
+    """
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise VocSegError(f"{name} of the network is not finite after step {step}. {advice}")

@@ -1,14 +1,14 @@
 """Networks from settings, from ImageNet weights and from saved models."""
 
 import logging
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import get_weight
@@ -21,7 +21,7 @@ from .segmentation_net import SegmentationNet
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of saved networks; raised with every change after which older files cannot be read."""
 
 # The first release of torchvision's weights: plain training, what published fine-tuning results start from.
@@ -44,15 +44,23 @@ def restore_model(saved: dict[str, Any]) -> SegmentationNet:
     """The network of a ``best_model.pth`` or a checkpoint, in evaluation mode.
 
     Raises:
-        VocSegError: It was saved by a version with another network, or is no saved network at all.
+        VocSegError: It was saved by a version with another network, its weights are of another architecture or number
+            of classes than it says, or it is no saved network at all.
     """
     if saved.get("format_version") != FORMAT_VERSION:
         raise VocSegError(
             f"The saved network has format {saved.get('format_version')}, this version reads {FORMAT_VERSION}. "
             "Use the version that wrote it, or train anew: kedro run --pipelines training"
         )
-    model = _bare_model(ModelConfig.model_validate(saved["model_config"]), len(saved["class_names"]))
-    model.load_state_dict(saved["model"])
+    try:
+        model = _bare_model(ModelConfig.model_validate(saved["model_config"]), len(saved["class_names"]))
+        model.load_state_dict(saved["model"])
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValidationError) as error:
+        detail = shorten("; ".join(str(error).splitlines()), 200, placeholder=" ...")
+        raise VocSegError(
+            f"The saved network does not fit what it says of itself ({type(error).__name__}: {detail}). "
+            "It was damaged or put together by hand; make it again with: kedro run --pipelines training"
+        ) from error
     return model.eval()
 
 
@@ -95,6 +103,7 @@ def load_encoder_weights(model: SegmentationNet, config: ModelConfig) -> None:
         VocSegError: The file is damaged, would run code, or belongs to another architecture.
         VocSegError: torchvision could not download its weights.
     """
+    require_weights_file(config)
     state = _download(config.encoder) if config.weights == "imagenet" else _read(Path(config.weights))
     state = {key: value.float() for key, value in state.items() if not key.startswith("fc.")}
     expected = model.encoder.state_dict()
@@ -123,21 +132,34 @@ def _download(encoder: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
+def require_weights_file(config: ModelConfig) -> None:
+    """Refuse the path of weights that are not there; this is quick, so it can be asked before anything runs.
+
+    Raises:
+        VocSegError: With the path.
+    """
+    path = Path(config.weights or "")
+    if config.weights not in (None, "imagenet") and not path.is_file():
         raise VocSegError(
             f"model.weights: there is no file {path.absolute()}. Use null, imagenet, or the path of a "
             ".pth or .safetensors state dict."
         )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # whatever bytes make of a reader of zip files and pickles
+        first_line = str(error).partition("\n")[0]  # torch's others advise to switch the protection off
         raise VocSegError(
-            f"model.weights: {path} cannot be read as a state dict ({type(error).__name__}: {error}). "
+            f"model.weights: {path} cannot be read as a state dict "
+            f"({type(error).__name__}: {first_line}). "
             "It may be cut short or hold more than tensors; fetch it again or save its state_dict() alone."
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise VocSegError(f"model.weights: {path} holds no plain state dict of tensors; save model.state_dict().")
     return state

@@ -1,5 +1,6 @@
 """Batches for training: which samples in which order, cropped, stacked, normalised."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -83,6 +84,7 @@ def training_batches(
     epochs: range,
     workers: int = 0,
     pin_memory: bool = False,
+    position: int = 0,
 ) -> Iterator[Batch]:
     """Every batch of several epochs, one after the other; the last batch of an epoch may be smaller.
 
@@ -94,10 +96,11 @@ def training_batches(
         epochs: Zero-based epochs to go through; workers live through all of them.
         workers: Loader processes; 0 cuts crops in this one.
         pin_memory: Page-locked memory, for quick copies to a GPU.
+        position: Samples of the first epoch to pass over; nothing is read for them.
     """
     loader = DataLoader(
         AugmentedCrops(store, config, seed),
-        batch_sampler=_batch_keys(len(store), batch_size, seed, epochs),
+        batch_sampler=_batch_keys(len(store), batch_size, seed, epochs, position),
         num_workers=workers,
         collate_fn=_collate,
         # Its own generator: the loader would else draw from torch's global one, and dropout would differ after
@@ -106,12 +109,19 @@ def training_batches(
         pin_memory=pin_memory,
         # Spawned workers inherit no locks or threads and behave alike on every platform.
         multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_leave_signals_alone,
     )
     return iter(loader)
 
 
-def _batch_keys(size: int, batch_size: int, seed: int, epochs: range) -> Iterator[list[tuple[int, int]]]:
+def _leave_signals_alone(worker: int) -> None:
+    """A terminal sends Ctrl-C to every process; when to stop is for the main one to say."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _batch_keys(size: int, batch_size: int, seed: int, epochs: range, position: int) -> Iterator[list[tuple[int, int]]]:
     for epoch in epochs:
         order = epoch_order(size, seed, epoch).tolist()
-        for start in range(0, size, batch_size):
+        for start in range(position if epoch == epochs.start else 0, size, batch_size):
             yield [(epoch, index) for index in order[start : start + batch_size]]

@@ -15,7 +15,7 @@ from voc_seg.config import (
     RuntimeConfig,
     TrainingConfig,
 )
-from voc_seg.engine.training import fit
+from voc_seg.engine.training import HISTORY_COLUMNS, fit
 from voc_seg.reporting.figures import plot_history
 from voc_seg.samples.store import SampleStore
 
@@ -31,8 +31,11 @@ def train(
     training: TrainingConfig,
     evaluation: EvaluationConfig,
     runtime: RuntimeConfig,
-) -> Iterator[tuple[dict[str, Any], dict[str, Any], pd.DataFrame]]:
-    """Train, handing over checkpoint, best model and history after every epoch; Kedro saves each as it comes."""
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]]:
+    """Train, handing over best model, history and checkpoint; Kedro saves each as it comes.
+
+    The checkpoint comes last: a run that is killed before it is written does again what led to the other two.
+    """
     parameters = Parameters(
         seed=seed,
         data=data,
@@ -47,7 +50,7 @@ def train(
         samples.require_classes(names)
     checkpoint = resume_checkpoint() if training.resume else None
     for report in fit(train_samples, val_samples, names, parameters, checkpoint):
-        yield report.checkpoint, report.best_model, pd.DataFrame(report.history)
+        yield report.best_model, pd.DataFrame(report.history, columns=HISTORY_COLUMNS), report.checkpoint
 
 
 def draw_history(training_history: pd.DataFrame) -> Figure:

@@ -23,7 +23,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                     "params:evaluation",
                     "params:runtime",
                 ],
-                outputs=["checkpoints", "best_model", "training_history"],
+                outputs=["best_model", "training_history", "checkpoints"],
                 name="train",
             ),
             Node(func=draw_history, inputs="training_history", outputs="training_curves", name="draw_history"),

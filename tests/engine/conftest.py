@@ -1,0 +1,58 @@
+"""Runs as the catalog would keep them, and what it means that two are the same."""
+
+import copy
+import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from voc_seg.engine.training import EpochReport
+
+_TIMES = {"images_per_second", "data_seconds", "epoch_seconds", "seconds", "waited"}
+
+
+@pytest.fixture(scope="session")
+def reloaded() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A state dict as it comes back from a file."""
+
+    def reload(state: dict[str, Any]) -> dict[str, Any]:
+        file = io.BytesIO()
+        torch.save(state, file)
+        file.seek(0)
+        return torch.load(file, weights_only=True)
+
+    return reload
+
+
+@pytest.fixture(scope="session")
+def kept(reloaded: Callable) -> Callable[[Iterable[EpochReport]], Iterator[EpochReport]]:
+    """Reports as they were when they came: like the catalog, it takes what is there before the run goes on."""
+
+    def keep(reports: Iterable[EpochReport]) -> Iterator[EpochReport]:
+        for report in reports:
+            yield EpochReport(reloaded(report.checkpoint), reloaded(report.best_model), copy.deepcopy(report.history))
+
+    return keep
+
+
+@pytest.fixture(scope="session")
+def assert_same_state() -> Callable[..., None]:
+    """Equal to the bit, tensors and all; times aside, and how often checkpoints are written."""
+
+    def check(found: Any, expected: Any, where: str = "state") -> None:
+        if isinstance(expected, torch.Tensor):
+            assert found.dtype == expected.dtype and torch.equal(found, expected), where
+        elif isinstance(expected, dict):
+            assert found.keys() == expected.keys(), where
+            for key in expected.keys() - _TIMES - {"every_minutes"}:
+                check(found[key], expected[key], f"{where}.{key}")
+        elif isinstance(expected, list):
+            assert len(found) == len(expected), where
+            for index, (one, other) in enumerate(zip(found, expected)):
+                check(one, other, f"{where}[{index}]")
+        else:
+            assert found == expected, where
+
+    return check

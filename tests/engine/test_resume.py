@@ -1,0 +1,195 @@
+"""A run that was interrupted anywhere and resumed is, to the bit, the run that never was."""
+
+import itertools
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from voc_seg.config import Parameters
+from voc_seg.engine import training
+from voc_seg.engine.interruption import InterruptedRunError
+from voc_seg.engine.training import EpochReport, fit
+from voc_seg.samples.store import SampleStore
+from voc_seg.voc.classes import CLASS_NAMES
+
+EVERY_STEP = {"checkpoint": {"every_minutes": 1e-9}}
+# Four scenes, three epochs. A batch of 3 leaves one of 1; early stopping needs a score that falls.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "uneven": {"training": {"batch_size": 3}},
+    "accumulation": {"training": {"batch_size": 1, "accumulation": 3}},
+    "ema": {"training": {"ema_decay": 0.9, "validate_every": 2}},
+    "early_stopping": {"training": {"early_stopping": 1, "epochs": 9, "optimizer": {"learning_rate": 1e-6}}},
+    "frozen": {"training": {"frozen_stages": 2, "freeze_batch_norm": True, "schedule": {"warmup_epochs": 1.5}}},
+    "bf16": {"runtime": {"precision": "bf16"}},
+    "one_worker": {"runtime": {"workers": 1}, "training": {"epochs": 2}},
+    "all": {
+        "training": {"batch_size": 1, "accumulation": 2, "ema_decay": 0.9, "early_stopping": 5, "epochs": 2},
+        "augmentation": {"colour_jitter": 0.2},
+        "runtime": {"workers": 3, "precision": "bf16"},
+    },
+}
+
+Make = Callable[..., Parameters]
+
+
+@pytest.fixture(scope="module")
+def run(train_store: SampleStore, val_store: SampleStore, make_parameters: Make, kept: Callable) -> Callable:
+    def play(checkpoint: dict[str, Any] | None = None, **blocks: Any) -> list[EpochReport]:
+        return list(kept(fit(train_store, val_store, CLASS_NAMES, make_parameters(**blocks), checkpoint)))
+
+    return play
+
+
+def _every_step(blocks: dict[str, Any]) -> dict[str, Any]:
+    return {**blocks, "training": {**blocks.get("training", {}), **EVERY_STEP}}
+
+
+def _best(reports: list[EpochReport]) -> dict[str, Any]:
+    return next((report.best_model for report in reversed(reports) if report.best_model), {})
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_resuming_equals_running_straight_through(run: Callable, assert_same_state: Callable, variant: str) -> None:
+    blocks = VARIANTS[variant]
+    straight = run(**{**blocks, "runtime": {**blocks.get("runtime", {}), "workers": 0}})  # their number changes nothing
+    stopped = run(**_every_step(blocks))
+    assert_same_state(stopped[-1].checkpoint, straight[-1].checkpoint)
+
+    points = [number for number, report in enumerate(stopped[:-1]) if report.checkpoint]
+    assert {bool(stopped[number].checkpoint["position"]) for number in points} == {True, False}
+    # All of the plain run; of the others one between epochs, one within, and but one where workers must be started.
+    chosen = {"plain": points, "one_worker": points[:1], "all": points[:1]}.get(variant, points[1:3])
+    for number in chosen:
+        torch.manual_seed(4711)
+        resumed = run(stopped[number].checkpoint, **blocks)
+        assert_same_state(resumed[-1].checkpoint, straight[-1].checkpoint, f"resumed from report {number}")
+        assert_same_state(resumed[-1].history, straight[-1].history)
+        # The best model is on the disk already, or comes again.
+        assert_same_state(_best(stopped[: number + 1] + resumed), _best(straight))
+
+
+def test_nothing_is_read_again_on_resuming(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, train_store: SampleStore
+) -> None:
+    stopped = run(**_every_step({}))
+    read: list[int] = []
+    original = SampleStore.__getitem__
+
+    def watched(store: SampleStore, index: int) -> Any:
+        if store.path == train_store.path:
+            read.append(index)
+        return original(store, index)
+
+    monkeypatch.setattr(SampleStore, "__getitem__", watched)
+    assert stopped[0].checkpoint["position"] == 2
+    run(stopped[0].checkpoint)
+    assert len(read) == 3 * len(train_store) - 2
+
+
+def test_more_epochs_on_resume_are_what_that_number_from_the_start_gives(
+    run: Callable, assert_same_state: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    constant = {"schedule": {"name": "constant"}}
+    first = run(training={"epochs": 2, **constant})
+    more = run(first[-1].checkpoint, training={"epochs": 4, **constant})
+    assert_same_state(more[-1].checkpoint, run(training={"epochs": 4, **constant})[-1].checkpoint)
+    assert "from the start" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({}, "the poly schedule is stretched over them from here on, so the rate jumps"),
+        ({"schedule": {"name": "constant"}, "validate_every": 2}, "epoch 1, then the last one, was validated"),
+    ],
+)
+def test_where_more_epochs_cannot_equal_that_it_is_said(
+    run: Callable, caplog: pytest.LogCaptureFixture, options: dict[str, Any], why: str
+) -> None:
+    first = run(training={"epochs": 1, **options})
+    run(first[-1].checkpoint, training={"epochs": 2, **options})
+    assert f"Planned for 1 epochs, now for 2. This is not what 2 from the start would give: {why}." in caplog.text
+
+
+class TestSignals:
+    @pytest.fixture(params=[signal.SIGTERM, signal.SIGINT])
+    def signum(self, request: pytest.FixtureRequest) -> int:
+        return request.param
+
+    @pytest.fixture
+    def send_at(self, monkeypatch: pytest.MonkeyPatch, signum: int) -> Callable[[str, int], None]:
+        """Sends this process the signal in the n-th call of a function of the training module."""
+
+        def arm(name: str, call: int) -> None:
+            original, calls = getattr(training, name), itertools.count()
+
+            def armed(*args: Any) -> Any:
+                if next(calls) == call:
+                    os.kill(os.getpid(), signum)
+                return original(*args)
+
+            monkeypatch.setattr(training, name, armed)
+
+        return arm
+
+    def _interrupted(self, run_parts: tuple, kept: Callable, signum: int) -> list[EpochReport]:
+        reports = []
+        with pytest.raises(InterruptedRunError, match="Stopped") as caught:
+            for report in kept(fit(*run_parts)):
+                reports.append(report)
+        assert caught.value.exit_code == 128 + signum
+        return reports
+
+    @pytest.mark.parametrize(
+        ("name", "call", "step", "position"),
+        [
+            ("train_step", 0, 1, 2),
+            ("train_step", 1, 2, 4),  # the last of the epoch: before its validation
+            ("validate", 1, 4, 4),  # in the middle of it
+            ("capture", 0, 2, 0),  # while the checkpoint of an epoch is made, which will do
+        ],
+    )
+    def test_the_step_is_finished_and_a_checkpoint_written(
+        self,
+        train_store: SampleStore,
+        val_store: SampleStore,
+        make_parameters: Make,
+        run: Callable,
+        kept: Callable,
+        assert_same_state: Callable,
+        send_at: Callable[[str, int], None],
+        signum: int,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+        call: int,
+        step: int,
+        position: int,
+    ) -> None:
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        send_at(name, call)
+        parts = (train_store, val_store, CLASS_NAMES, make_parameters())
+        reports = self._interrupted(parts, kept, signum)
+        monkeypatch.undo()
+        checkpoint = reports[-1].checkpoint
+        assert (checkpoint["step"], checkpoint["position"]) == (step, position)
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+        resumed = run(checkpoint)
+        assert_same_state(resumed[-1].checkpoint, run()[-1].checkpoint)
+
+    def test_a_signal_in_the_last_validation_does_not_pass_for_a_finished_run(
+        self,
+        train_store: SampleStore,
+        val_store: SampleStore,
+        make_parameters: Make,
+        kept: Callable,
+        send_at: Callable[[str, int], None],
+        signum: int,
+    ) -> None:
+        send_at("validate", 2)
+        reports = self._interrupted((train_store, val_store, CLASS_NAMES, make_parameters()), kept, signum)
+        assert (reports[-1].checkpoint["epoch"], len(reports[-1].history)) == (2, 2)

@@ -1,0 +1,254 @@
+"""What people get wrong, and what they are told: every message names the thing, its value and what to do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from click import ClickException
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kedro.io import DatasetError
+
+from voc_seg.config import ModelConfig, Parameters
+from voc_seg.datasets import CheckpointsDataset, CSVDataset, MasksDataset, ModelDataset, SampleStoreDataset
+from voc_seg.datasets.checkpoints import read_state, write_state
+from voc_seg.engine.training import fit
+from voc_seg.errors import VocSegError
+from voc_seg.models.registry import build_model, restore_model
+from voc_seg.samples.store import SampleStore, write_store
+from voc_seg.voc.classes import CLASS_NAMES
+
+SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "block unknown": ({"trainin": {"epochs": 2}}, "trainin: unknown key; known here: augmentation, data, evaluation"),
+    "key unknown": ({"training": {"epoch": 2}}, "training.epoch: unknown key; known here: accumulation, batch_size"),
+    "key in a list": ({"data": {"classes": [{"nam": "a"}, "b"]}}, "data.classes.0.nam: unknown key; known here: colou"),
+    "block is a number": ({"training": 5}, "training = 5: Input should be a valid dictionary"),
+    "seed below zero": ({"seed": -1}, "seed = -1: Input should be greater than or equal to 0"),
+    "seed a word": ({"seed": "random"}, "seed = 'random': Input should be a valid integer"),
+    "no epochs": ({"training": {"epochs": 0}}, "training.epochs = 0: Input should be greater than 0"),
+    "half an epoch": ({"training": {"epochs": 2.5}}, "training.epochs = 2.5: Input should be a valid integer"),
+    "no batch": ({"training": {"batch_size": 0}}, "training.batch_size = 0: Input should be greater than 0"),
+    "rate below zero": ({"training": {"optimizer": {"learning_rate": -1}}}, "training.optimizer.learning_rate = -1"),
+    "rate a word": ({"training": {"optimizer": {"learning_rate": "fast"}}}, "learning_rate = 'fast': Input should be"),
+    "momentum of 1": ({"training": {"optimizer": {"momentum": 1}}}, "training.optimizer.momentum = 1: Input should be"),
+    "schedule unknown": (
+        {"training": {"schedule": {"name": "step"}}},
+        "training.schedule.name = 'step': Input should be 'constant', 'poly' or 'cosine'",
+    ),
+    "warm-up without end": (
+        {"training": {"epochs": 3, "schedule": {"warmup_epochs": 3}}},
+        "schedule.warmup_epochs 3 must be less than epochs 3",
+    ),
+    "average of nothing": ({"training": {"ema_decay": 1}}, "training.ema_decay = 1: Input should be less than 1"),
+    "frozen beyond the last": ({"training": {"frozen_stages": 6}}, "training.frozen_stages = 6: Input should be less"),
+    "keep none": ({"training": {"checkpoint": {"keep_last": 0}}}, "training.checkpoint.keep_last = 0: Input should be"),
+    "every no minutes": ({"training": {"checkpoint": {"every_minutes": 0}}}, "training.checkpoint.every_minutes = 0"),
+    "resume maybe": ({"training": {"resume": "maybe"}}, "training.resume = 'maybe': Input should be a valid boolean"),
+    "encoder unknown": (
+        {"model": {"encoder": "resnet101"}},
+        "model.encoder = 'resnet101': Input should be 'resnet18', 'resnet34' or 'resnet50'",
+    ),
+    "skip unknown": ({"model": {"skips": [2, 5]}}, "model.skips.1 = 5: Input should be less than or equal to 4"),
+    "no skip": ({"model": {"skips": []}}, "model.skips = []: Tuple should have at least 1 item"),
+    "skip twice": ({"model": {"skips": [2, 2]}}, "skips [2, 2] names a stage twice"),
+    "width odd": ({"model": {"width": 30}}, "model.width = 30: Input should be a multiple of 4"),
+    "stride 8": ({"model": {"output_stride": 8}}, "model.output_stride = 8: Input should be 16 or 32"),
+    "dropout above 1": ({"model": {"dropout": 1.5}}, "model.dropout = 1.5: Input should be less than or equal to 1"),
+    "crop too small": ({"augmentation": {"crop_size": 32}}, "augmentation.crop_size = 32: Input should be greater"),
+    "crop too large": ({"augmentation": {"crop_size": 9999}}, "augmentation.crop_size = 9999: Input should be less"),
+    "scale upside down": ({"augmentation": {"scale": [2, 1]}}, "scale [2.0, 1.0] must be [low, high] with 0.05 <= low"),
+    "scale of one": ({"augmentation": {"scale": 0.5}}, "augmentation.scale.1 = [0.5]: Field required"),
+    "image size of none": ({"augmentation": {"image_size": [0, 5]}}, "augmentation.image_size.0 = 0: Input should be"),
+    "one class": ({"data": {"classes": ["background"]}}, "there are 1 of them; a mask can tell 2 to 255 apart"),
+    "a class twice": ({"data": {"classes": ["a", "b", "a"]}}, "two classes have the name a"),
+    "a class that YAML misread": ({"data": {"classes": ["a", False]}}, "YAML reads this name as False: write it in"),
+    "split unknown": ({"evaluation": {"split": "validation"}}, "evaluation.split = 'validation': Input should be"),
+    "pass beyond 1": ({"sanity": {"pass_miou": 90}}, "sanity.pass_miou = 90: Input should be less than or equal to 1"),
+    "device unknown": ({"runtime": {"device": "gpu"}}, "runtime.device = 'gpu': String should match pattern"),
+    "precision unknown": ({"runtime": {"precision": "fp16"}}, "runtime.precision = 'fp16': Input should be 'auto'"),
+    "workers below zero": ({"runtime": {"workers": -1}}, "= -1: Input should be greater than or equal to 0"),
+}
+
+
+@pytest.fixture(scope="module")
+def project(make_project: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_settings(project: Path, case: str) -> None:
+    settings, message = SETTINGS[case]
+    bootstrap_project(project)
+    with (
+        KedroSession.create(project, runtime_params=settings) as session,
+        pytest.raises(ClickException, match="Settings are wrong; nothing has run") as caught,
+    ):
+        session.load_context()
+    assert message in str(caught.value)
+
+
+def _touch(path: Path, content: bytes = b"") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _saved(path: Path, state: Any) -> Path:
+    torch.save(state, path)
+    return path
+
+
+def _network(classes: int = 21, **config: Any) -> dict[str, Any]:
+    settings = {"width": 8, **config}
+    return {
+        "format_version": 2,
+        "model": build_model(ModelConfig(**settings), classes).state_dict(),
+        "model_config": settings,
+        "class_names": list(CLASS_NAMES),
+    }
+
+
+class Hostile:
+    """Unpickled by Python's own pickle it would end the process."""
+
+    def __reduce__(self) -> tuple:
+        return exit, (1,)
+
+
+def _weights(path: Path) -> None:
+    build_model(ModelConfig(width=8, weights=str(path)), 21)
+
+
+def _resnet(**changes: Any) -> dict[str, torch.Tensor]:
+    state = build_model(ModelConfig(width=8), 21).encoder.state_dict()
+    return {key: value for key, value in (state | changes).items() if value is not None}
+
+
+def _of_other_columns(path: Path) -> SampleStore:
+    table = pa.table({"id": ["a"], "picture": [b"x"]})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return SampleStore(path)
+
+
+FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "network empty": (lambda p: read_state(_touch(p / "a.pth")), "a.pth cannot be read as a saved network (EOFError"),
+    "network of text": (lambda p: read_state(_touch(p / "a.pth", b"hello")), "a.pth cannot be read as a saved network"),
+    "network hostile": (lambda p: read_state(_saved(p / "a.pth", Hostile())), "a.pth cannot be read as a saved"),
+    "network a list": (lambda p: read_state(_saved(p / "a.pth", [1])), "a.pth is no network saved by this project."),
+    "network from elsewhere": (lambda p: restore_model({"state_dict": {}}), "has format None, this version reads 2."),
+    "network of another encoder": (
+        lambda p: restore_model(_network(encoder="resnet34") | {"model_config": {"width": 8}}),
+        "The saved network does not fit what it says of itself (RuntimeError: Error(s) in loading state_dict",
+    ),
+    "network of 20 classes": (
+        lambda p: restore_model(_network(classes=20)),
+        "size mismatch for decoder.classify.weight: copying a param with shape torch.Size([20,",
+    ),
+    "network without weights": (
+        lambda p: restore_model({key: value for key, value in _network().items() if key != "model"}),
+        "The saved network does not fit what it says of itself (KeyError: 'model')",
+    ),
+    "network of odd settings": (
+        lambda p: restore_model(_network() | {"model_config": {"encoder": "vgg"}}),
+        "The saved network does not fit what it says of itself (ValidationError",
+    ),
+    "weights nowhere": (lambda p: _weights(p / "w.pth"), "model.weights: there is no file"),
+    "weights a folder": (_weights, "model.weights: there is no file"),
+    "weights of text": (lambda p: _weights(_touch(p / "w.pth", b"hello")), "w.pth cannot be read as a state dict"),
+    "weights hostile": (lambda p: _weights(_saved(p / "w.pth", Hostile())), "w.pth cannot be read as a state dict"),
+    "safetensors of text": (
+        lambda p: _weights(_touch(p / "w.safetensors", b"hello there")),
+        "w.safetensors cannot be read as a state dict (SafetensorError",
+    ),
+    "weights a list": (lambda p: _weights(_saved(p / "w.pth", [1])), "w.pth holds no plain state dict of tensors"),
+    "weights by number": (
+        lambda p: _weights(_saved(p / "w.pth", {1: torch.zeros(1)})), "w.pth holds no plain state dict of tensors"
+    ),
+    "weights of another encoder": (
+        lambda p: _weights(_saved(p / "w.pth", build_model(ModelConfig(encoder="resnet50"), 21).encoder.state_dict())),
+        "does not fit model.encoder resnet18",
+    ),
+    "weights with one missing": (
+        lambda p: _weights(_saved(p / "w.pth", _resnet(**{"conv1.weight": None}))),
+        "1 tensors missing ['conv1.weight']",
+    ),
+    "samples nowhere": (lambda p: SampleStore(p / "a.arrow"), "No sample store at"),
+    "samples of text": (lambda p: SampleStore(_touch(p / "a.arrow", b"hello")), "a.arrow is not a complete sample"),
+    "samples of other columns": (lambda p: _of_other_columns(p / "a.arrow"), "its columns are id, picture"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_files(tmp_path: Path, case: str) -> None:
+    use, message = FILES[case]
+    with pytest.raises(VocSegError) as caught:
+        use(tmp_path)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert "weights_only=False" not in str(caught.value)  # torch's own advice
+
+
+def _device(device: str) -> dict[str, Any]:
+    return {"runtime": {"device": device}}
+
+
+ENVIRONMENT: dict[str, tuple[list[str], dict[str, Any], str]] = {
+    "no CUDA": (["training"], _device("cuda"), "runtime.device is cuda, but torch"),
+    "too few GPUs": (["training"], _device("cuda:7"), "runtime.device is cuda:7, but torch"),
+    "no MPS": (["sanity"], _device("mps"), "runtime.device is mps, but torch"),
+    "weights nowhere": (["training"], {"model": {"weights": "nowhere.pth"}}, "model.weights: there is no file"),
+    "no such pipeline": (["trainig"], {}, "There are: data_processing, evaluation, sanity, training"),
+}
+
+
+@pytest.mark.parametrize("case", ENVIRONMENT)
+def test_environment(project: Path, run_kedro: Callable, case: str) -> None:
+    names, settings, message = ENVIRONMENT[case]
+    for split in ("train", "val"):  # what the run would need is there, so nothing else stops it
+        _touch(project / f"data/05_model_input/{split}_samples.arrow")
+    with pytest.raises(ClickException) as caught:
+        run_kedro(project, *names, **settings)
+    assert message in str(caught.value)
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "a network": lambda folder: ModelDataset(filepath=str(folder / "a.pth")).save({"model": {}}),
+    "a checkpoint": lambda folder: CheckpointsDataset(filepath=str(folder)).save({"epoch": 1, "position": 0}),
+    "a table": lambda folder: CSVDataset(filepath=str(folder / "a.csv")).save(__import__("pandas").DataFrame()),
+    "masks": lambda folder: MasksDataset(filepath=str(folder / "masks")).save({}),
+}
+
+
+@pytest.mark.parametrize("what", WRITERS)
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path, what: str) -> None:
+    _touch(tmp_path / "out")  # a file where the folder should be: refused to root as well
+    with pytest.raises(DatasetError, match=r"Could not write .*What was there before is untouched") as caught:
+        WRITERS[what](tmp_path / "out")
+    assert isinstance(caught.value.__cause__, VocSegError)
+
+
+def test_samples_that_vanish_before_workers_open_them(
+    tmp_path: Path, val_store: SampleStore, scene_samples: list, make_parameters: Callable[..., Parameters]
+) -> None:
+    write_store(tmp_path / "train.arrow", scene_samples[:2])
+    store = SampleStore(tmp_path / "train.arrow")
+    store.path.unlink()
+    with pytest.raises(VocSegError, match=r"^No sample store at .*train\.arrow\. Make it with: kedro run") as caught:
+        next(fit(store, val_store, CLASS_NAMES, make_parameters(runtime={"workers": 1})))
+    assert "Traceback" not in str(caught.value)
+
+
+def test_samples_of_another_source(tmp_path: Path) -> None:
+    write_store(tmp_path / "a.arrow", [])
+    with pytest.raises(DatasetError, match=r"holds samples of '', but this run is about 'voc2012'"):
+        SampleStoreDataset(filepath=str(tmp_path / "a.arrow"), source="voc2012").load()
+
+
+def test_a_network_survives_what_a_file_can_hold(tmp_path: Path) -> None:
+    write_state(tmp_path / "a.pth", _network())
+    assert json.dumps(read_state(tmp_path / "a.pth")["class_names"]) == json.dumps(CLASS_NAMES)

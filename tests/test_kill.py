@@ -1,0 +1,114 @@
+"""Training as a process of its own, killed and asked to stop: what is left, and that going on gives the same run."""
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from voc_seg.voc.scenes import write_scenes
+
+SETTINGS = (
+    "model.width=8,augmentation.crop_size=64,augmentation.scale=0.2 0.3,evaluation.scale=0.25,training.epochs=3,"
+    "training.batch_size=2,training.validate_every=1,training.checkpoint.every_minutes=0.00001"
+)
+TIMES = ["images_per_second", "data_seconds", "epoch_seconds"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_kedro: Callable) -> Path:
+    folder = make_project(tmp_path_factory.mktemp("project"))
+    write_scenes(folder / "voc", {"train": 24, "val": 2, "test": 1})
+    run_kedro(folder, "data_processing")
+    return folder
+
+
+def start(project: Path, arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "voc_seg", *shlex.split(arguments)], cwd=project, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    for _ in range(1200):
+        if path.exists() and path.stat().st_mtime_ns != before:
+            return
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.1)
+    raise AssertionError(f"no {path} after two minutes")
+
+
+def left_by(project: Path) -> dict[str, Any]:
+    models = project / "data/06_models"
+    history = pd.read_csv(project / "data/08_reporting/training_history.csv").drop(columns=TIMES)
+    last = torch.load(models / "checkpoints/checkpoint_epoch_0003.pth", weights_only=True)
+    best = torch.load(models / "best_model.pth", weights_only=True)
+    return {"history": history, "last": last, "best": best, "files": sorted(path.name for path in models.rglob("*"))}
+
+
+def test_killed_asked_to_stop_and_resumed_it_is_the_undisturbed_run(project: Path) -> None:
+    training = f"--pipelines training --params '{SETTINGS}'"
+    assert start(project, training).wait() == 0
+    expected = left_by(project)
+    for path in (project / "data/06_models/checkpoints").iterdir():
+        path.unlink()
+    (project / "data/06_models/best_model.pth").unlink()
+
+    middle = project / "data/06_models/checkpoints/checkpoint_mid_epoch.pth"
+    process = start(project, training)
+    wait_for(middle, process)
+    process.kill()
+    process.wait()
+    assert middle.exists()
+
+    process = start(project, f"--pipelines training --params '{SETTINGS},training.resume=true'")
+    wait_for(middle, process)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert "Traceback" not in said
+    text = " ".join(said.split())
+    assert "SIGTERM: finishing this step and writing a checkpoint." in text
+    log = (project / "logs/training.log").read_text(encoding="utf-8")
+    command = log[log.rindex("Go on with: kedro run ") + len("Go on with: kedro run ") :].partition("\n")[0]
+    assert "training.resume=true" in command
+
+    process = start(project, command)
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    found = left_by(project)
+    pd.testing.assert_frame_equal(found["history"], expected["history"])
+    assert found["files"] == expected["files"]
+    for kind in ("last", "best"):
+        for name, tensor in expected[kind]["model"].items():
+            assert torch.equal(found[kind]["model"][name], tensor), (kind, name)
+    momentum = expected["last"]["optimizer"]["state"]
+    for number, state in found["last"]["optimizer"]["state"].items():
+        assert torch.equal(state["momentum_buffer"], momentum[number]["momentum_buffer"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_second_signal_leaves_at_once(project: Path) -> None:
+    slow = f"{SETTINGS},augmentation.crop_size=512,training.batch_size=24,model.encoder=resnet50,training.epochs=9"
+    process = start(project, f"--pipelines training --params '{slow}'")
+    for line in process.stdout:
+        if "Training on" in line:
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    for line in process.stdout:
+        if "Once more leaves" in line:
+            break
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == -signal.SIGINT  # 130 in a shell
+    assert time.monotonic() - asked < 30

@@ -1,11 +1,13 @@
 """Device and precision: ``auto`` resolves to what is there, anything else is checked first."""
 
+import os
+
 import pytest
 import torch
 
 from voc_seg.config import RuntimeConfig
 from voc_seg.engine import runtime as module
-from voc_seg.engine.runtime import Runtime, choose_runtime, has_fast_bf16, loader_workers
+from voc_seg.engine.runtime import Runtime, choose_runtime, deterministic, has_fast_bf16, loader_workers
 from voc_seg.errors import VocSegError
 
 
@@ -73,3 +75,17 @@ def test_memory_is_kept_on_the_cpu_if_wanted(
 ) -> None:
     monkeypatch.setattr(module, "memory_kept", lambda wanted: wanted)
     assert Runtime(torch.device(device), torch.float32, wanted).memory_kept() is kept
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_deterministic_algorithms_last_as_long_as_the_context(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    with deterministic(wanted):
+        assert torch.are_deterministic_algorithms_enabled() is wanted
+        assert torch.is_deterministic_algorithms_warn_only_enabled() is wanted  # a warning where torch has none
+        assert torch.backends.cudnn.benchmark is not wanted
+        assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if wanted else None)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)

@@ -2,12 +2,13 @@
 
 import errno
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from voc_seg import atomic
-from voc_seg.atomic import recover_folder, replacing, replacing_folder
+from voc_seg.atomic import recover_folder, replacing, replacing_folder, sync_folder
 from voc_seg.errors import VocSegError
 
 
@@ -115,3 +116,20 @@ class TestFolder:
         assert names(folder) == ["old.png"]
         recover_folder(folder)  # nothing to do: nothing done
         assert names(folder.parent) == ["masks"]
+
+    def test_killed_after_the_second_rename_the_old_one_does_not_come_back(self, folder: Path) -> None:
+        folder.with_name("masks.old").mkdir()
+        recover_folder(folder)
+        assert names(folder.parent) == ["masks"]
+
+
+@pytest.mark.parametrize(("number", "passes"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_file_systems_that_cannot_sync_folders_are_put_up_with(
+    tmp_path: Path, number: int, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(atomic, "_sync", fail)
+    with nullcontext() if passes else pytest.raises(OSError, match=os.strerror(number)):
+        sync_folder(tmp_path)

@@ -37,10 +37,17 @@ def start(project: Path, arguments: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
+def written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # the file of the middle of an epoch goes at its end
+        return 0
+
+
 def wait_for(path: Path, process: subprocess.Popen) -> None:
-    before = path.stat().st_mtime_ns if path.exists() else 0
+    before = written(path)
     for _ in range(1200):
-        if path.exists() and path.stat().st_mtime_ns != before:
+        if written(path) not in (0, before):
             return
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.1)
@@ -55,6 +62,7 @@ def left_by(project: Path) -> dict[str, Any]:
     return {"history": history, "last": last, "best": best, "files": sorted(path.name for path in models.rglob("*"))}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_killed_asked_to_stop_and_resumed_it_is_the_undisturbed_run(project: Path) -> None:
     training = f"--pipelines training --params '{SETTINGS}'"
     assert start(project, training).wait() == 0
@@ -70,7 +78,8 @@ def test_killed_asked_to_stop_and_resumed_it_is_the_undisturbed_run(project: Pat
     process.wait()
     assert middle.exists()
 
-    process = start(project, f"--pipelines training --params '{SETTINGS},training.resume=true'")
+    # With a worker, which must neither die of the signal nor keep the process from ending.
+    process = start(project, f"--pipelines training --params '{SETTINGS},training.resume=true,runtime.workers=1'")
     wait_for(middle, process)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=120)

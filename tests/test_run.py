@@ -1,6 +1,7 @@
 """The pipelines through Kedro sessions, on a handful of drawn scenes."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
+from voc_seg.engine import training
+from voc_seg.hooks import resume_command
 from voc_seg.voc.classes import CLASS_NAMES, voc_palette
 from voc_seg.voc.scenes import write_scenes
 
@@ -127,6 +130,30 @@ def test_a_model_of_other_data_is_scored_aloud(trained: Path, run: Run, caplog: 
     run(trained, "evaluation")
     assert "best_model was trained on 'voc2007', the samples to score are of 'sample'" in caplog.text
     path.write_bytes(saved)
+
+
+def test_an_error_after_the_first_epoch_is_said_once(
+    project: Path, run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([1.0, 1.0, float("nan")])  # six images in batches of four: the third step is the second epoch's
+    monkeypatch.setattr(training, "train_step", lambda *_: next(losses))
+    with pytest.raises(ClickException, match="The loss is nan at step 2"):
+        run(project, "training")
+    said = [record for record in caplog.records if "The loss is nan at step 2" in record.getMessage()]
+    assert len(said) == 1
+
+
+def test_the_command_to_go_on_is_the_run_with_resume() -> None:
+    given = {"training": {"epochs": 1, "early_stopping": None}, "seed": 0, "augmentation": {"scale": [0.5, 1]},
+             "evaluation": {"flip": True}, "sanity": {"image": "000032"}, "model": {"encoder": "resnet50"}}  # fmt: skip
+    params = {"pipeline_names": ["sanity", "training"], "env": "voc2012", "runtime_params": given, "tags": None}
+    command = resume_command(params)
+    assert command.startswith("kedro run --pipelines sanity,training --env voc2012 --params ")
+    (argument,) = shlex.split(command)[-1:]
+    assert argument.split(",") == [
+        "training.epochs=1", "training.early_stopping=null", "seed=0", "augmentation.scale=0.5 1",
+        "evaluation.flip=true", "sanity.image='000032'", "model.encoder=resnet50", "training.resume=true",
+    ]  # fmt: skip
 
 
 def test_resume_goes_on_where_training_ended(trained: Path, run: Run) -> None:

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, whatever interrupts their writing."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -77,7 +78,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 def recover_folder(folder: Path) -> None:
     """Give a folder its name back that :func:`replacing_folder` had taken away when it was killed."""
     old = _beside(folder, "old")
-    if old.exists() and not folder.exists():
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)  # or it would come back when the new one is deleted
+    elif old.exists():
         os.replace(old, folder)
 
 
@@ -87,8 +90,14 @@ def _beside(folder: Path, ending: str) -> Path:
 
 def sync_folder(folder: Path) -> None:
     """Have the names in a folder on the disk; Windows, which opens no folders, does so by itself."""
-    if os.name == "posix":
+    if os.name != "posix":
+        return
+    try:
         _sync(folder)
+    except OSError as error:
+        # Some network and shared file systems cannot do that to a folder.
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise
 
 
 def _sync(path: Path) -> None:

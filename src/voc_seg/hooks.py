@@ -2,10 +2,12 @@
 
 import logging
 import shlex
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, get_args
 
+import yaml
 from click import ClickException
 from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
@@ -41,7 +43,8 @@ class RunStoppedError(ClickException):
         super().__init__(message)
         self.exit_code = exit_code
         if not logged:
-            logger.error("%s", message)
+            with suppress(SystemExit):  # rich's answer to a console that is gone; the log file has the message
+                logger.error("%s", message)
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Nothing more: the log, on the console and in the file, has it."""
@@ -49,6 +52,9 @@ class RunStoppedError(ClickException):
 
 class ProjectHooks:
     """The hooks of this project; see ``settings.py``."""
+
+    def __init__(self) -> None:
+        self._logged: Exception | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -88,18 +94,21 @@ class ProjectHooks:
             raise RunStoppedError(f"{error} Nothing has run.") from error
 
     @hook_impl
+    def on_node_error(self, error: Exception) -> None:
+        """Remember what Kedro has logged: all errors of a node, but those of a generator after its first item."""
+        self._logged = error
+
+    @hook_impl
     def on_pipeline_error(self, error: Exception, run_params: dict[str, Any]) -> None:
         """Show errors that the user can put right as a message; others keep their traceback."""
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, VocSegError):
-                # An error of the node itself has been logged by Kedro, one of a dataset comes wrapped up.
                 message, exit_code = str(cause), getattr(cause, "exit_code", None)
                 if exit_code:
                     message += f" A checkpoint has it all. Go on with: {resume_command(run_params)}"
-                raise RunStoppedError(
-                    message, logged=cause is error and not exit_code, exit_code=exit_code or 1
-                ) from error
+                logged = cause is self._logged and not exit_code
+                raise RunStoppedError(message, logged=logged, exit_code=exit_code or 1) from error
             cause = cause.__cause__
 
     @hook_impl
@@ -151,15 +160,23 @@ def command(pipeline: str, run_params: dict[str, Any]) -> str:
     return f"kedro run --pipelines {pipeline}{_environment(run_params)}"
 
 
+_SELECTIONS = {
+    "pipelines": "pipeline_names",
+    "nodes": "node_names",
+    "tags": "tags",
+    "from-nodes": "from_nodes",
+    "to-nodes": "to_nodes",
+}
+
+
 def resume_command(run_params: dict[str, Any]) -> str:
     """How to go on with a run that was interrupted: the same once more, with ``training.resume``."""
-    pipelines = ",".join(run_params["pipeline_names"] or [])
+    selection = "".join(
+        f" --{option} {','.join(run_params[key])}" for option, key in _SELECTIONS.items() if run_params.get(key)
+    )
     settings = _flat(run_params["runtime_params"] or {}) | {"training.resume": "true"}
     given = ",".join(f"{key}={value}" for key, value in settings.items())
-    return (
-        f"kedro run{f' --pipelines {pipelines}' if pipelines else ''}{_environment(run_params)} "
-        f"--params {shlex.quote(given)}"
-    )
+    return f"kedro run{selection}{_environment(run_params)} --params {shlex.quote(given)}"
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -170,8 +187,11 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
             flat |= _flat(value, f"{prefix}{key}.")
         elif isinstance(value, (list, tuple)):
             flat[prefix + key] = " ".join(map(str, value))
+        elif isinstance(value, str):
+            # As it would be read: an id of digits keeps its quotes.
+            flat[prefix + key] = value if yaml.safe_load(value) == value else f"'{value}'"
         else:
-            flat[prefix + key] = {None: "null", True: "true", False: "false"}.get(value, str(value))
+            flat[prefix + key] = "null" if value is None else str(value).lower()
     return flat
 
 

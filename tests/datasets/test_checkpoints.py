@@ -206,6 +206,30 @@ class TestCheckpointsDataset:
         (folder / "checkpoint_epoch_0002.pth.partial").write_bytes(b"half")
         assert dataset.load()()["epoch"] == 1
 
+    @pytest.mark.parametrize(
+        ("best", "message"),
+        [
+            ({"epoch": 2, "val_miou": 0.5}, None),
+            ({"epoch": 4, "val_miou": 0.6}, None),  # of this run, killed before its checkpoint
+            ({"epoch": 1, "val_miou": 0.1}, r"best_model\.pth is of epoch 1, val mIoU 0\.1000: another run has been"),
+            ({"epoch": 2, "val_miou": 0.4}, r"goes with a best model of epoch 2, val mIoU 0\.5000, but"),
+            (None, r"goes with a best model of epoch 2, val mIoU 0\.5000, but there is no"),
+        ],
+    )
+    def test_the_best_model_must_be_that_of_the_checkpoint(
+        self, folder: Path, best: dict[str, Any] | None, message: str | None
+    ) -> None:
+        path = folder.parent / "best_model.pth"
+        dataset = CheckpointsDataset(filepath=str(folder), best_model={"filepath": str(path)})
+        dataset.save({**_checkpoint(3), "best_epoch": 2, "best_miou": 0.5})
+        if best:
+            write_state(path, best)
+        if message is None:
+            assert dataset.load()()["epoch"] == 3
+        else:
+            with pytest.raises(VocSegError, match=message):
+                dataset.load()()
+
     @pytest.mark.parametrize("content", [None, b"garbage"])
     def test_no_readable_checkpoint_names_the_folder(
         self, dataset: CheckpointsDataset, folder: Path, content: bytes | None

@@ -136,7 +136,14 @@ def test_restoring_leaves_the_checkpoint_as_it_was(run: tuple, parameters: Param
 
 def test_another_format_is_refused(run: tuple) -> None:
     with pytest.raises(VocSegError, match="has format 0, this version reads 2"):
-        require_same_run({**run[-1], "format_version": 0}, run[2])
+        require_same_run({**run[-1], "checkpoint_version": 0}, run[2])
+
+
+@pytest.mark.parametrize("key", ["config", "optimizer", "rng", "position", "history"])
+def test_a_checkpoint_without_all_its_parts_is_refused(run: tuple, key: str) -> None:
+    partial = {name: value for name, value in run[-1].items() if name != key}
+    with pytest.raises(VocSegError, match=f"The newest checkpoint lacks {key}"):
+        require_same_run(partial, run[2])
 
 
 @pytest.mark.parametrize("names", [("background", "thing"), ("background", "stuff", "thing")])

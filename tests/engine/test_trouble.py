@@ -79,6 +79,7 @@ def test_weights_that_are_not_finite_are_named() -> None:
 @pytest.mark.parametrize(
     "error",
     [
+        RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback"),  # alive, and says why
         VocSegError("mine"),
         RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
         ValueError("other"),

@@ -187,7 +187,7 @@ def test_a_saved_model_is_restored_without_its_weights_file() -> None:
 
 
 def test_a_network_of_another_version_is_refused() -> None:
-    with pytest.raises(VocSegError, match=r"has format 0, this version reads 2\. .*train anew: kedro run --pipelines"):
+    with pytest.raises(VocSegError, match=r"has format 0, this version reads 1\. .*train anew: kedro run --pipelines"):
         restore_model({"format_version": 0})
 
 

@@ -2,8 +2,8 @@
 
     python tests/stress/failing_writes.py
 
-A file is written by open, write, fsync, rename and fsync of its folder. Each of the files a run writes has each of
-these fail in a run of its own: no room at the first write, no room after half of the file, fsync, rename. The run must
+Each of the files a run writes fails in each of four ways, in a run of its own: no room at the first write, no room
+after half of the file, fsync, rename. The run must
 then stop with a message that names the file, the file must be the one from before, and going on must end in the very
 weights of the undisturbed run.
 """

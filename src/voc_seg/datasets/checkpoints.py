@@ -94,10 +94,18 @@ class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
     is not 0) stands apart from those, and goes when the next one of a whole epoch is written. Loading gives a
     function that reads the newest checkpoint that can be read, so that a run that does not resume reads nothing.
     Newest is the one written last, whatever its number: a run started anew counts from one again.
+
+    Args:
+        filepath: The folder.
+        best_model: Its ``filepath`` is the best model, which must be that of the checkpoint that is loaded.
+        metadata: For Kedro-Viz.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, filepath: str, best_model: dict[str, str] | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._folder = Path(filepath)
+        self._best_model = Path(best_model["filepath"]) if best_model else None
         self.metadata = metadata
 
     def save(self, data: State) -> None:
@@ -125,12 +133,30 @@ class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
             except VocSegError as error:
                 logger.warning("Passing over a damaged checkpoint: %s", error)
                 continue
+            self._require_its_best_model(path, state)
             logger.info("Going on from %s", path)
             return state
         raise VocSegError(
             f"training.resume is true, but {self._folder} holds no checkpoint that can be read. "
             "Train without it first: kedro run --pipelines training"
         )
+
+    def _require_its_best_model(self, path: Path, state: State) -> None:
+        """Refuse a best model of another run: one that was started anew, and killed before its first checkpoint."""
+        if self._best_model is None or not state.get("best_epoch"):
+            return
+        wanted = f"{path} goes with a best model of epoch {state['best_epoch']}, val mIoU {state['best_miou']:.4f}"
+        advice = "Put that file back, or train anew: kedro run --pipelines training"
+        if not self._best_model.is_file():
+            raise VocSegError(f"{wanted}, but there is no {self._best_model}. {advice}")
+        best = read_state(self._best_model)
+        # One of a later epoch is of this run, killed before the checkpoint: it comes again.
+        found = best.get("epoch", 0), best.get("val_miou", 0.0)
+        if found[0] <= state["epoch"] and found != (state["best_epoch"], state["best_miou"]):
+            raise VocSegError(
+                f"{wanted}, but {self._best_model} is of epoch {found[0]}, val mIoU "
+                f"{found[1]:.4f}: another run has been started since. {advice}"
+            )
 
     def _newest_first(self) -> list[Path]:
         paths = [*self._folder.glob("checkpoint_epoch_*.pth"), *self._folder.glob(_MID_EPOCH)]

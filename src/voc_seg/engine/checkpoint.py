@@ -10,6 +10,9 @@ from voc_seg.errors import VocSegError
 from voc_seg.models.registry import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet
 
+CHECKPOINT_VERSION = 2
+"""Of what a checkpoint holds beside the network; raised with every change after which older files cannot be read."""
+
 Row = dict[str, float | int | bool | None]
 
 
@@ -45,7 +48,8 @@ def capture(
         about: What the run is: ``class_names``, ``model_config`` and ``config``.
     """
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION,  # of the network in it
+        "checkpoint_version": CHECKPOINT_VERSION,
         **about,
         **asdict(state),
         "model": model.state_dict(),
@@ -54,6 +58,7 @@ def capture(
         "rng": {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "mps": [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else [],
         },
     }
 
@@ -64,11 +69,13 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
     Raises:
         VocSegError: The checkpoint comes from another format, model or recipe than ``about``.
     """
-    if checkpoint.get("format_version") != FORMAT_VERSION:
+    if checkpoint.get("checkpoint_version") != CHECKPOINT_VERSION:
         raise VocSegError(
-            f"The newest checkpoint has format {checkpoint.get('format_version')}, this version reads "
-            f"{FORMAT_VERSION}. Move it away, or train anew without training.resume."
+            f"The newest checkpoint has format {checkpoint.get('checkpoint_version')}, this version reads "
+            f"{CHECKPOINT_VERSION}. Move it away, or train anew without training.resume."
         )
+    if missing := sorted(_KEYS - checkpoint.keys()):
+        raise VocSegError(f"The newest checkpoint lacks {', '.join(missing)}. Move it away, or train anew.")
     differing = sorted(
         _differences(checkpoint["class_names"], about["class_names"], "class names")
         + _differences(checkpoint["model_config"], about["model_config"], "model")
@@ -90,9 +97,14 @@ def restore(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: to
     torch.set_rng_state(checkpoint["rng"]["torch"])
     for device, generator in zip(range(torch.cuda.device_count()), checkpoint["rng"]["cuda"]):
         torch.cuda.set_rng_state(generator, device)
+    if torch.backends.mps.is_available():
+        for generator in checkpoint["rng"]["mps"]:
+            torch.mps.set_rng_state(generator)
     counters = {counter.name: checkpoint[counter.name] for counter in fields(RunState)}
     return RunState(**counters | {"history": list(checkpoint["history"])})
 
+
+_KEYS = {"class_names", "model_config", "config", "model", "ema", "optimizer", "rng", *RunState.__annotations__}
 
 # May change on resuming: how long to train, what to keep, and where the initial weights once came from.
 _FREE = {

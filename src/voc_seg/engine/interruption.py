@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 from voc_seg.errors import VocSegError
@@ -42,7 +43,7 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: a handler that is not Python's
                     self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -58,4 +59,5 @@ class Interruption:
             signal.signal(number, handler if hasattr(sys, "ps1") else signal.SIG_DFL)
         # Not by the logger: the signal may have come while it was writing.
         text = f"{signal.Signals(signum).name}: finishing this step and writing a checkpoint. Once more leaves at once."
-        os.write(2, f"\n{text}\n".encode())
+        with suppress(OSError):  # whoever read it may have got the same signal
+            os.write(2, f"\n{text}\n".encode())

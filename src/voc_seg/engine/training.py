@@ -1,5 +1,6 @@
 """The training loop."""
 
+import hashlib
 import itertools
 import logging
 import math
@@ -73,7 +74,7 @@ def fit(
         raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
-    about = describe_run(class_names, parameters, {"source": train.origin.source, "images": len(train)})
+    about = describe_run(class_names, parameters, describe_data(train, val))
     if checkpoint:
         require_same_run(checkpoint, about)
         model = restore_model(checkpoint)
@@ -99,10 +100,6 @@ def fit(
         config=config.schedule, steps_per_epoch=steps_per_epoch,
     )  # fmt: skip
     epochs = range(state.epoch, config.epochs)
-    batches = training_batches(
-        train, parameters.augmentation, config.batch_size, parameters.seed, epochs,
-        loader_workers(parameters.runtime, runtime.device), runtime.device.type == "cuda", state.position,
-    )  # fmt: skip
 
     with (
         explained(training_memory(parameters)),
@@ -111,6 +108,10 @@ def fit(
         Interruption() as interruption,
         RunProgress(config.epochs, steps_per_epoch, state) as progress,
     ):
+        batches = training_batches(
+            train, parameters.augmentation, config.batch_size, parameters.seed, epochs,
+            loader_workers(parameters.runtime, runtime.device), runtime.device.type == "cuda", state.position,
+        )  # fmt: skip
         saved = time.monotonic()
         for epoch in epochs:
             train_mode(model, config)
@@ -153,19 +154,8 @@ def fit(
             is_best = result is not None and mean_iou(result.confusion) > state.best_miou
             if is_best:
                 state.best_epoch, state.best_miou = state.epoch, mean_iou(result.confusion)
-            state.history.append({
-                "epoch": state.epoch,
-                "step": state.step,
-                "train_loss": state.loss / steps_per_epoch,
-                "val_loss": result.loss if result else None,
-                "val_miou": mean_iou(result.confusion) if result else None,
-                "val_pixel_accuracy": pixel_accuracy(result.confusion) if result else None,
-                "learning_rate": rate_at(state.step - 1),
-                "images_per_second": len(train) / state.seconds,
-                "data_seconds": state.waited,
-                "epoch_seconds": state.seconds + time.perf_counter() - started,
-                "is_best": is_best,
-            })  # fmt: skip
+            row = history_row(state, result, steps_per_epoch, rate_at(state.step - 1), time.perf_counter() - started)
+            state.history.append(row | {"is_best": is_best})
             state.position, state.loss, state.seconds, state.waited = 0, 0.0, 0.0, 0.0
             progress.epoch(state)
             last = last or stops_early(state, config.early_stopping)
@@ -241,6 +231,34 @@ def validate(
                 return
 
     return score(predictions())
+
+
+def history_row(state: RunState, result: Score | None, steps: int, rate: float, seconds: float) -> Row:
+    """The epoch that ends with this state, as it stands in the history; ``seconds`` are those of its validation."""
+    return {
+        "epoch": state.epoch,
+        "step": state.step,
+        "train_loss": state.loss / steps,
+        "val_loss": result.loss if result else None,
+        "val_miou": mean_iou(result.confusion) if result else None,
+        "val_pixel_accuracy": pixel_accuracy(result.confusion) if result else None,
+        "learning_rate": rate,
+        "images_per_second": state.position / state.seconds,
+        "data_seconds": state.waited,
+        "epoch_seconds": state.seconds + seconds,
+    }
+
+
+def describe_data(train: SampleStore, val: SampleStore) -> dict[str, str | int]:
+    """What a run learns from and is chosen by, short enough for a message; ids are told apart by a digest."""
+    digests = (hashlib.sha256("\n".join(store.ids).encode()).hexdigest()[:12] for store in (train, val))
+    return {
+        "source": train.origin.source,
+        "images": len(train),
+        "val_images": len(val),
+        "ids": next(digests),
+        "val_ids": next(digests),
+    }
 
 
 def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def explained(memory_advice: str) -> Iterator[None]:
         text = str(error)
         if "can't allocate memory" in text or "out of memory" in text.lower():
             raise VocSegError(f"Out of memory. {memory_advice}") from error
-        if "DataLoader worker" in text:
+        if "DataLoader worker" in text and ("exited unexpectedly" in text or "killed by signal" in text):
             raise VocSegError(
                 f"A loader worker died ({text.splitlines()[0]}). With too little shared memory or on Windows, "
                 "runtime.workers=0 prepares batches in the main process."

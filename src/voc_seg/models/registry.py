@@ -21,7 +21,7 @@ from .segmentation_net import SegmentationNet
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 """Of saved networks; raised with every change after which older files cannot be read."""
 
 # The first release of torchvision's weights: plain training, what published fine-tuning results start from.

@@ -1,7 +1,10 @@
 """Batches for training: which samples in which order, cropped, stacked, normalised."""
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -98,6 +101,8 @@ def training_batches(
         pin_memory: Page-locked memory, for quick copies to a GPU.
         position: Samples of the first epoch to pass over; nothing is read for them.
     """
+    if workers:
+        atexit.register(_end_workers)
     loader = DataLoader(
         AugmentedCrops(store, config, seed),
         batch_sampler=_batch_keys(len(store), batch_size, seed, epochs, position),
@@ -111,13 +116,37 @@ def training_batches(
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_leave_signals_alone,
     )
-    return iter(loader)
+    with _signals_held_back():
+        return iter(loader)
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _leave_signals_alone(worker: int) -> None:
     """A terminal sends Ctrl-C to every process; when to stop is for the main one to say."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Start workers that signals do not reach even before they have imported torch: they inherit what is blocked."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_workers() -> None:
+    """At the end of the process, before multiprocessing asks them with a signal and waits: an error keeps them."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def _batch_keys(size: int, batch_size: int, seed: int, epochs: range, position: int) -> Iterator[list[tuple[int, int]]]:

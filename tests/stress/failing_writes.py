@@ -24,7 +24,7 @@ from typing import Any
 from click import ClickException
 from project import differences, forget_training, left_by, make_project, run
 
-EPOCHS = 3
+EPOCHS = 2
 SETTINGS = {
     "model": {"width": 8},
     "augmentation": {"crop_size": 64, "scale": [0.2, 0.3]},

@@ -68,7 +68,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "a class that YAML misread": ({"data": {"classes": ["a", False]}}, "YAML reads this name as False: write it in"),
     "split unknown": ({"evaluation": {"split": "validation"}}, "evaluation.split = 'validation': Input should be"),
     "pass beyond 1": ({"sanity": {"pass_miou": 90}}, "sanity.pass_miou = 90: Input should be less than or equal to 1"),
-    "device unknown": ({"runtime": {"device": "gpu"}}, "runtime.device = 'gpu': String should match pattern"),
+    "device unknown": ({"runtime": {"device": "gpu"}}, "runtime.device = 'gpu': Value error, it must be auto"),
     "precision unknown": ({"runtime": {"precision": "fp16"}}, "runtime.precision = 'fp16': Input should be 'auto'"),
     "workers below zero": ({"runtime": {"workers": -1}}, "= -1: Input should be greater than or equal to 0"),
 }

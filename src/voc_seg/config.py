@@ -4,6 +4,7 @@ A hook checks all of them before any node runs (``voc_seg.hooks``), so an unknow
 out of range ends a run before it has begun. Kedro builds the blocks that a node takes from its type hints.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -237,7 +238,7 @@ class EvaluationConfig(Block):
 class RuntimeConfig(Block):
     """Where and how to compute."""
 
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto takes a GPU if there is one")
+    device: str = Field("auto", description="auto takes a GPU if there is one; or cpu, mps, cuda, cuda:1 and so on")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto is bf16 where the device has it")
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
         "auto", description="processes that prepare batches; 0 prepares them in place; auto is 0 unless on a GPU"
@@ -245,6 +246,13 @@ class RuntimeConfig(Block):
     keep_memory: bool = Field(
         True, description="on CPUs with glibc: memory stays with the process from step to step, and goes at the end"
     )
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ValueError("it must be auto (a GPU if there is one), cpu, mps, cuda, or cuda:1 and so on")
+        return device
 
 
 class Parameters(Block):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any, get_args
 
 import yaml
-from click import ClickException
+from click import ClickException, echo
 from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -37,17 +37,24 @@ class RunStoppedError(ClickException):
         message: What is wrong and what to do.
         logged: Kedro has logged the message already.
         exit_code: Of the process.
+        command: What to type next, for a run that was asked to stop.
     """
 
-    def __init__(self, message: str, logged: bool = False, exit_code: int = 1) -> None:
+    def __init__(self, message: str, logged: bool = False, exit_code: int = 1, command: str = "") -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.command = command
         if not logged:
             with suppress(SystemExit):  # rich's answer to a console that is gone; the log file has the message
-                logger.error("%s", message)
+                logger.log(logging.WARNING if command else logging.ERROR, "%s", message)
+                if command:
+                    logger.debug("Go on with: %s", command)  # shown by the file alone
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Nothing more: the log, on the console and in the file, has it."""
+        """The command alone, in one line that can be copied; the log, on the console and in the file, has the rest."""
+        if self.command:
+            with suppress(OSError):
+                echo(self.command, err=True)
 
 
 class ProjectHooks:
@@ -106,9 +113,9 @@ class ProjectHooks:
             if isinstance(cause, VocSegError):
                 message, exit_code = str(cause), getattr(cause, "exit_code", None)
                 if exit_code:
-                    message += f" A checkpoint has it all. Go on with: {resume_command(run_params)}"
-                logged = cause is self._logged and not exit_code
-                raise RunStoppedError(message, logged=logged, exit_code=exit_code or 1) from error
+                    message += " A checkpoint is written. Go on with:"
+                    raise RunStoppedError(message, False, exit_code, resume_command(run_params)) from error
+                raise RunStoppedError(message, logged=cause is self._logged) from error
             cause = cause.__cause__
 
     @hook_impl

@@ -131,7 +131,7 @@ class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
             try:
                 state = read_state(path)
             except VocSegError as error:
-                logger.warning("Passing over a damaged checkpoint: %s", error)
+                logger.warning("Passing over a damaged checkpoint: %s", str(error).partition(" (")[0])
                 continue
             self._require_its_best_model(path, state)
             logger.info("Going on from %s", path)

@@ -146,9 +146,7 @@ def fit(
                 result = validate(scored, val, parameters, runtime, interruption)
             if interruption:  # in the middle of the steps or of the validation, which is then done again
                 yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
-                raise InterruptedRunError(
-                    f"Stopped in epoch {epoch + 1}, after step {state.step}.", interruption.signum
-                )
+                raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of {config.epochs}.", interruption.signum)
 
             state.epoch = epoch + 1
             is_best = result is not None and mean_iou(result.confusion) > state.best_miou
@@ -168,7 +166,7 @@ def fit(
             if written:
                 saved = time.monotonic()
             if written and interruption:
-                raise InterruptedRunError(f"Stopped after epoch {state.epoch}.", interruption.signum)
+                raise InterruptedRunError(f"Stopped after epoch {state.epoch} of {config.epochs}.", interruption.signum)
             if last:
                 break
     if state.epoch < config.epochs:
@@ -282,7 +280,7 @@ def stops_early(state: RunState, patience: int | None) -> bool:
 def nothing_left(state: RunState, config: TrainingConfig) -> str:
     """Why a checkpoint cannot be trained on, and what would change that; empty when it can."""
     if state.epoch >= config.epochs:
-        return f"has finished epoch {state.epoch} of {config.epochs}. Raise training.epochs to go on"
+        return f"has finished epoch {state.epoch}, and training.epochs is {config.epochs}. Raise it to go on"
     if stops_early(state, config.early_stopping):
         return f"stopped early, at epoch {state.epoch}. Raise training.early_stopping to go on"
     return ""

@@ -23,7 +23,7 @@ from voc_seg.config import ModelConfig, Parameters
 from voc_seg.datasets.checkpoints import CheckpointsDataset, ModelDataset
 from voc_seg.engine.checkpoint import RunState, capture, model_only
 from voc_seg.engine.optimisation import build_optimizer
-from voc_seg.engine.training import describe_run
+from voc_seg.engine.resuming import describe_run
 from voc_seg.models.registry import build_model
 from voc_seg.voc.classes import CLASS_NAMES
 
@@ -59,7 +59,7 @@ def epoch_overhead(folder: Path, repeats: int) -> float:
     for epoch in range(1, repeats + 1):
         state = RunState(epoch=epoch, history=[{"epoch": n, "train_loss": 0.5} for n in range(50)])
         started = time.perf_counter()
-        CheckpointsDataset(filepath=str(folder)).save(capture(model, optimizer, state, about))
+        CheckpointsDataset(filepath=str(folder)).save(capture(model, None, optimizer, state, about))
         ModelDataset(filepath=str(folder / "best_model.pth")).save(model_only(model, about, epoch, 0.5))
         pd.DataFrame(state.history).to_csv(folder / "history.csv", index=False)
         seconds.append(time.perf_counter() - started)

@@ -11,7 +11,7 @@ from torch import Tensor
 from voc_seg.config import Parameters
 from voc_seg.engine.checkpoint import RunState, capture, model_only, require_same_run, restore
 from voc_seg.engine.optimisation import build_optimizer
-from voc_seg.engine.training import describe_run
+from voc_seg.engine.resuming import describe_run
 from voc_seg.errors import VocSegError
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet

@@ -1,0 +1,66 @@
+"""What a checkpoint says of its run, and whether and how a run can go on from it."""
+
+import hashlib
+import logging
+from typing import Any
+
+from voc_seg.config import Parameters, TrainingConfig
+from voc_seg.samples.store import SampleStore
+
+from .checkpoint import RunState
+
+logger = logging.getLogger(__name__)
+
+
+def describe_data(train: SampleStore, val: SampleStore) -> dict[str, str | int]:
+    """What a run learns from and is chosen by, short enough for a message; ids are told apart by a digest."""
+    digests = (hashlib.sha256("\n".join(store.ids).encode()).hexdigest()[:12] for store in (train, val))
+    return {
+        "source": train.origin.source,
+        "images": len(train),
+        "val_images": len(val),
+        "ids": next(digests),
+        "val_ids": next(digests),
+    }
+
+
+def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:
+    """What a checkpoint says of its run, in plain values."""
+    # Of evaluation what decides which epoch is the best.
+    shaping = {"seed": True, "augmentation": True, "training": True, "evaluation": {"scale", "flip"}}
+    blocks = parameters.model_dump(mode="json", include=shaping)
+    return {
+        "class_names": list(class_names),
+        "model_config": parameters.model.model_dump(mode="json"),
+        "config": {**blocks, "data": data},
+    }
+
+
+def stops_early(state: RunState, patience: int | None) -> bool:
+    """Whether the last ``patience`` validations have all missed the best mIoU; it follows from the history."""
+    since_best = [row for row in state.history if row["epoch"] > state.best_epoch and row["val_miou"] is not None]
+    return patience is not None and len(since_best) >= patience
+
+
+def nothing_left(state: RunState, config: TrainingConfig) -> str:
+    """Why a checkpoint cannot be trained on, and what would change that; empty when it can."""
+    if state.epoch >= config.epochs:
+        return f"has finished epoch {state.epoch}, and training.epochs is {config.epochs}. Raise it to go on"
+    if stops_early(state, config.early_stopping):
+        return f"stopped early, at epoch {state.epoch}. Raise training.early_stopping to go on"
+    return ""
+
+
+def warn_of_another_schedule(checkpoint: dict[str, Any], config: TrainingConfig) -> None:
+    """Say where a run of another length does not equal one that had this length from its start."""
+    planned = checkpoint["config"]["training"]["epochs"]
+    ways = []
+    if planned != config.epochs and config.schedule.name != "constant":
+        ways.append(f"the {config.schedule.name} schedule is stretched over them from here on, so the rate jumps")
+    if planned == checkpoint["epoch"] and planned % config.validate_every:
+        ways.append(f"epoch {planned}, then the last one, was validated")
+    if ways:
+        logger.warning(
+            "Planned for %d epochs, now for %d. This is not what %d from the start would give: %s.",
+            planned, config.epochs, config.epochs, "; ".join(ways),
+        )  # fmt: skip

@@ -1,5 +1,6 @@
 """Shared fixtures: a few drawn scenes, small enough that every test is quick, and settings to match."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+# Read when torch is imported, and by the processes that tests start: networks this small are quicker on one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image

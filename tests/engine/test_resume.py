@@ -119,12 +119,13 @@ def test_where_more_epochs_cannot_equal_that_it_is_said(
     assert f"Planned for 1 epochs, now for 2. This is not what 2 from the start would give: {why}." in caplog.text
 
 
+@pytest.fixture(scope="module")
+def undisturbed(run: Callable) -> dict[str, Any]:
+    return run()[-1].checkpoint
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
 class TestSignals:
-    @pytest.fixture(scope="class")
-    def undisturbed(self, run: Callable) -> dict[str, Any]:
-        return run()[-1].checkpoint
-
     @pytest.fixture(params=[signal.SIGTERM, signal.SIGINT])
     def signum(self, request: pytest.FixtureRequest) -> int:
         return request.param

@@ -136,6 +136,7 @@ def model_only(model: SegmentationNet, about: dict[str, Any], epoch: int, miou: 
         "model": {key: value.detach().cpu().clone() for key, value in model.state_dict().items()},
         "model_config": about["model_config"],
         "class_names": about["class_names"],
+        "config": about["config"],
         "image_size": about["config"]["augmentation"]["image_size"],
         "source": about["config"]["data"]["source"],
         "epoch": epoch,

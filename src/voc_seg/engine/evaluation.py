@@ -22,8 +22,8 @@ from .progress import quiet
 from .runtime import Runtime
 from .trouble import EVALUATION_MEMORY, explained
 
-_PIXELS = 8 * 500 * 375
-"""As many a GPU predicts at once, of pictures of one size; a CPU takes them singly (benchmarks/README.md says why)."""
+_PIXELS = 500 * 375
+"""Of a picture of VOC's usual size."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def predict_logits(
         image_size: Height and width the training images were resized to; ``scale`` is relative to it.
 
     Returns:
-        Logits ``float32 (N, classes, H, W)``.
+        Logits ``(N, classes, H, W)``, float32 or, at the pictures' own size, what the network computes in.
     """
     height, width = images.shape[1:3]
     base = image_size or (height, width)
@@ -84,8 +84,9 @@ def predict_logits(
         logits = model(inputs)
         if config.flip:
             logits = (logits + model(inputs.flip(-1)).flip(-1)) / 2
-    logits = logits.float()
-    return logits if size == (height, width) else functional.interpolate(logits, (height, width), mode="bilinear")
+    if size == (height, width):
+        return logits
+    return functional.interpolate(logits.float(), (height, width), mode="bilinear")
 
 
 def predict_all(
@@ -100,16 +101,24 @@ def predict_all(
     Images of one size go through the network together where that is quicker, so predictions may come in another
     order than the samples; which images go together depends on the samples alone.
     """
-    for group in _of_one_size(samples, _PIXELS if runtime.device.type == "cuda" else 0):
+    for group in _of_one_size(samples, _PIXELS * pictures_together(runtime)):
         # A copy: torch wants writable memory, and packed samples are read-only views.
         logits = predict_logits(model, np.stack([sample.image for sample in group]), config, runtime, image_size)
-        classes = logits.argmax(1)
         truth = torch.from_numpy(np.stack([sample.mask for sample in group])).to(runtime.device)
-        masks = classes.to("cpu", torch.uint8).numpy()
-        for number, sample in enumerate(group):
-            confusion = confusion_matrix(truth[number], classes[number], logits.shape[1]).numpy()
-            loss = float(loss_sum(logits[number : number + 1], truth[number : number + 1]))
-            yield Prediction(sample.id, masks[number], confusion, loss)
+        # One after the other: the scores of one picture stay in a processor's cache from here to the loss.
+        for sample, scores, target in zip(group, logits.split(1), truth.split(1)):
+            scores = scores.float()
+            classes = scores.argmax(1)
+            confusion = confusion_matrix(target, classes, scores.shape[1]).numpy()
+            mask = classes[0].to("cpu", torch.uint8).numpy()
+            yield Prediction(sample.id, mask, confusion, float(loss_sum(scores, target)))
+
+
+def pictures_together(runtime: Runtime) -> int:
+    """Pictures of VOC's usual size that go through the network at once: benchmarks/README.md has the measurements."""
+    if runtime.device.type == "cuda":
+        return 8
+    return 4 if runtime.dtype == torch.bfloat16 else 1
 
 
 def _of_one_size(samples: Iterable[Sample], pixels: int) -> Iterator[list[Sample]]:

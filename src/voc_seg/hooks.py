@@ -118,13 +118,6 @@ class ProjectHooks:
                 raise RunStoppedError(message, logged=cause is self._logged) from error
             cause = cause.__cause__
 
-    @hook_impl
-    def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        """Say what to type next."""
-        ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
-        if ran:
-            logger.info("Done. Next: %s", NEXT[ran[-1]] + _environment(run_params))
-
 
 def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     """Ask for what a node would miss only after the others have run; torch is imported here if it is needed."""
@@ -164,7 +157,7 @@ def open_log_files() -> None:
 
 def command(pipeline: str, run_params: dict[str, Any]) -> str:
     """How to run a pipeline in the environment of a run."""
-    return f"kedro run --pipelines {pipeline}{_environment(run_params)}"
+    return f"kedro run --pipelines {pipeline}{environment_option(run_params)}"
 
 
 _SELECTIONS = {
@@ -183,7 +176,7 @@ def resume_command(run_params: dict[str, Any]) -> str:
     )
     settings = _flat(run_params["runtime_params"] or {}) | {"training.resume": "true"}
     given = ",".join(f"{key}={value}" for key, value in settings.items())
-    return f"kedro run{selection}{_environment(run_params)} --params {shlex.quote(given)}"
+    return f"kedro run{selection}{environment_option(run_params)} --params {shlex.quote(given)}"
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -202,7 +195,8 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _environment(run_params: dict[str, Any]) -> str:
+def environment_option(run_params: dict[str, Any]) -> str:
+    """`` --env NAME`` of a run, empty where that is the default."""
     environment = run_params["env"]
     return f" --env {environment}" if environment not in (None, "base", "local") else ""
 

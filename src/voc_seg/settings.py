@@ -1,10 +1,11 @@
 """Kedro settings."""
 
+from voc_seg.console import ConsoleHooks
 from voc_seg.hooks import ProjectHooks, open_log_files
 
 open_log_files()  # before the first message
 
-HOOKS = (ProjectHooks(),)
+HOOKS = (ProjectHooks(), ConsoleHooks())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -121,6 +121,20 @@ class TestModelDataset:
         dataset.save({})
         assert dataset.load()["epoch"] == 7
 
+    def test_the_preview_has_epoch_score_and_size(self, tmp_path: Path) -> None:
+        dataset = ModelDataset(filepath=str(tmp_path / "best_model.pth"))
+        model = {"a.weight": torch.ones(50, 50), "a.bias": torch.ones(50), "b.running_mean": torch.ones(9)}
+        about = {"class_names": ["background", "cat"], "source": "sample", "model_config": {"encoder": "resnet18"}}
+        dataset.save({"epoch": 7, "val_miou": 0.61237, "model": model, **about})
+        table = dataset.preview()
+        assert table["columns"] == ["property", "value"]
+        rows = dict(table["data"])
+        assert rows.pop("file size").endswith("kB")
+        assert rows == {
+            "epoch": "7", "val mIoU": "0.6124", "parameters": "2,550", "classes": "2", "trained on": "sample",
+            "encoder": "resnet18",
+        }  # fmt: skip
+
     def test_a_damaged_file_says_how_to_make_it_again(self, tmp_path: Path) -> None:
         (tmp_path / "best_model.pth").write_bytes(b"not a network")
         with pytest.raises(DatasetError, match="kedro run --pipelines training") as caught:
@@ -241,6 +255,13 @@ class TestCheckpointsDataset:
             dataset.load()()
         assert str(folder) in str(caught.value)
         assert "training.resume" in str(caught.value)
+
+    def test_the_preview_lists_the_files_newest_first(self, dataset: CheckpointsDataset, folder: Path) -> None:
+        _save(dataset, folder, 1)
+        dataset.save(_checkpoint(2) | {"step": 8, "best_epoch": 1, "best_miou": 0.5})
+        (folder / "checkpoint_epoch_0001.pth").unlink()
+        (row,) = dataset.preview()["data"]
+        assert row[:4] == ["checkpoint_epoch_0002.pth", 2, 8, "0.5000 (epoch 1)"]
 
 
 class _Trap:

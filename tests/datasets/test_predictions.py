@@ -1,5 +1,6 @@
 """Folders of pictures: masks as the VOC server takes them, figures without leftovers of earlier runs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,15 @@ class TestMasks:
         assert masks.load()["b"].max() == 1
         assert [path.name for path in (tmp_path / "07_model_output").iterdir()] == ["predictions"]
 
+    def test_the_preview_is_a_contact_sheet(self, masks: MasksDataset, decoded: Callable) -> None:
+        masks.save({name: palette_image(np.full((50, 90), value, np.uint8)) for value, name in enumerate("abcde")})
+        sheet = decoded(masks.preview(images=5))
+        assert sheet.size == (4 * 180 + 3 * 6, 2 * 100 + 6)
+        assert [sheet.getpixel((186 * column + 90, 50))[:3] for column in range(3)] == [
+            KNOWN_COLOURS[0], KNOWN_COLOURS[1], KNOWN_COLOURS[2],
+        ]  # fmt: skip
+        assert sheet.getpixel((186 + 90, 156))[3] == 0  # beside the fifth, nothing
+
     def test_a_failed_save_leaves_the_old_folder(self, masks: MasksDataset) -> None:
         class Failing(dict):
             def __getitem__(self, name: str) -> Image.Image:
@@ -98,6 +108,12 @@ class TestFigures:
         ]  # fmt: skip
         with Image.open(tmp_path / "prediction_c.png") as picture:
             assert picture.format == "PNG"
+
+    def test_the_preview_has_one_below_the_other_without_the_gallery(self, tmp_path: Path, decoded: Callable) -> None:
+        dataset = PredictionFiguresDataset(filepath=str(tmp_path))
+        dataset.save({"a": Figure((3, 1)), "b": Figure((3, 2))})
+        (tmp_path / "prediction_gallery.png").write_bytes(b"no picture")
+        assert decoded(dataset.preview()).size == (900, 300 + 6 + 600)
 
     def test_loading_points_to_the_masks(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="data/07_model_output/predictions"):

@@ -1,6 +1,6 @@
 """The catalog entry of packed samples."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +153,13 @@ def test_samples_older_than_the_index_are_refused(tmp_path: Path, scene_samples:
         dataset.load()
     (tmp_path / "index.parquet").unlink()
     assert len(dataset.load()) == 1
+
+
+def test_the_preview_shows_pictures_beside_their_masks(
+    dataset: SampleStoreDataset, scene_samples: list[Sample], decoded: Callable
+) -> None:
+    dataset.save(Samples(scene_samples))
+    sheet = decoded(dataset.preview(images=3))
+    assert sheet.width == 4 * 180 + 3 * 6
+    colours = [len(sheet.crop((left, 0, left + 180, 60)).getcolors(60 * 180)) for left in (0, 186)]
+    assert colours[0] > 1000 > 22 >= colours[1]

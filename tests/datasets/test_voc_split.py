@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from kedro.io import AbstractDataset, DatasetError
+from PIL import Image
 
 from voc_seg.datasets import voc_split
 from voc_seg.datasets.voc_split import VOCSplitDataset
@@ -92,17 +93,16 @@ def test_comes_out_of_a_catalog_entry(tmp_path):
     assert dataset._describe() == {"source": "sample", "split": "val", "filepath": str(tmp_path / "sample")}
 
 
-def test_preview_shows_the_first_files_and_fetches_nothing(tmp_path, fetched):
+def test_preview_shows_the_first_pictures_with_their_masks_and_fetches_nothing(tmp_path, fetched, decoded):
     folder = make_voc(tmp_path / "voc2012", train="a\nb\nc\n")
-    preview = VOCSplitDataset("voc2012", "train", str(tmp_path)).preview(nrows=2)
-    assert preview["columns"] == ["image_id", "image", "mask"]
-    assert preview["index"] == [0, 1]
-    assert preview["data"][1] == [
-        "b",
-        str(folder / "JPEGImages" / "b.jpg"),
-        str(folder / "SegmentationClass" / "b.png"),
-    ]
-    assert VOCSplitDataset.preview.__annotations__["return"].__name__ == "TablePreview"
+    for name in "ab":
+        Image.new("RGB", (100, 50), "red").save(folder / "JPEGImages" / f"{name}.jpg")
+        Image.new("L", (100, 50), 255).save(folder / "SegmentationClass" / f"{name}.png")
+    sheet = decoded(VOCSplitDataset("voc2012", "train", str(tmp_path)).preview(images=2))
+    assert sheet.size == (4 * 180 + 3 * 6, 90)
+    assert sheet.getpixel((90, 45))[0] > 250 > sheet.getpixel((90, 45))[1]  # a.jpg
+    assert sheet.getpixel((180 + 6 + 90, 45)) == (255, 255, 255, 255)  # its mask
+    assert VOCSplitDataset.preview.__annotations__["return"].__name__ == "ImagePreview"
     assert fetched == []
 
 

@@ -7,25 +7,9 @@ from rich.console import Console
 
 from voc_seg.engine import progress as module
 from voc_seg.engine.checkpoint import RunState
-from voc_seg.engine.progress import RunProgress, duration, quiet
+from voc_seg.engine.progress import RunProgress, quiet
 
 ROW = {"train_loss": 0.5, "val_miou": 0.25, "val_pixel_accuracy": 0.75, "images_per_second": 9.0, "is_best": True}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1:00 min"),
-        (187, "3:07 min"),
-        (3599.7, "1:00 h"),
-        (7512, "2:05 h"),
-        (90000, "25:00 h"),
-    ],
-)
-def test_durations_as_people_say_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -62,11 +46,11 @@ def test_a_resumed_run_counts_on(caplog: pytest.LogCaptureFixture) -> None:
     state = RunState(epoch=8, step=32, best_epoch=4, best_miou=0.3, history=[ROW] * 8)
     with caplog.at_level(logging.INFO), RunProgress(10, 4, state) as progress:
         assert progress.bar.tasks[0].completed == 32
-        assert progress.bar.tasks[0].fields["miou"] == "0.300"
+        assert progress.bar.tasks[0].fields["best"] == "mIoU 0.300"
         progress.epoch(RunState(epoch=9, step=36, history=[ROW] * 9))
     assert caplog.messages[-1].startswith("epoch 9/10")
 
 
 def test_a_run_without_validation_so_far_shows_no_score() -> None:
     state = RunState(epoch=1, step=4, history=[{**ROW, "val_miou": None}])
-    assert RunProgress(10, 4, state).bar.tasks[0].fields["miou"] == "-"
+    assert RunProgress(10, 4, state).bar.tasks[0].fields["best"] == "-"

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from voc_seg.voc import progress
-from voc_seg.voc.progress import progress_bar
+from voc_seg.voc.progress import duration, progress_bar
 
 
 @pytest.fixture
@@ -51,3 +51,19 @@ def test_nothing_where_the_console_is_no_terminal(
         advance(1)
     assert text.getvalue() == ""
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1:00 min"),
+        (187, "3:07 min"),
+        (3599.7, "1:00 h"),
+        (7512, "2:05 h"),
+        (90000, "25:00 h"),
+    ],
+)
+def test_durations_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import TablePreview
+from rich.filesize import decimal
 
 from voc_seg.atomic import replacing
 from voc_seg.errors import VocSegError
@@ -81,6 +83,20 @@ class ModelDataset(AbstractDataset[State, State]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+    def preview(self) -> TablePreview:
+        """Epoch, score, size and what the network is, for Kedro-Viz."""
+        state = read_state(self._filepath)
+        facts = {
+            "epoch": state["epoch"],
+            "val mIoU": round(state["val_miou"], 4),
+            "file size": decimal(self._filepath.stat().st_size),
+            "parameters": f"{_parameters(state['model']):,}",
+            "classes": len(state["class_names"]),
+            "trained on": state["source"],
+            **state["model_config"],
+        }
+        return _table(["property", "value"], [[name, str(value)] for name, value in facts.items()])
 
 
 _MID_EPOCH = "checkpoint_mid_epoch.pth"
@@ -167,3 +183,21 @@ class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._folder)}
+
+    def preview(self) -> TablePreview:
+        """Epoch, score and size of every file, the newest first, for Kedro-Viz."""
+        rows = []
+        for path in self._newest_first():
+            state = read_state(path)
+            best = f"{state['best_miou']:.4f} (epoch {state['best_epoch']})" if state["best_epoch"] else "-"
+            rows.append([path.name, state["epoch"], state["step"], best, decimal(path.stat().st_size)])
+        return _table(["file", "epoch", "step", "best val mIoU", "size"], rows)
+
+
+def _parameters(weights: State) -> int:
+    """Values of the convolutions and batch norms; running statistics are not learnt."""
+    return sum(value.numel() for name, value in weights.items() if name.rpartition(".")[2] in ("weight", "bias"))
+
+
+def _table(columns: list[str], rows: list[list[Any]]) -> TablePreview:
+    return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": rows})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import TablePreview
 
 logger = logging.getLogger(__name__)
 
@@ -42,3 +43,7 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+    def preview(self, nrows: int = 10) -> TablePreview:
+        """The first rows for Kedro-Viz."""
+        return TablePreview(self.load().head(nrows).to_dict(orient="split"))

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 from PIL import Image
 
 from voc_seg.atomic import recover_folder, replacing, replacing_folder
 from voc_seg.voc.parallel import in_parallel
 from voc_seg.voc.progress import progress_bar
+
+from .previews import contact_sheet
 
 
 class MaskFolder(Mapping[str, np.ndarray]):
@@ -60,6 +63,10 @@ class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.nd
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._folder)}
 
+    def preview(self, images: int = 24) -> ImagePreview:
+        """The first masks for Kedro-Viz."""
+        return contact_sheet(Image.open(path) for path in sorted(self._folder.glob("*.png"))[:images])
+
 
 _GALLERY = "prediction_gallery.png"  # beside them, but an entry of its own
 
@@ -76,15 +83,22 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
         for name, figure in names.items():
             with replacing(self._folder / name) as partial:
                 figure.savefig(partial, format="png")
-        for path in self._folder.glob("prediction_*.png"):
-            if path.name not in names and path.name != _GALLERY:
+        for path in self._paths():
+            if path.name not in names:
                 path.unlink()
 
     def load(self) -> None:
         raise DatasetError("Pictures are for looking at; data/07_model_output/predictions holds the masks.")
 
     def _exists(self) -> bool:
-        return any(path.name != _GALLERY for path in self._folder.glob("prediction_*.png"))
+        return bool(self._paths())
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._folder)}
+        return {"filepath": str(self._folder / "prediction_*.png")}
+
+    def preview(self, images: int = 8) -> ImagePreview:
+        """The first figures, one below the other, for Kedro-Viz."""
+        return contact_sheet((Image.open(path) for path in self._paths()[:images]), columns=1, width=900)
+
+    def _paths(self) -> list[Path]:
+        return [path for path in sorted(self._folder.glob("prediction_*.png")) if path.name != _GALLERY]

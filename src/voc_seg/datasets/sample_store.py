@@ -6,13 +6,18 @@ from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
+from PIL import Image
 from rich.filesize import decimal
 
 from voc_seg.errors import VocSegError
 from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.index import fingerprint_of
+from voc_seg.voc.reading import palette_image
 from voc_seg.voc.splits import find_voc_folder, source_named
+
+from .previews import contact_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -112,3 +117,11 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "source": self._source}
+
+    def preview(self, images: int = 8) -> ImagePreview:
+        """The first pictures, each with its mask, for Kedro-Viz."""
+        store = SampleStore(self._filepath)
+        samples = [store[position] for position in range(min(images, len(store)))]
+        return contact_sheet(
+            picture for sample in samples for picture in (Image.fromarray(sample.image), palette_image(sample.mask))
+        )

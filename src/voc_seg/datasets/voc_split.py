@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
-from kedro_datasets._typing import TablePreview
+from kedro_datasets._typing import ImagePreview
+from PIL import Image
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.archives import archives_from
 from voc_seg.voc.download import fetch
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, source_named
+
+from .previews import contact_sheet
 
 
 class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
@@ -93,10 +96,9 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
             "filepath": str(self._voc_root or self._folder),
         }
 
-    def preview(self, nrows: int = 10) -> TablePreview:
-        """The first ids and files for Kedro-Viz; never fetches anything."""
+    def preview(self, images: int = 8) -> ImagePreview:
+        """The first pictures, each with its mask, for Kedro-Viz; never fetches anything."""
         folder = find_voc_folder(self._voc_root or self._folder, self._source.year)
         split = read_split(folder, self._source.name, self._split)
-        columns = ["image_id", "image", "mask"]
-        rows = [[name, str(split.image_path(name)), str(split.mask_path(name))] for name in split.ids[:nrows]]
-        return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": rows})
+        paths = [path for name in split.ids[:images] for path in (split.image_path(name), split.mask_path(name))]
+        return contact_sheet(Image.open(path) for path in paths)

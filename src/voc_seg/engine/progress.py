@@ -6,6 +6,8 @@ import time
 from rich import get_console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from voc_seg.voc.progress import duration
+
 from .checkpoint import RunState
 
 logger = logging.getLogger(__name__)
@@ -22,15 +24,15 @@ class RunProgress:
         self.bar = Progress(
             TextColumn("{task.description} {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=20),
-            TextColumn("loss {task.fields[loss]}  mIoU {task.fields[miou]}  {task.fields[speed]:.1f} images/s"),
+            TextColumn("loss {task.fields[loss]}  best {task.fields[best]}  {task.fields[speed]:.1f} images/s"),
             TimeRemainingColumn(elapsed_when_finished=True),
             transient=True,
             disable=quiet(),
         )
-        self.miou = f"{state.best_miou:.3f}" if state.best_epoch else "-"
+        self.best = _best(state)
         self.task = self.bar.add_task(
             "epoch", total=self.steps, completed=state.step,
-            epoch=state.epoch + 1, epochs=epochs, loss="-", miou=self.miou, speed=0.0,
+            epoch=state.epoch + 1, epochs=epochs, loss="-", best=self.best, speed=0.0,
         )  # fmt: skip
 
     def __enter__(self) -> "RunProgress":
@@ -44,7 +46,7 @@ class RunProgress:
         """One optimiser step is done."""
         self.bar.update(
             self.task, advance=1, description="epoch", epoch=epoch + 1, loss=f"{loss:.3f}", speed=images_per_second,
-            miou=self.miou,
+            best=self.best,
         )  # fmt: skip
 
     def validating(self) -> None:
@@ -57,14 +59,15 @@ class RunProgress:
         if row["val_miou"] is None:
             validated = ""
         else:
-            self.miou = f"{row['val_miou']:.3f}"
-            validated = f"  val mIoU {self.miou}{' best' if row['is_best'] else ''}"
+            validated = f"  val mIoU {row['val_miou']:.3f}{' best' if row['is_best'] else ''}"
+        self.best = _best(state)
         elapsed = time.perf_counter() - self.started
-        remaining = elapsed / max(1, state.step - self.first_step) * (self.steps - state.step)
+        left = elapsed / max(1, state.step - self.first_step) * (self.steps - state.step)
         # Short enough for one line of 80 columns behind time and level; the history has the rest.
         logger.info(
-            "epoch %d/%d  loss %.3f%s  %s left",
-            state.epoch, self.epochs, row["train_loss"], validated, duration(remaining),
+            "epoch %d/%d  loss %.3f%s  %s",
+            state.epoch, self.epochs, row["train_loss"], validated,
+            f"{duration(left)} left" if state.step < self.steps else f"done in {duration(elapsed)}",
         )  # fmt: skip
 
 
@@ -73,11 +76,5 @@ def quiet() -> bool:
     return not get_console().is_terminal
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 3:07 min, 2:05 h."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60}:{seconds % 60:02d} min"
-    return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
+def _best(state: RunState) -> str:
+    return f"mIoU {state.best_miou:.3f}" if state.best_epoch else "-"

@@ -30,7 +30,7 @@ _IMAGENET = {name: f"ResNet{name[6:]}_Weights.IMAGENET1K_V1" for name in ("resne
 
 def build_model(config: ModelConfig, classes: int) -> SegmentationNet:
     """A network with fresh decoder weights and the encoder weights the settings ask for, channels-last."""
-    model = _bare_model(config, classes)
+    model = bare_model(config, classes)
     if config.weights is not None:
         load_encoder_weights(model, config)
     logger.info(
@@ -53,7 +53,7 @@ def restore_model(saved: dict[str, Any]) -> SegmentationNet:
             "Use the version that wrote it, or train anew: kedro run --pipelines training"
         )
     try:
-        model = _bare_model(ModelConfig.model_validate(saved["model_config"]), len(saved["class_names"]))
+        model = bare_model(ModelConfig.model_validate(saved["model_config"]), len(saved["class_names"]))
         model.load_state_dict(saved["model"])
     except (KeyError, TypeError, AttributeError, RuntimeError, ValidationError) as error:
         detail = shorten("; ".join(str(error).splitlines()), 200, placeholder=" ...")
@@ -79,7 +79,8 @@ def require_classes(saved: dict[str, Any], names: Sequence[str]) -> None:
         )
 
 
-def _bare_model(config: ModelConfig, classes: int) -> SegmentationNet:
+def bare_model(config: ModelConfig, classes: int) -> SegmentationNet:
+    """A network with fresh weights throughout, channels-last; no file is read."""
     model = SegmentationNet(
         encoder=config.encoder,
         classes=classes,

@@ -52,3 +52,13 @@ def progress_bar(
     finally:
         if bar.live.is_started:  # else stop() would print an empty line
             bar.stop()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 3:07 min, 2:05 h."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"

@@ -1,12 +1,37 @@
 """training: samples -> checkpoints, best model, history and its curves."""
 
+import warnings
+from pathlib import Path
+
+from kedro.config import OmegaConfigLoader
+from kedro.framework.project import settings
 from kedro.pipeline import Node, Pipeline
+from kedro.pipeline.preview_contract import MermaidPreview
+from kedro.utils import KedroExperimentalWarning, find_kedro_project
+
+from voc_seg.config import DataConfig, ModelConfig
 
 from .nodes import draw_history, train
 
 
+def preview_network() -> MermaidPreview:
+    """The network that the settings in conf/base and conf/local describe, for Kedro-Viz."""
+    from voc_seg.models.architecture import draw_network  # torch only when somebody looks
+
+    conf = (find_kedro_project(Path.cwd()) or Path.cwd()) / settings.CONF_SOURCE
+    parameters = OmegaConfigLoader(str(conf), **settings.CONFIG_LOADER_ARGS)["parameters"]
+    classes = DataConfig.model_validate(parameters["data"]).class_table
+    return MermaidPreview(draw_network(ModelConfig.model_validate(parameters["model"]), len(classes.names)))
+
+
 def create_pipeline(**kwargs: object) -> Pipeline:
     """The training pipeline."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KedroExperimentalWarning)  # of previews
+        return _pipeline()
+
+
+def _pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
@@ -25,6 +50,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                 ],
                 outputs=["best_model", "training_history", "checkpoints"],
                 name="train",
+                preview_fn=preview_network,
             ),
             Node(func=draw_history, inputs="training_history", outputs="training_curves", name="draw_history"),
         ]

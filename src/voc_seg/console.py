@@ -1,0 +1,102 @@
+"""What a run says of itself on the console and in the log: what it replaces, what it wrote, what to type next."""
+
+import logging
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from voc_seg.config import TrainingConfig
+from voc_seg.hooks import NEXT, environment_option
+from voc_seg.voc.progress import duration
+
+logger = logging.getLogger(__name__)
+
+
+class RelativePaths(logging.Filter):
+    """Leaves the project's folder out of messages: what is below it is found from where one types."""
+
+    def __init__(self, project: Path) -> None:
+        super().__init__()
+        self._project = f"{project.as_posix()}/"
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if self._project in message:
+            record.msg, record.args = message.replace(self._project, ""), ()
+        return True
+
+
+class ConsoleHooks:
+    """The story of a run; see ``settings.py``."""
+
+    def __init__(self) -> None:
+        self._catalog: CatalogProtocol | None = None
+        self._saved: dict[str, None] = {}
+        self._started = time.time()
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Shorten paths where the command was typed in the project's folder."""
+        if Path.cwd() != context.project_path:
+            return
+        for handler in logging.getLogger().handlers:
+            if not any(isinstance(known, RelativePaths) for known in handler.filters):
+                handler.addFilter(RelativePaths(context.project_path))
+
+    @hook_impl(trylast=True)  # nothing is said of a run whose inputs are missing
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Say what a training that starts anew replaces."""
+        self._catalog, self._saved, self._started = catalog, {}, time.time()
+        if "best_model" not in pipeline.all_outputs():
+            return
+        if TrainingConfig.model_validate(catalog.load("params:training")).resume:
+            return
+        path = _path_of(catalog, "best_model")
+        if path is not None and path.is_file():
+            trained = datetime.fromtimestamp(path.stat().st_mtime)
+            logger.info(
+                "Training starts anew and replaces the model of %s. To go on from its checkpoints instead, add "
+                "--params training.resume=true", trained.strftime("%d %B %Y, %H:%M"),
+            )  # fmt: skip
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """For the log file alone; Kedro's own line names every input and takes up to six on the console."""
+        logger.debug("Running %s", node.name)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Remember what was written."""
+        self._saved[dataset_name] = None
+
+    @hook_impl
+    def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Say what was written where, and what to type next."""
+        if written := self._written():
+            logger.info("Wrote\n%s", "\n".join(f"{folder}: {', '.join(names)}" for folder, names in written.items()))
+        ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
+        following = f" Next: {NEXT[ran[-1]]}{environment_option(run_params)}" if ran else ""
+        logger.info("Done in %s.%s", duration(time.time() - self._started), following)
+
+    def _written(self) -> dict[str, list[str]]:
+        """Names of files and folders by the folder they are in, without files that were left as they were."""
+        written: dict[str, list[str]] = {}
+        for name in self._saved:
+            path = _path_of(self._catalog, name)
+            if path is None or (path.is_file() and path.stat().st_mtime < self._started - 1):  # coarse clocks of disks
+                continue
+            written.setdefault(path.parent.as_posix(), []).append(f"{path.name}/" if path.is_dir() else path.name)
+        return dict(sorted(written.items()))
+
+
+def _path_of(catalog: CatalogProtocol, name: str) -> Path | None:
+    """Where an entry of the catalog has its file or folder; None if it is in memory or elsewhere."""
+    filepath = catalog.get(name)._describe().get("filepath")
+    return Path(str(filepath)) if filepath else None

@@ -1,0 +1,43 @@
+"""Previews for Kedro-Viz: many pictures as one."""
+
+import base64
+import io
+from collections.abc import Iterable
+
+from kedro_datasets._typing import ImagePreview
+from PIL import Image
+
+_GAP = 6
+
+
+def contact_sheet(pictures: Iterable[Image.Image], columns: int = 4, width: int = 180) -> ImagePreview:
+    """Pictures in rows on a transparent ground, so that it suits a light page and a dark one.
+
+    Args:
+        pictures: At least one, any sizes and modes.
+        columns: Pictures in a row.
+        width: Of each, pixels; its height follows.
+
+    Returns:
+        A PNG in base64.
+    """
+    cells = [_reduced(picture, width) for picture in pictures]
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    heights = [max(cell.height for cell in row) for row in rows]
+    across = min(columns, len(cells))
+    size = (across * (width + _GAP) - _GAP, sum(heights) + _GAP * (len(rows) - 1))
+    sheet = Image.new("RGBA", size)
+    top = 0
+    for row, height in zip(rows, heights):
+        for column, cell in enumerate(row):
+            sheet.paste(cell, (column * (width + _GAP), top))
+        top += height + _GAP
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    return ImagePreview(base64.b64encode(file.getvalue()).decode())
+
+
+def _reduced(picture: Image.Image, width: int) -> Image.Image:
+    height = max(1, round(picture.height * width / picture.width))
+    kernel = Image.Resampling.NEAREST if picture.mode == "P" else Image.Resampling.LANCZOS  # masks keep their colours
+    return picture.convert("RGB").resize((width, height), kernel)

@@ -15,6 +15,7 @@ from voc_seg.reporting.overlays import VOID_COLOUR, WRONG_COLOUR
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.voc.classes import VOID, Classes
 from voc_seg.voc.parallel import in_parallel
+from voc_seg.voc.progress import progress_bar
 
 PICTURES = "report_images"
 """Folder beside the page that holds its pictures."""
@@ -67,14 +68,14 @@ def describe_settings(
     learnt = [tensor for name, tensor in best_model["model"].items() if not name.endswith(_STATISTICS)]
     return {
         "Scored": {
-            "source": source,
+            "source": source or "not known",
             "split": metrics["split"],
             "images": metrics["images"],
             **scoring,
             "images per second": float(f"{metrics['images_per_second']:.3g}"),
         },
         "Trained on": {
-            "source": trained_on.get("source", best_model.get("source")),
+            "source": trained_on.get("source") or best_model.get("source") or "not known",
             "training images": trained_on.get("images", "not known"),
             "validation images": trained_on.get("val_images", "not known"),
             "seed": config.get("seed", "not known"),
@@ -113,7 +114,7 @@ def fill_page(
         classes: Names and colours by mask value.
 
     Returns:
-        ASCII text that refers to pictures in `PICTURES` alone.
+        HTML that refers to pictures in `PICTURES` and to nothing else.
     """
     palette = classes.palette()
     palette[0] = _RIGHT_COLOUR  # background is not tinted: its swatch shows what is seen there
@@ -176,7 +177,12 @@ def describe_images(
             "classes": _class_ious(sample.mask, predictions[sample.id], len(classes)),
         }
 
-    return list(in_parallel(describe, samples))
+    described = []
+    with progress_bar("describing images", len(samples)) as advance:
+        for image in in_parallel(describe, samples):
+            described.append(image)
+            advance(1)
+    return described
 
 
 def _class_ious(truth: np.ndarray, prediction: np.ndarray, classes: int) -> list[list[float]]:
@@ -226,7 +232,7 @@ def draw_image(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict
 def _mask(values: np.ndarray, palette: np.ndarray, size: tuple[int, int]) -> bytes:
     picture = Image.fromarray(values).resize(size, Image.Resampling.NEAREST)
     picture.putpalette(palette.tobytes())
-    return _encoded(picture, format="PNG", transparency=0, optimize=True)
+    return _encoded(picture, format="PNG", transparency=0)
 
 
 def _encoded(picture: Image.Image, **options: Any) -> bytes:

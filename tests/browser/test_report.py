@@ -258,7 +258,7 @@ def test_the_keyboard_goes_everywhere(opened: Page) -> None:
     assert picture.evaluate("element => element.style.getPropertyValue('--fade')") == "0.99"
     opened.keyboard.press("Escape")
     expect(opened.locator("#viewer")).to_be_hidden()
-    assert opened.evaluate(focused) == "scene_01"
+    expect(opened.locator(".card[data-id=scene_01]")).to_be_focused()
 
 
 def test_an_odd_id_is_a_name_and_nothing_else(opened: Page) -> None:

@@ -107,10 +107,18 @@ def field(page: Page, label: str) -> Locator:
 
 
 def loaded(page: Page, selector: str) -> bool:
-    """Whether all pictures of a selector came to have pixels."""
-    ready = "s => [...document.querySelectorAll(s)].every(image => image.complete && image.naturalWidth > 0)"
-    page.wait_for_function(ready, arg=selector)
-    return True
+    """Whether all pictures of a selector come to have pixels; playwright's own waiting is refused by the page's policy."""
+    return page.evaluate(
+        """async selector => {
+          const images = [...document.querySelectorAll(selector)];
+          for (let tries = 0; tries < 200; tries++) {
+            if (images.every(image => image.complete && image.naturalWidth > 0)) return images.length > 0;
+            await new Promise(resolve => setTimeout(resolve, 50));
+          }
+          return false;
+        }""",
+        selector,
+    )
 
 
 def test_everything_is_there_on_every_screen(anywhere: Page) -> None:

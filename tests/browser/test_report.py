@@ -107,7 +107,7 @@ def field(page: Page, label: str) -> Locator:
 
 
 def loaded(page: Page, selector: str) -> bool:
-    """Whether all pictures of a selector come to have pixels; playwright's own waiting is refused by the page's policy."""
+    """Whether all pictures of a selector come to have pixels; playwright waits with eval, which the page forbids."""
     return page.evaluate(
         """async selector => {
           const images = [...document.querySelectorAll(selector)];

@@ -1,6 +1,7 @@
 """The pipelines through Kedro sessions, on a handful of drawn scenes."""
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -112,6 +113,29 @@ def test_evaluation_draws_every_picture(trained: Path) -> None:
     assert list(scores.columns) == ["image_id", "miou", "pixel_accuracy", "void_fraction"]
 
 
+def reported(project: Path) -> dict:
+    """What the report's page has in it."""
+    page = (project / "data/08_reporting/report.html").read_text()
+    (content,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    return json.loads(content)
+
+
+def test_evaluation_reports_every_image_and_how_the_model_was_trained(trained: Path) -> None:
+    reporting = trained / "data/08_reporting"
+    found = reported(trained)
+    ids = [image["id"] for image in found["images"]]
+    assert ids == pd.read_csv(reporting / "image_scores.csv")["image_id"].tolist()
+    endings = (".jpg", ".truth.png", ".prediction.png", ".errors.png")
+    assert {path.name for path in (reporting / "report_images").iterdir()} == {
+        image_id + ending for image_id in ids for ending in endings
+    }
+    assert [row["epoch"] for row in found["history"]] == [1, 2]
+    assert found["metrics"]["miou"] == json.loads((reporting / "metrics.json").read_text())["miou"]
+    settings = {name: dict(values) for name, values in found["settings"]}
+    assert settings["Trained on"]["training images"] == "6"
+    assert settings["Training"]["batch_size"] == "4"
+
+
 def test_another_split_can_be_scored(trained: Path, run: Run) -> None:
     run(trained, "evaluation", evaluation={"split": "test"})
     metrics = json.loads((trained / "data/08_reporting/metrics.json").read_text())
@@ -126,9 +150,10 @@ def test_a_model_of_other_data_is_scored_aloud(trained: Path, run: Run, caplog: 
     saved = path.read_bytes()
     state = torch.load(path, weights_only=True)
     assert state["source"] == "sample"
-    torch.save(state | {"source": "voc2007"}, path)
+    torch.save(state | {"source": "voc2007", "val_miou": 0.99}, path)
     run(trained, "evaluation")
     assert "best_model was trained on 'voc2007', the samples to score are of 'sample'" in caplog.text
+    assert reported(trained)["history"] is None  # the history at hand is not that of this model
     path.write_bytes(saved)
 
 

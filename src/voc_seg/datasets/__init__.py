@@ -3,6 +3,7 @@
 from .checkpoints import CheckpointsDataset, ModelDataset
 from .earlier_table import EarlierTableDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
+from .report import Report, ReportDataset
 from .sample_store import SampleStoreDataset
 from .voc_split import VOCSplitDataset
 from .whole_files import CSVDataset, JSONDataset, MatplotlibDataset, ParquetDataset
@@ -17,6 +18,8 @@ __all__ = [
     "ModelDataset",
     "ParquetDataset",
     "PredictionFiguresDataset",
+    "Report",
+    "ReportDataset",
     "SampleStoreDataset",
     "VOCSplitDataset",
 ]

@@ -1,4 +1,4 @@
-"""A table that an earlier run left, as an input of the run that replaces it."""
+"""A table that need not be there, as an input: what an earlier run left, or another node of this run."""
 
 import logging
 from pathlib import Path
@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 
 
 class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
-    """A Parquet file as the run before left it; an empty table when there is none or it cannot be read.
+    """A Parquet or CSV file as it was left; an empty table when there is none or it cannot be read.
 
     A node may not read and write one entry, so the file has two: this one to read, another to write.
 
     Args:
-        filepath: The Parquet file.
+        filepath: The file; ``.csv`` is read as CSV, anything else as Parquet.
         metadata: For Kedro-Viz.
     """
 
@@ -28,10 +28,11 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
     def load(self) -> pd.DataFrame:
         if not self._filepath.is_file():
             return pd.DataFrame()
+        read = pd.read_csv if self._filepath.suffix == ".csv" else pd.read_parquet
         try:
-            return pd.read_parquet(self._filepath)
+            return read(self._filepath)
         except Exception as error:  # a broken file makes the reader raise many kinds
-            logger.warning("%s cannot be read and is made anew: %s", self._filepath, error)
+            logger.warning("%s cannot be read and counts as not there: %s", self._filepath, error)
             return pd.DataFrame()
 
     def save(self, data: None) -> None:

@@ -11,9 +11,11 @@ from PIL import Image
 
 from voc_seg import metrics as scores
 from voc_seg.config import DataConfig, EvaluationConfig, RuntimeConfig
+from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import require_classes, restore_model
+from voc_seg.reporting import report as reporting
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
 from voc_seg.reporting.pictures import GALLERY_ROWS, plot_gallery, plot_prediction
 from voc_seg.reporting.tables import score_table
@@ -100,6 +102,33 @@ def draw_predictions(
     classes = data.class_table
     figures = {sample.id: plot_prediction(sample, mask, miou, classes) for sample, mask, miou in items}
     return plot_gallery(sheet, classes), figures
+
+
+def write_report(
+    samples: SampleStore,
+    predictions: Mapping[str, np.ndarray],
+    image_scores: pd.DataFrame,
+    class_scores: pd.DataFrame,
+    confusion_matrix: pd.DataFrame,
+    metrics: dict[str, Any],
+    best_model: dict[str, Any],
+    model_history: pd.DataFrame,
+    data: DataConfig,
+    evaluation: EvaluationConfig,
+) -> Report:
+    """A page with all of it, and small pictures of every image, drawn while they are saved."""
+    classes, source = data.class_table, samples.origin.source
+    page = reporting.fill_page(
+        f"{best_model['model_config']['encoder']} on {source or 'data of unknown source'}",
+        reporting.describe_images(samples, predictions, image_scores, classes),
+        metrics,
+        class_scores,
+        confusion_matrix,
+        reporting.history_of(best_model, model_history),
+        reporting.describe_settings(best_model, metrics, source, evaluation.model_dump(include={"scale", "flip"})),
+        classes,
+    )
+    return Report(page, reporting.PICTURES, reporting.draw_images(samples, predictions, classes), len(samples))
 
 
 def _spread(size: int, count: int) -> list[int]:

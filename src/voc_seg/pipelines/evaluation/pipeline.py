@@ -1,8 +1,8 @@
-"""evaluation: best model and samples -> scores, masks and pictures."""
+"""evaluation: best model and samples -> scores, masks, pictures and a report."""
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import choose_split, draw_predictions, draw_scores, evaluate, summarise
+from .nodes import choose_split, draw_predictions, draw_scores, evaluate, summarise, write_report
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:
@@ -38,6 +38,23 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                 inputs=["evaluation_samples", "predictions", "image_scores", "params:data", "params:evaluation"],
                 outputs=["prediction_gallery", "prediction_figures"],
                 name="draw_predictions",
+            ),
+            Node(
+                func=write_report,
+                inputs=[
+                    "evaluation_samples",
+                    "predictions",
+                    "image_scores",
+                    "class_scores",
+                    "confusion_matrix",
+                    "metrics",
+                    "best_model",
+                    "model_history",
+                    "params:data",
+                    "params:evaluation",
+                ],
+                outputs="report",
+                name="write_report",
             ),
         ]
     )

@@ -1,0 +1,71 @@
+"""The report of an evaluation as a catalog entry: a page and, in a folder beside it, its pictures."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+
+from voc_seg.atomic import replacing, replacing_folder
+from voc_seg.voc.progress import progress_bar
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page and its pictures.
+
+    | field    | type                       | meaning                                                       |
+    |----------|----------------------------|---------------------------------------------------------------|
+    | page     | str                        | HTML                                                          |
+    | folder   | str                        | name of the folder beside the page that the pictures lie in   |
+    | pictures | iterable of dict str bytes | files by name, those of one image at a time; iterated once    |
+    | images   | int                        | how many images there are                                     |
+    """
+
+    page: str
+    folder: str
+    pictures: Iterable[Mapping[str, bytes]]
+    images: int
+
+
+class ReportDataset(AbstractDataset[Report, str]):
+    """An HTML file with a folder of pictures beside it; loads the HTML.
+
+    A save replaces both, and both or neither: pictures are written one image after the other beside the old ones.
+
+    Args:
+        filepath: The HTML file.
+        metadata: For Kedro-Viz.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: Report) -> None:
+        # The page is on the disk before the pictures change, and takes its name right after them.
+        with replacing(self._filepath) as page:
+            page.write_text(data.page, encoding="utf-8")
+            with (
+                replacing_folder(self._filepath.with_name(data.folder)) as folder,
+                progress_bar("writing the report", data.images) as advance,
+            ):
+                for files in data.pictures:
+                    for name, content in files.items():
+                        (folder / name).write_bytes(content)
+                    advance(1)
+
+    def load(self) -> str:
+        if not self._filepath.is_file():
+            raise DatasetError(f"No report at {self._filepath}. Make it with: kedro run --pipelines evaluation")
+        return self._filepath.read_text(encoding="utf-8")
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}

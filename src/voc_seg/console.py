@@ -83,7 +83,8 @@ class ConsoleHooks:
             logger.info("Wrote\n%s", "\n".join(f"{folder}: {', '.join(names)}" for folder, names in written.items()))
         ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
         following = f" Next: {NEXT[ran[-1]]}{environment_option(run_params)}" if ran else ""
-        logger.info("Done in %s.%s", duration(time.time() - self._started), following)
+        look = f" Look at {_path_of(self._catalog, 'report')}." if "report" in self._saved else ""
+        logger.info("Done in %s.%s%s", duration(time.time() - self._started), look, following)
 
     def _written(self) -> dict[str, list[str]]:
         """Names of files and folders by the folder they are in, without files that were left as they were."""

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import ImagePreview
+from PIL import Image
 
 from voc_seg.atomic import replacing, replacing_folder
 from voc_seg.voc.progress import progress_bar
+
+from .previews import contact_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -69,3 +73,8 @@ class ReportDataset(AbstractDataset[Report, str]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+    def preview(self, images: int = 12) -> ImagePreview:
+        """The first images of the gallery for Kedro-Viz, which cannot show a page with its scripts."""
+        folder = self._filepath.with_name(f"{self._filepath.stem}_images")
+        return contact_sheet((Image.open(path) for path in sorted(folder.glob("*.jpg"))[:images]), columns=3, width=240)

@@ -58,8 +58,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        for path in partial.iterdir():
-            _sync(path)
+        for path in partial.rglob("*"):
+            sync_folder(path) if path.is_dir() else _sync(path)
         sync_folder(partial)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from .checkpoints import CheckpointsDataset, ModelDataset
 from .earlier_table import EarlierTableDataset
+from .pictures import PicturesDataset, SegmentationsDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .sample_store import SampleStoreDataset
 from .voc_split import VOCSplitDataset
@@ -16,7 +17,9 @@ __all__ = [
     "MatplotlibDataset",
     "ModelDataset",
     "ParquetDataset",
+    "PicturesDataset",
     "PredictionFiguresDataset",
     "SampleStoreDataset",
+    "SegmentationsDataset",
     "VOCSplitDataset",
 ]

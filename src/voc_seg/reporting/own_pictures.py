@@ -215,4 +215,4 @@ def _legend_handles(pictures: Sequence[Thumbnail], classes: Classes) -> list[Pat
 def _how_many(shown: int, total: int, rejected: int) -> str:
     pictures = "1 picture" if total == 1 else f"{total} pictures"
     first = f"The first {shown} of {pictures}" if shown < total else pictures
-    return first + (f"; {rejected} files could not be read (inference_rejected.csv)" if rejected else "")
+    return first + (f"; files that could not be read: {rejected} (inference_rejected.csv)" if rejected else "")

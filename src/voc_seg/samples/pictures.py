@@ -93,10 +93,8 @@ def _found(place: Path, images: str) -> list[Path]:
     if place.is_dir():
         entries = sorted(path for path in place.iterdir() if not path.name.startswith("."))
         files = [path for path in entries if not path.is_dir()]
-        hint = ""
-        if len(files) < len(entries):
-            hint = f"{len(entries) - len(files)} folders in it are not looked into; inference.images='{images}/**/*' is"
-            hint += " everything below."
+        below = f"The folders in it are not looked into; inference.images='{images}/**/*' is everything below."
+        hint = below if len(files) < len(entries) else ""
         if not files:
             raise VocSegError(f"inference.images: the folder {place.absolute()} holds no files. {hint}".rstrip())
         if hint:

@@ -44,10 +44,10 @@ def check_pictures(pictures: Pictures) -> tuple[Pictures, pd.DataFrame]:
     more = f"\n  and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
     if len(reasons) == len(pictures):
         raise VocSegError(
-            f"None of the {len(pictures)} files is a picture that can be read; nothing was written.\n{listed}{more}"
+            f"No picture that can be read among the files given ({len(pictures)}); nothing was written.\n{listed}{more}"
         )
     if reasons:
-        logger.warning("%d of %d files are left out:\n%s%s", len(reasons), len(pictures), listed, more)
+        logger.warning("Left out, of %d files: %d\n%s%s", len(pictures), len(reasons), listed, more)
     rejected = pd.DataFrame(
         [{"file": pictures.file(name), "reason": reason} for name, reason in reasons.items()],
         columns=["file", "reason"],
@@ -73,7 +73,7 @@ def segment(
     model = restore_model(best_model).to(chosen.device).eval()
     manner = manner_of(best_model, inference)
     logger.info(
-        "%d pictures, model of epoch %d (val mIoU %.3f), %s",
+        "Pictures: %d; model of epoch %d, val mIoU %.3f; %s",
         len(pictures), best_model["epoch"], best_model["val_miou"], chosen,
     )  # fmt: skip
 
@@ -109,7 +109,7 @@ def draw_gallery(
     classes = data.class_table
     items = [thumbnail(name, pictures[name], masks[name], classes) for name in islice(pictures, SHEET)]
     logger.info(
-        "%d pictures segmented, %d files left out. Masks and overlays: data/07_model_output/inference; class shares: "
+        "Pictures segmented: %d, files left out: %d. Masks and overlays: data/07_model_output/inference; class shares: "
         "data/08_reporting/inference_shares.csv",
         len(shares), len(rejected),
     )  # fmt: skip

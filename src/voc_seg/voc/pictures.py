@@ -66,5 +66,6 @@ def _upright_rgb(image: Image.Image) -> np.ndarray:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
+    if image.mode != "RGB":  # or it would be copied, which large pictures have no room for
+        image = image.convert("RGB")
     return np.array(image if turn is None else image.transpose(turn))

@@ -53,6 +53,13 @@ def test_the_legend_is_below_the_picture(image: np.ndarray, mask: np.ndarray) ->
     assert (128, 0, 0) not in colours  # no aeroplane here
 
 
+def test_what_the_reduction_loses_is_in_the_legend() -> None:
+    mask = np.zeros((2000, 3200), np.uint8)
+    mask[0, 0] = 15
+    colours = {colour for _, colour in labelled_overlay(np.zeros((2000, 3200, 3), np.uint8), mask).getcolors(10_000)}
+    assert (192, 128, 128) in colours
+
+
 def test_many_classes_take_more_rows_and_none_is_cut() -> None:
     mask = np.repeat(np.arange(21, dtype=np.uint8), 20)[None].repeat(50, 0)
     seen = labelled_overlay(np.zeros((50, 420, 3), np.uint8), mask)

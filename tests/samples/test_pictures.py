@@ -106,7 +106,7 @@ def test_pictures_are_read_when_they_are_asked_for(folder: Path) -> None:
         (["x/a.jpg", "x/a.png", "x/b.png"], ["a.jpg", "a.png", "b"]),
         (["x/2023/a.jpg", "x/2024/a.jpg"], ["2023_a.jpg", "2024_a.jpg"]),
         (["x/2023/a.jpg", "x/a.jpg", "x/b.jpg"], ["2023_a.jpg", "a.jpg", "b"]),
-        (["x/A.jpg", "x/a.jpg"], ["A.jpg", "a.jpg_2"]),
+        (["x/a.jpg", "x/A.jpg"], ["a.jpg", "A.jpg_2"]),
         (["x/a/b.jpg", "x/a_b.jpg", "y/b.jpg"], ["x_a_b.jpg", "a_b", "y_b.jpg"]),
         (["x/a.jpg.png", "x/a.jpg", "x/a.png"], ["a.jpg.png", "a.jpg", "a.png"]),
         (["x/p/q_r.jpg", "x/p_q/r.jpg", "x/r.jpg", "x/q_r.jpg"], ["p_q_r.jpg", "p_q_r.jpg_2", "r.jpg", "q_r.jpg"]),

@@ -63,8 +63,8 @@ def test_grey_has_three_equal_channels(tmp_path: Path, mode: str) -> None:
 
 def test_16_bits_are_scaled_over_their_whole_range(tmp_path: Path) -> None:
     # 65535 / 257 = 255; Pillow's own conversion would cut everything above 255 off to white.
-    Image.fromarray(np.array([[0, 257, 32_896, 65_535]], np.uint16)).save(tmp_path / "a.png")
-    assert decode_picture(tmp_path / "a.png")[0, :, 1].tolist() == [0, 1, 128, 255]
+    Image.fromarray(np.array([[0, 256, 257, 32_896, 65_535]], np.uint16)).save(tmp_path / "a.png")
+    assert decode_picture(tmp_path / "a.png")[0, :, 1].tolist() == [0, 0, 1, 128, 255]
 
 
 def test_transparent_pixels_are_white(tmp_path: Path) -> None:
@@ -116,6 +116,12 @@ def _cut(path: Path, share: float = 0.6) -> None:
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
 
+def _zeroed(path: Path) -> None:
+    _cut(path, 1.0)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
+
+
 def _flipped(path: Path) -> None:
     _cut(path, 1.0)
     content = bytearray(path.read_bytes())
@@ -136,6 +142,7 @@ def _declared(path: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut.jpg": (_cut, "truncated picture: "),
+    "zeroed.jpg": (_zeroed, "truncated picture: .*ends in zeros"),
     "cut.png": (_cut, "ed picture: "),
     "cut.webp": (_cut, "picture: "),
     "flipped.png": (_flipped, "damaged picture: "),

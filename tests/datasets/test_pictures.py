@@ -56,6 +56,15 @@ def test_masks_and_overlays_lie_beside_each_other(dataset: SegmentationsDataset,
     assert (masks["a"] == 15).all()
 
 
+def test_a_large_mask_is_no_reason_to_warn(
+    dataset: SegmentationsDataset, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    dataset.save({"a": _made(1)})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 6 * 8 - 1)
+    assert dataset.load()["a"].shape == (6, 8)
+    assert len(recwarn) == 0
+
+
 def test_an_earlier_run_leaves_nothing(dataset: SegmentationsDataset, tmp_path: Path) -> None:
     dataset.save({"a": _made(1), "b": _made(1)})
     dataset.save({"b": _made(2)})

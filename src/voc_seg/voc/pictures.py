@@ -2,6 +2,8 @@
 
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +44,16 @@ def decode_picture(path: Path) -> np.ndarray:
     """
     if _is_special(path):
         raise VocSegError(f"no ordinary file: {short_name(path)}")
-    with warnings.catch_warnings():
-        # Half of what is refused is no reason for a warning: cameras make such pictures.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with large_allowed():
         return read_whole(path, "picture", _upright_rgb, FORMATS)
+
+
+@contextmanager
+def large_allowed() -> Iterator[None]:
+    """Pillow warns of pictures of half the size that it refuses; but cameras make such."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def _is_special(path: Path) -> bool:

@@ -238,7 +238,7 @@ class EvaluationConfig(Block):
 class InferenceConfig(Block):
     """Segmenting pictures of one's own; scale and flip are those the model was validated with."""
 
-    images: str | None = Field(None, description="folder, file or pattern (pictures/*.jpg); as --params only")
+    images: str | None = Field(None, description="folder, file or pattern (pictures/*.jpg, ./*.jpg); as --params only")
     longer_side: int | None = Field(
         500,
         ge=32,

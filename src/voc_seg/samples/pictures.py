@@ -80,9 +80,9 @@ def find_pictures(images: str) -> Pictures:
         VocSegError: Nothing is there, or it may not be looked into.
     """
     place = Path(images)
-    if images.startswith("~") and not place.exists():
-        place = Path(os.path.expanduser(images))  # noqa: PTH111 - Path.expanduser fails for people it does not know
     try:
+        if images.startswith("~") and not place.exists():
+            place = Path(os.path.expanduser(images))  # noqa: PTH111 - Path.expanduser fails for people it does not know
         found = _found(place, images)
     except OSError as error:
         raise VocSegError(f"inference.images: {images} cannot be looked into ({error.strerror or error}).") from error

@@ -68,6 +68,12 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "a class that YAML misread": ({"data": {"classes": ["a", False]}}, "YAML reads this name as False: write it in"),
     "split unknown": ({"evaluation": {"split": "validation"}}, "evaluation.split = 'validation': Input should be"),
     "pass beyond 1": ({"sanity": {"pass_miou": 90}}, "sanity.pass_miou = 90: Input should be less than or equal to 1"),
+    "pictures a number": (
+        {"inference": {"images": 7}},
+        "inference.images = 7: Value error, YAML does not read this as",
+    ),
+    "tile too small": ({"inference": {"tile": 8}}, "inference.tile = 8: Input should be greater than or equal to 128"),
+    "pictures reduced to nothing": ({"inference": {"longer_side": 0}}, "inference.longer_side = 0: Input should be gr"),
     "device unknown": ({"runtime": {"device": "gpu"}}, "runtime.device = 'gpu': Value error, it must be auto"),
     "precision unknown": ({"runtime": {"precision": "fp16"}}, "runtime.precision = 'fp16': Input should be 'auto'"),
     "workers below zero": ({"runtime": {"workers": -1}}, "= -1: Input should be greater than or equal to 0"),
@@ -202,7 +208,7 @@ ENVIRONMENT: dict[str, tuple[list[str], dict[str, Any], str]] = {
     "too few GPUs": (["training"], _device("cuda:7"), "runtime.device is cuda:7, but torch"),
     "no MPS": (["sanity"], _device("mps"), "runtime.device is mps, but torch"),
     "weights nowhere": (["training"], {"model": {"weights": "nowhere.pth"}}, "model.weights: there is no file"),
-    "no such pipeline": (["trainig"], {}, "There are: data_processing, evaluation, sanity, training"),
+    "no such pipeline": (["trainig"], {}, "There are: data_processing, evaluation, inference, sanity, training"),
 }
 
 

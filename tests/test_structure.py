@@ -17,7 +17,7 @@ from voc_seg.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir())
-NAMES = ("data_processing", "sanity", "training", "evaluation")
+NAMES = ("data_processing", "sanity", "training", "evaluation", "inference")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,7 +102,8 @@ def test_base_states_every_setting() -> None:
         return {prefix + key for key in block}.union(*nested)
 
     stated = keys(load_config("base")["parameters"])
-    assert stated == keys(Parameters().model_dump()) - {"voc_root", "voc_archive"}  # the catalog's, not parameters
+    # The catalog's are no parameters.
+    assert stated == keys(Parameters().model_dump()) - {"voc_root", "voc_archive", "inference.images"}
 
 
 def test_sources_of_the_environments() -> None:

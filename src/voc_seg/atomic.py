@@ -62,9 +62,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
+        written = [partial, *partial.rglob("*")]
         with ThreadPoolExecutor(_SYNCING) as pool:
-            list(pool.map(_sync, partial.iterdir()))
-        sync_folder(partial)
+            list(pool.map(lambda path: sync_folder(path) if path.is_dir() else _sync(path), written))
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)

@@ -26,8 +26,16 @@ NEXT = {
     "sanity": "kedro run --pipelines training",
     "training": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz",
+    "inference": "kedro viz",
 }
 """What to type after each pipeline, in the order in which they build on each other."""
+
+
+_OF_THE_CATALOG = {
+    "voc_root": "put it into conf/base/globals.yml",
+    "voc_archive": "give it with --params",
+    "inference.images": "give it with --params",
+}
 
 
 class RunStoppedError(ClickException):
@@ -73,8 +81,8 @@ class ProjectHooks:
             known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
             raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None
         # The catalog cannot see the parameters, so there they would be passed over in silence.
-        for key, place in (("voc_root", "put it into conf/base/globals.yml"), ("voc_archive", "give it with --params")):
-            if settings.get(key) and key not in (context.config_loader.runtime_params or {}):
+        for key, place in _OF_THE_CATALOG.items():
+            if _at(settings, key) and not _at(context.config_loader.runtime_params, key):
                 raise RunStoppedError(f"{key} in a parameters file has no effect: {place}.")
         try:
             Parameters.model_validate(settings)
@@ -117,6 +125,13 @@ class ProjectHooks:
                     raise RunStoppedError(message, False, exit_code, resume_command(run_params)) from error
                 raise RunStoppedError(message, logged=cause is self._logged) from error
             cause = cause.__cause__
+
+
+def _at(settings: Any, key: str) -> Any:
+    """The value at ``a.b`` of nested settings, None where there is none."""
+    for part in key.split("."):
+        settings = settings.get(part) if isinstance(settings, dict) else None
+    return settings
 
 
 def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) -> None:

@@ -56,7 +56,7 @@ def test_good_images_are_counted(split):
     index = index_images(split)
     first, last = ["image_id", "split", "height", "width", "mask_mode"], ["void", "note", "rejected", "fingerprint"]
     assert list(index.columns) == [*first, *CLASS_NAMES, *last]
-    assert {*first, *last, "truth"} == RESERVED_NAMES
+    assert {*first, *last, "truth", "image", "file"} == RESERVED_NAMES  # the last three of other tables
     assert (index["mask_mode"] == "P").all()
     assert (index["note"] == "").all()
     assert list(index["image_id"]) == ["a", "b", "c"]

@@ -2,6 +2,7 @@
 
 from .checkpoints import CheckpointsDataset, ModelDataset
 from .earlier_table import EarlierTableDataset
+from .pictures import PicturesDataset, SegmentationsDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .report import Report, ReportDataset
 from .sample_store import SampleStoreDataset
@@ -17,9 +18,11 @@ __all__ = [
     "MatplotlibDataset",
     "ModelDataset",
     "ParquetDataset",
+    "PicturesDataset",
     "PredictionFiguresDataset",
     "Report",
     "ReportDataset",
     "SampleStoreDataset",
+    "SegmentationsDataset",
     "VOCSplitDataset",
 ]

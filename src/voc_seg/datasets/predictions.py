@@ -12,6 +12,7 @@ from PIL import Image
 
 from voc_seg.atomic import recover_folder, replacing, replacing_folder
 from voc_seg.voc.parallel import in_parallel
+from voc_seg.voc.pictures import large_allowed
 from voc_seg.voc.progress import progress_bar
 
 from .previews import contact_sheet
@@ -24,7 +25,7 @@ class MaskFolder(Mapping[str, np.ndarray]):
         self._paths = {path.stem: path for path in sorted(folder.glob("*.png"))}
 
     def __getitem__(self, image_id: str) -> np.ndarray:
-        with Image.open(self._paths[image_id]) as picture:
+        with large_allowed(), Image.open(self._paths[image_id]) as picture:
             return np.array(picture)
 
     def __iter__(self) -> Iterator[str]:

@@ -70,23 +70,39 @@ def predict_logits(
         image_size: Height and width the training images were resized to; ``scale`` is relative to it.
 
     Returns:
-        Logits ``(N, classes, H, W)``, float32 or, at the pictures' own size, what the network computes in.
+        Logits ``float32 (N, classes, H, W)``.
     """
     height, width = images.shape[1:3]
-    base = image_size or (height, width)
-    size = tuple(max(1, round(length * config.scale)) for length in base)
+    size = network_size(image_size or (height, width), config.scale)
+    logits = network_logits(model, images, size, config.flip, runtime)
+    return logits if size == (height, width) else functional.interpolate(logits, (height, width), mode="bilinear")
+
+
+def network_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Height and width of what goes through the network for a picture of some size."""
+    height, width = (max(1, round(length * scale)) for length in size)
+    return height, width
+
+
+@torch.inference_mode()
+def network_logits(
+    model: SegmentationNet, images: np.ndarray, size: tuple[int, int], flip: bool, runtime: Runtime
+) -> Tensor:
+    """Class scores of pictures ``uint8 (N, H, W, 3)`` at the size they go through the network with.
+
+    Returns:
+        Logits ``float32 (N, classes, h, w)`` for the ``size`` (h, w).
+    """
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
-    if size != (height, width):
+    if size != images.shape[1:3]:
         # On the CPU, as training crops are: bytes in, bytes out, the same numbers on every device.
         pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
     inputs = normalise(pixels.to(runtime.device))
     with runtime.autocast():
         logits = model(inputs)
-        if config.flip:
+        if flip:
             logits = (logits + model(inputs.flip(-1)).flip(-1)) / 2
-    if size == (height, width):
-        return logits
-    return functional.interpolate(logits.float(), (height, width), mode="bilinear")
+    return logits.float()
 
 
 def predict_all(
@@ -107,7 +123,6 @@ def predict_all(
         truth = torch.from_numpy(np.stack([sample.mask for sample in group])).to(runtime.device)
         # One after the other: the scores of one picture stay in a processor's cache from here to the loss.
         for sample, scores, target in zip(group, logits.split(1), truth.split(1)):
-            scores = scores.float()
             classes = scores.argmax(1)
             confusion = confusion_matrix(target, classes, scores.shape[1]).numpy()
             mask = classes[0].to("cpu", torch.uint8).numpy()

@@ -17,6 +17,8 @@ UNSTABLE = (
 )
 EVALUATION_MEMORY = "Lower evaluation.scale, or score on the CPU: runtime.device=cpu."
 
+INFERENCE_MEMORY = "Lower inference.tile or inference.longer_side, or segment on the CPU: runtime.device=cpu."
+
 
 @contextmanager
 def explained(memory_advice: str) -> Iterator[None]:

@@ -51,7 +51,7 @@ def decode_image(path: Path) -> np.ndarray:
     Raises:
         VocSegError: The file is missing, empty, no image, grey of more than 8 bits, or cannot be decoded to its end.
     """
-    return _open(path, "image", _as_rgb)
+    return read_whole(path, "image", _as_rgb)
 
 
 def decode_mask(path: Path, classes: Classes = VOC_CLASSES) -> Mask:
@@ -67,15 +67,23 @@ def decode_mask(path: Path, classes: Classes = VOC_CLASSES) -> Mask:
         VocSegError: The file is missing, empty, no image, cannot be decoded to its end, has a mode that cannot
             hold indices or colours that no class has, or shows one class by index and another by colour.
     """
-    return _open(path, "mask", lambda image: _as_indices(image, classes))
+    return read_whole(path, "mask", lambda image: _as_indices(image, classes))
 
 
 def orientation(path: Path) -> int:
     """The EXIF orientation of an image: 1 is as stored, 5 to 8 are turned by a quarter; 1 where there is none."""
     try:
         with Image.open(path) as image:
-            value = image.getexif().get(ExifTags.Base.Orientation, 1)
+            return exif_orientation(image)
     except Exception:  # a file that cannot be read is reported by who decodes it
+        return 1
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an open image, 1 to 8; 1 where there is none or it makes no sense."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # whatever bytes make of a reader of tags
         return 1
     # Cameras and programs write all sorts of things there: bytes, text, 0.
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -96,14 +104,25 @@ def palette_image(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Ima
     return picture
 
 
-def _open(path: Path, kind: str, read: Callable[[Image.Image], T]) -> T:
+def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats: tuple[str, ...] | None = None) -> T:
+    """Open a picture, have it read, and give every way in which it can be bad its own words.
+
+    Args:
+        path: The file.
+        kind: What messages call it.
+        read: Makes of the open picture what is wanted.
+        formats: Those that Pillow may try; None takes all it knows.
+
+    Raises:
+        VocSegError: The file is missing, empty, no picture, too large, or cannot be decoded to its end.
+    """
     name = short_name(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=formats) as image:
             found, checked = read(image), image.format == "PNG"
         if checked:
             # Pillow decodes pixels without looking at their checksum: a flipped bit would pass for other labels.
-            with Image.open(path) as image:
+            with Image.open(path, formats=("PNG",)) as image:
                 image.verify()
         return found
     except FileNotFoundError:
@@ -116,7 +135,8 @@ def _open(path: Path, kind: str, read: Callable[[Image.Image], T]) -> T:
     except UnidentifiedImageError:
         if not path.stat().st_size:
             raise VocSegError(f"empty {kind}: {name} (0 bytes)") from None
-        raise VocSegError(f"unreadable {kind}: {name} (no known image format)") from None
+        wanted = ", ".join(formats) if formats else "known image format"
+        raise VocSegError(f"unreadable {kind}: {name} (no {wanted})") from None
     except Image.DecompressionBombError as error:
         raise VocSegError(f"oversized {kind}: {name} ({error})") from None
     except VocSegError:
@@ -131,11 +151,20 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
         name = short_name(Path(image.filename))
         raise VocSegError(f"image mode: {name} is {image.mode}, more than 8 bits a channel; save it with 8")
-    pixels = np.asarray(image.convert("RGB"))
+    require_end(image)
+    return np.asarray(image.convert("RGB"))
+
+
+def require_end(image: Image.Image) -> None:
+    """Refuse a JPEG that ends in zeros: a download that reserved its place on disk and broke off.
+
+    The decoder makes grey of what is missing.
+
+    Raises:
+        EOFError: It does; :func:`read_whole` calls such a file truncated.
+    """
     if image.format == "JPEG" and _ends_in_zeros(Path(image.filename)):
-        # A download that reserved its place on disk and broke off; the decoder makes grey of what is missing.
         raise EOFError("it ends in zeros, without the mark of the end")
-    return pixels
 
 
 def _ends_in_zeros(path: Path) -> bool:

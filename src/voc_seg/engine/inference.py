@@ -1,0 +1,172 @@
+"""Masks of pictures of any size, in memory that does not grow with the number of classes times the picture."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from voc_seg.config import InferenceConfig
+from voc_seg.errors import VocSegError
+from voc_seg.models.segmentation_net import SegmentationNet
+
+from .evaluation import network_logits, network_size
+from .runtime import Runtime
+from .trouble import INFERENCE_MEMORY, explained
+
+_STRIP = 2**20
+"""Pixels whose class scores are had at once at the picture's own size: 84 MB for 21 classes."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How pictures go through the network.
+
+    | field       | meaning                                                                               |
+    |-------------|---------------------------------------------------------------------------------------|
+    | scale, flip | as in evaluation                                                                      |
+    | image_size  | height and width the training images were resized to; None if they kept their own      |
+    | longer_side | pixels to which larger pictures are reduced before ``scale``, unless there is an ``image_size`` |
+    | tile        | pixels of the network's input; what is longer goes through it in tiles                |
+    """
+
+    scale: float
+    flip: bool
+    image_size: tuple[int, int] | None
+    longer_side: int | None
+    tile: int
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what the network is given of a picture."""
+        if self.image_size:
+            return network_size(self.image_size, self.scale)
+        reduction = min(1.0, self.longer_side / max(height, width)) if self.longer_side else 1.0
+        return network_size((height, width), self.scale * reduction)
+
+
+def manner_of(saved: dict[str, Any], config: InferenceConfig) -> Manner:
+    """The way a saved model was validated, and the user's wishes for large pictures.
+
+    Raises:
+        VocSegError: The model does not say.
+    """
+    try:
+        evaluation, image_size = saved["config"]["evaluation"], saved["image_size"]
+        scale, flip = evaluation["scale"], evaluation["flip"]
+    except (KeyError, TypeError):
+        raise VocSegError(
+            "best_model does not say with which evaluation.scale it was validated: an earlier version wrote it. "
+            "Train anew: kedro run --pipelines training"
+        ) from None
+    return Manner(scale, flip, tuple(image_size) if image_size else None, config.longer_side, config.tile)
+
+
+@torch.inference_mode()
+def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Manner, runtime: Runtime) -> np.ndarray:
+    """The class of every pixel of a picture.
+
+    Args:
+        model: In evaluation mode, on the runtime's device.
+        image: ``uint8 (H, W, 3)`` RGB, writable memory.
+        manner: Size and tiles.
+        runtime: Device and precision.
+
+    Returns:
+        ``uint8 (H, W)``, class index.
+
+    Raises:
+        VocSegError: Memory ran out.
+    """
+    height, width = image.shape[:2]
+    size = manner.network_size(height, width)
+    mask = np.empty((height, width), dtype=np.uint8)
+    with explained(INFERENCE_MEMORY):
+        for rows in tile_spans(height, size[0], manner.tile):
+            for columns in tile_spans(width, size[1], manner.tile):
+                window = image[rows.start : rows.stop, columns.start : columns.stop]
+                logits = network_logits(model, window[None], (rows.size, columns.size), manner.flip, runtime)
+                found = classes_at_size(logits, *window.shape[:2])
+                mask[rows.first : rows.last, columns.first : columns.last] = found[
+                    rows.first - rows.start : rows.last - rows.start,
+                    columns.first - columns.start : columns.last - columns.start,
+                ]
+    return mask
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one side of a picture, in its pixels.
+
+    | field       | meaning                                          |
+    |-------------|--------------------------------------------------|
+    | start, stop | what the network sees                            |
+    | first, last | the part of it whose classes are kept            |
+    | size        | pixels the network is given for ``start`` to ``stop`` |
+    """
+
+    start: int
+    stop: int
+    first: int
+    last: int
+    size: int
+
+
+def tile_spans(length: int, network_length: int, tile: int) -> Iterator[Span]:
+    """The tiles along one side: one that is the whole of it, or several that overlap by a quarter or more.
+
+    Neighbours part in the middle of their overlap, so no pixel is taken from less than an eighth of a tile off an edge
+    at which the network did not see what comes next.
+
+    Args:
+        length: Pixels of the picture.
+        network_length: Pixels the network would be given for all of it.
+        tile: The most it is given at once.
+    """
+    if network_length <= tile:
+        yield Span(0, length, 0, length, network_length)
+        return
+    part = max(1, length * tile // network_length)  # a tile in pixels of the picture
+    step = max(1, part * 3 // 4)
+    count = -(-(length - part) // step) + 1
+    starts = np.linspace(0, length - part, count).astype(int).tolist()
+    borders = [0, *((start + part + after) // 2 for start, after in pairwise(starts)), length]
+    for start, (first, last) in zip(starts, pairwise(borders)):
+        yield Span(start, start + part, first, last, tile)
+
+
+def classes_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
+    """The best class of every pixel of logits brought to a picture's size, a strip of rows at a time.
+
+    It is ``interpolate(logits, (height, width), mode="bilinear").argmax(1)``, whose scores of a large picture would
+    fill the memory: 84 bytes a pixel for 21 classes.
+
+    Args:
+        logits: ``float32 (1, classes, h, w)``.
+        height: Of the picture.
+        width: Of the picture.
+
+    Returns:
+        ``uint8 (height, width)``.
+    """
+    rows, columns = logits.shape[2:]
+    if (rows, columns) == (height, width):
+        return logits.argmax(1)[0].to("cpu", torch.uint8).numpy()
+    # Rows first, by hand: where each row of the picture lies between two of the logits.
+    position = ((torch.arange(height, device=logits.device) + 0.5) * (rows / height) - 0.5).clamp(0, rows - 1)
+    above = position.long()
+    below = (above + 1).clamp(max=rows - 1)
+    share = (position - above)[:, None]
+    classes = np.empty((height, width), dtype=np.uint8)
+    strip = max(1, _STRIP // width)
+    for start in range(0, height, strip):
+        part = slice(start, start + strip)
+        scores = torch.lerp(logits[:, :, above[part]], logits[:, :, below[part]], share[part])
+        # Channels last: half the time for what follows.
+        scores = scores.contiguous(memory_format=torch.channels_last)
+        scores = functional.interpolate(scores, (scores.shape[2], width), mode="bilinear")
+        classes[part] = scores.argmax(1)[0].to("cpu", torch.uint8).numpy()
+    return classes

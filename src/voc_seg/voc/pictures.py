@@ -1,0 +1,79 @@
+"""Pictures of any origin, phones and scanners included, as the RGB that the network is used to."""
+
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from voc_seg.errors import VocSegError
+
+from .reading import exif_orientation, read_whole, require_end, short_name
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+"""Pillow's other decoders are not let near files of unknown origin."""
+
+_Turn = Image.Transpose
+_UPRIGHT = {
+    2: _Turn.FLIP_LEFT_RIGHT,
+    3: _Turn.ROTATE_180,
+    4: _Turn.FLIP_TOP_BOTTOM,
+    5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270,
+    7: _Turn.TRANSVERSE,
+    8: _Turn.ROTATE_90,
+}
+"""By EXIF orientation (EXIF 2.32, tag 0x0112), as in Pillow's ``ImageOps.exif_transpose``, which fails on odd tags."""
+
+
+def decode_picture(path: Path) -> np.ndarray:
+    """Read a picture the way people see it.
+
+    An EXIF orientation is applied. CMYK, grey and palettes become RGB; 16-bit grey is reduced to 8 bits over its whole
+    range; what is transparent shows white; of an animation the first frame is taken.
+
+    Returns:
+        ``uint8 (H, W, 3)`` RGB, writable.
+
+    Raises:
+        VocSegError: The file is missing, empty, no JPEG, PNG or WebP, cannot be decoded to its end, or has more
+            pixels than Pillow takes for harmless (179 million, twice ``Image.MAX_IMAGE_PIXELS``).
+    """
+    if _is_special(path):
+        raise VocSegError(f"no ordinary file: {short_name(path)}")
+    with large_allowed():
+        return read_whole(path, "picture", _upright_rgb, FORMATS)
+
+
+@contextmanager
+def large_allowed() -> Iterator[None]:
+    """Pillow warns of pictures of half the size that it refuses; but cameras make such."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device, which one could read from for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False  # who opens it finds the words
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _upright_rgb(image: Image.Image) -> np.ndarray:
+    require_end(image)
+    turn = _UPRIGHT.get(exif_orientation(image))
+    if image.mode.startswith("I"):
+        # Pillow has 16-bit grey as I;16, or I in older releases; its own conversion cuts off at 255.
+        image = Image.fromarray((np.asarray(image).clip(0, 65_535) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode != "RGB":  # or it would be copied, which large pictures have no room for
+        image = image.convert("RGB")
+    return np.array(image if turn is None else image.transpose(turn))

@@ -1,0 +1,181 @@
+"""Masks of pictures of any size: reduced, in tiles and in strips as in one piece."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voc_seg.config import EvaluationConfig, InferenceConfig, ModelConfig, Parameters
+from voc_seg.engine import inference
+from voc_seg.engine.evaluation import predict_logits
+from voc_seg.engine.inference import Manner, classes_at_size, manner_of, predict_mask, tile_spans
+from voc_seg.engine.runtime import Runtime
+from voc_seg.engine.training import fit
+from voc_seg.errors import VocSegError
+from voc_seg.models.registry import build_model, restore_model
+from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.samples.store import SampleStore
+from voc_seg.voc.classes import CLASS_NAMES
+from voc_seg.voc.scenes import draw_scene, plan_split
+
+CPU = Runtime(torch.device("cpu"), torch.float32)
+
+
+def manner(**changes: object) -> Manner:
+    plain = {"scale": 1.0, "flip": False, "image_size": None, "longer_side": None, "tile": 1024}
+    return Manner(**plain | changes)
+
+
+class RedOrNot(nn.Module):
+    """Class 1 where the picture is red above the mean; remembers the sizes it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[tuple[int, int]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.sizes.append(tuple(images.shape[-2:]))
+        return torch.stack([-images[:, 0], images[:, 0]], dim=1)
+
+
+@pytest.fixture(scope="module")
+def network() -> SegmentationNet:
+    """Fresh weights: every class comes up somewhere, and everything depends on its surroundings."""
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(width=16), 21)
+    with torch.no_grad():  # the classifier's start is so small that rounding would decide between the classes
+        model.decoder.classify.weight.mul_(50)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def trained(train_store: SampleStore, make_parameters: Callable[..., Parameters]) -> SegmentationNet:
+    """A little training, so that what a pixel is called depends on what is there more than on chance."""
+    settings = make_parameters(
+        model={"width": 16}, training={"epochs": 40, "batch_size": 4, "validate_every": 40,
+                                       "optimizer": {"learning_rate": 0.05}},
+    )  # fmt: skip
+    reports = list(fit(train_store, train_store, CLASS_NAMES, settings))
+    return restore_model(reports[-1].best_model)
+
+
+def _picture(height: int, width: int) -> np.ndarray:
+    """Red in the lower right triangle."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[np.add.outer(np.arange(height) / height, np.arange(width) / width) > 1, 0] = 255
+    return image
+
+
+@pytest.mark.parametrize("size", [(40, 62), (62, 40), (1, 1), (1, 300), (33, 7)])
+@pytest.mark.parametrize("changes", [{}, {"scale": 0.5}, {"scale": 1.7, "flip": True}, {"image_size": (20, 30)}])
+def test_masks_are_those_of_evaluation(network: SegmentationNet, size: tuple[int, int], changes: dict) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    way = manner(**changes)
+    config = EvaluationConfig(scale=way.scale, flip=way.flip)
+    expected = predict_logits(network, image[None], config, CPU, way.image_size).argmax(1)[0].numpy()
+    found = predict_mask(network, image, way, CPU)
+    assert (found.shape, found.dtype) == (size, np.uint8)
+    assert (found != expected).mean() < 0.001  # sums in another order
+
+
+def test_strips_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(1, 5, 30, 40, generator=torch.Generator().manual_seed(0))
+    for height, width in ((100, 131), (17, 23), (30, 40)):
+        expected = functional.interpolate(logits, (height, width), mode="bilinear").argmax(1)[0].numpy()
+        for strip in (2**20, 7 * width, 1):
+            monkeypatch.setattr(inference, "_STRIP", strip)
+            assert (classes_at_size(logits, height, width) != expected).mean() < 0.001
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "size"),
+    [
+        ({}, (300, 400), (300, 400)),
+        ({"longer_side": 200}, (300, 400), (150, 200)),
+        ({"longer_side": 200, "scale": 0.5}, (400, 300), (100, 75)),
+        ({"longer_side": 800}, (300, 400), (300, 400)),  # nothing is enlarged
+        ({"longer_side": 200, "image_size": (90, 120), "scale": 0.5}, (3000, 4000), (45, 60)),
+        ({"longer_side": 500}, (2, 4000), (1, 500)),
+    ],
+)
+def test_what_the_network_is_given(changes: dict, shape: tuple[int, int], size: tuple[int, int]) -> None:
+    model = RedOrNot()
+    mask = predict_mask(model, _picture(*shape), manner(**changes), CPU)
+    assert (mask.shape, model.sizes) == (shape, [size])
+
+
+@pytest.mark.parametrize(("length", "network_length", "tile"), [
+    (1000, 1000, 256), (257, 257, 256), (12_000, 12_000, 1024), (12_000, 3600, 1024),
+    (1001, 2002, 256), (5000, 129, 128),
+])  # fmt: skip
+def test_tiles_cover_a_side_once_and_overlap(length: int, network_length: int, tile: int) -> None:
+    spans = list(tile_spans(length, network_length, tile))
+    assert [index for span in spans for index in range(span.first, span.last)] == list(range(length))
+    part = length * tile // network_length
+    assert {span.stop - span.start for span in spans} == {part}
+    assert {span.size for span in spans} == {tile}
+    assert all(one.stop - other.start >= part // 4 for one, other in pairwise(spans))
+    for span in spans:
+        assert span.first == 0 or span.first - span.start >= part // 8 - 1
+        assert span.last == length or span.stop - span.last >= part // 8 - 1
+
+
+def test_a_side_that_fits_is_one_piece() -> None:
+    (span,) = tile_spans(5000, 256, 256)
+    assert (span.start, span.stop, span.first, span.last, span.size) == (0, 5000, 0, 5000, 256)
+
+
+def test_tiles_are_put_where_they_belong() -> None:
+    model = RedOrNot()
+    image = _picture(300, 500)
+    mask = predict_mask(model, image, manner(tile=128), CPU)
+    np.testing.assert_array_equal(mask, (image[..., 0] > 0).astype(np.uint8))
+    assert model.sizes == [(128, 128)] * 15  # 3 x 5, overlapping by a quarter
+
+
+def test_the_tiles_of_a_network_agree_with_the_whole(trained: SegmentationNet) -> None:
+    # 125 by 94 of the network's pixels: two by one tiles, then two by two.
+    image, _ = draw_scene(plan_split("train", 1, 0)[0])
+    whole = predict_mask(trained, image, manner(scale=0.25), CPU)
+    assert len(np.unique(whole)) > 1
+    for tile in (96, 80):
+        tiled = predict_mask(trained, image, manner(scale=0.25, tile=tile), CPU)
+        assert 0 < (whole != tiled).mean() < 0.05
+
+
+def test_a_huge_picture_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 21 classes at 4 bytes would be 84 bytes a pixel of the picture; what is had at once is a tile or a strip.
+    largest: list[int] = []
+    plain = torch.Tensor.argmax
+
+    def noted(self: Tensor, *rest: int) -> Tensor:
+        largest.append(self[0, 0].numel())
+        return plain(self, *rest)
+
+    monkeypatch.setattr(torch.Tensor, "argmax", noted)
+    model = RedOrNot()
+    predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), manner(longer_side=500), CPU)
+    predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), manner(scale=0.5, tile=256), CPU)
+    assert max(height * width for height, width in model.sizes) == 375 * 500
+    assert max(largest) <= 2**20
+
+
+def test_the_manner_is_that_of_the_models_validation() -> None:
+    saved = {"config": {"evaluation": {"scale": 0.3, "flip": True}}, "image_size": [375, 500]}
+    found = manner_of(saved, InferenceConfig(tile=512))
+    assert found == Manner(0.3, True, (375, 500), 500, 512)
+    with pytest.raises(VocSegError, match=r"does not say with which evaluation.scale"):
+        manner_of({"image_size": None}, InferenceConfig())
+
+
+def test_exhausted_memory_is_answered_with_advice() -> None:
+    class Greedy(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(VocSegError, match=r"Out of memory. Lower inference.tile or inference.longer_side"):
+        predict_mask(Greedy(), _picture(8, 8), manner(), CPU)

@@ -1,0 +1,158 @@
+"""The inference pipeline through Kedro sessions: good pictures and bad ones, and a model as training leaves it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click import ClickException
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from PIL import ExifTags, Image
+
+from voc_seg.config import ModelConfig
+from voc_seg.datasets.checkpoints import write_state
+from voc_seg.models.registry import build_model
+from voc_seg.voc.classes import CLASS_NAMES, voc_palette
+
+Run = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path]) -> Path:
+    folder = make_project(tmp_path_factory.mktemp("project"))
+    torch.manual_seed(0)
+    settings = ModelConfig(width=8)
+    state = {
+        "format_version": 1,
+        "model": build_model(settings, 21).state_dict(),
+        "model_config": settings.model_dump(mode="json"),
+        "class_names": list(CLASS_NAMES),
+        "config": {"evaluation": {"scale": 0.5, "flip": False}},
+        "image_size": None,
+        "source": "sample",
+        "epoch": 3,
+        "val_miou": 0.5,
+    }
+    write_state(folder / "data/06_models/best_model.pth", state)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six good pictures and four files that are none."""
+    folder = tmp_path_factory.mktemp("own pictures")
+    noise = np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)
+    plain = Image.fromarray(noise)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    plain.save(folder / "phone.jpg", exif=exif)
+    plain.convert("CMYK").save(folder / "print.jpg")
+    plain.save(folder / "print.png")
+    plain.convert("RGBA").save(folder / "alpha.webp")
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(folder / "scan, 16 bits.png")
+    plain.resize((1300, 700)).convert("P").save(folder / "large.png")
+    (folder / "cut.jpg").write_bytes((folder / "phone.jpg").read_bytes()[:900])
+    (folder / "text.jpg").write_text("hello")
+    (folder / "empty.png").touch()
+    (folder / "notes.txt").write_text("my pictures")
+    return folder
+
+
+def infer(run: Run, project: Path, images: object, **settings: object) -> None:
+    run(project, "inference", inference={"images": str(images)} | settings)
+
+
+def test_good_pictures_are_segmented_and_bad_files_listed(
+    project: Path, pictures: Path, run_kedro: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    infer(run_kedro, project, pictures)
+    output, reporting = project / "data/07_model_output/inference", project / "data/08_reporting"
+    names = ["alpha", "large", "phone", "print.jpg", "print.png", "scan, 16 bits"]
+    assert sorted(path.stem for path in (output / "masks").iterdir()) == names
+    assert sorted(path.stem for path in (output / "overlays").iterdir()) == names
+
+    shares = pd.read_csv(reporting / "inference_shares.csv").set_index("image")
+    assert sorted(shares.index) == names
+    assert list(shares.columns) == ["file", "height", "width", *CLASS_NAMES]
+    assert shares.loc["print.jpg", "file"] == str(pictures / "print.jpg")
+    for name in names:
+        with Image.open(output / "masks" / f"{name}.png") as picture:
+            assert picture.mode == "P"
+            assert picture.getpalette()[:63] == voc_palette()[:21].flatten().tolist()
+            mask = np.array(picture)
+        size = {"phone": (80, 48), "large": (700, 1300)}.get(name, (48, 80))  # the phone's was stored lying
+        assert mask.shape == size == tuple(shares.loc[name, ["height", "width"]])
+        expected = np.bincount(mask.ravel(), minlength=21) / mask.size
+        assert shares.loc[name, list(CLASS_NAMES)].to_numpy(float) == pytest.approx(expected, abs=1e-6)
+
+    rejected = pd.read_csv(reporting / "inference_rejected.csv").set_index("file")["reason"]
+    reasons = {Path(file).name: reason for file, reason in rejected.items()}
+    assert list(reasons) == ["cut.jpg", "empty.png", "notes.txt", "text.jpg"]
+    starts = ("truncated picture", "empty picture", "unreadable picture", "unreadable picture")
+    assert all(reason.startswith(start) for reason, start in zip(reasons.values(), starts))
+    assert (reporting / "inference_gallery.png").stat().st_size > 0
+    assert "Left out, of 10 files: 4" in caplog.text
+    assert "Pictures segmented: 6, files left out: 4." in caplog.text
+
+
+def test_the_next_run_leaves_only_its_own(project: Path, pictures: Path, run_kedro: Run) -> None:
+    infer(run_kedro, project, pictures / "*.webp", tile=128, longer_side=None)
+    output, reporting = project / "data/07_model_output/inference", project / "data/08_reporting"
+    assert {path.name for path in output.rglob("*.*")} == {"alpha.png", "alpha.jpg"}
+    assert pd.read_csv(reporting / "inference_shares.csv")["image"].tolist() == ["alpha"]
+    assert list(pd.read_csv(reporting / "inference_rejected.csv").columns) == ["file", "reason"]
+
+
+def test_nothing_readable_is_an_error_and_leaves_what_was_there(project: Path, pictures: Path, run_kedro: Run) -> None:
+    infer(run_kedro, project, pictures / "print.png")
+    with pytest.raises(ClickException, match=r"No picture that can be read among the files given \(2\)") as caught:
+        infer(run_kedro, project, pictures / "[ct][ue][tx]*.jpg")
+    assert "truncated picture: " in str(caught.value) and "text.jpg" in str(caught.value)
+    assert [path.name for path in (project / "data/07_model_output/inference/masks").iterdir()] == ["print.png"]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ("nowhere.jpg", "there is no file or folder"),
+        ("*.tiff", "no file matches"),
+        ("", "kedro run --pipelines inference --params inference.images=PATH"),
+        (None, "kedro run --pipelines inference --params inference.images=PATH"),
+        (2024, "inference.images = 2024: Value error, YAML does not read this as a path"),
+    ],
+)
+def test_what_is_wrong_with_a_path_is_said(project: Path, run_kedro: Run, images: object, message: str) -> None:
+    with pytest.raises(ClickException, match=message.replace("*", r"\*")):
+        run_kedro(project, "inference", inference={"images": images})
+
+
+def test_a_model_must_be_there_and_say_how_it_was_scored(
+    project: Path, pictures: Path, run_kedro: Run, tmp_path: Path
+) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    path = copy / "data/06_models/best_model.pth"
+    state = torch.load(path, weights_only=True)
+    del state["config"]
+    torch.save(state, path)
+    with pytest.raises(ClickException, match=r"does not say with which evaluation\.scale"):
+        infer(run_kedro, copy, pictures)
+    path.unlink()
+    with pytest.raises(ClickException, match="best_model, made by: kedro run --pipelines training"):
+        infer(run_kedro, copy, pictures)
+
+
+def test_a_path_in_a_parameters_file_is_not_passed_over(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data"))
+    (copy / "conf/local/parameters.yml").write_text("inference: {images: somewhere}\n")
+    bootstrap_project(copy)
+    with (
+        KedroSession.create(copy) as session,
+        pytest.raises(ClickException, match=r"inference\.images in a parameters file has no effect: give it with"),
+    ):
+        session.run(pipeline_names=["inference"])

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.atomic import recover_folder, replacing_folder
@@ -15,6 +16,7 @@ from voc_seg.voc.parallel import in_parallel
 from voc_seg.voc.progress import progress_bar
 
 from .predictions import MaskFolder
+from .previews import contact_sheet
 
 
 class PicturesDataset(AbstractDataset[None, Pictures]):
@@ -96,3 +98,8 @@ class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation], Mapping[s
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._folder)}
+
+    def preview(self, images: int = 12) -> ImagePreview:
+        """The first overlays for Kedro-Viz."""
+        paths = sorted((self._folder / "overlays").glob("*.jpg"))[:images]
+        return contact_sheet((Image.open(path) for path in paths), columns=3, width=240)

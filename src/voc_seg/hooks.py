@@ -26,8 +26,9 @@ NEXT = {
     "sanity": "kedro run --pipelines training",
     "training": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz",
+    "export": "read data/06_models/export/MODEL_CARD.md",
 }
-"""What to type after each pipeline, in the order in which they build on each other."""
+"""What to type or do after each pipeline, in the order in which they build on each other."""
 
 
 class RunStoppedError(ClickException):
@@ -123,7 +124,9 @@ class ProjectHooks:
         """Say what to type next."""
         ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
         if ran:
-            logger.info("Done. Next: %s", NEXT[ran[-1]] + _environment(run_params))
+            following = NEXT[ran[-1]]
+            environment = _environment(run_params) if following.startswith("kedro ") else ""
+            logger.info("Done. Next: %s", following + environment)
 
 
 def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) -> None:

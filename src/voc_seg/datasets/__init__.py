@@ -5,9 +5,18 @@ from .earlier_table import EarlierTableDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .sample_store import SampleStoreDataset
 from .voc_split import VOCSplitDataset
-from .whole_files import CSVDataset, JSONDataset, MatplotlibDataset, ParquetDataset
+from .whole_files import (
+    BytesDataset,
+    CSVDataset,
+    JSONDataset,
+    MatplotlibDataset,
+    OptionalJSONDataset,
+    ParquetDataset,
+    TextDataset,
+)
 
 __all__ = [
+    "BytesDataset",
     "CSVDataset",
     "CheckpointsDataset",
     "EarlierTableDataset",
@@ -15,8 +24,10 @@ __all__ = [
     "MasksDataset",
     "MatplotlibDataset",
     "ModelDataset",
+    "OptionalJSONDataset",
     "ParquetDataset",
     "PredictionFiguresDataset",
     "SampleStoreDataset",
+    "TextDataset",
     "VOCSplitDataset",
 ]

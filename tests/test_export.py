@@ -116,7 +116,7 @@ def test_the_code_of_the_card_runs(
         mask = np.asarray(names["mask"])
         assert mask.shape == (135, 183)
         shares.append((mask == expected).mean())
-        assert any(name in capsys.readouterr().out for name in CLASS_NAMES)
+        assert capsys.readouterr().out == f"{[CLASS_NAMES[value] for value in np.unique(mask)]}\n"
     assert shares[0] == 1
     # ONNX's mask is enlarged, not its logits, so borders differ by a pixel.
     assert shares[1] > 0.9
@@ -130,7 +130,7 @@ def test_without_the_extra_the_rest_is_written(
     run_kedro(project, "export")
     assert "No model.onnx without onnx, onnxscript. To have it: pip install -e '.[onnx]'" in caplog.text
     assert {path.name for path in exported.iterdir()} == {"model.safetensors", "MODEL_CARD.md"}
-    assert (exported / "model.safetensors").read_bytes() == before["model.safetensors"]
+    assert read_safetensors(exported / "model.safetensors")["epoch"] == 7
     assert "onnx" not in (exported / "MODEL_CARD.md").read_text(encoding="utf-8").lower()
     for name, content in before.items():
         (exported / name).write_bytes(content)

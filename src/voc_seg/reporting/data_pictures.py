@@ -15,6 +15,7 @@ from voc_seg.voc.classes import VOC_CLASSES, Classes
 
 _CAPTION = 0.27
 _WIDTH = 11.0
+_TALLEST = 3.0
 
 
 def plot_samples(samples: Sequence[Sample], classes: Classes = VOC_CLASSES) -> Figure:
@@ -27,16 +28,18 @@ def plot_samples(samples: Sequence[Sample], classes: Classes = VOC_CLASSES) -> F
     Returns:
         A column a sample over a legend of the classes in them.
     """
-    panel = (_WIDTH - 2 * MARGIN - (len(samples) - 1) * GAP) / len(samples)
-    height = min(panel, panel * max(sample.mask.shape[0] / sample.mask.shape[1] for sample in samples))
+    # One height for all, so that pictures of any shape fill the row.
+    shapes = [sample.mask.shape[1] / sample.mask.shape[0] for sample in samples]  # width over height
+    height = min(_TALLEST, (_WIDTH - 2 * MARGIN - (len(samples) - 1) * GAP) / sum(shapes))
     entries = legend_entries([sample.mask for sample in samples], classes)
     figure_height = HEADROOM + _CAPTION + 2 * height + GAP + legend_height(entries, _WIDTH)
     figure = new_figure(_WIDTH, figure_height, layout=None)
-    for column, sample in enumerate(samples):
-        left = MARGIN + column * (panel + GAP)
+    left = MARGIN
+    for sample, shape in zip(samples, shapes):
         _caption(figure, left, HEADROOM, sample.id)
         for row, picture in enumerate((sample.image, coloured(sample.image, sample.mask, classes))):
-            show(place(figure, left, HEADROOM + _CAPTION + row * (height + GAP), panel, height), picture)
+            show(place(figure, left, HEADROOM + _CAPTION + row * (height + GAP), shape * height, height), picture)
+        left += shape * height + GAP
     draw_legend(figure, entries)
     set_title(figure, "Pictures and masks", "void: pixels that nobody labelled, which neither train nor count")
     return figure
@@ -62,6 +65,7 @@ def plot_crops(
         for name, config in settings.items()
     }
     entries = legend_entries([mask.numpy() for row in crops.values() for _, mask in row], classes)
+    entries.pop(classes.names[0], None)  # it is not tinted here
     row_height = _CAPTION + panel + GAP
     figure_height = HEADROOM + len(crops) * row_height + legend_height(entries, _WIDTH)
     figure = new_figure(_WIDTH, figure_height, layout=None)

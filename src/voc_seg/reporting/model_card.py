@@ -93,6 +93,7 @@ def model_card(
         f"A SegmentationNet of voc_seg, {parameters / 1e6:.1f} million parameters: it gives each pixel of a "
         f"picture one of {len(classes)} classes.",
         _table(["file", "what it is", "size"], _files(files, onnx_facts)),
+        *_checked(onnx_facts),
         "## Scores",
         *_scores(saved, metrics),
         "## Input and output",
@@ -124,12 +125,18 @@ def _encoder(model: Mapping[str, Any]) -> str:
 def _files(files: Mapping[str, int], onnx_facts: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
     about = {
         "model.safetensors": "weights in float32; settings and class names in its metadata",
-        "model.onnx": "the network for ONNX Runtime and others, opset {opset}; the same metadata. Held against PyTorch "
-        "in ONNX Runtime {onnxruntime} at {sizes}: logits differ by {difference:.1g} at most".format(**onnx_facts)
-        if onnx_facts
-        else "",
+        "model.onnx": f"the network for ONNX Runtime and others, opset {onnx_facts.get('opset')}; the same metadata",
     }
     return [(f"`{name}`", about[name], decimal(size)) for name, size in files.items()]
+
+
+def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
+    if not onnx_facts:
+        return []
+    return [
+        "`model.onnx` was held against PyTorch in ONNX Runtime {onnxruntime}, at {sizes} (batch x height x width): "
+        "logits differ by {difference:.1g} at most.".format(**onnx_facts)
+    ]
 
 
 def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
@@ -184,7 +191,7 @@ def _contract(
         ("output", f"`logits`, float32 `(batch, {len(classes)}, height, width)`; the class is where they are largest"),
     ]
     mirrored = "Scores were made with logits averaged over the picture and its mirror image, which takes twice as long."
-    return [_table(["", ""], rows)] + ([mirrored] if evaluation["flip"] else [])
+    return [_table(["", "what is asked and given"], rows)] + ([mirrored] if evaluation["flip"] else [])
 
 
 def _use(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any]) -> list[str]:

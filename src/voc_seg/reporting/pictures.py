@@ -137,7 +137,7 @@ def plot_mask(title: str, image: np.ndarray, mask: np.ndarray, classes: Classes 
         show(place(figure, MARGIN + column * (panel_width + GAP), HEADROOM, panel_width, panel_height), picture)
     draw_legend(figure, entries)
     shares = np.bincount(mask.ravel(), minlength=len(classes)) / mask.size
-    objects = [value for value in np.argsort(-shares, kind="stable") if value != 0 and shares[value] > 0]
+    objects = [value for value in np.argsort(-shares, kind="stable") if value != 0 and shares[value] >= 0.0005]
     found = ", ".join(f"{classes.names[value]} {100 * shares[value]:.1f} %" for value in objects[:6])
     set_title(figure, title, found or f"nothing but {classes.names[0]}")
     return figure

@@ -45,9 +45,8 @@ def test_it_says_what_the_model_is() -> None:
     assert text.startswith("# ResNet-18, 21 classes, trained on sample\n")
     assert "12.3 million parameters" in text
     assert "| `model.safetensors` | weights in float32; settings and class names in its metadata | 45.0 MB |" in text
-    assert (
-        "Held against PyTorch in ONNX Runtime 1.32.0 at 1 x 33 x 95: logits differ by 1e-06 at most | 46.0 MB" in text
-    )
+    assert "| `model.onnx` | the network for ONNX Runtime and others, opset 18; the same metadata | 46.0 MB |" in text
+    assert "in ONNX Runtime 1.32.0, at 1 x 33 x 95 (batch x height x width): logits differ by 1e-06 at most." in text
     assert "mean (0.485, 0.456, 0.406), over standard deviation (0.229, 0.224, 0.225)" in text
     assert "1,464 images to learn from, 1,449 to choose the epoch by. It was trained from scratch." in text
     assert "| `training.optimizer.learning_rate` | `0.006` |" in text

@@ -94,12 +94,12 @@ def test_gallery_items_are_found_by_id_in_the_order_of_the_table(val_store: Samp
 def test_mask_beside_its_picture_with_shares(shape):
     sample = scene(*shape)
     mask = np.where(sample.mask == 10, 13, 0).astype(np.uint8)
-    mask[0, :3] = 12
+    mask[0, :9], mask[1, :2] = 12, 15  # two pixels are no share to speak of
     figure = plot_mask("mine.jpg", sample.image, mask)
     image, predicted = pictures(figure)
     assert (image == sample.image).all()
     assert (predicted[mask == 13].argmax(-1) == 0).all()  # horse is (192, 0, 128)
-    assert list(legend(figure)) == ["background", "dog", "horse"]
+    assert list(legend(figure)) == ["background", "dog", "horse", "person"]
     horse, dog = (100 * (mask == value).mean() for value in (13, 12))
     assert title(figure) == f"mine.jpg horse {horse:.1f} %, dog {dog:.1f} %"
     width, height = figure.get_size_inches() * figure.dpi

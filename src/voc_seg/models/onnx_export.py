@@ -83,6 +83,9 @@ def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
         ) from error
     proto = program.model_proto
     onnx.helper.set_model_props(proto, metadata)
+    # The exporter has formulas there, of padding and cropping, which come to the size of the input.
+    for side, name in zip(proto.graph.output[0].type.tensor_type.shape.dim[2:], ("height", "width")):
+        side.dim_param = name
     content = proto.SerializeToString()
     return OnnxModel(content, largest_difference(model, content), version("onnxruntime"))
 

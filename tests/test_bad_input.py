@@ -208,7 +208,11 @@ ENVIRONMENT: dict[str, tuple[list[str], dict[str, Any], str]] = {
     "too few GPUs": (["training"], _device("cuda:7"), "runtime.device is cuda:7, but torch"),
     "no MPS": (["sanity"], _device("mps"), "runtime.device is mps, but torch"),
     "weights nowhere": (["training"], {"model": {"weights": "nowhere.pth"}}, "model.weights: there is no file"),
-    "no such pipeline": (["trainig"], {}, "There are: data_processing, evaluation, inference, sanity, training"),
+    "no such pipeline": (
+        ["trainig"],
+        {},
+        "There are: data_processing, evaluation, export, inference, sanity, training",
+    ),
 }
 
 

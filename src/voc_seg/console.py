@@ -82,7 +82,9 @@ class ConsoleHooks:
         if written := self._written():
             logger.info("Wrote\n%s", "\n".join(f"{folder}: {', '.join(names)}" for folder, names in written.items()))
         ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
-        following = f" Next: {NEXT[ran[-1]]}{environment_option(run_params)}" if ran else ""
+        following = f" Next: {NEXT[ran[-1]]}" if ran else ""
+        if following.startswith(" Next: kedro "):
+            following += environment_option(run_params)
         look = f" Look at {_path_of(self._catalog, 'report')}." if "report" in self._saved else ""
         logger.info("Done in %s.%s%s", duration(time.time() - self._started), look, following)
 

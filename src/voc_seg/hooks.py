@@ -27,8 +27,9 @@ NEXT = {
     "training": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz",
     "inference": "kedro viz",
+    "export": "read data/06_models/export/MODEL_CARD.md",
 }
-"""What to type after each pipeline, in the order in which they build on each other."""
+"""What to type or do after each pipeline, in the order in which they build on each other."""
 
 
 _OF_THE_CATALOG = {

@@ -22,6 +22,9 @@ KINDS: dict[str, tuple[str, Any, Any]] = {
     "CSVDataset": ("a.csv", pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})),
     "ParquetDataset": ("a.parquet", pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})),
     "JSONDataset": ("a.json", {"a": 1}, {"a": 2}),
+    "OptionalJSONDataset": ("a.json", {"a": 1}, {"a": 2}),
+    "TextDataset": ("a.md", "one", "two"),
+    "BytesDataset": ("a.bin", b"one", b"two"),
     "MatplotlibDataset": ("a.png", _figure(1), _figure(2)),
 }
 
@@ -47,7 +50,8 @@ def test_a_save_replaces_the_file_and_leaves_nothing_beside_it(
     assert path.read_bytes() != first
     assert [file.name for file in path.parent.iterdir()] == [name]
     assert dataset.exists()
-    assert dataset.preview()
+    if kind not in ("TextDataset", "BytesDataset"):
+        assert dataset.preview()
 
 
 @pytest.mark.parametrize("point", ["open", "sync"])
@@ -63,7 +67,7 @@ def test_a_save_that_fails_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     if point == "open":
-        monkeypatch.setattr(dataset._fs, "open", fail)
+        monkeypatch.setattr(*(Path, "write_bytes") if kind == "BytesDataset" else (dataset._fs, "open"), fail)
     else:
         monkeypatch.setattr("voc_seg.atomic._sync", fail)
     with pytest.raises(DatasetError, match=f"Could not write .*{name}: No space left on device") as caught:
@@ -71,6 +75,35 @@ def test_a_save_that_fails_leaves_the_old_file(
     assert isinstance(caught.value.__cause__, VocSegError)
     assert path.read_bytes() == first
     assert [file.name for file in path.parent.iterdir()] == [name]
+
+
+def test_text_and_bytes_come_back(tmp_path: Path) -> None:
+    utf8 = {"open_args_save": {"encoding": "utf-8"}, "open_args_load": {"encoding": "utf-8"}}  # as the catalog has it
+    text = datasets.TextDataset(filepath=str(tmp_path / "a.md"), fs_args=utf8)
+    text.save("größe\n")
+    assert text.load() == "größe\n"
+    assert (tmp_path / "a.md").read_bytes() == "größe\n".encode()
+    binary = datasets.BytesDataset(filepath=str(tmp_path / "a.bin"))
+    assert not binary.exists()
+    assert binary.load() == b""
+    binary.save(b"\x00\xff")
+    assert binary.load() == b"\x00\xff"
+
+
+def test_saving_no_bytes_removes_the_file(tmp_path: Path) -> None:
+    dataset = datasets.BytesDataset(filepath=str(tmp_path / "a.bin"))
+    dataset.save(b"old")
+    dataset.save(b"")
+    assert list(tmp_path.iterdir()) == []
+    dataset.save(b"")
+
+
+def test_json_that_is_optional_is_empty_until_it_is_there(tmp_path: Path) -> None:
+    dataset = datasets.OptionalJSONDataset(filepath=str(tmp_path / "a.json"))
+    assert dataset.exists()
+    assert dataset.load() == {}
+    dataset.save({"a": 1})
+    assert dataset.load() == {"a": 1}
 
 
 def test_object_stores_write_as_they_do() -> None:

@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from voc_seg.reporting.overlays import error_map
-from voc_seg.reporting.pictures import plot_gallery, plot_prediction, plot_sanity
-from voc_seg.samples.store import Sample
+from voc_seg.reporting.pictures import gallery_items, plot_gallery, plot_mask, plot_prediction, plot_sanity
+from voc_seg.samples.store import Sample, SampleStore
 
 
 def scene(height: int, width: int, name: str = "scene") -> Sample:
@@ -80,6 +80,34 @@ def test_gallery_has_a_row_an_image_and_one_legend_for_all():
     assert "wide   mIoU 0.250" in title(figure) and "tall   mIoU absent" in title(figure)
 
 
+def test_gallery_items_are_found_by_id_in_the_order_of_the_table(val_store: SampleStore):
+    masks = {image_id: np.full((2, 2), number, np.uint8) for number, image_id in enumerate(val_store.ids)}
+    table = pd.DataFrame({"image_id": val_store.ids[::-1], "miou": [0.1, 0.2], "pixel_accuracy": 1.0})
+    items = gallery_items(val_store, masks, table)
+    assert [(sample.id, mask[0, 0], miou) for sample, mask, miou in items] == [
+        (val_store.ids[1], 1, 0.1),
+        (val_store.ids[0], 0, 0.2),
+    ]
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30), (30, 300), (300, 30)])
+def test_mask_beside_its_picture_with_shares(shape):
+    sample = scene(*shape)
+    mask = np.where(sample.mask == 10, 13, 0).astype(np.uint8)
+    mask[0, :9], mask[1, :2] = 12, 15  # two pixels are no share to speak of
+    figure = plot_mask("mine.jpg", sample.image, mask)
+    image, predicted = pictures(figure)
+    assert (image == sample.image).all()
+    assert (predicted[mask == 13].argmax(-1) == 0).all()  # horse is (192, 0, 128)
+    assert list(legend(figure)) == ["background", "dog", "horse", "person"]
+    shares = {name: 100 * (mask == value).mean() for name, value in (("horse", 13), ("dog", 12), ("person", 15))}
+    said = ", ".join(f"{name} {share:.1f} %" for name, share in shares.items() if share >= 0.05)
+    assert title(figure) == f"mine.jpg {said}"
+    width, height = figure.get_size_inches() * figure.dpi
+    assert width <= 1150 and height <= 850
+    assert title(plot_mask("mine.jpg", sample.image, mask * 0)) == "mine.jpg nothing but background"
+
+
 def test_gallery_rows_do_not_overlap():
     figure = plot_gallery([(scene(30 + 10 * n, 60), np.zeros((30 + 10 * n, 60), np.uint8), 0.5) for n in range(8)])
     boxes = [axes.get_position() for axes in figure.axes[::4]]
@@ -95,6 +123,7 @@ def test_texts_and_legend_stay_inside_the_figure_and_clear_of_the_panels():
     for figure in (
         plot_prediction(sample, crowd, 0.5),
         plot_gallery([(sample, crowd, 0.5)]),
+        plot_mask("2007_000032", sample.image, crowd),
         plot_sanity(history, sample.image, sample.mask, crowd, metrics),
     ):
         canvas = FigureCanvasAgg(figure)

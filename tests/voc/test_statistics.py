@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
+from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images, split_summary
 
 NAMES = ("background", "cat", "dog")
 
@@ -34,6 +34,18 @@ def test_images_pixels_and_shares(indices):
     assert table["val_images"].tolist() == [1, 0, 2]
     assert table["val_pixels"].tolist() == [3, 0, 5]
     assert table["val_pixel_share"].tolist() == [0.375, 0.0, 0.625]
+
+
+def test_splits_at_a_glance(indices):
+    for table, sizes in zip(indices.values(), ([(30, 20), (50, 40), (9, 9)], [(5, 4), (6, 5)], [])):
+        table["width"], table["height"] = [size[0] for size in sizes], [size[1] for size in sizes]
+    table = split_summary(indices, NAMES)
+    assert table.index.tolist() == ["train", "val", "test"]
+    assert table["images"].tolist() == [2, 2, 0]
+    assert table["left_out"].tolist() == [1, 0, 0]
+    assert table["median_size"].tolist() == ["40 x 30", "6 x 4", ""]  # 5.5 and 4.5 round to even
+    assert table["classes_per_image"].tolist()[:2] == [1.0, 1.0]
+    assert table["void_share"].tolist() == [9 / 209, 0.0, 0.0]
 
 
 def test_empty_split_counts_nothing(indices):

@@ -7,9 +7,18 @@ from .predictions import MasksDataset, PredictionFiguresDataset
 from .report import Report, ReportDataset
 from .sample_store import SampleStoreDataset
 from .voc_split import VOCSplitDataset
-from .whole_files import CSVDataset, JSONDataset, MatplotlibDataset, ParquetDataset
+from .whole_files import (
+    BytesDataset,
+    CSVDataset,
+    JSONDataset,
+    MatplotlibDataset,
+    OptionalJSONDataset,
+    ParquetDataset,
+    TextDataset,
+)
 
 __all__ = [
+    "BytesDataset",
     "CSVDataset",
     "CheckpointsDataset",
     "EarlierTableDataset",
@@ -17,6 +26,7 @@ __all__ = [
     "MasksDataset",
     "MatplotlibDataset",
     "ModelDataset",
+    "OptionalJSONDataset",
     "ParquetDataset",
     "PicturesDataset",
     "PredictionFiguresDataset",
@@ -24,5 +34,6 @@ __all__ = [
     "ReportDataset",
     "SampleStoreDataset",
     "SegmentationsDataset",
+    "TextDataset",
     "VOCSplitDataset",
 ]

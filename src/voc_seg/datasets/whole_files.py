@@ -1,9 +1,10 @@
-"""kedro-datasets' tables, JSON and figures, written so that a file is there whole or not at all."""
+"""Tables, JSON, text, figures and plain bytes, written so that a file is there whole or not at all."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kedro_datasets import json, matplotlib, pandas
+from kedro.io import AbstractDataset
+from kedro_datasets import json, matplotlib, pandas, text
 
 from voc_seg.atomic import replacing
 
@@ -38,6 +39,49 @@ class ParquetDataset(_WholeFile, pandas.ParquetDataset):
 
 class JSONDataset(_WholeFile, json.JSONDataset):
     """Plain values as JSON."""
+
+
+class OptionalJSONDataset(JSONDataset):
+    """Plain values as JSON; an empty dict while there is no such file, for nodes that can do without."""
+
+    def load(self) -> Any:
+        return super().load() if super()._exists() else {}
+
+    def _exists(self) -> bool:
+        return True  # a run that only reads it need not wait for whoever makes it
+
+
+class TextDataset(_WholeFile, text.TextDataset):
+    """A text."""
+
+
+class BytesDataset(AbstractDataset[bytes, bytes]):
+    """A file as its bytes. Saving none removes the file: what an earlier run left would pass for this one's.
+
+    Args:
+        filepath: The file.
+        metadata: For Kedro-Viz.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: bytes) -> None:
+        if not data:
+            self._filepath.unlink(missing_ok=True)
+            return
+        with replacing(self._filepath, size=len(data)) as partial:
+            partial.write_bytes(data)
+
+    def load(self) -> bytes:
+        return self._filepath.read_bytes() if self._filepath.exists() else b""
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
 
 
 class MatplotlibDataset(_WholeFile, matplotlib.MatplotlibDataset):

@@ -23,6 +23,8 @@ class PyramidContext(nn.Module):
     """
 
     grids = (1, 2, 3, 6)
+    # (features, grid) -> means of grid x grid cells; what is exported to ONNX has another one in its place.
+    average = staticmethod(functional.adaptive_avg_pool2d)
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -34,7 +36,7 @@ class PyramidContext(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         maps = [self.reduce(features)]
         for grid, convolution in zip(self.grids, self.pooled):
-            pooled = functional.relu(convolution(functional.adaptive_avg_pool2d(features, grid)))
+            pooled = functional.relu(convolution(self.average(features, grid)))
             maps.append(functional.interpolate(pooled, features.shape[-2:], mode="bilinear"))
         return self.mix(torch.cat(maps, dim=1))
 

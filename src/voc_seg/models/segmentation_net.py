@@ -48,8 +48,13 @@ class SegmentationNet(nn.Module):
             Logits ``float (N, classes, H, W)``.
         """
         height, width = images.shape[-2:]
-        padding = (0, -width % STRIDE, 0, -height % STRIDE)
+        padding = (0, _padded(width) - width, 0, _padded(height) - height)
         padded = functional.pad(images, padding)  # normalised, so 0 is the mean colour
         logits = self.decoder(self.encoder(padded))
         logits = functional.interpolate(logits, padded.shape[-2:], mode="bilinear")
         return logits[..., :height, :width]
+
+
+def _padded(length: int) -> int:
+    """The next multiple of the stride, written so that an export for any size sees that it is one."""
+    return (length + STRIDE - 1) // STRIDE * STRIDE

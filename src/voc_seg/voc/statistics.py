@@ -38,6 +38,38 @@ def class_statistics(indices: Mapping[str, pd.DataFrame], class_names: Sequence[
     return table
 
 
+def split_summary(indices: Mapping[str, pd.DataFrame], class_names: Sequence[str] = CLASS_NAMES) -> pd.DataFrame:
+    """The splits at a glance.
+
+    Args:
+        indices: The index of each split, as `voc_seg.voc.index.index_images` gives it.
+        class_names: Names of the classes by index.
+
+    Returns:
+        One row a split, its name as index.
+
+        | column            | dtype   | meaning                                                         |
+        |-------------------|---------|-----------------------------------------------------------------|
+        | images            | int64   | usable images                                                   |
+        | left_out          | int64   | images that cannot be used                                      |
+        | median_size       | string  | width x height of a typical image, pixels                       |
+        | classes_per_image | float64 | classes in an image on average, background not counted          |
+        | void_share        | float64 | pixels that nobody labelled, 0..1                               |
+    """
+    rows = {}
+    for split, index in indices.items():
+        usable = index[index["rejected"] == ""]
+        pixels = usable[[*class_names, "void"]].to_numpy(dtype="int64").sum()
+        rows[split] = {
+            "images": len(usable),
+            "left_out": len(index) - len(usable),
+            "median_size": f"{usable['width'].median():.0f} x {usable['height'].median():.0f}" if len(usable) else "",
+            "classes_per_image": float((usable[list(class_names[1:])] > 0).sum(axis=1).mean()),
+            "void_share": float(usable["void"].sum() / max(pixels, 1)),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def rejected_images(indices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The images that are set aside.
 

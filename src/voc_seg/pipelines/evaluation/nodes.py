@@ -62,8 +62,12 @@ def evaluate(
     names = list(classes.names)
     facts = {
         "split": evaluation.split,
+        "source": scored_on,
         "images": len(samples),
+        "scale": evaluation.scale,
+        "flip": evaluation.flip,
         "checkpoint_epoch": best_model["epoch"],
+        "checkpoint_val_miou": best_model["val_miou"],
         "images_per_second": result.images_per_second,
     }
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)

@@ -1,0 +1,151 @@
+"""A trained network as ONNX, for any batch, height and width, held against torch before it is given away."""
+
+import copy
+import logging
+import math
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+from torch.export import Dim
+
+from voc_seg.errors import VocSegError
+
+from .decoder import PyramidContext
+from .segmentation_net import SegmentationNet
+
+logger = logging.getLogger(__name__)
+
+OPSET = 18
+"""Of the ONNX operators; ONNX Runtime has them since 1.14."""
+INPUT, OUTPUT = "images", "logits"
+CHECKED = ((1, 1, 1), (1, 33, 95), (2, 64, 127), (3, 201, 130), (1, 375, 500))
+"""Batch, height and width that are held against torch; none of them is the one the export is made with."""
+TOLERANCE = 1e-4
+"""Largest difference that rounding may make, as a share of the largest logit."""
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A network as ONNX.
+
+    | field      | type  | meaning                                                     |
+    |------------|-------|-------------------------------------------------------------|
+    | content    | bytes | the file                                                    |
+    | difference | float | largest difference to torch's logits over the sizes checked |
+    | runtime    | str   | version of ONNX Runtime it was checked with                 |
+    """
+
+    content: bytes
+    difference: float
+    runtime: str
+
+
+def missing_packages() -> list[str]:
+    """What of the extra ``onnx`` is not installed."""
+    return [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+
+
+def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
+    """Export a network and compare it with torch at several sizes.
+
+    Args:
+        model: In evaluation mode, on the CPU.
+        metadata: Text to write into the file, by name.
+
+    Returns:
+        The file: input ``images float32 (batch, 3, height, width)``, normalised, output ``logits float32 (batch,
+        classes, height, width)``.
+
+    Raises:
+        VocSegError: torch could not export it, or the file computes something else than torch.
+    """
+    import onnx  # of the extra, as is onnxruntime
+
+    logger.info("Exporting to ONNX (opset %d) and checking it at %d sizes", OPSET, len(CHECKED))
+    try:
+        program = torch.onnx.export(
+            _with_free_sizes(model),
+            (torch.zeros(2, 3, 70, 101),),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: Dim("batch"), 2: Dim("height"), 3: Dim("width")},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise VocSegError(
+            f"torch {torch.__version__} could not export the network to ONNX ({str(error).partition(chr(10))[0]}). "
+            "This is tested with torch 2.14; install that, or go without: pip uninstall onnxscript"
+        ) from error
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, metadata)
+    # The exporter has formulas there, of padding and cropping, which come to the size of the input.
+    for side, name in zip(proto.graph.output[0].type.tensor_type.shape.dim[2:], ("height", "width")):
+        side.dim_param = name
+    content = proto.SerializeToString()
+    return OnnxModel(content, largest_difference(model, content), version("onnxruntime"))
+
+
+@torch.inference_mode()
+def largest_difference(model: SegmentationNet, content: bytes) -> float:
+    """Largest difference of ONNX Runtime's logits to torch's, on noise of the sizes ``CHECKED``.
+
+    Raises:
+        VocSegError: Shapes differ, or values by more than rounding.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    largest = 0.0
+    for batch, height, width in CHECKED:
+        images = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
+        expected = model(images)
+        found = torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+        same_shape = found.shape == expected.shape
+        difference = float((found - expected).abs().max()) if same_shape else math.inf
+        if not difference <= TOLERANCE * float(expected.abs().max()):
+            raise VocSegError(
+                f"The ONNX file does not compute what torch does: images of {batch} x 3 x {height} x {width} give "
+                f"logits {tuple(found.shape)} instead of {tuple(expected.shape)}, values differ by {difference:.2g}. "
+                f"It is not kept. This is tested with torch 2.14, here is {torch.__version__}."
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def _with_free_sizes(model: SegmentationNet) -> SegmentationNet:
+    """A copy whose pooling does not depend on how large the map is."""
+    # Contiguous: with weights in channels-last memory torch.export does not solve the sizes.
+    model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    for module in model.modules():
+        if isinstance(module, PyramidContext):
+            module.average = average_grid
+    return model
+
+
+def average_grid(features: Tensor, grid: int) -> Tensor:
+    """``adaptive_avg_pool2d`` as two matrix products; ONNX has no such operator for maps of unknown size.
+
+    Args:
+        features: ``float (N, C, H, W)``.
+        grid: Cells along each axis.
+
+    Returns:
+        Means ``float (N, C, grid, grid)``.
+    """
+    height, width = features.shape[-2:]
+    return _shares(height, grid) @ features @ _shares(width, grid).T
+
+
+def _shares(length: int, cells: int) -> Tensor:
+    """What each place adds to the mean of each cell, ``float (cells, length)``.
+
+    Cell i reaches from floor(i length / cells) to ceil((i + 1) length / cells), as torch has it.
+    """
+    cell, place = torch.arange(cells)[:, None], torch.arange(length)
+    inside = (place >= cell * length // cells) & (place < -(-(cell + 1) * length // cells))
+    return inside / inside.sum(1, keepdim=True)

@@ -1,0 +1,254 @@
+"""The card of a model that is passed on: what it is, what it was trained on, how well it does, how to use it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from string import Template
+from typing import Any
+
+from rich.filesize import decimal
+
+from voc_seg.reporting.tables import score
+from voc_seg.voc.classes import Classes
+
+_VOC_TERMS = (
+    "The pictures of PASCAL VOC come from Flickr and are used under their own terms; they are not part of voc_seg, "
+    "nor are the masks. What those terms mean for weights trained on them is for you to judge before you pass them on."
+)
+_DATA = {
+    "sample": "Scenes that voc_seg draws itself in VOC's layout, under its MIT licence (if `voc_root` put another "
+    "folder in their place, that folder's terms hold). A network that has seen drawings alone is of no use on "
+    "photographs.",
+    "voc2007": f"PASCAL VOC 2007, http://host.robots.ox.ac.uk/pascal/VOC/voc2007/. {_VOC_TERMS}",
+    "voc2012": f"PASCAL VOC 2012, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/. {_VOC_TERMS}",
+    "voc2012_aug": "PASCAL VOC 2012, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/, with the masks of the Semantic "
+    f"Boundaries Dataset (Hariharan et al., ICCV 2011). {_VOC_TERMS}",
+    "own": "Pictures and masks of whoever trained it; their terms are not known to voc_seg. Write them down here.",
+}
+
+_WITH_TORCH = """\
+import numpy as np
+from PIL import Image
+
+from voc_seg.config import EvaluationConfig, RuntimeConfig
+from voc_seg.engine.evaluation import predict_logits
+from voc_seg.engine.runtime import choose_runtime
+from voc_seg.models.exchange import read_safetensors
+from voc_seg.models.registry import restore_model
+
+saved = read_safetensors("model.safetensors")
+model = restore_model(saved)  # a torch.nn.Module in evaluation mode
+picture = np.array(Image.open("picture.jpg").convert("RGB"))
+settings = EvaluationConfig(**saved["config"]["evaluation"])
+runtime = choose_runtime(RuntimeConfig(device="cpu", precision="fp32"))
+logits = predict_logits(model, picture[None], settings, runtime, saved["image_size"])
+mask = logits[0].argmax(0).numpy().astype(np.uint8)  # (height, width) of the picture
+print([saved["class_names"][value] for value in np.unique(mask)])
+"""
+
+_WITH_ONNX = Template("""\
+import json
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("model.onnx")
+about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+picture = Image.open("picture.jpg").convert("RGB")
+${resized}
+pixels = (np.asarray(small, np.float32) / 255 - about["mean"]) / about["std"]  # (height, width, 3)
+images = pixels.transpose(2, 0, 1)[None].astype(np.float32)
+(logits,) = session.run(["logits"], {"images": images})
+mask = Image.fromarray(logits[0].argmax(0).astype(np.uint8)).resize(picture.size, Image.Resampling.NEAREST)
+print([about["class_names"][value] for value in np.unique(mask)])
+""")
+
+
+def model_card(
+    saved: Mapping[str, Any],
+    classes: Classes,
+    normalisation: tuple[Sequence[float], Sequence[float]],
+    parameters: int,
+    files: Mapping[str, int],
+    onnx_facts: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        saved: The content of ``best_model.pth``.
+        classes: Names and colours by mask value.
+        normalisation: Mean and deviation of red, green and blue in 0..1.
+        parameters: Trainable values of the network.
+        files: Size in bytes of each file beside the card.
+        onnx_facts: opset, onnxruntime, sizes, difference; empty when there is no ``model.onnx``.
+        metrics: The scores of ``metrics.json``; they are shown if they are of this very model.
+
+    Returns:
+        Text with a newline at the end.
+    """
+    model, data = saved["model_config"], saved["config"]["data"]
+    sections = [
+        f"# {_encoder(model)}, {len(classes)} classes, trained on {data['source']}",
+        f"A SegmentationNet of voc_seg, {parameters / 1e6:.1f} million parameters: it gives each pixel of a "
+        f"picture one of {len(classes)} classes.",
+        _table(["file", "what it is", "size"], _files(files, onnx_facts)),
+        *_checked(onnx_facts),
+        "## Scores",
+        *_scores(saved, metrics),
+        "## Input and output",
+        *_contract(saved, classes, normalisation),
+        "## Use",
+        *_use(saved, onnx_facts),
+        "## Data",
+        _DATA.get(data["source"], _DATA["own"]),
+        f"{data['images']:,} images to learn from, {data['val_images']:,} to choose the epoch by. {_start(model)}",
+        "## Recipe",
+        _table(["setting", "value"], _recipe(saved)),
+        "## Classes",
+        _table(
+            ["mask value", "class", "colour", "red, green, blue"],
+            (
+                (value, _plain(name), "`#{:02x}{:02x}{:02x}`".format(*colour), ", ".join(map(str, colour)))
+                for value, (name, colour) in enumerate(zip(classes.names, classes.colours))
+            ),
+        ),
+        "Masks of the data may also hold 255 for void, pixels that nobody labelled; the network never gives it.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _encoder(model: Mapping[str, Any]) -> str:
+    return f"ResNet-{model['encoder'].removeprefix('resnet')}"
+
+
+def _files(files: Mapping[str, int], onnx_facts: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
+    about = {
+        "model.safetensors": "weights in float32; settings and class names in its metadata",
+        "model.onnx": f"the network for ONNX Runtime and others, opset {onnx_facts.get('opset')}; the same metadata",
+    }
+    return [(f"`{name}`", about[name], decimal(size)) for name, size in files.items()]
+
+
+def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
+    if not onnx_facts:
+        return []
+    return [
+        "`model.onnx` was held against PyTorch in ONNX Runtime {onnxruntime}, at {sizes} (batch x height x width): "
+        "logits differ by {difference:.1g} at most.".format(**onnx_facts)
+    ]
+
+
+def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    planned = saved["config"]["training"]["epochs"]
+    best = (
+        f"Epoch {saved['epoch']} of {planned}, the best by val mIoU: **{score(saved['val_miou'])}**, "
+        f"{_conditions(saved['config']['evaluation'])}."
+    )
+    if not is_of(metrics, saved):
+        return [best, "It has not been evaluated further: `kedro run --pipelines evaluation,export` adds the scores."]
+    table = _table(
+        ["split", "images", "mIoU", "pixel accuracy", "mean class accuracy", "frequency-weighted IoU"],
+        [
+            (
+                f"{metrics['split']} of {metrics['source']}", metrics["images"], score(metrics["miou"]),
+                score(metrics["pixel_accuracy"]), score(metrics["mean_class_accuracy"]),
+                score(metrics["frequency_weighted_iou"]),
+            )
+        ],
+    )  # fmt: skip
+    return [
+        best,
+        f"Its evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} classes:",
+        table,
+        f"Calling everything background would have mIoU {score(metrics['all_background_miou'])} there. Counted over "
+        "the whole split at each image's own size, void left out.",
+    ]
+
+
+def is_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+    """Whether scores are of this very model: an epoch's number says nothing of which run it was."""
+    scored = metrics.get("checkpoint_epoch"), metrics.get("checkpoint_val_miou")
+    return scored == (saved["epoch"], saved["val_miou"])
+
+
+def _conditions(evaluation: Mapping[str, Any]) -> str:
+    mirrored = ", averaged with the mirrored image" if evaluation["flip"] else ""
+    return f"pictures at {evaluation['scale']:g} of their size{mirrored}"
+
+
+def _contract(
+    saved: Mapping[str, Any], classes: Classes, normalisation: tuple[Sequence[float], Sequence[float]]
+) -> list[str]:
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in normalisation)
+    image_size, evaluation = saved["image_size"], saved["config"]["evaluation"]
+    base = f"{image_size[0]} x {image_size[1]} pixels (height x width)" if image_size else "the picture's own size"
+    large = "" if image_size else "; reduce a picture much larger than those of the data to their size first"
+    rows = [
+        ("input", "`images`, float32 `(batch, 3, height, width)`, red, green, blue; any batch, any height and width"),
+        ("normalisation", f"value / 255, minus mean ({mean}), over standard deviation ({std})"),
+        ("size", f"it was validated, and should be used, at **{evaluation['scale']:g}** times {base}{large}"),
+        ("output", f"`logits`, float32 `(batch, {len(classes)}, height, width)`; the class is where they are largest"),
+    ]
+    mirrored = "Scores were made with logits averaged over the picture and its mirror image, which takes twice as long."
+    return [_table(["", "what is asked and given"], rows)] + ([mirrored] if evaluation["flip"] else [])
+
+
+def _use(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any]) -> list[str]:
+    torch = [
+        "With PyTorch, where voc_seg is installed; sizes and mirroring are taken care of:",
+        f"```python\n{_WITH_TORCH}```",
+        "`model.weights` of voc_seg takes encoders alone, not this file.",
+    ]
+    if not onnx_facts:
+        return torch
+    onnx = _WITH_ONNX.substitute(resized=_resized(saved["image_size"], saved["config"]["evaluation"]["scale"]))
+    return [*torch, "With ONNX Runtime alone:", f"```python\n{onnx}```"]
+
+
+def _resized(image_size: Sequence[int] | None, scale: float) -> str:
+    """The line of code that brings a picture to the size the network was validated at."""
+    if image_size:
+        height, width = (max(1, round(length * scale)) for length in image_size)
+        return f"small = picture.resize(({width}, {height}), Image.Resampling.BILINEAR)"
+    if scale == 1:
+        return "small = picture"
+    return (
+        f"size = [max(1, round(length * {scale:g})) for length in picture.size]\n"
+        "small = picture.resize(size, Image.Resampling.BILINEAR)"
+    )
+
+
+def _start(model: Mapping[str, Any]) -> str:
+    if model["weights"] is None:
+        return "It was trained from scratch."
+    if model["weights"] == "imagenet":
+        return (
+            "Its encoder started from torchvision's weights of ImageNet (IMAGENET1K_V1), whose pictures are for "
+            "research that is not commercial."
+        )
+    return f"Its encoder started from weights called {model['weights']}, under their own terms."
+
+
+def _recipe(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every setting that shaped the network, by the name it has in ``parameters.yml``."""
+    blocks = {key: value for key, value in saved["config"].items() if key != "data"}
+    return [(f"`{key}`", f"`{value}`") for key, value in _flat({"model": saved["model_config"], **blocks})]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif not prefix.endswith("checkpoint.") and key != "resume":  # what is kept shapes nothing
+            yield prefix + key, json.dumps(value)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _plain(name: str) -> str:
+    """A name that does not end its cell."""
+    return name.replace("|", "\\|")

@@ -1,0 +1,74 @@
+"""What leaves as safetensors comes back to the bit, with all that is needed to use it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from voc_seg.config import ModelConfig
+from voc_seg.errors import VocSegError
+from voc_seg.models.exchange import describe, read_safetensors, to_safetensors
+from voc_seg.models.registry import FORMAT_VERSION, build_model, restore_model
+
+
+@pytest.fixture(scope="module")
+def saved() -> dict:
+    torch.manual_seed(0)
+    config = ModelConfig(width=8)
+    return {
+        "format_version": FORMAT_VERSION,
+        "model": build_model(config, 3).state_dict(),
+        "model_config": config.model_dump(mode="json"),
+        "class_names": ["background", "chaise longue", "größe"],
+        "config": {"evaluation": {"scale": 0.3, "flip": True}},
+        "image_size": None,
+        "source": "sample",
+        "epoch": 18,
+        "val_miou": 0.1 + 0.2,
+    }
+
+
+@pytest.fixture
+def path(saved: dict, tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(to_safetensors(saved, describe(saved, mean=(0.5, 0.25))))
+    return path
+
+
+def test_everything_comes_back(path: Path, saved: dict) -> None:
+    found = read_safetensors(path)
+    assert found["mean"] == [0.5, 0.25]
+    assert {key: found[key] for key in saved if key != "model"} == {
+        key: value for key, value in saved.items() if key != "model"
+    }
+    assert found["model"].keys() == saved["model"].keys()
+    assert all(torch.equal(found["model"][name], value) for name, value in saved["model"].items())
+
+
+def test_the_network_is_restored_whole(path: Path, saved: dict) -> None:
+    images = torch.randn(1, 3, 33, 47, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected, found = (restore_model(state)(images) for state in (saved, read_safetensors(str(path))))
+    assert found.shape == (1, 3, 33, 47)
+    assert torch.equal(found, expected)
+
+
+def test_files_that_hold_no_network_are_named(path: Path, saved: dict, tmp_path: Path) -> None:
+    with pytest.raises(VocSegError, match=r"There is no file .*nowhere\.safetensors.*--pipelines export"):
+        read_safetensors(tmp_path / "nowhere.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(VocSegError, match=r"cut\.safetensors cannot be read as an exported network"):
+        read_safetensors(cut)
+    cut.write_bytes(to_safetensors(saved, {"model_config": "{"}))
+    with pytest.raises(VocSegError, match=r"cut\.safetensors cannot be read as an exported network \(JSONDecodeError"):
+        read_safetensors(cut)
+    save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(VocSegError, match=r"does not say which network .* go into model\.weights"):
+        read_safetensors(tmp_path / "weights.safetensors")
+
+
+def test_it_is_not_taken_for_the_weights_of_an_encoder(path: Path) -> None:
+    with pytest.raises(VocSegError, match=r"does not fit model\.encoder resnet18"):
+        build_model(ModelConfig(width=8, weights=str(path)), 3)

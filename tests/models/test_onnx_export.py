@@ -1,0 +1,64 @@
+"""The pooling that ONNX can express is torch's, and a file that computes something else is not kept."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from voc_seg.errors import VocSegError
+from voc_seg.models.onnx_export import CHECKED, average_grid, largest_difference
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 6), (13, 4), (12, 16)])
+def test_average_of_a_grid_is_adaptive_pooling(size: tuple[int, int]) -> None:
+    features = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    for grid in (1, 2, 3, 6):
+        torch.testing.assert_close(average_grid(features, grid), functional.adaptive_avg_pool2d(features, grid))
+
+
+def test_average_of_a_grid_by_hand() -> None:
+    row = torch.tensor([1.0, 2, 3, 4, 5]).view(1, 1, 1, 5)
+    # Two cells of five places share the one in the middle: 1 2 3 and 3 4 5.
+    assert average_grid(row, 2).tolist() == [[[[2, 4], [2, 4]]]]
+
+
+@pytest.fixture(scope="module")
+def identity() -> bytes:
+    """An ONNX file that gives back its input."""
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    kind, shape = onnx.TensorProto.FLOAT, ["n", 3, "h", "w"]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["images"], ["logits"])],
+        "identity",
+        [onnx.helper.make_tensor_value_info("images", kind, shape)],
+        [onnx.helper.make_tensor_value_info("logits", kind, shape)],
+    )
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+def test_the_same_numbers_pass_at_every_size(identity: bytes) -> None:
+    asked = []
+
+    def model(images: Tensor) -> Tensor:
+        asked.append((images.shape[0], *images.shape[2:]))
+        return images * (1 + 1e-6)
+
+    assert 0 < largest_difference(model, identity) < 1e-5
+    assert asked == list(CHECKED)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda images: images * 1.001, "images of 1 x 3 x 1 x 1 give .* values differ by"),
+        (lambda images: images[..., :90], r"images of 1 x 3 x 33 x 95 give logits \(1, 3, 33, 95\) instead of"),
+        (lambda images: images * torch.nan, "values differ by nan"),
+    ],
+)
+def test_other_numbers_or_shapes_are_refused(model: Callable[[Tensor], Tensor], message: str, identity: bytes) -> None:
+    with pytest.raises(VocSegError, match=message):
+        largest_difference(model, identity)

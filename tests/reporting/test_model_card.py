@@ -1,0 +1,133 @@
+"""The card says what the model is, and nothing of another one."""
+
+import re
+from typing import Any
+
+import pytest
+
+from voc_seg.config import EvaluationConfig, Parameters
+from voc_seg.reporting.model_card import model_card
+from voc_seg.voc.classes import VOC_CLASSES, name_classes
+
+ONNX = {"opset": 18, "onnxruntime": "1.32.0", "sizes": "1 x 33 x 95", "difference": 1.23e-6}
+METRICS = {
+    "split": "test", "source": "voc2007", "images": 210, "scale": 0.75, "flip": False, "checkpoint_epoch": 18,
+    "checkpoint_val_miou": 0.62345, "miou": 0.54321, "pixel_accuracy": 0.9, "mean_class_accuracy": 0.7,
+    "frequency_weighted_iou": 0.8, "classes_present": 20, "all_background_miou": 0.034,
+}  # fmt: skip
+
+
+def saved(source: str = "sample", weights: str | None = None, **blocks: Any) -> dict[str, Any]:
+    parameters = Parameters(evaluation=EvaluationConfig(scale=0.3)).model_dump(mode="json")
+    config = {key: parameters[key] for key in ("seed", "augmentation", "training", "evaluation")} | blocks
+    return {
+        "model_config": parameters["model"] | {"weights": weights},
+        "config": config | {"data": {"source": source, "images": 1464, "val_images": 1449}},
+        "image_size": config["augmentation"]["image_size"],
+        "epoch": 18,
+        "val_miou": 0.62345,
+    }
+
+
+def card(model: dict[str, Any] | None = None, **changes: Any) -> str:
+    arguments = {"classes": VOC_CLASSES, "normalisation": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+                 "parameters": 12_345_678, "files": {"model.safetensors": 45_000_000, "model.onnx": 46_000_000},
+                 "onnx_facts": ONNX, "metrics": METRICS}  # fmt: skip
+    return model_card(model or saved(), **arguments | changes)
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_it_says_what_the_model_is() -> None:
+    text = card()
+    assert text.startswith("# ResNet-18, 21 classes, trained on sample\n")
+    assert "12.3 million parameters" in text
+    assert "| `model.safetensors` | weights in float32; settings and class names in its metadata | 45.0 MB |" in text
+    assert "| `model.onnx` | the network for ONNX Runtime and others, opset 18; the same metadata | 46.0 MB |" in text
+    assert "in ONNX Runtime 1.32.0, at 1 x 33 x 95 (batch x height x width): logits differ by 1e-06 at most." in text
+    assert "mean (0.485, 0.456, 0.406), over standard deviation (0.229, 0.224, 0.225)" in text
+    assert "1,464 images to learn from, 1,449 to choose the epoch by. It was trained from scratch." in text
+    assert "| `training.optimizer.learning_rate` | `0.006` |" in text
+    assert "| `seed` | `0` |" in text
+    assert "keep_last" not in text
+
+
+def test_scores_are_those_of_this_model() -> None:
+    text = card()
+    assert "Epoch 18 of 50, the best by val mIoU: **0.623**, pictures at 0.3 of their size." in text
+    assert "Its evaluation, pictures at 0.75 of their size, mean over 20 classes:" in text
+    assert "| test of voc2007 | 210 | 0.543 | 0.900 | 0.700 | 0.800 |" in text
+    assert "mIoU 0.034 there" in text
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{}, METRICS | {"checkpoint_epoch": 17}, METRICS | {"checkpoint_val_miou": 0.62346},
+     {key: value for key, value in METRICS.items() if key != "checkpoint_val_miou"}],
+)  # fmt: skip
+def test_scores_of_another_model_are_not_shown(metrics: dict[str, Any]) -> None:
+    text = card(metrics=metrics)
+    assert "**0.623**" in text
+    assert "0.543" not in text
+    assert "`kedro run --pipelines evaluation,export` adds the scores" in text
+
+
+def test_mirrored_averaging_is_said() -> None:
+    text = card(saved(evaluation={"scale": 0.65, "flip": True}))
+    assert "pictures at 0.65 of their size, averaged with the mirrored image." in text
+    assert "should be used, at **0.65** times the picture's own size" in text
+    assert "Scores were made with logits averaged over the picture and its mirror image" in text
+    assert "mirror image" not in card()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("sample", "Scenes that voc_seg draws itself in VOC's layout, under its MIT licence"),
+        ("voc2012", "come from Flickr and are used under their own terms"),
+        ("voc2007", "come from Flickr and are used under their own terms"),
+        ("voc2012_aug", "Semantic Boundaries Dataset"),
+        ("own", "their terms are not known to voc_seg"),
+    ],
+)
+def test_the_data_and_its_licence(source: str, words: str) -> None:
+    assert words in card(saved(source))
+    assert ("MIT" in card(saved(source))) == (source == "sample")
+
+
+def test_where_the_encoder_comes_from() -> None:
+    assert "started from torchvision's weights of ImageNet" in card(saved(weights="imagenet"))
+    assert "started from weights called my.pth, under their own terms" in card(saved(weights="my.pth"))
+
+
+def test_own_classes_with_their_colours() -> None:
+    text = card(classes=name_classes(["background", "a|b"], [(0, 0, 0), (1, 20, 255)]))
+    assert text.startswith("# ResNet-18, 2 classes, trained on sample\n")
+    assert "| 1 | a\\|b | `#0114ff` | 1, 20, 255 |" in text
+    assert "float32 `(batch, 2, height, width)`" in text
+
+
+def test_without_onnx_nothing_is_said_of_it() -> None:
+    text = card(onnx_facts={}, files={"model.safetensors": 45_000_000})
+    assert "onnx" not in text.lower()
+    assert len(blocks(text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({}, "size = [max(1, round(length * 0.3)) for length in picture.size]"),
+        ({"evaluation": {"scale": 1.0, "flip": False}}, "small = picture\n"),
+        (
+            {"augmentation": {"image_size": [375, 500]}, "evaluation": {"scale": 0.5, "flip": False}},
+            "small = picture.resize((250, 188), Image.Resampling.BILINEAR)",
+        ),
+    ],
+)
+def test_the_code_brings_pictures_to_the_size_of_validation(settings: dict[str, Any], line: str) -> None:
+    with_torch, with_onnx = blocks(card(saved(**settings)))
+    assert line in with_onnx
+    for code in (with_torch, with_onnx):
+        compile(code, "card", "exec")

@@ -1,0 +1,152 @@
+"""The export pipeline: files that can be used as their card says, on pictures of any size."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click import ClickException
+from PIL import Image
+
+from voc_seg.config import EvaluationConfig, ModelConfig, Parameters, RuntimeConfig
+from voc_seg.engine.checkpoint import model_only
+from voc_seg.engine.evaluation import predict_logits
+from voc_seg.engine.resuming import describe_run
+from voc_seg.engine.runtime import choose_runtime
+from voc_seg.models import onnx_export
+from voc_seg.models.exchange import read_safetensors
+from voc_seg.models.registry import build_model, restore_model
+from voc_seg.pipelines.export import nodes
+from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
+
+Run = Callable[..., None]
+needs_onnx = pytest.mark.skipif(
+    bool(onnx_export.missing_packages()), reason="the extra onnx is not installed: pip install -e '.[onnx]'"
+)
+
+
+@pytest.fixture(scope="module")
+def best_model() -> dict:
+    """An untrained network with what training writes down."""
+    # Of all networks the one with the most sizes to agree on.
+    config = ModelConfig(width=8, skips=(1, 2, 3, 4), output_stride=16)
+    parameters = Parameters(model=config, evaluation=EvaluationConfig(scale=0.5))
+    torch.manual_seed(0)
+    model = build_model(parameters.model, len(CLASS_NAMES)).eval()
+    data = {"source": "sample", "images": 64, "val_images": 32, "ids": "", "val_ids": ""}
+    return model_only(model, describe_run(CLASS_NAMES, parameters, data), 7, 0.5)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, best_model: dict) -> Path:
+    folder = make_project(tmp_path_factory.mktemp("export"))
+    (folder / "data/06_models").mkdir(parents=True)
+    from_afar = best_model["model_config"] | {"weights": "/home/somebody/weights.pth"}
+    torch.save(best_model | {"model_config": from_afar}, folder / "data/06_models/best_model.pth")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(project: Path, run_kedro: Run) -> Path:
+    run_kedro(project, "export")
+    return project / "data/06_models/export"
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (45, 61, 3), dtype=np.uint8)
+    path = tmp_path / "picture.png"
+    Image.fromarray(pixels).resize((183, 135)).save(path)
+    return path
+
+
+def test_safetensors_hold_the_best_model(exported: Path, best_model: dict) -> None:
+    found = read_safetensors(exported / "model.safetensors")
+    assert found["model_config"]["weights"] == "weights.pth"
+    assert (found["epoch"], found["val_miou"], found["class_names"]) == (7, 0.5, list(CLASS_NAMES))
+    assert found["class_colours"] == [list(colour) for colour in VOC_CLASSES.colours]
+    assert all(torch.equal(found["model"][name], value) for name, value in best_model["model"].items())
+
+
+@needs_onnx
+def test_onnx_holds_for_sizes_and_batches_never_seen(exported: Path, best_model: dict) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(exported / "model.onnx", providers=["CPUExecutionProvider"])
+    (given,), (made,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.shape, given.type) == ("images", ["batch", 3, "height", "width"], "tensor(float)")
+    assert (made.name, made.shape) == ("logits", ["batch", 21, "height", "width"])
+    model = restore_model(best_model)
+    for batch, height, width in ((1, 31, 32), (4, 65, 2), (2, 149, 203)):
+        images = torch.randn(batch, 3, height, width)
+        with torch.inference_mode():
+            expected = model(images)
+        (logits,) = session.run(None, {"images": images.numpy()})
+        torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-4, atol=1e-4)
+
+
+@needs_onnx
+def test_onnx_says_what_it_is(exported: Path) -> None:
+    import onnx
+
+    model = onnx.load(exported / "model.onnx")
+    about = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert about["class_names"] == list(CLASS_NAMES)
+    assert about["mean"] == [0.485, 0.456, 0.406]
+    assert about["std"] == [0.229, 0.224, 0.225]
+    assert about["config"]["evaluation"] == {"scale": 0.5, "flip": False}
+    assert [opset.version for opset in model.opset_import if not opset.domain] == [18]
+
+
+@needs_onnx
+def test_the_code_of_the_card_runs(
+    exported: Path, picture: Path, best_model: dict, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    card = (exported / "MODEL_CARD.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(exported)
+    image = np.array(Image.open(picture).convert("RGB"))
+    runtime = choose_runtime(RuntimeConfig(device="cpu", precision="fp32"))
+    logits = predict_logits(restore_model(best_model), image[None], EvaluationConfig(scale=0.5), runtime)
+    expected = logits[0].argmax(0).numpy()
+    shares = []
+    for code in re.findall(r"^```python\n(.*?)^```", card, re.MULTILINE | re.DOTALL):
+        names: dict = {}
+        exec(code.replace("picture.jpg", str(picture)), names)
+        mask = np.asarray(names["mask"])
+        assert mask.shape == (135, 183)
+        shares.append((mask == expected).mean())
+        assert capsys.readouterr().out == f"{[CLASS_NAMES[value] for value in np.unique(mask)]}\n"
+    assert shares[0] == 1
+    # ONNX's mask is enlarged, not its logits, so borders differ by a pixel.
+    assert shares[1] > 0.9
+
+
+def test_without_the_extra_the_rest_is_written(
+    project: Path, exported: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(nodes, "missing_packages", lambda: ["onnx", "onnxscript"])
+    before = {path.name: path.read_bytes() for path in exported.iterdir()}
+    run_kedro(project, "export")
+    assert "No model.onnx without onnx, onnxscript. To have it: pip install -e '.[onnx]'" in caplog.text
+    assert {path.name for path in exported.iterdir()} == {"model.safetensors", "MODEL_CARD.md"}
+    assert read_safetensors(exported / "model.safetensors")["epoch"] == 7
+    assert "onnx" not in (exported / "MODEL_CARD.md").read_text(encoding="utf-8").lower()
+    for name, content in before.items():
+        (exported / name).write_bytes(content)
+
+
+def test_a_model_that_does_not_say_its_settings_is_refused(project: Path, best_model: dict, run_kedro: Run) -> None:
+    path = project / "data/06_models/best_model.pth"
+    saved = path.read_bytes()
+    torch.save({key: value for key, value in best_model.items() if key != "config"}, path)
+    with pytest.raises(ClickException, match=r"did not write down its settings\. Train anew"):
+        run_kedro(project, "export")
+    path.write_bytes(saved)
+
+
+def test_a_model_of_other_classes_is_refused(project: Path, run_kedro: Run) -> None:
+    with pytest.raises(ClickException, match="The model was trained for the 21 classes"):
+        run_kedro(project, "export", data={"classes": ["background", "thing"]})

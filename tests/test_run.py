@@ -28,7 +28,7 @@ HISTORY = [
 ]  # fmt: skip
 METRICS = {
     "split", "images", "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "classes_present",
-    "all_background_miou", "checkpoint_epoch", "images_per_second", "source", "scale", "flip", "checkpoint_val_miou",
+    "all_background_miou", "checkpoint_epoch", "images_per_second",
 }  # fmt: skip
 
 

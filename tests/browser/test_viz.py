@@ -15,9 +15,9 @@ from playwright.sync_api import Page, expect
 
 from voc_seg.voc.scenes import write_scenes
 
-PIPELINES = ("__default__", "data_processing", "sanity", "training", "evaluation", "inference")
+PIPELINES = ("__default__", "data_processing", "sanity", "training", "evaluation", "inference", "export")
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
-UNSEEN = {"evaluation_samples", "evaluation_facts", "sanity_sample", "readable_pictures", "inference_pictures"}
+UNSEEN = {"evaluation_samples", "onnx_facts", "sanity_sample", "readable_pictures", "inference_pictures"}
 """Data that lives in memory only, or is given on the command line: there is nothing to look at after the run."""
 
 
@@ -29,6 +29,7 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
     (project / "conf/local/globals.yml").write_text(f"voc_root: {project / 'voc'}")  # Kedro-Viz takes none
     run_kedro(project)
     run_kedro(project, "sanity", sanity={"pass_miou": 0.0, "epochs": 2})
+    run_kedro(project, "export")
     run_kedro(project, "inference", inference={"images": str(project / "voc/VOCdevkit/VOC2012/JPEGImages")})
     command = [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
@@ -95,6 +96,8 @@ def test_graphs_are_drawn(build: Path, address: str, page: Page, pipeline: str) 
         ("evaluation", "predictions", "img"),
         ("evaluation", "class_scores", "table"),
         ("evaluation", "report", "img"),
+        ("inference", "inference_segmentations", "img"),
+        ("export", "model_card", "iframe, pre"),
         ("data_processing", "train_split", "img"),
         ("data_processing", "train_samples", "img"),
     ],

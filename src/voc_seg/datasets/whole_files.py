@@ -1,10 +1,13 @@
 """Tables, JSON, text, figures and plain bytes, written so that a file is there whole or not at all."""
 
+import html
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kedro.io import AbstractDataset
 from kedro_datasets import json, matplotlib, pandas, text
+from kedro_datasets._typing import HTMLPreview, TablePreview
+from rich.filesize import decimal
 
 from voc_seg.atomic import replacing
 
@@ -54,6 +57,10 @@ class OptionalJSONDataset(JSONDataset):
 class TextDataset(_WholeFile, text.TextDataset):
     """A text."""
 
+    def preview(self) -> HTMLPreview:
+        """The text as it is, for Kedro-Viz."""
+        return HTMLPreview(f"<pre style='white-space: pre-wrap'>{html.escape(self.load())}</pre>")
+
 
 class BytesDataset(AbstractDataset[bytes, bytes]):
     """A file as its bytes. Saving none removes the file: what an earlier run left would pass for this one's.
@@ -82,6 +89,11 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+    def preview(self) -> TablePreview:
+        """Name and size, for Kedro-Viz."""
+        row = [self._filepath.name, decimal(self._filepath.stat().st_size)]
+        return TablePreview({"index": [0], "columns": ["file", "size"], "data": [row]})
 
 
 class MatplotlibDataset(_WholeFile, matplotlib.MatplotlibDataset):

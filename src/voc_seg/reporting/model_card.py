@@ -82,7 +82,7 @@ def model_card(
         parameters: Trainable values of the network.
         files: Size in bytes of each file beside the card.
         onnx_facts: opset, onnxruntime, sizes, difference; empty when there is no ``model.onnx``.
-        metrics: The scores of ``metrics.json``; they are shown if they are of this very model.
+        metrics: ``metrics.json`` and ``evaluation_facts.json``; they are shown if they are of this very model.
 
     Returns:
         Text with a newline at the end.

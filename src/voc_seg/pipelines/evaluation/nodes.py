@@ -79,7 +79,8 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
     """Scores of the split and of each class, also printed as a table."""
     confusion = confusion_matrix.to_numpy()
     class_scores = scores.class_scores(confusion, confusion_matrix.columns)
-    metrics = {**evaluation_facts, **scores.summarise(confusion)}
+    shown = ("split", "images", "checkpoint_epoch", "images_per_second")
+    metrics = {key: evaluation_facts[key] for key in shown} | scores.summarise(confusion)
     logger.info("Scores on %s\n%s", metrics["split"], score_table(class_scores, metrics))
     return metrics, class_scores
 

@@ -23,7 +23,15 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             ),
             Node(
                 func=write_card,
-                inputs=["best_model", "exported_weights", "exported_onnx", "onnx_facts", "metrics", "params:data"],
+                inputs=[
+                    "best_model",
+                    "exported_weights",
+                    "exported_onnx",
+                    "onnx_facts",
+                    "evaluation_facts",
+                    "metrics",
+                    "params:data",
+                ],
                 outputs="model_card",
                 name="write_card",
             ),

@@ -1,12 +1,14 @@
 """training: samples -> checkpoints, best model, history and its curves."""
 
+import base64
+import io
 import warnings
 from pathlib import Path
 
 from kedro.config import OmegaConfigLoader
 from kedro.framework.project import settings
 from kedro.pipeline import Node, Pipeline
-from kedro.pipeline.preview_contract import MermaidPreview
+from kedro.pipeline.preview_contract import ImagePreview
 from kedro.utils import KedroExperimentalWarning, find_kedro_project
 
 from voc_seg.config import DataConfig, ModelConfig
@@ -14,14 +16,16 @@ from voc_seg.config import DataConfig, ModelConfig
 from .nodes import draw_history, train
 
 
-def preview_network() -> MermaidPreview:
+def preview_network() -> ImagePreview:
     """The network that the settings in conf/base and conf/local describe, for Kedro-Viz."""
-    from voc_seg.models.architecture import draw_network  # torch only when somebody looks
+    from voc_seg.reporting.architecture import plot_network  # torch only when somebody looks
 
     conf = (find_kedro_project(Path.cwd()) or Path.cwd()) / settings.CONF_SOURCE
     parameters = OmegaConfigLoader(str(conf), **settings.CONFIG_LOADER_ARGS)["parameters"]
     classes = DataConfig.model_validate(parameters["data"]).class_table
-    return MermaidPreview(draw_network(ModelConfig.model_validate(parameters["model"]), len(classes.names)))
+    drawing = io.BytesIO()
+    plot_network(ModelConfig.model_validate(parameters["model"]), len(classes)).savefig(drawing, format="svg")
+    return ImagePreview(f"data:image/svg+xml;base64,{base64.b64encode(drawing.getvalue()).decode()}")
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:

@@ -1,10 +1,11 @@
 """Kedro settings."""
 
 from voc_seg.hooks import ProjectHooks, open_log_files
+from voc_seg.tracking import TrackingHooks
 
 open_log_files()  # before the first message
 
-HOOKS = (ProjectHooks(),)
+HOOKS = (ProjectHooks(), TrackingHooks())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -68,13 +68,12 @@ def wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> Non
 
 
 def test_the_run_its_numbers_and_a_figure_are_shown(page: Page, address: str, run: Any) -> None:
+    # The address that its "Model training" at the top left leads to.
     experiment = f"{address}/#/experiments/{run.info.experiment_id}"
-    page.goto(f"{experiment}/runs")
-    expect(page.get_by_text(run.info.run_name).first).to_be_visible(timeout=PATIENCE)
-
-    page.goto(f"{experiment}/runs/{run.info.run_id}")
-    expect(page.get_by_text("training/best_val_miou").first).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_text("training.optimizer.learning_rate").first).to_be_visible(timeout=PATIENCE)
+    page.goto(f"{experiment}/runs?workflowType=machine_learning")
+    page.get_by_role("link", name=run.info.run_name).click(timeout=PATIENCE)
+    for name in ("training/best_val_miou", "evaluation/miou", "training.optimizer.learning_rate"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=PATIENCE)
 
     page.goto(f"{experiment}/runs/{run.info.run_id}/artifacts/figures/training_curves.png")
     page.wait_for_function("[...document.images].some(image => image.naturalWidth > 800)", timeout=PATIENCE)

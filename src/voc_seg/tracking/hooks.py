@@ -37,8 +37,12 @@ FILES = {
     "confusion_figure": "figures",
     "prediction_gallery": "figures",
     "class_scores": "tables",
+    "metrics": "tables",
 }
 """Catalog entries whose file is tracked, by the group it goes to."""
+
+SCORES = ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "all_background_miou")
+"""What of ``metrics`` is worth a chart; the rest is in the file."""
 
 _TRIES = 3
 
@@ -100,8 +104,8 @@ class TrackingHooks:
     @hook_impl
     def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
         """Keep where files lie."""
-        names = [*FILES, "best_model"]
-        self._files = {name: Path(conf_catalog[name]["filepath"]) for name in names if name in conf_catalog}
+        entries = {name: conf_catalog.get(name, {}) for name in (*FILES, "best_model")}
+        self._files = {name: Path(entry["filepath"]) for name, entry in entries.items() if "filepath" in entry}
 
     @hook_impl(trylast=True)  # a run that other hooks refuse is none
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
@@ -139,9 +143,9 @@ class TrackingHooks:
             for tracked in self._tracked:
                 tracked.history(data)
         elif dataset_name == "metrics":
-            points = [(data["checkpoint_epoch"], numbers_in(data))]
-            self._attempt(lambda writer: writer.numbers("evaluation", points))
-        elif dataset_name in FILES and dataset_name in self._files:
+            scores = numbers_in({name: data.get(name) for name in SCORES})
+            self._attempt(lambda writer: writer.numbers("evaluation", [(0, scores)]))  # MLflow draws bars at 0
+        if dataset_name in FILES.keys() & self._files:
             path = self._files[dataset_name]
             self._attempt(lambda writer: writer.file(path, FILES[dataset_name]))
 
@@ -192,7 +196,7 @@ def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Paramet
     if trains and parameters.training.resume:
         tags["resumed"] = "true"
     return RunFacts(
-        name=f"{what}-{source}-{time.strftime('%m%d-%H%M%S')}",
+        name=f"{time.strftime('%m%d-%H%M%S')}-{what}-{source}",  # narrow columns cut off the end
         settings=parameters.model_dump(mode="json", include=blocks),
         tags=tags,
     )

@@ -12,7 +12,7 @@ from voc_seg.config import TrackingConfig
 from voc_seg.errors import VocSegError
 
 Points = list[tuple[int, dict[str, float]]]
-"""Numbers by name, at epochs."""
+"""Numbers by name, at epochs; 0 for what belongs to no epoch."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,15 @@ class MlflowWriter:
         self._uri, self._artifacts = _resolve(config.uri, project)
         self._experiment = config.experiment
         self._make_client = MlflowClient
-        self.look = f"mlflow ui --backend-store-uri {config.uri}" if self._artifacts else without_password(config.uri)
+        self.look = "mlflow ui" if self._artifacts else without_password(config.uri)
+        if self._artifacts and config.uri != TrackingConfig().uri:  # which is MLflow's default as well
+            self.look += f" --backend-store-uri {config.uri}"
 
     def begin(self, run: RunFacts) -> None:
         self._client = self._make_client(tracking_uri=self._uri)
         experiment = self._client.get_experiment_by_name(self._experiment)
         if experiment is None:
-            number = self._client.create_experiment(self._experiment, artifact_location=self._artifacts)
+            number = self._client.create_experiment(self._experiment, self._artifacts)
         else:
             number = experiment.experiment_id
         self._run_id = self._client.create_run(number, run_name=run.name, tags=run.tags).info.run_id

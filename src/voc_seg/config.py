@@ -283,6 +283,25 @@ class RuntimeConfig(Block):
         return device
 
 
+class TrackingConfig(Block):
+    """Copies of what a run leaves, for tools that compare runs; nothing is computed otherwise because of them."""
+
+    mlflow: bool = Field(False, description="to MLflow; needs the extra mlflow")
+    uri: str = Field(
+        "sqlite:///mlflow.db",
+        description="MLflow's store: a file of SQLite, relative to the project, or the address of a server",
+    )
+    experiment: str = Field("voc_seg", min_length=1, max_length=500, description="MLflow's name for runs of a kind")
+    tensorboard: bool = Field(False, description="to TensorBoard, in logs/tensorboard; needs the extra tensorboard")
+
+    @field_validator("uri")
+    @classmethod
+    def _uri_has_a_scheme(cls, uri: str) -> str:
+        if "://" not in uri and not uri.startswith("databricks"):
+            raise ValueError("it must be an address: sqlite:///mlflow.db, http://host:5000 and so on")
+        return uri
+
+
 class Parameters(Block):
     """Everything that ``parameters*.yml`` and ``--params`` may hold."""
 
@@ -297,3 +316,4 @@ class Parameters(Block):
     evaluation: EvaluationConfig = EvaluationConfig()
     inference: InferenceConfig = InferenceConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    tracking: TrackingConfig = TrackingConfig()

@@ -2,10 +2,11 @@
 
 from voc_seg.console import ConsoleHooks
 from voc_seg.hooks import ProjectHooks, open_log_files
+from voc_seg.tracking import TrackingHooks
 
 open_log_files()  # before the first message
 
-HOOKS = (ProjectHooks(), ConsoleHooks())
+HOOKS = (ProjectHooks(), ConsoleHooks(), TrackingHooks())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

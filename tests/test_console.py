@@ -55,6 +55,15 @@ def test_training_anew_says_what_it_replaces(said: Callable) -> None:
     assert "starts anew" not in said("training", training={"epochs": 1, "resume": True})
 
 
+def test_a_message_that_does_not_fit_and_other_paths_are_left_alone() -> None:
+    names = RelativePaths(Path("/app"))
+    wrong = logging.LogRecord("x", logging.INFO, "", 0, "%d pictures", ("three",), None)
+    assert names.filter(wrong)
+    other = logging.LogRecord("x", logging.INFO, "", 0, "/mnt/app/a.jpg and /app/b.jpg", (), None)
+    assert names.filter(other)
+    assert other.getMessage() == "/mnt/app/a.jpg and b.jpg"
+
+
 def test_paths_of_the_project_are_shortened() -> None:
     record = logging.LogRecord("x", logging.INFO, "", 0, "%s and %s, 100 %%", ("/home/me/voc/data/a", "/data/b"), None)
     assert RelativePaths(Path("/home/me/voc")).filter(record)

@@ -1,6 +1,7 @@
 """What a run says of itself on the console and in the log: what it replaces, what it wrote, what to type next."""
 
 import logging
+import re
 import time
 from datetime import datetime
 from pathlib import Path
@@ -24,12 +25,16 @@ class RelativePaths(logging.Filter):
 
     def __init__(self, project: Path) -> None:
         super().__init__()
-        self._project = f"{project.as_posix()}/"
+        self._project = re.compile(rf"(?<![\w./~-]){re.escape(project.as_posix())}/")  # no end of another path
 
     def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if self._project in message:
-            record.msg, record.args = message.replace(self._project, ""), ()
+        try:
+            message = record.getMessage()
+        except Exception:  # a message that does not fit its arguments: logging says so by itself
+            return True
+        shortened = self._project.sub("", message)
+        if shortened != message:
+            record.msg, record.args = shortened, ()
         return True
 
 
@@ -93,7 +98,9 @@ class ConsoleHooks:
         written: dict[str, list[str]] = {}
         for name in self._saved:
             path = _path_of(self._catalog, name)
-            if path is None or (path.is_file() and path.stat().st_mtime < self._started - 1):  # coarse clocks of disks
+            if path is None or not (path.exists() or "*" in path.name):
+                continue
+            if path.is_file() and path.stat().st_mtime < self._started - 1:  # coarse clocks of disks
                 continue
             written.setdefault(path.parent.as_posix(), []).append(f"{path.name}/" if path.is_dir() else path.name)
         return dict(sorted(written.items()))

@@ -14,14 +14,14 @@ def contact_sheet(pictures: Iterable[Image.Image], columns: int = 4, width: int 
     """Pictures in rows on a transparent ground, so that it suits a light page and a dark one.
 
     Args:
-        pictures: At least one, any sizes and modes.
+        pictures: Any sizes and modes; of none the sheet is blank.
         columns: Pictures in a row.
         width: Of each, pixels; its height follows.
 
     Returns:
         A PNG in base64.
     """
-    cells = [_reduced(picture, width) for picture in pictures]
+    cells = [_reduced(picture, width) for picture in pictures] or [Image.new("RGBA", (width, width // 2))]
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.height for cell in row) for row in rows]
     across = min(columns, len(cells))

@@ -101,4 +101,4 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         folder = find_voc_folder(self._voc_root or self._folder, self._source.year)
         split = read_split(folder, self._source.name, self._split)
         paths = [path for name in split.ids[:images] for path in (split.image_path(name), split.mask_path(name))]
-        return contact_sheet(Image.open(path) for path in paths)
+        return contact_sheet(Image.open(path) for path in paths if path.is_file())

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -86,7 +87,7 @@ def plot_network(config: ModelConfig, classes: int) -> Figure:
     set_title(
         figure,
         f"SegmentationNet, {count_parameters(model) / 1e6:.1f} M parameters",
-        f"{config.encoder} from {config.weights or 'scratch'}, decoder {config.width} channels wide",
+        f"{config.encoder} from {Path(config.weights or 'scratch').name}, decoder {config.width} channels wide",
     )
     return figure
 

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ def describe_settings(
         },
         "Model": {
             **best_model["model_config"],
+            "weights": Path(best_model["model_config"]["weights"] or "none").name,  # no folder of this machine
             "parameters": f"{sum(tensor.numel() for tensor in learnt) / 1e6:.1f} M",
             "epoch": best_model["epoch"],
             "validation mIoU": f"{best_model['val_miou']:.4f}",

@@ -57,7 +57,7 @@ def writers_of(config: TrackingConfig, project: Path) -> list[Writer]:
     """The writers that are enabled.
 
     Raises:
-        VocSegError: One is enabled, but what it needs is not installed.
+        VocSegError: One is enabled, but what it needs is not installed or cannot be imported.
     """
     wanted = {"mlflow": MlflowWriter, "tensorboard": TensorBoardWriter}
     writers: list[Writer] = []
@@ -65,7 +65,7 @@ def writers_of(config: TrackingConfig, project: Path) -> list[Writer]:
         if getattr(config, name):
             try:
                 writers.append(kind(config, project))
-            except ImportError as error:
+            except Exception as error:  # a library at odds with another raises what it likes
                 raise VocSegError(
                     f"tracking.{name} is true, but it cannot be imported ({error}). Install it with: "
                     f"pip install -e '.[{name}]', or leave it out with --params tracking.{name}=false."

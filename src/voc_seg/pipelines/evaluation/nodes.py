@@ -14,6 +14,7 @@ from voc_seg.config import DataConfig, EvaluationConfig, RuntimeConfig
 from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.runtime import choose_runtime
+from voc_seg.errors import VocSegError
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
@@ -77,6 +78,7 @@ def evaluate(
 
 def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) -> tuple[dict, pd.DataFrame]:
     """Scores of the split and of each class, also printed as a table."""
+    _require(evaluation_facts, "evaluation_facts")
     confusion = confusion_matrix.to_numpy()
     class_scores = scores.class_scores(confusion, confusion_matrix.columns)
     shown = ("split", "images", "checkpoint_epoch", "images_per_second")
@@ -89,7 +91,14 @@ def draw_scores(
     class_scores: pd.DataFrame, metrics: dict[str, Any], confusion_matrix: pd.DataFrame
 ) -> tuple[Figure, Figure]:
     """IoU by class, and what is taken for what."""
+    _require(metrics, "metrics")
     return plot_class_iou(class_scores, metrics), plot_confusion(confusion_matrix)
+
+
+def _require(values: dict[str, Any], name: str) -> None:
+    """Refuse an empty entry; other pipelines may do without it, so the catalog does not say that it is missing."""
+    if not values:
+        raise VocSegError(f"There is no {name} yet. Make it with: kedro run --pipelines evaluation")
 
 
 def draw_predictions(

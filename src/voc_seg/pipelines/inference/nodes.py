@@ -108,9 +108,5 @@ def draw_gallery(
     """The first dozen overlays as a contact sheet; and a last word on what was done."""
     classes = data.class_table
     items = [thumbnail(name, pictures[name], masks[name], classes) for name in islice(pictures, SHEET)]
-    logger.info(
-        "Pictures segmented: %d, files left out: %d. Masks and overlays: data/07_model_output/inference; class shares: "
-        "data/08_reporting/inference_shares.csv",
-        len(shares), len(rejected),
-    )  # fmt: skip
+    logger.info("Pictures segmented: %d, files left out: %d.", len(shares), len(rejected))
     return plot_contact_sheet(items, len(shares), len(rejected), classes)

@@ -16,7 +16,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import BaseModel, ValidationError
 
-from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, TrainingConfig
+from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, TrainingConfig, flattened
 from voc_seg.errors import VocSegError
 
 logger = logging.getLogger(__name__)
@@ -190,25 +190,20 @@ def resume_command(run_params: dict[str, Any]) -> str:
     selection = "".join(
         f" --{option} {','.join(run_params[key])}" for option, key in _SELECTIONS.items() if run_params.get(key)
     )
-    settings = _flat(run_params["runtime_params"] or {}) | {"training.resume": "true"}
+    settings = {key: _typed(value) for key, value in flattened(run_params["runtime_params"] or {})}
+    settings |= {"training.resume": "true"}
     given = ",".join(f"{key}={value}" for key, value in settings.items())
     return f"kedro run{selection}{environment_option(run_params)} --params {shlex.quote(given)}"
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as ``--params`` takes them: ``a.b=1``, lists with spaces, null for None."""
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, (list, tuple)):
-            flat[prefix + key] = " ".join(map(str, value))
-        elif isinstance(value, str):
-            # As it would be read: an id of digits keeps its quotes.
-            flat[prefix + key] = value if yaml.safe_load(value) == value else f"'{value}'"
-        else:
-            flat[prefix + key] = "null" if value is None else str(value).lower()
-    return flat
+def _typed(value: Any) -> str:
+    """A setting as ``--params`` takes it: lists with spaces, null for None."""
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    if isinstance(value, str):
+        # As it would be read: an id of digits keeps its quotes.
+        return value if yaml.safe_load(value) == value else f"'{value}'"
+    return "null" if value is None else str(value).lower()
 
 
 def environment_option(run_params: dict[str, Any]) -> str:

@@ -86,12 +86,14 @@ class ModelDataset(AbstractDataset[State, State]):
 
     def preview(self) -> TablePreview:
         """Epoch, score, size and what the network is, for Kedro-Viz."""
+        from voc_seg.models.encoder import count_learnt
+
         state = read_state(self._filepath)
         facts = {
             "epoch": state["epoch"],
             "val mIoU": round(state["val_miou"], 4),
             "file size": decimal(self._filepath.stat().st_size),
-            "parameters": f"{_parameters(state['model']):,}",
+            "parameters": f"{count_learnt(state['model']):,}",
             "classes": len(state["class_names"]),
             "trained on": state["source"],
             **state["model_config"],
@@ -192,11 +194,6 @@ class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
             best = f"{state['best_miou']:.4f} (epoch {state['best_epoch']})" if state["best_epoch"] else "-"
             rows.append([path.name, state["epoch"], state["step"], best, decimal(path.stat().st_size)])
         return _table(["file", "epoch", "step", "best val mIoU", "size"], rows)
-
-
-def _parameters(weights: State) -> int:
-    """Values of the convolutions and batch norms; running statistics are not learnt."""
-    return sum(value.numel() for name, value in weights.items() if name.rpartition(".")[2] in ("weight", "bias"))
 
 
 def _table(columns: list[str], rows: list[list[Any]]) -> TablePreview:

@@ -1,5 +1,7 @@
 """ResNet encoders: torchvision's classification networks, read out stage by stage."""
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 from torchvision.models import resnet
 
@@ -82,3 +84,8 @@ def _replace_stride_with_dilation(stage: nn.Sequential) -> None:
 def count_parameters(module: nn.Module) -> int:
     """Number of trainable values in a module."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def count_learnt(weights: Mapping[str, Tensor]) -> int:
+    """Number of learnt values in a state dict; what batch norm counts is not among them."""
+    return sum(value.numel() for name, value in weights.items() if name.rpartition(".")[2] in ("weight", "bias"))

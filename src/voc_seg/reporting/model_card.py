@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.filesize import decimal
 
+from voc_seg.config import flattened
 from voc_seg.reporting.tables import score
 from voc_seg.voc.classes import Classes
 
@@ -233,15 +234,12 @@ def _start(model: Mapping[str, Any]) -> str:
 def _recipe(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Every setting that shaped the network, by the name it has in ``parameters.yml``."""
     blocks = {key: value for key, value in saved["config"].items() if key != "data"}
-    return [(f"`{key}`", f"`{value}`") for key, value in _flat({"model": saved["model_config"], **blocks})]
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif not prefix.endswith("checkpoint.") and key != "resume":  # what is kept shapes nothing
-            yield prefix + key, json.dumps(value)
+    # Which checkpoints are kept, and whether a run was resumed, shapes nothing.
+    return [
+        (f"`{key}`", f"`{json.dumps(value)}`")
+        for key, value in flattened({"model": saved["model_config"], **blocks})
+        if ".checkpoint." not in key and not key.endswith(".resume")
+    ]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -7,10 +7,10 @@ from functools import lru_cache
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from PIL import Image, ImageDraw, ImageFont
 
 from voc_seg.reporting.overlays import overlay
+from voc_seg.reporting.panels import draw_legend, legend_entries, legend_height, place
 from voc_seg.reporting.style import GREY, HEADROOM, INK, MUTED, SMALL, new_figure, set_title
 from voc_seg.voc.classes import VOC_CLASSES, Classes
 
@@ -160,30 +160,21 @@ def plot_contact_sheet(
     columns = max(2, min(_COLUMNS, len(pictures)))
     rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
     heights = [min(tallest, max(panel * item.mask.shape[0] / item.mask.shape[1] for item in row)) for row in rows]
-    legend = _legend_handles(pictures, classes)
+    legend = _legend(pictures, classes)
     width = 2 * margin + columns * panel + (columns - 1) * gap
-    legend_columns = int(width / 1.25)
-    legend_height = 0.25 + 0.25 * -(-len(legend) // legend_columns)
-    height = HEADROOM + sum(heights) + caption * len(rows) + legend_height
+    height = HEADROOM + sum(heights) + caption * len(rows) + legend_height(legend, width)
     figure = new_figure(width, height, layout=None)
     top = HEADROOM
     for row, row_height in zip(rows, heights):
         for column, item in enumerate(row):
             left = margin + column * (panel + gap)
             _caption(figure, item, left, top, panel)
-            place = (left / width, 1 - (top + caption + row_height) / height, panel / width, row_height / height)
-            axes = figure.add_axes(place)
+            axes = place(figure, left, top + caption, panel, row_height)
             axes.imshow(_tinted(item.image, item.mask, classes), aspect="equal")
             axes.set_anchor("NW")
             axes.set_axis_off()
         top += caption + row_height
-    if legend:
-        by_rows = [patch for column in range(legend_columns) for patch in legend[column::legend_columns]]
-        figure.legend(
-            handles=by_rows, ncols=min(legend_columns, len(legend)), frameon=False, fontsize=SMALL, labelcolor=INK,
-            loc="lower left", bbox_to_anchor=(0.0, 0.0), handlelength=1.2, handleheight=1.0, columnspacing=1.5,
-            borderaxespad=0.6,
-        )  # fmt: skip
+    draw_legend(figure, legend)
     set_title(figure, "Own pictures", _how_many(len(pictures), total, rejected))
     return figure
 
@@ -205,11 +196,11 @@ def _caption(figure: Figure, item: Thumbnail, left: float, top: float, panel: fl
         )
 
 
-def _legend_handles(pictures: Sequence[Thumbnail], classes: Classes) -> list[Patch]:
-    values = sorted(set().union(*(np.unique(item.mask).tolist() for item in pictures)) - {0})
-    colours = np.array([*(classes.colours[value] for value in values), _UNTINTED]) / 255
-    names = [*(classes.names[value] for value in values), f"{classes.names[0]} (as it is)"]
-    return [Patch(facecolor=colour, edgecolor=GREY, linewidth=0.6, label=name) for colour, name in zip(colours, names)]
+def _legend(pictures: Sequence[Thumbnail], classes: Classes) -> dict[str, np.ndarray]:
+    """The classes found in the pictures; background, which is left as it is, always and last."""
+    entries = legend_entries([item.mask for item in pictures], classes)
+    entries.pop(classes.names[0], None)
+    return entries | {f"{classes.names[0]} (as it is)": np.array(_UNTINTED) / 255}
 
 
 def _how_many(shown: int, total: int, rejected: int) -> str:

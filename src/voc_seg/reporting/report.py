@@ -12,6 +12,8 @@ import pandas as pd
 from PIL import Image
 
 from voc_seg import metrics as scores
+from voc_seg.config import flattened
+from voc_seg.models.encoder import count_learnt
 from voc_seg.reporting.overlays import VOID_COLOUR, WRONG_COLOUR
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.voc.classes import VOID, Classes
@@ -26,7 +28,6 @@ LONGER_SIDE = 400
 _QUALITY = 75
 
 _RIGHT_COLOUR = (230, 230, 230)  # stands for the faint picture in legends, as in voc_seg.reporting.pictures
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # counted, not learnt
 _NO_HISTORY = (
     "No training history of this model is at hand: data/08_reporting/training_history.csv is not there, or tells of "
     "another run."
@@ -66,7 +67,6 @@ def describe_settings(
     """
     config = best_model.get("config", {})
     trained_on = config.get("data", {})
-    learnt = [tensor for name, tensor in best_model["model"].items() if not name.endswith(_STATISTICS)]
     return {
         "Scored": {
             "source": source or "not known",
@@ -84,7 +84,7 @@ def describe_settings(
         "Model": {
             **best_model["model_config"],
             "weights": Path(best_model["model_config"]["weights"] or "none").name,  # no folder of this machine
-            "parameters": f"{sum(tensor.numel() for tensor in learnt) / 1e6:.1f} M",
+            "parameters": f"{count_learnt(best_model['model']) / 1e6:.1f} M",
             "epoch": best_model["epoch"],
             "validation mIoU": f"{best_model['val_miou']:.4f}",
         },
@@ -137,7 +137,9 @@ def fill_page(
         "history": history.to_dict("records") or None,
         "history_note": _NO_HISTORY,
         "settings": [
-            [name, [[key, _text(value)] for key, value in _flat(group)]] for name, group in settings.items() if group
+            [name, [[key, _text(value)] for key, value in flattened(group)]]
+            for name, group in settings.items()
+            if group
         ],
         "images": images,
     }
@@ -241,14 +243,6 @@ def _encoded(picture: Image.Image, **options: Any) -> bytes:
     content = io.BytesIO()
     picture.save(content, **options)
     return content.getvalue()
-
-
-def _flat(group: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in group.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _text(value: Any) -> str:

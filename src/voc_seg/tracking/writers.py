@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from voc_seg.config import TrackingConfig
+from voc_seg.config import TrackingConfig, flattened
 from voc_seg.errors import VocSegError
 
 Points = list[tuple[int, dict[str, float]]]
@@ -172,15 +172,12 @@ class TensorBoardWriter:
         self._writer.close()
 
 
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def flat(settings: dict[str, Any]) -> dict[str, str]:
     """Nested settings as text by dotted key, as ``--params`` names them; lists as JSON."""
-    values: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            values |= flat(value, f"{prefix}{key}.")
-        else:
-            values[prefix + key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return values
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in flattened(settings)
+    }
 
 
 def without_password(text: str) -> str:

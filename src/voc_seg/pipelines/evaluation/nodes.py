@@ -18,7 +18,7 @@ from voc_seg.errors import VocSegError
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
-from voc_seg.reporting.pictures import GALLERY_ROWS, plot_gallery, plot_prediction
+from voc_seg.reporting.pictures import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
 from voc_seg.reporting.tables import score_table
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.reading import palette_image
@@ -109,9 +109,8 @@ def draw_predictions(
     evaluation: EvaluationConfig,
 ) -> tuple[Figure, dict[str, Figure]]:
     """A few images from the worst to the best, as one contact sheet and one picture each."""
-    ranked = image_scores.sort_values("miou", kind="stable").reset_index(names="position")
-    chosen = ranked.iloc[_spread(len(ranked), evaluation.pictures)]
-    items = [(samples[row.position], predictions[row.image_id], row.miou) for row in chosen.itertuples(index=False)]
+    ranked = image_scores.sort_values("miou", kind="stable")
+    items = gallery_items(samples, predictions, ranked.iloc[_spread(len(ranked), evaluation.pictures)])
     sheet = [items[position] for position in _spread(len(items), GALLERY_ROWS)]
     classes = data.class_table
     figures = {sample.id: plot_prediction(sample, mask, miou, classes) for sample, mask, miou in items}

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from kedro_viz.launchers.cli.main import viz as viz_commands
+from kedro_viz.launchers.cli.run import run as viz_run
 
 from voc_seg.console import RelativePaths
+from voc_seg.hooks import NEXT
 from voc_seg.voc.scenes import write_scenes
 
 
@@ -37,6 +41,13 @@ def test_a_run_says_what_it_wrote_where_and_what_comes_next(said: Callable) -> N
     assert "data/05_model_input: test_samples.arrow, train_samples.arrow, val_samples.arrow" in text
     assert text.splitlines()[-1].endswith("Next: kedro run --pipelines sanity")
     assert "Running node" not in text
+
+
+def test_the_next_command_takes_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(viz_run, "callback", lambda **options: None)  # else a server starts
+    (viz,) = {line for line in NEXT.values() if line.startswith("kedro viz")}
+    done = CliRunner().invoke(viz_commands, [*viz.split()[2:], "--env", "voc2012"])
+    assert done.exit_code == 0, done.output
 
 
 def test_what_is_left_as_it_was_is_not_called_written(said: Callable, project: Path) -> None:

@@ -25,8 +25,8 @@ NEXT = {
     "data_processing": "kedro run --pipelines sanity",
     "sanity": "kedro run --pipelines training",
     "training": "kedro run --pipelines evaluation",
-    "evaluation": "kedro viz",
-    "inference": "kedro viz",
+    "evaluation": "kedro viz run",  # plain kedro viz takes no --env
+    "inference": "kedro viz run",
     "export": "read data/06_models/export/MODEL_CARD.md",
 }
 """What to type or do after each pipeline, in the order in which they build on each other."""

@@ -193,6 +193,10 @@ class TrainingConfig(Block):
     ema_decay: float | None = Field(
         None, gt=0, lt=1, description="score and keep a moving average of the weights, 0.99 say; null is off"
     )
+    sync_batch_norm: bool = Field(
+        False,
+        description="with several processes: batch-norm statistics of the whole batch instead of each one's part",
+    )
     deterministic: bool = Field(
         False, description="on GPUs: only operations that repeat to the bit, where torch has them; a CPU repeats anyway"
     )
@@ -271,6 +275,9 @@ class RuntimeConfig(Block):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto is bf16 where the device has it")
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
         "auto", description="processes that prepare batches; 0 prepares them in place; auto is 0 unless on a GPU"
+    )
+    distributed_timeout: PositiveInt = Field(
+        600, description="with several processes: seconds after which one that does not answer counts as lost"
     )
     keep_memory: bool = Field(
         True, description="on CPUs with glibc: memory stays with the process from step to step, and goes at the end"

@@ -15,6 +15,7 @@ from kedro.pipeline.node import Node
 
 from voc_seg.config import TrainingConfig
 from voc_seg.hooks import NEXT, environment_option
+from voc_seg.torchrun import place
 from voc_seg.voc.progress import duration
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class ConsoleHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Say what a training that starts anew replaces."""
         self._catalog, self._saved, self._started = catalog, {}, time.time()
-        if "best_model" not in pipeline.all_outputs():
+        if place().rank or "best_model" not in pipeline.all_outputs():
             return
         if TrainingConfig.model_validate(catalog.load("params:training")).resume:
             return
@@ -84,6 +85,8 @@ class ConsoleHooks:
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
         """Say what was written where, and what to type next."""
+        if place().rank:
+            return
         if written := self._written():
             logger.info("Wrote\n%s", "\n".join(f"{folder}: {', '.join(names)}" for folder, names in written.items()))
         ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, TrainingConfig, flattened
 from voc_seg.errors import VocSegError
+from voc_seg.torchrun import Place, place
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +83,9 @@ class ProjectHooks:
             known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
             raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None
         # The catalog cannot see the parameters, so there they would be passed over in silence.
-        for key, place in _OF_THE_CATALOG.items():
+        for key, remedy in _OF_THE_CATALOG.items():
             if _at(settings, key) and not _at(context.config_loader.runtime_params, key):
-                raise RunStoppedError(f"{key} in a parameters file has no effect: {place}.")
+                raise RunStoppedError(f"{key} in a parameters file has no effect: {remedy}.")
         try:
             Parameters.model_validate(settings)
         except ValidationError as error:
@@ -121,6 +122,8 @@ class ProjectHooks:
         while cause is not None:
             if isinstance(cause, VocSegError):
                 message, exit_code = str(cause), getattr(cause, "exit_code", None)
+                if exit_code and place().rank:
+                    raise RunStoppedError(message, True, exit_code) from error  # rank 0 says it
                 if exit_code:
                     message += " A checkpoint is written. Go on with:"
                     raise RunStoppedError(message, False, exit_code, resume_command(run_params)) from error
@@ -193,7 +196,15 @@ def resume_command(run_params: dict[str, Any]) -> str:
     settings = {key: _typed(value) for key, value in flattened(run_params["runtime_params"] or {})}
     settings |= {"training.resume": "true"}
     given = ",".join(f"{key}={value}" for key, value in settings.items())
-    return f"kedro run{selection}{environment_option(run_params)} --params {shlex.quote(given)}"
+    return f"{_launcher(place())}{selection}{environment_option(run_params)} --params {shlex.quote(given)}"
+
+
+def _launcher(here: Place) -> str:
+    """What ran these processes; with several machines it is to be typed on each."""
+    if here.ranks == 1:
+        return "kedro run"
+    machines = f" --nnodes={here.machines} --rdzv-endpoint={here.address}" if here.machines > 1 else ""
+    return f"torchrun{machines} --nproc-per-node={here.local_ranks} -m voc_seg"
 
 
 def _typed(value: Any) -> str:

@@ -2,11 +2,15 @@
 
 from voc_seg.console import ConsoleHooks
 from voc_seg.hooks import ProjectHooks, open_log_files
+from voc_seg.ranks import RankHooks, RankSession, separate_logs
 from voc_seg.tracking import TrackingHooks
 
+separate_logs()
 open_log_files()  # before the first message
 
-HOOKS = (ProjectHooks(), ConsoleHooks(), TrackingHooks())
+HOOKS = (ProjectHooks(), ConsoleHooks(), TrackingHooks(), RankHooks())
+
+SESSION_CLASS = RankSession
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

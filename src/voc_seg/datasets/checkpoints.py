@@ -104,13 +104,14 @@ class ModelDataset(AbstractDataset[State, State]):
 _MID_EPOCH = "checkpoint_mid_epoch.pth"
 
 
-class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
+class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
     """A folder of ``checkpoint_epoch_0001.pth`` and so on, and ``checkpoint_mid_epoch.pth``.
 
     Saving takes the file's number from ``epoch`` and prunes to ``config.training.checkpoint.keep_last``, both
     of the checkpoint itself; an empty dict leaves the folder as it is. One of the middle of an epoch (``position``
     is not 0) stands apart from those, and goes when the next one of a whole epoch is written. Loading gives a
-    function that reads the newest checkpoint that can be read, so that a run that does not resume reads nothing.
+    function that reads the newest checkpoint that can be read, so that a run that does not resume reads nothing; asked
+    for one of a ``launch`` (``engine.distributed``) it gives an empty dict where the newest is of another or none.
     Newest is the one written last, whatever its number: a run started anew counts from one again.
 
     Args:
@@ -141,19 +142,23 @@ class CheckpointsDataset(AbstractDataset[State, Callable[[], State]]):
         for path in others[keep - 1 :] if keep else []:
             path.unlink()
 
-    def load(self) -> Callable[[], State]:
+    def load(self) -> Callable[..., State]:
         return self._read_newest
 
-    def _read_newest(self) -> State:
+    def _read_newest(self, launch: str = "") -> State:
         for path in self._newest_first():
             try:
                 state = read_state(path)
             except VocSegError as error:
                 logger.warning("Passing over a damaged checkpoint: %s", str(error).partition(" (")[0])
                 continue
+            if launch and state.get("launch") != launch:
+                return {}
             self._require_its_best_model(path, state)
             logger.info("Going on from %s", path)
             return state
+        if launch:
+            return {}
         raise VocSegError(
             f"training.resume is true, but {self._folder} holds no checkpoint that can be read. "
             "Train without it first: kedro run --pipelines training"

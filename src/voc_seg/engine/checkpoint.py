@@ -106,9 +106,11 @@ def restore(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: to
 
 _KEYS = {"class_names", "model_config", "config", "model", "ema", "optimizer", "rng", *RunState.__annotations__}
 
-# May change on resuming: how long to train, what to keep, and where the initial weights once came from.
+# May change on resuming: how long to train, what to keep, where the initial weights once came from, and what goes with
+# the number of processes, which may change as well.
 _FREE = {
     "training.epochs",
+    "training.sync_batch_norm",
     "training.resume",
     "training.early_stopping",
     "training.checkpoint.every_epochs",

@@ -1,5 +1,7 @@
 """Predictions at every image's own size, and their scores."""
 
+import itertools
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample, SampleStore
 
+from .distributed import gather, gather_at_first, rank, ranks
 from .optimisation import loss_sum
 from .progress import quiet
 from .runtime import Runtime
@@ -111,13 +114,17 @@ def predict_all(
     config: EvaluationConfig,
     runtime: Runtime,
     image_size: tuple[int, int] | None = None,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Iterator[Prediction]:
     """Predict samples at native size and count against their truth.
 
     Images of one size go through the network together where that is quicker, so predictions may come in another
-    order than the samples; which images go together depends on the samples alone.
+    order than the samples; which images go together depends on the samples alone. Of several processes each takes
+    every so many of these groups, so the numbers of an image do not depend on how many processes there are.
     """
-    for group in _of_one_size(samples, _PIXELS * pictures_together(runtime)):
+    groups = _of_one_size(samples, _PIXELS * pictures_together(runtime))
+    for group in itertools.islice(groups, rank, None, ranks):
         # A copy: torch wants writable memory, and packed samples are read-only views.
         logits = predict_logits(model, np.stack([sample.image for sample in group]), config, runtime, image_size)
         truth = torch.from_numpy(np.stack([sample.mask for sample in group])).to(runtime.device)
@@ -148,7 +155,7 @@ def _of_one_size(samples: Iterable[Sample], pixels: int) -> Iterator[list[Sample
 
 
 def score(predictions: Iterable[Prediction]) -> Score:
-    """Sum the counts of a split; void pixels are in neither.
+    """Sum the counts of a split over all processes; void pixels are in neither.
 
     Raises:
         VocSegError: There is no prediction.
@@ -157,6 +164,8 @@ def score(predictions: Iterable[Prediction]) -> Score:
     for prediction in predictions:
         confusion = confusion + prediction.confusion
         loss += prediction.loss
+    parts = gather((confusion, loss))
+    confusion, loss = sum(part[0] for part in parts), sum(part[1] for part in parts)
     if isinstance(confusion, int):
         raise VocSegError(
             "There is no image to score: the split is empty, as its masks are not public or not there. "
@@ -190,18 +199,18 @@ def evaluate(
     runtime: Runtime,
     image_size: tuple[int, int] | None = None,
 ) -> Evaluation:
-    """Score a split and keep its predictions and the scores of each image."""
+    """Score a split and keep its predictions and the scores of each image; of several processes rank 0 keeps them."""
     model = model.to(runtime.device).eval()
     found: dict[str, Prediction] = {}
     started = time.perf_counter()
     with explained(EVALUATION_MEMORY), runtime.memory_kept():
         shown = track(
-            predict_all(model, samples, config, runtime, image_size),
-            f"scoring {config.split}", total=len(samples), transient=True, disable=quiet(),
+            predict_all(model, samples, config, runtime, image_size, rank(), ranks()),
+            f"scoring {config.split}", total=math.ceil(len(samples) / ranks()), transient=True, disable=quiet(),
         )  # fmt: skip
-        for prediction in shown:
+        for prediction in itertools.chain.from_iterable(gather_at_first(list(shown))):
             found[prediction.id] = prediction
-    predictions = [found[image_id] for image_id in samples.ids]
+    predictions = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
     rows = [
         {
             "image_id": prediction.id,

@@ -8,6 +8,9 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 
 from voc_seg.errors import VocSegError
+from voc_seg.torchrun import place
+
+from .distributed import rank, ranks, total
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,16 +32,40 @@ class Interruption:
     """Context in which the first SIGTERM or Ctrl-C only leaves a note, and the second ends the process at once.
 
     Outside the main thread, where Python takes no signals, it does nothing, and a signal that the process was
-    started to ignore (``nohup``, background jobs) stays ignored.
+    started to ignore (``nohup``, background jobs) stays ignored. Several processes must stop at the same step, so a
+    note counts for them once :meth:`agree` has told all.
     """
 
     def __init__(self) -> None:
-        self.signum: int | None = None
+        self.noted: int | None = None
+        self._agreed: int | None = None
         self._before: dict[int, signal.Handlers] = {}
+
+    @property
+    def signum(self) -> int | None:
+        """The signal to stop for; None: go on."""
+        return self.noted if ranks() == 1 else self._agreed
 
     def __bool__(self) -> bool:
         """Whether a signal has come."""
         return self.signum is not None
+
+    def agree(self, loss: float = 0.0, overdue: bool = False) -> tuple[float, bool]:
+        """Tell all processes of a signal that came to any; several of them must call it together.
+
+        Args:
+            loss: This process's part.
+            overdue: Whether a checkpoint is; rank 0's clock counts.
+
+        Returns:
+            The loss of all, and whether a checkpoint is overdue.
+        """
+        if ranks() == 1:
+            return loss, overdue
+        notes = [self.noted == number for number in _SIGNALS]
+        loss, late, *came = total(loss, overdue and rank() == 0, *notes)
+        self._agreed = next((number for number, count in zip(_SIGNALS, came) if count), self._agreed)
+        return loss, bool(late)
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
@@ -52,11 +79,13 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        self.signum = signum
+        self.noted = signum
         for number, handler in self._before.items():
             # The kernel does it: a step may stay in torch for seconds, where Python takes no signals. In a notebook
             # that would take the kernel along, so there it is as it was.
             signal.signal(number, handler if hasattr(sys, "ps1") else signal.SIG_DFL)
+        if place().rank:  # one of them says it
+            return
         # Not by the logger: the signal may have come while it was writing.
         text = f"{signal.Signals(signum).name}: finishing this step and writing a checkpoint. Once more leaves at once."
         with suppress(OSError):  # whoever read it may have got the same signal

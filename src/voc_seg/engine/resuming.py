@@ -2,14 +2,37 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from voc_seg.config import Parameters, TrainingConfig
 from voc_seg.samples.store import SampleStore
 
 from .checkpoint import RunState
+from .distributed import Launch, from_first
 
 logger = logging.getLogger(__name__)
+
+
+def starting_point(read: Callable[..., dict[str, Any]], resume: bool, launch: Launch) -> dict[str, Any] | None:
+    """The checkpoint to go on from, the same one for all processes; None to start anew.
+
+    Args:
+        read: Gives the newest checkpoint; with ``launch=NAME`` an empty dict unless it was written in that launch.
+        resume: ``training.resume``.
+        launch: A restart by torchrun goes on by itself, but never from what an earlier training has left.
+
+    Raises:
+        VocSegError: There is no checkpoint, though ``resume`` asks for one.
+    """
+    if resume:
+        return from_first(read)
+    if not launch.restarted:
+        return None
+    checkpoint = from_first(lambda: read(launch=launch.name))
+    if not checkpoint:
+        logger.warning("torchrun has restarted this training before its first checkpoint; it starts anew.")
+    return checkpoint or None
 
 
 def describe_data(train: SampleStore, val: SampleStore) -> dict[str, str | int]:

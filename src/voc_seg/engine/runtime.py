@@ -9,6 +9,7 @@ import torch
 
 from voc_seg.config import RuntimeConfig
 from voc_seg.errors import VocSegError
+from voc_seg.torchrun import place
 
 from .memory import memory_kept
 
@@ -36,10 +37,10 @@ class Runtime:
 
 
 def choose_runtime(config: RuntimeConfig) -> Runtime:
-    """Resolve ``auto`` to what this machine has.
+    """Resolve ``auto`` to what this machine has; of several processes on it each gets a GPU of its own.
 
     Raises:
-        VocSegError: A device was asked for that torch cannot use here.
+        VocSegError: A device was asked for that torch cannot use here, or there are fewer GPUs than processes.
     """
     device = _choose_device(config.device)
     wants_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_fast_bf16(device))
@@ -47,6 +48,8 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
 
 
 def _choose_device(name: str) -> torch.device:
+    if place().ranks > 1:
+        return _device_of_rank(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
@@ -61,6 +64,20 @@ def _choose_device(name: str) -> torch.device:
     return device
 
 
+def _device_of_rank(name: str) -> torch.device:
+    here, gpus = place(), torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not gpus):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise VocSegError(f"runtime.device is {name}, but {here.ranks} processes run. Use auto, cpu or cuda for them.")
+    if here.local_ranks > gpus:
+        raise VocSegError(
+            f"torchrun started {here.local_ranks} processes on this machine, where torch {torch.__version__} sees "
+            f"{gpus} GPUs. Start as many as there are: --nproc-per-node={max(1, gpus)}, or use runtime.device=cpu."
+        )
+    return torch.device("cuda", here.local_rank)
+
+
 def loader_workers(config: RuntimeConfig, device: torch.device) -> int:
     """Processes that prepare batches; ``auto`` gives a GPU some to keep it fed.
 
@@ -71,7 +88,7 @@ def loader_workers(config: RuntimeConfig, device: torch.device) -> int:
         return config.workers
     # A job of a cluster may be confined to fewer cores than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, cores) if device.type == "cuda" else 0
+    return min(4, max(1, cores // place().local_ranks)) if device.type == "cuda" else 0
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row, RunState, capture, model_only, require_same_run, restore
+from .distributed import rank, ranks, share_buffers, share_generators, total
 from .evaluation import Prediction, Score, predict_all, score
 from .interruption import InterruptedRunError, Interruption
 from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
@@ -30,6 +31,7 @@ from .progress import RunProgress
 from .resuming import describe_data, describe_run, nothing_left, stops_early, warn_of_another_schedule
 from .runtime import Runtime, choose_runtime, deterministic, loader_workers
 from .trouble import UNSTABLE, explained, require_finite, require_finite_weights, training_memory
+from .whole_batch import place_batch, share_layers, spread, sums_gradients
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +56,12 @@ def fit(
     class_names: tuple[str, ...],
     parameters: Parameters,
     checkpoint: dict[str, Any] | None = None,
+    launch: str = "",
 ) -> Iterator[EpochReport]:
     """Train a SegmentationNet, one report an epoch and one for each checkpoint within.
+
+    Several processes that have joined (``engine.distributed``) train it together: each takes its part of every batch,
+    and all give the same reports, but for batch-norm statistics, of which those of rank 0 are to be kept.
 
     Args:
         train: Samples to learn from.
@@ -63,6 +69,7 @@ def fit(
         class_names: Names by class index.
         parameters: All settings.
         checkpoint: To go on from; None starts anew.
+        launch: Stands in the checkpoints: by it a restart of torchrun knows its own.
 
     Raises:
         VocSegError: No samples, a checkpoint of other settings, a loss or weights that are not finite, memory that
@@ -74,25 +81,27 @@ def fit(
         raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
-    about = describe_run(class_names, parameters, describe_data(train, val))
+    about = describe_run(class_names, parameters, describe_data(train, val)) | {"launch": launch}
     if checkpoint:
         require_same_run(checkpoint, about)
         model = restore_model(checkpoint)
     else:
         model = build_model(parameters.model, len(class_names))
     freeze_stages(model, config.frozen_stages)
-    model = model.to(runtime.device)
+    model = share_layers(model.to(runtime.device), config.sync_batch_norm)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)) if config.ema_decay else None
     scored = ema.module if ema else model
     optimizer = build_optimizer(model, config.optimizer)
     state = restore(checkpoint, ema, optimizer) if checkpoint else RunState()
+    share_generators(runtime.device)
     if reason := nothing_left(state, config):
         logger.warning("Nothing left to train: the newest checkpoint %s, or start anew without training.resume", reason)
         yield EpochReport({}, {}, state.history)
         return
     if checkpoint:
         warn_of_another_schedule(checkpoint, config)
-    logger.info("Training on %s: %d images, validating on %d", runtime, len(train), len(val))
+    places = f"{ranks()} x {runtime}" if ranks() > 1 else f"{runtime}"
+    logger.info("Training on %s: %d images, validating on %d", places, len(train), len(val))
 
     steps_per_epoch = math.ceil(len(train) / (config.batch_size * config.accumulation))
     rate_at = partial(
@@ -111,7 +120,9 @@ def fit(
         batches = training_batches(
             train, parameters.augmentation, config.batch_size, parameters.seed, epochs,
             loader_workers(parameters.runtime, runtime.device), runtime.device.type == "cuda", state.position,
+            rank(), ranks(),
         )  # fmt: skip
+        network = spread(model)
         saved = time.monotonic()
         for epoch in epochs:
             train_mode(model, config)
@@ -123,17 +134,18 @@ def fit(
 
                 rate = rate_at(state.step)
                 set_learning_rate(optimizer, rate)
-                loss = train_step(model, optimizer, group, runtime)
+                loss = train_step(network, optimizer, group, runtime)
+                loss, late = interruption.agree(loss, overdue(saved, config.checkpoint.every_minutes))
                 require_finite(loss, state.step, rate, group, UNSTABLE)
                 if ema:
                     ema.update_parameters(model)
 
                 state.step += 1
-                state.position += sum(len(batch.ids) for batch in group)
+                state.position += sum(batch.whole for batch in group)
                 state.loss += loss
                 state.seconds += time.perf_counter() - started
                 progress.step(epoch, loss, state.position / state.seconds)
-                if overdue(saved, config.checkpoint.every_minutes) and not interruption:
+                if late and not interruption:
                     require_finite_weights(model, state.step, UNSTABLE)
                     yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
                     saved = time.monotonic()
@@ -143,7 +155,9 @@ def fit(
             started, result = time.perf_counter(), None
             if (last or due(epoch, config.validate_every)) and not interruption:
                 progress.validating()
+                share_buffers(scored)
                 result = validate(scored, val, parameters, runtime, interruption)
+                interruption.agree()
             if interruption:  # in the middle of the steps or of the validation, which is then done again
                 yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
                 raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of {config.epochs}.", interruption.signum)
@@ -165,6 +179,7 @@ def fit(
             )
             if written:
                 saved = time.monotonic()
+                interruption.agree()
             if written and interruption:
                 raise InterruptedRunError(f"Stopped after epoch {state.epoch} of {config.epochs}.", interruption.signum)
             if last:
@@ -173,25 +188,29 @@ def fit(
         logger.info("Stopped early: %d validations without a better mIoU", config.early_stopping)
 
 
-def train_step(model: SegmentationNet, optimizer: torch.optim.Optimizer, group: list[Batch], runtime: Runtime) -> float:
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, group: list[Batch], runtime: Runtime) -> float:
     """One optimiser step over a group of batches; returns the mean loss over all its labelled pixels.
 
     Each batch's summed loss is divided by the labelled pixels of the whole group, so accumulation gives the
-    gradient of one large batch whatever the share of void in each part.
+    gradient of one large batch whatever the share of void in each part. Several processes count the pixels of all
+    of them, and each returns its part of the loss.
     """
     targets = [batch.targets.to(runtime.device, non_blocking=True) for batch in group]
-    labelled = max(1, sum(int((target != VOID).sum()) for target in targets))
+    (labelled,) = total(sum(int((target != VOID).sum()) for target in targets))
+    labelled = max(1, labelled)
     optimizer.zero_grad(set_to_none=True)
-    total = 0.0
+    mean = 0.0
     for batch, target in zip(group, targets):
         images = normalise(batch.images.to(runtime.device, non_blocking=True))  # (N, 3, h, w)
-        with runtime.autocast():
-            logits = model(images)  # (N, classes, h, w)
-        loss = loss_sum(logits, target) / labelled
-        loss.backward()
-        total += loss.detach()
+        place_batch(model, batch)
+        with sums_gradients(model, last=batch is group[-1]):
+            with runtime.autocast():
+                logits = model(images)  # (N, classes, h, w)
+            loss = loss_sum(logits, target) / labelled
+            (loss * ranks()).backward()  # DistributedDataParallel divides by them
+        mean += loss.detach()
     optimizer.step()
-    return float(total)
+    return float(mean)
 
 
 def freeze_stages(model: SegmentationNet, stages: int) -> None:
@@ -207,7 +226,7 @@ def train_mode(model: SegmentationNet, config: TrainingConfig) -> None:
     kept = stages if config.freeze_batch_norm else stages[: config.frozen_stages]
     for module in itertools.chain(*kept):
         for layer in module.modules():
-            if isinstance(layer, nn.BatchNorm2d):
+            if isinstance(layer, (nn.BatchNorm2d, nn.SyncBatchNorm)):
                 layer.eval()
 
 
@@ -223,9 +242,9 @@ def validate(
 
     def predictions() -> Iterator[Prediction]:
         config, image_size = parameters.evaluation, parameters.augmentation.image_size
-        for prediction in predict_all(model, val, config, runtime, image_size):
+        for prediction in predict_all(model, val, config, runtime, image_size, rank(), ranks()):
             yield prediction
-            if interruption:
+            if interruption is not None and interruption.noted:
                 return
 
     return score(predictions())

@@ -11,6 +11,8 @@ from voc_seg.config import Parameters
 from voc_seg.errors import VocSegError
 from voc_seg.samples.batches import Batch
 
+from .distributed import gather, partners_explained
+
 UNSTABLE = (
     "The last checkpoint is untouched. Train anew with half the training.optimizer.learning_rate or with "
     "training.schedule.warmup_epochs=1; if runtime.precision is bf16, go on with fp32 and training.resume=true."
@@ -22,7 +24,7 @@ INFERENCE_MEMORY = "Lower inference.tile or inference.longer_side, or segment on
 
 @contextmanager
 def explained(memory_advice: str) -> Iterator[None]:
-    """Turn exhausted memory, dead loader workers and what workers raise into advice.
+    """Turn exhausted memory, dead loader workers, what workers raise and lost processes into advice.
 
     Args:
         memory_advice: What to do when memory runs out.
@@ -31,7 +33,8 @@ def explained(memory_advice: str) -> Iterator[None]:
         VocSegError: In place of torch's error, which stays attached as its cause.
     """
     try:
-        yield
+        with partners_explained():
+            yield
     except VocSegError as error:
         text = str(error)
         if not text.startswith("Caught VocSegError in DataLoader worker"):
@@ -77,7 +80,8 @@ def require_finite(loss: float, step: int, rate: float, group: list[Batch], advi
         VocSegError: With step, learning rate, image ids and advice.
     """
     if not math.isfinite(loss):
-        ids = ", ".join(name for batch in group for name in batch.ids)
+        everywhere = gather([name for batch in group for name in batch.ids])
+        ids = ", ".join(name for part in everywhere for name in part)
         raise VocSegError(f"The loss is {loss} at step {step} (learning rate {rate:.3g}; images {ids}). {advice}")
 
 

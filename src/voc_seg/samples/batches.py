@@ -1,11 +1,13 @@
 """Batches for training: which samples in which order, cropped, stacked, normalised."""
 
 import atexit
+import math
 import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -27,11 +29,15 @@ class Batch(NamedTuple):
     | images  | (N, 3, h, w) | uint8   | RGB, 0..255, before `normalise`; channels-last |
     | targets | (N, h, w)    | uint8   | class index, or 255 for void   |
     | ids     | N            | str     |                                |
+    | first   |              | int     | place of the first crop in the whole batch, where several processes share it |
+    | whole   |              | int     | crops of the whole batch       |
     """
 
     images: Tensor
     targets: Tensor
     ids: tuple[str, ...]
+    first: int = 0
+    whole: int = 0
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -56,6 +62,14 @@ def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 
+class Share(NamedTuple):
+    """The part of a batch that one process makes: keys ``(epoch, index)``, place of the first, size of the batch."""
+
+    keys: list[tuple[int, int]]
+    first: int
+    whole: int
+
+
 @dataclass(frozen=True)
 class AugmentedCrops(Dataset):
     """Crops by key ``(epoch, index)``: the same key gives the same crop in any process."""
@@ -71,12 +85,19 @@ class AugmentedCrops(Dataset):
         image, mask = augment(sample, self.config, np.random.default_rng([1, self.seed, epoch, index]))
         return image, mask, sample.id
 
+    def __getitems__(self, share: Share) -> tuple[list[tuple[Tensor, Tensor, str]], Share]:
+        return [self[key] for key in share.keys], share
 
-def _collate(crops: list[tuple[Tensor, Tensor, str]]) -> Batch:
+
+def _collate(made: tuple[list[tuple[Tensor, Tensor, str]], Share], size: int) -> Batch:
+    crops, (_, first, whole) = made
+    if not crops:  # fewer than there are processes
+        return Batch(torch.empty(0, 3, size, size, dtype=torch.uint8), torch.empty(0, size, size, dtype=torch.uint8),
+                     (), first, whole)  # fmt: skip
     images, targets, ids = zip(*crops)
     # Stacked as they lie in memory, channels last.
     stacked = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
-    return Batch(stacked, torch.stack(targets), ids)
+    return Batch(stacked, torch.stack(targets), ids, first, whole)
 
 
 def training_batches(
@@ -88,26 +109,30 @@ def training_batches(
     workers: int = 0,
     pin_memory: bool = False,
     position: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Iterator[Batch]:
     """Every batch of several epochs, one after the other; the last batch of an epoch may be smaller.
 
     Args:
         store: Packed samples.
         config: Augmentation.
-        batch_size: Crops a batch.
+        batch_size: Crops a batch, over all processes.
         seed: Fixes order and crops.
         epochs: Zero-based epochs to go through; workers live through all of them.
         workers: Loader processes; 0 cuts crops in this one.
         pin_memory: Page-locked memory, for quick copies to a GPU.
         position: Samples of the first epoch to pass over; nothing is read for them.
+        rank: Which part of every batch to make; it may have no crop where a batch is small.
+        ranks: Of how many parts.
     """
     if workers:
         atexit.register(_end_workers)
     loader = DataLoader(
         AugmentedCrops(store, config, seed),
-        batch_sampler=_batch_keys(len(store), batch_size, seed, epochs, position),
+        batch_sampler=_shares(len(store), batch_size, seed, epochs, position, rank, ranks),
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=partial(_collate, size=config.crop_size),
         # Its own generator: the loader would else draw from torch's global one, and dropout would differ after
         # resuming, when it draws once more.
         generator=torch.Generator().manual_seed(seed),
@@ -149,8 +174,13 @@ def _end_workers() -> None:
             process.kill()
 
 
-def _batch_keys(size: int, batch_size: int, seed: int, epochs: range, position: int) -> Iterator[list[tuple[int, int]]]:
+def _shares(
+    size: int, batch_size: int, seed: int, epochs: range, position: int, rank: int, ranks: int
+) -> Iterator[Share]:
     for epoch in epochs:
         order = epoch_order(size, seed, epoch).tolist()
         for start in range(position if epoch == epochs.start else 0, size, batch_size):
-            yield [(epoch, index) for index in order[start : start + batch_size]]
+            batch = order[start : start + batch_size]
+            # Rounded up, so that the first process, whose batch-norm statistics are kept, never goes without.
+            first, end = (math.ceil(len(batch) * part / ranks) for part in (rank, rank + 1))
+            yield Share([(epoch, index) for index in batch[first:end]], first, len(batch))

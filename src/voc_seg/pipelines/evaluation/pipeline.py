@@ -2,6 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from voc_seg.torchrun import EVERY_RANK
+
 from .nodes import choose_split, draw_predictions, draw_scores, evaluate, summarise, write_report
 
 
@@ -14,12 +16,14 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                 inputs=["train_samples", "val_samples", "test_samples", "params:evaluation"],
                 outputs="evaluation_samples",
                 name="choose_split",
+                tags=EVERY_RANK,
             ),
             Node(
                 func=evaluate,
                 inputs=["evaluation_samples", "best_model", "params:data", "params:evaluation", "params:runtime"],
                 outputs=["confusion_matrix", "image_scores", "predictions", "evaluation_facts"],
                 name="evaluate",
+                tags=EVERY_RANK,
             ),
             Node(
                 func=summarise,

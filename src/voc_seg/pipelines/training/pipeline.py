@@ -12,6 +12,7 @@ from kedro.pipeline.preview_contract import ImagePreview
 from kedro.utils import KedroExperimentalWarning, find_kedro_project
 
 from voc_seg.config import DataConfig, ModelConfig
+from voc_seg.torchrun import EVERY_RANK
 
 from .nodes import draw_history, train
 
@@ -54,6 +55,7 @@ def _pipeline() -> Pipeline:
                 ],
                 outputs=["best_model", "training_history", "checkpoints"],
                 name="train",
+                tags=EVERY_RANK,
                 preview_fn=preview_network,
             ),
             Node(func=draw_history, inputs="training_history", outputs="training_curves", name="draw_history"),

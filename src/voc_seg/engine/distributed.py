@@ -1,0 +1,197 @@
+"""Several processes that train and score together: torch's process group, and what is said over it.
+
+Without a process group every function here gives at once what a single process needs, so callers do not ask.
+"""
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+from voc_seg.errors import VocSegError
+from voc_seg.torchrun import place
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def join(device: torch.device, timeout: int) -> None:
+    """Meet the other processes of this run; a process that runs alone goes on without.
+
+    Args:
+        device: Where this process computes. Beside NCCL for a GPU there is gloo for what lies on the CPU.
+        timeout: Seconds after which a process that does not answer counts as lost.
+
+    Raises:
+        VocSegError: Not all of them came.
+    """
+    here = place()
+    if here.ranks == 1 or distributed.is_initialized():
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    try:
+        distributed.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    except RuntimeError as error:
+        raise VocSegError(
+            f"Process {here.rank} of {here.ranks} did not meet the others at {here.address} within {timeout} s "
+            f"(runtime.distributed_timeout): {first_line(error)}. See that every machine has been started, with the "
+            "same --nnodes and --rdzv-endpoint, and that the machines reach each other (GLOO_SOCKET_IFNAME and "
+            "NCCL_SOCKET_IFNAME name the network interface)."
+        ) from error
+    logger.debug("Process %d of %d, %s", here.rank, here.ranks, backend)
+
+
+def leave() -> None:
+    """End the process group, if there is one; whoever still waits for this process is told."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def ranks() -> int:
+    """Number of processes."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    total(0)  # a barrier of NCCL would need the GPU
+
+
+def total(*values: float) -> tuple[float, ...]:
+    """Sums over the processes, in float64: exact for integers below 2 ** 53."""
+    if ranks() == 1:
+        return values
+    sums = torch.tensor(values, dtype=torch.float64)
+    distributed.all_reduce(sums)
+    return tuple(sums.tolist())
+
+
+def gather(value: T) -> list[T]:
+    """The values of all processes by rank, at every one of them."""
+    if ranks() == 1:
+        return [value]
+    values: list[Any] = [None] * ranks()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def gather_at_first(value: T) -> list[T]:
+    """The values of all processes by rank at rank 0, which holds them all; nothing at the others."""
+    if ranks() == 1:
+        return [value]
+    values: list[Any] | None = [None] * ranks() if rank() == 0 else None
+    distributed.gather_object(value, values)
+    return values or []
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What rank 0 makes, at every process: others may see another state of a shared disk.
+
+    Raises:
+        VocSegError: Rank 0 could not make it; raised by all.
+    """
+    if ranks() == 1:
+        return make()
+    answer: list[Any] = [None, ""]
+    if rank() == 0:
+        try:
+            answer[0] = make()
+        except VocSegError as error:
+            answer[1] = str(error)
+    distributed.broadcast_object_list(answer)
+    if answer[1]:
+        raise VocSegError(answer[1])
+    return answer[0]
+
+
+def share_buffers(module: torch.nn.Module) -> None:
+    """Give every process the batch-norm statistics of rank 0, which are those that are kept."""
+    if ranks() > 1:
+        for buffer in module.buffers():
+            distributed.broadcast(buffer, 0)
+
+
+def share_generators(device: torch.device) -> None:
+    """Give every GPU the state of rank 0's generator; those of CPUs are the same by seed or checkpoint."""
+    if ranks() > 1 and device.type == "cuda":
+        state = torch.cuda.get_rng_state(device)
+        distributed.broadcast(state, 0)
+        torch.cuda.set_rng_state(state, device)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One call of torchrun: a name that its restarts share, and whether this is one of them."""
+
+    name: str = ""
+    restarted: bool = False
+
+
+def find_launch() -> Launch:
+    """Which call of torchrun this process belongs to; without torchrun one that has no name.
+
+    torchrun's count of restarts does not tell: it stays 0 when machines join or leave. So the first processes of a
+    launch leave its name in the scratch folder of each machine's torchrun, and whoever is started again finds it.
+    """
+    folder = place().agent_folder
+    if not folder or not Path(folder).is_dir():
+        return Launch()
+    path = Path(folder) / "voc_seg_launch"
+    found = path.read_text() if path.is_file() else ""
+    # Before any of them writes: the processes of one machine share the folder.
+    names = [name for name in gather(found) if name]
+    name = names[0] if names else gather(uuid.uuid4().hex)[0]
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text(name)
+    os.replace(partial, path)
+    return Launch(name, bool(names))
+
+
+LOST = (
+    "Another process of this run has ended or no longer answers ({}). What it said of itself stands in the log files "
+    "logs/training*.log of its machine, and torchrun names it below. Checkpoints are whole; go on from the newest with "
+    "training.resume=true, or have torchrun do so by itself with --max-restarts=3. If all are well but slow, raise "
+    "runtime.distributed_timeout."
+)
+
+
+@contextmanager
+def partners_explained() -> Iterator[None]:
+    """Turn what gloo and NCCL raise when a process is gone into advice.
+
+    Raises:
+        VocSegError: In place of theirs, which stays attached as its cause.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).lower()
+        # gloo's own are plain RuntimeErrors that begin with its source file.
+        known = isinstance(error, distributed.DistError) or "gloo" in text or "nccl" in text
+        if ranks() == 1 or not known:
+            raise
+        with suppress(RuntimeError):  # a group that is broken may fail to end as well
+            leave()
+        raise VocSegError(LOST.format(first_line(error))) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error, without the source file that gloo begins it with."""
+    line = str(error).strip().partition("\n")[0]
+    return line.partition("] ")[2] or line if line.startswith("[") else line

@@ -1,0 +1,116 @@
+"""A network over several processes, each with a part of every batch, and layers that act on the batch as a whole."""
+
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from voc_seg.samples.batches import Batch
+
+from .distributed import ranks
+
+
+class _Total(torch.autograd.Function):
+    """Sum over the processes; so is its gradient, as the loss is that of all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        whole = part.clone()
+        distributed.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Total.apply(gradient.contiguous())
+
+
+class WholeBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm with the statistics of all processes; torch's SyncBatchNorm, which does the same, wants a GPU."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps ``float (N, C, H, W)`` of this process, normalised in float32; N may be 0."""
+        if not self.training:
+            return super().forward(maps)
+        values = maps.float()
+        size = _Total.apply(values.new_tensor(values.numel() / self.num_features))  # of a channel in the whole batch
+        mean = _Total.apply(values.sum((0, 2, 3))) / size
+        centred = values - mean[:, None, None]
+        # A second sum, as the difference of two large ones would lose digits.
+        variance = _Total.apply(centred.square().sum((0, 2, 3))) / size
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * size / (size - 1), self.momentum)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(maps.dtype)
+
+
+class WholeBatchDropout2d(nn.Dropout2d):
+    """Dropout that draws for the whole batch and uses the part of this process.
+
+    One process that has the whole batch draws the same, and random generators stay alike everywhere.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__(p)
+        self.first, self.whole = 0, 0
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps ``float (N, C, H, W)`` of this process."""
+        if not self.training or not self.p:
+            return maps
+        # As torch draws it (aten/src/ATen/native/Dropout.cpp, make_feature_noise).
+        kept = maps.new_empty(self.whole, maps.shape[1], 1, 1).bernoulli_(1 - self.p).div_(1 - self.p)
+        return maps * kept[self.first : self.first + len(maps)]
+
+
+def share_layers(model: nn.Module, sync_batch_norm: bool) -> nn.Module:
+    """Exchange what must know the whole batch; a single process keeps its network as it is.
+
+    Args:
+        model: On its device. Names of parameters and buffers stay as they are.
+        sync_batch_norm: Batch norm too; without, each process takes the statistics of its part.
+    """
+    if ranks() == 1:
+        return model
+    gpu = next(model.parameters()).is_cuda
+    if sync_batch_norm and gpu:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for parent in list(model.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.Dropout2d):
+                setattr(parent, name, WholeBatchDropout2d(layer.p))
+            elif sync_batch_norm and not gpu and isinstance(layer, nn.BatchNorm2d):
+                layer.__class__ = WholeBatchNorm2d  # the same parameters, which the optimiser may hold
+    return model
+
+
+def spread(model: nn.Module) -> nn.Module:
+    """The network whose backward passes sum the gradients of all processes; a single process gets it as it is."""
+    if ranks() == 1:
+        return model
+    device = next(model.parameters()).device
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the option has another name from torch 2.14 on
+        return DistributedDataParallel(
+            model,
+            device_ids=[device.index] if device.type == "cuda" else None,
+            broadcast_buffers=False,  # shared where they count, before a validation, not in every step
+            gradient_as_bucket_view=True,
+        )
+
+
+def sums_gradients(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
+    """Context for a backward pass: after the last one of a step gradients are summed over the processes."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
+
+
+def place_batch(model: nn.Module, batch: Batch) -> None:
+    """Tell the layers which part of the whole batch comes next."""
+    if isinstance(model, DistributedDataParallel):
+        for layer in model.modules():
+            if isinstance(layer, WholeBatchDropout2d):
+                layer.first, layer.whole = batch.first, batch.whole

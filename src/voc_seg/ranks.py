@@ -1,0 +1,147 @@
+"""A run of several processes that torchrun started: what each may run, write and say.
+
+All of them run the nodes tagged ``every_rank``; rank 0 alone runs the others and writes files. What the others would
+save is discarded, and what they load they load once rank 0 has written it.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import rich
+from kedro.framework.hooks import hook_impl
+from kedro.framework.session import KedroSession
+from kedro.io import CatalogProtocol, MemoryDataset
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from voc_seg.config import RuntimeConfig
+from voc_seg.errors import VocSegError
+from voc_seg.hooks import RunStoppedError
+from voc_seg.torchrun import EVERY_RANK, place
+
+logger = logging.getLogger(__name__)
+
+TOGETHER = ("training", "evaluation")
+"""The pipelines in which several processes share the work."""
+
+
+class RankSession(KedroSession):
+    """A session that runs on every rank what belongs there; for a process that runs alone a session like any other."""
+
+    def run(
+        self,
+        pipeline_name: str | None = None,
+        pipeline_names: list[str] | None = None,
+        tags: Any = None,
+        runner: Any = None,
+        **selection: Any,
+    ) -> dict[str, Any]:
+        """Run pipelines; takes what ``KedroSession.run`` takes.
+
+        Raises:
+            RunStoppedError: Several processes would run what is for one.
+        """
+        here = place()
+        if here.ranks > 1:
+            names = [pipeline_name] if pipeline_name else pipeline_names
+            refuse_what_is_for_one(names or [], bool(tags or any(selection.values())))
+        if here.rank:
+            tags = (EVERY_RANK,)
+        try:
+            return super().run(pipeline_name, pipeline_names, tags, runner, **selection)
+        finally:
+            if here.ranks > 1:
+                from voc_seg.engine.distributed import leave
+
+                leave()
+
+
+def refuse_what_is_for_one(pipelines: list[str], selects: bool) -> None:
+    """Stop several processes before they run what makes no sense for them.
+
+    Args:
+        pipelines: Names; empty for plain ``kedro run``.
+        selects: Whether the run names nodes, tags or the like.
+    """
+    ranks = place().ranks
+    together = ",".join(TOGETHER)
+    others = [name for name in pipelines or ["data_processing"] if name not in TOGETHER]
+    if others:
+        asked = ", ".join(others) if pipelines else "kedro run without --pipelines, which begins with data_processing,"
+        is_for = "are" if len(others) > 1 else "is"
+        first = f"kedro run --pipelines {','.join(others)}"
+        raise RunStoppedError(
+            f"{asked} {is_for} for one process, but torchrun has started {ranks}. Nothing has run. Without torchrun: "
+            f"{first}. Several processes share the work of: --pipelines {together}"
+        )
+    if selects:
+        raise RunStoppedError(
+            f"A part of a pipeline (--nodes, --tags, --from-nodes and the like) is for one process, but torchrun has "
+            f"started {ranks}. Nothing has run. Leave torchrun out, or run whole pipelines: --pipelines {together}"
+        )
+
+
+class RankHooks:
+    """How processes of one run keep together; see ``settings.py``."""
+
+    def __init__(self) -> None:
+        self._from_first: set[str] = set()
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Meet the other processes, and discard what this one would save unless it is the first."""
+        self._from_first = set()
+        if place().ranks == 1:
+            return
+        from voc_seg.engine.distributed import join
+        from voc_seg.engine.runtime import choose_runtime
+
+        shared = pipeline.only_nodes_with_tags(EVERY_RANK)
+        self._from_first = shared.all_inputs() & shared.all_outputs()
+        if place().rank:
+            for name in pipeline.all_outputs():
+                dataset = catalog.get(name)
+                if not isinstance(dataset, MemoryDataset):
+                    dataset.save = _discard
+        runtime = RuntimeConfig.model_validate(catalog.load("params:runtime"))
+        try:
+            join(choose_runtime(runtime).device, runtime.distributed_timeout)
+        except VocSegError as error:
+            raise RunStoppedError(f"{error}") from error
+
+    @hook_impl
+    def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
+        """Wait until rank 0 has written what all of them read."""
+        if dataset_name in self._from_first and EVERY_RANK in node.tags:
+            from voc_seg.engine.distributed import partners_explained, wait_for_all
+
+            with partners_explained():
+                wait_for_all()
+
+
+def _discard(data: Any) -> None:
+    """In place of a dataset's ``save``: rank 0 writes."""
+
+
+def separate_logs() -> None:
+    """Leave console and ``training.log`` to rank 0; others log to ``training_rank1.log`` and so on.
+
+    Their errors still come to the console, with their rank; warnings would come once for every process.
+    """
+    here = place()
+    if not here.rank:
+        return
+    rich.reconfigure(force_terminal=False)  # no bars
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):  # it opens the file at the first message
+            path = Path(handler.baseFilename)
+            handler.baseFilename = str(path.with_name(f"{path.stem}_rank{here.rank}{path.suffix}"))
+        else:
+            handler.setLevel(logging.ERROR)
+            handler.addFilter(_with_rank)
+
+
+def _with_rank(record: logging.LogRecord) -> bool:
+    record.msg, record.args = f"[rank {place().rank}] {record.getMessage()}", ()
+    return True

@@ -31,10 +31,10 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
     """Batch norm with the statistics of all processes; torch's SyncBatchNorm, which does the same, wants a GPU."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps ``float (N, C, H, W)`` of this process, normalised in float32; N may be 0."""
+        """Maps ``float (N, C, H, W)`` of this process, normalised in float32 at least; N may be 0."""
         if not self.training:
             return super().forward(maps)
-        values = maps.float()
+        values = maps.to(torch.promote_types(maps.dtype, torch.float32))
         size = _Total.apply(values.new_tensor(values.numel() / self.num_features))  # of a channel in the whole batch
         mean = _Total.apply(values.sum((0, 2, 3))) / size
         centred = values - mean[:, None, None]

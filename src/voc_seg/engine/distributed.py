@@ -5,6 +5,9 @@ Without a process group every function here gives at once what a single process 
 
 import logging
 import os
+import signal
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +20,7 @@ import torch
 from torch import distributed
 
 from voc_seg.errors import VocSegError
-from voc_seg.torchrun import place
+from voc_seg.torchrun import Place, place
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,10 @@ def join(device: torch.device, timeout: int) -> None:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        distributed.init_process_group(backend, timeout=timedelta(seconds=timeout))
+        store = _store_of_this_start(here, timedelta(seconds=timeout))
+        distributed.init_process_group(
+            backend, store=store, rank=here.rank, world_size=here.ranks, timeout=timedelta(seconds=timeout)
+        )
     except RuntimeError as error:
         raise VocSegError(
             f"Process {here.rank} of {here.ranks} did not meet the others at {here.address} within {timeout} s "
@@ -49,7 +55,36 @@ def join(device: torch.device, timeout: int) -> None:
             "same --nnodes and --rdzv-endpoint, and that the machines reach each other (GLOO_SOCKET_IFNAME and "
             "NCCL_SOCKET_IFNAME name the network interface)."
         ) from error
-    logger.debug("Process %d of %d, %s", here.rank, here.ranks, backend)
+    logger.debug("Process %d of %d, pid %d, %s", here.rank, here.ranks, os.getpid(), backend)
+
+
+def _store_of_this_start(here: Place, timeout: timedelta) -> distributed.Store:
+    """The key-value store in which processes find each other, under a name that is new with every start.
+
+    torchrun's own store lives through restarts, and a restarted process would wait for the address of one that is dead
+    (github.com/pytorch/pytorch/issues/135712). So rank 0 thinks of a name and gives it to whoever asks with a word that
+    nobody used before, until all have thanked it under that name.
+    """
+    host, _, port = here.address.rpartition(":")
+    hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    store = distributed.TCPStore(
+        host, int(port), here.ranks, is_master=not hosted and here.rank == 0, timeout=timeout, multi_tenant=True
+    )
+    if here.rank:
+        word = uuid.uuid4().hex
+        store.set(f"voc_seg/asks/{here.rank}", word)
+        name = store.get(f"voc_seg/name/{word}").decode()  # waits for it
+        store.set(f"voc_seg/thanks/{name}/{here.rank}", "")
+        return distributed.PrefixStore(name, store)
+    name, others, ends = uuid.uuid4().hex, range(1, here.ranks), time.monotonic() + timeout.total_seconds()
+    while not store.check([f"voc_seg/thanks/{name}/{other}" for other in others]):
+        if time.monotonic() > ends:
+            raise distributed.DistStoreError("some of them never asked for rank 0")
+        for other in others:
+            if store.check([f"voc_seg/asks/{other}"]):
+                store.set(f"voc_seg/name/{store.get(f'voc_seg/asks/{other}').decode()}", name)
+        time.sleep(0.02)
+    return distributed.PrefixStore(name, store)
 
 
 def leave() -> None:
@@ -164,11 +199,19 @@ def find_launch() -> Launch:
 
 
 LOST = (
-    "Another process of this run has ended or no longer answers ({}). What it said of itself stands in the log files "
-    "logs/training*.log of its machine, and torchrun names it below. Checkpoints are whole; go on from the newest with "
-    "training.resume=true, or have torchrun do so by itself with --max-restarts=3. If all are well but slow, raise "
-    "runtime.distributed_timeout."
+    "Another process of this run has ended or no longer answers ({}). torchrun names it below; what it said itself is "
+    "in logs/training*.log. Go on from the newest checkpoint with training.resume=true, or have torchrun do so by itself "
+    "with --max-restarts=3. If all are well but slow, raise runtime.distributed_timeout."
 )
+
+
+def finish_alone() -> None:
+    """Take no more SIGTERM: torchrun sends it as soon as one process has failed, before others can say why they end.
+
+    For a process that is about to end; one that hangs on its way torchrun kills after half a minute.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextmanager
@@ -186,9 +229,10 @@ def partners_explained() -> Iterator[None]:
         known = isinstance(error, distributed.DistError) or "gloo" in text or "nccl" in text
         if ranks() == 1 or not known:
             raise
+        finish_alone()
         with suppress(RuntimeError):  # a group that is broken may fail to end as well
             leave()
-        raise VocSegError(LOST.format(first_line(error))) from error
+        raise VocSegError(LOST.format(first_line(error).partition(". ")[0])) from error
 
 
 def first_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from voc_seg.errors import VocSegError
 from voc_seg.torchrun import place
 
-from .distributed import rank, ranks, total
+from .distributed import finish_alone, rank, ranks, total
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -77,6 +77,8 @@ class Interruption:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._before and isinstance(error, Exception) and ranks() > 1:
+            finish_alone()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.noted = signum

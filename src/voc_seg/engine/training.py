@@ -23,7 +23,7 @@ from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row, RunState, capture, model_only, require_same_run, restore
-from .distributed import rank, ranks, share_buffers, share_generators, total
+from .distributed import rank, ranks, share_buffers, share_generators, total, wait_for_all
 from .evaluation import Prediction, Score, predict_all, score
 from .interruption import InterruptedRunError, Interruption
 from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
@@ -160,6 +160,7 @@ def fit(
                 interruption.agree()
             if interruption:  # in the middle of the steps or of the validation, which is then done again
                 yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
+                wait_for_all()  # whoever ends sooner has torchrun end the one that writes
                 raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of {config.epochs}.", interruption.signum)
 
             state.epoch = epoch + 1

@@ -200,8 +200,8 @@ def find_launch() -> Launch:
 
 LOST = (
     "Another process of this run has ended or no longer answers ({}). torchrun names it below; what it said itself is "
-    "in logs/training*.log. Go on from the newest checkpoint with training.resume=true, or have torchrun do so by itself "
-    "with --max-restarts=3. If all are well but slow, raise runtime.distributed_timeout."
+    "in logs/training*.log. Go on from the newest checkpoint with training.resume=true, or have torchrun do so by "
+    "itself with --max-restarts=3. If all are well but slow, raise runtime.distributed_timeout."
 )
 
 

@@ -1,0 +1,79 @@
+"""Trainings that tests let several processes do under torchrun, or one: what was learnt from, and what came of it.
+
+In float64, so that sums in another order do not hide whether the arithmetic is the same.
+"""
+
+import copy
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from voc_seg.config import Parameters
+from voc_seg.engine import training
+from voc_seg.engine.distributed import gather, join, leave, rank, total
+from voc_seg.samples.batches import Batch, normalise
+from voc_seg.samples.store import SampleStore
+from voc_seg.voc.classes import CLASS_NAMES, VOID
+
+SEEN: dict[str, list] = {"steps": [], "losses": [], "shares": []}
+"""By step: ids in the order of the whole batches, loss, crops of each process."""
+
+
+def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
+    """Have the training compute in float64 and note what it sees."""
+    build, restore, step, validate = (
+        getattr(training, name) for name in ("build_model", "restore_model", "train_step", "validate")
+    )
+
+    def watched(model: nn.Module, optimizer: Any, group: list[Batch], runtime: Any) -> float:
+        loss = step(model, optimizer, group, runtime)
+        parts = gather([list(batch.ids) for batch in group])
+        SEEN["steps"].append([name for part in zip(*parts) for ids in part for name in ids])
+        SEEN["shares"].append([sum(map(len, part)) for part in parts])
+        SEEN["losses"].append(total(loss)[0])
+        return loss
+
+    def restored(given: dict[str, Any]) -> nn.Module:
+        model = restore(given).double()
+        model.load_state_dict(given["model"])  # whose digits float32 has cut off
+        return model
+
+    def summed(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(logits, targets.long(), ignore_index=VOID, reduction="sum")
+
+    patch(training, "build_model", lambda *given: build(*given).double())
+    patch(training, "restore_model", restored)
+    patch(training, "normalise", lambda images: normalise(images).double())
+    patch(training, "loss_sum", summed)
+    patch(training, "validate", lambda model, *given: validate(copy.deepcopy(model).float(), *given))
+    patch(training, "train_step", watched)
+
+
+def work(folder: Path, name: str, settings: dict[str, Any], checkpoint: str = "", reports: int = 0) -> None:
+    """Train, from a checkpoint or anew, to the end or to a report; leaves the checkpoint and what was seen."""
+    for values in SEEN.values():
+        values.clear()
+    start = torch.load(folder / f"{checkpoint}.pth", weights_only=True) if checkpoint else None
+    stores = SampleStore(folder / "train.arrow"), SampleStore(folder / "val.arrow")
+    reported = training.fit(*stores, CLASS_NAMES, Parameters.model_validate(settings), start)
+    for number, report in enumerate(reported, start=1):
+        last = report.checkpoint
+        if number == reports:
+            break
+    if rank() == 0:
+        torch.save(last, folder / f"{name}.pth")
+        (folder / f"{name}.json").write_text(json.dumps(SEEN))
+
+
+if __name__ == "__main__":
+    join(torch.device("cpu"), 60)
+    in_float64(setattr)
+    for job in json.loads(sys.argv[2]):
+        work(Path(sys.argv[1]), **job)
+    leave()

@@ -1,0 +1,286 @@
+"""Several processes under torchrun: the files, numbers and order of one, and what happens when one is killed."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from voc_seg import ranks
+from voc_seg.hooks import RunStoppedError
+from voc_seg.torchrun import Place
+from voc_seg.voc.scenes import write_scenes
+
+# Beside this file, but pytest's importlib mode has no folder of tests on the path.
+spec = importlib.util.spec_from_file_location("ranks_at_work", Path(__file__).with_name("ranks_at_work.py"))
+ranks_at_work = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(ranks_at_work)
+
+SETTINGS = {
+    "model": {"width": 8, "context": "none"},
+    "augmentation": {"crop_size": 64, "scale": [0.25, 0.4]},
+    "training": {"epochs": 3, "batch_size": 4, "validate_every": 1, "sync_batch_norm": True,
+                 "optimizer": {"learning_rate": 0.001}},
+    "evaluation": {"scale": 0.25, "pictures": 2},
+    "runtime": {"device": "cpu", "precision": "fp32", "distributed_timeout": 60},
+}  # fmt: skip
+TIMES = ["images_per_second", "data_seconds", "epoch_seconds"]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun and signals of POSIX")
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> str:
+    def text(key: str, value: Any) -> str:
+        if isinstance(value, dict):
+            return flat(value, f"{key}.")
+        return f"{key}={' '.join(map(str, value)) if isinstance(value, list) else str(value).lower()}"
+
+    return ",".join(text(prefix + key, value) for key, value in settings.items())
+
+
+def torchrun(project: Path, options: str, program: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", *options.split(), *program]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "400"}
+    return subprocess.Popen(
+        command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def start(project: Path, options: str, pipelines: str) -> subprocess.Popen[str]:
+    given = f"voc_root={project / 'voc'},{flat(SETTINGS)}"
+    return torchrun(project, options, ["-m", "voc_seg", *pipelines.split(), "--params", given])
+
+
+def finished(process: subprocess.Popen[str], code: int = 0) -> str:
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == code, said
+    return said
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path], run_kedro: Callable[..., None]
+) -> Path:
+    """Ten scenes: two batches of four and one of two, so that three processes leave one without a crop."""
+    folder = make_project(tmp_path_factory.mktemp("prepared"))
+    write_scenes(folder / "voc", {"train": 10, "val": 5, "test": 1})
+    run_kedro(folder, "data_processing")
+    return folder
+
+
+@pytest.fixture
+def project(prepared: Path, tmp_path: Path) -> Path:
+    """A project of its own, which shares the pictures: samples know where theirs lie."""
+    folder = shutil.copytree(prepared, tmp_path / "project", ignore=shutil.ignore_patterns("voc", "logs"))
+    (folder / "voc").symlink_to(prepared / "voc")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes make of it: a training and an evaluation in one run."""
+    folder = tmp_path_factory.mktemp("trained") / "project"
+    shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("voc", "logs"))
+    (folder / "voc").symlink_to(prepared / "voc")
+    said = finished(start(folder, "--nproc-per-node=2", "--pipelines training,evaluation"))
+    (folder / "said.txt").write_text(said)
+    return folder
+
+
+def history(project: Path) -> pd.DataFrame:
+    return pd.read_csv(project / "data/08_reporting/training_history.csv").drop(columns=TIMES)
+
+
+class TestOneRun:
+    def test_there_is_one_set_of_files_and_one_voice(self, trained: Path) -> None:
+        checkpoints = sorted(path.name for path in (trained / "data/06_models/checkpoints").iterdir())
+        assert checkpoints == [f"checkpoint_epoch_000{epoch}.pth" for epoch in (1, 2, 3)]
+        assert not list(trained.rglob("*.partial*"))
+        assert sorted(path.name for path in (trained / "logs").iterdir()) == ["training.log", "training_rank1.log"]
+        said = (trained / "said.txt").read_text()
+        assert said.count("epoch 3/3") == 1
+        assert said.count("Scores on val") == 1
+        assert "rank 1" not in said
+        assert "Process 1 of 2" in (trained / "logs/training_rank1.log").read_text()
+
+    def test_the_evaluation_is_that_of_one_process_to_the_byte(
+        self, trained: Path, run_kedro: Callable[..., None]
+    ) -> None:
+        outputs = [
+            *(trained / "data/08_reporting" / name for name in ("confusion_matrix.csv", "image_scores.csv")),
+            *sorted((trained / "data/07_model_output/predictions").iterdir()),
+        ]
+        assert len(outputs) == 2 + 5
+        by_two = [path.read_bytes() for path in outputs]
+        for path in outputs:
+            path.unlink()
+        run_kedro(trained, "evaluation", **SETTINGS)
+        assert [path.read_bytes() for path in outputs] == by_two
+
+    def test_a_training_is_close_to_that_of_one_process(
+        self, trained: Path, project: Path, run_kedro: Callable[..., None]
+    ) -> None:
+        run_kedro(project, "training", **SETTINGS)
+        alone, together = history(project), history(trained)
+        for column in ("epoch", "step", "learning_rate"):
+            assert alone[column].equals(together[column])
+        # Sums in another order, in float32, through twenty batch norms.
+        assert together["train_loss"].tolist() == pytest.approx(alone["train_loss"].tolist(), rel=1e-3)
+        assert together["val_loss"].tolist() == pytest.approx(alone["val_loss"].tolist(), rel=1e-2)
+
+
+class Work:
+    """Trainings of ``ranks_at_work`` by one process, this one, or several."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def settings(self, **options: Any) -> dict[str, Any]:
+        training = {"epochs": 2, "batch_size": 3, "sync_batch_norm": True, "checkpoint": {"every_minutes": 1e-9}}
+        return {
+            "augmentation": {"crop_size": 64, "scale": [0.25, 0.4]},
+            "model": {"width": 8, "dropout": 0.3},
+            "training": training | options,
+            "evaluation": {"scale": 0.25},
+            "runtime": {"device": "cpu", "precision": "fp32"},
+        }
+
+    def by_one(self, **job: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            ranks_at_work.in_float64(patch.setattr)
+            ranks_at_work.work(self.folder, **job)
+
+    def by_two(self, *jobs: dict[str, Any]) -> None:
+        program = [ranks_at_work.__file__, str(self.folder), json.dumps(jobs)]
+        finished(torchrun(self.folder, "--nproc-per-node=2", program))
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        seen = json.loads((self.folder / f"{name}.json").read_text())
+        return seen | {"state": torch.load(self.folder / f"{name}.pth", weights_only=True)}
+
+
+MORE = {"batch_size": 2, "accumulation": 2, "ema_decay": 0.9, "frozen_stages": 1, "freeze_batch_norm": True}
+
+
+@pytest.fixture(scope="module")
+def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """Two epochs by one process and by two, whole and in parts."""
+    done = Work(tmp_path_factory.mktemp("work"))
+    for split in ("train", "val"):
+        (done.folder / f"{split}.arrow").symlink_to(prepared / f"data/05_model_input/{split}_samples.arrow")
+    settings, more = done.settings(), done.settings(**MORE)
+    done.by_two(
+        {"name": "two", "settings": settings},
+        {"name": "two_more", "settings": more},
+        {"name": "first", "settings": settings, "reports": 1},
+    )
+    done.by_one(name="one", settings=settings)
+    done.by_one(name="one_more", settings=more)
+    done.by_one(name="second", settings=settings, checkpoint="first", reports=5)
+    done.by_two({"name": "third", "settings": settings, "checkpoint": "second"})
+    return done
+
+
+class TestArithmetic:
+    """In float64, where what is equal up to the order of sums differs in the last digits alone."""
+
+    def assert_same(self, found: dict[str, Any], expected: dict[str, Any]) -> None:
+        assert (found["state"]["step"], found["state"]["epoch"]) == (expected["state"]["step"], 2)
+        assert torch.equal(found["state"]["rng"]["torch"], expected["state"]["rng"]["torch"]), "dropout"
+        for kind in ("model", "ema"):
+            for name, value in expected["state"][kind].items():
+                torch.testing.assert_close(found["state"][kind][name], value, rtol=1e-6, atol=1e-8, msg=name)
+
+    def test_two_processes_train_as_one(self, work: Work) -> None:
+        assert work["two"]["steps"] == work["one"]["steps"]
+        # Ten images in batches of three: of the last, which is a single one, the second process gets none.
+        assert work["two"]["shares"] == [[2, 1], [2, 1], [2, 1], [1, 0]] * 2
+        assert work["two"]["losses"] == pytest.approx(work["one"]["losses"], rel=1e-9)
+        self.assert_same(work["two"], work["one"])
+
+    def test_accumulated_batches_frozen_layers_and_an_average_of_weights(self, work: Work) -> None:
+        assert work["two_more"]["steps"] == work["one_more"]["steps"]
+        assert work["two_more"]["shares"] == [[2, 2], [2, 2], [1, 1]] * 2
+        self.assert_same(work["two_more"], work["one_more"])
+
+    def test_a_run_goes_on_with_another_number_of_processes(self, work: Work) -> None:
+        first, second = work["first"]["state"], work["second"]["state"]
+        assert (first["epoch"], first["position"], second["epoch"], second["position"]) == (0, 3, 1, 3)
+        steps = [step for name in ("first", "second", "third") for step in work[name]["steps"]]
+        assert steps == work["one"]["steps"]
+        self.assert_same(work["third"], work["one"])
+
+
+def process_of(project: Path, rank: int, process: subprocess.Popen[str]) -> int:
+    """The process of a rank, once it has written the checkpoint of the first epoch."""
+    ends = time.monotonic() + 120
+    while not (project / "data/06_models/checkpoints/checkpoint_epoch_0001.pth").exists():
+        assert process.poll() is None and time.monotonic() < ends, process.stdout.read()
+        time.sleep(0.02)
+    log = "\n".join(path.read_text() for path in (project / "logs").iterdir())
+    return int(re.findall(rf"Process {rank} of 2, pid (\d+)", log)[-1])
+
+
+class TestKilled:
+    def test_torchrun_restarts_and_the_run_is_the_undisturbed_one(self, trained: Path, project: Path) -> None:
+        # An older run's checkpoint lies there: a restart must not take it for its own.
+        shutil.copytree(trained / "data/06_models", project / "data/06_models")
+        (project / "data/06_models/checkpoints/checkpoint_epoch_0001.pth").unlink()
+        process = start(project, "--nproc-per-node=2 --max-restarts=1", "--pipelines training")
+        os.kill(process_of(project, 1, process), signal.SIGKILL)
+        said = finished(process)
+        assert said.count("Training on 2 x cpu") == 2
+        assert re.search(r"Going on from .*checkpoint_epoch_000[12]\.pth", said), said
+        pd.testing.assert_frame_equal(history(project), history(trained))
+
+    def test_without_restarts_the_others_say_why_they_end(self, project: Path) -> None:
+        process = start(project, "--nproc-per-node=2", "--pipelines training")
+        killed = time.monotonic()
+        os.kill(process_of(project, 1, process), signal.SIGKILL)
+        said = finished(process, 1)
+        assert time.monotonic() - killed < 90
+        assert "Another process of this run has ended or no longer answers" in said
+        assert "training.resume=true" in said
+
+    def test_a_signal_to_one_stops_all_with_a_checkpoint(self, project: Path) -> None:
+        process = start(project, "--nproc-per-node=2", "--pipelines training")
+        os.kill(process_of(project, 1, process), signal.SIGTERM)
+        said = finished(process, 1)
+        assert said.count("A checkpoint is written. Go on with:") == 1
+        assert "torchrun --nproc-per-node=2 -m voc_seg --pipelines training --params" in said
+        assert "Traceback" not in said.partition("torch/distributed/elastic")[0]
+
+
+def test_what_is_for_one_process_is_refused(project: Path) -> None:
+    said = finished(start(project, "--nproc-per-node=2", "--pipelines sanity,training"), 1)
+    assert "sanity is for one process, but torchrun has started 2. Nothing has run." in said
+    assert not (project / "data/06_models").exists()
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "selects", "message"),
+    [
+        ([], False, "kedro run without --pipelines, which begins with data_processing, is for one process"),
+        (["inference", "export"], False, "inference, export are for one process"),
+        (["evaluation"], True, "A part of a pipeline"),
+    ],
+)
+def test_the_refusal_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, pipelines: list[str], selects: bool, message: str
+) -> None:
+    monkeypatch.setattr(ranks, "place", lambda: Place(ranks=2))
+    with pytest.raises(RunStoppedError, match=message) as caught:
+        ranks.refuse_what_is_for_one(pipelines, selects)
+    assert "--pipelines training,evaluation" in str(caught.value)
+    ranks.refuse_what_is_for_one(["training", "evaluation"], False)

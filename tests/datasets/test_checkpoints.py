@@ -220,6 +220,16 @@ class TestCheckpointsDataset:
         (folder / "checkpoint_epoch_0002.pth.partial").write_bytes(b"half")
         assert dataset.load()()["epoch"] == 1
 
+    def test_one_of_a_launch_is_not_taken_from_another(self, dataset: CheckpointsDataset, folder: Path) -> None:
+        assert dataset.load()(launch="this") == {}
+        dataset.save(_checkpoint(1) | {"launch": "this"})
+        assert dataset.load()(launch="this")["epoch"] == 1
+        assert dataset.load()(launch="other") == {}
+        _save(dataset, folder, 2)  # by a run without torchrun
+        os.utime(folder / "checkpoint_epoch_0001.pth", (1e9, 1e9))
+        assert dataset.load()(launch="this") == {}
+        assert dataset.load()()["epoch"] == 2
+
     @pytest.mark.parametrize(
         ("best", "message"),
         [

@@ -79,6 +79,25 @@ def test_a_loader_worker_gives_the_same_batches(store: SampleStore) -> None:
     _assert_equal(list(_batches(store, range(2), workers=1)), list(_batches(store, range(2))))
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_the_parts_of_several_processes_are_the_batches_of_one(store: SampleStore, ranks: int) -> None:
+    whole = list(_batches(store, range(2), position=2))
+    parts = [list(_batches(store, range(2), position=2, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    assert all(len(part) == len(whole) for part in parts)
+    for batch, *shares in zip(whole, *parts):
+        joined = Batch(
+            torch.cat([share.images for share in shares]),
+            torch.cat([share.targets for share in shares]),
+            tuple(name for share in shares for name in share.ids),
+        )
+        _assert_equal([joined], [batch])
+        assert [share.first for share in shares] == [sum(len(s.ids) for s in shares[:r]) for r in range(ranks)]
+        assert {share.whole for share in shares} == {len(batch.ids)}
+        sizes = [len(share.ids) for share in shares]
+        assert sizes[0] == max(sizes), "rank 0 is never without"
+        assert max(sizes) - min(sizes) <= 1
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_normalise_is_that_of_torchvisions_weights(dtype: torch.dtype) -> None:
     images = torch.randint(0, 256, (2, 3, 7, 9), generator=torch.Generator().manual_seed(0)).to(dtype)

@@ -1,0 +1,120 @@
+"""Images per second of training on one machine: one process with all cores against one process a core under torchrun.
+
+    python benchmarks/distributed.py --voc-root PATH [--batch 8] [--rounds 5] [--processes 2]
+
+On the CPU: ResNet-18, crops of 224, scale 0.9 to 1.1, the loop of `voc_seg.engine.training.fit` without validations and
+checkpoints. Every side has the same whole batch and as many threads altogether as there are processes. A turn of a side
+starts its processes anew; their first step is not timed. Beside the steps it gives the time that summing all gradients
+takes when nothing is computed meanwhile.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from measuring import alternate, describe_machine, print_table, ratio
+from torch import distributed
+
+from voc_seg.config import AugmentationConfig, ModelConfig, OptimizerConfig, RuntimeConfig
+from voc_seg.engine.distributed import join, leave, rank, ranks, wait_for_all
+from voc_seg.engine.optimisation import build_optimizer, set_learning_rate
+from voc_seg.engine.runtime import choose_runtime
+from voc_seg.engine.training import train_step
+from voc_seg.engine.whole_batch import share_layers, spread
+from voc_seg.models.registry import build_model
+from voc_seg.samples.batches import training_batches
+from voc_seg.samples.store import SampleStore, write_store
+from voc_seg.samples.usable import UsableSamples
+from voc_seg.voc.splits import find_voc_folder, read_split
+
+REDUCTIONS = 5
+
+
+def work(store: SampleStore, batch: int, steps: int, out: Path) -> None:
+    """What one process does: steps of its part, and sums of gradients alone."""
+    runtime = choose_runtime(RuntimeConfig(device="cpu"))
+    join(runtime.device, 120)
+    torch.manual_seed(0)
+    model = share_layers(build_model(ModelConfig(), 21), sync_batch_norm=False).train()
+    optimizer = build_optimizer(model, OptimizerConfig())
+    set_learning_rate(optimizer, 0.006)
+    network = spread(model)
+    augmentation = AugmentationConfig(crop_size=224, scale=(0.9, 1.1))
+    batches = training_batches(store, augmentation, batch, 0, range(10**6), rank=rank(), ranks=ranks())
+
+    def step() -> None:
+        while (part := next(batches)).whole < batch:
+            pass  # the last of an epoch is smaller
+        train_step(network, optimizer, [part], runtime)
+
+    with runtime.memory_kept():
+        step()
+        wait_for_all()
+        started = time.perf_counter()
+        for _ in range(steps):
+            step()
+        wait_for_all()
+        seconds = (time.perf_counter() - started) / steps
+    gradients = torch.zeros(sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad))
+    started = time.perf_counter()
+    for _ in range(REDUCTIONS if ranks() > 1 else 0):
+        distributed.all_reduce(gradients)
+    reduction = (time.perf_counter() - started) / REDUCTIONS
+    if rank() == 0:
+        out.write_text(json.dumps({"seconds": seconds, "reduction": reduction, "bytes": gradients.nbytes}))
+    leave()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--voc-root", type=Path)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--work", type=Path, nargs=2, help=argparse.SUPPRESS)  # store and result of a started process
+    arguments = parser.parse_args()
+    if arguments.work:
+        store, out = arguments.work
+        work(SampleStore(store), arguments.batch, arguments.steps, out)
+        return
+    describe_machine()
+    found: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
+        split = read_split(find_voc_folder(arguments.voc_root, "2012"), "sample", "train")
+        store, out = Path(folder) / "train.arrow", Path(folder) / "out.json"
+        write_store(store, UsableSamples(split, split.ids))
+
+        def side(processes: int) -> Callable[[], float]:
+            threads = arguments.processes // processes
+            options = f"-m torch.distributed.run --nproc-per-node={processes} {__file__} --batch={arguments.batch}"
+            command = [sys.executable, *options.split(), f"--steps={arguments.steps}", "--work", str(store), str(out)]
+
+            def turn() -> float:
+                environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+                subprocess.run(command, env=environment, check=True, capture_output=True)
+                found.append({"processes": processes, **json.loads(out.read_text())})
+                return found[-1]["seconds"]
+
+            return turn
+
+        sides = {f"{count} x {arguments.processes // count} threads": side(count) for count in (1, arguments.processes)}
+        seconds = alternate(sides, arguments.rounds)
+    first, *_ = seconds.values()
+    rows = [[name, arguments.batch / statistics.median(of), ratio(of, first)] for name, of in seconds.items()]
+    print_table(f"Batch of {arguments.batch}", ["processes x threads", "images/s", "times the first"], rows)
+    reductions = [turn["reduction"] for turn in found if turn["processes"] > 1]
+    columns = ["gradients, MB", "sum of them alone, s"]
+    print_table("Reduction", columns, [[found[-1]["bytes"] / 1e6, statistics.median(reductions)]])
+
+
+if __name__ == "__main__":
+    main()

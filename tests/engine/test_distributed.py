@@ -1,0 +1,120 @@
+"""What processes say to each other, as far as one process can see it; tests/test_distributed.py has several."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from voc_seg.config import RuntimeConfig
+from voc_seg.engine import distributed, runtime, whole_batch
+from voc_seg.engine.distributed import Launch, first_line
+from voc_seg.engine.interruption import Interruption
+from voc_seg.engine.resuming import starting_point
+from voc_seg.errors import VocSegError
+from voc_seg.torchrun import Place, place
+
+TORCHRUN = {
+    "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "2",
+    "MASTER_ADDR": "node-0", "MASTER_PORT": "29500", "TORCHELASTIC_ERROR_FILE": "/tmp/launch/attempt_0/1/error.json",
+}  # fmt: skip
+
+
+class TestPlace:
+    def test_it_is_what_torchrun_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in TORCHRUN.items():
+            monkeypatch.setenv(name, value)
+        assert place() == Place(3, 4, 1, 2, 2, "node-0:29500", "/tmp/launch")
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "")
+        assert place().agent_folder == ""
+
+    def test_a_scheduler_that_sets_some_of_it_is_not_torchrun(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WORLD_SIZE", "4")
+        monkeypatch.setenv("RANK", "3")
+        assert place() == Place()
+
+
+class TestAlone:
+    def test_nothing_is_said_to_nobody(self) -> None:
+        assert (distributed.rank(), distributed.ranks()) == (0, 1)
+        assert distributed.total(1, 2.5) == (1, 2.5)
+        assert distributed.gather("a") == distributed.gather_at_first("a") == ["a"]
+        assert distributed.from_first(lambda: 3) == 3
+        assert distributed.find_launch() == Launch()
+
+    def test_the_network_stays_what_it_is(self) -> None:
+        model = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.Dropout2d(0.1))
+        assert whole_batch.spread(whole_batch.share_layers(model, True)) is model
+        assert [type(layer) for layer in model] == [torch.nn.BatchNorm2d, torch.nn.Dropout2d]
+
+    def test_a_signal_counts_at_once(self) -> None:
+        interruption = Interruption()
+        assert interruption.agree(0.5, True) == (0.5, True)
+        interruption.noted = signal.SIGTERM
+        assert interruption
+        assert interruption.signum == signal.SIGTERM
+
+
+class TestDevice:
+    @pytest.fixture
+    def four_of_two_machines(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(runtime, "place", lambda: Place(rank=3, ranks=4, local_rank=1, local_ranks=2))
+
+    @pytest.mark.parametrize(("gpus", "expected"), [(0, "cpu"), (2, "cuda:1"), (8, "cuda:1")])
+    def test_each_process_has_its_own(
+        self, monkeypatch: pytest.MonkeyPatch, four_of_two_machines: None, gpus: int, expected: str
+    ) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        assert runtime._choose_device("auto") == torch.device(expected)
+        assert runtime._choose_device("cpu") == torch.device("cpu")
+
+    def test_too_few_gpus(self, monkeypatch: pytest.MonkeyPatch, four_of_two_machines: None) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        with pytest.raises(VocSegError, match=r"started 2 processes .* sees 1 GPUs\. .* --nproc-per-node=1"):
+            runtime._choose_device("auto")
+
+    def test_one_device_for_all_is_refused(self, four_of_two_machines: None) -> None:
+        with pytest.raises(VocSegError, match=r"runtime\.device is cuda:0, but 4 processes run"):
+            runtime._choose_device("cuda:0")
+
+    def test_loader_workers_share_the_cores(self, monkeypatch: pytest.MonkeyPatch, four_of_two_machines: None) -> None:
+        monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: range(6), raising=False)
+        assert runtime.loader_workers(RuntimeConfig(), torch.device("cuda", 1)) == 3
+
+
+class TestStartingPoint:
+    def _read(self, launch: str = "") -> dict[str, Any]:
+        return {} if launch == "other" else {"launch": launch}
+
+    def test_as_asked(self) -> None:
+        assert starting_point(self._read, True, Launch("other", restarted=True)) == {"launch": ""}
+        assert starting_point(self._read, False, Launch()) is None
+        assert starting_point(self._read, False, Launch("this")) is None, "its first start"
+
+    def test_a_restart_goes_on_from_its_own_checkpoint_alone(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert starting_point(self._read, False, Launch("this", restarted=True)) == {"launch": "this"}
+        assert starting_point(self._read, False, Launch("other", restarted=True)) is None
+        assert "restarted this training before its first checkpoint" in caplog.text
+
+
+def test_a_launch_is_known_by_what_it_left_with_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(distributed, "place", lambda: Place(agent_folder=str(tmp_path)))
+    first = distributed.find_launch()
+    assert first.name
+    assert not first.restarted
+    assert distributed.find_launch() == Launch(first.name, restarted=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["voc_seg_launch"]
+
+
+def test_what_gloo_says_is_shown_without_its_source_file() -> None:
+    raised = RuntimeError(
+        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [::1]:1"
+    )
+    assert first_line(raised) == "Connection closed by peer [::1]:1"
+    assert first_line(ValueError("one\ntwo")) == "one"
+
+
+def test_other_errors_stay_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match="gloo of one process"), distributed.partners_explained():
+        raise RuntimeError("gloo of one process")

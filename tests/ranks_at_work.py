@@ -17,12 +17,13 @@ from torch.nn import functional
 from voc_seg.config import Parameters
 from voc_seg.engine import training
 from voc_seg.engine.distributed import gather, join, leave, rank, total
+from voc_seg.engine.evaluation import Score
 from voc_seg.samples.batches import Batch, normalise
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import CLASS_NAMES, VOID
 
-SEEN: dict[str, list] = {"steps": [], "losses": [], "shares": []}
-"""By step: ids in the order of the whole batches, loss, crops of each process."""
+SEEN: dict[str, list] = {"steps": [], "losses": [], "shares": [], "pixels": []}
+"""By step: ids in the order of the whole batches, loss, crops of each process; by validation: pixels scored."""
 
 
 def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
@@ -39,6 +40,11 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
         SEEN["losses"].append(total(loss)[0])
         return loss
 
+    def scored(model: nn.Module, *given: Any) -> Score:
+        score = validate(copy.deepcopy(model).float(), *given)
+        SEEN["pixels"].append(int(score.confusion.sum()))
+        return score
+
     def restored(given: dict[str, Any]) -> nn.Module:
         model = restore(given).double()
         model.load_state_dict(given["model"])  # whose digits float32 has cut off
@@ -51,7 +57,7 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
     patch(training, "restore_model", restored)
     patch(training, "normalise", lambda images: normalise(images).double())
     patch(training, "loss_sum", summed)
-    patch(training, "validate", lambda model, *given: validate(copy.deepcopy(model).float(), *given))
+    patch(training, "validate", scored)
     patch(training, "train_step", watched)
 
 

@@ -206,6 +206,7 @@ class TestArithmetic:
         assert work["two"]["steps"] == work["one"]["steps"]
         # Ten images in batches of three: of the last, which is a single one, the second process gets none.
         assert work["two"]["shares"] == [[2, 1], [2, 1], [2, 1], [1, 0]] * 2
+        assert work["two"]["pixels"] == work["one"]["pixels"], "every image is scored once"
         assert work["two"]["losses"] == pytest.approx(work["one"]["losses"], rel=1e-9)
         self.assert_same(work["two"], work["one"])
 

@@ -167,6 +167,13 @@ def test_a_batch_gives_what_its_images_give_alone(monkeypatch: pytest.MonkeyPatc
         assert found.loss == pytest.approx(alone[found.id].loss, rel=1e-4)
 
 
+def test_several_processes_predict_each_image_once_in_the_groups_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = [_sample(40, 62, "a"), PORTRAIT, _sample(40, 62, "b"), _sample(40, 62, "c")]
+    monkeypatch.setattr(evaluation, "_of_one_size", lambda samples, pixels: _of_one_size(samples, 2 * 40 * 62))
+    parts = [[found.id for found in predict_all(RedOrNot(), samples, PLAIN, CPU, None, rank, 4)] for rank in range(4)]
+    assert parts == [["a", "b"], ["portrait"], ["c"], []]
+
+
 class TestEvaluate:
     def test_rows_masks_and_totals_of_a_split(self, val_store: SampleStore) -> None:
         torch.manual_seed(0)

@@ -22,6 +22,7 @@ from voc_seg.config import Parameters
 from voc_seg.engine.interruption import InterruptedRunError
 from voc_seg.errors import VocSegError
 from voc_seg.hooks import RunStoppedError
+from voc_seg.torchrun import place
 
 from .writers import RunFacts, Writer, without_password, writers_of
 
@@ -115,7 +116,7 @@ class TrackingHooks:
             RunStoppedError: What is enabled is not installed.
         """
         self._end("KILLED")  # one that a notebook broke off
-        if not {"training_history", "metrics"} & pipeline.all_outputs():
+        if place().rank or not {"training_history", "metrics"} & pipeline.all_outputs():
             return
         loader = self._context.config_loader
         parameters = Parameters.model_validate(loader["parameters"])

@@ -60,6 +60,7 @@ class DataConfig(Block):
     on_invalid: Literal["quarantine", "fail"] = Field(
         "quarantine", description="images that cannot be used: leave them out and list them, or stop with the list"
     )
+    shard_images: PositiveInt = Field(20_000, description="images a packed file holds; more go into several files")
 
     @field_validator("classes")
     @classmethod

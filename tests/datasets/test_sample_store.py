@@ -10,6 +10,7 @@ from kedro.io import DatasetError
 
 from voc_seg.datasets import SampleStoreDataset
 from voc_seg.errors import VocSegError
+from voc_seg.samples.place import shards_folder
 from voc_seg.samples.store import Origin, Sample, SampleStore
 from voc_seg.voc.index import fingerprint_of
 
@@ -17,14 +18,22 @@ from voc_seg.voc.index import fingerprint_of
 class Samples(list):
     """Samples that know what they are made from; counts how often they are asked for."""
 
-    def __init__(self, samples: list[Sample], source: str = "", fingerprint: str = "", folder: str = "") -> None:
+    def __init__(
+        self, samples: list[Sample], source: str = "", fingerprint: str = "", folder: str = "", shard_images: int = 100
+    ) -> None:
         super().__init__(samples)
         self.origin = Origin(source, folder, ("background", "cat"), fingerprint)
+        self.nbytes = 0
         self.asked = 0
+        cuts = range(0, len(samples), shard_images) if len(samples) > shard_images else ()
+        self.parts = [Samples(samples[n : n + shard_images], source, f"{fingerprint}{n}", folder) for n in cuts]
 
     def __iter__(self) -> Iterator[Sample]:
         self.asked += 1
         return super().__iter__()
+
+    def in_parts(self) -> list["Samples"]:
+        return self.parts or [self]
 
 
 @pytest.fixture
@@ -49,7 +58,7 @@ def test_a_failed_save_leaves_the_old_store(dataset: SampleStoreDataset, scene_s
             raise OSError("disk on fire")
 
     dataset.save(Samples(scene_samples[:1]))
-    with pytest.raises(DatasetError, match=r"Could not write .*train_samples\.arrow: disk on fire.*is still there"):
+    with pytest.raises(DatasetError, match=r"Could not write .*train_samples\.arrow: disk on fire.*is untouched"):
         dataset.save(Failing([]))
     assert [sample.id for sample in dataset.load()] == [scene_samples[0].id]
 
@@ -101,6 +110,57 @@ def test_a_damaged_store_is_packed_again(
     path.write_bytes(path.read_bytes()[:-20])
     dataset.save(Samples(scene_samples, fingerprint="f"))
     assert len(dataset.load()) == len(scene_samples)
+
+
+class TestShards:
+    def test_many_samples_go_into_shards(self, dataset: SampleStoreDataset, scene_samples: list[Sample]) -> None:
+        dataset.save(Samples(scene_samples, fingerprint="f", shard_images=2))
+        store = dataset.load()
+        assert [sample.id for sample in store] == store.ids == [sample.id for sample in scene_samples]
+        assert [len(shard) for shard in store.shards] == [2, 2, 1]
+
+    def test_they_are_not_packed_again(self, dataset: SampleStoreDataset, scene_samples: list[Sample]) -> None:
+        dataset.save(Samples(scene_samples, fingerprint="f", shard_images=2))
+        again = Samples(scene_samples, fingerprint="f", shard_images=2)
+        dataset.save(again)
+        assert [part.asked for part in again.parts] == [0, 0, 0]
+
+    @pytest.mark.parametrize(("before", "after"), [(100, 2), (2, 100), (2, 3)])
+    def test_another_shard_size_packs_again(
+        self, dataset: SampleStoreDataset, scene_samples: list[Sample], before: int, after: int
+    ) -> None:
+        for shard_images in (before, after):
+            dataset.save(Samples(scene_samples, fingerprint=f"{shard_images} ", shard_images=shard_images))
+        store = dataset.load()
+        assert len(store.shards) == -(-len(scene_samples) // after)
+        assert [sample.id for sample in store] == [sample.id for sample in scene_samples]
+        assert shards_folder(store.path).is_dir() == (after < 100)
+
+    @pytest.mark.parametrize("how", ["missing", "cut off", "overwritten"])
+    def test_a_damaged_shard_alone_is_packed_again(
+        self, dataset: SampleStoreDataset, scene_samples: list[Sample], how: str
+    ) -> None:
+        dataset.save(Samples(scene_samples, fingerprint="f", shard_images=2))
+        shard = dataset.load().shards[1].path
+        if how == "missing":
+            shard.unlink()
+        else:
+            whole = shard.read_bytes()
+            shard.write_bytes(whole[:-20] if how == "cut off" else whole[:-20] + bytes(20))
+        again = Samples(scene_samples, fingerprint="f", shard_images=2)
+        dataset.save(again)
+        assert [part.asked for part in again.parts] == [0, 1, 0]
+        np.testing.assert_array_equal(dataset.load()[3].image, scene_samples[3].image)
+
+    def test_what_an_abandoned_pack_has_left_is_deleted(
+        self, dataset: SampleStoreDataset, scene_samples: list[Sample]
+    ) -> None:
+        samples = Samples(scene_samples, fingerprint="f", shard_images=2)
+        dataset.save(samples)
+        folder = shards_folder(dataset.load().path)
+        (folder / "00000-other.arrow").write_bytes(b"of other files")
+        dataset.save(samples)
+        assert len(list(folder.iterdir())) == 3
 
 
 def test_samples_of_other_classes_are_refused(dataset: SampleStoreDataset, scene_samples: list[Sample]) -> None:

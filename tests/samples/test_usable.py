@@ -10,6 +10,7 @@ from voc_seg.errors import VocSegError
 from voc_seg.samples.store import Origin
 from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.classes import name_classes
+from voc_seg.voc.index import joint_fingerprint
 from voc_seg.voc.splits import VOCSplit
 
 
@@ -25,8 +26,9 @@ def split(tmp_path: Path) -> VOCSplit:
 
 def test_masks_are_read_by_the_colours_of_their_classes(split: VOCSplit) -> None:
     classes = name_classes(("background", "crack"), ((0, 0, 0), (9, 8, 7)))
-    samples = UsableSamples(split, ("b", "a"), classes, "print")
-    assert samples.origin == Origin("own", str(split.images.resolve()), ("background", "crack"), "print")
+    samples = UsableSamples(split, ("b", "a"), classes, ("1", "2"))
+    joint = joint_fingerprint(("b", "a"), ("1", "2"))
+    assert samples.origin == Origin("own", str(split.images.resolve()), ("background", "crack"), joint)
     assert len(samples) == 2
     first, second = samples
     assert (first.id, first.image.shape, second.id) == ("b", (4, 6, 3), "a")
@@ -41,3 +43,17 @@ def test_a_file_that_has_gone_since_is_named(split: VOCSplit) -> None:
     assert next(rest).id == "a"
     with pytest.raises(VocSegError, match="missing image"):
         next(rest)
+
+
+@pytest.mark.parametrize(("shard_images", "parts"), [(1, ["b", "a", "c"]), (2, ["ba", "c"]), (3, ["bac"])])
+def test_parts_are_the_samples_in_order(split: VOCSplit, shard_images: int, parts: list[str]) -> None:
+    samples = UsableSamples(split, ("b", "a", "c"), prints=("2", "1", "3"), nbytes=30, shard_images=shard_images)
+    found = samples.in_parts()
+    assert ["".join(part.ids) for part in found] == parts
+    assert "".join(print_ for part in found for print_ in part.prints) == "213"
+    assert sum(part.nbytes for part in found) == 30
+    assert len({part.origin.fingerprint for part in found}) == len(parts)
+
+
+def test_no_samples_are_one_part(split: VOCSplit) -> None:
+    assert [part.ids for part in UsableSamples(split, ()).in_parts()] == [()]

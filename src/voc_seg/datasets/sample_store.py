@@ -1,6 +1,7 @@
 """The packed samples of a split as a catalog entry."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import pandas as pd
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
-from rich.filesize import decimal
 
 from voc_seg.errors import VocSegError
-from voc_seg.samples.store import SampleStore, write_store
+from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
+from voc_seg.samples.store import Origin, SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.index import fingerprint_of
 from voc_seg.voc.reading import palette_image
@@ -25,10 +26,11 @@ logger = logging.getLogger(__name__)
 class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
     """Saves samples as a stream; loads a memory-mapped :class:`SampleStore`.
 
-    A store that was made of the very same files stays as it is: nothing is decoded again.
+    A store that was made of the very same files stays as it is: nothing is decoded again. One of many images is saved
+    in shards, of which those that are there already, and whole, stay.
 
     Args:
-        filepath: The Arrow file.
+        filepath: The Arrow file; shards go into a folder beside it.
         source: The data a run is about. Samples packed from another source are not loaded, so that no network
             is trained or scored on the wrong pictures.
         voc_root: Folder the images must come from, where the run knows one.
@@ -53,25 +55,22 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         self.metadata = metadata
 
     def save(self, data: UsableSamples) -> None:
-        if self._is_of(data):
+        parts = data.in_parts()
+        if self._is_of(data.origin, parts):
             logger.info("%s: %d samples, unchanged", self._filepath.name, len(data))
-            return
-        try:
-            write_store(self._filepath, data, data.origin)
-        except OSError as error:
-            raise VocSegError(
-                f"Could not write {self._filepath}: {error}. {len(data)} decoded images of VOC's size take about "
-                f"{decimal(750_000 * len(data))}. Make room or make the folder writable, and run again; a store that "
-                "was there before is still there."
-            ) from error
+            delete_unused_shards(self._filepath)
+        elif len(parts) == 1:
+            write_store(self._filepath, data, data.origin, data.nbytes)
+        else:
+            write_shards(self._filepath, parts, data.origin)
 
-    def _is_of(self, data: UsableSamples) -> bool:
-        """Whether the file holds these very samples, whole."""
+    def _is_of(self, origin: Origin, parts: Sequence[UsableSamples]) -> bool:
+        """Whether the store holds these very samples, whole, in these parts."""
         try:
             store = SampleStore(self._filepath)
-        except (VocSegError, OSError):
+        except VocSegError:
             return False
-        return bool(data.origin.fingerprint) and store.origin == data.origin and len(store) == len(data)
+        return store.origin == origin and len(store.shards) == len(parts) and all(map(holds, store.shards, parts))
 
     def load(self) -> SampleStore:
         store = SampleStore(self._filepath)

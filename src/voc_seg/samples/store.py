@@ -1,150 +1,136 @@
-"""The packed sample store: decoded images and masks of a split in one memory-mapped Arrow file."""
+"""The packed sample store: decoded images and masks of a split in memory-mapped Arrow files.
+
+A small store is one file. A large one is a file of the same name that says which sample is in which shard, and a
+folder of shards beside it, each a small store of its own (`voc_seg.samples.sharding` writes them):
+
+    train_samples.arrow
+    train_samples.shards/00000-<fingerprint>.arrow
+    train_samples.shards/00001-<fingerprint>.arrow
+"""
 
 import json
 import os
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
 from functools import cached_property
+from itertools import accumulate
+from operator import length_hint
 from pathlib import Path
 
-import filelock
 import numpy as np
 import pyarrow as pa
 
-from voc_seg.atomic import sync_folder
 from voc_seg.errors import VocSegError
+from voc_seg.voc.progress import progress_bar
 
-_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("image", pa.binary()),
-        ("mask", pa.binary()),
-    ]
-)
+from .place import delete_shards_but, shards_folder, sole_writer
+from .shard import SAMPLES, TABLE, UNKNOWN, Origin, Sample, Shard, counted, damaged, open_arrow, write_shard
+
+SHARDS = b"shards"
+"""Key of the metadata that lists shards."""
 
 
-_ORIGIN = b"origin"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What samples were made from; kept in the file.
-
-    | field       | type            | meaning                                                          |
-    |-------------|-----------------|------------------------------------------------------------------|
-    | source      | str             | key of `voc_seg.voc.splits.SOURCES`                              |
-    | folder      | str             | the folder of the images                                         |
-    | classes     | tuple[str, ...] | class names by mask value; empty: not known                      |
-    | fingerprint | str             | changes when any file or the list of images does; empty: unknown |
-    """
-
-    source: str = ""
-    folder: str = ""
-    classes: tuple[str, ...] = ()
-    fingerprint: str = ""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image with its truth.
-
-    | field | shape     | dtype | range                                 |
-    |-------|-----------|-------|---------------------------------------|
-    | id    |           | str   | file name without ending              |
-    | image | (H, W, 3) | uint8 | RGB, 0..255                           |
-    | mask  | (H, W)    | uint8 | class index 0, 1 ..., or 255 for void |
-    """
-
-    id: str
-    image: np.ndarray
-    mask: np.ndarray
-
-
-def write_store(path: Path, samples: Iterable[Sample], origin: Origin = Origin()) -> int:
-    """Write samples as a stream, one record batch each; an interrupted write leaves the old file in place.
+def write_store(path: Path, samples: Iterable[Sample], origin: Origin = UNKNOWN, size: int | None = None) -> int:
+    """Write samples into one file, as a stream; an interrupted write leaves the old store in place.
 
     Args:
         path: Arrow IPC file to write.
         samples: Consumed one by one, so memory stays flat.
         origin: What they are made from.
+        size: Bytes they will take; for the message when there is no room.
 
     Returns:
         Number of samples written.
 
     Raises:
-        VocSegError: Another process is writing this store, or an image and its mask have different sizes.
+        VocSegError: Another process is writing this store, an image and its mask have different sizes, or the file
+            cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(path.with_name(f".{path.name}.lock"), blocking=False):
-            return _write(path, samples, origin)
-    except filelock.Timeout:
-        raise VocSegError(f"Another process is writing {path}. Wait for it to end and run again.") from None
-
-
-def _write(path: Path, samples: Iterable[Sample], origin: Origin) -> int:
-    partial = path.with_name(path.name + ".partial")
-    count = 0
-    schema = _SCHEMA.with_metadata({_ORIGIN: json.dumps(asdict(origin))})
-    try:
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for sample in samples:
-                height, width = sample.mask.shape
-                if sample.image.shape != (height, width, 3):
-                    raise VocSegError(f"{sample.id}: image {sample.image.shape} and mask {sample.mask.shape} differ.")
-                row = [[sample.id], [height], [width], [sample.image.tobytes()], [sample.mask.tobytes()]]
-                columns = [pa.array(values, field.type) for values, field in zip(row, _SCHEMA)]
-                writer.write_batch(pa.record_batch(columns, schema=schema))
-                count += 1
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        sync_folder(path.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)  # it may have filled the disk
-        raise
-    return count
+    with sole_writer(path), progress_bar(f"packing {path.stem}", length_hint(samples) or None) as advance:
+        table = write_shard(path, counted(samples, advance), origin, size)
+        delete_shards_but(path, ())
+    return table.num_rows
 
 
 class SampleStore:
-    """Random access to a written store. Arrays are views of the file: read-only, nothing is copied.
+    """Random access to a written store. Arrays are views of its files: read-only, nothing is copied.
 
-    Pickles as its path, so that every loader worker maps the file itself.
+    A shard is mapped when the first of its samples is asked for. Pickles as its path, so that every loader worker
+    maps by itself what it needs.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        _ = self._reader  # what is wrong with the file is told here
+        self._require_shards()  # what is wrong with the files is told here
 
     @cached_property
-    def _reader(self) -> pa.ipc.RecordBatchFileReader:
+    def _file(self) -> pa.ipc.RecordBatchFileReader:
+        return open_arrow(self.path, "sample store", SAMPLES, TABLE)
+
+    @cached_property
+    def _listed(self) -> list[dict] | None:
+        """Name, images and bytes of each shard; None where the file holds the samples itself."""
+        if self._file.schema.equals(SAMPLES):
+            return None
         try:
-            reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
-            if not reader.schema.equals(_SCHEMA):
-                raise pa.ArrowInvalid(f"its columns are {', '.join(reader.schema.names)}")
-            return reader
-        except FileNotFoundError:
-            raise VocSegError(
-                f"No sample store at {self.path}. Make it with: kedro run --pipelines data_processing"
-            ) from None
-        except pa.ArrowInvalid as error:
-            raise VocSegError(
-                f"{self.path} is not a complete sample store ({error}). "
-                "Delete it and run: kedro run --pipelines data_processing"
-            ) from error
+            return json.loads(self._file.schema.metadata[SHARDS])
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(self.path, "sample store", "it lists no shards") from error
+
+    @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        """The files of the samples, in order."""
+        if self._listed is None:
+            return (Shard(self.path),)
+        folder, what = shards_folder(self.path), f"shard of {self.path.name}"
+        return tuple(Shard(folder / shard["name"], what) for shard in self._listed)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """For each shard the index after its last sample."""
+        if self._listed is None:
+            return [self._file.num_record_batches]
+        return list(accumulate(shard["images"] for shard in self._listed))
+
+    @cached_property
+    def _table(self) -> pa.RecordBatch | pa.Table:
+        return self.shards[0].table() if self._listed is None else self._file.read_all()
+
+    def _require_shards(self) -> None:
+        """Look whether all shards have their size, without opening one: a run is to learn that before it begins."""
+        if not self._listed:
+            return
+        folder = shards_folder(self.path)
+        sizes = {}
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            sizes = {entry.name: entry.stat().st_size for entry in entries}
+        wrong = [shard for shard in self._listed if sizes.get(shard["name"]) != shard["bytes"]]
+        if not wrong:
+            return
+        first = wrong[0]
+        path, size = folder / first["name"], sizes.get(first["name"])
+        why = "is missing" if size is None else f"has {size} bytes instead of {first['bytes']}"
+        more = f", and {len(wrong) - 1} more are missing or cut off" if len(wrong) > 1 else ""
+        raise VocSegError(
+            f"{path} {why}{more}: {self.path.name} is not a complete sample store. Only these of its "
+            f"{len(self._listed)} shards are made again by: kedro run --pipelines data_processing"
+        )
 
     @property
     def origin(self) -> Origin:
         """What the samples were made from."""
-        found = json.loads((self._reader.schema.metadata or {}).get(_ORIGIN, b"{}"))
-        return Origin(**found | {"classes": tuple(found.get("classes", ()))})
+        return Origin.of(self._file.schema)
 
     @property
     def ids(self) -> list[str]:
         """Image ids, in the order of the samples."""
-        return [self._reader.get_batch(index)["id"][0].as_py() for index in range(len(self))]
+        return self._table["id"].to_pylist()
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Height and width of every sample, pixels, ``int32 (N, 2)``."""
+        return np.stack([self._table[name].to_numpy() for name in ("height", "width")], axis=1)
 
     def require_classes(self, names: Sequence[str]) -> None:
         """Refuse samples that were packed for other classes.
@@ -161,17 +147,13 @@ class SampleStore:
             )
 
     def __len__(self) -> int:
-        return self._reader.num_record_batches
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)} in {self.path}")
-        batch = self._reader.get_batch(index)
-        height, width = batch["height"][0].as_py(), batch["width"][0].as_py()
-        # buffers()[2] is the column's data in the map itself; a scalar's as_buffer() would be a copy.
-        image = np.frombuffer(batch["image"].buffers()[2], np.uint8, height * width * 3).reshape(height, width, 3)
-        mask = np.frombuffer(batch["mask"].buffers()[2], np.uint8, height * width).reshape(height, width)
-        return Sample(batch["id"][0].as_py(), image, mask)
+        number = bisect_right(self._ends, index)
+        return self.shards[number][index - (self._ends[number - 1] if number else 0)]
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

@@ -1,11 +1,13 @@
 """The usable samples of a split, straight from their files."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
+from voc_seg.config import DataConfig
 from voc_seg.voc.classes import VOC_CLASSES, Classes
+from voc_seg.voc.index import joint_fingerprint
 from voc_seg.voc.parallel import in_parallel
-from voc_seg.voc.progress import progress_bar
 from voc_seg.voc.reading import decode_image, decode_mask
 from voc_seg.voc.splits import VOCSplit
 
@@ -20,27 +22,40 @@ class UsableSamples:
         split: Where the files lie.
         ids: Which images, in this order.
         classes: The classes of the masks.
-        fingerprint: Of these images; see `voc_seg.voc.index.fingerprint_of`.
+        prints: The fingerprint of each; see `voc_seg.voc.index.fingerprints`. Empty: unknown.
+        nbytes: What all of them take decoded.
+        shard_images: Most of them that go into one file.
     """
 
     split: VOCSplit
     ids: tuple[str, ...]
     classes: Classes = field(default=VOC_CLASSES, repr=False)
-    fingerprint: str = ""
+    prints: tuple[str, ...] = field(default=(), repr=False)
+    nbytes: int = 0
+    shard_images: int = DataConfig().shard_images
 
-    @property
+    @cached_property
     def origin(self) -> Origin:
         """What the samples are made from."""
-        return Origin(self.split.source, str(self.split.images.resolve()), self.classes.names, self.fingerprint)
+        fingerprint = joint_fingerprint(self.ids, self.prints) if self.prints else ""
+        return Origin(self.split.source, str(self.split.images.resolve()), self.classes.names, fingerprint)
+
+    def in_parts(self) -> list["UsableSamples"]:
+        """The same samples in the same order, as many as go into one file each; at least one part."""
+        cuts = range(0, max(len(self), 1), self.shard_images)
+        slices = [slice(start, start + self.shard_images) for start in cuts]
+        share = self.nbytes // max(len(self), 1)
+        return [
+            replace(self, ids=ids, prints=self.prints[part], nbytes=share * len(ids))
+            for part in slices
+            for ids in [self.ids[part]]
+        ]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Sample]:
-        with progress_bar(f"packing {self.split.name}", len(self)) as advance:
-            for sample in in_parallel(self._read, self.ids):
-                yield sample
-                advance(1)
+        return in_parallel(self._read, self.ids)
 
     def _read(self, image_id: str) -> Sample:
         image = decode_image(self.split.image_path(image_id))

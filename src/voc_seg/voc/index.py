@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -89,7 +89,12 @@ def fingerprints(split: VOCSplit, classes: Classes) -> dict[str, str]:
 
 def fingerprint_of(rows: pd.DataFrame) -> str:
     """One text for all rows of an index; it changes with any file, and with an image more, less or elsewhere."""
-    return _digest(" ".join([*rows["image_id"], *rows["fingerprint"]]))
+    return joint_fingerprint(rows["image_id"], rows["fingerprint"])
+
+
+def joint_fingerprint(ids: Iterable[str], prints: Iterable[str]) -> str:
+    """The same, of image ids and their fingerprints."""
+    return _digest(" ".join([*ids, *prints]))
 
 
 def _digest(text: str) -> str:

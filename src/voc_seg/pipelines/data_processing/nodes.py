@@ -9,7 +9,7 @@ from voc_seg.config import DataConfig
 from voc_seg.errors import VocSegError
 from voc_seg.reporting.figures import plot_class_distribution
 from voc_seg.samples.usable import UsableSamples
-from voc_seg.voc.index import fingerprint_of, fingerprints, index_images
+from voc_seg.voc.index import fingerprints, index_images
 from voc_seg.voc.splits import VOCSplit, source_named
 from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
 
@@ -84,7 +84,14 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
             f"None of the {len(index)} {split.name} images is usable:\n{_reasons(index)}\n"
             "Mend the files, or point voc_root at other data: --params voc_root=PATH"
         )
-    return UsableSamples(split, tuple(usable["image_id"]), data.class_table, fingerprint_of(usable))
+    return UsableSamples(
+        split,
+        tuple(usable["image_id"]),
+        data.class_table,
+        prints=tuple(usable["fingerprint"]),
+        nbytes=4 * int((usable["height"] * usable["width"]).sum()),  # three of the image, one of the mask
+        shard_images=data.shard_images,
+    )
 
 
 def _log_split(name: str, index: pd.DataFrame, on_invalid: str) -> None:

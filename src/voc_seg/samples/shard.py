@@ -1,0 +1,187 @@
+"""One Arrow file of packed samples: how it is written, mapped and read."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from voc_seg.atomic import replacing
+from voc_seg.errors import VocSegError
+
+TABLE = pa.schema([("id", pa.string()), ("height", pa.int32()), ("width", pa.int32())])
+"""Columns that say which samples there are."""
+SAMPLES = pa.schema([*TABLE, ("image", pa.binary()), ("mask", pa.binary())])
+"""Columns of packed samples, one record batch each."""
+
+_ORIGIN = b"origin"
+_AGAIN = "kedro run --pipelines data_processing"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What samples were made from; kept in the file.
+
+    | field       | type            | meaning                                                          |
+    |-------------|-----------------|------------------------------------------------------------------|
+    | source      | str             | key of `voc_seg.voc.splits.SOURCES`                              |
+    | folder      | str             | the folder of the images                                         |
+    | classes     | tuple[str, ...] | class names by mask value; empty: not known                      |
+    | fingerprint | str             | changes when any file or the list of images does; empty: unknown |
+    """
+
+    source: str = ""
+    folder: str = ""
+    classes: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """As the metadata of an Arrow schema."""
+        return {_ORIGIN: json.dumps(asdict(self)).encode()}
+
+    @classmethod
+    def of(cls, schema: pa.Schema) -> "Origin":
+        """From the metadata of an Arrow schema."""
+        found = json.loads((schema.metadata or {}).get(_ORIGIN, b"{}"))
+        return cls(**found | {"classes": tuple(found.get("classes", ()))})
+
+
+UNKNOWN = Origin()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its truth.
+
+    | field | shape     | dtype | range                                 |
+    |-------|-----------|-------|---------------------------------------|
+    | id    |           | str   | file name without ending              |
+    | image | (H, W, 3) | uint8 | RGB, 0..255                           |
+    | mask  | (H, W)    | uint8 | class index 0, 1 ..., or 255 for void |
+    """
+
+    id: str
+    image: np.ndarray
+    mask: np.ndarray
+
+
+def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int | None = None) -> pa.RecordBatch:
+    """Write samples as a stream, one record batch each; an interrupted write leaves the old file in place.
+
+    Args:
+        path: Arrow IPC file to write.
+        samples: Consumed one by one, so memory stays flat.
+        origin: What they are made from.
+        size: Bytes they will take; for the message when there is no room.
+
+    Returns:
+        Their ids, heights and widths: one row a sample, columns of `TABLE`.
+
+    Raises:
+        VocSegError: An image and its mask have different sizes, or the file cannot be written.
+    """
+    rows = []
+    schema = SAMPLES.with_metadata(origin.metadata)
+    with (
+        replacing(path, size) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        for sample in samples:
+            height, width = sample.mask.shape
+            if sample.image.shape != (height, width, 3):
+                raise VocSegError(f"{sample.id}: image {sample.image.shape} and mask {sample.mask.shape} differ.")
+            row = (sample.id, height, width)
+            writer.write_batch(_batch([(*row, sample.image.tobytes(), sample.mask.tobytes())], schema))
+            rows.append(row)
+    return _batch(rows, TABLE)
+
+
+def counted(samples: Iterable[Sample], advance: Callable[[int], None]) -> Iterator[Sample]:
+    """The same samples; a progress bar advances by each."""
+    for sample in samples:
+        yield sample
+        advance(1)
+
+
+def _batch(rows: list[tuple], schema: pa.Schema) -> pa.RecordBatch:
+    columns = zip(*rows) if rows else [()] * len(schema)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema)]
+    return pa.record_batch(arrays, schema=schema)
+
+
+def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatchFileReader:
+    """Map an Arrow file into memory; no descriptor stays open, so thousands of files can be mapped at once.
+
+    Args:
+        path: The file.
+        what: What a message calls it.
+        schemas: Columns it may have.
+
+    Raises:
+        VocSegError: It is not there, or not whole.
+    """
+    try:
+        with pa.memory_map(str(path)) as file:
+            reader = pa.ipc.open_file(file.read_buffer())  # the buffer keeps the map when the file is closed
+        if not any(reader.schema.equals(schema) for schema in schemas):
+            raise pa.ArrowInvalid(f"its columns are {', '.join(reader.schema.names)}")
+        return reader
+    except FileNotFoundError:
+        raise VocSegError(f"No {what} at {path}. Make it with: {_AGAIN}") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise damaged(path, what, error) from error
+
+
+def damaged(path: Path, what: str, why: object) -> VocSegError:
+    """The error of a file that cannot be read."""
+    return VocSegError(f"{path} is not a complete {what} ({why}). Delete it and run: {_AGAIN}")
+
+
+class Shard:
+    """Random access to one file of samples, which is opened when the first is asked for.
+
+    Arrays are views of the file: read-only, nothing is copied.
+    """
+
+    def __init__(self, path: Path, what: str = "sample store") -> None:
+        self.path = path
+        self._what = what
+
+    @cached_property
+    def _reader(self) -> pa.ipc.RecordBatchFileReader:
+        return open_arrow(self.path, self._what, SAMPLES)
+
+    @property
+    def origin(self) -> Origin:
+        """What the samples were made from."""
+        return Origin.of(self._reader.schema)
+
+    def table(self) -> pa.RecordBatch:
+        """Ids, heights and widths: one row a sample, columns of `TABLE`."""
+        batches = (self._batch(index) for index in range(len(self)))
+        return _batch([tuple(batch[name][0].as_py() for name in TABLE.names) for batch in batches], TABLE)
+
+    def __len__(self) -> int:
+        return self._reader.num_record_batches
+
+    def __getitem__(self, index: int) -> Sample:
+        batch = self._batch(index)
+        height, width = batch["height"][0].as_py(), batch["width"][0].as_py()
+        try:
+            # buffers()[2] is the column's data in the map itself; a scalar's as_buffer() would be a copy.
+            image = np.frombuffer(batch["image"].buffers()[2], np.uint8, height * width * 3).reshape(height, width, 3)
+            mask = np.frombuffer(batch["mask"].buffers()[2], np.uint8, height * width).reshape(height, width)
+        except ValueError as error:
+            raise damaged(self.path, self._what, f"sample {index}: {error}") from error
+        return Sample(batch["id"][0].as_py(), image, mask)
+
+    def _batch(self, index: int) -> pa.RecordBatch:
+        try:
+            return self._reader.get_batch(index)
+        except (ValueError, OSError) as error:  # pyarrow's ArrowInvalid is a ValueError
+            raise damaged(self.path, self._what, f"sample {index}: {error}") from error

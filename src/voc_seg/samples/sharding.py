@@ -1,0 +1,112 @@
+"""Packing into shards, for what is too much for one file: what is written stays, whatever ends the run."""
+
+import json
+import logging
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from voc_seg.atomic import replacing
+from voc_seg.errors import VocSegError
+from voc_seg.voc.progress import progress_bar
+
+from .place import delete_shards_but, shards_folder, sole_writer
+from .shard import TABLE, UNKNOWN, Origin, Sample, Shard, counted, write_shard
+from .store import SHARDS, SampleStore
+
+logger = logging.getLogger(__name__)
+
+
+class Part(Protocol):
+    """Samples of one shard, decoded while they are iterated over."""
+
+    @property
+    def origin(self) -> Origin:
+        """What they are made from; the fingerprint is that of these samples alone."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes they take decoded, about."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Sample]: ...
+
+
+def write_shards(path: Path, parts: Sequence[Part], origin: Origin = UNKNOWN) -> int:
+    """Write samples into shards, one a part, and then the file that lists them.
+
+    A shard has its part's fingerprint in its name, so whatever part is there already is not decoded again: after an
+    interruption the next call goes on after the last whole shard, and where files have changed only their shards are
+    written. The old store stays whole until the list takes its place in one step; until then both take room.
+
+    Args:
+        path: The file that lists them; shards go into `shards_folder`.
+        parts: Consumed one after the other, sample by sample.
+        origin: What all of them are made from.
+
+    Returns:
+        Number of samples in the store.
+
+    Raises:
+        VocSegError: As for `write_store`.
+    """
+    with sole_writer(path), progress_bar(f"packing {path.stem}", sum(map(len, parts))) as advance:
+        shards = [Shard(shards_folder(path) / _name(number, part)) for number, part in enumerate(parts)]
+        names = [shard.path.name for shard in shards]
+        delete_shards_but(path, {*names, *_shards_in_use(path)})  # left by an interrupted run of other files
+        kept = [holds(shard, part) for shard, part in zip(shards, parts)]
+        if any(kept):
+            logger.info("%s: %d of %d shards are there already", path.name, sum(kept), len(kept))
+        tables = []
+        for shard, part, whole in zip(shards, parts, kept):
+            if whole:
+                tables.append(shard.table())
+                advance(len(part))
+            else:
+                tables.append(write_shard(shard.path, counted(part, advance), part.origin, part.nbytes))
+        listed = [
+            {"name": shard.path.name, "images": table.num_rows, "bytes": shard.path.stat().st_size}
+            for shard, table in zip(shards, tables)
+        ]
+        schema = TABLE.with_metadata(origin.metadata | {SHARDS: json.dumps(listed)})
+        with replacing(path) as partial, pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for table in tables:
+                writer.write_batch(pa.record_batch(table.columns, schema=schema))
+        delete_shards_but(path, names)
+    return sum(table.num_rows for table in tables)
+
+
+def holds(shard: Shard, part: Part) -> bool:
+    """Whether a shard holds the very samples of a part, whole."""
+    try:
+        return bool(part.origin.fingerprint) and shard.origin == part.origin and len(shard) == len(part)
+    except VocSegError:
+        return False
+
+
+def delete_unused_shards(path: Path) -> None:
+    """Delete what a pack of other files, given up half-way, has left beside a store.
+
+    Raises:
+        VocSegError: Another process is writing this store.
+    """
+    folder = shards_folder(path)
+    if folder.is_dir() and {found.name for found in folder.iterdir()}.difference(_shards_in_use(path)):
+        with sole_writer(path):
+            delete_shards_but(path, _shards_in_use(path))
+
+
+def _name(number: int, part: Part) -> str:
+    # Of unknown files nothing is ever taken up again, nor is anything replaced that an old store may still need.
+    return f"{number:05d}-{part.origin.fingerprint or secrets.token_hex(12)}.arrow"
+
+
+def _shards_in_use(path: Path) -> list[str]:
+    try:
+        return [shard.path.name for shard in SampleStore(path).shards]
+    except VocSegError:
+        return []  # nobody can read it

@@ -1,7 +1,9 @@
 """What holds for every input, tried on many that hypothesis makes up."""
 
+import contextlib
 import io
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,13 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from voc_seg.config import AugmentationConfig
 from voc_seg.datasets.checkpoints import read_state, write_state
+from voc_seg.errors import VocSegError
 from voc_seg.metrics import class_iou, confusion_matrix, mean_iou, pixel_accuracy
 from voc_seg.samples.augment import augment, draw_crop
 from voc_seg.samples.batches import epoch_order, training_batches
-from voc_seg.samples.store import Sample, SampleStore, write_store
+from voc_seg.samples.place import shards_folder
+from voc_seg.samples.sharding import write_shards
+from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 from voc_seg.voc.classes import VOID
 from voc_seg.voc.reading import decode_mask, palette_image
 
@@ -88,6 +93,42 @@ class TestStore:
         assert store.ids == [sample.id for sample in given_samples]
         for read, written in zip(store, given_samples):
             assert np.array_equal(read.image, written.image) and np.array_equal(read.mask, written.mask)
+
+    @given(st.lists(samples(), min_size=1, max_size=6), st.integers(1, 7), st.integers(0, 7))
+    @settings(max_examples=30)
+    def test_shards_change_nothing(
+        self, tmp_path_factory: pytest.TempPathFactory, given_samples: list, shard_images: int, interrupted_at: int
+    ) -> None:
+        path = tmp_path_factory.getbasetemp() / f"property_{next(numbers)}.arrow"
+        cuts = range(0, len(given_samples), shard_images)
+        parts = [Part(given_samples[start : start + shard_images], start) for start in cuts]
+        with contextlib.suppress(VocSegError):
+            write_shards(path, [*parts[:interrupted_at], Broken([], "broken")])
+        path.unlink(missing_ok=True)
+        assert write_shards(path, parts) == len(given_samples)
+        store = SampleStore(path)
+        assert store.ids == [sample.id for sample in given_samples]
+        assert store.sizes.tolist() == [list(sample.mask.shape) for sample in given_samples]
+        for read, written in zip(store, given_samples):
+            assert np.array_equal(read.image, written.image) and np.array_equal(read.mask, written.mask)
+        assert len(list(shards_folder(path).iterdir())) == len(parts)
+
+
+class Part(list):
+    """Samples of one shard."""
+
+    nbytes = 0
+
+    def __init__(self, samples: list[Sample], fingerprint: object) -> None:
+        super().__init__(samples)
+        self.origin = Origin(fingerprint=f"print {fingerprint}")
+
+
+class Broken(Part):
+    """Samples that cannot be decoded."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        raise VocSegError("broken")
 
 
 class TestOrder:

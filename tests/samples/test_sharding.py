@@ -1,12 +1,14 @@
 """Stores of several shards: the same samples, whatever interrupts their writing or happens to a file."""
 
+import errno
 import logging
+import os
 import pickle
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +215,26 @@ class TestWriting:
 
         write_shards(path, [Meanwhile(scene_samples, "h")])
         assert names(path) == ["00000-h.arrow"]
+
+    @pytest.mark.parametrize("write", [write_store, lambda path, samples: write_shards(path, [Part(samples, "f")])])
+    def test_a_folder_that_cannot_be_written_to(self, tmp_path: Path, write: Callable) -> None:
+        (tmp_path / "out").write_bytes(b"")  # a file where the folder should be: refused to root as well
+        with pytest.raises(VocSegError, match=r"Could not write .*a\.arrow: .*What was there before is untouched"):
+            write(tmp_path / "out" / "a.arrow", tiny(2))
+
+    def test_a_full_disk_names_the_shard_and_what_it_takes(
+        self, path: Path, scene_samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        part = Part(scene_samples, "h")
+        part.nbytes = 5_000_000
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(VocSegError, match=r"Could not write .*00000-h\.arrow: No space .*It takes about 5\.0 MB"):
+            write_shards(path, [part])
+        assert len(SampleStore(path)) == 5
+        assert "00000-h.arrow.partial" not in names(path)
 
     def test_a_killed_pack_leaves_whole_shards(self, tmp_path: Path) -> None:
         path = tmp_path / "a.arrow"

@@ -131,11 +131,11 @@ class TestReading:
 
     @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors as Linux lists them")
     def test_many_shards_take_no_descriptors(self, tmp_path: Path) -> None:
-        samples = tiny(1500)
+        samples = tiny(400)
         write_shards(tmp_path / "a.arrow", [Part([sample], sample.id) for sample in samples])
         before = len(list(Path("/proc/self/fd").iterdir()))
         store = SampleStore(tmp_path / "a.arrow")
-        for index in np.random.default_rng(0).permutation(1500).tolist():
+        for index in np.random.default_rng(0).permutation(400).tolist():
             assert store[index].id == samples[index].id
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 

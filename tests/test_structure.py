@@ -103,7 +103,7 @@ def test_base_states_every_setting() -> None:
 
     stated = keys(load_config("base")["parameters"])
     # The catalog's are no parameters.
-    assert stated == keys(Parameters().model_dump()) - {"voc_root", "voc_archive", "inference.images"}
+    assert stated == keys(Parameters().model_dump()) - {"voc_root", "voc_archive", "inference.images", "run"}
 
 
 def test_sources_of_the_environments() -> None:

@@ -314,6 +314,10 @@ class TrackingConfig(Block):
 class Parameters(Block):
     """Everything that ``parameters*.yml`` and ``--params`` may hold."""
 
+    run: str | None = Field(
+        None,
+        description="name of the run: its outputs go into data/runs/NAME instead of data; as --params only",
+    )
     seed: int = Field(0, ge=0, description="fixes initial weights, order and augmentation")
     voc_root: Path | None = Field(None, description="a VOCdevkit already on disk; as --params only")
     voc_archive: Path | None = Field(None, description="a downloaded archive, or a folder of them; as --params only")
@@ -326,6 +330,24 @@ class Parameters(Block):
     inference: InferenceConfig = InferenceConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @field_validator("run", mode="before")
+    @classmethod
+    def _run_is_the_name_of_a_folder(cls, run: Any) -> Any:
+        if run is None:
+            return None
+        if not isinstance(run, str):
+            raise ValueError("YAML does not read this as text: begin the name with a letter")
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", run) or run.upper() in _DEVICES:
+            raise ValueError(
+                "a run's name is that of its folder: up to 100 letters (a-z), digits, '.', '_' and '-', with a letter "
+                "or digit first and no '.' last"
+            )
+        return run
+
+
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
+"""What Windows takes for no folder."""
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,7 +14,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from voc_seg.config import TrainingConfig
-from voc_seg.hooks import NEXT, environment_option
+from voc_seg.hooks import NEXT, repeated_options
 from voc_seg.torchrun import place
 from voc_seg.voc.progress import duration
 
@@ -39,6 +39,30 @@ class RelativePaths(logging.Filter):
         return True
 
 
+class RepeatedOptions(logging.Filter):
+    """Completes commands in messages, so that they are about the same outputs: ``--env`` and the run's name.
+
+    Whoever writes a message about a damaged file knows neither.
+    """
+
+    options = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if self.options and _COMMAND.search(message):
+            record.msg, record.args = _COMMAND.sub(self._completed, message), ()
+        return True
+
+    def _completed(self, command: re.Match[str]) -> str:
+        more = "," if command["more"] and " --params " in self.options else command["more"] or ""
+        return command["start"] + self.options + more
+
+
+# One that names neither environment nor run.
+_COMMAND = re.compile(r"(?P<start>kedro run --pipelines [\w,]+)(?![^\n]*(?: --env |\brun=))(?P<more> --params )?")
+_REPEATED = RepeatedOptions()
+
+
 class ConsoleHooks:
     """The story of a run; see ``settings.py``."""
 
@@ -49,7 +73,11 @@ class ConsoleHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Shorten paths where the command was typed in the project's folder."""
+        """Shorten paths where the command was typed in the project's folder, and complete commands."""
+        given = {"env": context.env, "runtime_params": context.config_loader.runtime_params}
+        _REPEATED.options = repeated_options(given)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_REPEATED)  # a second time does nothing
         if Path.cwd() != context.project_path:
             return
         for handler in logging.getLogger().handlers:
@@ -69,7 +97,7 @@ class ConsoleHooks:
             trained = datetime.fromtimestamp(path.stat().st_mtime)
             logger.info(
                 "Training starts anew and replaces the model of %s. To go on from its checkpoints instead, add "
-                "--params training.resume=true", trained.strftime("%d %B %Y, %H:%M"),
+                "training.resume=true to --params", trained.strftime("%d %B %Y, %H:%M"),
             )  # fmt: skip
 
     @hook_impl
@@ -87,14 +115,25 @@ class ConsoleHooks:
         """Say what was written where, and what to type next."""
         if place().rank:
             return
-        if written := self._written():
-            logger.info("Wrote\n%s", "\n".join(f"{folder}: {', '.join(names)}" for folder, names in written.items()))
+        self._say_what_was_written()
         ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
         following = f" Next: {NEXT[ran[-1]]}" if ran else ""
         if following.startswith(" Next: kedro "):
-            following += environment_option(run_params)
+            following += repeated_options(run_params)
+        following = following.replace("{model_card}", str(_path_of(self._catalog, "model_card")))
         look = f" Look at {_path_of(self._catalog, 'report')}." if "report" in self._saved else ""
         logger.info("Done in %s.%s%s", duration(time.time() - self._started), look, following)
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Say what a run that failed has left to look at."""
+        if place().rank:
+            return
+        self._say_what_was_written()
+
+    def _say_what_was_written(self) -> None:
+        if written := self._written():
+            logger.info("Wrote\n%s", "\n".join(f"{folder}: {', '.join(names)}" for folder, names in written.items()))
 
     def _written(self) -> dict[str, list[str]]:
         """Names of files and folders by the folder they are in, without files that were left as they were."""

@@ -28,7 +28,7 @@ NEXT = {
     "training": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz run",  # plain kedro viz takes no --env
     "inference": "kedro viz run",
-    "export": "read data/06_models/export/MODEL_CARD.md",
+    "export": "read {model_card}",
 }
 """What to type or do after each pipeline, in the order in which they build on each other."""
 
@@ -37,6 +37,7 @@ _OF_THE_CATALOG = {
     "voc_root": "put it into conf/base/globals.yml",
     "voc_archive": "give it with --params",
     "inference.images": "give it with --params",
+    "run": "give it with --params",
 }
 
 
@@ -175,8 +176,8 @@ def open_log_files() -> None:
 
 
 def command(pipeline: str, run_params: dict[str, Any]) -> str:
-    """How to run a pipeline in the environment of a run."""
-    return f"kedro run --pipelines {pipeline}{environment_option(run_params)}"
+    """How to run a pipeline in the environment of a run, and under its name."""
+    return f"kedro run --pipelines {pipeline}{repeated_options(run_params)}"
 
 
 _SELECTIONS = {
@@ -221,6 +222,13 @@ def environment_option(run_params: dict[str, Any]) -> str:
     """`` --env NAME`` of a run, empty where that is the default."""
     environment = run_params["env"]
     return f" --env {environment}" if environment not in (None, "base", "local") else ""
+
+
+def repeated_options(run_params: dict[str, Any]) -> str:
+    """What every command about a run's outputs needs: `` --env NAME --params run=NAME``, empty by default."""
+    run = (run_params["runtime_params"] or {}).get("run")
+    named = f" --params {shlex.quote('run=' + _typed(run))}" if isinstance(run, str) else ""
+    return environment_option(run_params) + named
 
 
 def explain(error: ValidationError) -> str:

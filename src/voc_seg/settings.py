@@ -3,6 +3,7 @@
 from voc_seg.console import ConsoleHooks
 from voc_seg.hooks import ProjectHooks, open_log_files
 from voc_seg.ranks import RankHooks, RankSession, separate_logs
+from voc_seg.runs import outputs_folder
 from voc_seg.tracking import TrackingHooks
 
 separate_logs()
@@ -17,4 +18,5 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # Blocks of an environment are merged into those of base, key by key, and --params into both.
     "merge_strategy": {"parameters": "soft"},
+    "custom_resolvers": {"outputs_folder": outputs_folder},  # of the catalog
 }

@@ -116,5 +116,5 @@ class TestFigures:
         assert decoded(dataset.preview()).size == (900, 300 + 6 + 600)
 
     def test_loading_points_to_the_masks(self, tmp_path: Path) -> None:
-        with pytest.raises(DatasetError, match="data/07_model_output/predictions"):
+        with pytest.raises(DatasetError, match="the entry predictions"):
             PredictionFiguresDataset(filepath=str(tmp_path)).load()

@@ -89,7 +89,7 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
                 path.unlink()
 
     def load(self) -> None:
-        raise DatasetError("Pictures are for looking at; data/07_model_output/predictions holds the masks.")
+        raise DatasetError("Pictures are for looking at; the masks are the entry predictions.")
 
     def _exists(self) -> bool:
         return bool(self._paths())

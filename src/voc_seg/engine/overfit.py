@@ -119,7 +119,7 @@ def advice(metrics: dict, config: SanityConfig) -> str:
     return (
         f"Sanity check failed: after {metrics['epochs']} epochs on {metrics['image_id']} the mIoU is "
         f"{metrics['miou']:.3f}, below sanity.pass_miou={config.pass_miou}; loss {metrics['final_loss']:.3f}.\n"
-        "See data/08_reporting/sanity_figure.png, then try, in this order:\n"
+        "See sanity_figure.png, then try, in this order:\n"
         f"  - loss still falling: more epochs, sanity.epochs={max(60, 2 * config.epochs)}\n"
         f"  - loss flat from the start or jumping: sanity.learning_rate={config.learning_rate / 5:g}\n"
         "  - loss low but prediction wrong: image and mask do not belong together; look at the figure\n"

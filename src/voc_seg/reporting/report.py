@@ -29,8 +29,7 @@ _QUALITY = 75
 
 _RIGHT_COLOUR = (230, 230, 230)  # stands for the faint picture in legends, as in voc_seg.reporting.pictures
 _NO_HISTORY = (
-    "No training history of this model is at hand: data/08_reporting/training_history.csv is not there, or tells of "
-    "another run."
+    "No training history of this model is at hand: training_history.csv is not there, or tells of another run."
 )
 
 

@@ -229,7 +229,7 @@ def test_wrong_settings_stop_before_the_first_node(project: Path, parameters: di
 
 
 def test_a_misspelt_pipeline_is_told_which_there_are(project: Path, run: Run) -> None:
-    known = r"no pipeline trainig\. There are: data_processing, evaluation, export, inference, sanity"
+    known = r"no pipeline trainig\. There are: comparison, data_processing, evaluation, export, inference, sanity"
     with pytest.raises(ClickException, match=known):
         run(project, "trainig")
 

@@ -17,7 +17,7 @@ from voc_seg.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir())
-NAMES = ("data_processing", "sanity", "training", "evaluation", "inference", "export")
+NAMES = ("data_processing", "sanity", "training", "evaluation", "inference", "export", "comparison")
 
 
 @pytest.fixture(scope="module", autouse=True)

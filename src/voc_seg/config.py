@@ -269,6 +269,14 @@ class InferenceConfig(Block):
         return images
 
 
+class ComparisonConfig(Block):
+    """Runs side by side."""
+
+    runs: Annotated[tuple[str, ...] | None, FromSpaces] = Field(
+        None, description="names of the runs to compare, with * for any text; null compares all"
+    )
+
+
 class RuntimeConfig(Block):
     """Where and how to compute."""
 
@@ -328,6 +336,7 @@ class Parameters(Block):
     sanity: SanityConfig = SanityConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     inference: InferenceConfig = InferenceConfig()
+    comparison: ComparisonConfig = ComparisonConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     tracking: TrackingConfig = TrackingConfig()
 

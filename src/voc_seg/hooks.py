@@ -29,6 +29,7 @@ NEXT = {
     "evaluation": "kedro viz run",  # plain kedro viz takes no --env
     "inference": "kedro viz run",
     "export": "read {model_card}",
+    "comparison": "kedro viz",
 }
 """What to type or do after each pipeline, in the order in which they build on each other."""
 

@@ -5,6 +5,7 @@ from .earlier_table import EarlierTableDataset
 from .pictures import PicturesDataset, SegmentationsDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .report import Report, ReportDataset
+from .runs import Run, RunsDataset
 from .sample_store import SampleStoreDataset
 from .voc_split import VOCSplitDataset
 from .whole_files import (
@@ -32,6 +33,8 @@ __all__ = [
     "PredictionFiguresDataset",
     "Report",
     "ReportDataset",
+    "Run",
+    "RunsDataset",
     "SampleStoreDataset",
     "SegmentationsDataset",
     "TextDataset",

@@ -1,0 +1,86 @@
+"""What all runs have left, as one catalog entry, for comparing them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.io import AbstractDataset, DatasetError
+
+from voc_seg.errors import VocSegError
+
+from .checkpoints import read_state
+from .earlier_table import EarlierTableDataset
+from .whole_files import OptionalJSONDataset
+
+NAMELESS = "(no name)"
+"""Stands for the run whose outputs lie in ``data`` itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has left.
+
+    | field   | type             | meaning                                                                        |
+    |---------|------------------|--------------------------------------------------------------------------------|
+    | model   | dict             | its best model without the weights: epoch, val_miou, config, model_config ...  |
+    | history | pandas.DataFrame | one row an epoch; empty where there is none                                    |
+    | scores  | dict             | ``metrics.json`` and ``evaluation_facts.json``; empty before an evaluation     |
+    """
+
+    model: dict[str, Any]
+    history: pd.DataFrame
+    scores: dict[str, Any]
+
+
+class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
+    """Runs by name, each read when it is asked for; read-only. Those without a best model are not there.
+
+    Args:
+        filepath: Folder of the outputs of a run without a name; those with one are in ``runs/NAME`` below it.
+        metadata: For Kedro-Viz.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Mapping[str, Callable[[], Run]]:
+        named = {folder.name: folder for folder in sorted((self._folder / "runs").glob("[!.]*"))}
+        folders = {NAMELESS: self._folder} | named
+        return {name: partial(_read, folder) for name, folder in folders.items() if _model(folder).is_file()}
+
+    def save(self, data: None) -> None:
+        """Always an error."""
+        raise DatasetError("What runs leave is written by other entries of the catalog.")
+
+    def _exists(self) -> bool:
+        return True  # without runs a load says what to type
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder)}
+
+
+def _model(folder: Path) -> Path:
+    return folder / "06_models/best_model.pth"
+
+
+def _read(folder: Path) -> Run:
+    """Read one run.
+
+    Raises:
+        VocSegError: Its best model cannot be read.
+    """
+    state = read_state(_model(folder))
+    if missing := sorted({"epoch", "val_miou", "config", "model_config"} - state.keys()):
+        raise VocSegError(f"{_model(folder)} lacks {', '.join(missing)}: it is no best model of this project.")
+    scores: dict[str, Any] = {}
+    for path in ("08_reporting/metrics.json", "07_model_output/evaluation_facts.json"):
+        scores |= OptionalJSONDataset(filepath=(folder / path).as_posix()).load()
+    return Run(
+        {name: value for name, value in state.items() if name != "model"},
+        EarlierTableDataset(filepath=str(folder / "08_reporting/training_history.csv")).load(),
+        scores,
+    )

@@ -1,0 +1,46 @@
+"""Nodes of the comparison pipeline."""
+
+import logging
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+
+import pandas as pd
+
+from voc_seg.config import ComparisonConfig
+from voc_seg.datasets import Run
+from voc_seg.errors import VocSegError
+from voc_seg.reporting.comparison import compare, comparison_text, describe_run
+
+logger = logging.getLogger(__name__)
+
+
+def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonConfig) -> pd.DataFrame:
+    """One row a run, the best on val first; also printed.
+
+    Raises:
+        VocSegError: There are no runs, or none of that name.
+    """
+    wanted = comparison.runs or ("*",)
+    chosen = {name: read for name, read in runs.items() if any(fnmatchcase(name, pattern) for pattern in wanted)}
+    rows = {}
+    for name, read in chosen.items():
+        try:
+            run = read()
+        except VocSegError as error:
+            logger.warning("%s is left out: %s", name, error)
+            continue
+        rows[name] = describe_run(run.model, run.history, run.scores)
+    if not rows:
+        known = f" There are: {', '.join(runs)}." if runs else ""
+        raise VocSegError(
+            f"No runs to compare: none of {' '.join(wanted)} has a model that can be read.{known} Make one with: "
+            "kedro run --pipelines training --params run=NAME"
+        )
+    table = compare(rows)
+    logger.info("Runs by val mIoU, on which alone to choose\n%s", comparison_text(table))
+    if len({row["judged_on"] for row in rows.values()}) > 1:
+        logger.warning(
+            "These runs were not validated alike (other val images, evaluation.scale or evaluation.flip): compare "
+            "only those that were."
+        )
+    return table

@@ -1,0 +1,85 @@
+"""Runs side by side: what they were made with, and what came of it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from voc_seg.reporting.model_card import is_of
+from voc_seg.reporting.report import history_of
+
+METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
+"""Of an evaluation on val; its mIoU is the validation's."""
+
+# Of no effect on what is learnt, or said by other columns.
+_PASSED_OVER = ("training.resume", "training.checkpoint.", "data.ids", "data.val_ids", "model.weights")
+
+
+def describe_run(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of the comparison, with all settings.
+
+    Args:
+        model: ``best_model.pth``; its weights are not looked at.
+        history: ``training_history.csv``, one row an epoch; one of another model counts as none.
+        scores: ``metrics.json`` and ``evaluation_facts.json``; others than of this model on val count as none, as
+            runs are chosen on val alone.
+
+    Returns:
+        ``settings`` (flat, ``training.epochs``), ``judged_on`` (what val scores depend on beside the network) and
+        the columns of the table: val_miou (0..1), epoch (of that score), epochs_done, minutes (both None without a
+        history), and METRICS (0..1, None without an evaluation).
+    """
+    settings = dict(_flat(model["config"])) | dict(_flat({"model": model["model_config"]}))
+    history = history_of(model, history)
+    evaluated = is_of(scores, model) and scores.get("split") == "val"
+    judged_on = tuple(settings.get(key) for key in ("data.val_ids", "evaluation.scale", "evaluation.flip"))
+    return {
+        "settings": {key: value for key, value in settings.items() if not key.startswith(_PASSED_OVER)},
+        "judged_on": judged_on,
+        "val_miou": model["val_miou"],
+        "epoch": model["epoch"],
+        "epochs_done": None if history.empty else int(history["epoch"].max()),
+        "minutes": None if history.empty else round(history["epoch_seconds"].sum() / 60, 2),
+        **{name: scores.get(name) if evaluated else None for name in METRICS},
+    }
+
+
+def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The runs in a table, the best on val first: name, the settings in which they differ, scores.
+
+    Args:
+        rows: By name of the run, as :func:`describe_run` gives them.
+    """
+    settings = {name: row["settings"] for name, row in rows.items()}
+    keys = list(dict.fromkeys(key for of_run in settings.values() for key in of_run))
+    differing = [key for key in keys if len({str(of_run.get(key)) for of_run in settings.values()}) > 1]
+    table = pd.DataFrame(
+        {"run": name}
+        | {key: settings[name].get(key) for key in differing}
+        | {key: value for key, value in row.items() if key not in ("settings", "judged_on")}
+        for name, row in rows.items()
+    )
+    table["epochs_done"] = table["epochs_done"].astype("Int64")
+    return table.sort_values(["val_miou", "run"], ascending=[False, True], ignore_index=True)
+
+
+def comparison_text(table: pd.DataFrame) -> str:
+    """The table for the console: scores first, as names may be long; the settings are in the file."""
+    lines = [f"{'val mIoU':>8}{'epoch':>7}{'minutes':>9}{'pixel acc.':>12}  run"]
+    for row in table.itertuples(index=False):
+        minutes, accuracy = (_number(row.minutes, 1), _number(row.pixel_accuracy, 3))
+        lines.append(f"{row.val_miou:>8.3f}{row.epoch:>7}{minutes:>9}{accuracy:>12}  {row.run}")
+    return "\n".join(lines)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None or pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """``{"a": {"b": 1}}`` as ``a.b``, 1; lists as ``--params`` has them, with spaces."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value

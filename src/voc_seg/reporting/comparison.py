@@ -65,15 +65,11 @@ def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 def comparison_text(table: pd.DataFrame) -> str:
     """The table for the console: scores first, as names may be long; the settings are in the file."""
-    lines = [f"{'val mIoU':>8}{'epoch':>7}{'minutes':>9}{'pixel acc.':>12}  run"]
+    lines = [f"{'val mIoU':>8}{'epoch':>7}{'minutes':>9}  run"]
     for row in table.itertuples(index=False):
-        minutes, accuracy = (_number(row.minutes, 1), _number(row.pixel_accuracy, 3))
-        lines.append(f"{row.val_miou:>8.3f}{row.epoch:>7}{minutes:>9}{accuracy:>12}  {row.run}")
+        minutes = "-" if pd.isna(row.minutes) else f"{row.minutes:.1f}"
+        lines.append(f"{row.val_miou:>8.3f}{row.epoch:>7}{minutes:>9}  {row.run}")
     return "\n".join(lines)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None or pd.isna(value) else f"{value:.{digits}f}"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -1,0 +1,58 @@
+"""Commands of this project beside those of Kedro: ``kedro sweep``."""
+
+import logging
+from pathlib import Path
+
+import click
+from kedro.config import MissingConfigException
+from kedro.framework.cli.project import run  # what ``python -m voc_seg`` is; Kedro looks for it here
+from kedro.framework.cli.utils import env_option, split_string
+from kedro.framework.startup import ProjectMetadata
+
+from voc_seg.errors import VocSegError
+
+__all__ = ["cli", "run"]
+
+logger = logging.getLogger(__name__)
+
+
+@click.group(name="voc_seg")
+def cli() -> None:
+    """Commands of this project."""
+
+
+@cli.command()
+@click.option(
+    "--grid", "grid", multiple=True, required=True, metavar="KEY=V1,V2",
+    help="Setting to vary and its values; lists are written with spaces. Given more than once: all combinations.",
+)  # fmt: skip
+@click.option("--params", default="", help="Settings of all runs, as for kedro run.")
+@click.option(
+    "--pipelines", default="training,evaluation", callback=split_string, show_default=True, help="What each run does."
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at the same time.")
+@click.option("--name", default="", help="Put before the runs' names, to keep sweeps apart.")
+@env_option
+@click.pass_obj
+def sweep(
+    metadata: ProjectMetadata,
+    /,
+    grid: tuple[str, ...],
+    params: str,
+    pipelines: list[str],
+    jobs: int,
+    name: str,
+    env: str | None,
+) -> None:
+    """Make a run for every combination of settings, each in data/runs/NAME, and compare them on val.
+
+    The same command once more goes on: finished runs are skipped, interrupted and failed ones resumed.
+    """
+    from voc_seg.sweep.sweep import Sweep, run_sweep  # what other commands need not wait for
+
+    try:
+        code = run_sweep(Path(metadata.project_path), Sweep(grid, params, tuple(pipelines), jobs, name, env))
+    except (VocSegError, MissingConfigException) as error:
+        logger.error("%s", error)
+        code = 1
+    raise SystemExit(code)

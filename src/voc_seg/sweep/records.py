@@ -1,0 +1,66 @@
+"""What a sweep remembers of each run, in ``sweep.json`` of the run's folder: its settings, and what it has finished."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from voc_seg.atomic import replacing
+from voc_seg.config import Parameters
+from voc_seg.errors import VocSegError
+
+_FILE = "sweep.json"
+# Neither changes what comes out.
+_APART = {"run": True, "runtime": True, "comparison": True, "training": {"resume", "checkpoint"}}
+
+
+@dataclass(frozen=True)
+class Record:
+    """Environment and settings of a run as they were when it was first started, and the pipelines it has finished."""
+
+    environment: str
+    settings: dict[str, Any]
+    finished: Sequence[str] = ()
+
+
+def describe(environment: str, parameters: Parameters) -> Record:
+    """The record of a run that has not begun."""
+    return Record(environment, _flat(parameters.model_dump(mode="json", exclude=_APART)))
+
+
+def earlier(folder: Path, wanted: Record) -> Record:
+    """What is known of the run in a folder; ``wanted`` itself, with nothing finished, for one that is new.
+
+    Raises:
+        VocSegError: The folder is that of another run.
+    """
+    advice = "Give this sweep a name of its own with --name, or delete that folder."
+    path = folder / _FILE
+    if not path.is_file():
+        if (folder / "06_models").exists():
+            raise VocSegError(f"{folder} is that of a run which no sweep has made. {advice}")
+        return wanted
+    try:
+        known = Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise VocSegError(f"{path} cannot be read ({error}). Delete that folder to make the run anew.") from error
+    was = {"--env": known.environment, **known.settings}
+    now = {"--env": wanted.environment, **wanted.settings}
+    differing = [f"{key}: {was.get(key)} then, {now.get(key)} now" for key in now | was if was.get(key) != now.get(key)]
+    if differing:
+        raise VocSegError(f"{folder} holds a run with other settings:\n  " + "\n  ".join(differing) + f"\n{advice}")
+    return known
+
+
+def write(folder: Path, record: Record, finished: Sequence[str]) -> None:
+    """Remember a run, with these pipelines finished."""
+    with replacing(folder / _FILE) as partial:
+        partial.write_text(json.dumps(asdict(record) | {"finished": sorted(finished)}, indent=2), encoding="utf-8")
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat

@@ -1,0 +1,107 @@
+"""A sweep from its command line to the table of its runs."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from kedro.config import OmegaConfigLoader
+from kedro.framework.project import settings as project_settings
+from kedro.framework.session import KedroSession
+from kedro.runner import SequentialRunner
+from omegaconf import OmegaConf
+from pydantic import ValidationError
+
+from voc_seg.config import Parameters
+from voc_seg.errors import VocSegError
+from voc_seg.hooks import NEXT, explain
+from voc_seg.runs import outputs_folder
+
+from .grid import Trial, expand, parse_grid, parse_params
+from .processes import Job, Outcome, run_jobs, share_of_threads
+from .records import describe, earlier
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is asked for.
+
+    | field     | meaning                                                      |
+    |-----------|--------------------------------------------------------------|
+    | grid      | texts of the form ``key=value,value``                        |
+    | params    | settings of all runs, as ``--params`` has them               |
+    | pipelines | what each run does                                           |
+    | at_once   | runs at the same time                                        |
+    | name      | before the names of the runs                                 |
+    | env       | environment; None is the default                             |
+    """
+
+    grid: tuple[str, ...]
+    params: str
+    pipelines: tuple[str, ...]
+    at_once: int
+    name: str
+    env: str | None
+
+
+def run_sweep(project: Path, wanted: Sweep) -> int:
+    """Make those runs that are not there yet, and compare all of them; see ``kedro sweep --help``.
+
+    Returns:
+        Exit code: 0 when every run is there, 1 when one failed, 128 and the signal's number when interrupted.
+
+    Raises:
+        VocSegError: The grid, a setting or a pipeline's name is wrong, or a folder is that of another run; nothing
+            has been started then.
+    """
+    _require_pipelines(wanted.pipelines)
+    trials = expand(parse_grid(wanted.grid), parse_params(wanted.params), wanted.name)
+    jobs = [_job(trial, project, wanted) for trial in trials]
+    left = [job for job in jobs if job.pipelines]
+    logger.info(
+        "Sweep: %d runs, %d of them finished before; %d at a time, threads each: %d. Logs: data/runs/NAME/run.log",
+        len(jobs), len(jobs) - len(left), wanted.at_once, share_of_threads(wanted.at_once),
+    )  # fmt: skip
+    outcome = run_jobs(left, project, wanted.env, wanted.at_once)
+    if outcome.signum is None and any((job.folder / "06_models/best_model.pth").is_file() for job in jobs):
+        chosen = {"comparison": {"runs": [trial.name for trial in trials]}}
+        with KedroSession.create(project, env=wanted.env, runtime_params=chosen) as session:
+            session.run(pipeline_names=["comparison"], runner=SequentialRunner())
+    return _say(outcome)
+
+
+def _say(outcome: Outcome) -> int:
+    """What did not come to its end, as the last word; and the exit code."""
+    if outcome.failed:
+        listed = "\n".join(f"  {name}: {reason}" for name, reason in outcome.failed.items())
+        logger.error("Failed: %d. The same command once more tries them again.\n%s", len(outcome.failed), listed)
+    if outcome.signum is not None:
+        logger.warning("Interrupted, runs left: %d. The same command once more goes on.", len(outcome.left))
+        return 128 + outcome.signum
+    return 1 if outcome.failed else 0
+
+
+def _require_pipelines(pipelines: tuple[str, ...]) -> None:
+    if "data_processing" in pipelines:
+        raise VocSegError(
+            "All runs share what data_processing leaves: run it once before, kedro run --pipelines data_processing"
+        )
+    if unknown := [name for name in pipelines if name not in NEXT]:
+        raise VocSegError(f"There is no pipeline {unknown[0]}. There are: {', '.join(sorted(NEXT))}.")
+
+
+def _job(trial: Trial, project: Path, wanted: Sweep) -> Job:
+    """A trial as a job, with its settings checked as its run would check them."""
+    settings = {"run": trial.name} | trial.settings
+    given = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}" for key, value in settings.items()]))
+    conf = str(project / project_settings.CONF_SOURCE)
+    loader = OmegaConfigLoader(conf, env=wanted.env, runtime_params=given, **project_settings.CONFIG_LOADER_ARGS)
+    try:
+        parameters = Parameters.model_validate(loader["parameters"])
+    except ValidationError as error:
+        raise VocSegError(f"Settings of {trial.name} are wrong; nothing has run.\n{explain(error)}") from None
+    folder = project / outputs_folder(trial.name)
+    record = earlier(folder, describe(wanted.env or project_settings.CONFIG_LOADER_ARGS["base_env"], parameters))
+    left = tuple(name for name in wanted.pipelines if name not in record.finished)
+    return Job(trial, folder, record, left, parameters.training.epochs)

@@ -1,0 +1,106 @@
+"""Processes of a sweep, with small programs in the place of runs."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from voc_seg.sweep import processes
+from voc_seg.sweep.grid import Trial
+from voc_seg.sweep.processes import Job, Outcome, command, run_jobs, share_of_threads
+from voc_seg.sweep.records import Record, earlier
+
+LOGGING = "version: 1\nhandlers: {file: {filename: a.log}, console: {class: x}}\nroot: {handlers: [file, console]}\n"
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Runs programs by name, so many at once."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/logging.yml").write_text(LOGGING)
+
+    def run(at_once: int, **programs: str) -> Outcome:
+        monkeypatch.setattr(processes, "command", lambda job, _: [sys.executable, "-c", programs[job.trial.name]])
+        return run_jobs([job_of(tmp_path, name) for name in programs], tmp_path, None, at_once)
+
+    return run
+
+
+def job_of(project: Path, name: str, pipelines: tuple[str, ...] = ("training",)) -> Job:
+    return Job(Trial(name, {"seed": "1"}), project / name, Record("base", {"seed": 1}), pipelines, 2)
+
+
+def test_one_that_fails_does_not_stop_the_others(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    fails = "print('2026-01-01 10:00:00,000 ERROR   voc_seg.hooks: No room.'); print('Traceback'); raise SystemExit(3)"
+    outcome = run(1, bad=fails, mute="raise SystemExit(1)", good="import os; print(os.environ['OMP_NUM_THREADS'])")
+    assert outcome == Outcome(["good"], {"bad": "No room.", "mute": "exit code 1"}, [], [], None)
+    assert (tmp_path / "good/run.log").read_text() == f"{share_of_threads(1)}\n"
+    assert earlier(tmp_path / "good", Record("base", {"seed": 1})).finished == ["training"]
+    assert earlier(tmp_path / "bad", Record("base", {"seed": 1})).finished == []
+
+
+def test_runs_go_side_by_side(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    # Each waits for the other.
+    program = (
+        "import pathlib, time\npathlib.Path('{}').touch()\nwhile not pathlib.Path('{}').exists(): time.sleep(0.01)"
+    )
+    assert run(2, a=program.format("one", "two"), b=program.format("two", "one")).finished in (["a", "b"], ["b", "a"])
+
+
+def test_a_signal_is_handed_on_once_and_nothing_more_is_started(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    waits = (
+        "import signal, sys, time, pathlib\n"
+        "def end(number, frame): print('asked'); sys.exit(130)\n"
+        "signal.signal(signal.SIGINT, end)\n"
+        "pathlib.Path('ready').touch()\n"
+        "time.sleep(60)"
+    )
+
+    def interrupt() -> None:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    outcome = run(1, first=waits, second="")
+    assert outcome == Outcome([], {}, [], ["first", "second"], signal.SIGINT)
+    assert (tmp_path / "first/run.log").read_text() == "asked\n"
+    assert not (tmp_path / "second").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_run_that_another_sweep_makes_is_left_to_it(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with FileLock(tmp_path / "a/.lock"):
+        assert run(1, a="", b="").elsewhere == ["a"]
+    assert run(1, a="").finished == ["a"]
+
+
+def test_each_run_has_its_own_log_and_no_console(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    run(1, a="import os; print(open(os.environ['KEDRO_LOGGING_CONFIG']).read())")
+    said = (tmp_path / "a/run.log").read_text()
+    assert f"filename: {tmp_path}/a/run.log" in said
+    assert said.rstrip().endswith("root:\n  handlers:\n  - file")
+
+
+def test_a_run_with_checkpoints_goes_on_from_them(tmp_path: Path) -> None:
+    job = job_of(tmp_path, "a", ("training", "evaluation"))
+    assert command(job, None)[1:] == ["-m", "voc_seg", "--pipelines", "training,evaluation", "--params", "run=a,seed=1"]
+    (tmp_path / "a/06_models/checkpoints").mkdir(parents=True)
+    (tmp_path / "a/06_models/checkpoints/checkpoint_epoch_0001.pth").touch()
+    assert command(job, "voc2012")[5:] == ["--env", "voc2012", "--params", "run=a,seed=1,training.resume=true"]
+    assert command(job_of(tmp_path, "a", ("evaluation",)), None)[-1] == "run=a,seed=1"
+
+
+def test_threads_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    assert [share_of_threads(jobs) for jobs in (1, 2, 3, 9)] == [8, 4, 2, 1]
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert share_of_threads(1) >= 1

@@ -1,0 +1,77 @@
+"""The comparison of runs that are on disk."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from kedro.io import DatasetError
+
+from voc_seg.config import ComparisonConfig, Parameters
+from voc_seg.datasets import RunsDataset
+from voc_seg.engine.resuming import describe_run
+from voc_seg.errors import VocSegError
+from voc_seg.pipelines.comparison.nodes import compare_runs
+
+
+@pytest.fixture
+def data(tmp_path: Path, make_parameters: Callable[..., Parameters]) -> Path:
+    """Outputs of a run without a name, two with one, and folders of two that have not come so far."""
+
+    def leave(folder: Path, seed: int, miou: float, val_ids: str) -> None:
+        about = describe_run(("a", "b"), make_parameters(seed=seed), {"source": "sample", "val_ids": val_ids})
+        (folder / "06_models").mkdir(parents=True)
+        state: dict[str, Any] = {"epoch": 1, "val_miou": miou, "model": {"w": torch.zeros(1)}, **about}
+        torch.save(state, folder / "06_models/best_model.pth")
+
+    leave(tmp_path, 0, 0.1, "x")
+    leave(tmp_path / "runs/lr-1", 1, 0.3, "x")
+    leave(tmp_path / "runs/lr-2", 2, 0.2, "y")
+    (tmp_path / "runs/lr-1/08_reporting").mkdir()
+    (tmp_path / "runs/lr-1/07_model_output").mkdir()
+    (tmp_path / "runs/lr-1/08_reporting/metrics.json").write_text(
+        json.dumps({"split": "val", "checkpoint_epoch": 1, "pixel_accuracy": 0.5})
+    )
+    facts = json.dumps({"checkpoint_val_miou": 0.3})
+    (tmp_path / "runs/lr-1/07_model_output/evaluation_facts.json").write_text(facts)
+    (tmp_path / "runs/failed/06_models").mkdir(parents=True)
+    (tmp_path / "runs/.hidden").mkdir()
+    return tmp_path
+
+
+def test_runs_with_a_model_are_compared(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    assert table["run"].tolist() == ["lr-1", "lr-2", "(no name)"]
+    assert table["seed"].tolist() == [1, 2, 0]
+    assert table["pixel_accuracy"].iloc[0] == 0.5
+    assert "These runs were not validated alike" in caplog.text
+
+
+def test_some_runs_can_be_chosen(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    runs = RunsDataset(filepath=str(data)).load()
+    assert compare_runs(runs, ComparisonConfig(runs="lr-*"))["run"].tolist() == ["lr-1", "lr-2"]
+    caplog.clear()
+    assert compare_runs(runs, ComparisonConfig(runs="lr-1 (no*"))["run"].tolist() == ["lr-1", "(no name)"]
+    assert "not validated alike" not in caplog.text
+    with pytest.raises(VocSegError, match=r"none of lr9 has a model .* There are: \(no name\), lr-1, lr-2"):
+        compare_runs(runs, ComparisonConfig(runs="lr9"))
+
+
+def test_a_damaged_run_is_left_out_aloud(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (data / "runs/lr-1/06_models/best_model.pth").write_bytes(b"cut short")
+    torch.save({"epoch": 1}, data / "runs/lr-2/06_models/best_model.pth")
+    with caplog.at_level(logging.WARNING):
+        table = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    assert table["run"].tolist() == ["(no name)"]
+    assert "lr-1 is left out:" in caplog.text
+    assert "lacks config, model_config, val_miou" in caplog.text
+
+
+def test_no_runs_say_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(VocSegError, match="kedro run --pipelines training --params run=NAME"):
+        compare_runs(RunsDataset(filepath=str(tmp_path)).load(), ComparisonConfig())
+    with pytest.raises(DatasetError):
+        RunsDataset(filepath=str(tmp_path)).save(None)

@@ -1,0 +1,80 @@
+"""Runs side by side."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from voc_seg.reporting.comparison import compare, comparison_text, describe_run
+
+
+def model(rate: float, miou: float, **data: Any) -> dict[str, Any]:
+    config = {
+        "seed": 0,
+        "training": {"resume": False, "epochs": 3, "optimizer": {"learning_rate": rate}},
+        "evaluation": {"scale": 1.0, "flip": False},
+        "data": {"source": "sample", "ids": "aa", "val_ids": "bb"} | data,
+    }
+    return {"epoch": 2, "val_miou": miou, "config": config, "model_config": {"skips": [2, 3], "weights": None}}
+
+
+def history(miou: float) -> pd.DataFrame:
+    scores = [0.0, miou, 0.0]
+    return pd.DataFrame(
+        {"epoch": [1, 2, 3], "val_miou": scores, "is_best": [True, True, False], "epoch_seconds": [30.0, 30.0, 33.0]}
+    )
+
+
+def scores(miou: float, split: str = "val") -> dict[str, Any]:
+    return {"split": split, "checkpoint_epoch": 2, "checkpoint_val_miou": miou, "pixel_accuracy": 0.75,
+            "mean_class_accuracy": 0.5, "frequency_weighted_iou": 0.25}  # fmt: skip
+
+
+def test_a_run_is_its_settings_and_what_came_of_them() -> None:
+    row = describe_run(model(0.01, 0.4), history(0.4), scores(0.4))
+    assert row["settings"] == {
+        "seed": 0, "training.epochs": 3, "training.optimizer.learning_rate": 0.01, "evaluation.scale": 1.0,
+        "evaluation.flip": False, "data.source": "sample", "model.skips": "2 3",
+    }  # fmt: skip
+    assert (row["val_miou"], row["epoch"], row["epochs_done"]) == (0.4, 2, 3)
+    assert row["minutes"] == pytest.approx(1.55)  # 93 s
+    assert (row["pixel_accuracy"], row["mean_class_accuracy"], row["frequency_weighted_iou"]) == (0.75, 0.5, 0.25)
+
+
+@pytest.mark.parametrize("other", [{}, scores(0.39), scores(0.4, "test")])
+def test_scores_of_another_model_or_split_are_none(other: dict[str, Any]) -> None:
+    row = describe_run(model(0.01, 0.4), history(0.4), other)
+    assert row["pixel_accuracy"] is row["mean_class_accuracy"] is row["frequency_weighted_iou"] is None
+
+
+@pytest.mark.parametrize("other", [pd.DataFrame(), history(0.3)])
+def test_a_history_of_another_model_is_none(other: pd.DataFrame) -> None:
+    row = describe_run(model(0.01, 0.4), other, {})
+    assert row["epochs_done"] is row["minutes"] is None
+
+
+def test_the_table_has_the_best_first_and_the_settings_that_differ() -> None:
+    table = compare(
+        {
+            "a": describe_run(model(0.01, 0.2), history(0.2), {}),
+            "b": describe_run(model(0.03, 0.4), history(0.4), scores(0.4)),
+            "c": describe_run(model(0.02, 0.4), pd.DataFrame(), {}),
+        }
+    )
+    assert list(table.columns) == [
+        "run", "training.optimizer.learning_rate", "val_miou", "epoch", "epochs_done", "minutes", "pixel_accuracy",
+        "mean_class_accuracy", "frequency_weighted_iou",
+    ]  # fmt: skip
+    assert table["run"].tolist() == ["b", "c", "a"]
+    assert table["training.optimizer.learning_rate"].tolist() == [0.03, 0.02, 0.01]
+    assert comparison_text(table).splitlines() == [
+        "val mIoU  epoch  minutes  run",
+        "   0.400      2      1.6  b",
+        "   0.400      2        -  c",
+        "   0.200      2      1.6  a",
+    ]  # fmt: skip
+
+
+def test_what_was_validated_on_other_images_is_told_apart() -> None:
+    rows = [describe_run(model(0.01, 0.4, **data), pd.DataFrame(), {}) for data in ({}, {}, {"val_ids": "cc"})]
+    assert rows[0]["judged_on"] == rows[1]["judged_on"] != rows[2]["judged_on"]

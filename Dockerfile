@@ -1,0 +1,49 @@
+# syntax=docker/dockerfile:1
+# CPU:   docker build -t voc_seg .
+# CUDA:  docker build -t voc_seg:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .
+# Use:   docs/clusters.md
+
+# One base for both: the libraries of CUDA are in PyTorch's wheels, the driver comes from the host.
+ARG BASE=python:3.12-slim-bookworm
+
+FROM ${BASE} AS build
+# Where torch and torchvision come from; PyPI's wheels for Linux are those with CUDA.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+WORKDIR /build
+RUN python -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+# What changes least first: PyTorch, then the other packages, then this project.
+COPY pyproject.toml ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+        > all.txt \
+    && grep '^torch' all.txt > torch.txt \
+    && pip install --index-url "${TORCH_INDEX}" -r torch.txt \
+    && pip install -r all.txt "onnx>=1.17" "onnxruntime>=1.20" "onnxscript>=0.5" "scipy>=1.11"
+COPY README.md LICENSE ./
+COPY src src
+RUN pip install --no-deps .
+
+FROM ${BASE}
+COPY --from=build /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    # Weights that torchvision downloads stay with the data; caches of whoever runs this go where anybody may write.
+    TORCH_HOME=/app/data/torch \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    HOME=/tmp \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+WORKDIR /app
+COPY pyproject.toml .telemetry ./
+COPY conf conf
+RUN useradd --uid 1000 --no-create-home voc_seg \
+    && install -d -o voc_seg -g voc_seg /app/data /app/logs /app/conf/local \
+    && install -d /app/src
+USER 1000
+VOLUME ["/app/data", "/app/logs"]
+EXPOSE 4141
+# The same on Ctrl-C and docker stop: finish the step, write a checkpoint.
+STOPSIGNAL SIGTERM
+CMD ["kedro", "run"]

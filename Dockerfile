@@ -40,6 +40,7 @@ COPY pyproject.toml .telemetry ./
 COPY conf conf
 RUN useradd --uid 1000 --no-create-home voc_seg \
     && install -d -o voc_seg -g voc_seg /app/data /app/logs /app/conf/local \
+    && install -d -m 1777 /app/.viz \
     && install -d /app/src
 USER 1000
 VOLUME ["/app/data", "/app/logs"]

@@ -41,7 +41,9 @@ def test_a_run_with_a_name_leaves_all_it_makes_in_its_folder(
     said = "\n".join(caplog.messages)
     assert "data/runs/lr03/06_models: best_model.pth, checkpoints/" in said
     assert "Next: kedro run --pipelines evaluation --params run=lr03" in said
-    assert said.splitlines()[-1].endswith("data/runs/lr03/08_reporting/report.html. Next: kedro viz --params run=lr03")
+    assert said.splitlines()[-1].endswith(
+        "data/runs/lr03/08_reporting/report.html. Next: kedro viz run --params run=lr03"
+    )
     made = files(project / "data") - prepared
     assert {name.split("/")[2] for name in made} == {"06_models", "07_model_output", "08_reporting"}
     assert all(name.startswith("runs/lr03/") for name in made)

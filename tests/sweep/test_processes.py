@@ -38,9 +38,9 @@ def job_of(project: Path, name: str, pipelines: tuple[str, ...] = ("training",))
 
 
 def test_one_that_fails_does_not_stop_the_others(run: Callable[..., Outcome], tmp_path: Path) -> None:
-    fails = "print('2026-01-01 10:00:00,000 ERROR   voc_seg.hooks: No room.'); print('Traceback'); raise SystemExit(3)"
+    fails = "print('2026-01-01 10:00:00,000 ERROR   voc_seg.hooks: No room.\\n Make some.\\nMore'); raise SystemExit(3)"
     outcome = run(1, bad=fails, mute="raise SystemExit(1)", good="import os; print(os.environ['OMP_NUM_THREADS'])")
-    assert outcome == Outcome(["good"], {"bad": "No room.", "mute": "exit code 1"}, [], [], None)
+    assert outcome == Outcome(["good"], {"bad": "No room. Make some.", "mute": "exit code 1"}, [], [], None)
     assert (tmp_path / "good/run.log").read_text() == f"{share_of_threads(1)}\n"
     assert earlier(tmp_path / "good", Record("base", {"seed": 1})).finished == ["training"]
     assert earlier(tmp_path / "bad", Record("base", {"seed": 1})).finished == []
@@ -81,6 +81,11 @@ def test_a_run_that_another_sweep_makes_is_left_to_it(run: Callable[..., Outcome
     with FileLock(tmp_path / "a/.lock"):
         assert run(1, a="", b="").elsewhere == ["a"]
     assert run(1, a="").finished == ["a"]
+
+
+def test_a_run_that_another_sweep_has_made_meanwhile_is_not_made_again(run: Callable[..., Outcome]) -> None:
+    assert run(1, a="print('once')").finished == ["a"]
+    assert run(1, a="raise SystemExit(1)").finished == ["a"]
 
 
 def test_each_run_has_its_own_log_and_no_console(run: Callable[..., Outcome], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -23,12 +23,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from voc_seg.voc.progress import duration
 
 from .grid import Trial
-from .records import Record, write
+from .records import Record, earlier, write
 
 logger = logging.getLogger(__name__)
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _LOG = "run.log"
+_DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+"  # as conf/logging.yml has it
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,9 @@ class _Running:
         with self.log.open(encoding="utf-8", errors="replace") as log:
             log.seek(self._from)
             text = log.read()
-        errors = re.findall(r"^[\d-]+ [\d:,]+ ERROR +\S+: (.+)$", text, re.MULTILINE)
-        lines = errors or text.split("\n")
+        # The line and the one below it, which is often the more telling.
+        errors = re.findall(rf"^{_DATE} ERROR +\S+: (.+(?:\n(?!{_DATE} ).+)?)$", text, re.MULTILINE)
+        lines = [" ".join(error.split()) for error in errors] or text.split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {self.process.returncode}")
 
 
@@ -147,31 +149,53 @@ def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, at_onc
     waiting, running = list(jobs), dict[str, _Running]()
     outcome = Outcome([], {}, [], [], None)
     threads = share_of_threads(at_once)
+    said = False
     with Signals() as signals, _Bars(len(jobs)) as bars:
-        while running or (waiting and not signals.count):
-            while waiting and len(running) < at_once and not signals.count:
-                job = waiting.pop(0)
-                job.folder.mkdir(parents=True, exist_ok=True)
-                lock = FileLock(job.folder / ".lock")
-                try:
-                    lock.acquire(timeout=0)
-                except Timeout:
-                    logger.info("%s is being run by another sweep", job.trial.name)
-                    outcome.elsewhere.append(job.trial.name)
-                    continue
-                started = running[job.trial.name] = _Running(job, lock, project, environment, threads)
-                logger.debug("%s: %s", job.trial.name, shlex.join(started.process.args))
-                logger.info("%s: started", job.trial.name)
-            for name, one in list(running.items()):
-                one.tell(signals)
-                bars.show(one)
-                if one.process.poll() is not None:
-                    _finish(running.pop(name), outcome)
-                    bars.done(name)
-            time.sleep(0.2)
-    left = [name for name in (job.trial.name for job in jobs) if name in outcome.left or name in
-            {job.trial.name for job in waiting}]  # fmt: skip
+        try:
+            while running or (waiting and not signals.count):
+                while waiting and len(running) < at_once and not signals.count:
+                    job = waiting.pop(0)
+                    if one := _start(job, outcome, project, environment, threads):
+                        running[job.trial.name] = one
+                if signals.count and not said:
+                    said = True
+                    logger.info("Runs finish their step and write a checkpoint. Once more leaves at once.")
+                for name, one in list(running.items()):
+                    one.tell(signals)
+                    bars.show(one)
+                    if one.process.poll() is not None:
+                        _finish(running.pop(name), outcome)
+                        bars.done(name, counts=name not in outcome.left)
+                time.sleep(0.2)
+        finally:
+            for one in running.values():  # only if something went wrong here: nobody would watch them
+                one.process.terminate()
+    not_begun = {job.trial.name for job in waiting}
+    left = [job.trial.name for job in jobs if job.trial.name in outcome.left or job.trial.name in not_begun]
     return Outcome(outcome.finished, outcome.failed, outcome.elsewhere, left, signals.signum)
+
+
+def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, threads: int) -> _Running | None:
+    """Start a job, unless another sweep is making that run or has made it since."""
+    name = job.trial.name
+    job.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(job.folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("%s: being made by another sweep", name)
+        outcome.elsewhere.append(name)
+        return None
+    known = earlier(job.folder, job.record)
+    job = replace(job, record=known, pipelines=tuple(one for one in job.pipelines if one not in known.finished))
+    if not job.pipelines:
+        lock.release()
+        outcome.finished.append(name)
+        return None
+    started = _Running(job, lock, project, environment, threads)
+    logger.debug("%s: %s", name, shlex.join(started.process.args))
+    logger.info("%s: started", name)
+    return started
 
 
 def _finish(one: _Running, outcome: Outcome) -> None:
@@ -250,7 +274,7 @@ class _Bars:
             self._tasks[name] = self._bars.add_task(name, total=job.epochs)
         self._bars.update(self._tasks[name], completed=len(_history(job)), description=f"{name}{_best(job)}")
 
-    def done(self, name: str) -> None:
-        self._bars.advance(self._runs)
+    def done(self, name: str, counts: bool) -> None:
+        self._bars.advance(self._runs, int(counts))
         if name in self._tasks:
             self._bars.remove_task(self._tasks.pop(name))

@@ -76,6 +76,8 @@ def _say(outcome: Outcome) -> int:
     if outcome.failed:
         listed = "\n".join(f"  {name}: {reason}" for name, reason in outcome.failed.items())
         logger.error("Failed: %d. The same command once more tries them again.\n%s", len(outcome.failed), listed)
+    if outcome.elsewhere:
+        logger.warning("Being made by another sweep: %s", ", ".join(outcome.elsewhere))
     if outcome.signum is not None:
         logger.warning("Interrupted, runs left: %d. The same command once more goes on.", len(outcome.left))
         return 128 + outcome.signum

@@ -23,7 +23,7 @@ from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.voc.classes import CLASS_NAMES
 
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
-    "block unknown": ({"trainin": {"epochs": 2}}, "trainin: unknown key; known here: augmentation, data, evaluation"),
+    "block unknown": ({"trainin": {"epochs": 2}}, "trainin: unknown key; known here: augmentation, comparison, data"),
     "key unknown": ({"training": {"epoch": 2}}, "training.epoch: unknown key; known here: accumulation, batch_size"),
     "key in a list": ({"data": {"classes": [{"nam": "a"}, "b"]}}, "data.classes.0.nam: unknown key; known here: colou"),
     "block is a number": ({"training": 5}, "training = 5: Input should be a valid dictionary"),
@@ -211,7 +211,7 @@ ENVIRONMENT: dict[str, tuple[list[str], dict[str, Any], str]] = {
     "no such pipeline": (
         ["trainig"],
         {},
-        "There are: data_processing, evaluation, export, inference, sanity, training",
+        "There are: comparison, data_processing, evaluation, export, inference, sanity, training",
     ),
 }
 

@@ -96,7 +96,7 @@ def test_good_pictures_are_segmented_and_bad_files_listed(
     assert all(reason.startswith(start) for reason, start in zip(reasons.values(), starts))
     assert (reporting / "inference_gallery.png").stat().st_size > 0
     assert "Left out, of 10 files: 4" in caplog.text
-    assert "Pictures segmented: 6, files left out: 4." in caplog.text
+    assert "Pictures segmented: 6, files left out: 4" in caplog.text
 
 
 def test_the_next_run_leaves_only_its_own(project: Path, pictures: Path, run_kedro: Run) -> None:

@@ -76,6 +76,11 @@ def test_a_signal_is_handed_on_once_and_nothing_more_is_started(run: Callable[..
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_signals_of_the_terminal_do_not_reach_runs_by_themselves(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    run(1, a="import os; print(os.getpgrp())")
+    assert int((tmp_path / "a/run.log").read_text()) != os.getpgrp()
+
+
 def test_a_run_that_another_sweep_makes_is_left_to_it(run: Callable[..., Outcome], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with FileLock(tmp_path / "a/.lock"):

@@ -118,9 +118,8 @@ class ConsoleHooks:
         self._say_what_was_written()
         ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
         following = f" Next: {NEXT[ran[-1]]}" if ran else ""
-        options = repeated_options(run_params)
-        if options and following.startswith(" Next: kedro "):
-            following = f"{following.replace('kedro viz', 'kedro viz run')}{options}"  # which alone takes them
+        if following.startswith(" Next: kedro "):
+            following += repeated_options(run_params)
         following = following.replace("{model_card}", str(_path_of(self._catalog, "model_card")))
         look = f" Look at {_path_of(self._catalog, 'report')}." if "report" in self._saved else ""
         logger.info("Done in %s.%s%s", duration(time.time() - self._started), look, following)

@@ -26,10 +26,10 @@ NEXT = {
     "data_processing": "kedro run --pipelines sanity",
     "sanity": "kedro run --pipelines training",
     "training": "kedro run --pipelines evaluation",
-    "evaluation": "kedro viz run",  # plain kedro viz takes no --env
+    "evaluation": "kedro viz run",  # plain kedro viz takes no options
     "inference": "kedro viz run",
     "export": "read {model_card}",
-    "comparison": "kedro viz",
+    "comparison": "kedro viz run",
 }
 """What to type or do after each pipeline, in the order in which they build on each other."""
 

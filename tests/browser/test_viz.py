@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from voc_seg.voc.scenes import write_scenes
 
-PIPELINES = ("__default__", "data_processing", "sanity", "training", "evaluation", "inference", "export")
+PIPELINES = ("__default__", "data_processing", "sanity", "training", "evaluation", "inference", "export", "comparison")
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 UNSEEN = {"evaluation_samples", "onnx_facts", "sanity_sample", "readable_pictures", "inference_pictures"}
 """Data that lives in memory only, or is given on the command line: there is nothing to look at after the run."""
@@ -31,6 +31,7 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
     run_kedro(project, "sanity", sanity={"pass_miou": 0.0, "epochs": 2})
     run_kedro(project, "export")
     run_kedro(project, "inference", inference={"images": str(project / "voc/VOCdevkit/VOC2012/JPEGImages")})
+    run_kedro(project, "comparison")
     command = [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

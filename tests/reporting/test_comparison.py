@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from voc_seg.reporting.comparison import compare, comparison_text, describe_run
+from voc_seg.reporting.comparison import compare, comparison_row, comparison_text
 
 
 def model(rate: float, miou: float, **data: Any) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def scores(miou: float, split: str = "val") -> dict[str, Any]:
 
 
 def test_a_run_is_its_settings_and_what_came_of_them() -> None:
-    row = describe_run(model(0.01, 0.4), history(0.4), scores(0.4))
+    row = comparison_row(model(0.01, 0.4), history(0.4), scores(0.4))
     assert row["settings"] == {
         "seed": 0, "training.epochs": 3, "training.optimizer.learning_rate": 0.01, "evaluation.scale": 1.0,
         "evaluation.flip": False, "data.source": "sample", "model.skips": "2 3",
@@ -43,22 +43,22 @@ def test_a_run_is_its_settings_and_what_came_of_them() -> None:
 
 @pytest.mark.parametrize("other", [{}, scores(0.39), scores(0.4, "test")])
 def test_scores_of_another_model_or_split_are_none(other: dict[str, Any]) -> None:
-    row = describe_run(model(0.01, 0.4), history(0.4), other)
+    row = comparison_row(model(0.01, 0.4), history(0.4), other)
     assert row["pixel_accuracy"] is row["mean_class_accuracy"] is row["frequency_weighted_iou"] is None
 
 
 @pytest.mark.parametrize("other", [pd.DataFrame(), history(0.3)])
 def test_a_history_of_another_model_is_none(other: pd.DataFrame) -> None:
-    row = describe_run(model(0.01, 0.4), other, {})
+    row = comparison_row(model(0.01, 0.4), other, {})
     assert row["epochs_done"] is row["minutes"] is None
 
 
 def test_the_table_has_the_best_first_and_the_settings_that_differ() -> None:
     table = compare(
         {
-            "a": describe_run(model(0.01, 0.2), history(0.2), {}),
-            "b": describe_run(model(0.03, 0.4), history(0.4), scores(0.4)),
-            "c": describe_run(model(0.02, 0.4), pd.DataFrame(), {}),
+            "a": comparison_row(model(0.01, 0.2), history(0.2), {}),
+            "b": comparison_row(model(0.03, 0.4), history(0.4), scores(0.4)),
+            "c": comparison_row(model(0.02, 0.4), pd.DataFrame(), {}),
         }
     )
     assert list(table.columns) == [
@@ -76,5 +76,5 @@ def test_the_table_has_the_best_first_and_the_settings_that_differ() -> None:
 
 
 def test_what_was_validated_on_other_images_is_told_apart() -> None:
-    rows = [describe_run(model(0.01, 0.4, **data), pd.DataFrame(), {}) for data in ({}, {}, {"val_ids": "cc"})]
+    rows = [comparison_row(model(0.01, 0.4, **data), pd.DataFrame(), {}) for data in ({}, {}, {"val_ids": "cc"})]
     assert rows[0]["judged_on"] == rows[1]["judged_on"] != rows[2]["judged_on"]

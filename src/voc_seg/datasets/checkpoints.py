@@ -12,6 +12,8 @@ from rich.filesize import decimal
 from voc_seg.atomic import replacing
 from voc_seg.errors import VocSegError
 
+from .previews import table_preview
+
 logger = logging.getLogger(__name__)
 
 State = dict[str, Any]
@@ -98,7 +100,7 @@ class ModelDataset(AbstractDataset[State, State]):
             "trained on": state["source"],
             **state["model_config"],
         }
-        return _table(["property", "value"], [[name, str(value)] for name, value in facts.items()])
+        return table_preview(["property", "value"], [[name, str(value)] for name, value in facts.items()])
 
 
 _MID_EPOCH = "checkpoint_mid_epoch.pth"
@@ -198,8 +200,4 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
             state = read_state(path)
             best = f"{state['best_miou']:.4f} (epoch {state['best_epoch']})" if state["best_epoch"] else "-"
             rows.append([path.name, state["epoch"], state["step"], best, decimal(path.stat().st_size)])
-        return _table(["file", "epoch", "step", "best val mIoU", "size"], rows)
-
-
-def _table(columns: list[str], rows: list[list[Any]]) -> TablePreview:
-    return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": rows})
+        return table_preview(["file", "epoch", "step", "best val mIoU", "size"], rows)

@@ -1,10 +1,11 @@
-"""Previews for Kedro-Viz: many pictures as one."""
+"""Previews for Kedro-Viz: many pictures as one, and tables."""
 
 import base64
 import io
 from collections.abc import Iterable
+from typing import Any
 
-from kedro_datasets._typing import ImagePreview
+from kedro_datasets._typing import ImagePreview, TablePreview
 from PIL import Image
 
 _GAP = 6
@@ -35,6 +36,11 @@ def contact_sheet(pictures: Iterable[Image.Image], columns: int = 4, width: int 
     file = io.BytesIO()
     sheet.save(file, "PNG")
     return ImagePreview(base64.b64encode(file.getvalue()).decode())
+
+
+def table_preview(columns: list[str], rows: list[list[Any]]) -> TablePreview:
+    """Rows of as many values as there are columns."""
+    return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": rows})
 
 
 def _reduced(picture: Image.Image, width: int) -> Image.Image:

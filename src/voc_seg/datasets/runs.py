@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import TablePreview
 
 from voc_seg.errors import VocSegError
 
 from .checkpoints import read_state
 from .earlier_table import EarlierTableDataset
+from .previews import table_preview
 from .whole_files import OptionalJSONDataset
 
 NAMELESS = "(no name)"
@@ -55,6 +57,17 @@ class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
     def save(self, data: None) -> None:
         """Always an error."""
         raise DatasetError("What runs leave is written by other entries of the catalog.")
+
+    def preview(self) -> TablePreview:
+        """Epoch and score of every run's best model, for Kedro-Viz."""
+        rows = []
+        for name, read in self.load().items():
+            try:
+                model = read().model
+                rows.append([name, model["epoch"], round(model["val_miou"], 4)])
+            except VocSegError:
+                rows.append([name, "cannot be read", ""])
+        return table_preview(["run", "epoch", "val mIoU"], rows)
 
     def _exists(self) -> bool:
         return True  # without runs a load says what to type

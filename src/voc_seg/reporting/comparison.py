@@ -1,10 +1,11 @@
 """Runs side by side: what they were made with, and what came of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from voc_seg.config import flattened
 from voc_seg.reporting.model_card import is_of
 from voc_seg.reporting.report import history_of
 
@@ -15,7 +16,7 @@ METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
 _PASSED_OVER = ("training.resume", "training.checkpoint.", "data.ids", "data.val_ids", "model.weights")
 
 
-def describe_run(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapping[str, Any]) -> dict[str, Any]:
+def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapping[str, Any]) -> dict[str, Any]:
     """One row of the comparison, with all settings.
 
     Args:
@@ -29,7 +30,7 @@ def describe_run(model: Mapping[str, Any], history: pd.DataFrame, scores: Mappin
         the columns of the table: val_miou (0..1), epoch (of that score), epochs_done, minutes (both None without a
         history), and METRICS (0..1, None without an evaluation).
     """
-    settings = dict(_flat(model["config"])) | dict(_flat({"model": model["model_config"]}))
+    settings = _settings(model["config"] | {"model": model["model_config"]})
     history = history_of(model, history)
     evaluated = is_of(scores, model) and scores.get("split") == "val"
     judged_on = tuple(settings.get(key) for key in ("data.val_ids", "evaluation.scale", "evaluation.flip"))
@@ -48,7 +49,7 @@ def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """The runs in a table, the best on val first: name, the settings in which they differ, scores.
 
     Args:
-        rows: By name of the run, as :func:`describe_run` gives them.
+        rows: By name of the run, as :func:`comparison_row` gives them.
     """
     settings = {name: row["settings"] for name, row in rows.items()}
     keys = list(dict.fromkeys(key for of_run in settings.values() for key in of_run))
@@ -72,10 +73,9 @@ def comparison_text(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """``{"a": {"b": 1}}`` as ``a.b``, 1; lists as ``--params`` has them, with spaces."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+def _settings(blocks: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted key; lists as ``--params`` has them, with spaces."""
+    return {
+        key: " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        for key, value in flattened(blocks)
+    }

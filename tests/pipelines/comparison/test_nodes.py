@@ -75,3 +75,10 @@ def test_no_runs_say_how_to_make_one(tmp_path: Path) -> None:
         compare_runs(RunsDataset(filepath=str(tmp_path)).load(), ComparisonConfig())
     with pytest.raises(DatasetError):
         RunsDataset(filepath=str(tmp_path)).save(None)
+
+
+def test_the_graph_shows_every_run(data: Path) -> None:
+    (data / "runs/lr-2/06_models/best_model.pth").write_bytes(b"cut short")
+    assert RunsDataset(filepath=str(data)).preview()["data"] == [
+        ["(no name)", 1, 0.1], ["lr-1", 1, 0.3], ["lr-2", "cannot be read", ""],
+    ]  # fmt: skip

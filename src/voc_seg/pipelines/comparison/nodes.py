@@ -9,7 +9,7 @@ import pandas as pd
 from voc_seg.config import ComparisonConfig
 from voc_seg.datasets import Run
 from voc_seg.errors import VocSegError
-from voc_seg.reporting.comparison import compare, comparison_text, describe_run
+from voc_seg.reporting.comparison import compare, comparison_row, comparison_text
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
         except VocSegError as error:
             logger.warning("%s is left out: %s", name, error)
             continue
-        rows[name] = describe_run(run.model, run.history, run.scores)
+        rows[name] = comparison_row(run.model, run.history, run.scores)
     if not rows:
         known = f" There are: {', '.join(runs)}." if runs else ""
         raise VocSegError(

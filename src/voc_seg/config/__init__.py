@@ -1,0 +1,44 @@
+"""Every setting of the project: one frozen, typed block for each key of the ``parameters*.yml`` files.
+
+A hook checks all of them before any node runs (``voc_seg.hooks``), so an unknown key, a wrong type or a value
+out of range ends a run before it has begun. Kedro builds the blocks that a node takes from its type hints.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from .block import Block, flattened
+from .data import AugmentationConfig, ClassConfig, DataConfig
+from .network import ModelConfig
+from .results import ComparisonConfig, EvaluationConfig, InferenceConfig
+from .running import RunName, RuntimeConfig, TrackingConfig
+from .training import CheckpointConfig, OptimizerConfig, SanityConfig, ScheduleConfig, TrainingConfig
+
+__all__ = [
+    "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EvaluationConfig",
+    "InferenceConfig", "ModelConfig", "OptimizerConfig", "Parameters", "RuntimeConfig", "SanityConfig",
+    "ScheduleConfig", "TrackingConfig", "TrainingConfig", "flattened",
+]  # fmt: skip
+
+
+class Parameters(Block):
+    """Everything that ``parameters*.yml`` and ``--params`` may hold."""
+
+    run: RunName = Field(
+        None,
+        description="name of the run: its outputs go into data/runs/NAME instead of data; as --params only",
+    )
+    seed: int = Field(0, ge=0, description="fixes initial weights, order and augmentation")
+    voc_root: Path | None = Field(None, description="a VOCdevkit already on disk; as --params only")
+    voc_archive: Path | None = Field(None, description="a downloaded archive, or a folder of them; as --params only")
+    data: DataConfig = DataConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    sanity: SanityConfig = SanityConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    inference: InferenceConfig = InferenceConfig()
+    comparison: ComparisonConfig = ComparisonConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    tracking: TrackingConfig = TrackingConfig()

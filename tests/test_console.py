@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from kedro_viz.launchers.cli.main import viz as viz_commands
 from kedro_viz.launchers.cli.run import run as viz_run
 
-from voc_seg.console import RelativePaths
+from voc_seg.console import RelativePaths, RepeatedOptions
 from voc_seg.hooks import NEXT
 from voc_seg.voc.scenes import write_scenes
 
@@ -69,7 +69,11 @@ def test_training_anew_says_what_it_replaces(said: Callable) -> None:
 def test_a_message_that_does_not_fit_and_other_paths_are_left_alone() -> None:
     names = RelativePaths(Path("/app"))
     wrong = logging.LogRecord("x", logging.INFO, "", 0, "%d pictures", ("three",), None)
+    commands = RepeatedOptions()
+    commands.options = " --env voc2012"
     assert names.filter(wrong)
+    assert commands.filter(wrong)
+    assert wrong.args == ("three",)
     other = logging.LogRecord("x", logging.INFO, "", 0, "/mnt/app/a.jpg and /app/b.jpg", (), None)
     assert names.filter(other)
     assert other.getMessage() == "/mnt/app/a.jpg and b.jpg"

@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 import torch
 from click import ClickException
+from kedro.pipeline import Node, Pipeline
 
 from voc_seg.config import DataConfig, Parameters, TrackingConfig
 from voc_seg.engine import training
-from voc_seg.tracking.hooks import SCORES, Tracked, _commit, numbers_in
+from voc_seg.tracking.hooks import SCORES, Tracked, _commit, describe, numbers_in
 from voc_seg.tracking.writers import MlflowWriter, RunFacts, flat, without_password
 from voc_seg.voc.scenes import write_scenes
 
@@ -266,6 +267,16 @@ def test_settings_are_flattened_as_they_are_named_on_the_command_line() -> None:
     assert flattened["model.skips"] == "[2, 3, 4]"
     assert flattened["model.weights"] == "null"
     assert flattened["evaluation.flip"] == "false"
+
+
+@pytest.mark.parametrize(("run", "ending"), [(None, "resnet18-sample"), ("lr01", "lr01-resnet18")])
+def test_a_run_is_called_by_its_name(tmp_path: Path, run: str | None, ending: str) -> None:
+    facts = describe(
+        {"pipeline_names": ["training"], "env": None, "project_path": tmp_path},
+        Pipeline([Node(lambda: None, None, "training_history")]), Parameters(run=run), "sample",
+    )  # fmt: skip
+    assert facts.name.partition("-")[2].partition("-")[2] == ending
+    assert facts.tags.get("run") == run
 
 
 def test_only_numbers_are_numbers() -> None:

@@ -1,6 +1,7 @@
 """Commands of this project beside those of Kedro: ``kedro sweep``."""
 
 import logging
+import os
 from pathlib import Path
 
 import click
@@ -51,6 +52,7 @@ def sweep(
     from voc_seg.sweep.sweep import Sweep, run_sweep  # what other commands need not wait for
 
     try:
+        env = env or os.environ.get("KEDRO_ENV")  # as the runs will
         code = run_sweep(Path(metadata.project_path), Sweep(grid, params, tuple(pipelines), jobs, name, env))
     except (VocSegError, MissingConfigException) as error:
         logger.error("%s", error)

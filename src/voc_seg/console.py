@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,16 @@ from voc_seg.voc.progress import duration
 logger = logging.getLogger(__name__)
 
 
+def change(record: logging.LogRecord, how: Callable[[str], str]) -> None:
+    """Put another message into a log record."""
+    try:
+        message = record.getMessage()
+    except Exception:  # one that does not fit its arguments: logging says so by itself
+        return
+    if (changed := how(message)) != message:
+        record.msg, record.args = changed, ()
+
+
 class RelativePaths(logging.Filter):
     """Leaves the project's folder out of messages: what is below it is found from where one types."""
 
@@ -29,13 +40,7 @@ class RelativePaths(logging.Filter):
         self._project = re.compile(rf"(?<![\w./~-]){re.escape(project.as_posix())}/")  # no end of another path
 
     def filter(self, record: logging.LogRecord) -> bool:
-        try:
-            message = record.getMessage()
-        except Exception:  # a message that does not fit its arguments: logging says so by itself
-            return True
-        shortened = self._project.sub("", message)
-        if shortened != message:
-            record.msg, record.args = shortened, ()
+        change(record, lambda message: self._project.sub("", message))
         return True
 
 
@@ -48,9 +53,8 @@ class RepeatedOptions(logging.Filter):
     options = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if self.options and _COMMAND.search(message):
-            record.msg, record.args = _COMMAND.sub(self._completed, message), ()
+        if self.options:
+            change(record, lambda message: _COMMAND.sub(self._completed, message))
         return True
 
     def _completed(self, command: re.Match[str]) -> str:

@@ -16,6 +16,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from voc_seg.config import RuntimeConfig
+from voc_seg.console import change
 from voc_seg.errors import VocSegError
 from voc_seg.hooks import RunStoppedError
 from voc_seg.torchrun import EVERY_RANK, place
@@ -143,5 +144,5 @@ def separate_logs() -> None:
 
 
 def _with_rank(record: logging.LogRecord) -> bool:
-    record.msg, record.args = f"[rank {place().rank}] {record.getMessage()}", ()
+    change(record, lambda message: f"[rank {place().rank}] {message}")
     return True

@@ -15,7 +15,8 @@ def model(rate: float, miou: float, **data: Any) -> dict[str, Any]:
         "evaluation": {"scale": 1.0, "flip": False},
         "data": {"source": "sample", "ids": "aa", "val_ids": "bb"} | data,
     }
-    return {"epoch": 2, "val_miou": miou, "config": config, "model_config": {"skips": [2, 3], "weights": None}}
+    network = {"skips": [2, 3], "weights": None}
+    return {"epoch": 2, "val_miou": miou, "config": config, "model_config": network, "precision": "fp32"}
 
 
 def history(miou: float) -> pd.DataFrame:
@@ -34,7 +35,8 @@ def test_a_run_is_its_settings_and_what_came_of_them() -> None:
     row = comparison_row(model(0.01, 0.4), history(0.4), scores(0.4))
     assert row["settings"] == {
         "seed": 0, "training.epochs": 3, "training.optimizer.learning_rate": 0.01, "evaluation.scale": 1.0,
-        "evaluation.flip": False, "data.source": "sample", "model.skips": "2 3",
+        "evaluation.flip": False, "data.source": "sample", "model.skips": "2 3", "model.weights": "null",
+        "runtime.precision": "fp32",
     }  # fmt: skip
     assert (row["val_miou"], row["epoch"], row["epochs_done"]) == (0.4, 2, 3)
     assert row["minutes"] == pytest.approx(1.55)  # 93 s
@@ -73,6 +75,14 @@ def test_the_table_has_the_best_first_and_the_settings_that_differ() -> None:
         "   0.400      2        -  c",
         "   0.200      2      1.6  a",
     ]  # fmt: skip
+
+
+def test_where_weights_come_from_and_precision_are_settings() -> None:
+    other = model(0.01, 0.4) | {"model_config": {"skips": [2, 3], "weights": "imagenet"}, "precision": "bf16"}
+    table = compare({"a": comparison_row(model(0.01, 0.2), pd.DataFrame(), {}),
+                     "b": comparison_row(other, pd.DataFrame(), {})})  # fmt: skip
+    assert table["model.weights"].tolist() == ["imagenet", "null"]
+    assert table["runtime.precision"].tolist() == ["bf16", "fp32"]
 
 
 def test_what_was_validated_on_other_images_is_told_apart() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -9,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from voc_seg.sweep import processes
 from voc_seg.sweep.grid import Trial
+from voc_seg.sweep.lock import hold
 from voc_seg.sweep.processes import Job, Outcome, command, run_jobs, share_of_threads
 from voc_seg.sweep.records import Record, earlier
 
@@ -44,6 +45,18 @@ def test_one_that_fails_does_not_stop_the_others(run: Callable[..., Outcome], tm
     assert (tmp_path / "good/run.log").read_text() == f"{share_of_threads(1)}\n"
     assert earlier(tmp_path / "good", Record("base", {"seed": 1})).finished == ["training"]
     assert earlier(tmp_path / "bad", Record("base", {"seed": 1})).finished == []
+
+
+def test_one_that_was_killed_is_said_to_be(run: Callable[..., Outcome]) -> None:
+    outcome = run(1, a="import os; print('At work', flush=True); os.kill(os.getpid(), 9)")
+    assert outcome.failed == {"a": "ended by SIGKILL; if memory ran out: fewer --jobs"}
+
+
+def test_one_that_cannot_be_started_does_not_stop_the_others(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    outcome = run(2, a="", b="")
+    assert outcome.finished == ["b"]
+    assert "File exists" in outcome.failed["a"]
 
 
 def test_runs_go_side_by_side(run: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -83,8 +96,17 @@ def test_signals_of_the_terminal_do_not_reach_runs_by_themselves(run: Callable[.
 
 def test_a_run_that_another_sweep_makes_is_left_to_it(run: Callable[..., Outcome], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    with FileLock(tmp_path / "a/.lock"):
+    with hold(tmp_path / "a/.lock"):
         assert run(1, a="", b="").elsewhere == ["a"]
+    assert run(1, a="").finished == ["a"]
+
+
+def test_a_run_that_a_killed_sweep_left_behind_is_left_to_itself(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with hold(tmp_path / "a/.lock") as lock:  # the sweep's
+        left = subprocess.Popen([sys.executable, "-c", "input()"], pass_fds=[lock.fileno()], stdin=subprocess.PIPE)
+    assert run(1, a="").elsewhere == ["a"]
+    left.communicate(b"\n")
     assert run(1, a="").finished == ["a"]
 
 

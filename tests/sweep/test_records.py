@@ -28,9 +28,23 @@ def test_a_finished_run_is_known_again(tmp_path: Path) -> None:
 def test_a_run_of_other_settings_is_refused(
     tmp_path: Path, environment: str, parameters: Parameters, differing: str
 ) -> None:
-    write(tmp_path, describe("base", Parameters()), ())
+    write(tmp_path, describe("base", Parameters()), ["training"])
     with pytest.raises(VocSegError, match=f"other settings:\n  {differing}\nGive this sweep a name of its own"):
         earlier(tmp_path, describe(environment, parameters))
+
+
+def test_what_came_to_nothing_may_be_tried_with_other_settings(tmp_path: Path) -> None:
+    write(tmp_path, describe("base", Parameters(model={"weights": "mising.pth"})), ())
+    wanted = describe("base", Parameters(model={"weights": "missing.pth"}))
+    assert earlier(tmp_path, wanted) == wanted
+
+
+def test_where_and_how_visibly_it_runs_makes_no_other_run(tmp_path: Path) -> None:
+    write(tmp_path, describe("base", Parameters()), ["training"])
+    beside = Parameters(runtime={"workers": 2}, tracking={"mlflow": True}, training={"resume": True})
+    assert earlier(tmp_path, describe("base", beside)).finished == ["training"]
+    with pytest.raises(VocSegError, match=r"runtime.precision: auto then, bf16 now"):
+        earlier(tmp_path, describe("base", Parameters(runtime={"precision": "bf16"})))
 
 
 def test_folders_of_something_else_are_refused(tmp_path: Path) -> None:

@@ -53,5 +53,5 @@ class ComparisonConfig(Block):
     """Runs side by side."""
 
     runs: Annotated[tuple[str, ...] | None, FromSpaces] = Field(
-        None, description="names of the runs to compare, with * for any text; null compares all"
+        None, description="names of the runs to compare, with * for any text, though not first; null compares all"
     )

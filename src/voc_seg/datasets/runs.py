@@ -17,7 +17,7 @@ from .earlier_table import EarlierTableDataset
 from .previews import table_preview
 from .whole_files import OptionalJSONDataset
 
-NAMELESS = "(no name)"
+NAMELESS = "(nameless)"
 """Stands for the run whose outputs lie in ``data`` itself."""
 
 

@@ -139,6 +139,7 @@ def model_only(model: SegmentationNet, about: dict[str, Any], epoch: int, miou: 
         "model_config": about["model_config"],
         "class_names": about["class_names"],
         "config": about["config"],
+        "precision": about["precision"],
         "image_size": about["config"]["augmentation"]["image_size"],
         "source": about["config"]["data"]["source"],
         "epoch": epoch,

@@ -10,6 +10,7 @@ from voc_seg.samples.store import SampleStore
 
 from .checkpoint import RunState
 from .distributed import Launch, from_first
+from .runtime import choose_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dic
         "class_names": list(class_names),
         "model_config": parameters.model.model_dump(mode="json"),
         "config": {**blocks, "data": data},
+        "precision": choose_runtime(parameters.runtime).precision,
     }
 
 

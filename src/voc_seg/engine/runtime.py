@@ -30,10 +30,15 @@ class Runtime:
         """Context in which the CPU's memory is kept from step to step; GPUs have an allocator of their own."""
         return memory_kept(self.keep_memory and self.device.type == "cpu")
 
+    @property
+    def precision(self) -> str:
+        """``bf16`` or ``fp32``."""
+        return "bf16" if self.dtype is torch.bfloat16 else "fp32"
+
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.device}"
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"{name}{threads}, {'bf16' if self.dtype is torch.bfloat16 else 'fp32'}"
+        return f"{name}{threads}, {self.precision}"
 
 
 def choose_runtime(config: RuntimeConfig) -> Runtime:

@@ -13,7 +13,7 @@ METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
 """Of an evaluation on val; its mIoU is the validation's."""
 
 # Of no effect on what is learnt, or said by other columns.
-_PASSED_OVER = ("training.resume", "training.checkpoint.", "data.ids", "data.val_ids", "model.weights")
+_PASSED_OVER = ("training.resume", "training.checkpoint.", "data.ids", "data.val_ids")
 
 
 def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,6 +31,7 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
         history), and METRICS (0..1, None without an evaluation).
     """
     settings = _settings(model["config"] | {"model": model["model_config"]})
+    settings["runtime.precision"] = model.get("precision")  # which models of earlier versions do not hold
     history = history_of(model, history)
     evaluated = is_of(scores, model) and scores.get("split") == "val"
     judged_on = tuple(settings.get(key) for key in ("data.val_ids", "evaluation.scale", "evaluation.flip"))
@@ -74,8 +75,11 @@ def comparison_text(table: pd.DataFrame) -> str:
 
 
 def _settings(blocks: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted key; lists as ``--params`` has them, with spaces."""
-    return {
-        key: " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-        for key, value in flattened(blocks)
-    }
+    """Settings by dotted key, as ``--params`` has them: lists with spaces, null for None."""
+
+    def typed(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return " ".join(map(str, value))
+        return "null" if value is None else value
+
+    return {key: typed(value) for key, value in flattened(blocks)}

@@ -13,16 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
-from filelock import FileLock, Timeout
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from voc_seg.errors import VocSegError
 from voc_seg.voc.progress import duration
 
 from .grid import Trial
+from .lock import hold
 from .records import Record, earlier, write
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Signals:
 class _Running:
     """One process with its log and its lock."""
 
-    def __init__(self, job: Job, lock: FileLock, project: Path, environment: str | None, threads: int) -> None:
+    def __init__(self, job: Job, lock: BinaryIO, project: Path, environment: str | None, threads: int) -> None:
         self.job, self.lock, self.told, self.started = job, lock, 0, time.monotonic()
         self.log = job.folder / _LOG
         write(job.folder, job.record, job.record.finished)
@@ -100,6 +101,7 @@ class _Running:
                 env=os.environ | {
                     "OMP_NUM_THREADS": str(threads), "KEDRO_LOGGING_CONFIG": str(_logging_config(job, project)),
                 },
+                pass_fds=(lock.fileno(),) if os.name == "posix" else (),
                 start_new_session=True,  # Ctrl-C on the terminal comes here alone, and is handed on once
             )  # fmt: skip
 
@@ -113,14 +115,17 @@ class _Running:
                 self.process.terminate()
 
     def reason(self) -> str:
-        """Why it failed, from its log: the last error, or the last line."""
+        """Why it failed: the signal that ended it, or from its log the last error, or the last line."""
+        if (code := self.process.returncode) < 0:
+            advice = "; if memory ran out: fewer --jobs" if -code == getattr(signal, "SIGKILL", 0) else ""
+            return f"ended by {signal.Signals(-code).name}{advice}"
         with self.log.open(encoding="utf-8", errors="replace") as log:
             log.seek(self._from)
             text = log.read()
         # The line and the one below it, which is often the more telling.
         errors = re.findall(rf"^{_DATE} ERROR +\S+: (.+(?:\n(?!{_DATE} ).+)?)$", text, re.MULTILINE)
         lines = [" ".join(error.split()) for error in errors] or text.split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {self.process.returncode}")
+        return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}")
 
 
 def command(job: Job, environment: str | None) -> list[str]:
@@ -170,29 +175,35 @@ def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, at_onc
         finally:
             for one in running.values():  # only if something went wrong here: nobody would watch them
                 one.process.terminate()
+            for one in running.values():
+                one.process.wait()
     not_begun = {job.trial.name for job in waiting}
     left = [job.trial.name for job in jobs if job.trial.name in outcome.left or job.trial.name in not_begun]
     return Outcome(outcome.finished, outcome.failed, outcome.elsewhere, left, signals.signum)
 
 
 def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, threads: int) -> _Running | None:
-    """Start a job, unless another sweep is making that run or has made it since."""
-    name = job.trial.name
-    job.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(job.folder / ".lock")
+    """Start a job, unless another sweep is making that run or has made it since, or it cannot be started."""
+    name, lock, started = job.trial.name, None, None
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("%s: being made by another sweep", name)
-        outcome.elsewhere.append(name)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        if (lock := hold(job.folder / ".lock")) is None:
+            logger.info("%s: being made by another sweep", name)
+            outcome.elsewhere.append(name)
+            return None
+        known = earlier(job.folder, job.record)
+        job = replace(job, record=known, pipelines=tuple(one for one in job.pipelines if one not in known.finished))
+        if not job.pipelines:
+            outcome.finished.append(name)
+            return None
+        started = _Running(job, lock, project, environment, threads)
+    except (OSError, VocSegError) as error:
+        outcome.failed[name] = str(error)
+        logger.error("%s: cannot be started: %s", name, error)
         return None
-    known = earlier(job.folder, job.record)
-    job = replace(job, record=known, pipelines=tuple(one for one in job.pipelines if one not in known.finished))
-    if not job.pipelines:
-        lock.release()
-        outcome.finished.append(name)
-        return None
-    started = _Running(job, lock, project, environment, threads)
+    finally:
+        if lock and not started:
+            lock.close()
     logger.debug("%s: %s", name, shlex.join(started.process.args))
     logger.info("%s: started", name)
     return started
@@ -211,7 +222,7 @@ def _finish(one: _Running, outcome: Outcome) -> None:
     else:
         outcome.failed[name] = one.reason()
         logger.error("%s: failed after %s: %s (%s)", name, took, outcome.failed[name], one.log)
-    one.lock.release()
+    one.lock.close()
 
 
 def _logging_config(job: Job, project: Path) -> Path:

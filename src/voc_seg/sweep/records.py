@@ -1,18 +1,24 @@
 """What a sweep remembers of each run, in ``sweep.json`` of the run's folder: its settings, and what it has finished."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from voc_seg.atomic import replacing
-from voc_seg.config import Parameters
+from voc_seg.config import Parameters, flattened
 from voc_seg.errors import VocSegError
 
 _FILE = "sweep.json"
-# Neither changes what comes out.
-_APART = {"run": True, "runtime": True, "comparison": True, "training": {"resume", "checkpoint"}}
+# None of them changes what comes out.
+_APART = {
+    "run": True,
+    "runtime": {"device", "workers", "distributed_timeout", "keep_memory"},
+    "comparison": True,
+    "tracking": True,
+    "training": {"resume", "checkpoint"},
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Record:
 
 def describe(environment: str, parameters: Parameters) -> Record:
     """The record of a run that has not begun."""
-    return Record(environment, _flat(parameters.model_dump(mode="json", exclude=_APART)))
+    return Record(environment, dict(flattened(parameters.model_dump(mode="json", exclude=_APART))))
 
 
 def earlier(folder: Path, wanted: Record) -> Record:
@@ -48,6 +54,8 @@ def earlier(folder: Path, wanted: Record) -> Record:
     was = {"--env": known.environment, **known.settings}
     now = {"--env": wanted.environment, **wanted.settings}
     differing = [f"{key}: {was.get(key)} then, {now.get(key)} now" for key in now | was if was.get(key) != now.get(key)]
+    if differing and not known.finished and not any((folder / "06_models").glob("**/*.pth")):
+        return wanted  # it came to nothing: whatever made it fail may have been put right
     if differing:
         raise VocSegError(f"{folder} holds a run with other settings:\n  " + "\n  ".join(differing) + f"\n{advice}")
     return known
@@ -57,10 +65,3 @@ def write(folder: Path, record: Record, finished: Sequence[str]) -> None:
     """Remember a run, with these pipelines finished."""
     with replacing(folder / _FILE) as partial:
         partial.write_text(json.dumps(asdict(record) | {"finished": sorted(finished)}, indent=2), encoding="utf-8")
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat

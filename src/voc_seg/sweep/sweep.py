@@ -49,7 +49,8 @@ def run_sweep(project: Path, wanted: Sweep) -> int:
     """Make those runs that are not there yet, and compare all of them; see ``kedro sweep --help``.
 
     Returns:
-        Exit code: 0 when every run is there, 1 when one failed, 128 and the signal's number when interrupted.
+        Exit code: 0 when every run is there, 1 when one failed or is being made by another sweep, 128 and the signal's
+        number when interrupted.
 
     Raises:
         VocSegError: The grid, a setting or a pipeline's name is wrong, or a folder is that of another run; nothing
@@ -64,11 +65,14 @@ def run_sweep(project: Path, wanted: Sweep) -> int:
         len(jobs), len(jobs) - len(left), wanted.at_once, share_of_threads(wanted.at_once),
     )  # fmt: skip
     outcome = run_jobs(left, project, wanted.env, wanted.at_once)
-    if outcome.signum is None and any((job.folder / "06_models/best_model.pth").is_file() for job in jobs):
-        chosen = {"comparison": {"runs": [trial.name for trial in trials]}}
-        with KedroSession.create(project, env=wanted.env, runtime_params=chosen) as session:
-            session.run(pipeline_names=["comparison"], runner=SequentialRunner())
-    return _say(outcome)
+    try:
+        if outcome.signum is None and any((job.folder / "06_models/best_model.pth").is_file() for job in jobs):
+            chosen = {"comparison": {"runs": [trial.name for trial in trials]}}
+            with KedroSession.create(project, env=wanted.env, runtime_params=chosen) as session:
+                session.run(pipeline_names=["comparison"], runner=SequentialRunner())
+    finally:
+        code = _say(outcome)
+    return code
 
 
 def _say(outcome: Outcome) -> int:
@@ -77,11 +81,14 @@ def _say(outcome: Outcome) -> int:
         listed = "\n".join(f"  {name}: {reason}" for name, reason in outcome.failed.items())
         logger.error("Failed: %d. The same command once more tries them again.\n%s", len(outcome.failed), listed)
     if outcome.elsewhere:
-        logger.warning("Being made by another sweep: %s", ", ".join(outcome.elsewhere))
+        logger.warning(
+            "Being made by another sweep: %s. The same command once more, when it is done, compares them.",
+            ", ".join(outcome.elsewhere),
+        )
     if outcome.signum is not None:
         logger.warning("Interrupted, runs left: %d. The same command once more goes on.", len(outcome.left))
         return 128 + outcome.signum
-    return 1 if outcome.failed else 0
+    return 1 if outcome.failed or outcome.elsewhere else 0
 
 
 def _require_pipelines(pipelines: tuple[str, ...]) -> None:

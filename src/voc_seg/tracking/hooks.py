@@ -196,8 +196,11 @@ def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Paramet
     }
     if trains and parameters.training.resume:
         tags["resumed"] = "true"
+    if parameters.run:
+        tags["run"] = parameters.run
+    subject = f"{parameters.run}-{what}" if parameters.run else f"{what}-{source}"
     return RunFacts(
-        name=f"{time.strftime('%m%d-%H%M%S')}-{what}-{source}",  # narrow columns cut off the end
+        name=f"{time.strftime('%m%d-%H%M%S')}-{subject}",  # narrow columns cut off the end
         settings=parameters.model_dump(mode="json", include=blocks),
         tags=tags,
     )

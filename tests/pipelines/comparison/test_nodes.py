@@ -44,7 +44,7 @@ def data(tmp_path: Path, make_parameters: Callable[..., Parameters]) -> Path:
 
 def test_runs_with_a_model_are_compared(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
-    assert table["run"].tolist() == ["lr-1", "lr-2", "(no name)"]
+    assert table["run"].tolist() == ["lr-1", "lr-2", "(nameless)"]
     assert table["seed"].tolist() == [1, 2, 0]
     assert table["pixel_accuracy"].iloc[0] == 0.5
     assert "These runs were not validated alike" in caplog.text
@@ -54,9 +54,9 @@ def test_some_runs_can_be_chosen(data: Path, caplog: pytest.LogCaptureFixture) -
     runs = RunsDataset(filepath=str(data)).load()
     assert compare_runs(runs, ComparisonConfig(runs="lr-*"))["run"].tolist() == ["lr-1", "lr-2"]
     caplog.clear()
-    assert compare_runs(runs, ComparisonConfig(runs="lr-1 (no*"))["run"].tolist() == ["lr-1", "(no name)"]
+    assert compare_runs(runs, ComparisonConfig(runs="lr-1 (name*"))["run"].tolist() == ["lr-1", "(nameless)"]
     assert "not validated alike" not in caplog.text
-    with pytest.raises(VocSegError, match=r"none of lr9 has a model .* There are: \(no name\), lr-1, lr-2"):
+    with pytest.raises(VocSegError, match=r"none of lr9 has a model .* There are: \(nameless\), lr-1, lr-2"):
         compare_runs(runs, ComparisonConfig(runs="lr9"))
 
 
@@ -65,7 +65,7 @@ def test_a_damaged_run_is_left_out_aloud(data: Path, caplog: pytest.LogCaptureFi
     torch.save({"epoch": 1}, data / "runs/lr-2/06_models/best_model.pth")
     with caplog.at_level(logging.WARNING):
         table = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
-    assert table["run"].tolist() == ["(no name)"]
+    assert table["run"].tolist() == ["(nameless)"]
     assert "lr-1 is left out:" in caplog.text
     assert "lacks config, model_config, val_miou" in caplog.text
 
@@ -80,5 +80,5 @@ def test_no_runs_say_how_to_make_one(tmp_path: Path) -> None:
 def test_the_graph_shows_every_run(data: Path) -> None:
     (data / "runs/lr-2/06_models/best_model.pth").write_bytes(b"cut short")
     assert RunsDataset(filepath=str(data)).preview()["data"] == [
-        ["(no name)", 1, 0.1], ["lr-1", 1, 0.3], ["lr-2", "cannot be read", ""],
+        ["(nameless)", 1, 0.1], ["lr-1", 1, 0.3], ["lr-2", "cannot be read", ""],
     ]  # fmt: skip

@@ -256,3 +256,14 @@ def test_voc_root_in_a_parameters_file_is_not_passed_over(tmp_path: Path, projec
 def test_an_error_of_a_dataset_reads_as_its_own_message(project: Path, run: Run) -> None:
     with pytest.raises(ClickException, match="No VOC2012 data in"):
         run(project, "data_processing", voc_root=str(project / "nowhere"))
+
+
+def test_val_is_scored_where_there_are_no_test_images(
+    tmp_path: Path, make_project: Callable[[Path], Path], run: Run
+) -> None:
+    folder = make_project(tmp_path)
+    voc = write_scenes(folder / "voc", {"train": 3, "val": 2, "test": 1})
+    (voc / "ImageSets/Segmentation/test.txt").unlink()
+    for pipeline in ("data_processing", "training", "evaluation"):
+        run(folder, pipeline, training={"epochs": 1})
+    assert json.loads((folder / "data/08_reporting/metrics.json").read_text())["images"] == 2

@@ -30,7 +30,7 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
     Raises:
         VocSegError: The disk is full, the folder cannot be written to, or the like. The old file is untouched.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -44,6 +44,11 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
         if not isinstance(cause, OSError):
             raise
         raise VocSegError(_explanation(path, cause, size)) from error
+
+
+def partial_of(path: Path) -> Path:
+    """Where :func:`replacing` writes a file; what is there when nobody does was left by a process that was killed."""
+    return path.with_name(f"{path.name}.partial")
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from voc_seg.datasets import SampleStoreDataset
 from voc_seg.errors import VocSegError
 from voc_seg.samples.place import shards_folder
 from voc_seg.samples.store import Origin, Sample, SampleStore
+from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.index import fingerprint_of
+from voc_seg.voc.splits import VOCSplit
 
 
 class Samples(list):
@@ -119,6 +121,24 @@ class TestShards:
         assert [sample.id for sample in store] == store.ids == [sample.id for sample in scene_samples]
         assert [len(shard) for shard in store.shards] == [2, 2, 1]
 
+    def test_images_that_are_left_out_at_the_end_are(
+        self, dataset: SampleStoreDataset, scene_samples: list[Sample]
+    ) -> None:
+        dataset.save(Samples(scene_samples, fingerprint="f", shard_images=2))
+        fewer = Samples(scene_samples[:4], fingerprint="f", shard_images=2)
+        dataset.save(fewer)
+        assert [part.asked for part in fewer.parts] == [0, 0]
+        assert dataset.load().ids == [sample.id for sample in scene_samples[:4]]
+
+    def test_the_origin_is_that_of_the_last_save(
+        self, dataset: SampleStoreDataset, scene_samples: list[Sample]
+    ) -> None:
+        dataset.save(Samples(scene_samples, fingerprint="f", shard_images=2))
+        same = Samples(scene_samples, fingerprint="f", shard_images=2)
+        same.origin = Origin("", "", ("background", "cat"), "another whole of the same parts")
+        dataset.save(same)
+        assert dataset.load().origin == same.origin
+
     def test_they_are_not_packed_again(self, dataset: SampleStoreDataset, scene_samples: list[Sample]) -> None:
         dataset.save(Samples(scene_samples, fingerprint="f", shard_images=2))
         again = Samples(scene_samples, fingerprint="f", shard_images=2)
@@ -213,6 +233,19 @@ def test_samples_older_than_the_index_are_refused(tmp_path: Path, scene_samples:
         dataset.load()
     (tmp_path / "index.parquet").unlink()
     assert len(dataset.load()) == 1
+
+
+def test_a_split_without_images_is_loaded_and_not_saved_twice(tmp_path: Path) -> None:
+    index = pd.DataFrame({"image_id": [], "rejected": [], "fingerprint": []}, dtype=str)
+    index.to_parquet(tmp_path / "index.parquet")
+    path = tmp_path / "test_samples.arrow"
+    dataset = SampleStoreDataset(filepath=str(path), index={"filepath": str(tmp_path / "index.parquet")})
+    none = UsableSamples(VOCSplit("test", "", (), tmp_path, tmp_path), ())
+    dataset.save(none)
+    assert len(dataset.load()) == 0
+    before = path.stat().st_ino
+    dataset.save(none)
+    assert path.stat().st_ino == before
 
 
 def test_the_preview_shows_pictures_beside_their_masks(

@@ -19,7 +19,7 @@ from voc_seg.config import AugmentationConfig
 from voc_seg.errors import VocSegError
 from voc_seg.samples.batches import training_batches
 from voc_seg.samples.place import shards_folder
-from voc_seg.samples.shard import TABLE
+from voc_seg.samples.shard import IDS
 from voc_seg.samples.sharding import delete_unused_shards, write_shards
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 
@@ -76,7 +76,6 @@ class TestReading:
         one, many = SampleStore(tmp_path / "one.arrow"), SampleStore(tmp_path / "many.arrow")
         assert len(many) == len(one) == 5
         assert many.ids == one.ids == [sample.id for sample in scene_samples]
-        np.testing.assert_array_equal(many.sizes, one.sizes)
         for index in (4, 0, 2, 1, 3):
             assert many[index].id == one[index].id
             np.testing.assert_array_equal(many[index].image, one[index].image)
@@ -86,11 +85,6 @@ class TestReading:
         assert SampleStore(path).origin == Origin("own", "", ("background", "cat"), "all")
         with pytest.raises(VocSegError, match="packed for the 2 classes"):
             SampleStore(path).require_classes(("dog",))
-
-    def test_sizes_are_height_and_width(self, path: Path, scene_samples: list[Sample]) -> None:
-        sizes = SampleStore(path).sizes
-        assert sizes.dtype == np.int32
-        assert sizes.tolist() == [list(sample.mask.shape) for sample in scene_samples]
 
     @pytest.mark.parametrize("index", [5, -1])
     def test_an_index_outside_the_store_is_an_index_error(self, path: Path, index: int) -> None:
@@ -102,7 +96,6 @@ class TestReading:
         for number in (0, 2):
             store.shards[number].path.unlink()
         assert store.ids == [sample.id for sample in scene_samples]
-        assert store.sizes.shape == (5, 2)
         np.testing.assert_array_equal(store[3].image, scene_samples[3].image)
         with pytest.raises(VocSegError, match=r"No shard of train_samples\.arrow at .*00002-f4\.arrow\. Make it with"):
             store[4]
@@ -205,6 +198,40 @@ class TestWriting:
         assert not shards_folder(path).exists()
         assert len(SampleStore(path)) == 5
 
+    def test_a_link_to_another_disk_stays(self, tmp_path: Path, scene_samples: list[Sample]) -> None:
+        path = tmp_path / "a.arrow"
+        (tmp_path / "large").mkdir()
+        shards_folder(path).symlink_to(tmp_path / "large")
+        write_shards(path, parts_of(scene_samples, 2))
+        assert len(list((tmp_path / "large").iterdir())) == 3
+        write_store(path, scene_samples)
+        assert not list((tmp_path / "large").iterdir())
+        assert shards_folder(path).is_symlink()
+
+    def test_a_killed_pack_of_one_file_leaves_no_room_taken(self, path: Path, scene_samples: list[Sample]) -> None:
+        partial = path.with_name(f"{path.name}.partial")
+        partial.write_bytes(b"half of a large file")
+        delete_unused_shards(path)
+        assert not partial.exists()
+        partial.write_bytes(b"half of a large file")
+
+        class Looking(Part):
+            def __iter__(self) -> Iterator[Sample]:
+                assert not partial.exists()
+                return super().__iter__()
+
+        write_shards(path, [Looking(scene_samples, "h")])
+
+    def test_a_shard_damaged_inside_is_written_again(self, path: Path, scene_samples: list[Sample]) -> None:
+        shard = shards_folder(path) / "00001-f2.arrow"
+        damaged = bytearray(shard.read_bytes())
+        damaged[:600] = bytes(600)
+        shard.write_bytes(damaged)
+        parts = parts_of(scene_samples, 2)
+        write_shards(path, parts)
+        assert [part.asked for part in parts] == [0, 2, 0]
+        np.testing.assert_array_equal(SampleStore(path)[2].image, scene_samples[2].image)
+
     def test_unused_shards_are_deleted_by_a_sole_writer_only(self, path: Path, scene_samples: list[Sample]) -> None:
         class Meanwhile(Part):
             def __iter__(self) -> Iterator[Sample]:
@@ -254,7 +281,6 @@ _ENDLESS = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from voc_seg.samples.shard import TABLE
 from voc_seg.samples.sharding import write_shards
 from voc_seg.samples.store import Origin, Sample
 
@@ -312,8 +338,23 @@ class TestDamage:
         with pytest.raises(VocSegError, match=message):
             store[2]
 
+    def test_a_shard_that_cannot_be_opened_is_not_called_damaged(
+        self, path: Path, scene_samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_memory(*_: object) -> None:
+            raise OSError(errno.ENOMEM, "Memory mapping file failed: Cannot allocate memory")
+
+        store = SampleStore(path)
+        assert len(store) == 5
+        monkeypatch.setattr(pa, "memory_map", no_memory)
+        for use in (lambda: store[0], lambda: write_shards(path, parts_of(scene_samples[:3], 2))):
+            with pytest.raises(VocSegError, match=r"cannot be opened \(.*allocate memory.* It may be whole: look"):
+                use()
+        monkeypatch.undo()
+        assert len(SampleStore(path)) == 5
+
     def test_a_list_without_shards_is_no_store(self, path: Path) -> None:
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, TABLE):
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, IDS):
             pass
         with pytest.raises(VocSegError, match=r"not a complete sample store \(it lists no shards\)"):
             SampleStore(path)

@@ -56,4 +56,10 @@ def test_parts_are_the_samples_in_order(split: VOCSplit, shard_images: int, part
 
 
 def test_no_samples_are_one_part(split: VOCSplit) -> None:
-    assert [part.ids for part in UsableSamples(split, ()).in_parts()] == [()]
+    (part,) = UsableSamples(split, ()).in_parts()
+    assert part.ids == ()
+    assert part.origin.fingerprint == joint_fingerprint((), ())
+
+
+def test_files_that_nobody_looked_at_have_no_fingerprint(split: VOCSplit) -> None:
+    assert UsableSamples(split, split.ids).origin.fingerprint == ""

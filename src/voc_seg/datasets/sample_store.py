@@ -11,6 +11,7 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.errors import VocSegError
+from voc_seg.samples.shard import IncompleteStoreError
 from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
 from voc_seg.samples.store import Origin, SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
@@ -68,7 +69,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         """Whether the store holds these very samples, whole, in these parts."""
         try:
             store = SampleStore(self._filepath)
-        except VocSegError:
+        except IncompleteStoreError:
             return False
         return store.origin == origin and len(store.shards) == len(parts) and all(map(holds, store.shards, parts))
 

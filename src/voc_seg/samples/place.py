@@ -48,4 +48,5 @@ def delete_shards_but(path: Path, names: Collection[str]) -> None:
             with suppress(OSError):  # Windows deletes nothing that is mapped: it goes at the next turn
                 found.unlink()
     if not any(folder.iterdir()):
-        folder.rmdir()
+        with suppress(OSError):  # a link to another disk, or a mounted one, stays
+            folder.rmdir()

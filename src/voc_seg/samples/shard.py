@@ -12,9 +12,11 @@ import pyarrow as pa
 from voc_seg.atomic import replacing
 from voc_seg.errors import VocSegError
 
-TABLE = pa.schema([("id", pa.string()), ("height", pa.int32()), ("width", pa.int32())])
-"""Columns that say which samples there are."""
-SAMPLES = pa.schema([*TABLE, ("image", pa.binary()), ("mask", pa.binary())])
+IDS = pa.schema([("id", pa.string())])
+"""Column of a file that lists the samples of shards."""
+SAMPLES = pa.schema(
+    [*IDS, ("height", pa.int32()), ("width", pa.int32()), ("image", pa.binary()), ("mask", pa.binary())]
+)
 """Columns of packed samples, one record batch each."""
 
 _ORIGIN = b"origin"
@@ -53,6 +55,10 @@ class Origin:
 UNKNOWN = Origin()
 
 
+class IncompleteStoreError(VocSegError):
+    """A file of a store is missing or damaged: it is to be made again."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image with its truth.
@@ -69,7 +75,7 @@ class Sample:
     mask: np.ndarray
 
 
-def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int | None = None) -> pa.RecordBatch:
+def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int | None = None) -> list[str]:
     """Write samples as a stream, one record batch each; an interrupted write leaves the old file in place.
 
     Args:
@@ -79,12 +85,12 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
         size: Bytes they will take; for the message when there is no room.
 
     Returns:
-        Their ids, heights and widths: one row a sample, columns of `TABLE`.
+        Their ids.
 
     Raises:
         VocSegError: An image and its mask have different sizes, or the file cannot be written.
     """
-    rows = []
+    ids = []
     schema = SAMPLES.with_metadata(origin.metadata)
     with (
         replacing(path, size) as partial,
@@ -95,10 +101,11 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
             height, width = sample.mask.shape
             if sample.image.shape != (height, width, 3):
                 raise VocSegError(f"{sample.id}: image {sample.image.shape} and mask {sample.mask.shape} differ.")
-            row = (sample.id, height, width)
-            writer.write_batch(_batch([(*row, sample.image.tobytes(), sample.mask.tobytes())], schema))
-            rows.append(row)
-    return _batch(rows, TABLE)
+            row = (sample.id, height, width, sample.image.tobytes(), sample.mask.tobytes())
+            arrays = [pa.array([value], field.type) for value, field in zip(row, schema)]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+            ids.append(sample.id)
+    return ids
 
 
 def counted(samples: Iterable[Sample], advance: Callable[[int], None]) -> Iterator[Sample]:
@@ -106,12 +113,6 @@ def counted(samples: Iterable[Sample], advance: Callable[[int], None]) -> Iterat
     for sample in samples:
         yield sample
         advance(1)
-
-
-def _batch(rows: list[tuple], schema: pa.Schema) -> pa.RecordBatch:
-    columns = zip(*rows) if rows else [()] * len(schema)
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema)]
-    return pa.record_batch(arrays, schema=schema)
 
 
 def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatchFileReader:
@@ -123,7 +124,8 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
         schemas: Columns it may have.
 
     Raises:
-        VocSegError: It is not there, or not whole.
+        IncompleteStoreError: It is not there, or not whole.
+        VocSegError: It cannot be opened here and now.
     """
     try:
         with pa.memory_map(str(path)) as file:
@@ -132,14 +134,19 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
             raise pa.ArrowInvalid(f"its columns are {', '.join(reader.schema.names)}")
         return reader
     except FileNotFoundError:
-        raise VocSegError(f"No {what} at {path}. Make it with: {_AGAIN}") from None
-    except (pa.ArrowInvalid, OSError) as error:
+        raise IncompleteStoreError(f"No {what} at {path}. Make it with: {_AGAIN}") from None
+    except pa.ArrowInvalid as error:
         raise damaged(path, what, error) from error
+    except OSError as error:
+        raise VocSegError(
+            f"{path}, a {what}, cannot be opened ({error}). It may be whole: look at its permissions, and at the "
+            "limits on memory (ulimit -v) and on mapped files (vm.max_map_count)."
+        ) from error
 
 
-def damaged(path: Path, what: str, why: object) -> VocSegError:
-    """The error of a file that cannot be read."""
-    return VocSegError(f"{path} is not a complete {what} ({why}). Delete it and run: {_AGAIN}")
+def damaged(path: Path, what: str, why: object) -> IncompleteStoreError:
+    """The error of a file that is not what it should be."""
+    return IncompleteStoreError(f"{path} is not a complete {what} ({why}). Delete it and run: {_AGAIN}")
 
 
 class Shard:
@@ -161,10 +168,9 @@ class Shard:
         """What the samples were made from."""
         return Origin.of(self._reader.schema)
 
-    def table(self) -> pa.RecordBatch:
-        """Ids, heights and widths: one row a sample, columns of `TABLE`."""
-        batches = (self._batch(index) for index in range(len(self)))
-        return _batch([tuple(batch[name][0].as_py() for name in TABLE.names) for batch in batches], TABLE)
+    def ids(self) -> list[str]:
+        """Ids of the samples; every one is looked at."""
+        return [self._batch(index)["id"][0].as_py() for index in range(len(self))]
 
     def __len__(self) -> int:
         return self._reader.num_record_batches

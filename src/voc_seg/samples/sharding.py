@@ -9,12 +9,11 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from voc_seg.atomic import replacing
-from voc_seg.errors import VocSegError
+from voc_seg.atomic import partial_of, replacing
 from voc_seg.voc.progress import progress_bar
 
 from .place import delete_shards_but, shards_folder, sole_writer
-from .shard import TABLE, UNKNOWN, Origin, Sample, Shard, counted, write_shard
+from .shard import IDS, UNKNOWN, IncompleteStoreError, Origin, Sample, Shard, counted, write_shard
 from .store import SHARDS, SampleStore
 
 logger = logging.getLogger(__name__)
@@ -58,45 +57,50 @@ def write_shards(path: Path, parts: Sequence[Part], origin: Origin = UNKNOWN) ->
         shards = [Shard(shards_folder(path) / _name(number, part)) for number, part in enumerate(parts)]
         names = [shard.path.name for shard in shards]
         delete_shards_but(path, {*names, *_shards_in_use(path)})  # left by an interrupted run of other files
-        kept = [holds(shard, part) for shard, part in zip(shards, parts)]
-        if any(kept):
-            logger.info("%s: %d of %d shards are there already", path.name, sum(kept), len(kept))
-        tables = []
-        for shard, part, whole in zip(shards, parts, kept):
-            if whole:
-                tables.append(shard.table())
-                advance(len(part))
+        partial_of(path).unlink(missing_ok=True)  # of one large file, perhaps, which was killed
+        ids = [_ids_if_held(shard, part) for shard, part in zip(shards, parts)]
+        if kept := sum(found is not None for found in ids):
+            logger.info("%s: %d of %d shards are there already", path.name, kept, len(ids))
+        for number, (shard, part) in enumerate(zip(shards, parts)):
+            if ids[number] is None:
+                ids[number] = write_shard(shard.path, counted(part, advance), part.origin, part.nbytes)
             else:
-                tables.append(write_shard(shard.path, counted(part, advance), part.origin, part.nbytes))
+                advance(len(part))
         listed = [
-            {"name": shard.path.name, "images": table.num_rows, "bytes": shard.path.stat().st_size}
-            for shard, table in zip(shards, tables)
+            {"name": shard.path.name, "images": len(of_shard), "bytes": shard.path.stat().st_size}
+            for shard, of_shard in zip(shards, ids)
         ]
-        schema = TABLE.with_metadata(origin.metadata | {SHARDS: json.dumps(listed)})
+        schema = IDS.with_metadata(origin.metadata | {SHARDS: json.dumps(listed)})
         with replacing(path) as partial, pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for table in tables:
-                writer.write_batch(pa.record_batch(table.columns, schema=schema))
+            for of_shard in ids:
+                writer.write_batch(pa.record_batch([pa.array(of_shard, pa.string())], schema=schema))
         delete_shards_but(path, names)
-    return sum(table.num_rows for table in tables)
+    return sum(map(len, ids))
 
 
 def holds(shard: Shard, part: Part) -> bool:
-    """Whether a shard holds the very samples of a part, whole."""
+    """Whether a shard holds the very samples of a part, by its head; nothing is read of the samples.
+
+    Raises:
+        VocSegError: The shard is there and cannot be opened.
+    """
     try:
         return bool(part.origin.fingerprint) and shard.origin == part.origin and len(shard) == len(part)
-    except VocSegError:
+    except IncompleteStoreError:
         return False
 
 
 def delete_unused_shards(path: Path) -> None:
-    """Delete what a pack of other files, given up half-way, has left beside a store.
+    """Delete what a pack that was given up half-way has left beside a store.
 
     Raises:
         VocSegError: Another process is writing this store.
     """
-    folder = shards_folder(path)
-    if folder.is_dir() and {found.name for found in folder.iterdir()}.difference(_shards_in_use(path)):
+    folder, partial = shards_folder(path), partial_of(path)
+    found = {shard.name for shard in folder.iterdir()} if folder.is_dir() else set()
+    if partial.exists() or found.difference(_shards_in_use(path)):
         with sole_writer(path):
+            partial.unlink(missing_ok=True)
             delete_shards_but(path, _shards_in_use(path))
 
 
@@ -108,5 +112,13 @@ def _name(number: int, part: Part) -> str:
 def _shards_in_use(path: Path) -> list[str]:
     try:
         return [shard.path.name for shard in SampleStore(path).shards]
-    except VocSegError:
+    except IncompleteStoreError:
         return []  # nobody can read it
+
+
+def _ids_if_held(shard: Shard, part: Part) -> list[str] | None:
+    """Ids of the samples of a shard that holds those of a part; None if it does not, or is damaged inside."""
+    try:
+        return shard.ids() if holds(shard, part) else None
+    except IncompleteStoreError:
+        return None

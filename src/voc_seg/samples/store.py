@@ -18,14 +18,25 @@ from itertools import accumulate
 from operator import length_hint
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.progress import progress_bar
 
 from .place import delete_shards_but, shards_folder, sole_writer
-from .shard import SAMPLES, TABLE, UNKNOWN, Origin, Sample, Shard, counted, damaged, open_arrow, write_shard
+from .shard import (
+    IDS,
+    SAMPLES,
+    UNKNOWN,
+    IncompleteStoreError,
+    Origin,
+    Sample,
+    Shard,
+    counted,
+    damaged,
+    open_arrow,
+    write_shard,
+)
 
 SHARDS = b"shards"
 """Key of the metadata that lists shards."""
@@ -48,9 +59,9 @@ def write_store(path: Path, samples: Iterable[Sample], origin: Origin = UNKNOWN,
             cannot be written.
     """
     with sole_writer(path), progress_bar(f"packing {path.stem}", length_hint(samples) or None) as advance:
-        table = write_shard(path, counted(samples, advance), origin, size)
+        ids = write_shard(path, counted(samples, advance), origin, size)
         delete_shards_but(path, ())
-    return table.num_rows
+    return len(ids)
 
 
 class SampleStore:
@@ -66,7 +77,7 @@ class SampleStore:
 
     @cached_property
     def _file(self) -> pa.ipc.RecordBatchFileReader:
-        return open_arrow(self.path, "sample store", SAMPLES, TABLE)
+        return open_arrow(self.path, "sample store", SAMPLES, IDS)
 
     @cached_property
     def _listed(self) -> list[dict] | None:
@@ -93,17 +104,13 @@ class SampleStore:
             return [self._file.num_record_batches]
         return list(accumulate(shard["images"] for shard in self._listed))
 
-    @cached_property
-    def _table(self) -> pa.RecordBatch | pa.Table:
-        return self.shards[0].table() if self._listed is None else self._file.read_all()
-
     def _require_shards(self) -> None:
         """Look whether all shards have their size, without opening one: a run is to learn that before it begins."""
         if not self._listed:
             return
         folder = shards_folder(self.path)
         sizes = {}
-        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
             sizes = {entry.name: entry.stat().st_size for entry in entries}
         wrong = [shard for shard in self._listed if sizes.get(shard["name"]) != shard["bytes"]]
         if not wrong:
@@ -112,7 +119,7 @@ class SampleStore:
         path, size = folder / first["name"], sizes.get(first["name"])
         why = "is missing" if size is None else f"has {size} bytes instead of {first['bytes']}"
         more = f", and {len(wrong) - 1} more are missing or cut off" if len(wrong) > 1 else ""
-        raise VocSegError(
+        raise IncompleteStoreError(
             f"{path} {why}{more}: {self.path.name} is not a complete sample store. Only these of its "
             f"{len(self._listed)} shards are made again by: kedro run --pipelines data_processing"
         )
@@ -125,12 +132,7 @@ class SampleStore:
     @property
     def ids(self) -> list[str]:
         """Image ids, in the order of the samples."""
-        return self._table["id"].to_pylist()
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Height and width of every sample, pixels, ``int32 (N, 2)``."""
-        return np.stack([self._table[name].to_numpy() for name in ("height", "width")], axis=1)
+        return self.shards[0].ids() if self._listed is None else self._file.read_all()["id"].to_pylist()
 
     def require_classes(self, names: Sequence[str]) -> None:
         """Refuse samples that were packed for other classes.

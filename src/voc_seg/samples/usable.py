@@ -22,7 +22,7 @@ class UsableSamples:
         split: Where the files lie.
         ids: Which images, in this order.
         classes: The classes of the masks.
-        prints: The fingerprint of each; see `voc_seg.voc.index.fingerprints`. Empty: unknown.
+        prints: The fingerprint of each; see `voc_seg.voc.index.fingerprints`. Fewer than ids: unknown.
         nbytes: What all of them take decoded.
         shard_images: Most of them that go into one file.
     """
@@ -37,7 +37,7 @@ class UsableSamples:
     @cached_property
     def origin(self) -> Origin:
         """What the samples are made from."""
-        fingerprint = joint_fingerprint(self.ids, self.prints) if self.prints else ""
+        fingerprint = joint_fingerprint(self.ids, self.prints) if len(self.prints) == len(self.ids) else ""
         return Origin(self.split.source, str(self.split.images.resolve()), self.classes.names, fingerprint)
 
     def in_parts(self) -> list["UsableSamples"]:

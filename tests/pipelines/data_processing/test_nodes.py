@@ -59,6 +59,14 @@ def test_packed_samples_are_those_on_disk_without_the_rejected(tmp_path):
         assert np.array_equal(store[1].image, np.asarray(image))
 
 
+def test_samples_are_cut_into_shards_of_so_many_images(tmp_path):
+    split = make_split(tmp_path, "train", "a", "b", "c")
+    parts = pack_split(split, index_split(split), DataConfig(shard_images=2)).in_parts()
+    assert [part.ids for part in parts] == [("a", "b"), ("c",)]
+    pixels = 16 * (10 + 11 + 12)
+    assert sum(part.nbytes for part in parts) == 4 * pixels
+
+
 def test_packing_is_lazy_and_repeatable(tmp_path):
     split = make_split(tmp_path, "train", "a", "b")
     samples = pack_split(split, index_split(split))

@@ -20,10 +20,10 @@ from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from voc_seg.errors import VocSegError
+from voc_seg.lock import hold
 from voc_seg.voc.progress import duration
 
 from .grid import Trial
-from .lock import hold
 from .records import Record, earlier, write
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ class _Running:
                 env=os.environ | {
                     "OMP_NUM_THREADS": str(threads), "KEDRO_LOGGING_CONFIG": str(_logging_config(job, project)),
                 },
+                # A sweep that is killed leaves its runs behind: no other one is to begin them anew.
                 pass_fds=(lock.fileno(),) if os.name == "posix" else (),
                 start_new_session=True,  # Ctrl-C on the terminal comes here alone, and is handed on once
             )  # fmt: skip
@@ -187,7 +188,7 @@ def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, t
     name, lock, started = job.trial.name, None, None
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
-        if (lock := hold(job.folder / ".lock")) is None:
+        if (lock := hold(job.folder / ".lock", with_children=True)) is None:
             logger.info("%s: being made by another sweep", name)
             outcome.elsewhere.append(name)
             return None

@@ -17,8 +17,15 @@ import pandas as pd
 import pytest
 import torch
 
-from voc_seg import ranks
-from voc_seg.hooks import RunStoppedError
+from voc_seg import hooks, ranks
+from voc_seg.config import Parameters
+from voc_seg.engine.runtime import choose_runtime
+from voc_seg.engine.training import validate
+from voc_seg.errors import VocSegError
+from voc_seg.hooks import RunStoppedError, resume_command
+from voc_seg.metrics import mean_iou
+from voc_seg.models.registry import restore_model
+from voc_seg.samples.store import SampleStore
 from voc_seg.torchrun import Place
 from voc_seg.voc.scenes import write_scenes
 
@@ -57,9 +64,22 @@ def torchrun(project: Path, options: str, program: list[str]) -> subprocess.Pope
     )
 
 
-def start(project: Path, options: str, pipelines: str) -> subprocess.Popen[str]:
-    given = f"voc_root={project / 'voc'},{flat(SETTINGS)}"
-    return torchrun(project, options, ["-m", "voc_seg", *pipelines.split(), "--params", given])
+def start(project: Path, options: str, pipelines: str, *program: str, **settings: Any) -> subprocess.Popen[str]:
+    given = f"voc_root={project / 'voc'},{flat(SETTINGS | settings)}"
+    return torchrun(project, options, [*(program or ("-m", "voc_seg")), *pipelines.split(), "--params", given])
+
+
+SLOW_DISK = """
+import runpy, time
+from voc_seg.datasets import checkpoints
+
+def slowly(*given, write=checkpoints.write_state):
+    time.sleep(1)
+    write(*given)
+
+checkpoints.write_state = slowly
+runpy.run_module("voc_seg", run_name="__main__")
+"""
 
 
 def finished(process: subprocess.Popen[str], code: int = 0) -> str:
@@ -93,7 +113,8 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("voc", "logs"))
     (folder / "voc").symlink_to(prepared / "voc")
-    said = finished(start(folder, "--nproc-per-node=2", "--pipelines training,evaluation"))
+    (folder / "slow_disk.py").write_text(SLOW_DISK)  # the second process has to wait for what the first writes
+    said = finished(start(folder, "--nproc-per-node=2", "--pipelines training,evaluation", "slow_disk.py"))
     (folder / "said.txt").write_text(said)
     return folder
 
@@ -184,6 +205,7 @@ def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
         {"name": "two", "settings": settings},
         {"name": "two_more", "settings": more},
         {"name": "first", "settings": settings, "reports": 1},
+        {"name": "apart", "settings": done.settings(sync_batch_norm=False, ema_decay=0.9, epochs=1)},
     )
     done.by_one(name="one", settings=settings)
     done.by_one(name="one_more", settings=more)
@@ -214,6 +236,15 @@ class TestArithmetic:
         assert work["two_more"]["steps"] == work["one_more"]["steps"]
         assert work["two_more"]["shares"] == [[2, 2], [2, 2], [1, 1]] * 2
         self.assert_same(work["two_more"], work["one_more"])
+
+    def test_statistics_of_its_own_part_are_scored_as_they_are_kept(self, work: Work) -> None:
+        state = work["apart"]["state"]
+        state["model"] = {name: value.float() for name, value in state["model"].items()}
+        averaged = {name.removeprefix("module."): value for name, value in state["ema"].items() if "n_av" not in name}
+        model = restore_model({**state, "model": averaged})
+        parameters = Parameters.model_validate(work.settings())
+        score = validate(model, SampleStore(work.folder / "val.arrow"), parameters, choose_runtime(parameters.runtime))
+        assert mean_iou(score.confusion) == state["history"][-1]["val_miou"]
 
     def test_a_run_goes_on_with_another_number_of_processes(self, work: Work) -> None:
         first, second = work["first"]["state"], work["second"]["state"]
@@ -255,11 +286,27 @@ class TestKilled:
         assert "training.resume=true" in said
 
     def test_a_signal_to_one_stops_all_with_a_checkpoint(self, project: Path) -> None:
-        process = start(project, "--nproc-per-node=2", "--pipelines training")
-        os.kill(process_of(project, 1, process), signal.SIGTERM)
+        (project / "slow_disk.py").write_text(SLOW_DISK)
+        process = start(project, "--nproc-per-node=2", "--pipelines training", "slow_disk.py")
+        pids = [process_of(project, rank, process) for rank in (1, 0)]
+        for pid in (*pids, process.pid):  # as systemd does it; torchrun hands its own on to both, who get two
+            os.kill(pid, signal.SIGTERM)
         said = finished(process, 1)
+        assert (project / "data/06_models/checkpoints/checkpoint_mid_epoch.pth").exists()
         assert said.count("A checkpoint is written. Go on with:") == 1
         assert "torchrun --nproc-per-node=2 -m voc_seg --pipelines training --params" in said
+        assert "Traceback" not in said.partition("torch/distributed/elastic")[0]
+
+    def test_one_lost_in_an_evaluation_is_told_of(self, trained: Path) -> None:
+        (trained / "dies.py").write_text(
+            "import os, runpy, sys\n"
+            "from voc_seg.pipelines.evaluation import nodes\n"
+            "if os.environ['RANK'] == '1':\n"
+            "    nodes.restore_model = lambda model: os.kill(os.getpid(), 9)\n"
+            "runpy.run_module('voc_seg', run_name='__main__')\n"
+        )
+        said = finished(start(trained, "--nproc-per-node=2", "--pipelines evaluation", "dies.py"), 1)
+        assert "another process of this run has ended" in said.lower()
         assert "Traceback" not in said.partition("torch/distributed/elastic")[0]
 
 
@@ -267,6 +314,21 @@ def test_what_is_for_one_process_is_refused(project: Path) -> None:
     said = finished(start(project, "--nproc-per-node=2", "--pipelines sanity,training"), 1)
     assert "sanity is for one process, but torchrun has started 2. Nothing has run." in said
     assert not (project / "data/06_models").exists()
+
+
+def test_processes_with_different_settings_are_refused() -> None:
+    ranks.require_alike([{"seed": 1, "runtime.device": "cuda:0"}, {"seed": 1, "runtime.device": "cuda:1"}])
+    with pytest.raises(VocSegError, match=r"  seed: 1 at rank 0, 2 at rank 1\n  run: None at rank 0, a at rank 1"):
+        ranks.require_alike([{"seed": 1, "flip": 0.5}, {"seed": 2, "flip": 0.5, "run": "a"}])
+
+
+def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "place", lambda: Place(ranks=4, local_ranks=2, machines=2))
+    command = resume_command({"runtime_params": {"seed": 1}, "env": None, "pipeline_names": ["training"]})
+    assert command == (
+        "torchrun --nnodes=2 --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 --nproc-per-node=2 -m voc_seg "
+        "--pipelines training --params seed=1,training.resume=true"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The structure holds: everything wired is declared, everything declared is used, every hint resolves."""
 
+import subprocess
+import sys
 import typing
 from graphlib import TopologicalSorter
 from importlib import import_module
@@ -134,3 +136,8 @@ def test_ids_of_digits_stay_text(name: str, tmp_path: Path) -> None:
     catalog = DataCatalog.from_config({name: entry})
     catalog.save(name, pd.DataFrame({"image_id": ["000032", "000039"]}))
     assert catalog.load(name)["image_id"].tolist() == ["000032", "000039"]
+
+
+def test_commands_start_without_torch() -> None:
+    program = "import sys, voc_seg.settings, voc_seg.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

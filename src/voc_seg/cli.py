@@ -11,6 +11,7 @@ from kedro.framework.cli.utils import env_option, split_string
 from kedro.framework.startup import ProjectMetadata
 
 from voc_seg.errors import VocSegError
+from voc_seg.torchrun import place
 
 __all__ = ["cli", "run"]
 
@@ -52,6 +53,8 @@ def sweep(
     from voc_seg.sweep.sweep import Sweep, run_sweep  # what other commands need not wait for
 
     try:
+        if place().ranks > 1:
+            raise VocSegError("A sweep is for one process, but torchrun has started several. Leave torchrun out.")
         env = env or os.environ.get("KEDRO_ENV")  # as the runs will
         code = run_sweep(Path(metadata.project_path), Sweep(grid, params, tuple(pipelines), jobs, name, env))
     except (VocSegError, MissingConfigException) as error:

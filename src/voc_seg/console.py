@@ -16,7 +16,7 @@ from kedro.pipeline.node import Node
 
 from voc_seg.config import TrainingConfig
 from voc_seg.hooks import NEXT, repeated_options
-from voc_seg.torchrun import place
+from voc_seg.torchrun import launch_file, place
 from voc_seg.voc.progress import duration
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,8 @@ class ConsoleHooks:
         self._catalog, self._saved, self._started = catalog, {}, time.time()
         if place().rank or "best_model" not in pipeline.all_outputs():
             return
-        if TrainingConfig.model_validate(catalog.load("params:training")).resume:
+        restarted = (launched := launch_file()) is not None and launched.is_file()
+        if restarted or TrainingConfig.model_validate(catalog.load("params:training")).resume:
             return
         path = _path_of(catalog, "best_model")
         if path is not None and path.is_file():

@@ -1,4 +1,4 @@
-"""The one exception of this project."""
+"""The exceptions of this project that concern all of it."""
 
 
 class VocSegError(Exception):
@@ -6,3 +6,16 @@ class VocSegError(Exception):
 
     ``kedro run`` shows and logs the message alone; from Python it is the ``__cause__`` of what Kedro raises.
     """
+
+
+class InterruptedRunError(VocSegError):
+    """A run was asked to stop, and has written down where it is.
+
+    Args:
+        message: Where it is.
+        signum: The signal that asked.
+    """
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signum  # as shells report a process that a signal ended

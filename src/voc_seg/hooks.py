@@ -244,8 +244,9 @@ def _launcher(here: Place) -> str:
     """What ran these processes; with several machines it is to be typed on each."""
     if here.ranks == 1:
         return "kedro run"
-    machines = f" --nnodes={here.machines} --rdzv-endpoint={here.address}" if here.machines > 1 else ""
-    return f"torchrun{machines} --nproc-per-node={here.local_ranks} -m voc_seg"
+    # Where the machines meet is known to torchrun alone.
+    meeting = f" --nnodes={here.machines} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if here.machines > 1 else ""
+    return f"torchrun{meeting} --nproc-per-node={here.local_ranks} -m voc_seg"
 
 
 def _typed(value: Any) -> str:

@@ -5,7 +5,11 @@ save is discarded, and what they load they load once rank 0 has written it.
 """
 
 import logging
+import signal
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import rich
@@ -15,7 +19,7 @@ from kedro.io import CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from voc_seg.config import RuntimeConfig
+from voc_seg.config import RuntimeConfig, flattened
 from voc_seg.console import change
 from voc_seg.errors import VocSegError
 from voc_seg.hooks import RunStoppedError
@@ -56,6 +60,8 @@ class RankSession(KedroSession):
                 from voc_seg.engine.distributed import leave
 
                 leave()
+                if signal.getsignal(signal.SIGTERM) is _torchrun_ends_it:
+                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def refuse_what_is_for_one(pipelines: list[str], selects: bool) -> None:
@@ -90,12 +96,12 @@ class RankHooks:
         self._from_first: set[str] = set()
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Meet the other processes, and discard what this one would save unless it is the first."""
         self._from_first = set()
         if place().ranks == 1:
             return
-        from voc_seg.engine.distributed import join
+        from voc_seg.engine.distributed import gather, join, partners_explained
         from voc_seg.engine.runtime import choose_runtime
 
         shared = pipeline.only_nodes_with_tags(EVERY_RANK)
@@ -108,8 +114,16 @@ class RankHooks:
         runtime = RuntimeConfig.model_validate(catalog.load("params:runtime"))
         try:
             join(choose_runtime(runtime).device, runtime.distributed_timeout)
+            with partners_explained():
+                asked = {
+                    "--env": run_params["env"],
+                    "--pipelines": sorted(run_params["pipeline_names"] or []),
+                }  # a set, once
+                require_alike(gather(asked | dict(flattened(catalog.load("parameters")))))
         except VocSegError as error:
             raise RunStoppedError(f"{error}") from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _torchrun_ends_it)
 
     @hook_impl
     def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
@@ -119,6 +133,39 @@ class RankHooks:
 
             with partners_explained():
                 wait_for_all()
+
+
+def require_alike(settings: Sequence[Mapping[str, Any]]) -> None:
+    """Stop processes that were started with different settings, by rank; where each computes is its own affair.
+
+    Raises:
+        VocSegError: With what differs.
+    """
+    keys = dict.fromkeys(key for of_rank in settings for key in of_rank)
+    differing = [
+        f"  {key}: {', '.join(f'{of_rank.get(key)} at rank {rank}' for rank, of_rank in enumerate(settings))}"
+        for key in keys
+        if key not in _OWN_AFFAIR and len({repr(of_rank.get(key)) for of_rank in settings}) > 1
+    ]
+    if differing:
+        raise VocSegError(
+            "The processes of this run were started with different settings. Give torchrun the same command on every "
+            "machine:\n" + "\n".join(differing)
+        )
+
+
+_OWN_AFFAIR = {"runtime.device", "runtime.workers", "runtime.keep_memory"}
+
+
+def _torchrun_ends_it(signum: int, frame: FrameType | None) -> None:
+    """Outside training, where nothing is to be written first: rank 0 says why before it goes."""
+    signal.signal(signum, signal.SIG_IGN)
+    if place().rank:
+        raise SystemExit(128 + signum)
+    raise VocSegError(
+        "Ended by torchrun (SIGTERM): it was asked to stop, or another process of this run has ended, which it names "
+        "below and which has said why in logs/training*.log. Type the same command again."
+    )
 
 
 def _discard(data: Any) -> None:

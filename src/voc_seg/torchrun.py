@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 EVERY_RANK = "every_rank"
 """Tag of the nodes that several processes run together; rank 0 runs the others alone."""
@@ -31,6 +32,16 @@ class Place:
     agent_folder: str = ""
 
 
+def launch_file() -> Path | None:
+    """Where the processes of one call of torchrun leave its name, once a machine; None without torchrun.
+
+    torchrun's count of restarts does not tell a restart: it stays 0 when machines join or leave. Its scratch folder is
+    made anew for every call, and kept for restarts.
+    """
+    folder = place().agent_folder
+    return Path(folder) / "voc_seg_launch" if folder and Path(folder).is_dir() else None
+
+
 def place() -> Place:
     """The place of this process.
 
@@ -39,7 +50,7 @@ def place() -> Place:
     found = os.environ
     if not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= found.keys():
         return Place()
-    # <folder>/attempt_0/<local rank>/error.json: the folder is made anew for every torchrun, and kept for restarts.
+    # <folder>/attempt_0/<local rank>/error.json
     error_file = found.get("TORCHELASTIC_ERROR_FILE", "")
     return Place(
         rank=int(found["RANK"]),

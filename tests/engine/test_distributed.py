@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from voc_seg import torchrun
 from voc_seg.config import RuntimeConfig
 from voc_seg.engine import distributed, runtime, whole_batch
 from voc_seg.engine.distributed import Launch, first_line
@@ -99,7 +100,7 @@ class TestStartingPoint:
 
 
 def test_a_launch_is_known_by_what_it_left_with_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(distributed, "place", lambda: Place(agent_folder=str(tmp_path)))
+    monkeypatch.setattr(torchrun, "place", lambda: Place(agent_folder=str(tmp_path)))
     first = distributed.find_launch()
     assert first.name
     assert not first.restarted

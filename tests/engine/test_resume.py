@@ -12,8 +12,8 @@ import torch
 
 from voc_seg.config import Parameters
 from voc_seg.engine import training
-from voc_seg.engine.interruption import InterruptedRunError
 from voc_seg.engine.training import EpochReport, fit
+from voc_seg.errors import InterruptedRunError
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import CLASS_NAMES
 

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 
 from voc_seg.errors import VocSegError
-from voc_seg.torchrun import Place, place
+from voc_seg.torchrun import Place, launch_file, place
 
 logger = logging.getLogger(__name__)
 
@@ -181,13 +180,11 @@ class Launch:
 def find_launch() -> Launch:
     """Which call of torchrun this process belongs to; without torchrun one that has no name.
 
-    torchrun's count of restarts does not tell: it stays 0 when machines join or leave. So the first processes of a
-    launch leave its name in the scratch folder of each machine's torchrun, and whoever is started again finds it.
+    The first processes of a launch leave its name on each machine, and whoever is started again finds it.
     """
-    folder = place().agent_folder
-    if not folder or not Path(folder).is_dir():
+    path = launch_file()
+    if path is None:
         return Launch()
-    path = Path(folder) / "voc_seg_launch"
     found = path.read_text() if path.is_file() else ""
     # Before any of them writes: the processes of one machine share the folder.
     names = [name for name in gather(found) if name]

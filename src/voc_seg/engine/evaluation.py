@@ -210,7 +210,8 @@ def evaluate(
         )  # fmt: skip
         for prediction in itertools.chain.from_iterable(gather_at_first(list(shown))):
             found[prediction.id] = prediction
-    predictions = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
+        predictions = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
+        whole = score(predictions)
     rows = [
         {
             "image_id": prediction.id,
@@ -221,4 +222,4 @@ def evaluate(
         for prediction in predictions
     ]
     masks = {prediction.id: prediction.mask for prediction in predictions}
-    return Evaluation(score(predictions), rows, masks, len(samples) / (time.perf_counter() - started))
+    return Evaluation(whole, rows, masks, len(samples) / (time.perf_counter() - started))

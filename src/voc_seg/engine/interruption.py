@@ -7,25 +7,11 @@ import threading
 from contextlib import suppress
 from types import FrameType, TracebackType
 
-from voc_seg.errors import VocSegError
 from voc_seg.torchrun import place
 
 from .distributed import finish_alone, rank, ranks, total
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class InterruptedRunError(VocSegError):
-    """A run was asked to stop, and has written down where it is.
-
-    Args:
-        message: Where it is.
-        signum: The signal that asked.
-    """
-
-    def __init__(self, message: str, signum: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + signum  # as shells report a process that a signal ended
 
 
 class Interruption:
@@ -82,13 +68,17 @@ class Interruption:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.noted = signum
+        here = place()
         for number, handler in self._before.items():
             # The kernel does it: a step may stay in torch for seconds, where Python takes no signals. In a notebook
             # that would take the kernel along, so there it is as it was.
-            signal.signal(number, handler if hasattr(sys, "ps1") else signal.SIG_DFL)
-        if place().rank:  # one of them says it
+            again = handler if hasattr(sys, "ps1") else signal.SIG_DFL
+            # Whoever signals all processes gives each of torchrun's two: torchrun hands its own on.
+            signal.signal(number, signal.SIG_IGN if here.agent_folder else again)
+        if here.rank:  # one of them says it
             return
         # Not by the logger: the signal may have come while it was writing.
-        text = f"{signal.Signals(signum).name}: finishing this step and writing a checkpoint. Once more leaves at once."
+        text = f"{signal.Signals(signum).name}: finishing this step and writing a checkpoint."
+        text += "" if here.agent_folder else " Once more leaves at once."
         with suppress(OSError):  # whoever read it may have got the same signal
             os.write(2, f"\n{text}\n".encode())

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from voc_seg.config import Parameters, TrainingConfig
-from voc_seg.errors import VocSegError
+from voc_seg.errors import InterruptedRunError, VocSegError
 from voc_seg.metrics import mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
@@ -25,7 +25,7 @@ from voc_seg.voc.classes import VOID
 from .checkpoint import Row, RunState, capture, model_only, require_same_run, restore
 from .distributed import rank, ranks, share_buffers, share_generators, total, wait_for_all
 from .evaluation import Prediction, Score, predict_all, score
-from .interruption import InterruptedRunError, Interruption
+from .interruption import Interruption
 from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
 from .progress import RunProgress
 from .resuming import describe_data, describe_run, nothing_left, stops_early, warn_of_another_schedule

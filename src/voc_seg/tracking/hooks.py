@@ -19,8 +19,7 @@ from kedro.pipeline import Pipeline
 
 from voc_seg import __version__
 from voc_seg.config import Parameters
-from voc_seg.engine.interruption import InterruptedRunError
-from voc_seg.errors import VocSegError
+from voc_seg.errors import InterruptedRunError, VocSegError
 from voc_seg.hooks import RunStoppedError
 from voc_seg.torchrun import place
 

@@ -15,7 +15,7 @@ from voc_seg.config import (
     RuntimeConfig,
     TrainingConfig,
 )
-from voc_seg.engine.distributed import find_launch
+from voc_seg.engine.distributed import find_launch, partners_explained
 from voc_seg.engine.resuming import starting_point
 from voc_seg.engine.training import HISTORY_COLUMNS, fit
 from voc_seg.reporting.figures import plot_history
@@ -50,8 +50,9 @@ def train(
     names = data.class_table.names
     for samples in (train_samples, val_samples):
         samples.require_classes(names)
-    launch = find_launch()
-    checkpoint = starting_point(resume_checkpoint, training.resume, launch)
+    with partners_explained():
+        launch = find_launch()
+        checkpoint = starting_point(resume_checkpoint, training.resume, launch)
     for report in fit(train_samples, val_samples, names, parameters, checkpoint, launch.name):
         yield report.best_model, pd.DataFrame(report.history, columns=HISTORY_COLUMNS), report.checkpoint
 

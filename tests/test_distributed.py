@@ -37,7 +37,7 @@ spec.loader.exec_module(ranks_at_work)
 SETTINGS = {
     "model": {"width": 8, "context": "none"},
     "augmentation": {"crop_size": 64, "scale": [0.25, 0.4]},
-    "training": {"epochs": 3, "batch_size": 4, "validate_every": 1, "sync_batch_norm": True,
+    "training": {"epochs": 3, "batch_size": 4, "validate_every": 3, "sync_batch_norm": True,
                  "optimizer": {"learning_rate": 0.001}},
     "evaluation": {"scale": 0.25, "pictures": 2},
     "runtime": {"device": "cpu", "precision": "fp32", "distributed_timeout": 60},
@@ -113,7 +113,8 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("voc", "logs"))
     (folder / "voc").symlink_to(prepared / "voc")
-    (folder / "slow_disk.py").write_text(SLOW_DISK)  # the second process has to wait for what the first writes
+    # The one validation is the last: the second process has to wait for the model it brings.
+    (folder / "slow_disk.py").write_text(SLOW_DISK)
     said = finished(start(folder, "--nproc-per-node=2", "--pipelines training,evaluation", "slow_disk.py"))
     (folder / "said.txt").write_text(said)
     return folder
@@ -158,7 +159,7 @@ class TestOneRun:
             assert alone[column].equals(together[column])
         # Sums in another order, in float32, through twenty batch norms.
         assert together["train_loss"].tolist() == pytest.approx(alone["train_loss"].tolist(), rel=1e-3)
-        assert together["val_loss"].tolist() == pytest.approx(alone["val_loss"].tolist(), rel=1e-2)
+        assert together["val_loss"].dropna().tolist() == pytest.approx([alone["val_loss"].iloc[-1]], rel=1e-2)
 
 
 class Work:

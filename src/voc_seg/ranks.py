@@ -17,7 +17,6 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
 
 from voc_seg.config import RuntimeConfig, flattened
 from voc_seg.console import change
@@ -92,20 +91,14 @@ def refuse_what_is_for_one(pipelines: list[str], selects: bool) -> None:
 class RankHooks:
     """How processes of one run keep together; see ``settings.py``."""
 
-    def __init__(self) -> None:
-        self._from_first: set[str] = set()
-
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Meet the other processes, and discard what this one would save unless it is the first."""
-        self._from_first = set()
         if place().ranks == 1:
             return
         from voc_seg.engine.distributed import gather, join, partners_explained
         from voc_seg.engine.runtime import choose_runtime
 
-        shared = pipeline.only_nodes_with_tags(EVERY_RANK)
-        self._from_first = shared.all_inputs() & shared.all_outputs()
         if place().rank:
             for name in pipeline.all_outputs():
                 dataset = catalog.get(name)
@@ -118,21 +111,12 @@ class RankHooks:
                 asked = {
                     "--env": run_params["env"],
                     "--pipelines": sorted(run_params["pipeline_names"] or []),
-                }  # a set, once
+                }  # of which Kedro makes a set, in any order
                 require_alike(gather(asked | dict(flattened(catalog.load("parameters")))))
         except VocSegError as error:
             raise RunStoppedError(f"{error}") from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _torchrun_ends_it)
-
-    @hook_impl
-    def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
-        """Wait until rank 0 has written what all of them read."""
-        if dataset_name in self._from_first and EVERY_RANK in node.tags:
-            from voc_seg.engine.distributed import partners_explained, wait_for_all
-
-            with partners_explained():
-                wait_for_all()
 
 
 def require_alike(settings: Sequence[Mapping[str, Any]]) -> None:

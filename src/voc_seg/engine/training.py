@@ -180,7 +180,7 @@ def fit(
             )
             if written:
                 saved = time.monotonic()
-                interruption.agree()
+                interruption.agree()  # all are here: rank 0 has written what an evaluation reads next
             if written and interruption:
                 raise InterruptedRunError(f"Stopped after epoch {state.epoch} of {config.epochs}.", interruption.signum)
             if last:

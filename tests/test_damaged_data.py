@@ -249,7 +249,7 @@ def test_fail_stops_with_the_list_before_anything_is_packed(tmp_path: Path, proj
     assert "train image_missing: missing image: JPEGImages/image_missing.jpg" in message
     assert "quarantine" in message
     assert len(pd.read_csv(copy / "data/08_reporting/rejected_images.csv")) == len(DAMAGE)
-    assert not list(copy.glob("data/05_model_input/*"))
+    assert not list(copy.glob("data/05_model_input/*samples*"))
 
 
 def test_the_log_sums_up(project: Path, rejected: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:

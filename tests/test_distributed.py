@@ -293,7 +293,8 @@ class TestKilled:
         for pid in (*pids, process.pid):  # as systemd does it; torchrun hands its own on to both, who get two
             os.kill(pid, signal.SIGTERM)
         said = finished(process, 1)
-        assert (project / "data/06_models/checkpoints/checkpoint_mid_epoch.pth").exists()
+        within = (project / "data/06_models/checkpoints/checkpoint_mid_epoch.pth").exists()
+        assert within or "Stopped after epoch 1 of 3." in said
         assert said.count("A checkpoint is written. Go on with:") == 1
         assert "torchrun --nproc-per-node=2 -m voc_seg --pipelines training --params" in said
         assert "Traceback" not in said.partition("torch/distributed/elastic")[0]

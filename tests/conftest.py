@@ -18,7 +18,7 @@ from PIL import Image
 
 from voc_seg.config import Parameters
 from voc_seg.samples.store import Sample, SampleStore, write_store
-from voc_seg.voc.scenes import draw_scene, plan_split
+from voc_seg.voc.scenes import draw_scene, plan_split, write_scenes
 
 _ROOT = Path(__file__).parents[1]
 _SMALL: dict[str, Any] = {
@@ -121,6 +121,21 @@ def run_kedro() -> Callable[..., None]:
             session.run(pipeline_names=list(names) or None)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def prepare_project(
+    tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path], run_kedro: Callable[..., None]
+) -> Callable[..., Path]:
+    """Makes a project with so many drawn scenes in each split, packed."""
+
+    def prepare(**scenes: int) -> Path:
+        folder = make_project(tmp_path_factory.mktemp("project"))
+        write_scenes(folder / "voc", scenes)
+        run_kedro(folder, "data_processing")
+        return folder
+
+    return prepare
 
 
 @pytest.fixture(scope="session")

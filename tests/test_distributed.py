@@ -27,7 +27,6 @@ from voc_seg.metrics import mean_iou
 from voc_seg.models.registry import restore_model
 from voc_seg.samples.store import SampleStore
 from voc_seg.torchrun import Place
-from voc_seg.voc.scenes import write_scenes
 
 # Beside this file, but pytest's importlib mode has no folder of tests on the path.
 spec = importlib.util.spec_from_file_location("ranks_at_work", Path(__file__).with_name("ranks_at_work.py"))
@@ -89,14 +88,9 @@ def finished(process: subprocess.Popen[str], code: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def prepared(
-    tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path], run_kedro: Callable[..., None]
-) -> Path:
+def prepared(prepare_project: Callable[..., Path]) -> Path:
     """Ten scenes: two batches of four and one of two, so that three processes leave one without a crop."""
-    folder = make_project(tmp_path_factory.mktemp("prepared"))
-    write_scenes(folder / "voc", {"train": 10, "val": 5, "test": 1})
-    run_kedro(folder, "data_processing")
-    return folder
+    return prepare_project(train=10, val=5, test=1)
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 import torch
 
-from voc_seg.voc.scenes import write_scenes
-
 SETTINGS = (
     "model.width=8,augmentation.crop_size=64,augmentation.scale=0.2 0.3,evaluation.scale=0.25,training.epochs=3,"
     "training.batch_size=2,training.validate_every=1,training.checkpoint.every_minutes=0.00001"
@@ -23,11 +21,8 @@ TIMES = ["images_per_second", "data_seconds", "epoch_seconds"]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_kedro: Callable) -> Path:
-    folder = make_project(tmp_path_factory.mktemp("project"))
-    write_scenes(folder / "voc", {"train": 24, "val": 2, "test": 1})
-    run_kedro(folder, "data_processing")
-    return folder
+def project(prepare_project: Callable[..., Path]) -> Path:
+    return prepare_project(train=24, val=2, test=1)
 
 
 def start(project: Path, arguments: str) -> subprocess.Popen:

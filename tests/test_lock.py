@@ -10,7 +10,6 @@ import pytest
 from click import ClickException
 
 from voc_seg.lock import hold
-from voc_seg.voc.scenes import write_scenes
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def test_what_cannot_be_locked_is_an_error(tmp_path: Path) -> None:
     ("pipeline", "lock", "remedy"),
     [
         ("training", "06_models/.training.lock", r"or put this run apart with --params run=NAME\. Nothing has run"),
-        ("data_processing", "05_model_input/.data_processing.lock", "wait for it to end and run again"),
+        ("data_processing", "05_model_input/.data_processing.lock", "Wait for it to end and run again"),
     ],
 )
 def test_two_runs_do_not_write_the_same(
@@ -58,8 +57,5 @@ def test_two_runs_do_not_write_the_same(
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_kedro: Callable) -> Path:
-    folder = make_project(tmp_path_factory.mktemp("project"))
-    write_scenes(folder / "voc", {"train": 2, "val": 1, "test": 1})
-    run_kedro(folder, "data_processing")
-    return folder
+def project(prepare_project: Callable[..., Path]) -> Path:
+    return prepare_project(train=2, val=1, test=1)

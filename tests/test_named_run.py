@@ -13,17 +13,13 @@ from voc_seg.config import Parameters
 from voc_seg.console import RepeatedOptions
 from voc_seg.hooks import repeated_options
 from voc_seg.settings import CONFIG_LOADER_ARGS
-from voc_seg.voc.scenes import write_scenes
 
 SHARED = {"class_statistics", "class_distribution", "rejected_images", "shared_images", "runs", "runs_table"}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_kedro: Callable) -> Path:
-    folder = make_project(tmp_path_factory.mktemp("project"))
-    write_scenes(folder / "voc", {"train": 4, "val": 2, "test": 1})
-    run_kedro(folder, "data_processing")
-    return folder
+def project(prepare_project: Callable[..., Path]) -> Path:
+    return prepare_project(train=4, val=2, test=1)
 
 
 def files(folder: Path) -> set[str]:

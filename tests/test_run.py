@@ -38,11 +38,8 @@ def run(run_kedro: Run) -> Run:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path], run: Run) -> Path:
-    folder = make_project(tmp_path_factory.mktemp("project"))
-    write_scenes(folder / "voc", {"train": 6, "val": 3, "test": 2})
-    run(folder, "data_processing")
-    return folder
+def project(prepare_project: Callable[..., Path]) -> Path:
+    return prepare_project(train=6, val=3, test=2)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import pytest
 
 from voc_seg.errors import VocSegError
 from voc_seg.sweep.sweep import Sweep, run_sweep
-from voc_seg.voc.scenes import write_scenes
 
 SETTINGS = (
     "model.width=8,augmentation.crop_size=64,augmentation.scale=0.2 0.3,evaluation.scale=0.25,training.epochs=3,"
@@ -25,11 +24,8 @@ SWEEP = f"sweep --grid model.weights=null,missing.pth --pipelines training --job
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_kedro: Callable) -> Path:
-    folder = make_project(tmp_path_factory.mktemp("project"))
-    write_scenes(folder / "voc", {"train": 16, "val": 2, "test": 1})
-    run_kedro(folder, "data_processing")
-    return folder
+def project(prepare_project: Callable[..., Path]) -> Path:
+    return prepare_project(train=16, val=2, test=1)
 
 
 def start(project: Path, arguments: str) -> subprocess.Popen:

@@ -21,7 +21,6 @@ from voc_seg.config import DataConfig, Parameters, TrackingConfig
 from voc_seg.engine import training
 from voc_seg.tracking.hooks import SCORES, Tracked, _commit, describe, numbers_in
 from voc_seg.tracking.writers import MlflowWriter, RunFacts, flat, without_password
-from voc_seg.voc.scenes import write_scenes
 
 Run = Callable[..., None]
 TIMES = {"images_per_second", "data_seconds", "epoch_seconds", "seconds", "waited"}
@@ -29,11 +28,9 @@ FIGURES = {"class_distribution", "training_curves", "class_iou", "confusion_figu
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path], run_kedro: Run) -> Path:
+def project(prepare_project: Callable[..., Path], run_kedro: Callable[..., None]) -> Path:
     """A project whose run was not tracked."""
-    folder = make_project(tmp_path_factory.mktemp("project"))
-    write_scenes(folder / "voc", {"train": 6, "val": 2, "test": 1})
-    run_kedro(folder, "data_processing")
+    folder = prepare_project(train=6, val=2, test=1)
     run_kedro(folder, "training")
     return folder
 

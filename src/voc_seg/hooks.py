@@ -5,7 +5,7 @@ import shlex
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, BinaryIO, get_args
+from typing import IO, Any, get_args
 
 import yaml
 from click import ClickException, echo
@@ -18,7 +18,6 @@ from pydantic import BaseModel, ValidationError
 
 from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, TrainingConfig, flattened
 from voc_seg.errors import VocSegError
-from voc_seg.lock import hold
 from voc_seg.torchrun import Place, place
 
 logger = logging.getLogger(__name__)
@@ -75,7 +74,6 @@ class ProjectHooks:
 
     def __init__(self) -> None:
         self._logged: Exception | None = None
-        self._locks: list[BinaryIO] = []
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -111,19 +109,8 @@ class ProjectHooks:
             raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
         try:
             _require_device_and_weights(pipeline, catalog)
-            self._release()  # of a run that a notebook broke off
-            self._locks = hold_outputs(pipeline, catalog)
         except VocSegError as error:
             raise RunStoppedError(f"{error} Nothing has run.") from error
-
-    @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Let others write the same outputs."""
-        self._release()
-
-    def _release(self) -> None:
-        while self._locks:
-            self._locks.pop().close()
 
     @hook_impl
     def on_node_error(self, error: Exception) -> None:
@@ -133,7 +120,6 @@ class ProjectHooks:
     @hook_impl
     def on_pipeline_error(self, error: Exception, run_params: dict[str, Any]) -> None:
         """Show errors that the user can put right as a message; others keep their traceback."""
-        self._release()
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, VocSegError):
@@ -145,31 +131,6 @@ class ProjectHooks:
                     raise RunStoppedError(message, False, exit_code, resume_command(run_params)) from error
                 raise RunStoppedError(message, logged=cause is self._logged) from error
             cause = cause.__cause__
-
-
-def hold_outputs(pipeline: Pipeline, catalog: CatalogProtocol) -> list[BinaryIO]:
-    """Lock what two runs at once would spoil for each other; several processes of one run count as one.
-
-    Raises:
-        VocSegError: Another run is writing it.
-    """
-    locks = []
-    for output, (maker, remedy) in _SOLE.items():
-        if place().rank or output not in pipeline.all_outputs():
-            continue
-        folder = Path(catalog.get(output)._describe()["filepath"]).parent
-        with suppress(OSError):  # whatever cannot be locked there: what is written tells of it
-            folder.mkdir(parents=True, exist_ok=True)
-            if (lock := hold(folder / f".{maker}.lock")) is None:
-                raise VocSegError(f"Another process is running {maker} into {folder}: {remedy}.")
-            locks.append(lock)
-    return locks
-
-
-_SOLE = {
-    "train_samples": ("data_processing", "wait for it to end and run again"),
-    "checkpoints": ("training", "wait for it to end, or put this run apart with --params run=NAME"),
-}
 
 
 def _at(settings: Any, key: str) -> Any:

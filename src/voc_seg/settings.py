@@ -4,12 +4,13 @@ from voc_seg.console import ConsoleHooks
 from voc_seg.hooks import ProjectHooks, open_log_files
 from voc_seg.ranks import RankHooks, RankSession, separate_logs
 from voc_seg.runs import outputs_folder
+from voc_seg.sole_run import SoleRunHooks
 from voc_seg.tracking import TrackingHooks
 
 separate_logs()
 open_log_files()  # before the first message
 
-HOOKS = (ProjectHooks(), ConsoleHooks(), TrackingHooks(), RankHooks())
+HOOKS = (ProjectHooks(), ConsoleHooks(), TrackingHooks(), RankHooks(), SoleRunHooks())
 
 SESSION_CLASS = RankSession
 

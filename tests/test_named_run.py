@@ -14,7 +14,9 @@ from voc_seg.console import RepeatedOptions
 from voc_seg.hooks import repeated_options
 from voc_seg.settings import CONFIG_LOADER_ARGS
 
-SHARED = {"class_statistics", "class_distribution", "rejected_images", "shared_images", "runs", "runs_table"}
+SHARED = {
+    "class_statistics", "class_distribution", "rejected_images", "shared_images", "runs", "runs_table", "runs_figure",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
-from voc_seg.reporting.comparison import compare, comparison_row, comparison_text
+from voc_seg.reporting.comparison import compare, comparison_row, comparison_text, plot_runs
+from voc_seg.reporting.style import BLUE, GREY
 
 
 def model(rate: float, miou: float, **data: Any) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def test_the_table_has_the_best_first_and_the_settings_that_differ() -> None:
         }
     )
     assert list(table.columns) == [
-        "run", "training.optimizer.learning_rate", "val_miou", "epoch", "epochs_done", "minutes", "pixel_accuracy",
+        "run", "val_miou", "training.optimizer.learning_rate", "epoch", "epochs_done", "minutes", "pixel_accuracy",
         "mean_class_accuracy", "frequency_weighted_iou",
     ]  # fmt: skip
     assert table["run"].tolist() == ["b", "c", "a"]
@@ -75,6 +77,29 @@ def test_the_table_has_the_best_first_and_the_settings_that_differ() -> None:
         "   0.400      2        -  c",
         "   0.200      2      1.6  a",
     ]  # fmt: skip
+
+
+def test_the_figure_has_a_bar_and_a_curve_for_each_run_the_best_in_blue() -> None:
+    rows = {
+        "a": comparison_row(model(0.01, 0.2), history(0.2), {}),
+        "a name that is longer than there is room for it": comparison_row(model(0.03, 0.4), history(0.4), {}),
+        "c": comparison_row(model(0.02, 0.3), pd.DataFrame(), {}),
+    }
+    bars, curves = plot_runs(rows, compare(rows)).axes
+    assert [bar.get_width() for bar in bars.patches] == [0.4, 0.3, 0.2]
+    assert [to_hex(bar.get_facecolor()) for bar in bars.patches] == [BLUE, GREY, GREY]
+    names = [label.get_text() for label in bars.get_yticklabels()]
+    assert names == ["a name that is longer than there is roo…", "c", "a"]
+    assert [(line.get_color(), line.get_ydata().tolist()) for line in curves.lines] == [
+        (GREY, [0.0, 0.2, 0.0]), (BLUE, [0.0, 0.4, 0.0]),
+    ]  # fmt: skip
+
+
+def test_many_runs_are_many_curves_and_the_best_bars() -> None:
+    rows = {f"{n}": comparison_row(model(0.01, n / 100), history(n / 100), {}) for n in range(25)}
+    figure = plot_runs(rows, compare(rows))
+    assert (len(figure.axes[0].patches), len(figure.axes[1].lines)) == (20, 25)
+    assert "25 runs, the best in blue; bars: the best 20" in [text.get_text() for text in figure.texts]
 
 
 def test_where_weights_come_from_and_precision_are_settings() -> None:

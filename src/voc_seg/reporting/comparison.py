@@ -4,13 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from voc_seg.config import flattened
 from voc_seg.reporting.model_card import is_of
 from voc_seg.reporting.report import history_of
+from voc_seg.reporting.style import BLUE, GREY, INK, LABEL, MUTED, SMALL, new_figure, set_title, tidy
 
 METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
 """Of an evaluation on val; its mIoU is the validation's."""
+
+_BARS = 20
+_LETTERS = 40
+"""Of a run's name."""
+_DOTS = 30
+"""Validations up to which a curve has dots."""
 
 # Of no effect on what is learnt, or said by other columns.
 _PASSED_OVER = ("training.resume", "training.checkpoint.", "data.ids", "data.val_ids")
@@ -26,9 +34,9 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
             runs are chosen on val alone.
 
     Returns:
-        ``settings`` (flat, ``training.epochs``), ``judged_on`` (what val scores depend on beside the network) and
-        the columns of the table: val_miou (0..1), epoch (of that score), epochs_done, minutes (both None without a
-        history), and METRICS (0..1, None without an evaluation).
+        ``settings`` (flat, ``training.epochs``), ``judged_on`` (what val scores depend on beside the network),
+        ``history`` (empty where there is none of this model) and columns of the table: val_miou (0..1), epoch (of that
+        score), epochs_done, minutes (both None without a history), and METRICS (0..1, None without an evaluation).
     """
     settings = _settings(model["config"] | {"model": model["model_config"]})
     settings["runtime.precision"] = model.get("precision")  # which models of earlier versions do not hold
@@ -38,6 +46,7 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
     return {
         "settings": {key: value for key, value in settings.items() if not key.startswith(_PASSED_OVER)},
         "judged_on": judged_on,
+        "history": history,
         "val_miou": model["val_miou"],
         "epoch": model["epoch"],
         "epochs_done": None if history.empty else int(history["epoch"].max()),
@@ -47,7 +56,7 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
 
 
 def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """The runs in a table, the best on val first: name, the settings in which they differ, scores.
+    """The runs in a table, the best on val first: name, score, the settings in which they differ, other scores.
 
     Args:
         rows: By name of the run, as :func:`comparison_row` gives them.
@@ -56,13 +65,55 @@ def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     keys = list(dict.fromkeys(key for of_run in settings.values() for key in of_run))
     differing = [key for key in keys if len({str(of_run.get(key)) for of_run in settings.values()}) > 1]
     table = pd.DataFrame(
-        {"run": name}
+        {"run": name, "val_miou": row["val_miou"]}
         | {key: settings[name].get(key) for key in differing}
-        | {key: value for key, value in row.items() if key not in ("settings", "judged_on")}
+        | {key: value for key, value in row.items() if key not in ("settings", "judged_on", "history")}
         for name, row in rows.items()
     )
     table["epochs_done"] = table["epochs_done"].astype("Int64")
     return table.sort_values(["val_miou", "run"], ascending=[False, True], ignore_index=True)
+
+
+def plot_runs(rows: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> Figure:
+    """Best val mIoU of the runs as bars, and how they came to it as curves; the best one in blue.
+
+    Args:
+        rows: By name of the run, as :func:`comparison_row` gives them.
+        table: As :func:`compare` gives it. Of more than `_BARS` runs the best are shown as bars, all as curves.
+    """
+    shown = table.head(_BARS)
+    figure = new_figure(10.5, max(3.6, 1.6 + 0.3 * len(shown)))
+    bars, curves = figure.subplots(1, 2)
+    colours = [BLUE, *[GREY] * (len(shown) - 1)]
+    places = range(len(shown))
+    bars.barh(places, shown["val_miou"], 0.72, color=colours)
+    bars.set_yticks(places, [name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…" for name in shown["run"]])
+    bars.invert_yaxis()
+    for place, score in zip(places, shown["val_miou"]):
+        bars.annotate(
+            f"{score:.3f}", (score, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=SMALL,
+            color=INK,
+        )  # fmt: skip
+    bars.set_xlim(0, max(0.01, 1.15 * shown["val_miou"].max()))
+    tidy(bars, "Best val mIoU", grid="x")
+    for name in reversed(table["run"]):  # the best on top
+        history = rows[name]["history"]
+        if not history.empty:
+            validated = history.assign(val_miou=pd.to_numeric(history["val_miou"])).dropna(subset="val_miou")
+            best = name == table["run"].iloc[0]
+            curves.plot(
+                validated["epoch"], validated["val_miou"], color=BLUE if best else GREY, linewidth=2.2 if best else 1.2,
+                marker="o" if len(validated) <= _DOTS else None, markersize=4,
+            )  # fmt: skip
+    if not curves.lines:
+        curves.text(0.5, 0.5, "no histories", transform=curves.transAxes, ha="center", color=MUTED, fontsize=LABEL)
+    curves.set_ylim(0, bars.get_xlim()[1])
+    curves.set_xlabel("epoch")
+    curves.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    tidy(curves, "val mIoU by epoch")
+    more = f"; bars: the best {_BARS}" if len(table) > _BARS else ""
+    set_title(figure, "Runs", f"{len(table)} runs, the best in blue{more}")
+    return figure
 
 
 def comparison_text(table: pd.DataFrame) -> str:

@@ -43,7 +43,7 @@ def data(tmp_path: Path, make_parameters: Callable[..., Parameters]) -> Path:
 
 
 def test_runs_with_a_model_are_compared(data: Path, caplog: pytest.LogCaptureFixture) -> None:
-    table = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["lr-1", "lr-2", "(nameless)"]
     assert table["seed"].tolist() == [1, 2, 0]
     assert table["pixel_accuracy"].iloc[0] == 0.5
@@ -52,9 +52,9 @@ def test_runs_with_a_model_are_compared(data: Path, caplog: pytest.LogCaptureFix
 
 def test_some_runs_can_be_chosen(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     runs = RunsDataset(filepath=str(data)).load()
-    assert compare_runs(runs, ComparisonConfig(runs="lr-*"))["run"].tolist() == ["lr-1", "lr-2"]
+    assert compare_runs(runs, ComparisonConfig(runs="lr-*"))[0]["run"].tolist() == ["lr-1", "lr-2"]
     caplog.clear()
-    assert compare_runs(runs, ComparisonConfig(runs="lr-1 (name*"))["run"].tolist() == ["lr-1", "(nameless)"]
+    assert compare_runs(runs, ComparisonConfig(runs="lr-1 (name*"))[0]["run"].tolist() == ["lr-1", "(nameless)"]
     assert "not validated alike" not in caplog.text
     with pytest.raises(VocSegError, match=r"none of lr9 has a model .* There are: \(nameless\), lr-1, lr-2"):
         compare_runs(runs, ComparisonConfig(runs="lr9"))
@@ -64,7 +64,7 @@ def test_a_damaged_run_is_left_out_aloud(data: Path, caplog: pytest.LogCaptureFi
     (data / "runs/lr-1/06_models/best_model.pth").write_bytes(b"cut short")
     torch.save({"epoch": 1}, data / "runs/lr-2/06_models/best_model.pth")
     with caplog.at_level(logging.WARNING):
-        table = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+        table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["(nameless)"]
     assert "lr-1 is left out:" in caplog.text
     assert "lacks config, model_config, val_miou" in caplog.text

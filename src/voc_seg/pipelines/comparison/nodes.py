@@ -5,17 +5,18 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from voc_seg.config import ComparisonConfig
 from voc_seg.datasets import Run
 from voc_seg.errors import VocSegError
-from voc_seg.reporting.comparison import compare, comparison_row, comparison_text
+from voc_seg.reporting.comparison import compare, comparison_row, comparison_text, plot_runs
 
 logger = logging.getLogger(__name__)
 
 
-def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonConfig) -> pd.DataFrame:
-    """One row a run, the best on val first; also printed.
+def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonConfig) -> tuple[pd.DataFrame, Figure]:
+    """One row a run, the best on val first, also printed; and a figure of scores and curves.
 
     Raises:
         VocSegError: There are no runs, or none of that name.
@@ -43,4 +44,4 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
             "These runs were not validated alike (other val images, evaluation.scale or evaluation.flip): compare "
             "only those that were."
         )
-    return table
+    return table, plot_runs(rows, table)

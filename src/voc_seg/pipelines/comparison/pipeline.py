@@ -1,4 +1,4 @@
-"""comparison: what all runs have left -> one table."""
+"""comparison: what all runs have left -> one table, one figure."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,5 +8,12 @@ from .nodes import compare_runs
 def create_pipeline(**kwargs: object) -> Pipeline:
     """The comparison pipeline."""
     return Pipeline(
-        [Node(func=compare_runs, inputs=["runs", "params:comparison"], outputs="runs_table", name="compare_runs")]
+        [
+            Node(
+                func=compare_runs,
+                inputs=["runs", "params:comparison"],
+                outputs=["runs_table", "runs_figure"],
+                name="compare_runs",
+            )
+        ]
     )

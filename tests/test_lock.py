@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 from click import ClickException
 
+from voc_seg.errors import VocSegError
 from voc_seg.lock import hold
+from voc_seg.pipelines.training import nodes
 
 
 @contextmanager
-def held_elsewhere(path: Path) -> Iterator[None]:
+def held_elsewhere(path: Path) -> Iterator[bool]:
+    """Whether another process gets the lock, which it keeps meanwhile."""
     path.parent.mkdir(exist_ok=True)
-    program = (
-        f"from voc_seg.lock import hold; from pathlib import Path; f = hold(Path({str(path)!r})); print(); input()"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
-        yield
+    program = f"import pathlib, voc_seg.lock as lock; f = lock.hold(pathlib.Path({str(path)!r})); print(f is not None)"
+    command = [sys.executable, "-u", "-c", f"{program}; input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process.stdout.readline() == "True\n"
         process.kill()
 
 
@@ -51,9 +52,34 @@ def test_two_runs_do_not_write_the_same(
         pytest.raises(ClickException, match=f"Another process is running {pipeline} into .*{remedy}"),
     ):
         run_kedro(project, pipeline)
-    for _ in range(2):  # and each run lets go of it
-        run_kedro(project, pipeline, training={"epochs": 1})
-    hold(project / "data" / lock).close()
+    run_kedro(project, pipeline, training={"epochs": 1})
+    with held_elsewhere(project / "data" / lock) as got_it:
+        assert got_it, "the run has let go of it"
+
+
+def test_others_may_pack_while_a_run_trains(
+    project: Path, run_kedro: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = []
+
+    def look(*_: object) -> Iterator[object]:
+        for name in ("05_model_input/.data_processing.lock", "06_models/.training.lock"):
+            with held_elsewhere(project / "data" / name) as got_it:
+                locks.append(got_it)
+        raise VocSegError("seen")
+
+    monkeypatch.setattr(nodes, "fit", look)
+    with pytest.raises(ClickException, match="seen"):
+        run_kedro(project, "data_processing", "training")
+    assert locks == [True, False]
+    with held_elsewhere(project / "data/06_models/.training.lock") as got_it:
+        assert got_it, "a run that fails lets go of it, too"
+
+
+def test_a_run_that_is_refused_leaves_no_trace(project: Path, run_kedro: Callable) -> None:
+    with pytest.raises(ClickException, match="Nothing has run"):
+        run_kedro(project, "training", run="mistyped", model={"weights": "missing.pth"})
+    assert not (project / "data/runs/mistyped").exists()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from kedro.pipeline.node import Node
 
 from voc_seg.config import TrainingConfig
 from voc_seg.hooks import NEXT, repeated_options
-from voc_seg.torchrun import launch_file, place
+from voc_seg.torchrun import is_restart, place
 from voc_seg.voc.progress import duration
 
 logger = logging.getLogger(__name__)
@@ -94,10 +94,9 @@ class ConsoleHooks:
         self._catalog, self._saved, self._started = catalog, {}, time.time()
         if place().rank or "best_model" not in pipeline.all_outputs():
             return
-        restarted = (launched := launch_file()) is not None and launched.is_file()
-        if restarted or TrainingConfig.model_validate(catalog.load("params:training")).resume:
+        if is_restart() or TrainingConfig.model_validate(catalog.load("params:training")).resume:
             return
-        path = _path_of(catalog, "best_model")
+        path = path_of(catalog, "best_model")
         if path is not None and path.is_file():
             trained = datetime.fromtimestamp(path.stat().st_mtime)
             logger.info(
@@ -125,8 +124,8 @@ class ConsoleHooks:
         following = f" Next: {NEXT[ran[-1]]}" if ran else ""
         if following.startswith(" Next: kedro "):
             following += repeated_options(run_params)
-        following = following.replace("{model_card}", str(_path_of(self._catalog, "model_card")))
-        look = f" Look at {_path_of(self._catalog, 'report')}." if "report" in self._saved else ""
+        following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
+        look = f" Look at {path_of(self._catalog, 'report')}." if "report" in self._saved else ""
         logger.info("Done in %s.%s%s", duration(time.time() - self._started), look, following)
 
     @hook_impl
@@ -144,7 +143,7 @@ class ConsoleHooks:
         """Names of files and folders by the folder they are in, without files that were left as they were."""
         written: dict[str, list[str]] = {}
         for name in self._saved:
-            path = _path_of(self._catalog, name)
+            path = path_of(self._catalog, name)
             if path is None or not (path.exists() or "*" in path.name):
                 continue
             if path.is_file() and path.stat().st_mtime < self._started - 1:  # coarse clocks of disks
@@ -153,7 +152,7 @@ class ConsoleHooks:
         return dict(sorted(written.items()))
 
 
-def _path_of(catalog: CatalogProtocol, name: str) -> Path | None:
+def path_of(catalog: CatalogProtocol, name: str) -> Path | None:
     """Where an entry of the catalog has its file or folder; None if it is in memory or elsewhere."""
     filepath = catalog.get(name)._describe().get("filepath")
     return Path(str(filepath)) if filepath else None

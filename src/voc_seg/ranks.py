@@ -21,7 +21,8 @@ from kedro.pipeline import Pipeline
 from voc_seg.config import RuntimeConfig, flattened
 from voc_seg.console import change
 from voc_seg.errors import VocSegError
-from voc_seg.hooks import RunStoppedError
+from voc_seg.hooks import RunStoppedError, environment_option
+from voc_seg.sole_run import release
 from voc_seg.torchrun import EVERY_RANK, place
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class RankSession(KedroSession):
         try:
             return super().run(pipeline_name, pipeline_names, tags, runner, **selection)
         finally:
+            release()  # of what a notebook broke off, too
             if here.ranks > 1:
                 from voc_seg.engine.distributed import leave
 
@@ -109,7 +111,7 @@ class RankHooks:
             join(choose_runtime(runtime).device, runtime.distributed_timeout)
             with partners_explained():
                 asked = {
-                    "--env": run_params["env"],
+                    "environment": environment_option(run_params),
                     "--pipelines": sorted(run_params["pipeline_names"] or []),
                 }  # of which Kedro makes a set, in any order
                 require_alike(gather(asked | dict(flattened(catalog.load("parameters")))))
@@ -148,7 +150,8 @@ def _torchrun_ends_it(signum: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + signum)
     raise VocSegError(
         "Ended by torchrun (SIGTERM): it was asked to stop, or another process of this run has ended, which it names "
-        "below and which has said why in logs/training*.log. Type the same command again."
+        "below and which has said why in logs/training*.log. If there is a training in the command, go on with "
+        "training.resume=true: a finished one is then only evaluated."
     )
 
 

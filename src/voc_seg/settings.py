@@ -10,7 +10,7 @@ from voc_seg.tracking import TrackingHooks
 separate_logs()
 open_log_files()  # before the first message
 
-HOOKS = (ProjectHooks(), ConsoleHooks(), TrackingHooks(), RankHooks(), SoleRunHooks())
+HOOKS = (ProjectHooks(), SoleRunHooks(), ConsoleHooks(), TrackingHooks(), RankHooks())
 
 SESSION_CLASS = RankSession
 

@@ -1,59 +1,84 @@
 """No two runs write the same outputs at once."""
 
 from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from voc_seg.console import path_of
 from voc_seg.hooks import RunStoppedError
 from voc_seg.lock import hold
-from voc_seg.torchrun import place
+from voc_seg.torchrun import is_restart, place
 
+_ELSEWHERE = "Wait for it to end, or put this run apart with --params run=NAME"
 _SOLE = {
     "train_samples": ("data_processing", "Wait for it to end and run again"),
-    "checkpoints": ("training", "Wait for it to end, or put this run apart with --params run=NAME"),
+    "checkpoints": ("training", _ELSEWHERE),
+    "predictions": ("evaluation", _ELSEWHERE),
+    "inference_segmentations": ("inference", _ELSEWHERE),
+    "exported_weights": ("export", _ELSEWHERE),
 }
 """By an output that two runs would spoil for each other: the pipeline that makes it, and what to do."""
+_SPLITS = {"train_samples", "val_samples", "test_samples"}
+
+_held: dict[str, BinaryIO] = {}
+
+
+def release(*makers: str) -> None:
+    """Let others write what these pipelines make; without names, all that this process has locked."""
+    for maker in makers or tuple(_held):
+        if maker in _held:
+            _held.pop(maker).close()
 
 
 class SoleRunHooks:
     """Locks what a run writes until it ends; several processes of one run count as one. See ``settings.py``."""
 
     def __init__(self) -> None:
-        self._locks: list[BinaryIO] = []
+        self._unpacked: set[str] = set()
 
-    @hook_impl
+    @hook_impl(trylast=True)  # a run that other hooks refuse leaves no trace
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Take the locks.
 
         Raises:
             RunStoppedError: Another run has one.
         """
-        self._release()  # of a run that a notebook broke off
-        for output in [] if place().rank else _SOLE.keys() & pipeline.all_outputs():
-            maker, remedy = _SOLE[output]
-            folder = Path(catalog.get(output)._describe()["filepath"]).parent
+        release()
+        outputs = pipeline.all_outputs()
+        self._unpacked = _SPLITS & outputs
+        if place().rank:
+            return
+        for output, (maker, remedy) in _SOLE.items():
+            path = path_of(catalog, output) if output in outputs else None
+            if path is None:
+                continue
             with suppress(OSError):  # where nothing can be locked: what is written there will tell, if it cannot either
-                folder.mkdir(parents=True, exist_ok=True)
-                if (lock := hold(folder / f".{maker}.lock")) is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock = hold(path.parent / f".{maker}.lock")
+                if lock is not None:
+                    _held[maker] = lock
+                elif not is_restart():  # else it is that of a process which torchrun knows to be gone
                     raise RunStoppedError(
-                        f"Another process is running {maker} into {folder}. {remedy}. Nothing has run."
+                        f"Another process is running {maker} into {path.parent}. {remedy}. Nothing has run."
                     )
-                self._locks.append(lock)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Let others pack once all splits are packed, however long the run goes on."""
+        if dataset_name in self._unpacked:
+            self._unpacked.discard(dataset_name)
+            if not self._unpacked:
+                release("data_processing")
 
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Let others write."""
-        self._release()
+        release()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
         """Let others write."""
-        self._release()
-
-    def _release(self) -> None:
-        while self._locks:
-            self._locks.pop().close()
+        release()

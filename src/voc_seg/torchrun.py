@@ -42,6 +42,12 @@ def launch_file() -> Path | None:
     return Path(folder) / "voc_seg_launch" if folder and Path(folder).is_dir() else None
 
 
+def is_restart() -> bool:
+    """Whether torchrun started this process in the place of one that has ended."""
+    path = launch_file()
+    return path is not None and path.is_file()
+
+
 def place() -> Place:
     """The place of this process.
 

@@ -19,7 +19,7 @@ from voc_seg.config import AugmentationConfig
 from voc_seg.errors import VocSegError
 from voc_seg.samples.batches import training_batches
 from voc_seg.samples.place import shards_folder
-from voc_seg.samples.shard import IDS
+from voc_seg.samples.shard import IDS, IncompleteStoreError
 from voc_seg.samples.sharding import delete_unused_shards, write_shards
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 
@@ -337,6 +337,14 @@ class TestDamage:
         )
         with pytest.raises(VocSegError, match=message):
             store[2]
+
+    @pytest.mark.parametrize("before_end", [20, 110, 400])
+    def test_a_damaged_foot_is_damage(self, path: Path, before_end: int) -> None:
+        content = bytearray(path.read_bytes())
+        content[-before_end : -before_end + 20 or None] = bytes(20)
+        path.write_bytes(content)
+        with pytest.raises(IncompleteStoreError, match=r"train_samples\.arrow is not a complete sample store"):
+            SampleStore(path)
 
     def test_a_shard_that_cannot_be_opened_is_not_called_damaged(
         self, path: Path, scene_samples: list[Sample], monkeypatch: pytest.MonkeyPatch

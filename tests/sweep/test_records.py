@@ -49,6 +49,7 @@ def test_where_and_how_visibly_it_runs_makes_no_other_run(tmp_path: Path) -> Non
 
 def test_folders_of_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / "06_models").mkdir()
+    (tmp_path / "06_models/best_model.pth").touch()
     with pytest.raises(VocSegError, match="which no sweep has made"):
         earlier(tmp_path, describe("base", Parameters()))
     for content in ("{", json.dumps({"environment": "base"}), "[]"):

@@ -17,6 +17,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """Context in which the first SIGTERM or Ctrl-C only leaves a note, and the second ends the process at once.
 
+    Under torchrun, which has a time-out of its own for processes that do not end, the second does nothing.
+
     Outside the main thread, where Python takes no signals, it does nothing, and a signal that the process was
     started to ignore (``nohup``, background jobs) stays ignored. Several processes must stop at the same step, so a
     note counts for them once :meth:`agree` has told all.

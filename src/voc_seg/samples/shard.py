@@ -129,19 +129,30 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
     """
     try:
         with pa.memory_map(str(path)) as file:
-            reader = pa.ipc.open_file(file.read_buffer())  # the buffer keeps the map when the file is closed
-        if not any(reader.schema.equals(schema) for schema in schemas):
-            raise pa.ArrowInvalid(f"its columns are {', '.join(reader.schema.names)}")
-        return reader
+            content = file.read_buffer()  # which keeps the map when the file is closed
     except FileNotFoundError:
         raise IncompleteStoreError(f"No {what} at {path}. Make it with: {_AGAIN}") from None
-    except pa.ArrowInvalid as error:
-        raise damaged(path, what, error) from error
-    except OSError as error:
+    except (pa.ArrowException, OSError) as error:
+        if not path.stat().st_size:  # nothing to map
+            raise damaged(path, what, "it is empty") from error
         raise VocSegError(
             f"{path}, a {what}, cannot be opened ({error}). It may be whole: look at its permissions, and at the "
             "limits on memory (ulimit -v) and on mapped files (vm.max_map_count)."
         ) from error
+    try:
+        reader = pa.ipc.open_file(content)
+        Origin.of(reader.schema)
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise damaged(path, what, error) from error
+    if not any(reader.schema.equals(schema) for schema in schemas):
+        raise damaged(path, what, f"its columns are {', '.join(reader.schema.names)}")
+    return reader
 
 
 def damaged(path: Path, what: str, why: object) -> IncompleteStoreError:

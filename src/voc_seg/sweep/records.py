@@ -44,7 +44,7 @@ def earlier(folder: Path, wanted: Record) -> Record:
     advice = "Give this sweep a name of its own with --name, or delete that folder."
     path = folder / _FILE
     if not path.is_file():
-        if (folder / "06_models").exists():
+        if _has_models(folder):
             raise VocSegError(f"{folder} is that of a run which no sweep has made. {advice}")
         return wanted
     try:
@@ -54,11 +54,15 @@ def earlier(folder: Path, wanted: Record) -> Record:
     was = {"--env": known.environment, **known.settings}
     now = {"--env": wanted.environment, **wanted.settings}
     differing = [f"{key}: {was.get(key)} then, {now.get(key)} now" for key in now | was if was.get(key) != now.get(key)]
-    if differing and not known.finished and not any((folder / "06_models").glob("**/*.pth")):
+    if differing and not known.finished and not _has_models(folder):
         return wanted  # it came to nothing: whatever made it fail may have been put right
     if differing:
         raise VocSegError(f"{folder} holds a run with other settings:\n  " + "\n  ".join(differing) + f"\n{advice}")
     return known
+
+
+def _has_models(folder: Path) -> bool:
+    return any((folder / "06_models").glob("**/*.pth"))
 
 
 def write(folder: Path, record: Record, finished: Sequence[str]) -> None:

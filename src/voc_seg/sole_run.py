@@ -18,7 +18,6 @@ _SOLE = {
     "checkpoints": ("training", _ELSEWHERE),
     "predictions": ("evaluation", _ELSEWHERE),
     "inference_segmentations": ("inference", _ELSEWHERE),
-    "exported_weights": ("export", _ELSEWHERE),
 }
 """By an output that two runs would spoil for each other: the pipeline that makes it, and what to do."""
 _SPLITS = {"train_samples", "val_samples", "test_samples"}

@@ -258,6 +258,35 @@ def test_long_and_many_settings_fit(tracked: Path, client: Callable) -> None:
     assert "class number 199" in whole.read_text()
 
 
+BEGINS = """
+import sys
+from pathlib import Path
+from voc_seg.config import TrackingConfig
+from voc_seg.tracking.writers import MlflowWriter, RunFacts
+
+writer = MlflowWriter(TrackingConfig(), Path(sys.argv[1]))
+print("ready", flush=True)
+input()
+writer.begin(RunFacts(sys.argv[2], {}, {}))
+"""
+
+
+def test_runs_that_begin_together_share_a_new_store(tmp_path: Path, client: Callable) -> None:
+    together = [
+        subprocess.Popen(
+            [sys.executable, "-c", BEGINS, str(tmp_path), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for name in ("a", "b", "c")
+    ]
+    for process in together:
+        assert process.stdout.readline() == b"ready\n"
+    for process in together:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    assert [process.wait(timeout=120) for process in together] == [0, 0, 0]
+    assert sorted(run.info.run_name for run in runs(client(tmp_path))) == ["a", "b", "c"]
+
+
 def test_settings_are_flattened_as_they_are_named_on_the_command_line() -> None:
     flattened = flat(Parameters().model_dump(mode="json"))
     assert flattened["training.schedule.name"] == "poly"

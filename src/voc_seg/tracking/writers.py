@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from filelock import FileLock
+
 from voc_seg.config import TrackingConfig, flattened
 from voc_seg.errors import VocSegError
 
@@ -98,18 +100,21 @@ class MlflowWriter:
 
         self._uri, self._artifacts = _resolve(config.uri, project)
         self._experiment = config.experiment
+        self._lock = project / "logs/.mlflow.lock"
         self._make_client = MlflowClient
         self.look = "mlflow ui" if self._artifacts else without_password(config.uri)
         if self._artifacts and config.uri != TrackingConfig().uri:  # which is MLflow's default as well
             self.look += f" --backend-store-uri {config.uri}"
 
     def begin(self, run: RunFacts) -> None:
-        self._client = self._make_client(tracking_uri=self._uri)
-        experiment = self._client.get_experiment_by_name(self._experiment)
-        if experiment is None:
-            number = self._client.create_experiment(self._experiment, self._artifacts)
-        else:
-            number = experiment.experiment_id
+        self._lock.parent.mkdir(exist_ok=True)
+        with FileLock(self._lock, timeout=60):  # runs of a sweep begin together, and one of them makes the store
+            self._client = self._make_client(tracking_uri=self._uri)
+            experiment = self._client.get_experiment_by_name(self._experiment)
+            if experiment is None:
+                number = self._client.create_experiment(self._experiment, self._artifacts)
+            else:
+                number = experiment.experiment_id
         self._run_id = self._client.create_run(number, run_name=run.name, tags=run.tags).info.run_id
 
     def settings(self, run: RunFacts) -> None:

@@ -320,10 +320,10 @@ def test_processes_with_different_settings_are_refused() -> None:
 
 def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "place", lambda: Place(ranks=4, local_ranks=2, machines=2))
-    command = resume_command({"runtime_params": {"seed": 1}, "env": None, "pipeline_names": ["training"]})
+    command = resume_command({"runtime_params": {"seed": 1}, "env": None, "pipeline_names": ["evaluation", "training"]})
     assert command == (
         "torchrun --nnodes=2 --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 --nproc-per-node=2 -m voc_seg "
-        "--pipelines training --params seed=1,training.resume=true"
+        "--pipelines training,evaluation --params seed=1,training.resume=true"
     )
 
 
@@ -343,3 +343,4 @@ def test_the_refusal_says_what_to_do(
         ranks.refuse_what_is_for_one(pipelines, selects)
     assert "--pipelines training,evaluation" in str(caught.value)
     ranks.refuse_what_is_for_one(["training", "evaluation"], False)
+    ranks.refuse_what_is_for_one(["trainin"], False)  # Kedro tells what there is

@@ -109,7 +109,12 @@ def test_commands_in_messages_are_completed(message: str, completed: str) -> Non
     options = repeated_options({"env": "voc2012", "runtime_params": {"run": "a"}})
     assert options == " --env voc2012 --params run=a"
     repeated = RepeatedOptions()
-    repeated.options = options
+    repeated.options, repeated.environment = options, " --env voc2012"
     record = logging.LogRecord("x", logging.INFO, "", 0, message, None, None)
     assert repeated.filter(record)
     assert completed.format(options) in record.getMessage()
+
+
+def test_an_empty_name_is_refused(project: Path, run_kedro: Callable) -> None:
+    with pytest.raises(ClickException, match="run is empty; nothing has run"):
+        run_kedro(project, "training", run="")

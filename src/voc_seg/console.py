@@ -15,7 +15,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from voc_seg.config import TrainingConfig
-from voc_seg.hooks import NEXT, repeated_options
+from voc_seg.hooks import NEXT, environment_option, repeated_options
 from voc_seg.torchrun import is_restart, place
 from voc_seg.voc.progress import duration
 
@@ -51,6 +51,7 @@ class RepeatedOptions(logging.Filter):
     """
 
     options = ""
+    environment = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if self.options:
@@ -58,8 +59,10 @@ class RepeatedOptions(logging.Filter):
         return True
 
     def _completed(self, command: re.Match[str]) -> str:
-        more = "," if command["more"] and " --params " in self.options else command["more"] or ""
-        return command["start"] + self.options + more
+        shared = command["start"].endswith(" data_processing")  # by all runs
+        options = self.environment if shared else self.options
+        more = "," if command["more"] and " --params " in options else command["more"] or ""
+        return command["start"] + options + more
 
 
 # One that names neither environment nor run.
@@ -79,7 +82,7 @@ class ConsoleHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Shorten paths where the command was typed in the project's folder, and complete commands."""
         given = {"env": context.env, "runtime_params": context.config_loader.runtime_params}
-        _REPEATED.options = repeated_options(given)
+        _REPEATED.options, _REPEATED.environment = repeated_options(given), environment_option(given)
         for handler in logging.getLogger().handlers:
             handler.addFilter(_REPEATED)  # a second time does nothing
         if Path.cwd() != context.project_path:

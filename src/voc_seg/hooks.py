@@ -88,6 +88,9 @@ class ProjectHooks:
         for key, remedy in _OF_THE_CATALOG.items():
             if _at(settings, key) and not _at(context.config_loader.runtime_params, key):
                 raise RunStoppedError(f"{key} in a parameters file has no effect: {remedy}.")
+        given = context.config_loader.runtime_params or {}
+        if "run" in given and given["run"] in (None, ""):
+            raise RunStoppedError("run is empty; nothing has run. Give the run a name, or leave run out of --params.")
         try:
             Parameters.model_validate(settings)
         except ValidationError as error:
@@ -177,8 +180,9 @@ def open_log_files() -> None:
 
 
 def command(pipeline: str, run_params: dict[str, Any]) -> str:
-    """How to run a pipeline in the environment of a run, and under its name."""
-    return f"kedro run --pipelines {pipeline}{repeated_options(run_params)}"
+    """How to run a pipeline in the environment of a run, and under its name unless all runs share what it makes."""
+    shared = pipeline == "data_processing"
+    return f"kedro run --pipelines {pipeline}{(environment_option if shared else repeated_options)(run_params)}"
 
 
 _SELECTIONS = {
@@ -192,9 +196,10 @@ _SELECTIONS = {
 
 def resume_command(run_params: dict[str, Any]) -> str:
     """How to go on with a run that was interrupted: the same once more, with ``training.resume``."""
-    selection = "".join(
-        f" --{option} {','.join(run_params[key])}" for option, key in _SELECTIONS.items() if run_params.get(key)
-    )
+    order = list(NEXT)  # Kedro makes a set of the names
+    selected = {option: run_params.get(key) or () for option, key in _SELECTIONS.items()}
+    selected["pipelines"] = sorted(selected["pipelines"], key=lambda name: order.index(name) if name in order else -1)
+    selection = "".join(f" --{option} {','.join(names)}" for option, names in selected.items() if names)
     settings = {key: _typed(value) for key, value in flattened(run_params["runtime_params"] or {})}
     settings |= {"training.resume": "true"}
     given = ",".join(f"{key}={value}" for key, value in settings.items())

@@ -21,7 +21,7 @@ from kedro.pipeline import Pipeline
 from voc_seg.config import RuntimeConfig, flattened
 from voc_seg.console import change
 from voc_seg.errors import VocSegError
-from voc_seg.hooks import RunStoppedError, environment_option
+from voc_seg.hooks import NEXT, RunStoppedError, environment_option
 from voc_seg.sole_run import release
 from voc_seg.torchrun import EVERY_RANK, place
 
@@ -74,7 +74,8 @@ def refuse_what_is_for_one(pipelines: list[str], selects: bool) -> None:
     """
     ranks = place().ranks
     together = ",".join(TOGETHER)
-    others = [name for name in pipelines or ["data_processing"] if name not in TOGETHER]
+    # Of a name that no pipeline has Kedro tells.
+    others = [name for name in pipelines or ["data_processing"] if name in NEXT and name not in TOGETHER]
     if others:
         asked = ", ".join(others) if pipelines else "kedro run without --pipelines, which begins with data_processing,"
         is_for = "are" if len(others) > 1 else "is"
@@ -93,7 +94,7 @@ def refuse_what_is_for_one(pipelines: list[str], selects: bool) -> None:
 class RankHooks:
     """How processes of one run keep together; see ``settings.py``."""
 
-    @hook_impl(tryfirst=True)
+    @hook_impl(trylast=True)  # what is refused is so before anybody waits for others
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Meet the other processes, and discard what this one would save unless it is the first."""
         if place().ranks == 1:

@@ -10,7 +10,7 @@ from voc_seg.tracking import TrackingHooks
 separate_logs()
 open_log_files()  # before the first message
 
-HOOKS = (ProjectHooks(), SoleRunHooks(), ConsoleHooks(), TrackingHooks(), RankHooks())
+HOOKS = (ProjectHooks(), SoleRunHooks(), RankHooks(), ConsoleHooks(), TrackingHooks())
 
 SESSION_CLASS = RankSession
 

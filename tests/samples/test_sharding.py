@@ -307,7 +307,7 @@ class TestDamage:
         with pytest.raises(
             VocSegError,
             match=r"00001-f2\.arrow is missing: train_samples\.arrow is not a complete sample store\. Only these "
-            r"of its 3 shards are made again by: kedro run --pipelines data_processing",
+            r"of its 3 shards are made again by: kedro run --pipelines data_processing --params data\.shard_images=2$",
         ):
             SampleStore(path)
 

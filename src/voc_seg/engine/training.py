@@ -50,6 +50,10 @@ class EpochReport:
     history: list[Row]
 
 
+_CROPS_FOR_STATISTICS = 8
+"""A process with fewer is told that batch norm may see the whole batch."""
+
+
 def fit(
     train: SampleStore,
     val: SampleStore,
@@ -102,6 +106,11 @@ def fit(
         warn_of_another_schedule(checkpoint, config)
     places = f"{ranks()} x {runtime}" if ranks() > 1 else f"{runtime}"
     logger.info("Training on %s: %d images, validating on %d", places, len(train), len(val))
+    if ranks() > 1 and not config.sync_batch_norm and config.batch_size < _CROPS_FOR_STATISTICS * ranks():
+        logger.info(
+            "Batch norm sees %.3g crops in each process; training.sync_batch_norm=true lets it see all %d of a batch",
+            config.batch_size / ranks(), config.batch_size,
+        )  # fmt: skip
 
     steps_per_epoch = math.ceil(len(train) / (config.batch_size * config.accumulation))
     rate_at = partial(

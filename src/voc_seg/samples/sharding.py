@@ -75,7 +75,9 @@ def write_shards(path: Path, parts: Sequence[Part], origin: Origin = UNKNOWN) ->
             for of_shard in ids:
                 writer.write_batch(pa.record_batch([pa.array(of_shard, pa.string())], schema=schema))
         delete_shards_but(path, names)
-    return sum(map(len, ids))
+    packed = sum(map(len, ids))
+    logger.info("%s: %d images in %d shards", path.name, packed, len(ids))
+    return packed
 
 
 def holds(shard: Shard, part: Part) -> bool:

@@ -119,9 +119,11 @@ class SampleStore:
         path, size = folder / first["name"], sizes.get(first["name"])
         why = "is missing" if size is None else f"has {size} bytes instead of {first['bytes']}"
         more = f", and {len(wrong) - 1} more are missing or cut off" if len(wrong) > 1 else ""
+        shard_images = max(shard["images"] for shard in self._listed)
         raise IncompleteStoreError(
             f"{path} {why}{more}: {self.path.name} is not a complete sample store. Only these of its "
-            f"{len(self._listed)} shards are made again by: kedro run --pipelines data_processing"
+            f"{len(self._listed)} shards are made again by: kedro run --pipelines data_processing --params "
+            f"data.shard_images={shard_images}"
         )
 
     @property

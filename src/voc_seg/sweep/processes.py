@@ -189,7 +189,7 @@ def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, t
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         if (lock := hold(job.folder / ".lock", with_children=True)) is None:
-            logger.info("%s: being made by another sweep", name)
+            logger.info("%s: running already, begun by another sweep", name)
             outcome.elsewhere.append(name)
             return None
         known = earlier(job.folder, job.record)

@@ -1,7 +1,7 @@
 """A sweep from its command line to the table of its runs."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kedro.config import OmegaConfigLoader
@@ -10,6 +10,7 @@ from kedro.framework.session import KedroSession
 from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 from pydantic import ValidationError
+from yaml import YAMLError
 
 from voc_seg.config import Parameters
 from voc_seg.errors import VocSegError
@@ -65,6 +66,8 @@ def run_sweep(project: Path, wanted: Sweep) -> int:
         len(jobs), len(jobs) - len(left), wanted.at_once, share_of_threads(wanted.at_once),
     )  # fmt: skip
     outcome = run_jobs(left, project, wanted.env, wanted.at_once)
+    unfinished = {job.trial.name for trial in trials if (job := _job(trial, project, wanted)).pipelines}
+    outcome = replace(outcome, elsewhere=[name for name in outcome.elsewhere if name in unfinished])
     try:
         if outcome.signum is None and any((job.folder / "06_models/best_model.pth").is_file() for job in jobs):
             chosen = {"comparison": {"runs": [trial.name for trial in trials]}}
@@ -82,7 +85,7 @@ def _say(outcome: Outcome) -> int:
         logger.error("Failed: %d. The same command once more tries them again.\n%s", len(outcome.failed), listed)
     if outcome.elsewhere:
         logger.warning(
-            "Being made by another sweep: %s. The same command once more, when it is done, compares them.",
+            "Still running, begun by another sweep: %s. The same command once more, when they are done, compares them.",
             ", ".join(outcome.elsewhere),
         )
     if outcome.signum is not None:
@@ -103,7 +106,13 @@ def _require_pipelines(pipelines: tuple[str, ...]) -> None:
 def _job(trial: Trial, project: Path, wanted: Sweep) -> Job:
     """A trial as a job, with its settings checked as its run would check them."""
     settings = {"run": trial.name} | trial.settings
-    given = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}" for key, value in settings.items()]))
+    try:
+        given = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}" for key, value in settings.items()]))
+    except YAMLError as error:
+        raise VocSegError(
+            f"The settings of {trial.name} cannot be read ({str(error).splitlines()[0]}). Values are parted by commas, "
+            "and lists written with spaces: model.skips=2 3 4,1"
+        ) from error
     conf = str(project / project_settings.CONF_SOURCE)
     loader = OmegaConfigLoader(conf, env=wanted.env, runtime_params=given, **project_settings.CONFIG_LOADER_ARGS)
     try:

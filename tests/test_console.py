@@ -70,7 +70,7 @@ def test_a_message_that_does_not_fit_and_other_paths_are_left_alone() -> None:
     names = RelativePaths(Path("/app"))
     wrong = logging.LogRecord("x", logging.INFO, "", 0, "%d pictures", ("three",), None)
     commands = RepeatedOptions()
-    commands.options = " --env voc2012"
+    commands.given = {"env": "voc2012", "runtime_params": None}
     assert names.filter(wrong)
     assert commands.filter(wrong)
     assert wrong.args == ("three",)

@@ -110,10 +110,11 @@ def test_a_name_in_a_parameters_file_is_not_passed_over(
     ],
 )
 def test_commands_in_messages_are_completed(message: str, completed: str) -> None:
-    options = repeated_options({"env": "voc2012", "runtime_params": {"run": "a"}})
+    given = {"env": "voc2012", "runtime_params": {"run": "a"}}
+    options = repeated_options(given)
     assert options == " --env voc2012 --params run=a"
     repeated = RepeatedOptions()
-    repeated.options, repeated.environment = options, " --env voc2012"
+    repeated.given = given
     record = logging.LogRecord("x", logging.INFO, "", 0, message, None, None)
     assert repeated.filter(record)
     assert completed.format(options) in record.getMessage()

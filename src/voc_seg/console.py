@@ -15,7 +15,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from voc_seg.config import TrainingConfig
-from voc_seg.hooks import NEXT, environment_option, repeated_options
+from voc_seg.hooks import NEXT, repeated_options
 from voc_seg.torchrun import is_restart, place
 from voc_seg.voc.progress import duration
 
@@ -50,23 +50,25 @@ class RepeatedOptions(logging.Filter):
     Whoever writes a message about a damaged file knows neither.
     """
 
-    options = ""
-    environment = ""
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: dict[str, Any] = {"env": None, "runtime_params": None}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if self.options:
+        if repeated_options(self.given):
             change(record, lambda message: _COMMAND.sub(self._completed, message))
         return True
 
     def _completed(self, command: re.Match[str]) -> str:
-        shared = command["start"].endswith(" data_processing")  # by all runs
-        options = self.environment if shared else self.options
+        options = repeated_options(self.given, command["pipelines"])
         more = "," if command["more"] and " --params " in options else command["more"] or ""
         return command["start"] + options + more
 
 
 # One that names neither environment nor run.
-_COMMAND = re.compile(r"(?P<start>kedro run --pipelines [\w,]+)(?![^\n]*(?: --env |\brun=))(?P<more> --params )?")
+_COMMAND = re.compile(
+    r"(?P<start>kedro run --pipelines (?P<pipelines>[\w,]+))(?![^\n]*(?: --env |\brun=))(?P<more> --params )?"
+)
 _REPEATED = RepeatedOptions()
 
 
@@ -81,8 +83,7 @@ class ConsoleHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Shorten paths where the command was typed in the project's folder, and complete commands."""
-        given = {"env": context.env, "runtime_params": context.config_loader.runtime_params}
-        _REPEATED.options, _REPEATED.environment = repeated_options(given), environment_option(given)
+        _REPEATED.given = {"env": context.env, "runtime_params": context.config_loader.runtime_params}
         for handler in logging.getLogger().handlers:
             handler.addFilter(_REPEATED)  # a second time does nothing
         if Path.cwd() != context.project_path:

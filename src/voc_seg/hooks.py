@@ -180,9 +180,8 @@ def open_log_files() -> None:
 
 
 def command(pipeline: str, run_params: dict[str, Any]) -> str:
-    """How to run a pipeline in the environment of a run, and under its name unless all runs share what it makes."""
-    shared = pipeline == "data_processing"
-    return f"kedro run --pipelines {pipeline}{(environment_option if shared else repeated_options)(run_params)}"
+    """How to run a pipeline so that it is about the outputs of a run."""
+    return f"kedro run --pipelines {pipeline}{repeated_options(run_params, pipeline)}"
 
 
 _SELECTIONS = {
@@ -231,9 +230,12 @@ def environment_option(run_params: dict[str, Any]) -> str:
     return f" --env {environment}" if environment not in (None, "base", "local") else ""
 
 
-def repeated_options(run_params: dict[str, Any]) -> str:
-    """What every command about a run's outputs needs: `` --env NAME --params run=NAME``, empty by default."""
-    run = (run_params["runtime_params"] or {}).get("run")
+def repeated_options(run_params: dict[str, Any], pipelines: str = "") -> str:
+    """What a command about a run's outputs needs: `` --env NAME --params run=NAME``, empty by default.
+
+    All runs share what data_processing makes, so alone it takes no name.
+    """
+    run = None if pipelines == "data_processing" else (run_params["runtime_params"] or {}).get("run")
     named = f" --params {shlex.quote('run=' + _typed(run))}" if isinstance(run, str) else ""
     return environment_option(run_params) + named
 

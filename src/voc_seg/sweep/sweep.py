@@ -66,8 +66,8 @@ def run_sweep(project: Path, wanted: Sweep) -> int:
         len(jobs), len(jobs) - len(left), wanted.at_once, share_of_threads(wanted.at_once),
     )  # fmt: skip
     outcome = run_jobs(left, project, wanted.env, wanted.at_once)
-    unfinished = {job.trial.name for trial in trials if (job := _job(trial, project, wanted)).pipelines}
-    outcome = replace(outcome, elsewhere=[name for name in outcome.elsewhere if name in unfinished])
+    others = [trial for trial in trials if trial.name in outcome.elsewhere]  # which may have come to their end since
+    outcome = replace(outcome, elsewhere=[one.name for one in others if _job(one, project, wanted).pipelines])
     try:
         if outcome.signum is None and any((job.folder / "06_models/best_model.pth").is_file() for job in jobs):
             chosen = {"comparison": {"runs": [trial.name for trial in trials]}}

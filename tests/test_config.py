@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from voc_seg.config import Parameters
+from voc_seg.config import DataConfig, Parameters
 from voc_seg.voc.classes import VOC_CLASSES
 
 
@@ -174,3 +174,46 @@ class TestClasses:
     def test_as_many_as_a_mask_can_tell_apart(self) -> None:
         table = self.given([f"c{number}" for number in range(255)]).data.class_table
         assert len(set(table.colours)) == 255
+
+
+class TestValues:
+    NAMES = ("background", "cat", "dog")
+
+    def meaning(self, values):
+        classes = DataConfig.model_validate({"classes": list(self.NAMES), "values": values}).class_table
+        return {value: meaning for value, meaning in enumerate(classes.meaning().tolist()) if meaning >= 0}
+
+    @pytest.mark.parametrize(
+        ("values", "meaning"),
+        [
+            (None, {0: 0, 1: 1, 2: 2, 255: 255}),
+            ({255: "cat"}, {0: 0, 2: 2, 255: 1}),
+            ({"255": "cat"}, {0: 0, 2: 2, 255: 1}),  # --params data.values.255=cat
+            ({15: 1, 4: "void"}, {0: 0, 2: 2, 4: 255, 15: 1, 255: 255}),
+            ({"cat": [1, 7], "void": "4 255"}, {0: 0, 1: 1, 2: 2, 4: 255, 7: 1, 255: 255}),
+            ({"dog": 9}, {0: 0, 1: 1, 9: 2, 255: 255}),
+        ],
+    )
+    def test_both_spellings(self, values, meaning):
+        assert self.meaning(values) == meaning
+
+    @pytest.mark.parametrize(
+        ("values", "told"),
+        [
+            ({256: "cat"}, "256 is not a mask value"),
+            ({-1: "cat"}, "-1 is not a mask value"),
+            ({"cat": [1.5]}, "1.5 is not a mask value"),
+            ({True: "cat"}, "True is not a mask value"),
+            ({"cat": ["a"]}, "'a' is not a mask value"),
+            ({3: "cow"}, "mask value 3 means 'cow', which is no class; known are void, background, cat, dog"),
+            ({"cow": 3}, "mask value 3 means 'cow', which is no class"),
+            ({3: 7}, "mask value 3 means 7, which is no class"),
+            ({3: None}, "mask value 3 means None"),
+            ({3: ["cat"]}, r"mask value 3 means \['cat'\]"),
+            ({3: "cat", "dog": [3]}, "mask value 3 means both cat and dog"),
+            ([1, 2], "dictionary"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, values, told):
+        with pytest.raises(ValidationError, match=told):
+            self.meaning(values)

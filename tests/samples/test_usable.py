@@ -11,6 +11,7 @@ from voc_seg.samples.store import Origin
 from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.classes import name_classes
 from voc_seg.voc.index import joint_fingerprint
+from voc_seg.voc.pairs import Reading
 from voc_seg.voc.splits import VOCSplit
 
 
@@ -26,7 +27,7 @@ def split(tmp_path: Path) -> VOCSplit:
 
 def test_masks_are_read_by_the_colours_of_their_classes(split: VOCSplit) -> None:
     classes = name_classes(("background", "crack"), ((0, 0, 0), (9, 8, 7)))
-    samples = UsableSamples(split, ("b", "a"), classes, ("1", "2"))
+    samples = UsableSamples(split, ("b", "a"), Reading(classes), ("1", "2"))
     joint = joint_fingerprint(("b", "a"), ("1", "2"))
     assert samples.origin == Origin("own", str(split.images.resolve()), ("background", "crack"), joint)
     assert len(samples) == 2
@@ -39,7 +40,7 @@ def test_masks_are_read_by_the_colours_of_their_classes(split: VOCSplit) -> None
 def test_a_file_that_has_gone_since_is_named(split: VOCSplit) -> None:
     split.image_path("b").unlink()
     classes = name_classes(("background", "crack"), ((0, 0, 0), (9, 8, 7)))
-    rest = iter(UsableSamples(split, split.ids, classes))
+    rest = iter(UsableSamples(split, split.ids, Reading(classes)))
     assert next(rest).id == "a"
     with pytest.raises(VocSegError, match="missing image"):
         next(rest)

@@ -14,7 +14,9 @@ from voc_seg.errors import VocSegError
 from voc_seg.voc import index as index_module
 from voc_seg.voc.classes import CLASS_NAMES, RESERVED_NAMES, VOID, name_classes, voc_palette
 from voc_seg.voc.index import fingerprint_of, index_images
-from voc_seg.voc.reading import decode_image, decode_mask, palette_image
+from voc_seg.voc.masks import decode_mask
+from voc_seg.voc.pairs import Reading
+from voc_seg.voc.reading import decode_image, palette_image
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
@@ -54,7 +56,10 @@ def reason_for(split: VOCSplit, image_id: str = "b") -> str:
 
 def test_good_images_are_counted(split):
     index = index_images(split)
-    first, last = ["image_id", "split", "height", "width", "mask_mode"], ["void", "note", "rejected", "fingerprint"]
+    first, last = (
+        ["image_id", "split", "height", "width", "mask_mode"],
+        ["void", "note", "rejected", "mask_palette", "fingerprint"],
+    )
     assert list(index.columns) == [*first, *CLASS_NAMES, *last]
     assert {*first, *last, "truth", "image", "file"} == RESERVED_NAMES  # the last three of other tables
     assert (index["mask_mode"] == "P").all()
@@ -82,7 +87,9 @@ def test_labels_outside_the_classes_are_listed(split):
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[0, :4] = 20, 21, 254, VOID
     save_mask(split.mask_path("b"), mask)
-    assert reason_for(split) == "unknown labels: SegmentationClass/b.png has 21, 254 (known are 0 to 20 and 255)"
+    assert reason_for(split).startswith(
+        "unknown labels: SegmentationClass/b.png has 21, 254 (known are 0 to 20 and 255; data.values"
+    )
     save_mask(split.mask_path("b"), np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH))
     assert "has 21, 22, 23, 24, 25 and 214 more (known" in reason_for(split)
 
@@ -93,9 +100,9 @@ def test_mask_without_a_label(split):
 
 
 def test_fewer_classes(split):
-    index = index_images(split, name_classes(("background", "plane")))
+    index = index_images(split, Reading(name_classes(("background", "plane"))))
     assert index["plane"].tolist() == [5, 5, 5]
-    index = index_images(split, name_classes(("background",)))
+    index = index_images(split, Reading(name_classes(("background",))))
     assert (index["rejected"].str.contains("png has 1 \\(known")).all()
 
 
@@ -234,7 +241,7 @@ class TestRepeat:
         colours = [None] * 20 + [(1, 2, 3)]
         for classes in (name_classes(("background", "plane")), name_classes(CLASS_NAMES, colours)):
             reads.clear()
-            index_images(split, classes, previous=first)
+            index_images(split, Reading(classes), previous=first)
             assert len(reads) == 6
 
     @pytest.mark.parametrize("previous", [None, pd.DataFrame(), pd.DataFrame({"image_id": ["a"], "rejected": [""]})])

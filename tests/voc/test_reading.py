@@ -9,7 +9,8 @@ from PIL import Image
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES, VOID, name_classes, voc_palette
-from voc_seg.voc.reading import decode_image, decode_mask, orientation, palette_image
+from voc_seg.voc.masks import BY_PALETTE, decode_mask
+from voc_seg.voc.reading import decode_image, orientation, palette_image
 
 HEIGHT, WIDTH = 12, 20
 
@@ -78,11 +79,13 @@ def reordered(mask: np.ndarray) -> Image.Image:
 
 
 @pytest.mark.parametrize("values", [(0, 15, 8), (0, 15, 8, VOID), (15,), (1, 2)])
-def test_a_palette_that_contradicts_the_indices_is_refused(tmp_path, values):
+def test_a_palette_that_contradicts_the_indices_is_read_by_its_colours(tmp_path, values):
     mask = np.random.default_rng(2).choice(np.array(values, np.uint8), (9, 8))
     reordered(mask).save(tmp_path / "m.png")
-    with pytest.raises(VocSegError, match=r"palette and indices disagree: .*m\.png has index \d+ in the colour of \d"):
-        decode_mask(tmp_path / "m.png")
+    found = decode_mask(tmp_path / "m.png")
+    np.testing.assert_array_equal(found.indices, mask)
+    assert found.indices.dtype == np.uint8
+    assert (found.note, found.palette) == (BY_PALETTE, "")
 
 
 @pytest.mark.parametrize("values", [(0, 1), (0, 1, 2), (2,), (0, 1, 2, VOID)])
@@ -169,3 +172,40 @@ def test_palette_images_hold_indices_and_show_colours(mask):
     np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), voc_palette()[mask])
     own = palette_image(mask, name_classes(CLASS_NAMES, ((9, 8, 7),)))
     np.testing.assert_array_equal(np.asarray(own.convert("RGB"))[mask == 0], [[9, 8, 7]] * int((mask == 0).sum()))
+
+
+@pytest.mark.parametrize("read", [decode_image, decode_mask])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 40\n%%EndComments\nshowpage\n%%EOF\n",
+        b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;",
+        b"P6 1 1 255 abc",
+    ],
+    ids=["eps", "gif", "ppm"],
+)
+def test_other_formats_are_not_opened(tmp_path, monkeypatch, read, content):
+    """Pillow starts Ghostscript for EPS; what a file is called does not matter."""
+
+    def started(*args, **kwargs):
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", started)
+    (tmp_path / "i.png").write_bytes(content)
+    with pytest.raises(VocSegError, match=r"unreadable (image|mask): .*i\.png \(no JPEG, PNG, TIFF, BMP, WEBP\)"):
+        read(tmp_path / "i.png")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])
+def test_the_formats_of_a_data_set_are_read_whatever_their_ending(tmp_path, format):
+    Image.new("RGB", (WIDTH, HEIGHT), (200, 10, 10)).save(tmp_path / "i.jpg", format=format)
+    assert decode_image(tmp_path / "i.jpg").shape == (HEIGHT, WIDTH, 3)
+
+
+def test_huge_sizes_are_refused_before_decoding(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2 - 1)
+    Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "m.png")
+    monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("decoded"))
+    for read in (decode_image, decode_mask):
+        with pytest.raises(VocSegError, match=r"oversized (image|mask): .*m\.png"):
+            read(tmp_path / "m.png")

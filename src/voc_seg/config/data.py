@@ -1,10 +1,12 @@
 """Settings of the data: classes, what to do about bad images, crops."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, name_classes, voc_palette
+from voc_seg.voc.pairs import Reading
 
 from .block import Block, FromSpaces, Share
 
@@ -17,6 +19,38 @@ def _name_alone(value: Any) -> Any:
 
 
 ColourValue = Annotated[int, Field(ge=0, le=255)]
+StoredValue = Annotated[int, Field(ge=0, le=255)]
+
+
+def _stored_to_meaning(values: Any) -> Any:
+    """``values`` in one form: stored value to class name, class index or ``void``.
+
+    Two spellings are read: ``{255: object}``, and ``{object: [1, 2]}``, which is shorter where values are merged.
+    """
+    if not isinstance(values, dict):
+        return values
+    found: dict[int, str | int] = {}
+    for key, value in values.items():
+        stored_first = isinstance(key, int) or (isinstance(key, str) and key.strip().isdecimal())
+        pairs = [(key, value)] if stored_first else [(stored, key) for stored in _listed(value)]
+        for stored, meaning in pairs:
+            try:
+                number = int(stored)
+            except (TypeError, ValueError):
+                number = -1
+            if isinstance(stored, (bool, float)) or not 0 <= number <= 255:
+                raise ValueError(f"{stored!r} is not a mask value: whole numbers from 0 to 255 are")
+            if isinstance(meaning, (bool, float)) or not isinstance(meaning, (str, int)):
+                raise ValueError(f"mask value {number} means {meaning!r}: give a class name, a class index or void")
+            if found.setdefault(number, meaning) != meaning:
+                raise ValueError(f"mask value {number} means both {found[number]} and {meaning}")
+    return found
+
+
+def _listed(values: Any) -> list[Any]:
+    if isinstance(values, str):  # as --params has lists
+        return values.split()
+    return list(values) if isinstance(values, (list, tuple)) else [values]
 
 
 class ClassConfig(Block):
@@ -34,6 +68,23 @@ class DataConfig(Block):
     classes: Annotated[tuple[Annotated[ClassConfig, BeforeValidator(_name_alone)], ...] | None, FromSpaces] = Field(
         None,
         description="class of mask value 0 (background), 1, 2 ...; null takes the 21 of VOC",
+    )
+    values: Annotated[dict[StoredValue, str | int] | None, BeforeValidator(_stored_to_meaning)] = Field(
+        None,
+        description="what stored mask values mean: {255: object, 4: void}, or {object: [1, 2], void: [4, 255]} to "
+        "merge several; a class named here has these values alone, the others keep their index, and 255 is void unless "
+        "named",
+    )
+    exif: Literal["refuse", "apply", "ignore"] = Field(
+        "refuse",
+        description="images with an EXIF orientation: apply turns them upright, as labelling tools show them; ignore "
+        "takes them as stored; refuse decides by the size of the mask and rejects an image where both would fit",
+    )
+    longer_side: int | None = Field(
+        None,
+        ge=64,
+        description="pixels to which the longer side of larger images is reduced when they are packed; scores are at "
+        "that size; null keeps every image's own",
     )
     on_invalid: Literal["quarantine", "fail"] = Field(
         "quarantine", description="images that cannot be used: leave them out and list them, or stop with the list"
@@ -59,16 +110,38 @@ class DataConfig(Block):
             raise ValueError(f"{taken[0]} cannot be a class name: tables have a column called that")
         return classes
 
+    @model_validator(mode="after")
+    def _values_name_classes(self) -> "DataConfig":
+        _meanings(self.values or {}, _class_table(self.classes).names)
+        return self
+
     @property
     def class_table(self) -> Classes:
-        """The classes with every colour filled in."""
-        return _class_table(self.classes)
+        """The classes with every colour filled in, and what stored values mean."""
+        table = _class_table(self.classes)
+        return replace(table, values=_meanings(self.values, table.names)) if self.values else table
+
+    @property
+    def reading(self) -> Reading:
+        """How image and mask files are read."""
+        return Reading(self.class_table, self.exif, self.longer_side)
 
 
 def _class_table(classes: tuple[ClassConfig, ...] | None) -> Classes:
     if classes is None:
         return VOC_CLASSES
     return name_classes([one.name for one in classes], [one.colour for one in classes])
+
+
+def _meanings(values: dict[int, str | int], names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Stored value and class index (or `VOID`) of each entry of ``data.values``."""
+    indices = {"void": VOID} | {name: index for index, name in enumerate(names)}
+    for stored, meaning in values.items():
+        if meaning not in indices and not (isinstance(meaning, int) and 0 <= meaning < len(names)):
+            raise ValueError(
+                f"values: mask value {stored} means {meaning!r}, which is no class; known are void, {', '.join(names)}"
+            )
+    return tuple(sorted((stored, indices.get(meaning, meaning)) for stored, meaning in values.items()))
 
 
 class AugmentationConfig(Block):

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from voc_seg.config import AugmentationConfig
 from voc_seg.voc.classes import VOID
+from voc_seg.voc.pairs import nearest
 
 from .store import Sample
 
@@ -90,15 +91,10 @@ def _resize(sample: Sample, rows: slice, columns: slice, size: tuple[int, int]) 
     image = torch.from_numpy(sample.image[rows, columns].copy())[None].permute(0, 3, 1, 2)
     if image.shape[-2:] != size:
         image = functional.interpolate(image, size, mode="bilinear", antialias=True)
-    rows, columns = (_nearest(window, length) for window, length in zip((rows, columns), size))
+    rows, columns = (
+        window.start + nearest(window.stop - window.start, length) for window, length in zip((rows, columns), size)
+    )
     return image[0], torch.from_numpy(sample.mask.take(rows, 0).take(columns, 1))
-
-
-def _nearest(window: slice, size: int) -> np.ndarray:
-    """The places of a window that ``size`` values are taken from: torch's ``nearest-exact``, centre to centre."""
-    length = window.stop - window.start
-    places = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * (np.float32(length) / np.float32(size))
-    return window.start + np.minimum(places.astype(np.intp), length - 1)
 
 
 def jitter_colours(image: Tensor, amount: float, rng: np.random.Generator) -> Tensor:

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from voc_seg.config import DataConfig
-from voc_seg.voc.classes import VOC_CLASSES, Classes
 from voc_seg.voc.index import joint_fingerprint
+from voc_seg.voc.pairs import Reading, read_pair
 from voc_seg.voc.parallel import in_parallel
-from voc_seg.voc.reading import decode_image, decode_mask
 from voc_seg.voc.splits import VOCSplit
 
 from .store import Origin, Sample
@@ -21,7 +20,7 @@ class UsableSamples:
     Args:
         split: Where the files lie.
         ids: Which images, in this order.
-        classes: The classes of the masks.
+        reading: How files become samples: classes, EXIF orientation, size.
         prints: The fingerprint of each; see `voc_seg.voc.index.fingerprints`. Fewer than ids: unknown.
         nbytes: What all of them take decoded.
         shard_images: Most of them that go into one file.
@@ -29,7 +28,7 @@ class UsableSamples:
 
     split: VOCSplit
     ids: tuple[str, ...]
-    classes: Classes = field(default=VOC_CLASSES, repr=False)
+    reading: Reading = field(default=Reading(), repr=False)
     prints: tuple[str, ...] = field(default=(), repr=False)
     nbytes: int = 0
     shard_images: int = DataConfig().shard_images
@@ -38,7 +37,7 @@ class UsableSamples:
     def origin(self) -> Origin:
         """What the samples are made from."""
         fingerprint = joint_fingerprint(self.ids, self.prints) if len(self.prints) == len(self.ids) else ""
-        return Origin(self.split.source, str(self.split.images.resolve()), self.classes.names, fingerprint)
+        return Origin(self.split.source, str(self.split.images.resolve()), self.reading.classes.names, fingerprint)
 
     def in_parts(self) -> list["UsableSamples"]:
         """The same samples in the same order, as many as go into one file each; at least one part."""
@@ -58,5 +57,5 @@ class UsableSamples:
         return in_parallel(self._read, self.ids)
 
     def _read(self, image_id: str) -> Sample:
-        image = decode_image(self.split.image_path(image_id))
-        return Sample(image_id, image, decode_mask(self.split.mask_path(image_id), self.classes).indices)
+        pair = read_pair(self.split.image_path(image_id), self.split.mask_path(image_id), self.reading)
+        return Sample(image_id, pair.image, pair.mask.indices)

@@ -50,7 +50,7 @@ def voc_palette() -> np.ndarray:
 
 RESERVED_NAMES: frozenset[str] = frozenset(
     {"image_id", "split", "height", "width", "void", "mask_mode", "note", "rejected", "fingerprint", "truth"}
-    | {"image", "file"}
+    | {"image", "file", "mask_palette"}
 )
 """What no class may be called: columns of tables that have one column a class."""
 
@@ -67,13 +67,13 @@ class Classes:
     | names   | tuple[str, ...]    | name by mask value 0, 1, 2 ...; 0 is background               |
     | colours | tuple[Colour, ...] | colour by mask value                                          |
     | coded   | bool               | whether masks may be read by these colours: all were declared |
-
-    255 is void whatever the classes.
+    | values  | tuple of int pairs | stored mask value and what it means: class index or `VOID`    |
     """
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
     coded: bool = True
+    values: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -83,6 +83,20 @@ class Classes:
         palette = voc_palette()
         palette[: len(self)] = self.colours
         return palette
+
+    def meaning(self) -> np.ndarray:
+        """What each stored mask value means, ``int16 (256,)``: class index, `VOID`, or -1 for nothing.
+
+        A class that `values` mentions has these stored values alone, so that no value means a class by accident. Any
+        other class has its own index. 255 is void unless `values` says otherwise.
+        """
+        meaning = np.full(256, -1, dtype=np.int16)
+        meaning[: len(self)] = np.arange(len(self))
+        meaning[VOID] = VOID
+        meaning[[index for _, index in self.values if index != VOID]] = -1
+        for stored, index in self.values:
+            meaning[stored] = index
+        return meaning
 
 
 def name_classes(names: Sequence[str], colours: Sequence[Colour | None] = ()) -> Classes:

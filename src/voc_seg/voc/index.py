@@ -11,26 +11,30 @@ import pandas as pd
 
 from voc_seg.errors import VocSegError
 
-from .classes import VOC_CLASSES, VOID, Classes
+from .classes import VOID
+from .masks import count_values, decode_mask
+from .pairs import Reading, join
 from .parallel import in_parallel
 from .progress import progress_bar
-from .reading import decode_image, decode_mask, orientation, short_name
+from .reading import decode_image, short_name
 from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)
 
-_REVISION = 2
+_REVISION = 3
 """To be raised with every change of what is read from a file: rows of an older revision are read again."""
-_NAMED = 5
-"""Labels that a message lists."""
 
 
-def index_images(split: VOCSplit, classes: Classes = VOC_CLASSES, previous: pd.DataFrame | None = None) -> pd.DataFrame:
+def index_images(
+    split: VOCSplit,
+    reading: Reading = Reading(),  # noqa: B008 - immutable
+    previous: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Decode every image and mask of a split and say what is in it.
 
     Args:
         split: Images and masks.
-        classes: The classes of the masks.
+        reading: How files become samples: classes, EXIF orientation, size.
         previous: The index of an earlier run. Rows whose files have not changed since are taken from it.
 
     Returns:
@@ -40,24 +44,26 @@ def index_images(split: VOCSplit, classes: Classes = VOC_CLASSES, previous: pd.D
         |----------------|--------|---------------------------------------------------------------|
         | image_id       | string | file name without ending                                      |
         | split          | string | train, val or test                                            |
-        | height, width  | int64  | pixels of the image; 0 where it cannot be read                |
+        | height, width  | int64  | pixels of the sample; 0 where the image cannot be read        |
         | mask_mode      | string | how the mask is stored (P, L, RGB); empty where unreadable    |
         | each class     | int64  | pixels of that class; 0 in a rejected row                     |
         | void           | int64  | pixels that nobody labelled; 0 in a rejected row              |
         | note           | string | empty, or what was converted on reading                       |
         | rejected       | string | empty when usable, else the reason                            |
-        | fingerprint    | string | changes with the files' sizes and times and with the classes  |
+        | mask_palette   | string | as `voc_seg.voc.masks.Mask.palette`                           |
+        | fingerprint    | string | changes with the files' sizes and times and with the reading  |
     """
-    counted = [*classes.names, "void"]
-    columns = ["image_id", "split", "height", "width", "mask_mode", *counted, "note", "rejected", "fingerprint"]
-    text = ("image_id", "split", "mask_mode", "note", "rejected", "fingerprint")
+    counted = [*reading.classes.names, "void"]
+    last = ["note", "rejected", "mask_palette", "fingerprint"]
+    columns = ["image_id", "split", "height", "width", "mask_mode", *counted, *last]
+    text = ("image_id", "split", "mask_mode", *last)
     dtypes = dict.fromkeys(text, "string") | dict.fromkeys(["height", "width", *counted], "int64")
 
-    prints = fingerprints(split, classes)
+    prints = fingerprints(split, reading)
     known = _unchanged(previous, columns, split, prints)
     changed = [image_id for image_id in split.ids if image_id not in known.index]
     _log_work(split, len(changed))
-    read = partial(_read_one, split, classes)
+    read = partial(_read_one, split, reading)
     with progress_bar(f"reading {split.name}", len(changed)) as advance:
         rows = []
         for image_id, row in zip(changed, in_parallel(read, changed)):
@@ -77,12 +83,11 @@ def _log_work(split: VOCSplit, changed: int) -> None:
         logger.info("%s: %d images, none changed since the last run", split.name, len(split))
 
 
-def fingerprints(split: VOCSplit, classes: Classes) -> dict[str, str]:
-    """For each image id a text that changes when its files do (size, time, place) or the classes; nothing is read."""
-    places = f"{split.images.resolve()} {split.masks.resolve()}"
-    reading = f"{_REVISION} {classes.names} {classes.colours} {classes.coded} {places}"
+def fingerprints(split: VOCSplit, reading: Reading) -> dict[str, str]:
+    """For each image id a text that changes when its files do (size, time, place) or their reading; none is opened."""
+    how = f"{_REVISION} {reading} {split.images.resolve()} {split.masks.resolve()}"
     return {
-        image_id: _digest(f"{reading} {_stamp(split.image_path(image_id))} {_stamp(split.mask_path(image_id))}")
+        image_id: _digest(f"{how} {_stamp(split.image_path(image_id))} {_stamp(split.mask_path(image_id))}")
         for image_id in split.ids
     }
 
@@ -125,52 +130,29 @@ def _unchanged(
     return previous[np.array(same, dtype=bool)].set_index("image_id")
 
 
-def _read_one(split: VOCSplit, classes: Classes, image_id: str) -> tuple[str | int, ...]:
-    counts = [0] * (len(classes) + 1)
+def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | int, ...]:
+    counts = [0] * (len(reading.classes) + 1)
     height = width = 0
-    mode = reason = ""
-    notes = []
+    mode = note = palette = reason = ""
     try:
-        height, width = decode_image(split.image_path(image_id)).shape[:2]
-        turned = orientation(split.image_path(image_id))
-        if turned != 1:
-            notes.append(f"EXIF orientation {turned} not applied")
-        mask = decode_mask(split.mask_path(image_id), classes)
-        mode = mask.mode
-        if mask.note:
-            notes.append(mask.note)
-        _require_size(split, image_id, (height, width), mask.indices.shape, turned >= 5)
-        counts = _count_pixels(mask.indices, short_name(split.mask_path(image_id)), len(classes))
+        image = decode_image(split.image_path(image_id))
+        height, width = image.shape[:2]
+        mask = decode_mask(split.mask_path(image_id), reading.classes)
+        mode, palette = mask.mode, mask.palette
+        pair = join(image, mask, split.image_path(image_id), split.mask_path(image_id), reading)
+        height, width = pair.mask.indices.shape
+        note = "; ".join(pair.notes)
+        counts = _count_pixels(pair.mask.indices, short_name(split.mask_path(image_id)), len(reading.classes))
     except VocSegError as error:
         reason = str(error)
     except Exception as error:  # whatever a file leads its readers to, it is not worth the other images
         reason = f"unreadable: {short_name(split.image_path(image_id))} or its mask ({type(error).__name__}: {error})"
         mode = ""
-    return height, width, mode, *counts, "; ".join(notes), reason
-
-
-def _require_size(
-    split: VOCSplit, image_id: str, image: tuple[int, int], mask: tuple[int, ...], turned_by_exif: bool
-) -> None:
-    if mask == image:
-        return
-    sizes = (
-        f"{short_name(split.image_path(image_id))} is {image[1]}x{image[0]}, "
-        f"{short_name(split.mask_path(image_id))} {mask[1]}x{mask[0]} (width x height)"
-    )
-    if mask != image[::-1]:
-        raise VocSegError(f"size mismatch: {sizes}")
-    why = "the image's EXIF orientation turns it" if turned_by_exif else "one of them is turned by a quarter"
-    raise VocSegError(f"turned: {sizes}: {why}")
+    return height, width, mode, *counts, note, reason, palette
 
 
 def _count_pixels(mask: np.ndarray, name: str, classes: int) -> list[int]:
-    counts = np.bincount(mask.ravel(), minlength=256)
-    unknown = [value for value in np.flatnonzero(counts).tolist() if classes <= value != VOID]
-    if unknown:
-        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
-        values = ", ".join(map(str, unknown[:_NAMED])) + more
-        raise VocSegError(f"unknown labels: {name} has {values} (known are 0 to {classes - 1} and {VOID})")
+    counts = count_values(mask)
     if not counts[:classes].any():
         raise VocSegError(f"no labelled pixel: {name} is void ({VOID}) all over")
     return [*counts[:classes].tolist(), int(counts[VOID])]

@@ -11,22 +11,11 @@ from PIL import Image
 
 from voc_seg.errors import VocSegError
 
+from .pairs import UPRIGHT
 from .reading import exif_orientation, read_whole, require_end, short_name
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 """Pillow's other decoders are not let near files of unknown origin."""
-
-_Turn = Image.Transpose
-_UPRIGHT = {
-    2: _Turn.FLIP_LEFT_RIGHT,
-    3: _Turn.ROTATE_180,
-    4: _Turn.FLIP_TOP_BOTTOM,
-    5: _Turn.TRANSPOSE,
-    6: _Turn.ROTATE_270,
-    7: _Turn.TRANSVERSE,
-    8: _Turn.ROTATE_90,
-}
-"""By EXIF orientation (EXIF 2.32, tag 0x0112), as in Pillow's ``ImageOps.exif_transpose``, which fails on odd tags."""
 
 
 def decode_picture(path: Path) -> np.ndarray:
@@ -67,7 +56,7 @@ def _is_special(path: Path) -> bool:
 
 def _upright_rgb(image: Image.Image) -> np.ndarray:
     require_end(image)
-    turn = _UPRIGHT.get(exif_orientation(image))
+    turn = UPRIGHT.get(exif_orientation(image))
     if image.mode.startswith("I"):
         # Pillow has 16-bit grey as I;16, or I in older releases; its own conversion cuts off at 255.
         image = Image.fromarray((np.asarray(image).clip(0, 65_535) // 257).astype(np.uint8))

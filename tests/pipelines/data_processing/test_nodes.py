@@ -107,7 +107,7 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
     assert isinstance(figure, Figure)
     assert rejected["image_id"].tolist() == ["b"]
     assert "train: 1 of 3 images are left out; data/08_reporting/rejected_images.csv lists them all." in caplog.text
-    assert "\n  1 unreadable image: b (JPEGImages/b.jpg (no known image format))\n" in caplog.text
+    assert "\n  1 unreadable image: b (JPEGImages/b.jpg (no JPEG, PNG, TIFF, BMP, WEBP))\n" in caplog.text
     assert "most of them" not in caplog.text
     assert "val: 1 images, all usable" in caplog.text
     assert "test: no images" in caplog.text

@@ -9,6 +9,7 @@ from voc_seg.config import DataConfig
 from voc_seg.errors import VocSegError
 from voc_seg.reporting.figures import plot_class_distribution
 from voc_seg.samples.usable import UsableSamples
+from voc_seg.voc.consistency import require_more_than_void, require_one_meaning
 from voc_seg.voc.index import fingerprints, index_images
 from voc_seg.voc.splits import VOCSplit, source_named
 from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
@@ -29,13 +30,17 @@ def index_split(split: VOCSplit, previous_index: pd.DataFrame, data: DataConfig)
             "%s: the list has %d images, the official one of %s has %d: scores do not compare with published ones.",
             split.name, len(split), split.source, official,
         )  # fmt: skip
-    return index_images(split, data.class_table, previous_index)
+    return index_images(split, data.reading, previous_index)
 
 
 def describe(
     train_index: pd.DataFrame, val_index: pd.DataFrame, test_index: pd.DataFrame, data: DataConfig
 ) -> tuple[pd.DataFrame, Figure, pd.DataFrame, pd.DataFrame]:
-    """Sum up the data: class statistics, their figure, rejected images, and those in more than one split."""
+    """Sum up the data: class statistics, their figure, rejected images, and those in more than one split.
+
+    Raises:
+        VocSegError: The masks as a whole mean no classes, or different ones from file to file.
+    """
     indices = {"train": train_index, "val": val_index, "test": test_index}
     for name, index in indices.items():
         _log_split(name, index, data.on_invalid)
@@ -47,6 +52,8 @@ def describe(
             "data/08_reporting/shared_images.csv lists them all.",
             len(several), first["image_id"], first["splits"],
         )  # fmt: skip
+    require_one_meaning(indices, data.class_table)
+    require_more_than_void(train_index, data.class_table)
     statistics = class_statistics(indices, data.class_table.names)
     return statistics, plot_class_distribution(statistics), rejected_images(indices), several
 
@@ -70,7 +77,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
             + "\nAll of them stand in data/08_reporting/rejected_images.csv. Mend the files, or leave these images "
             "out with --params data.on_invalid=quarantine"
         )
-    prints = fingerprints(split, data.class_table)
+    prints = fingerprints(split, data.reading)
     if list(zip(index["image_id"], index["fingerprint"])) != list(prints.items()):
         raise VocSegError(
             f"{split.name}_index ({len(index)} images) does not belong to {split.name}_split ({len(split)} images), "
@@ -87,7 +94,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
     return UsableSamples(
         split,
         tuple(usable["image_id"]),
-        data.class_table,
+        data.reading,
         prints=tuple(usable["fingerprint"]),
         nbytes=4 * int((usable["height"] * usable["width"]).sum()),  # three of the image, one of the mask
         shard_images=data.shard_images,

@@ -1,0 +1,94 @@
+"""Whether all masks of a data set speak the same language: what no single file can tell."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from voc_seg.errors import VocSegError
+
+from .classes import VOID, Classes
+from .masks import BY_GREY
+
+_REMEDY = (
+    "give every class its colour in data.classes, and masks are read by their colours; or, if the stored values are "
+    "right all the same, say what they mean in data.values"
+)
+
+
+def require_one_meaning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> None:
+    """Refuse masks of which some would be read with other classes than the rest.
+
+    Args:
+        indices: The index of each split, as `voc_seg.voc.index.index_images` gives it.
+        classes: The classes of the masks. With declared values nothing else is asked.
+
+    Raises:
+        VocSegError: Two files have a colour at different values, or a value in different colours; or greys are colours
+            in one file and values in another.
+    """
+    usable = pd.concat([index[index["rejected"] == ""] for index in indices.values()], ignore_index=True)
+    if not classes.values:
+        _require_one_palette(usable)
+        _require_one_kind_of_grey(usable, classes.names)
+
+
+def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:
+    """Refuse masks that hold only background and 255: the usual export of two classes, in which 255 is the object.
+
+    Args:
+        train: The index of the training split.
+        classes: The classes of the masks.
+
+    Raises:
+        VocSegError: With the setting that reads them.
+    """
+    usable = train[train["rejected"] == ""]
+    void = [str(stored) for stored, meaning in enumerate(classes.meaning().tolist()) if meaning == VOID]
+    all_void = train["rejected"].str.startswith("no labelled pixel").sum()
+    if not usable["void"].sum() + all_void or usable[list(classes.names[1:])].to_numpy().any():
+        return
+    raise VocSegError(
+        f"The masks of train hold only {classes.names[0]} and void (stored as {' or '.join(void)}): no pixel of "
+        f"{', '.join(classes.names[1:4])}{' ...' if len(classes) > 4 else ''}. If {VOID} is a class in these masks, as "
+        f"programs save masks of two classes, set data.values={{0: {classes.names[0]}, {VOID}: {classes.names[1]}}} in "
+        f"the parameters file, or --params data.values.0={classes.names[0]},data.values.{VOID}={classes.names[1]}, and "
+        "run data_processing again."
+    )
+
+
+def _require_one_palette(usable: pd.DataFrame) -> None:
+    """Palettes that are greys, or have a colour twice, tell nothing and are not in the index."""
+    by_colour: dict[str, dict[str, str]] = defaultdict(dict)
+    by_value: dict[str, dict[str, str]] = defaultdict(dict)
+    rows = usable.loc[usable["mask_palette"] != "", ["image_id", "mask_palette"]]
+    for image_id, palette in rows.itertuples(index=False):
+        for value, colour in json.loads(palette).items():
+            by_colour[colour].setdefault(value, image_id)
+            by_value[value].setdefault(colour, image_id)
+    for colour, values in by_colour.items():
+        if len(values) > 1:
+            (one, first), (other, second) = list(values.items())[:2]
+            raise VocSegError(
+                f"The masks have different palettes: the colour #{colour} is value {one} in {first} and value {other} "
+                f"in {second}. The same value would mean different classes: {_REMEDY}."
+            )
+    for value, colours in by_value.items():
+        if len(colours) > 1:
+            (one, first), (other, second) = list(colours.items())[:2]
+            raise VocSegError(
+                f"The masks have different palettes: value {value} is #{one} in {first} and #{other} in {second}. The "
+                f"same value may mean different classes: {_REMEDY}."
+            )
+
+
+def _require_one_kind_of_grey(usable: pd.DataFrame, names: Sequence[str]) -> None:
+    by_colour = usable["note"].str.contains(BY_GREY, regex=False)
+    plain = usable[~by_colour & (usable["mask_mode"] == "L") & (usable[list(names[1:])].sum(axis=1) > 0)]
+    if by_colour.any() and len(plain):
+        raise VocSegError(
+            f"The greys of {usable.loc[by_colour, 'image_id'].iloc[0]} are the colours of classes, those of "
+            f"{plain['image_id'].iloc[0]} are class indices. Say in data.values what stored values mean, or save all "
+            "masks in one way."
+        )

@@ -1,0 +1,207 @@
+"""Mask files as class indices: by stored value, by the colours of the classes, or by a palette in those colours."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from voc_seg.errors import VocSegError
+
+from .classes import VOC_CLASSES, VOID, Classes
+from .reading import read_whole, short_name
+
+BY_GREY = "mask read by the grey of its class colours"
+BY_PALETTE = "mask read by the colours of its palette, which numbers the classes in another order"
+BY_RGB = "mask read by its RGB colours"
+
+_NAMED = 5
+"""Colours or labels that a message lists."""
+_STRIP = 2**18
+"""Pixels that are counted or looked up at once: for all of a large mask that would take ten times its own memory."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask as class indices.
+
+    | field   | type  | shape  | meaning                                                            |
+    |---------|-------|--------|--------------------------------------------------------------------|
+    | indices | uint8 | (H, W) | class index, 255 for void                                          |
+    | mode    | str   |        | how the file stores it, in Pillow's words: P, L, RGB, RGBA         |
+    | note    | str   |        | empty, or how the indices were read from colours                   |
+    | palette | str   |        | JSON of value to colour (``{"1": "e69f00"}``) of the values in use, |
+    |         |       |        | where a palette was there and the stored values were taken         |
+    """
+
+    indices: np.ndarray
+    mode: str
+    note: str = ""
+    palette: str = ""
+
+
+def decode_mask(path: Path, classes: Classes = VOC_CLASSES) -> Mask:
+    """Read a mask.
+
+    Stored values mean what `Classes.meaning` says. Where every class has a colour of its own, masks that show those
+    colours otherwise are read by them, and noted: RGB, a palette whose order is another one, and greys.
+
+    Args:
+        path: PNG, TIFF, BMP or WebP file.
+        classes: Their colours and values; void has the colour of VOC.
+
+    Raises:
+        VocSegError: The file is missing, empty, no image, cannot be decoded to its end, has a mode that cannot
+            hold indices, or values or colours that mean no class.
+    """
+    return read_whole(path, "mask", lambda image: _as_indices(image, classes))
+
+
+def count_values(stored: np.ndarray) -> np.ndarray:
+    """How many pixels of ``uint8 (H, W)`` have each value, ``int64 (256,)``."""
+    pixels = stored.reshape(-1)
+    parts = (pixels[start : start + _STRIP] for start in range(0, pixels.size, _STRIP))
+    return sum((np.bincount(part, minlength=256) for part in parts), np.zeros(256, np.int64))
+
+
+def _as_indices(image: Image.Image, classes: Classes) -> Mask:
+    name = short_name(Path(image.filename))
+    if image.format in ("JPEG", "MPO"):
+        raise VocSegError(f"lossy mask: {name} is a JPEG, which changes labels; save the masks as PNG")
+    if image.mode == "L":
+        return _from_grey(_grey_indices(image), name, classes)
+    if image.mode == "P":
+        return _from_palette(image, name, classes)
+    if image.mode == "RGBA" and image.getextrema()[3][0] < 255:
+        raise VocSegError(f"mask with transparency: {name} is RGBA and not opaque; save it with a palette (P)")
+    if image.mode in ("RGB", "RGBA"):
+        return Mask(_from_colours(image, name, classes), image.mode, BY_RGB)
+    raise VocSegError(f"mask mode: {name} is {image.mode}, not palette (P), 8-bit grey (L) or RGB in class colours")
+
+
+def _grey_indices(image: Image.Image) -> np.ndarray:
+    """Grey values as stored: Pillow stretches those of 2 and 4 bits over 0..255."""
+    step = {"L;2": 85, "L;4": 17}.get(image.tile[0].args if image.tile else None)
+    return np.asarray(image) // np.uint8(step) if step else np.asarray(image)
+
+
+def _from_grey(stored: np.ndarray, name: str, classes: Classes) -> Mask:
+    """By value; by colour where the values are greys of class colours and, as values, would mean anything else."""
+    used = np.flatnonzero(count_values(stored))
+    if classes.coded and not classes.values:
+        shown = _class_of(np.repeat(used[:, None].astype(np.uint8), 3, axis=1), classes)
+        if (shown >= 0).all() and (shown != used).any():
+            meaning = np.zeros(256, np.uint8)
+            meaning[used] = shown
+            return Mask(meaning[stored], "L", BY_GREY)
+    return Mask(_from_values(stored, used, name, classes), "L")
+
+
+def _from_palette(image: Image.Image, name: str, classes: Classes) -> Mask:
+    """By value; by colour where the palette shows every value in use in the colour of another class.
+
+    Programs that shrink PNGs number the values anew and keep their colours; such values would mean other classes.
+    """
+    stored = np.asarray(image)
+    used = np.flatnonzero(count_values(stored))
+    palette = np.array(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+    if used[-1] >= len(palette):
+        return Mask(_from_values(stored, used, name, classes), "P")
+    colours = palette[used]
+    shown = _class_of(colours, classes)
+    # One value alone in black may come from a palette that is black all over.
+    lone_black = used.size == 1 and not colours.any()
+    telling = (shown >= 0).all() and np.unique(shown).size == used.size and not lone_black
+    if classes.coded and not classes.values and telling and (shown != used).any():
+        meaning = np.zeros(256, np.uint8)
+        meaning[used] = shown
+        return Mask(meaning[stored], "P", BY_PALETTE)
+    indices = _from_values(stored, used, name, classes)
+    return Mask(indices, "P", palette=_describe_palette(used, colours))
+
+
+def _describe_palette(used: np.ndarray, colours: np.ndarray) -> str:
+    """Colours by value, for `voc_seg.voc.consistency`; empty where they tell nothing: greys, or one colour twice."""
+    grey_ramp = (colours == used[:, None]).all()
+    if grey_ramp or len({tuple(colour) for colour in colours.tolist()}) < len(colours):
+        return ""
+    return json.dumps({str(value): bytes(colour).hex() for value, colour in zip(used.tolist(), colours.tolist())})
+
+
+def _from_values(stored: np.ndarray, used: np.ndarray, name: str, classes: Classes) -> np.ndarray:
+    """Class indices of stored values, each of which must mean something."""
+    meaning = classes.meaning()
+    unknown = [value for value in used.tolist() if meaning[value] < 0]
+    if unknown:
+        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+        known = _ranges(np.flatnonzero(meaning >= 0).tolist())
+        raise VocSegError(
+            f"unknown labels: {name} has {', '.join(map(str, unknown[:_NAMED]))}{more} (known are {known}; "
+            "data.values says what stored values mean)"
+        )
+    return meaning.astype(np.uint8)[stored] if classes.values else stored
+
+
+def _ranges(values: list[int]) -> str:
+    """``[0, 1, 2, 255]`` as "0 to 2 and 255"."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
+
+
+def _from_colours(image: Image.Image, name: str, classes: Classes) -> np.ndarray:
+    if not classes.coded:
+        raise VocSegError(
+            f"mask without known colours: {name} is {image.mode}; give every class in data.classes its colour"
+        )
+    indices = np.empty((image.height, image.width), dtype=np.uint8)
+    for rows, pixels in _strips(image):
+        codes, inverse = np.unique(_codes(pixels), return_inverse=True)
+        meant = _class_of_codes(codes, classes)
+        if (meant < 0).any():
+            raise VocSegError(_unknown_colours(codes[meant < 0], name, image.mode))
+        indices[rows] = meant.astype(np.uint8)[inverse].reshape(pixels.shape[:2])
+    return indices
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
+    """RGB pixels ``uint8 (h, W, 3)`` of some rows at a time."""
+    step = max(1, _STRIP // image.width)
+    for top in range(0, image.height, step):
+        bottom = min(image.height, top + step)
+        yield slice(top, bottom), np.asarray(image.crop((0, top, image.width, bottom)).convert("RGB"))
+
+
+def _unknown_colours(codes: np.ndarray, name: str, mode: str) -> str:
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
+    listed = ", ".join(str(tuple(colour)) for colour in colours[:_NAMED].tolist())
+    more = f" and {len(colours) - _NAMED} more" if len(colours) > _NAMED else ""
+    grey = (colours == colours[:, :1]).all()
+    hint = "; it looks like indices saved as RGB: save it with a single channel" if grey else ""
+    return f"mask colours: {name} is {mode} and has {listed}{more}, which no class has{hint}"
+
+
+def _codes(colours: np.ndarray) -> np.ndarray:
+    """Each colour ``uint8 (..., 3)`` as one number ``uint32``."""
+    red, green, blue = (colours[..., channel].astype(np.uint32) for channel in range(3))
+    return red << 16 | green << 8 | blue
+
+
+def _class_of(colours: np.ndarray, classes: Classes) -> np.ndarray:
+    """Class index or 255 of each colour ``uint8 (K, 3)``, -1 where no class has it: ``int (K,)``."""
+    return _class_of_codes(_codes(colours), classes)
+
+
+def _class_of_codes(codes: np.ndarray, classes: Classes) -> np.ndarray:
+    values = np.array([*range(len(classes)), VOID])
+    known = _codes(classes.palette()[values])
+    order = np.argsort(known)
+    places = order[np.searchsorted(known[order], codes).clip(max=len(known) - 1)]
+    return np.where(known[places] == codes, values[places], -1)

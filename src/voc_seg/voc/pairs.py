@@ -1,0 +1,138 @@
+"""An image and its mask, read together: turned alike, of one size, reduced if wanted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from voc_seg.errors import VocSegError
+
+from .classes import VOC_CLASSES, Classes
+from .masks import Mask, decode_mask
+from .reading import decode_image, orientation, short_name
+
+_Turn = Image.Transpose
+UPRIGHT = {
+    2: _Turn.FLIP_LEFT_RIGHT,
+    3: _Turn.ROTATE_180,
+    4: _Turn.FLIP_TOP_BOTTOM,
+    5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270,
+    7: _Turn.TRANSVERSE,
+    8: _Turn.ROTATE_90,
+}
+"""By EXIF orientation (EXIF 2.32, tag 0x0112), as in Pillow's ``ImageOps.exif_transpose``, which fails on odd tags."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How image and mask files become samples; the fields are those of ``data`` in the parameters.
+
+    | field       | meaning                                                                                 |
+    |-------------|-----------------------------------------------------------------------------------------|
+    | classes     | names, colours and stored values of the masks                                           |
+    | exif        | what to do about images with an EXIF orientation                                        |
+    | longer_side | pixels to which the longer side of larger images is reduced; None keeps them as they are |
+    """
+
+    classes: Classes = VOC_CLASSES
+    exif: Literal["refuse", "apply", "ignore"] = "refuse"
+    longer_side: int | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its mask.
+
+    | field | meaning                                                       |
+    |-------|---------------------------------------------------------------|
+    | image | ``uint8 (H, W, 3)`` RGB                                       |
+    | mask  | its indices are ``uint8 (H, W)``, the size of the image       |
+    | notes | what was done on reading, in words; maybe none                |
+    """
+
+    image: np.ndarray
+    mask: Mask
+    notes: tuple[str, ...]
+
+
+def read_pair(image_path: Path, mask_path: Path, reading: Reading = Reading()) -> Pair:
+    """Read an image and its mask.
+
+    Raises:
+        VocSegError: One of them cannot be read, or as for `join`.
+    """
+    image, mask = decode_image(image_path), decode_mask(mask_path, reading.classes)
+    return join(image, mask, image_path, mask_path, reading)
+
+
+def join(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path, reading: Reading) -> Pair:
+    """Turn an image the way its mask was drawn, and reduce both if wanted.
+
+    Args:
+        image: ``uint8 (H, W, 3)`` as stored in the file.
+        mask: As stored in its file.
+        image_path: For its EXIF orientation, and messages.
+        mask_path: For messages.
+        reading: What is wanted.
+
+    Raises:
+        VocSegError: They differ in size, or nothing tells whether the mask was drawn on the image as EXIF turns it.
+    """
+    notes = [mask.note] if mask.note else []
+    turn = orientation(image_path)
+    if turn != 1:
+        if _drawn_upright(image, mask.indices, turn, reading.exif, f"{short_name(image_path)} has {turn}"):
+            image = np.ascontiguousarray(Image.fromarray(image).transpose(UPRIGHT[turn]))
+            notes.append(f"image turned upright by its EXIF orientation {turn}")
+        else:
+            notes.append(f"EXIF orientation {turn} not applied")
+    if mask.indices.shape != image.shape[:2]:
+        sizes = (
+            f"{short_name(image_path)} is {image.shape[1]}x{image.shape[0]}, "
+            f"{short_name(mask_path)} {mask.indices.shape[1]}x{mask.indices.shape[0]} (width x height)"
+        )
+        if mask.indices.shape == image.shape[1::-1]:
+            by_exif = f" The EXIF orientation {turn} was dealt with as data.exif={reading.exif}." if turn != 1 else ""
+            raise VocSegError(f"turned: {sizes}: one of them is turned by a quarter.{by_exif}")
+        raise VocSegError(f"size mismatch: {sizes}")
+    if reading.longer_side and max(image.shape) > reading.longer_side:
+        image, mask = _reduced(image, mask, reading.longer_side)
+        notes.append(f"reduced to a longer side of {reading.longer_side} pixels (data.longer_side)")
+    return Pair(image, mask, tuple(notes))
+
+
+def _drawn_upright(image: np.ndarray, mask: np.ndarray, turn: int, exif: str, what: str) -> bool:
+    """Whether a mask was drawn on the image as EXIF turns it; labelling tools differ.
+
+    Raises:
+        VocSegError: ``refuse``, and it fits both ways.
+    """
+    if exif != "refuse":
+        return exif == "apply"
+    stored = image.shape[:2]
+    upright = stored[::-1] if turn >= 5 else stored
+    if mask.shape == stored == upright:
+        raise VocSegError(
+            f"EXIF orientation: {what}, and its mask fits the image upright and as stored. Labelling tools show images "
+            "upright: if yours did, set data.exif=apply; if masks were drawn on the pixels as stored, data.exif=ignore"
+        )
+    return mask.shape == upright
+
+
+def _reduced(image: np.ndarray, mask: Mask, longer_side: int) -> tuple[np.ndarray, Mask]:
+    """Both at a longer side of so many pixels: the image averaged, the mask with its own values only."""
+    height, width = mask.indices.shape
+    factor = longer_side / max(height, width)
+    rows, columns = (max(1, round(length * factor)) for length in (height, width))
+    smaller = Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    picked = mask.indices.take(nearest(height, rows), 0).take(nearest(width, columns), 1)
+    return np.array(smaller), Mask(picked, mask.mode, mask.note, mask.palette)
+
+
+def nearest(length: int, size: int) -> np.ndarray:
+    """The places of ``length`` values that ``size`` values are taken from: torch's ``nearest-exact``."""
+    places = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * (np.float32(length) / np.float32(size))
+    return np.minimum(places.astype(np.intp), length - 1)

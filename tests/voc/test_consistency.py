@@ -1,0 +1,108 @@
+"""Masks that are read one by one without fault and yet do not mean the same."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from voc_seg.errors import VocSegError
+from voc_seg.voc.classes import Classes, name_classes
+from voc_seg.voc.consistency import require_more_than_void, require_one_meaning
+from voc_seg.voc.index import index_images
+from voc_seg.voc.pairs import Reading
+from voc_seg.voc.splits import VOCSplit
+
+NAMES = ("background", "cat", "dog")
+COLOURS = ((0, 0, 0), (230, 159, 0), (0, 114, 178))
+PLAIN = name_classes(NAMES)
+COLOURED = name_classes(NAMES, COLOURS)
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Indexes masks, given as Pillow images."""
+
+    def make(*images, classes=PLAIN):
+        ids = tuple(f"m{number}" for number in range(len(images)))
+        split = VOCSplit("train", "own", ids, tmp_path, tmp_path)
+        for image_id, image in zip(ids, images):
+            image.save(split.mask_path(image_id))
+            Image.new("RGB", image.size).save(split.image_path(image_id))
+        return index_images(split, Reading(classes))
+
+    return make
+
+
+def palette_mask(values, colours):
+    image = Image.fromarray(np.array([values], np.uint8))
+    image.putpalette(np.array(colours, np.uint8).tobytes())
+    return image
+
+
+def grey(*values):
+    return Image.fromarray(np.array([values], np.uint8))
+
+
+QUANTISED = palette_mask([0, 1], COLOURS), palette_mask([0, 1], [COLOURS[2], COLOURS[0]])
+SHORTENED = palette_mask([0, 1], COLOURS), palette_mask([0, 1], [COLOURS[0], COLOURS[2]])
+
+
+@pytest.mark.parametrize(
+    ("masks", "told"),
+    [
+        (QUANTISED, "#000000 is value 0 in m0 and value 1 in m1"),
+        (SHORTENED, "value 1 is #e69f00 in m0 and #0072b2 in m1"),
+    ],
+    ids=["renumbered", "shortened"],
+)
+def test_palettes_that_differ_are_refused(index, masks, told):
+    with pytest.raises(VocSegError, match=f"{told}.*colour in data.classes.*data.values"):
+        require_one_meaning({"train": index(*masks)}, PLAIN)
+
+
+@pytest.mark.parametrize("masks", [QUANTISED, SHORTENED], ids=["renumbered", "shortened"])
+def test_with_colours_declared_they_are_read_by_them(index, masks):
+    table = index(*masks, classes=COLOURED)
+    require_one_meaning({"train": table}, COLOURED)
+    assert table[list(NAMES)].values.tolist() == [[1, 1, 0], [1, 0, 1]]
+
+
+def test_over_splits_too(index, tmp_path):
+    first, second = index(QUANTISED[0]), index(QUANTISED[1])
+    with pytest.raises(VocSegError, match="different palettes"):
+        require_one_meaning({"train": first, "val": second}, PLAIN)
+
+
+def test_declared_values_are_believed(index):
+    classes = Classes(NAMES, PLAIN.colours, coded=False, values=((0, 0), (1, 1)))
+    require_one_meaning({"train": index(*QUANTISED, classes=classes)}, classes)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        palette_mask([0, 1, 2], [(9, 9, 9)] * 3),
+        palette_mask([0, 1, 2], [(value,) * 3 for value in range(3)]),
+        palette_mask([0, 1, 2], COLOURS),
+        grey(0, 1, 2),
+    ],
+    ids=["one colour", "greys", "the same", "no palette"],
+)
+def test_palettes_that_tell_nothing_play_no_part(index, other):
+    require_one_meaning({"train": index(palette_mask([0, 1], COLOURS), other)}, PLAIN)
+
+
+def test_greys_must_be_colours_in_all_files_or_in_none(index):
+    classes = name_classes(("background", "object"), ((0, 0, 0), (255, 255, 255)))
+    require_one_meaning({"train": index(grey(0, 255), grey(0, 0), classes=classes)}, classes)
+    with pytest.raises(VocSegError, match=r"greys of m0 are the colours of classes, those of m1 are class indices"):
+        require_one_meaning({"train": index(grey(0, 255), grey(0, 1), classes=classes)}, classes)
+
+
+def test_background_and_void_alone_are_refused_with_the_remedy(index):
+    two = name_classes(("background", "object"))
+    with pytest.raises(VocSegError, match=r"255 is a class .*data\.values=\{0: background, 255: object\}"):
+        require_more_than_void(index(grey(0, 255), grey(0, 0), classes=two), two)
+    with pytest.raises(VocSegError, match=r"data\.values\.0=background,data\.values\.255=object"):
+        require_more_than_void(index(grey(0, 0), grey(255, 255), classes=two), two)
+    require_more_than_void(index(grey(0, 1, 255), classes=two), two)
+    require_more_than_void(index(grey(0, 0), classes=two), two)  # no void: another message

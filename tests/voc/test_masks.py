@@ -1,0 +1,113 @@
+"""What stored values and colours of masks mean; tests/voc/test_reading.py has the files as such."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from voc_seg.errors import VocSegError
+from voc_seg.voc import masks
+from voc_seg.voc.classes import VOID, Classes, name_classes
+from voc_seg.voc.masks import BY_GREY, count_values, decode_mask
+
+BLACK_AND_WHITE = name_classes(("background", "object"), ((0, 0, 0), (255, 255, 255)))
+
+
+def classes_with(values, names=("background", "cat", "dog")) -> Classes:
+    return Classes(tuple(names), name_classes(names).colours, coded=False, values=tuple(values.items()))
+
+
+def read(tmp_path, stored, classes, mode="L"):
+    image = Image.fromarray(np.array([stored], np.uint8))
+    if mode == "P":
+        image.putpalette(np.random.default_rng(0).integers(0, 256, 768, dtype=np.uint8).tobytes())
+    image.save(tmp_path / "m.png")
+    return decode_mask(tmp_path / "m.png", classes)
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+@pytest.mark.parametrize(
+    ("values", "stored", "expected"),
+    [
+        ({0: 0, 255: 1}, [0, 255, 0], [0, 1, 0]),  # the usual export of two classes
+        ({1: 0, 2: 1, 3: 2, 0: VOID}, [0, 1, 2, 3], [VOID, 0, 1, 2]),  # counted from one
+        ({10: 1, 200: 2}, [0, 10, 200], [0, 1, 2]),  # gaps
+        ({4: VOID}, [0, 1, 2, 4, 255], [0, 1, 2, VOID, VOID]),  # another value for ignore
+        ({1: 1, 2: 1, 3: 1}, [0, 1, 2, 3], [0, 1, 1, 1]),  # merged
+        ({15: 1, 0: 0, 3: 0, 7: VOID}, [0, 3, 7, 15], [0, 0, VOID, 1]),  # one class of VOC's
+    ],
+)
+def test_stored_values_mean_what_is_declared(tmp_path, mode, values, stored, expected):
+    found = read(tmp_path, stored, classes_with(values), mode)
+    np.testing.assert_array_equal(found.indices, [expected])
+    assert found.indices.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("values", "stored", "unknown", "known"),
+    [
+        ({15: 1}, [0, 1, 15], "1", "0, 2, 15 and 255"),  # VOC's aeroplane is not 'cat' because of its number
+        ({1: 0, 2: 1, 3: 2}, [0, 1], "0", "1 to 3 and 255"),
+        ({255: 1, 0: 0}, [0, 7, 255], "7", "0, 2 and 255"),
+    ],
+)
+def test_a_class_with_declared_values_has_no_others(tmp_path, values, stored, unknown, known):
+    with pytest.raises(VocSegError, match=rf"unknown labels: .*m\.png has {unknown} \(known are {known}; data\.values"):
+        read(tmp_path, stored, classes_with(values))
+
+
+@pytest.mark.parametrize("stored", [[0, 255], [255, 255], [0, 0]])
+def test_greys_of_declared_colours_are_classes(tmp_path, stored):
+    found = read(tmp_path, stored, BLACK_AND_WHITE)
+    np.testing.assert_array_equal(found.indices, [[value // 255 for value in stored]])
+    assert found.note == (BY_GREY if any(stored) else "")
+
+
+def test_other_greys_are_values(tmp_path):
+    found = read(tmp_path, [0, 1, 255], BLACK_AND_WHITE)
+    np.testing.assert_array_equal(found.indices, [[0, 1, VOID]])
+    assert not found.note
+
+
+def test_without_colours_for_all_255_stays_void(tmp_path):
+    found = read(tmp_path, [0, 255], name_classes(("background", "object"), (None, (255, 255, 255))))
+    np.testing.assert_array_equal(found.indices, [[0, VOID]])
+
+
+def test_palettes_are_written_down_where_values_count(tmp_path):
+    image = Image.fromarray(np.array([[0, 2, 2]], np.uint8))
+    image.putpalette([0, 0, 0, 9, 9, 9, 230, 159, 0])
+    image.save(tmp_path / "m.png")
+    names = name_classes(("background", "cat", "dog"))
+    assert decode_mask(tmp_path / "m.png", names).palette == '{"0": "000000", "2": "e69f00"}'
+    image.putpalette(bytes(768))  # black all over
+    image.save(tmp_path / "m.png")
+    assert decode_mask(tmp_path / "m.png", names).palette == ""
+    image.putpalette(bytes(value for grey in range(256) for value in (grey, grey, grey)))
+    image.save(tmp_path / "m.png")
+    assert decode_mask(tmp_path / "m.png", names).palette == ""
+
+
+def test_large_coloured_masks_are_read_in_strips(tmp_path, monkeypatch):
+    monkeypatch.setattr(masks, "_STRIP", 70)
+    classes = name_classes(("background", "a", "b"), ((0, 0, 0), (1, 2, 3), (3, 2, 1)))
+    indices = np.random.default_rng(0).choice(np.array([0, 1, 2, VOID], np.uint8), (31, 33))
+    Image.fromarray(classes.palette()[indices]).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(decode_mask(tmp_path / "m.png", classes).indices, indices)
+    np.testing.assert_array_equal(count_values(indices), np.bincount(indices.ravel(), minlength=256))
+    pixels = classes.palette()[indices]
+    pixels[-1, -1] = 7, 7, 8
+    Image.fromarray(pixels).save(tmp_path / "m.png")
+    with pytest.raises(VocSegError, match=r"has \(7, 7, 8\), which no class has"):
+        decode_mask(tmp_path / "m.png", classes)
+
+
+def test_a_coloured_mask_takes_little_more_memory_than_its_pixels(tmp_path):
+    import tracemalloc
+
+    classes = name_classes(("background", "a"), ((0, 0, 0), (1, 2, 3)))
+    Image.fromarray(np.zeros((3000, 2000, 3), np.uint8)).save(tmp_path / "m.png")
+    tracemalloc.start()
+    decode_mask(tmp_path / "m.png", classes)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 5 * 3000 * 2000  # NumPy's part; whole arrays of numbers would take 40 bytes a pixel

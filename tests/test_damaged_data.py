@@ -14,7 +14,7 @@ import pytest
 from click import ClickException
 from PIL import Image
 
-from voc_seg.config import DataConfig
+from voc_seg.config import AugmentationConfig, DataConfig
 from voc_seg.pipelines.data_processing.nodes import describe
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import VOID
@@ -252,7 +252,7 @@ def test_fail_stops_with_the_list_before_anything_is_packed(tmp_path: Path, proj
 def test_the_log_sums_up(project: Path, rejected: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
     tables = project / "data/02_intermediate"
     train, val, test = (pd.read_parquet(tables / f"{split}_index.parquet") for split in ("train", "val", "test"))
-    describe(train, val, test, DataConfig())
+    describe(train, val, test, DataConfig(), AugmentationConfig())
     assert f"train: {len(DAMAGE)} of {len(train)} images are left out; data/08_reporting/rejected_im" in caplog.text
     assert "  3 mask mode: mask_1_bit (SegmentationClass/mask_1_bit.png is 1, not palette (P), " in caplog.text
     assert ") and 2 more\n" in caplog.text

@@ -138,8 +138,8 @@ def _from_values(stored: np.ndarray, used: np.ndarray, name: str, classes: Class
         more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         known = _ranges(np.flatnonzero(meaning >= 0).tolist())
         raise VocSegError(
-            f"unknown labels: {name} has {', '.join(map(str, unknown[:_NAMED]))}{more} (known are {known}; "
-            "data.values says what stored values mean)"
+            f"unknown labels: {name} has {', '.join(map(str, unknown[:_NAMED]))}{more} (known are {known}; data.values "
+            f"says what others mean, such as data.values.{unknown[0]}=void)"
         )
     return meaning.astype(np.uint8)[stored] if classes.values else stored
 

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg.config import DataConfig
+from voc_seg.config import AugmentationConfig, DataConfig
 from voc_seg.errors import VocSegError
 from voc_seg.pipelines.data_processing import create_pipeline, nodes
 from voc_seg.samples.store import SampleStore, write_store
@@ -21,6 +21,7 @@ from voc_seg.voc.splits import SOURCES, VOCSplit
 from voc_seg.voc.statistics import rejected_images
 
 DATA = DataConfig()
+CROPS = AugmentationConfig()
 
 
 def index_split(split: VOCSplit, previous: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -101,7 +102,7 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
     train.image_path("b").write_bytes(b"nothing")
     indices = [index_split(split) for split in (train, make_split(tmp_path, "val", "d"), make_split(tmp_path, "test"))]
     with caplog.at_level(logging.INFO):
-        statistics, figure, rejected, _ = nodes.describe(*indices, DATA)
+        statistics, figure, rejected, _ = nodes.describe(*indices, DATA, CROPS)
     cat = statistics.set_index("class_name").loc["cat"]
     assert (cat["train_images"], cat["train_pixels"], cat["val_images"], cat["test_images"]) == (2, 32, 1, 0)
     assert isinstance(figure, Figure)
@@ -116,7 +117,7 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
 
 def test_images_in_two_splits_are_warned_of(tmp_path, caplog):
     train, val = make_split(tmp_path, "train", "a", "b"), make_split(tmp_path, "val", "b")
-    nodes.describe(*map(index_split, (train, val, make_split(tmp_path, "test"))), DATA)
+    nodes.describe(*map(index_split, (train, val, make_split(tmp_path, "test"))), DATA, CROPS)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert "b in train, val" in warnings[0]
@@ -129,7 +130,7 @@ def test_split_without_a_usable_image_ends_the_run(tmp_path):
     index = index_split(split)
     good = index_split(make_split(tmp_path, "train", "x"))
     # Describing goes through, so that the list of rejected images is there to look at.
-    _, _, rejected, _ = nodes.describe(good, index, index_split(make_split(tmp_path, "test")), DATA)
+    _, _, rejected, _ = nodes.describe(good, index, index_split(make_split(tmp_path, "test")), DATA, CROPS)
     assert len(rejected) == 7
     message = r"None of the 7 val images is usable:\n  7 missing mask: a \(SegmentationClass/a\.png\) and 6 more\nMend"
     with pytest.raises(VocSegError, match=message):
@@ -169,7 +170,7 @@ def test_conversions_are_noted(tmp_path, caplog):
             split.mask_path(image_id)
         )
     index = index_split(split)
-    nodes.describe(index, index[:0], index[:0], DATA)
+    nodes.describe(index, index[:0], index[:0], DATA, CROPS)
     assert "train: mask read by its RGB colours (images: 2, column note of train_index.parquet)" in caplog.text
 
 
@@ -199,3 +200,47 @@ def test_wiring():
 @pytest.mark.parametrize("function", [nodes.index_split, nodes.pack_split, nodes.describe])
 def test_hints_resolve(function):
     assert "return" in typing.get_type_hints(function)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "crop", "scale", "told"),
+    [
+        (3000, 4000, 224, (0.9, 1.1), "4000x3000 (width x height, median), 48 MB each"),
+        (3000, 4000, 224, (0.9, 1.1), "224 pixels shows 0.42 % of one"),
+        (3000, 4000, 224, (0.9, 1.1), "data.longer_side=512,inference.longer_side=512"),
+        (375, 500, 224, (0.9, 1.1), ""),
+        (375, 500, 96, (0.25, 0.4), ""),
+        (3000, 4000, 512, (0.1, 0.2), ""),
+    ],
+)
+def test_large_photographs_are_warned_of_with_the_settings_to_use(tmp_path, caplog, height, width, crop, scale, told):
+    index = index_split(make_split(tmp_path, "train", "a")).assign(height=height, width=width)
+    nodes.describe(index, index[:0], index[:0], DATA, AugmentationConfig(crop_size=crop, scale=scale))
+    said = [record.getMessage() for record in caplog.records if "The images are large" in record.getMessage()]
+    assert told in said[0] if told else not said
+
+
+def test_masks_that_do_not_mean_the_same_end_the_run(tmp_path):
+    split = make_split(tmp_path, "train", "a", "b")
+    for image_id, colours in (("a", [0, 0, 0, 9, 1, 1]), ("b", [9, 1, 1, 0, 0, 0])):
+        mask = Image.fromarray(np.eye(10, 16, dtype=np.uint8))
+        mask.putpalette(colours)
+        Image.new("RGB", (16, 10)).save(split.image_path(image_id))
+        mask.save(split.mask_path(image_id))
+    data = DataConfig(classes=["background", "thing"])
+    index = nodes.index_split(split, pd.DataFrame(), data)
+    with pytest.raises(VocSegError, match="different palettes"):
+        nodes.describe(index, index[:0], index[:0], data, CROPS)
+
+
+def test_a_packed_sample_is_reduced_and_turned_as_its_row_says(tmp_path):
+    split = make_split(tmp_path, "train", "a")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(split.image_path("a")).resize((160, 100)).save(split.image_path("a"), exif=exif)
+    Image.open(split.mask_path("a")).resize((160, 100), Image.Resampling.NEAREST).save(split.mask_path("a"))
+    data = DataConfig(exif="apply", longer_side=64)
+    index = nodes.index_split(split, pd.DataFrame(), data)
+    (sample,) = pack_split(split, index, data)
+    assert sample.image.shape == (*sample.mask.shape, 3) == (*index.loc[0, ["height", "width"]], 3) == (40, 64, 3)
+    assert np.bincount(sample.mask.ravel(), minlength=256)[8] == index.loc[0, "cat"]

@@ -1,11 +1,12 @@
 """Nodes of data_processing."""
 
 import logging
+import math
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from voc_seg.config import DataConfig
+from voc_seg.config import AugmentationConfig, DataConfig
 from voc_seg.errors import VocSegError
 from voc_seg.reporting.figures import plot_class_distribution
 from voc_seg.samples.usable import UsableSamples
@@ -18,6 +19,10 @@ logger = logging.getLogger(__name__)
 
 _NAMED = 5
 """Kinds of trouble that a log line names; rejected_images.csv has them all."""
+_LEAST_SHOWN = 0.05
+"""Share of an image that a crop should show: of VOC's images a crop of 224 pixels shows a quarter."""
+_WINDOWS = 2.25
+"""Longer side of an image in crops, as it is in VOC with crops of 224 pixels."""
 _LISTED = 20
 """Images that the list of ``on_invalid: fail`` names."""
 
@@ -34,7 +39,11 @@ def index_split(split: VOCSplit, previous_index: pd.DataFrame, data: DataConfig)
 
 
 def describe(
-    train_index: pd.DataFrame, val_index: pd.DataFrame, test_index: pd.DataFrame, data: DataConfig
+    train_index: pd.DataFrame,
+    val_index: pd.DataFrame,
+    test_index: pd.DataFrame,
+    data: DataConfig,
+    augmentation: AugmentationConfig,
 ) -> tuple[pd.DataFrame, Figure, pd.DataFrame, pd.DataFrame]:
     """Sum up the data: class statistics, their figure, rejected images, and those in more than one split.
 
@@ -54,6 +63,8 @@ def describe(
         )  # fmt: skip
     require_one_meaning(indices, data.class_table)
     require_more_than_void(train_index, data.class_table)
+    if warning := _large_images(train_index, augmentation):
+        logger.warning("%s", warning)
     statistics = class_statistics(indices, data.class_table.names)
     return statistics, plot_class_distribution(statistics), rejected_images(indices), several
 
@@ -119,6 +130,26 @@ def _log_split(name: str, index: pd.DataFrame, on_invalid: str) -> None:
     converted = index.loc[index["note"] != "", "note"]
     for note, images in converted.groupby(converted):
         logger.warning("%s: %s (images: %d, column note of %s_index.parquet)", name, note, len(images), name)
+
+
+def _large_images(index: pd.DataFrame, augmentation: AugmentationConfig) -> str:
+    """What to do about photographs of which a crop shows next to nothing; empty where it shows enough."""
+    usable = index[index["rejected"] == ""]
+    if usable.empty or augmentation.image_size:
+        return ""
+    height, width = usable["height"].median(), usable["width"].median()
+    window = augmentation.crop_size / math.sqrt(math.prod(augmentation.scale))  # in pixels of the image
+    shown = min(1.0, window / height) * min(1.0, window / width)
+    if shown >= _LEAST_SHOWN:
+        return ""
+    longer_side = 32 * round(_WINDOWS * window / 32)
+    return (
+        f"The images are large: {width:.0f}x{height:.0f} (width x height, median), {4 * height * width / 1e6:.0f} MB "
+        f"each when packed. A crop of {augmentation.crop_size} pixels shows {100 * shown:.2g} % of one, and validation "
+        f"takes long. To pack them reduced, with inference to match: --params data.longer_side={longer_side},"
+        f"inference.longer_side={longer_side} (scores are then at that size). If objects are small, take a larger "
+        "augmentation.crop_size instead."
+    )
 
 
 def _reasons(rejected: pd.DataFrame) -> str:

@@ -32,7 +32,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             *index,
             Node(
                 func=describe,
-                inputs=[*(f"{split}_index" for split in SPLITS), "params:data"],
+                inputs=[*(f"{split}_index" for split in SPLITS), "params:data", "params:augmentation"],
                 outputs=["class_statistics", "class_distribution", "rejected_images", "shared_images"],
                 name="describe_classes",
             ),

@@ -69,3 +69,11 @@ def test_a_split_without_labelled_pixels(scores):
     table = score_table(scores.assign(iou=None, precision=None, recall=None, true_pixels=0), nothing)
     assert "mIoU absent (all background: absent)" in table
     assert "pixel accuracy absent (all background: absent)" in table
+    assert "no better" not in table
+
+
+def test_a_score_that_is_only_the_baseline_is_called_so(scores):
+    assert "no better" not in score_table(scores, METRICS)
+    lines = score_table(scores, {**METRICS, "miou": 0.0351}).splitlines()
+    (place,) = (number for number, line in enumerate(lines) if line.startswith("mIoU 0.035"))
+    assert lines[place + 1] == "! The mIoU is no better than background everywhere."

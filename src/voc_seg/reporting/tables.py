@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from voc_seg.metrics import is_baseline
+
 # Time and level stand before it on the console, which leaves so much of 80 columns.
 _WIDTH = 62
 _NAME = 13
@@ -31,10 +33,12 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
     rows = class_scores.itertuples(index=False)
     lines += [_row(row, share) for row, share in zip(rows, shares, strict=True)]
     floor_accuracy = shares[0] if true_pixels.any() else None
+    baseline = is_baseline(metrics["miou"], metrics["all_background_miou"])
     lines += [
         rule,
         f"mIoU {score(metrics['miou'])} (all background: {score(metrics['all_background_miou'])})"
         f", mean over {metrics['classes_present']} of {len(class_scores)} classes",
+        *(["! The mIoU is no better than background everywhere."] if baseline else []),
         f"pixel accuracy {score(metrics['pixel_accuracy'])} (all background: {score(floor_accuracy)})",
         f"mean class accuracy {score(metrics['mean_class_accuracy'])}",
         f"frequency-weighted IoU {score(metrics['frequency_weighted_iou'])}",

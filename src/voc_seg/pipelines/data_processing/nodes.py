@@ -9,6 +9,12 @@ from voc_seg.config import DataConfig
 from voc_seg.errors import VocSegError
 from voc_seg.reporting.figures import plot_class_distribution
 from voc_seg.samples.usable import UsableSamples
+from voc_seg.voc.class_checks import (
+    absence_warnings,
+    background_warnings,
+    require_foreground,
+    unknown_value_hint,
+)
 from voc_seg.voc.index import fingerprints, index_images
 from voc_seg.voc.splits import VOCSplit, source_named
 from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
@@ -47,8 +53,9 @@ def describe(
             "data/08_reporting/shared_images.csv lists them all.",
             len(several), first["image_id"], first["splits"],
         )  # fmt: skip
-    statistics = class_statistics(indices, data.class_table.names)
-    return statistics, plot_class_distribution(statistics), rejected_images(indices), several
+    statistics, rejected = class_statistics(indices, data.class_table.names), rejected_images(indices)
+    _warn_of_classes(statistics, rejected)
+    return statistics, plot_class_distribution(statistics), rejected, several
 
 
 def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFrame, data: DataConfig) -> UsableSamples:
@@ -59,7 +66,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
 
     Raises:
         VocSegError: Images were rejected and ``data.on_invalid`` is fail, or no image to train or validate on is
-            usable, or the index is that of other files.
+            usable, or no class but the background occurs in train, or the index is that of other files.
     """
     if data.on_invalid == "fail" and len(rejected_images):
         rows = [f"  {row.split} {row.image_id}: {row.reason}" for row in rejected_images.itertuples()]
@@ -84,6 +91,8 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
             f"None of the {len(index)} {split.name} images is usable:\n{_reasons(index)}\n"
             "Mend the files, or point voc_root at other data: --params voc_root=PATH"
         )
+    if split.name == "train":
+        require_foreground(class_statistics({"train": index}, data.class_table.names))
     return UsableSamples(
         split,
         tuple(usable["image_id"]),
@@ -112,6 +121,12 @@ def _log_split(name: str, index: pd.DataFrame, on_invalid: str) -> None:
     converted = index.loc[index["note"] != "", "note"]
     for note, images in converted.groupby(converted):
         logger.warning("%s: %s (images: %d, column note of %s_index.parquet)", name, note, len(images), name)
+
+
+def _warn_of_classes(statistics: pd.DataFrame, rejected: pd.DataFrame) -> None:
+    hint = unknown_value_hint(rejected, statistics["class_name"].tolist())
+    for warning in [*absence_warnings(statistics), *background_warnings(statistics), *([hint] if hint else [])]:
+        logger.warning("%s", warning)
 
 
 def _reasons(rejected: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from voc_seg.errors import VocSegError
+from voc_seg.pipelines.training import create_pipeline
 from voc_seg.pipelines.training.nodes import check_classes
 
 NAMES = ("background", "cat", "dog")
@@ -29,3 +30,8 @@ def test_background_alone_is_refused():
 def test_an_index_that_is_not_there_or_of_other_classes_is_passed_over(table, caplog):
     check_classes({"train": table, "val": table}, NAMES)
     assert caplog.messages == []
+
+
+def test_the_indices_on_disk_are_looked_at():
+    (node,) = (node for node in create_pipeline().nodes if node.name == "train")
+    assert {"previous_train_index", "previous_val_index"} <= set(node.inputs)

@@ -11,6 +11,7 @@ from voc_seg.metrics import (
     class_iou,
     class_scores,
     confusion_matrix,
+    is_baseline,
     mean_iou,
     pixel_accuracy,
     precision,
@@ -71,6 +72,7 @@ class TestByHand:
                 "mean_class_accuracy": (4 / 5 + 2 / 3) / 2,
                 "frequency_weighted_iou": 5 / 8 * 0.8 + 3 / 8 * 0.5,
                 "classes_present": 3,
+                "classes_declared": 4,
                 "all_background_miou": (5 / 8 + 0) / 2,
             }
         )
@@ -110,6 +112,7 @@ def test_all_void_scores_do_not_exist() -> None:
     assert np.isnan(class_iou(confusion)).all()
     scores = summarise(confusion)
     assert scores.pop("classes_present") == 0
+    assert scores.pop("classes_declared") == 3
     assert np.isnan(list(scores.values())).all(), scores
 
 
@@ -163,3 +166,12 @@ def test_agrees_with_scikit_learn(random_pixels: tuple[torch.Tensor, torch.Tenso
     present = np.unique(truth)
     macro = sklearn_metrics.recall_score(truth, prediction, labels=present, average="macro")
     assert summarise(confusion)["mean_class_accuracy"] == pytest.approx(macro)
+
+
+@pytest.mark.parametrize(
+    ("miou", "baseline", "same"),
+    [(0.035, 0.035, True), (0.03512, 0.035, True), (0.03, 0.035, True), (0.04, 0.035, False), (1.0, 1.0, True),
+     (NAN, NAN, False), (None, None, False)],
+)  # fmt: skip
+def test_no_better_than_background_everywhere(miou: float | None, baseline: float | None, same: bool) -> None:
+    assert is_baseline(miou, baseline) is same

@@ -28,7 +28,7 @@ HISTORY = [
 ]  # fmt: skip
 METRICS = {
     "split", "images", "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "classes_present",
-    "all_background_miou", "checkpoint_epoch", "images_per_second",
+    "classes_declared", "all_background_miou", "checkpoint_epoch", "images_per_second",
 }  # fmt: skip
 
 
@@ -96,6 +96,7 @@ def test_evaluation_agrees_with_the_predictions_it_leaves(trained: Path) -> None
     assert (written.to_numpy() == confusion).all()
     scores = pd.read_csv(data / "08_reporting/class_scores.csv")
     assert metrics["miou"] == pytest.approx(scores["iou"].mean())
+    assert metrics["classes_declared"] == len(CLASS_NAMES)
     assert metrics["classes_present"] == scores["iou"].notna().sum()
     history = pd.read_csv(data / "08_reporting/training_history.csv")
     assert metrics["miou"] == pytest.approx(history["val_miou"].max())

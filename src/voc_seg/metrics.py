@@ -83,8 +83,16 @@ def summarise(confusion: np.ndarray) -> dict[str, float | int]:
         "mean_class_accuracy": _mean(recall(confusion)),
         "frequency_weighted_iou": float(np.nansum(share * iou)) if confusion.any() else float("nan"),
         "classes_present": int((~np.isnan(iou)).sum()),
+        "classes_declared": len(confusion),
         "all_background_miou": mean_iou(all_background(confusion)),
     }
+
+
+def is_baseline(miou: float | None, baseline: float | None) -> bool:
+    """Whether a mIoU is no better, in the three decimals shown, than that of background everywhere; not if absent."""
+    if miou is None or baseline is None or np.isnan([miou, baseline]).any():
+        return False
+    return round(miou, 3) <= round(baseline, 3)
 
 
 def class_scores(confusion: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:

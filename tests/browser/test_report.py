@@ -126,6 +126,7 @@ def test_everything_is_there_on_every_screen(anywhere: Page) -> None:
     expect(anywhere.locator("#score-miou .floor")).to_have_text("all background 0.277")
     expect(anywhere.locator("#score-pixel_accuracy .value")).to_have_text("0.873")
     expect(anywhere.locator("#lead")).to_contain_text("resnet18 on sample. Scored on 12 images of val")
+    expect(anywhere.locator("#lead")).to_contain_text("The mIoU is the mean over 3 of 21 classes.")
     expect(anywhere.locator("#curves svg")).to_have_count(4)
     expect(anywhere.locator("#training-note")).to_have_text(
         "Best validation mIoU 0.400 in epoch 2 of 3: the model scored here."

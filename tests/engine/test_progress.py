@@ -32,6 +32,13 @@ def test_an_epoch_line_says_loss_score_and_time_left(caplog: pytest.LogCaptureFi
     assert len(line) <= 62
 
 
+def test_a_score_that_is_only_the_baseline_is_called_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), RunProgress(10, 4, RunState()) as progress:
+        for baseline in (0.2, 0.25):
+            progress.epoch(RunState(epoch=1, step=4, history=[ROW]), baseline)
+    assert ["val mIoU 0.250 = baseline best" in message for message in caplog.messages] == [False, True]
+
+
 def test_only_the_best_epoch_is_called_so(caplog: pytest.LogCaptureFixture) -> None:
     assert "best" not in _line(caplog, is_best=False)
 

@@ -54,10 +54,15 @@ def test_it_says_what_the_model_is() -> None:
     assert "keep_last" not in text
 
 
+def test_a_score_that_is_only_the_baseline_is_called_so() -> None:
+    assert "no better" not in card()
+    assert "no better than that of background everywhere" in card(metrics={**METRICS, "miou": 0.034})
+
+
 def test_scores_are_those_of_this_model() -> None:
     text = card()
     assert "Epoch 18 of 50, the best by val mIoU: **0.623**, pictures at 0.3 of their size." in text
-    assert "Its evaluation, pictures at 0.75 of their size, mean over 20 classes:" in text
+    assert "Its evaluation, pictures at 0.75 of their size, mean over 20 of 21 classes:" in text
     assert "| test of voc2007 | 210 | 0.543 | 0.900 | 0.700 | 0.800 |" in text
     assert "mIoU 0.034 there" in text
 

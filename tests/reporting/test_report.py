@@ -102,8 +102,14 @@ class TestPage:
         floor = {"miou": 0.4, "pixel_accuracy": 0.8, "mean_class_accuracy": 0.5, "frequency_weighted_iou": 0.64}
         assert {key: found["floor"][key] for key in floor} == pytest.approx(floor)
         assert found["metrics"]["miou"] == pytest.approx((6 / 9 + 1 / 4) / 2)
+        assert found["metrics"]["classes_declared"] == 3
+        assert found["at_baseline"] is False
         assert found["confusion"] == CONFUSION.tolist()
         assert [row["iou"] for row in found["class_scores"]] == [pytest.approx(6 / 9), 0.25, None]  # dog is absent
+
+    def test_a_score_that_is_only_the_baseline_is_called_so(self, monkeypatch):
+        monkeypatch.setitem(METRICS, "miou", METRICS["all_background_miou"])
+        assert data_in(page())["at_baseline"] is True
 
     def test_settings_stand_in_groups_with_dots(self):
         groups = {name: dict(values) for name, values in data_in(page())["settings"]}

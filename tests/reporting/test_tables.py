@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from voc_seg.reporting.tables import score_table
+from voc_seg.reporting.tables import score_table, score_warnings
 from voc_seg.voc.classes import CLASS_NAMES
 
 METRICS = {
@@ -69,3 +69,18 @@ def test_a_split_without_labelled_pixels(scores):
     table = score_table(scores.assign(iou=None, precision=None, recall=None, true_pixels=0), nothing)
     assert "mIoU absent (all background: absent)" in table
     assert "pixel accuracy absent (all background: absent)" in table
+
+
+def test_a_score_that_is_only_the_baseline_is_called_so(scores):
+    complete = scores.assign(iou=0.5)
+    assert score_warnings(complete, METRICS) == []
+    (warning,) = score_warnings(complete, {**METRICS, "miou": 0.0351})
+    assert warning == "mIoU 0.035 on val is no better than the baseline, background everywhere (0.035)."
+
+
+def test_a_score_over_fewer_classes_than_declared_names_them(scores):
+    (warning,) = score_warnings(scores, {**METRICS, "classes_present": 20})
+    assert "mean over 20 of 21 declared classes" in warning
+    assert warning.endswith("predicted there: aeroplane.")
+    many = scores.assign(iou=[0.9, *[np.nan] * 20])
+    assert score_warnings(many, METRICS)[0].endswith("aeroplane, bicycle, bird, boat, bottle and 15 more.")

@@ -6,6 +6,7 @@ import time
 from rich import get_console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from voc_seg.metrics import is_baseline
 from voc_seg.voc.progress import duration
 
 from .checkpoint import RunState
@@ -53,13 +54,14 @@ class RunProgress:
         """The steps of an epoch are done; its validation begins."""
         self.bar.update(self.task, description="validating")
 
-    def epoch(self, state: RunState) -> None:
-        """One epoch is done and its row stands last in the history."""
+    def epoch(self, state: RunState, baseline: float | None = None) -> None:
+        """One epoch is done and its row stands last in the history; ``baseline`` is the mIoU of all background."""
         row = state.history[-1]
         if row["val_miou"] is None:
             validated = ""
         else:
-            validated = f"  val mIoU {row['val_miou']:.3f}{' best' if row['is_best'] else ''}"
+            remark = " = baseline" if is_baseline(row["val_miou"], baseline) else ""
+            validated = f"  val mIoU {row['val_miou']:.3f}{remark}{' best' if row['is_best'] else ''}"
         self.best = _best(state)
         elapsed = time.perf_counter() - self.started
         left = elapsed / max(1, state.step - self.first_step) * (self.steps - state.step)

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from voc_seg.config import Parameters, TrainingConfig
 from voc_seg.errors import InterruptedRunError, VocSegError
-from voc_seg.metrics import mean_iou, pixel_accuracy
+from voc_seg.metrics import all_background, mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import Batch, normalise, training_batches
@@ -179,7 +179,7 @@ def fit(
             row = history_row(state, result, steps_per_epoch, rate_at(state.step - 1), time.perf_counter() - started)
             state.history.append(row | {"is_best": is_best})
             state.position, state.loss, state.seconds, state.waited = 0, 0.0, 0.0, 0.0
-            progress.epoch(state)
+            progress.epoch(state, mean_iou(all_background(result.confusion)) if result else None)
             last = last or stops_early(state, config.early_stopping)
             written = last or due(epoch, config.checkpoint.every_epochs)
             yield EpochReport(

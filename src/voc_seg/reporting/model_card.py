@@ -8,6 +8,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from voc_seg.config import flattened
+from voc_seg.metrics import is_baseline
 from voc_seg.reporting.tables import score
 from voc_seg.voc.classes import Classes
 
@@ -96,7 +97,7 @@ def model_card(
         _table(["file", "what it is", "size"], _files(files, onnx_facts)),
         *_checked(onnx_facts),
         "## Scores",
-        *_scores(saved, metrics),
+        *_scores(saved, metrics, len(classes)),
         "## Input and output",
         *_contract(saved, classes, normalisation),
         "## Use",
@@ -140,7 +141,7 @@ def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) -> list[str]:
     planned = saved["config"]["training"]["epochs"]
     best = (
         f"Epoch {saved['epoch']} of {planned}, the best by val mIoU: **{score(saved['val_miou'])}**, "
@@ -158,10 +159,15 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
             )
         ],
     )  # fmt: skip
+    baseline = is_baseline(metrics["miou"], metrics["all_background_miou"])
     return [
         best,
-        f"Its evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} classes:",
+        f"Its evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {classes} classes:",
         table,
+        *(
+            ["**The mIoU is no better than that of background everywhere: the model has learnt nothing of use.**"]
+            * baseline
+        ),
         f"Calling everything background would have mIoU {score(metrics['all_background_miou'])} there. Counted over "
         "the whole split at each image's own size, void left out.",
     ]

@@ -123,6 +123,7 @@ def fill_page(
         "title": title,
         "folder": PICTURES,
         "metrics": metrics,
+        "at_baseline": scores.is_baseline(metrics["miou"], metrics["all_background_miou"]),
         "floor": scores.summarise(scores.all_background(confusion.to_numpy())),
         "classes": [{"name": name, "colour": _hex(palette[index])} for index, name in enumerate(classes.names)],
         "colours": {

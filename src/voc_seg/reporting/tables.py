@@ -5,10 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from voc_seg.metrics import is_baseline
+
 # Time and level stand before it on the console, which leaves so much of 80 columns.
 _WIDTH = 62
 _NAME = 13
 _BAR = 16
+_NAMED = 5  # classes that a warning names
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -42,6 +45,29 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
         f", {metrics['images_per_second']:.1f} images/s",
     ]
     return "\n".join(lines)
+
+
+def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
+    """What keeps a score from meaning what it seems to: it is only the baseline, or leaves out declared classes.
+
+    Args:
+        class_scores: As in `score_table`.
+        metrics: As in `score_table`.
+    """
+    warnings = []
+    if is_baseline(metrics["miou"], metrics["all_background_miou"]):
+        warnings.append(
+            f"mIoU {score(metrics['miou'])} on {metrics['split']} is no better than the baseline, background "
+            f"everywhere ({score(metrics['all_background_miou'])})."
+        )
+    absent = class_scores.loc[class_scores["iou"].isna(), "class_name"].tolist()
+    if absent:
+        more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+        warnings.append(
+            f"mIoU on {metrics['split']} is the mean over {metrics['classes_present']} of {len(class_scores)} declared "
+            f"classes; these neither occur nor are predicted there: {', '.join(absent[:_NAMED])}{more}."
+        )
+    return warnings
 
 
 def score(value: float | None) -> str:

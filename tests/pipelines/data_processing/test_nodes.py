@@ -119,8 +119,34 @@ def test_images_in_two_splits_are_warned_of(tmp_path, caplog):
     train, val = make_split(tmp_path, "train", "a", "b"), make_split(tmp_path, "val", "b")
     nodes.describe(*map(index_split, (train, val, make_split(tmp_path, "test"))), DATA, CROPS)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) == 1
-    assert "b in train, val" in warnings[0]
+    assert len([warning for warning in warnings if "b in train, val" in warning]) == 1
+
+
+def test_doubtful_classes_are_warned_of(tmp_path, caplog):
+    """Masks of 0, 1 and 2 with two classes that begin without background."""
+    data = DataConfig(classes=("cat", "dog"))
+    split = make_split(tmp_path, "train", *"abc")
+    for image_id, value in zip(split.ids, (1, 2, 2)):
+        mask = np.asarray(Image.open(split.mask_path(image_id)))
+        Image.fromarray(np.where(mask == 8, value, mask).astype(np.uint8)).save(split.mask_path(image_id))
+    index = nodes.index_split(split, pd.DataFrame(), data)
+    nodes.describe(index, index.assign(dog=0), index[:0], data)
+    assert "mask value 0 is 'cat' and covers 88.6 % of the labelled pixels of train" in caplog.text
+    assert "val: 1 of 2 classes have no pixel in any usable image: dog." in caplog.text
+    assert "4 masks hold the value 2, one more than" in caplog.text
+    assert "Background is probably missing from data.classes" in caplog.text
+
+
+def test_nothing_but_background_to_learn_from_is_refused(tmp_path):
+    split = make_split(tmp_path, "train", "a")
+    Image.fromarray(np.zeros((10, 16), np.uint8)).save(split.mask_path("a"))
+    index = index_split(split)
+    nodes.describe(index, index[:0], index[:0], DATA, CROPS)  # the statistics are there to look at
+    with pytest.raises(VocSegError, match="every declared class but background is absent"):
+        pack_split(split, index)
+    val = make_split(tmp_path, "val", "b")
+    Image.fromarray(np.zeros((10, 16), np.uint8)).save(val.mask_path("b"))
+    assert len(pack_split(val, index_split(val))) == 1
 
 
 def test_split_without_a_usable_image_ends_the_run(tmp_path):
@@ -190,7 +216,7 @@ def test_wiring():
     }  # fmt: skip
     splits = ("train", "val", "test")
     raw = {f"{split}_split" for split in splits} | {f"previous_{split}_index" for split in splits}
-    assert pipeline.inputs() == {*raw, "params:data"}
+    assert pipeline.inputs() == {*raw, "params:data", "params:augmentation"}
     assert pipeline.outputs() == {
         "train_samples", "val_samples", "test_samples",
         "class_statistics", "class_distribution", "shared_images",

@@ -10,6 +10,12 @@ from voc_seg.config import AugmentationConfig, DataConfig
 from voc_seg.errors import VocSegError
 from voc_seg.reporting.figures import plot_class_distribution
 from voc_seg.samples.usable import UsableSamples
+from voc_seg.voc.class_checks import (
+    absence_warnings,
+    background_warnings,
+    require_foreground,
+    unknown_value_hint,
+)
 from voc_seg.voc.consistency import require_more_than_void, require_one_meaning
 from voc_seg.voc.index import fingerprints, index_images
 from voc_seg.voc.splits import VOCSplit, source_named
@@ -65,8 +71,9 @@ def describe(
     require_more_than_void(train_index, data.class_table)
     if warning := _large_images(train_index, augmentation):
         logger.warning("%s", warning)
-    statistics = class_statistics(indices, data.class_table.names)
-    return statistics, plot_class_distribution(statistics), rejected_images(indices), several
+    statistics, rejected = class_statistics(indices, data.class_table.names), rejected_images(indices)
+    _warn_of_classes(statistics, rejected)
+    return statistics, plot_class_distribution(statistics), rejected, several
 
 
 def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFrame, data: DataConfig) -> UsableSamples:
@@ -77,7 +84,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
 
     Raises:
         VocSegError: Images were rejected and ``data.on_invalid`` is fail, or no image to train or validate on is
-            usable, or the index is that of other files.
+            usable, or no class but the background occurs in train, or the index is that of other files.
     """
     if data.on_invalid == "fail" and len(rejected_images):
         rows = [f"  {row.split} {row.image_id}: {row.reason}" for row in rejected_images.itertuples()]
@@ -102,6 +109,8 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
             f"None of the {len(index)} {split.name} images is usable:\n{_reasons(index)}\n"
             "Mend the files, or point voc_root at other data: --params voc_root=PATH"
         )
+    if split.name == "train":
+        require_foreground(class_statistics({"train": index}, data.class_table.names))
     return UsableSamples(
         split,
         tuple(usable["image_id"]),
@@ -150,6 +159,12 @@ def _large_images(index: pd.DataFrame, augmentation: AugmentationConfig) -> str:
         f"inference.longer_side={longer_side} (scores are then at that size). If objects are small, take a larger "
         "augmentation.crop_size instead."
     )
+
+
+def _warn_of_classes(statistics: pd.DataFrame, rejected: pd.DataFrame) -> None:
+    hint = unknown_value_hint(rejected, statistics["class_name"].tolist())
+    for warning in [*absence_warnings(statistics), *background_warnings(statistics), *([hint] if hint else [])]:
+        logger.warning("%s", warning)
 
 
 def _reasons(rejected: pd.DataFrame) -> str:

@@ -19,7 +19,7 @@ from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
 from voc_seg.reporting.pictures import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
-from voc_seg.reporting.tables import score_table
+from voc_seg.reporting.tables import score_table, score_warnings
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.reading import palette_image
 
@@ -84,6 +84,8 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
     shown = ("split", "images", "checkpoint_epoch", "images_per_second")
     metrics = {key: evaluation_facts[key] for key in shown} | scores.summarise(confusion)
     logger.info("Scores on %s\n%s", metrics["split"], score_table(class_scores, metrics))
+    for warning in score_warnings(class_scores, metrics):
+        logger.warning("%s", warning)
     return metrics, class_scores
 
 

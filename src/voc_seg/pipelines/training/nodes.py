@@ -1,6 +1,7 @@
 """Nodes of the training pipeline."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -20,11 +21,17 @@ from voc_seg.engine.resuming import starting_point
 from voc_seg.engine.training import HISTORY_COLUMNS, fit
 from voc_seg.reporting.figures import plot_history
 from voc_seg.samples.store import SampleStore
+from voc_seg.voc.class_checks import absence_warnings, require_foreground
+from voc_seg.voc.statistics import class_statistics
+
+logger = logging.getLogger(__name__)
 
 
 def train(
     train_samples: SampleStore,
     val_samples: SampleStore,
+    train_index: pd.DataFrame,
+    val_index: pd.DataFrame,
     resume_checkpoint: Callable[..., dict[str, Any]],
     seed: int,
     data: DataConfig,
@@ -50,11 +57,26 @@ def train(
     names = data.class_table.names
     for samples in (train_samples, val_samples):
         samples.require_classes(names)
+    check_classes({"train": train_index, "val": val_index}, names)
     with partners_explained():
         launch = find_launch()
         checkpoint = starting_point(resume_checkpoint, training.resume, launch)
     for report in fit(train_samples, val_samples, names, parameters, checkpoint, launch.name):
         yield report.best_model, pd.DataFrame(report.history, columns=HISTORY_COLUMNS), report.checkpoint
+
+
+def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...]) -> None:
+    """Warn of classes without a pixel; indices that are not there, or of other classes, are passed over.
+
+    Raises:
+        VocSegError: No class but the background has a pixel in train.
+    """
+    usable = {split: index for split, index in indices.items() if {"rejected", *names} <= set(index.columns)}
+    statistics = class_statistics(usable, names)
+    if "train" in usable:
+        require_foreground(statistics)
+    for warning in absence_warnings(statistics, usable):
+        logger.warning("%s", warning)
 
 
 def draw_history(training_history: pd.DataFrame) -> Figure:

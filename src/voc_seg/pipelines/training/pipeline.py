@@ -44,6 +44,8 @@ def _pipeline() -> Pipeline:
                 inputs=[
                     "train_samples",
                     "val_samples",
+                    "previous_train_index",  # as it is on disk by now: samples older than it are refused
+                    "previous_val_index",
                     "resume_checkpoint",
                     "params:seed",
                     "params:data",

@@ -1,0 +1,112 @@
+"""What class statistics say against a data set: classes without a pixel, a background that is none."""
+
+import re
+from collections.abc import Iterable
+
+import pandas as pd
+
+from voc_seg.errors import VocSegError
+
+_NAMED = 5
+"""Classes that a message names."""
+_LITTLE = 0.05
+"""Share of the labelled pixels below which a background is doubted."""
+_BACKGROUND = {"background", "bg"}
+_REST = {"other", "others", "rest", "none", "nothing", "void", "unlabelled", "unlabeled", "unknown", "ignore", "empty"}
+_ONE_VALUE = re.compile(r"unknown labels: .* has (\d+) \(.*", re.DOTALL)
+
+
+def absent_classes(statistics: pd.DataFrame, split: str) -> list[str]:
+    """The classes without a pixel in a split; none where the split has no labelled pixel at all.
+
+    Args:
+        statistics: As `voc_seg.voc.statistics.class_statistics` gives them.
+        split: One of its splits.
+    """
+    pixels = statistics[f"{split}_pixels"]
+    return statistics.loc[(pixels == 0) & pixels.any(), "class_name"].tolist()
+
+
+def absence_warnings(statistics: pd.DataFrame, splits: Iterable[str] = ("train", "val")) -> list[str]:
+    """A sentence or two for every split in which classes have no pixel."""
+    warnings = []
+    for split in splits:
+        absent, names = absent_classes(statistics, split), statistics["class_name"].tolist()
+        if not absent:
+            continue
+        if absent == names[1:]:
+            effect = f"Every pixel is {names[0]!r}: a score on it says nothing about the other classes."
+        elif split == "train":
+            effect = "They cannot be learnt."
+        else:
+            effect = "Unless they are predicted there, they have no IoU, and the mIoU is the mean over the others."
+        warnings.append(
+            f"{split}: {len(absent)} of {len(names)} classes have no pixel in any usable image: {_listed(absent)}. "
+            f"{effect}"
+        )
+    return warnings
+
+
+def background_warnings(statistics: pd.DataFrame, split: str = "train") -> list[str]:
+    """Doubts whether mask value 0 is the background; none for a split without a labelled pixel."""
+    if not statistics[f"{split}_pixels"].any():
+        return []
+    first = statistics.iloc[0]
+    name, share = first["class_name"], first[f"{split}_pixel_share"]
+    covers = f"mask value 0 is {name!r} and covers {100 * share:.3g} % of the labelled pixels of {split}"
+    if name.lower() in _BACKGROUND and share < _LITTLE:
+        return [
+            f"{covers}, little for a background. Do the masks begin at another value, or are data.classes in another "
+            "order than the mask values?"
+        ]
+    if not _is_rest(name):
+        return [f"{covers}. Is 0 the background in these masks? Then data.classes needs background as its first class."]
+    return []
+
+
+def unknown_value_hint(rejected: pd.DataFrame, class_names: list[str] | tuple[str, ...]) -> str:
+    """The likely cause when the only unknown value in masks is one more than is declared; empty otherwise.
+
+    Args:
+        rejected: As `voc_seg.voc.statistics.rejected_images` gives it.
+        class_names: Names of the classes by index.
+    """
+    reasons = rejected.loc[rejected["reason"].str.startswith("unknown labels:"), "reason"]
+    matches = [_ONE_VALUE.fullmatch(reason) for reason in reasons]
+    if not matches or any(match is None or int(match[1]) != len(class_names) for match in matches):
+        return ""
+    lacking = (
+        "A class is probably missing from data.classes"
+        if _is_rest(class_names[0])
+        else f"Background is probably missing from data.classes: it comes first, before {class_names[0]!r}"
+    )
+    return (
+        f"{len(matches)} masks hold the value {len(class_names)}, one more than the last of the {len(class_names)} "
+        f"classes in data.classes. {lacking}."
+    )
+
+
+def require_foreground(statistics: pd.DataFrame, split: str = "train") -> None:
+    """Refuse a split whose labelled pixels are all of the first class.
+
+    Raises:
+        VocSegError: With what to do.
+    """
+    names = statistics["class_name"].tolist()
+    if absent_classes(statistics, split) == names[1:]:
+        raise VocSegError(
+            f"Every labelled pixel of {split} is {names[0]!r} (mask value 0): every declared class but {names[0]} is "
+            f"absent ({_listed(names[1:])}), so there is nothing to learn. Check that data.classes lists the classes "
+            "in the order of the mask values and that the masks hold these values; data.values maps the values in "
+            "the files to classes. Then run: kedro run --pipelines data_processing"
+        )
+
+
+def _is_rest(name: str) -> bool:
+    """Whether a class is called what people call that which is no object: background, other, unlabelled."""
+    return not (_BACKGROUND | _REST).isdisjoint(re.split(r"[\W_]+", name.lower()))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,37 @@
+"""What training says of its classes before it begins."""
+
+import pandas as pd
+import pytest
+
+from voc_seg.errors import VocSegError
+from voc_seg.pipelines.training import create_pipeline
+from voc_seg.pipelines.training.nodes import check_classes
+
+NAMES = ("background", "cat", "dog")
+
+
+def index(*pixels: int) -> pd.DataFrame:
+    return pd.DataFrame([pixels], columns=list(NAMES)).assign(rejected="")
+
+
+def test_classes_without_a_pixel_are_warned_of(caplog):
+    check_classes({"train": index(9, 1, 0), "val": index(9, 0, 0)}, NAMES)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert caplog.messages[0].startswith("train: 1 of 3 classes have no pixel in any usable image: dog.")
+    assert caplog.messages[1].startswith("val: 2 of 3 classes")
+
+
+def test_background_alone_is_refused():
+    with pytest.raises(VocSegError, match="every declared class but background is absent"):
+        check_classes({"train": index(9, 0, 0), "val": index(9, 1, 1)}, NAMES)
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame(), index(9, 0, 0).drop(columns="dog")])
+def test_an_index_that_is_not_there_or_of_other_classes_is_passed_over(table, caplog):
+    check_classes({"train": table, "val": table}, NAMES)
+    assert caplog.messages == []
+
+
+def test_the_indices_on_disk_are_looked_at():
+    (node,) = (node for node in create_pipeline().nodes if node.name == "train")
+    assert {"previous_train_index", "previous_val_index"} <= set(node.inputs)

@@ -256,10 +256,12 @@ class TestCheckpointsDataset:
         _save(dataset, folder, 1)
         os.mkfifo(folder / "checkpoint_epoch_0005.pth")
         (folder / "checkpoint_epoch_0006.pth").mkdir()
+        (folder / "checkpoint_mid_epoch.pth").mkdir()
         (folder / "checkpoint_epoch_0007.pth").symlink_to(folder / "nowhere")
         dataset.save(_checkpoint(2, keep_last=1))
         assert dataset.load()()["epoch"] == 2
-        assert _names(folder) == [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in (2, 5, 6, 7)]
+        left = [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in (2, 5, 6, 7)]
+        assert _names(folder) == [*left, "checkpoint_mid_epoch.pth"]
         for epoch in (5, 6, 7):
             assert f"checkpoint_epoch_{epoch:04d}.pth, which is no file" in caplog.text
 

@@ -182,7 +182,8 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
             return
         written = self._folder / f"checkpoint_epoch_{data['epoch']:04d}.pth"
         write_state(written, data)
-        (self._folder / _MID_EPOCH).unlink(missing_ok=True)
+        if (self._folder / _MID_EPOCH).is_file():
+            (self._folder / _MID_EPOCH).unlink()
         keep = data["config"]["training"]["checkpoint"]["keep_last"]
         others = [path for path in self._newest_first() if path != written]
         for path in others[keep - 1 :] if keep else []:

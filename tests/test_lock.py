@@ -1,5 +1,8 @@
 """Locks, and runs that would spoil each other's outputs."""
 
+import errno
+import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +15,8 @@ from click import ClickException
 from voc_seg.errors import VocSegError
 from voc_seg.lock import hold
 from voc_seg.pipelines.training import nodes
+from voc_seg.samples.place import sole_writer
+from voc_seg.voc.archives import one_at_a_time
 
 
 @contextmanager
@@ -35,6 +40,59 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
 def test_what_cannot_be_locked_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         hold(tmp_path / "nowhere" / "a.lock")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
+@pytest.mark.parametrize(("folder", "wanted"), [(0o2775, 0o664), (0o770, 0o660), (0o755, 0o600), (0o777, 0o666)])
+def test_whoever_may_write_to_the_folder_may_lock_there_whatever_the_umask(
+    tmp_path: Path, folder: int, wanted: int
+) -> None:
+    tmp_path.chmod(folder)
+    before = os.umask(0o077)
+    try:
+        with hold(tmp_path / "a.lock") as file:
+            assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) | 0o004 == wanted | 0o004
+    finally:
+        os.umask(before)
+
+
+def test_a_run_is_refused_where_its_lock_cannot_be_opened(project: Path, run_kedro: Callable) -> None:
+    lock = project / "data/06_models/.training.lock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # refused to root as well, as that of somebody else is to others
+    message = r"06_models/\.training\.lock cannot be opened, so .*delete that file.*\(chmod g\+rw.* Nothing has run"
+    try:
+        with pytest.raises(ClickException, match=message):
+            run_kedro(project, "training")
+    finally:
+        lock.rmdir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
+def test_a_file_system_without_locks_is_a_warning(
+    project: Path, run_kedro: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.lockf", fail)
+    monkeypatch.setattr("fcntl.flock", fail)
+    run_kedro(project, "data_processing")
+    assert "05_model_input is on a file system without locks" in caplog.text
+    with sole_writer(project / "data/05_model_input/a.arrow"), one_at_a_time(project / "data/01_raw/downloads"):
+        assert "a.arrow is on a file system without locks" in caplog.text
+        assert "downloads is on a file system without locks" in caplog.text
+
+
+def test_a_store_is_not_written_where_its_lock_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / ".a.arrow.lock").mkdir()
+    (tmp_path / ".lock").mkdir()
+    message = r"Could not write .*a\.arrow: .*\.a\.arrow\.lock cannot be opened"
+    with pytest.raises(VocSegError, match=message), sole_writer(tmp_path / "a.arrow"):
+        pass
+    with pytest.raises(VocSegError, match=r"The lock .*\.lock cannot be opened"), one_at_a_time(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize(

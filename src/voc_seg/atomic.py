@@ -1,19 +1,31 @@
-"""Files that are there whole or not at all, whatever interrupts their writing."""
+"""Files that are there whole or not at all, whatever interrupts their writing, and that replace nobody else's."""
 
 import errno
+import hashlib
+import itertools
+import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 
 from rich.filesize import decimal
 
 from .errors import VocSegError
 
+logger = logging.getLogger(__name__)
+
 _SYNCING = 16
 """Files brought to the disk at once: a file system takes many in one go; one by one, thousands take minutes."""
+
+SCRATCH = "voc_seg-partial"
+"""Ends the name of a file that is being written: hidden and tagged, so that no copy of a user's can have it."""
+_FILLING, _READY = f".{SCRATCH}", ".voc_seg-ready"  # inside a folder that is being replaced
+_WRITTEN = ".voc_seg-files"  # lists the files of a folder that this project wrote
+_LONGEST_NAME = 255  # bytes, on nearly every file system
 
 
 @contextmanager
@@ -21,7 +33,7 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
     """Write to the path it gives; when all went well that file takes the place of ``path``, in one step.
 
     The file is on the disk before it takes the name, and the name before this returns (fsync of both), so that
-    after a crash of the machine there is the old file or the new one.
+    after a crash of the machine there is the old file or the new one. A link stays: the file it leads to is replaced.
 
     Args:
         path: The file to write; its folder is made.
@@ -30,13 +42,14 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
     Raises:
         VocSegError: The disk is full, the folder cannot be written to, or the like. The old file is untouched.
     """
+    target = _behind_links(path)
     partial = partial_of(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         yield partial
         _sync(partial)
-        os.replace(partial, path)
-        sync_folder(path.parent)
+        os.replace(partial, target)
+        sync_folder(target.parent)
     except BaseException as error:
         _remove(partial)
         # Libraries wrap what the system said: torch.save gives a RuntimeError of its own then.
@@ -48,53 +61,147 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
 
 def partial_of(path: Path) -> Path:
     """Where :func:`replacing` writes a file; what is there when nobody does was left by a process that was killed."""
-    return path.with_name(f"{path.name}.partial")
+    target = _behind_links(path)
+    name = f".{target.name}.{SCRATCH}"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()}.{SCRATCH}"
+    return target.with_name(name)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, also where a link leads to one that is not there.
+
+    Raises:
+        OSError: It cannot be made, or something else is there.
+    """
+    _behind_links(folder).mkdir(parents=True, exist_ok=True)
+
+
+def free_name(path: Path) -> Path:
+    """A path beside this one that nothing has: ``a.kept.png`` for ``a.png``, then ``a.kept1.png`` and so on."""
+    names = (f"{path.stem}.kept{number or ''}{path.suffix}" for number in itertools.count())
+    return next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
+
+
+def _behind_links(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Fill the folder it gives; when all went well it takes the place of ``folder`` with everything in it.
+    """Fill the folder it gives; when all went well its files take the place of those an earlier call put in ``folder``.
 
-    Two folders cannot be exchanged in one step. Killed between the two, the old one is found again by
-    :func:`recover_folder`, which whoever reads the folder calls first.
+    Files that somebody else put there stay, and so does the folder itself, be it linked or mounted: what is written
+    lies in it, hidden, until all is there. One rename then settles it; killed after that, :func:`recover_folder`, which
+    every reader of the folder calls first, does the rest. The names of the files written are kept in the folder.
 
     Raises:
-        VocSegError: As for :func:`replacing`. The old folder is untouched.
+        VocSegError: As for :func:`replacing`. The old files are untouched.
     """
-    recover_folder(folder)
-    partial, old = _beside(folder, "partial"), _beside(folder, "old")
+    target = _behind_links(folder)
+    ready = target / _READY
+    settled = False
+    filling = target / _FILLING if target.is_dir() else partial_of(folder)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        written = [partial, *partial.rglob("*")]
+        recover_folder(folder)
+        shutil.rmtree(filling, ignore_errors=True)
+        make_folder(filling)
+        yield filling
+        names = [path.relative_to(filling).as_posix() for path in filling.rglob("*") if not path.is_dir()]
+        (filling / _WRITTEN).write_text(json.dumps(sorted(names), indent=0), encoding="utf-8")
+        written = [filling, *filling.rglob("*")]
         with ThreadPoolExecutor(_SYNCING) as pool:
             list(pool.map(lambda path: sync_folder(path) if path.is_dir() else _sync(path), written))
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(folder, old)
-        os.replace(partial, folder)
-        sync_folder(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        if filling.parent != target:  # there was none: it comes in one step
+            os.replace(filling, target)
+            sync_folder(target.parent)
+            return
+        os.replace(filling, ready)
+        settled = True
+        sync_folder(target)
         recover_folder(folder)
+    except BaseException as error:
+        shutil.rmtree(filling, ignore_errors=True)
         if not isinstance(error, OSError):
             raise
+        if settled:
+            raise VocSegError(
+                f"Could not put all files in place in {folder}: {error.strerror or error}. The new ones are whole, in "
+                f"{ready}. Put that right and run again: they then take their places."
+            ) from error
         raise VocSegError(_explanation(folder, error, None)) from error
 
 
 def recover_folder(folder: Path) -> None:
-    """Give a folder its name back that :func:`replacing_folder` had taken away when it was killed."""
-    old = _beside(folder, "old")
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)  # or it would come back when the new one is deleted
-    elif old.exists():
-        os.replace(old, folder)
+    """Put the files in place that a killed :func:`replacing_folder` had written in full, and remove those they replace.
+
+    Raises:
+        OSError: One of them cannot be moved or removed.
+    """
+    target = _behind_links(folder)
+    ready = target / _READY
+    if not ready.is_dir():
+        return
+    earlier, coming = _written(target), _written(ready)
+    if coming is not None:  # else all are in place
+        for name in (earlier or set()) - coming:
+            with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                (target / name).unlink()
+        _note_files_of_others(target, earlier, coming)
+        for name in sorted(coming):
+            _put_in_place(ready / name, target / name, earlier is None or name in earlier)
+        for made in ready.rglob("*"):
+            if made.is_dir():
+                make_folder(target / made.relative_to(ready))
+        sync_folder(target)
+        _move(ready / _WRITTEN, target / _WRITTEN)
+    shutil.rmtree(ready, ignore_errors=True)
 
 
-def _beside(folder: Path, ending: str) -> Path:
-    return folder.with_name(f"{folder.name}.{ending}")
+def _written(folder: Path) -> set[str] | None:
+    """Names of the files in a folder that this project wrote; None where that is not known: of an earlier version."""
+    try:
+        names = json.loads((folder / _WRITTEN).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    paths = [PurePosixPath(str(name)) for name in names] if isinstance(names, list) else []
+    return {path.as_posix() for path in paths if path.parts and not path.is_absolute() and ".." not in path.parts}
+
+
+def _note_files_of_others(folder: Path, earlier: set[str] | None, coming: set[str]) -> None:
+    """Say which files stay of a folder of which it is not known who wrote them: they may be of an earlier run."""
+    if earlier is not None:
+        return
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    others = sorted(name for name in found - coming if not name.startswith(_READY))
+    if others:
+        logger.warning(
+            "%s has %d files that are not of this run, %s first. An earlier version or somebody else wrote them; they "
+            "stay. Delete what you do not need.", folder, len(others), others[0],
+        )  # fmt: skip
+
+
+def _put_in_place(source: Path, target: Path, ours: bool) -> None:
+    """Move a file where it belongs; a file of somebody else that is there keeps a name beside it."""
+    if not source.is_file():
+        return  # it has been, before a kill
+    make_folder(target.parent)
+    if os.path.lexists(target) and (not ours or target.is_dir()):
+        kept = free_name(target)
+        os.replace(target, kept)
+        logger.warning("%s was not written by this project. It is now %s", target, kept.name)
+    _move(source, target)
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # a folder in the folder may be on another disk
+            raise
+        with replacing(target) as partial:
+            shutil.copyfile(source, partial)
+        source.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,16 +1,20 @@
 """No two runs write the same outputs at once."""
 
-from contextlib import suppress
+import logging
+from pathlib import Path
 from typing import BinaryIO
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from voc_seg.atomic import make_folder
 from voc_seg.console import path_of
 from voc_seg.hooks import RunStoppedError
-from voc_seg.lock import hold
+from voc_seg.lock import advice, hold, without_locks
 from voc_seg.torchrun import is_restart, place
+
+logger = logging.getLogger(__name__)
 
 _ELSEWHERE = "Wait for it to end, or put this run apart with --params run=NAME"
 _SOLE = {
@@ -32,6 +36,25 @@ def release(*makers: str) -> None:
             _held.pop(maker).close()
 
 
+def _take(path: Path, maker: str, remedy: str) -> None:
+    try:
+        make_folder(path.parent)
+        lock = hold(path)
+    except OSError as error:
+        if not without_locks(error):
+            reason = f"Could not write {path.parent}: {error.strerror or error}."
+            raise RunStoppedError(f"{reason} {advice(path)} Nothing has run.") from error
+        logger.warning(
+            "%s is on a file system without locks (%s). See that no other run writes there meanwhile.",
+            path.parent, error.strerror,
+        )  # fmt: skip
+        return
+    if lock is not None:
+        _held[maker] = lock
+    elif not is_restart():  # else it is that of a process which torchrun knows to be gone
+        raise RunStoppedError(f"Another process is running {maker} into {path.parent}. {remedy}. Nothing has run.")
+
+
 class SoleRunHooks:
     """Locks what a run writes until it ends; several processes of one run count as one. See ``settings.py``."""
 
@@ -43,7 +66,7 @@ class SoleRunHooks:
         """Take the locks.
 
         Raises:
-            RunStoppedError: Another run has one.
+            RunStoppedError: Another run has one, or whether one has cannot be told.
         """
         release()
         outputs = pipeline.all_outputs()
@@ -54,15 +77,7 @@ class SoleRunHooks:
             path = path_of(catalog, output) if output in outputs else None
             if path is None:
                 continue
-            with suppress(OSError):  # where nothing can be locked: what is written there will tell, if it cannot either
-                path.parent.mkdir(parents=True, exist_ok=True)
-                lock = hold(path.parent / f".{maker}.lock")
-                if lock is not None:
-                    _held[maker] = lock
-                elif not is_restart():  # else it is that of a process which torchrun knows to be gone
-                    raise RunStoppedError(
-                        f"Another process is running {maker} into {path.parent}. {remedy}. Nothing has run."
-                    )
+            _take(path.parent / f".{maker}.lock", maker, remedy)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:

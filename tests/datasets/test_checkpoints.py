@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,19 @@ class TestFiles:
         with pytest.raises(VocSegError, match=r"cut\.pth cannot be read as a saved network"):
             read_state(path)
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+    def test_a_pipe_is_refused_and_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "best_model.pth")
+        with pytest.raises(VocSegError, match=r"best_model\.pth is no file"):
+            read_state(tmp_path / "best_model.pth")
+
+    def test_a_linked_file_stays_linked(self, tmp_path: Path) -> None:
+        (tmp_path / "best_model.pth").symlink_to(tmp_path / "disk" / "best.pth")
+        for epoch in (1, 2):
+            write_state(tmp_path / "best_model.pth", _checkpoint(epoch))
+        assert (tmp_path / "best_model.pth").is_symlink()
+        assert read_state(tmp_path / "disk" / "best.pth")["epoch"] == 2
+
     def test_a_file_that_would_run_code_is_refused(self, tmp_path: Path) -> None:
         trap = tmp_path / "sprung"
         torch.save({"model": _Trap(trap)}, tmp_path / "hostile.pth")
@@ -174,6 +188,90 @@ class TestCheckpointsDataset:
         assert _names(folder) == [*whole, "checkpoint_mid_epoch.pth"]
         dataset.save(_checkpoint(3, keep_last=2))
         assert _names(folder) == [whole[1], "checkpoint_epoch_0003.pth"]
+
+    @pytest.mark.parametrize("saved", [(1, 2, 3), (50, 1, 2), (7, 8, 3)])
+    def test_the_order_is_that_of_writing_whatever_the_times_of_the_files(
+        self, dataset: CheckpointsDataset, folder: Path, saved: tuple[int, ...]
+    ) -> None:
+        for number, epoch in enumerate(saved):
+            dataset.save(_checkpoint(epoch))
+            os.utime(folder / f"checkpoint_epoch_{epoch:04d}.pth", (2e9 - number, 2e9 - number))
+        again = CheckpointsDataset(filepath=str(folder))
+        assert again.load()()["epoch"] == saved[-1]
+        again.save(_checkpoint(saved[-1] + 1, keep_last=2))
+        assert _names(folder) == [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in (saved[-1], saved[-1] + 1)]
+
+    def test_one_of_the_middle_of_an_epoch_is_newer_than_the_epoch_before_whatever_its_time(
+        self, dataset: CheckpointsDataset, folder: Path
+    ) -> None:
+        _save(dataset, folder, 3)
+        dataset.save(_checkpoint(3, position=4))
+        os.utime(folder / "checkpoint_mid_epoch.pth", (1e6, 1e6))
+        assert dataset.load()()["position"] == 4
+
+    def test_a_run_resumed_goes_on_under_its_number(self, dataset: CheckpointsDataset, folder: Path) -> None:
+        _save(dataset, folder, 50, 1)
+        assert dataset.load()()["run"] == 2
+        CheckpointsDataset(filepath=str(folder)).save(_checkpoint(1, position=2))
+        CheckpointsDataset(filepath=str(folder)).save(_checkpoint(1, position=2))
+        assert dataset.load()()["run"] == 2
+
+    def test_of_an_earlier_version_runs_go_by_time_and_within_a_run_epochs_count(
+        self, dataset: CheckpointsDataset, folder: Path
+    ) -> None:
+        for epoch, time, row in [(1, 1e9, "b"), (2, 8e8, "b"), (9, 9e8, "a"), (8, 9.5e8, "a")]:
+            path = folder / f"checkpoint_epoch_{epoch:04d}.pth"
+            write_state(path, _checkpoint(epoch) | {"history": [{"seconds": row}]})
+            os.utime(path, (time, time))
+        assert dataset.load()()["epoch"] == 2
+        dataset.save(_checkpoint(3, keep_last=3))
+        assert _names(folder) == [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in (1, 2, 3)]
+        dataset.save(_checkpoint(1, keep_last=3))
+        assert dataset.load()()["epoch"] == 1
+
+    def test_tensors_are_not_read_for_the_order(
+        self, dataset: CheckpointsDataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _save(dataset, folder, 1, 2, 3)
+        read, real = [], module.read_state
+        monkeypatch.setattr(module, "read_state", lambda path: read.append(path.name) or real(path))
+        CheckpointsDataset(filepath=str(folder)).load()()
+        assert read == ["checkpoint_epoch_0003.pth"]
+
+    def test_what_the_user_keeps_under_another_name_is_neither_read_nor_pruned(
+        self, dataset: CheckpointsDataset, folder: Path
+    ) -> None:
+        _save(dataset, folder, 1, 9)
+        theirs = [f"checkpoint_epoch_{name}.pth" for name in ("0001_keep", "0009 copy", "1", "last", "mid_epoch")]
+        for name in theirs:
+            shutil.copy(folder / "checkpoint_epoch_0009.pth", folder / name)
+        dataset.save(_checkpoint(1, keep_last=1))
+        assert _names(folder) == sorted(["checkpoint_epoch_0001.pth", *theirs])
+        assert dataset.load()()["epoch"] == 1
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+    def test_what_is_no_file_is_passed_over_with_a_warning(
+        self, dataset: CheckpointsDataset, folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        _save(dataset, folder, 1)
+        os.mkfifo(folder / "checkpoint_epoch_0005.pth")
+        (folder / "checkpoint_epoch_0006.pth").mkdir()
+        (folder / "checkpoint_mid_epoch.pth").mkdir()
+        (folder / "checkpoint_epoch_0007.pth").symlink_to(folder / "nowhere")
+        dataset.save(_checkpoint(2, keep_last=1))
+        assert dataset.load()()["epoch"] == 2
+        left = [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in (2, 5, 6, 7)]
+        assert _names(folder) == [*left, "checkpoint_mid_epoch.pth"]
+        for epoch in (5, 6, 7):
+            assert f"checkpoint_epoch_{epoch:04d}.pth, which is no file" in caplog.text
+
+    def test_one_that_does_not_say_its_epoch_is_passed_over_with_a_warning(
+        self, dataset: CheckpointsDataset, folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        _save(dataset, folder, 1)
+        write_state(folder / "checkpoint_epoch_0002.pth", {"model": {}})
+        assert dataset.load()()["epoch"] == 1
+        assert "checkpoint_epoch_0002.pth does not say which epoch it is of" in caplog.text
 
     def test_pruning_leaves_other_files_alone(self, dataset: CheckpointsDataset, folder: Path) -> None:
         folder.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """Pictures come from a path alone; masks and overlays are saved as they are made, and as one."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def dataset(tmp_path: Path) -> SegmentationsDataset:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file())
 
 
 def test_a_run_without_a_path_says_what_to_type() -> None:
@@ -69,6 +70,33 @@ def test_an_earlier_run_leaves_nothing(dataset: SegmentationsDataset, tmp_path: 
     dataset.save({"a": _made(1), "b": _made(1)})
     dataset.save({"b": _made(2)})
     assert _files(tmp_path) == [f"07_model_output/inference/{name}" for name in ("masks/b.png", "overlays/b.jpg")]
+
+
+def test_files_of_others_stay(dataset: SegmentationsDataset, tmp_path: Path) -> None:
+    folder = tmp_path / "07_model_output" / "inference"
+    dataset.save({"a": _made(1), "b": _made(1)})
+    shutil.copytree(folder, folder.with_name("inference.old"))
+    shutil.copy(folder / "masks/a.png", folder / "masks/a corrected.png")
+    (folder / "notes.txt").write_text("mine")
+    dataset.save({"b": _made(2)})
+    assert _files(folder) == ["masks/a corrected.png", "masks/b.png", "notes.txt", "overlays/b.jpg"]
+    assert _files(folder.with_name("inference.old")) == [
+        "masks/a.png",
+        "masks/b.png",
+        "overlays/a.jpg",
+        "overlays/b.jpg",
+    ]
+
+
+def test_a_folder_that_was_moved_away_stays_away(dataset: SegmentationsDataset, tmp_path: Path) -> None:
+    dataset.save({"a": _made(1)})
+    folder = tmp_path / "07_model_output" / "inference"
+    folder.rename(folder.with_name("inference.old"))
+    assert not dataset.exists()
+    dataset.save({"b": _made(2)})
+    assert _files(tmp_path / "07_model_output") == [
+        f"inference{name}" for name in (".old/masks/a.png", ".old/overlays/a.jpg", "/masks/b.png", "/overlays/b.jpg")
+    ]
 
 
 def _failing(error: BaseException) -> Callable[[str], Segmentation]:

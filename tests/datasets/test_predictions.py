@@ -109,6 +109,40 @@ class TestFigures:
         with Image.open(tmp_path / "prediction_c.png") as picture:
             assert picture.format == "PNG"
 
+    def test_figures_of_others_stay_whatever_their_name(self, tmp_path: Path) -> None:
+        dataset = PredictionFiguresDataset(filepath=str(tmp_path))
+        dataset.save({"a": Figure()})
+        mine = (tmp_path / "prediction_a.png").read_bytes()
+        for name in ("prediction_favourite.png", "prediction_b.png"):  # copies carry the tag of what they were
+            (tmp_path / name).write_bytes(mine)
+        (tmp_path / "prediction_talk.png").write_bytes(b"no picture at all")
+        Image.new("RGB", (2, 2)).save(tmp_path / "prediction_drawn.png")
+        dataset.save({"b": Figure()})
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "prediction_b.kept.png", "prediction_b.png", "prediction_drawn.png", "prediction_favourite.png",
+            "prediction_talk.png",
+        ]  # fmt: skip
+        assert (tmp_path / "prediction_b.kept.png").read_bytes() == mine
+
+    def test_a_figure_of_an_earlier_version_is_replaced(self, tmp_path: Path) -> None:
+        Figure().savefig(tmp_path / "prediction_a.png")
+        dataset = PredictionFiguresDataset(filepath=str(tmp_path))
+        assert dataset.exists()
+        dataset.save({"a": Figure()})
+        assert [path.name for path in tmp_path.iterdir()] == ["prediction_a.png"]
+
+    def test_figures_of_others_alone_are_no_earlier_run(self, tmp_path: Path) -> None:
+        (tmp_path / "prediction_favourite.png").write_bytes(b"mine")
+        assert not PredictionFiguresDataset(filepath=str(tmp_path)).exists()
+
+    def test_an_image_called_gallery_leaves_the_gallery_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "prediction_gallery.png").write_bytes(b"the gallery")
+        PredictionFiguresDataset(filepath=str(tmp_path)).save({name: Figure() for name in ("gallery", "gallery_")})
+        assert (tmp_path / "prediction_gallery.png").read_bytes() == b"the gallery"
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            f"prediction_gallery{end}.png" for end in ("", "_", "__")
+        ]
+
     def test_the_preview_has_one_below_the_other_without_the_gallery(self, tmp_path: Path, decoded: Callable) -> None:
         dataset = PredictionFiguresDataset(filepath=str(tmp_path))
         dataset.save({"a": Figure((3, 1)), "b": Figure((3, 2))})

@@ -15,7 +15,7 @@ def dataset(tmp_path: Path) -> ReportDataset:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("[!.]*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -33,6 +33,9 @@ def test_what_else_lies_there_stays(dataset: ReportDataset, tmp_path: Path) -> N
     (tmp_path / "08_reporting" / "metrics.json").write_bytes(b"{}")
     dataset.save(Report("one", "images", iter([{"a.jpg": b"1"}]), 1))
     assert set(contents(tmp_path / "08_reporting")) == {"metrics.json", "report.html", "images/a.jpg"}
+    (tmp_path / "08_reporting" / "images" / "for the talk.jpg").write_bytes(b"mine")
+    dataset.save(Report("two", "images", iter([{"b.jpg": b"1"}]), 1))
+    assert set(contents(tmp_path / "08_reporting" / "images")) == {"b.jpg", "for the talk.jpg"}
 
 
 def test_a_failed_save_leaves_the_old_report(dataset: ReportDataset, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class TestShards:
         self, dataset: SampleStoreDataset, scene_samples: list[Sample], before: int, after: int
     ) -> None:
         for shard_images in (before, after):
-            dataset.save(Samples(scene_samples, fingerprint=f"{shard_images} ", shard_images=shard_images))
+            dataset.save(Samples(scene_samples, fingerprint=f"{shard_images}x", shard_images=shard_images))
         store = dataset.load()
         assert len(store.shards) == -(-len(scene_samples) // after)
         assert [sample.id for sample in store] == [sample.id for sample in scene_samples]

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from voc_seg.atomic import SCRATCH, partial_of
 from voc_seg.config import AugmentationConfig
 from voc_seg.errors import VocSegError
 from voc_seg.samples.batches import training_batches
@@ -209,7 +210,7 @@ class TestWriting:
         assert shards_folder(path).is_symlink()
 
     def test_a_killed_pack_of_one_file_leaves_no_room_taken(self, path: Path, scene_samples: list[Sample]) -> None:
-        partial = path.with_name(f"{path.name}.partial")
+        partial = partial_of(path)
         partial.write_bytes(b"half of a large file")
         delete_unused_shards(path)
         assert not partial.exists()
@@ -232,10 +233,20 @@ class TestWriting:
         assert [part.asked for part in parts] == [0, 2, 0]
         np.testing.assert_array_equal(SampleStore(path)[2].image, scene_samples[2].image)
 
+    def test_files_of_others_stay_among_the_shards(self, path: Path, scene_samples: list[Sample]) -> None:
+        theirs = ["00000-f0.arrow.bak", "00001-f2 copy.arrow", "left.arrow", "notes.txt"]
+        for name in theirs:
+            (shards_folder(path) / name).write_text("theirs")
+        write_shards(path, [Part(scene_samples, "h")])
+        delete_unused_shards(path)
+        assert names(path) == ["00000-f0.arrow.bak", "00000-h.arrow", *theirs[1:]]
+        write_store(path, scene_samples)
+        assert names(path) == theirs
+
     def test_unused_shards_are_deleted_by_a_sole_writer_only(self, path: Path, scene_samples: list[Sample]) -> None:
         class Meanwhile(Part):
             def __iter__(self) -> Iterator[Sample]:
-                (shards_folder(path) / "left.arrow").write_bytes(b"")
+                (shards_folder(path) / "00001-left.arrow").write_bytes(b"")
                 with pytest.raises(VocSegError, match="Another process is writing"):
                     delete_unused_shards(path)
                 return super().__iter__()
@@ -269,7 +280,7 @@ class TestWriting:
             assert process.stdout.readline() == b"third\n"
             process.send_signal(signal.SIGKILL)
         assert not path.exists()
-        assert [name for name in names(path) if not name.endswith(".partial")] == ["00000-f0.arrow", "00001-f2.arrow"]
+        assert [name for name in names(path) if not name.endswith(SCRATCH)] == ["00000-f0.arrow", "00001-f2.arrow"]
         parts = parts_of(tiny(6), 2)
         write_shards(path, parts)
         assert [part.asked for part in parts] == [0, 0, 2]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from click import ClickException
-from project import differences, forget_training, left_by, make_project, run
+from project import SCRATCH, differences, forget_training, left_by, make_project, run
 
 EPOCHS = 2
 SETTINGS = {
@@ -73,7 +73,7 @@ def failing(number: int | None, way: str) -> Iterator[list[tuple[str, int]]]:
 
     def open_(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         handle = real_open(file, mode, *args, **kwargs)
-        if "w" not in mode or not str(file).endswith(".partial"):
+        if "w" not in mode or not str(file).endswith(SCRATCH):
             return handle
         opened.append(str(file))
         if is_due("first write"):
@@ -138,7 +138,7 @@ def one(project: Path, number: int, way: str, expected: dict[str, Any]) -> list[
             found.append(f"the message is {error}")
     except Exception as error:
         found.append(f"a bare {type(error).__name__}: {error}")
-    if half := [path.name for path in project.rglob("*.partial")]:
+    if half := [path.name for path in project.rglob(f"*{SCRATCH}*")]:
         found.append(f"half files stay: {half}")
     resume = any(project.glob("data/06_models/checkpoints/*.pth"))
     again = SETTINGS | {"training": SETTINGS["training"] | {"resume": resume}}

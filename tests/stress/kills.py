@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from project import differences, forget_training, left_by, make_project
+from project import SCRATCH, differences, forget_training, left_by, make_project
 
 SETTINGS = (
     "model.width=8,augmentation.crop_size=64,augmentation.scale=0.2 0.3,evaluation.scale=0.25,training.batch_size=2,"
@@ -75,7 +75,7 @@ def main() -> None:
         if process.returncode:
             raise SystemExit(f"the last run ended with {process.returncode}")
         wrong = differences(left_by(project, arguments.epochs), expected)
-        partial = [path.name for path in project.rglob("*.partial")]
+        partial = [path.name for path in project.rglob(f"*{SCRATCH}*")]
         say(f"differences to the undisturbed run: {wrong or 'none'}; half files: {partial or 'none'}; {clock(started)}")
         raise SystemExit(bool(wrong))
 

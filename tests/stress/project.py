@@ -9,6 +9,7 @@ import torch
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from voc_seg.atomic import SCRATCH as SCRATCH
 from voc_seg.voc.scenes import write_scenes
 
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,9 @@
 """Saved networks as catalog entries: single models and the folder of a run's checkpoints."""
 
 import logging
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,8 @@ def read_state(path: Path) -> State:
     """
     import torch
 
+    if path.exists() and not path.is_file():
+        raise VocSegError(f"{path} is no file that can be read as a saved network. Move it away.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever bytes make of a reader of zip files and pickles
@@ -104,6 +108,40 @@ class ModelDataset(AbstractDataset[State, State]):
 
 
 _MID_EPOCH = "checkpoint_mid_epoch.pth"
+_NAME = re.compile(r"checkpoint_(epoch_\d{4,}|mid_epoch)\.pth")
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What a checkpoint says of its place among the others; of one that cannot be read, nothing."""
+
+    run: int = -1  # runs into one folder count from 1; 0 in files of earlier versions, which did not count
+    first_row: str = ""  # of the history, with its times: tells runs of earlier versions apart
+    epoch: int = 0
+    position: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        return self.run >= 0
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        return self.epoch, self.position
+
+
+def _read_head(path: Path) -> _Head:
+    """The head of a checkpoint; its tensors stay on the disk, so it takes milliseconds."""
+    import torch
+
+    try:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except Exception:  # not every file system maps files
+            state = read_state(path)
+        history = state.get("history") or [""]
+        return _Head(int(state.get("run", 0)), repr(history[0]), int(state["epoch"]), int(state.get("position", 0)))
+    except Exception:  # whatever a damaged file may hold
+        return _Head()
 
 
 class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
@@ -114,7 +152,11 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
     is not 0) stands apart from those, and goes when the next one of a whole epoch is written. Loading gives a
     function that reads the newest checkpoint that can be read, so that a run that does not resume reads nothing; asked
     for one of a ``launch`` (``engine.distributed``) it gives an empty dict where the newest is of another or none.
-    Newest is the one written last, whatever its number: a run started anew counts from one again.
+
+    Newest is the one written last, whatever its number (a run started anew counts from one again) and whatever the
+    clock says of the file: a save adds ``run``, the number of the run in this folder, to the checkpoint, and runs,
+    epochs and samples of the epoch give the order. Runs of earlier versions, without such a number, come first, by the
+    times of their files. Files with other names are neither read nor removed.
 
     Args:
         filepath: The folder.
@@ -127,30 +169,43 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
     ) -> None:
         self._folder = Path(filepath)
         self._best_model = Path(best_model["filepath"]) if best_model else None
+        self._heads: dict[tuple[str, int, int, int], _Head] = {}
+        self._passed_over: set[Path] = set()
         self.metadata = metadata
 
     def save(self, data: State) -> None:
         if not data:
             return
+        data = data | {"run": self._run_of(data)}
         if data["position"]:
             write_state(self._folder / _MID_EPOCH, data)
             return
         written = self._folder / f"checkpoint_epoch_{data['epoch']:04d}.pth"
         write_state(written, data)
-        (self._folder / _MID_EPOCH).unlink(missing_ok=True)
+        if (self._folder / _MID_EPOCH).is_file():
+            (self._folder / _MID_EPOCH).unlink()
         keep = data["config"]["training"]["checkpoint"]["keep_last"]
-        # Whatever the clock says of the others, the one just written stays.
         others = [path for path in self._newest_first() if path != written]
         for path in others[keep - 1 :] if keep else []:
             path.unlink()
+
+    def _run_of(self, data: State) -> int:
+        """Number of the run of a checkpoint that is to be saved: with it, that one is the newest of all."""
+        heads = [self._head(path) for path in self._newest_first()[:1]]
+        newest = heads[0] if heads else _Head()
+        started_anew = (data["epoch"], data["position"]) < newest.progress
+        return max(1, newest.run + started_anew)
 
     def load(self) -> Callable[..., State]:
         return self._read_newest
 
     def _read_newest(self, launch: str = "") -> State:
-        for path in self._newest_first():
+        # Those without a head might be the newest: reading them says what is wrong.
+        for path in sorted(self._newest_first(), key=lambda path: self._head(path).is_known):
             try:
                 state = read_state(path)
+                if not self._head(path).is_known:
+                    raise VocSegError(f"{path} does not say which epoch it is of")
             except VocSegError as error:
                 logger.warning("Passing over a damaged checkpoint: %s", str(error).partition(" (")[0])
                 continue
@@ -184,8 +239,34 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
             )
 
     def _newest_first(self) -> list[Path]:
-        paths = [*self._folder.glob("checkpoint_epoch_*.pth"), *self._folder.glob(_MID_EPOCH)]
-        return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+        """The files in their order; those that cannot be read come last."""
+        heads, times = {}, {}
+        for path in sorted(self._folder.glob("checkpoint_*.pth")):
+            if not _NAME.fullmatch(path.name):
+                continue
+            if not path.is_file():
+                if path not in self._passed_over:
+                    logger.warning("Passing over %s, which is no file", path)
+                self._passed_over.add(path)
+                continue
+            heads[path], times[path] = self._head(path), path.stat().st_mtime_ns
+        latest: dict[str, int] = {}  # of the runs of earlier versions
+        for path, head in heads.items():
+            if head.run == 0:
+                latest[head.first_row] = max(times[path], latest.get(head.first_row, 0))
+
+        def order(path: Path) -> tuple[int, int, int, int, int]:
+            head = heads[path]
+            return head.run, 0 if head.run else latest[head.first_row], *head.progress, times[path]
+
+        return sorted(heads, key=order, reverse=True)
+
+    def _head(self, path: Path) -> _Head:
+        about = path.stat()
+        key = (path.name, about.st_size, about.st_mtime_ns, about.st_ino)
+        if key not in self._heads:
+            self._heads[key] = _read_head(path)
+        return self._heads[key]
 
     def _exists(self) -> bool:
         return True  # the folder may be empty; asking for a checkpoint then tells what to do
@@ -196,7 +277,7 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
     def preview(self) -> TablePreview:
         """Epoch, score and size of every file, the newest first, for Kedro-Viz."""
         rows = []
-        for path in self._newest_first():
+        for path in filter(lambda path: self._head(path).is_known, self._newest_first()):
             state = read_state(path)
             best = f"{state['best_miou']:.4f} (epoch {state['best_epoch']})" if state["best_epoch"] else "-"
             rows.append([path.name, state["epoch"], state["step"], best, decimal(path.stat().st_size)])

@@ -66,8 +66,9 @@ class Segmentation(NamedTuple):
 class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation], Mapping[str, np.ndarray]]):
     """Masks and overlays by name: ``masks/<name>.png`` and ``overlays/<name>.jpg``.
 
-    Saving takes them one by one, so they may be made while they are saved, and replaces the folder as a whole: masks
-    and overlays are of one run. Loading gives the masks, ``uint8 (H, W)``, each read when it is asked for.
+    Saving takes them one by one, so they may be made while they are saved, and replaces all of an earlier run: masks
+    and overlays are of one run. Files of others stay. Loading gives the masks, ``uint8 (H, W)``, each read when it is
+    asked for.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Folders of pictures as catalog entries: predicted masks, and figures by image."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg.atomic import recover_folder, replacing, replacing_folder
+from voc_seg.atomic import free_name, recover_folder, replacing, replacing_folder
 from voc_seg.voc.parallel import in_parallel
 from voc_seg.voc.pictures import large_allowed
 from voc_seg.voc.progress import progress_bar
 
 from .previews import contact_sheet
+
+logger = logging.getLogger(__name__)
 
 
 class MaskFolder(Mapping[str, np.ndarray]):
@@ -38,7 +41,7 @@ class MaskFolder(Mapping[str, np.ndarray]):
 class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.ndarray]]):
     """Masks by image id as palette PNGs; saved as pictures of mode P, loaded as indices ``uint8 (H, W)``.
 
-    A save replaces the whole folder, so no mask of an earlier run can pass for one of this run.
+    A save replaces all masks of an earlier run, so none can pass for one of this run; files of others stay.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -70,29 +73,46 @@ class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.nd
 
 
 _GALLERY = "prediction_gallery.png"  # beside them, but an entry of its own
+_TAG = "voc_seg"  # of a PNG: the name it was written under, so that a copy under another name is known as one
 
 
 class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
-    """Figures by image id, saved as ``prediction_<image_id>.png``; those of an earlier run are removed."""
+    """Figures by image id, saved as ``prediction_<image_id>.png``; those of an earlier run are removed.
+
+    Files of others stay, whatever their name. An image with the id ``gallery`` gets ``prediction_gallery_.png``: the
+    name without underscore is that of the contact sheet.
+    """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._folder = Path(filepath)
         self.metadata = metadata
 
     def save(self, data: Mapping[str, Figure]) -> None:
-        names = {f"prediction_{name}.png": figure for name, figure in data.items()}
+        names = {self._name(image_id, data): figure for image_id, figure in data.items()}
         for name, figure in names.items():
-            with replacing(self._folder / name) as partial:
-                figure.savefig(partial, format="png")
+            path = self._folder / name
+            if path.exists() and not (_is_tagged(path) or _is_untagged_figure(path)):
+                kept = free_name(path)
+                path.rename(kept)
+                logger.warning("%s was not written by this project. It is now %s", path, kept.name)
+            with replacing(path) as partial:
+                figure.savefig(partial, format="png", metadata={_TAG: name})
         for path in self._paths():
-            if path.name not in names:
+            if path.name not in names and _is_tagged(path):
                 path.unlink()
+
+    @staticmethod
+    def _name(image_id: str, others: Container[str]) -> str:
+        name = image_id
+        while f"prediction_{name}.png" == _GALLERY or (name != image_id and name in others):
+            name += "_"
+        return f"prediction_{name}.png"
 
     def load(self) -> None:
         raise DatasetError("Pictures are for looking at; the masks are the entry predictions.")
 
     def _exists(self) -> bool:
-        return bool(self._paths())
+        return any(_is_tagged(path) or _is_untagged_figure(path) for path in self._paths())
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._folder / "prediction_*.png")}
@@ -103,3 +123,23 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
 
     def _paths(self) -> list[Path]:
         return [path for path in sorted(self._folder.glob("prediction_*.png")) if path.name != _GALLERY]
+
+
+def _text_of(path: Path) -> Mapping[str, Any]:
+    """What a PNG says of itself; nothing where it is no PNG."""
+    try:
+        with large_allowed(), Image.open(path, formats=["PNG"]) as picture:
+            return picture.info
+    except (OSError, ValueError, SyntaxError):
+        return {}
+
+
+def _is_tagged(path: Path) -> bool:
+    """Whether a figure was written by this project under the name it has."""
+    return path.is_file() and _text_of(path).get(_TAG) == path.name
+
+
+def _is_untagged_figure(path: Path) -> bool:
+    """Whether a figure may be of an earlier version, which wrote no tags: a new one may replace it."""
+    text = _text_of(path) if path.is_file() else {}
+    return _TAG not in text and str(text.get("Software", "")).startswith("Matplotlib")

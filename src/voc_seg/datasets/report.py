@@ -10,7 +10,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.atomic import replacing, replacing_folder
+from voc_seg.atomic import recover_folder, replacing, replacing_folder
 from voc_seg.voc.progress import progress_bar
 
 from .previews import contact_sheet
@@ -39,7 +39,8 @@ class Report:
 class ReportDataset(AbstractDataset[Report, str]):
     """An HTML file with a folder of pictures beside it; loads the HTML.
 
-    A save replaces both, and both or neither: pictures are written one image after the other beside the old ones.
+    A save replaces both, and both or neither: pictures are written one image after the other apart from the old ones.
+    Files that others put into the folder stay.
 
     Args:
         filepath: The HTML file.
@@ -66,6 +67,7 @@ class ReportDataset(AbstractDataset[Report, str]):
     def load(self) -> str:
         if not self._filepath.is_file():
             raise DatasetError(f"No report at {self._filepath}. Make it with: kedro run --pipelines evaluation")
+        recover_folder(self._images)
         return self._filepath.read_text(encoding="utf-8")
 
     def _exists(self) -> bool:
@@ -76,5 +78,9 @@ class ReportDataset(AbstractDataset[Report, str]):
 
     def preview(self, images: int = 12) -> ImagePreview:
         """The first images of the gallery for Kedro-Viz, which cannot show a page with its scripts."""
-        folder = self._filepath.with_name(f"{self._filepath.stem}_images")
-        return contact_sheet((Image.open(path) for path in sorted(folder.glob("*.jpg"))[:images]), columns=3, width=240)
+        paths = sorted(self._images.glob("*.jpg"))[:images]
+        return contact_sheet((Image.open(path) for path in paths), columns=3, width=240)
+
+    @property
+    def _images(self) -> Path:
+        return self._filepath.with_name(f"{self._filepath.stem}_images")

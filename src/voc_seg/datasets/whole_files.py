@@ -1,6 +1,7 @@
 """Tables, JSON, text, figures and plain bytes, written so that a file is there whole or not at all."""
 
 import html
+import logging
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,7 +10,9 @@ from kedro_datasets import json, matplotlib, pandas, text
 from kedro_datasets._typing import HTMLPreview, TablePreview
 from rich.filesize import decimal
 
-from voc_seg.atomic import replacing
+from voc_seg.atomic import free_name, replacing
+
+logger = logging.getLogger(__name__)
 
 
 class _WholeFile:
@@ -63,7 +66,7 @@ class TextDataset(_WholeFile, text.TextDataset):
 
 
 class BytesDataset(AbstractDataset[bytes, bytes]):
-    """A file as its bytes. Saving none removes the file: what an earlier run left would pass for this one's.
+    """A file as its bytes. Saving none moves the file aside: what an earlier run left would pass for this one's.
 
     Args:
         filepath: The file.
@@ -76,7 +79,10 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
 
     def save(self, data: bytes) -> None:
         if not data:
-            self._filepath.unlink(missing_ok=True)
+            if self._filepath.is_file():
+                kept = free_name(self._filepath)
+                self._filepath.rename(kept)  # whoever wrote it: nobody's file is deleted
+                logger.warning("%s is not of this run. It is now %s", self._filepath, kept.name)
             return
         with replacing(self._filepath, size=len(data)) as partial:
             partial.write_bytes(data)

@@ -1,12 +1,20 @@
 """Where a packed store lies: its file, the folder of its shards beside it, and who may write there."""
 
+import logging
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import filelock
-
+from voc_seg.atomic import SCRATCH, make_folder
 from voc_seg.errors import VocSegError
+from voc_seg.lock import advice, hold, without_locks
+
+logger = logging.getLogger(__name__)
+
+# A shard, and one that was being written when a process was killed; earlier versions wrote it under the second name.
+_SHARD = r"\d{5,}-\w+\.arrow"
+_OURS = re.compile(rf"{_SHARD}(\.partial)?|\.{_SHARD}\.{SCRATCH}")
 
 
 def shards_folder(path: Path) -> Path:
@@ -19,23 +27,32 @@ def sole_writer(path: Path) -> Iterator[None]:
     """Nobody else writes this store, or its shards, meanwhile; its folder is made.
 
     Raises:
-        VocSegError: Another process is writing it, or the folder cannot be written to.
+        VocSegError: Another process is writing it, or whether one is cannot be told.
     """
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    lock_file, lock = path.with_name(f".{path.name}.lock"), None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        raise VocSegError(f"Another process is writing {path}. Wait for it to end and run again.") from None
+        make_folder(path.parent)
+        lock = hold(lock_file, with_children=True)
+        if lock is None:
+            raise VocSegError(f"Another process is writing {path}. Wait for it to end and run again.")
     except OSError as error:
-        raise VocSegError(
-            f"Could not write {path}: {error.strerror or error}. What was there before is untouched. Make the folder "
-            "one that can be written to, and run again."
-        ) from error
+        if not without_locks(error):
+            raise VocSegError(
+                f"Could not write {path}: {error.strerror or error}. What was there before is untouched. "
+                f"{advice(lock_file)}"
+            ) from error
+        logger.warning("%s is on a file system without locks. See that no other process writes it.", path)
     try:
         yield
     finally:
-        lock.release()
+        if lock:
+            lock.close()
+
+
+def files_of_shards(path: Path) -> list[Path]:
+    """Whole and half-written shards beside a store; what else lies in their folder is somebody else's."""
+    folder = shards_folder(path)
+    return [found for found in folder.iterdir() if _OURS.fullmatch(found.name)] if folder.is_dir() else []
 
 
 def delete_shards_but(path: Path, names: Collection[str]) -> None:
@@ -43,7 +60,7 @@ def delete_shards_but(path: Path, names: Collection[str]) -> None:
     folder = shards_folder(path)
     if not folder.is_dir():
         return
-    for found in folder.iterdir():
+    for found in files_of_shards(path):
         if found.name not in names:
             with suppress(OSError):  # Windows deletes nothing that is mapped: it goes at the next turn
                 found.unlink()

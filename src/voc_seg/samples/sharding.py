@@ -12,7 +12,7 @@ import pyarrow as pa
 from voc_seg.atomic import partial_of, replacing
 from voc_seg.voc.progress import progress_bar
 
-from .place import delete_shards_but, shards_folder, sole_writer
+from .place import delete_shards_but, files_of_shards, shards_folder, sole_writer
 from .shard import IDS, UNKNOWN, IncompleteStoreError, Origin, Sample, Shard, counted, write_shard
 from .store import SHARDS, SampleStore
 
@@ -98,8 +98,8 @@ def delete_unused_shards(path: Path) -> None:
     Raises:
         VocSegError: Another process is writing this store.
     """
-    folder, partial = shards_folder(path), partial_of(path)
-    found = {shard.name for shard in folder.iterdir()} if folder.is_dir() else set()
+    partial = partial_of(path)
+    found = {shard.name for shard in files_of_shards(path)}
     if partial.exists() or found.difference(_shards_in_use(path)):
         with sole_writer(path):
             partial.unlink(missing_ok=True)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import filelock
 import requests
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from rich.filesize import decimal
 
+from voc_seg.atomic import make_folder
 from voc_seg.errors import VocSegError
+from voc_seg.lock import advice, hold, without_locks
 
 from .progress import progress_bar
 from .transfer import PATIENCE, Failure, Patience, Session, arrived, attempt
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 _READ = 2**20
 _GOOD_ATTEMPT = 2**20
 _LONGEST_PAUSE = 30.0
+_LOOK_AGAIN = 0.2  # seconds between two looks at a lock
 
 
 @dataclass(frozen=True)
@@ -73,23 +75,27 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     Raises:
         VocSegError: The folder cannot be written to.
     """
-    lock = filelock.FileLock(folder / ".lock")
+    lock_file, lock = folder / ".lock", None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
+        make_folder(folder)
+        lock = hold(lock_file, with_children=True)
+        if lock is None:
             logger.info("Another process is fetching into %s; waiting for it", folder)
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        raise VocSegError(
-            f"{folder} cannot be written to: {error}. Make that folder writable, "
-            "or use a VOCdevkit you have with --params voc_root=PATH."
-        ) from error
+        while lock is None:
+            time.sleep(_LOOK_AGAIN)
+            lock = hold(lock_file, with_children=True)
+    except OSError as error:
+        if not without_locks(error):
+            raise VocSegError(
+                f"{folder} cannot be written to: {error}. {advice(lock_file)} "
+                "Or use a VOCdevkit you have with --params voc_root=PATH."
+            ) from error
+        logger.warning("%s is on a file system without locks. See that no other process fetches there.", folder)
     try:
         yield
     finally:
-        lock.release()
+        if lock:
+            lock.close()
 
 
 def obtain(archive: Archive, folder: Path, given: Path | None = None, patience: Patience = PATIENCE) -> Path:

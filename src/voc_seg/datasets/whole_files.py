@@ -11,6 +11,12 @@ from rich.filesize import decimal
 
 from voc_seg.atomic import replacing
 
+READ_CSV: dict[str, Any] = {
+    "keep_default_na": False,
+    "na_values": [""],  # what pandas writes for a value that is absent
+}
+"""How tables are read, so that an id or a class may be called ``NA``."""
+
 
 class _WholeFile:
     """Saves beside the file and lets it take its place at the end; object stores do so by themselves."""
@@ -33,7 +39,9 @@ class _WholeFile:
 
 
 class CSVDataset(_WholeFile, pandas.CSVDataset):
-    """A table as CSV."""
+    """A table as CSV; an empty cell alone is an absent value."""
+
+    DEFAULT_LOAD_ARGS = READ_CSV
 
 
 class ParquetDataset(_WholeFile, pandas.ParquetDataset):

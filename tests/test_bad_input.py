@@ -76,6 +76,15 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "pictures reduced to nothing": ({"inference": {"longer_side": 0}}, "inference.longer_side = 0: Input should be gr"),
     "device unknown": ({"runtime": {"device": "gpu"}}, "runtime.device = 'gpu': Value error, it must be auto"),
     "precision unknown": ({"runtime": {"precision": "fp16"}}, "runtime.precision = 'fp16': Input should be 'auto'"),
+    "epochs true": (
+        {"training": {"epochs": True}},
+        "epochs = True: Value error, true and false are no numbers",
+    ),
+    "scale of true": ({"augmentation": {"scale": [0.5, True]}}, "true and false are no numbers"),
+    "seed true": ({"seed": True}, "seed = True: Value error, true and false are no numbers"),
+    "seed too large": ({"seed": 2**63}, "Input should be less than or equal to 9223372036854775807"),
+    "warm-up of nan": ({"training": {"schedule": {"warmup_epochs": float("nan")}}}, "Input should be a finite number"),
+    "rate infinite": ({"training": {"checkpoint": {"every_minutes": float("inf")}}}, "Input should be a finite number"),
     "workers below zero": ({"runtime": {"workers": -1}}, "= -1: Input should be greater than or equal to 0"),
 }
 

@@ -4,6 +4,7 @@ from voc_seg.console import ConsoleHooks
 from voc_seg.hooks import ProjectHooks, open_log_files
 from voc_seg.ranks import RankHooks, RankSession, separate_logs
 from voc_seg.runs import outputs_folder
+from voc_seg.settings_files import CheckedConfigLoader
 from voc_seg.sole_run import SoleRunHooks
 from voc_seg.tracking import TrackingHooks
 
@@ -13,6 +14,8 @@ open_log_files()  # before the first message
 HOOKS = (ProjectHooks(), SoleRunHooks(), RankHooks(), ConsoleHooks(), TrackingHooks())
 
 SESSION_CLASS = RankSession
+
+CONFIG_LOADER_CLASS = CheckedConfigLoader
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -29,7 +29,7 @@ class Parameters(Block):
         None,
         description="name of the run: its outputs go into data/runs/NAME instead of data; as --params only",
     )
-    seed: int = Field(0, ge=0, description="fixes initial weights, order and augmentation")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="fixes initial weights, order and augmentation")
     voc_root: Path | None = Field(None, description="a VOCdevkit already on disk; as --params only")
     voc_archive: Path | None = Field(None, description="a downloaded archive, or a folder of them; as --params only")
     data: DataConfig = DataConfig()

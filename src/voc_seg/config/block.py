@@ -1,9 +1,9 @@
 """What every block of settings is made of."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 
 def _split_on_spaces(value: Any) -> Any:
@@ -20,7 +20,24 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Block(BaseModel):
     """A group of settings: immutable, and closed to keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic would make 1 of true."""
+        types = _types_in(cls.model_fields[info.field_name or ""].annotation)
+        if bool not in types and types & {int, float}:
+            items = value if isinstance(value, (list, tuple)) else [value]
+            if any(isinstance(item, bool) for item in items):
+                raise ValueError("true and false are no numbers; give a number")
+        return value
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """The plain types that an annotation such as ``tuple[int, int] | None`` is made of."""
+    parts = get_args(annotation)
+    return set().union(*map(_types_in, parts)) if parts else {annotation} if isinstance(annotation, type) else set()
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,11 +1,13 @@
 """Settings of the data: classes, what to do about bad images, crops."""
 
 from dataclasses import replace
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, name_classes, voc_palette
+from voc_seg.voc.names import fault_of_class, same_name
 from voc_seg.voc.pairs import Reading
 
 from .block import Block, FromSpaces, Share
@@ -13,8 +15,8 @@ from .block import Block, FromSpaces, Share
 
 def _name_alone(value: Any) -> Any:
     """A class may be written as its name, or as a block with name and colour."""
-    if isinstance(value, (bool, int, float)):
-        raise ValueError(f"YAML reads this name as {value!r}: write it in quotes")
+    if value is None or isinstance(value, (bool, int, float, date)):
+        raise ValueError(f"YAML reads this name as {'null' if value is None else repr(value)}: write it in quotes")
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -98,6 +100,13 @@ class DataConfig(Block):
         if not 2 <= len(table) <= VOID:
             raise ValueError(f"there are {len(table)} of them; a mask can tell 2 to {VOID} apart")
         void = tuple(voc_palette()[VOID].tolist())
+        names: dict[str, str] = {}
+        for name in table.names:
+            if fault := fault_of_class(name):
+                raise ValueError(f"{name!r} cannot be a class name: {fault}; give the class another name")
+            twin = names.setdefault(same_name(name), name)
+            if twin != name:
+                raise ValueError(f"{name!r} and {twin!r} differ in case alone: give one of the classes another name")
         seen = {void: "void"}
         for name, colour in zip(table.names, table.colours):
             if table.names.count(name) > 1:

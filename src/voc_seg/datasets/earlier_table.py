@@ -8,6 +8,8 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
+from voc_seg.datasets.whole_files import READ_CSV
+
 logger = logging.getLogger(__name__)
 
 
@@ -28,9 +30,10 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
     def load(self) -> pd.DataFrame:
         if not self._filepath.is_file():
             return pd.DataFrame()
-        read = pd.read_csv if self._filepath.suffix == ".csv" else pd.read_parquet
         try:
-            return read(self._filepath)
+            if self._filepath.suffix == ".csv":
+                return pd.read_csv(self._filepath, **READ_CSV)
+            return pd.read_parquet(self._filepath)
         except Exception as error:  # a broken file makes the reader raise many kinds
             logger.warning("%s cannot be read and counts as not there: %s", self._filepath, error)
             return pd.DataFrame()

@@ -14,6 +14,12 @@ from voc_seg.atomic import free_name, replacing
 
 logger = logging.getLogger(__name__)
 
+READ_CSV: dict[str, Any] = {
+    "keep_default_na": False,
+    "na_values": [""],  # what pandas writes for a value that is absent
+}
+"""How tables are read, so that an id or a class may be called ``NA``."""
+
 
 class _WholeFile:
     """Saves beside the file and lets it take its place at the end; object stores do so by themselves."""
@@ -36,7 +42,9 @@ class _WholeFile:
 
 
 class CSVDataset(_WholeFile, pandas.CSVDataset):
-    """A table as CSV."""
+    """A table as CSV; an empty cell alone is an absent value."""
+
+    DEFAULT_LOAD_ARGS = READ_CSV
 
 
 class ParquetDataset(_WholeFile, pandas.ParquetDataset):

@@ -19,6 +19,7 @@ from voc_seg.reporting.style import (
     ORANGE,
     SMALL,
     legend_beside_title,
+    literal,
     new_figure,
     set_title,
     tidy,
@@ -61,7 +62,7 @@ def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
         colour = _SPLIT_COLOURS[split]
         images.barh(offset, objects[f"{split}_images"], thickness * 0.9, color=colour, label=split)
         pixels.barh(offset, 100 * objects[f"{split}_pixel_share"], thickness * 0.9, color=colour, label=split)
-    images.set_yticks(places, objects["class_name"])
+    images.set_yticks(places, objects["class_name"].map(literal))
     images.set_ylim(len(objects) - 0.4, -0.6)
     tidy(images, "Images that contain the class", grid="x")
     tidy(pixels, "Share of labelled pixels, %", grid="x")
@@ -183,7 +184,7 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
             # The lines of mIoU and floor pass behind the numbers instead of through them.
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
         )  # fmt: skip
-    axes.set_yticks(places, scores["class_name"])
+    axes.set_yticks(places, scores["class_name"].map(literal))
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel("IoU")
@@ -242,8 +243,8 @@ def plot_confusion(confusion: pd.DataFrame) -> Figure:
     for row in np.flatnonzero(totals[:, 0] == 0):
         axes.text((classes - 1) / 2, row, "never true", ha="center", va="center", fontsize=SMALL, color=MUTED,
             bbox={"facecolor": ABSENT, "edgecolor": "none", "pad": 3})  # fmt: skip
-    axes.set_xticks(range(classes), confusion.columns, rotation=90)
-    axes.set_yticks(range(classes), confusion.index)
+    axes.set_xticks(range(classes), confusion.columns.map(literal), rotation=90)
+    axes.set_yticks(range(classes), confusion.index.map(literal))
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     tidy(axes, grid="none")

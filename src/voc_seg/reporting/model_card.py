@@ -1,5 +1,6 @@
 """The card of a model that is passed on: what it is, what it was trained on, how well it does, how to use it."""
 
+import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from string import Template
@@ -254,5 +255,6 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name that does not end its cell."""
-    return name.replace("|", "\\|")
+    """A name that Markdown and HTML show letter by letter, and that does not end its cell."""
+    escaped = "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+!|~$:@" else letter for letter in name)
+    return html.escape(escaped, quote=False)

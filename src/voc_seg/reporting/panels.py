@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from voc_seg.reporting.overlays import faint, overlay
-from voc_seg.reporting.style import GREY, INK, SMALL
+from voc_seg.reporting.style import GREY, INK, SMALL, literal
 from voc_seg.voc.classes import VOID, Classes
 
 MARGIN = 0.15
@@ -65,11 +65,13 @@ def draw_legend(figure: Figure, entries: Mapping[str, np.ndarray], below: float 
         return
     width, height = figure.get_size_inches()
     columns = int(width / _LEGEND_ENTRY)
-    patches = [Patch(facecolor=colour, edgecolor=GREY, linewidth=0.6, label=name) for name, colour in entries.items()]
+    patches = [Patch(facecolor=colour, edgecolor=GREY, linewidth=0.6) for colour in entries.values()]
     # A legend fills column by column; readers go by rows, so the entries are dealt accordingly.
-    by_rows = [patch for column in range(columns) for patch in patches[column::columns]]
+    by_rows = [place for column in range(columns) for place in range(column, len(patches), columns)]
+    names = [literal(name) for name in entries]
     figure.legend(
-        handles=by_rows, ncols=min(columns, len(patches)), frameon=False, fontsize=SMALL, labelcolor=INK,
+        handles=[patches[place] for place in by_rows], labels=[names[place] for place in by_rows],
+        ncols=min(columns, len(patches)), frameon=False, fontsize=SMALL, labelcolor=INK,
         loc="lower left" if below is None else "upper left",
         bbox_to_anchor=(0.0, 0.0 if below is None else 1 - below / height),
         handlelength=1.2, handleheight=1.0, columnspacing=1.5, borderaxespad=0.6,

@@ -17,6 +17,7 @@ from voc_seg.reporting.style import (
     LABEL,
     MUTED,
     SMALL,
+    literal,
     new_figure,
     set_title,
     tidy,
@@ -83,7 +84,7 @@ def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]], classes: Cla
     top = HEADROOM
     for (sample, prediction, iou), height in zip(items, heights, strict=True):
         figure.text(
-            MARGIN / figure_width, 1 - (top + 0.2) / figure_height, f"{sample.id}   mIoU {score(iou)}",
+            MARGIN / figure_width, 1 - (top + 0.2) / figure_height, literal(f"{sample.id}   mIoU {score(iou)}"),
             fontsize=SMALL, color=INK, va="baseline",
         )  # fmt: skip
         top += caption

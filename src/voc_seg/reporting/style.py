@@ -32,13 +32,20 @@ def new_figure(width: float, height: float, *, layout: str | None = "constrained
     return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
 
 
+def literal(text: str) -> str:
+    """A text as matplotlib shows it letter by letter: between two dollar signs it would read mathematics."""
+    return text.replace("$", r"\$")
+
+
 def set_title(figure: Figure, title: str, subtitle: str = "") -> None:
     """Put a bold title and a quiet line below it at the top left; an automatic layout keeps clear of them."""
     height = figure.get_figheight()
     left = 0.15 / figure.get_figwidth()
-    figure.text(left, 1 - 0.12 / height, title, ha="left", va="top", fontsize=TITLE, fontweight="bold", color=INK)
+    figure.text(
+        left, 1 - 0.12 / height, literal(title), ha="left", va="top", fontsize=TITLE, fontweight="bold", color=INK
+    )
     if subtitle:
-        figure.text(left, 1 - 0.40 / height, subtitle, ha="left", va="top", fontsize=LABEL, color=MUTED)
+        figure.text(left, 1 - 0.40 / height, literal(subtitle), ha="left", va="top", fontsize=LABEL, color=MUTED)
     engine = figure.get_layout_engine()
     if engine is not None:
         room = (HEADROOM if subtitle else HEADROOM_ALONE) / height

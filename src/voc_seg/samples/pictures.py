@@ -170,6 +170,8 @@ def _numbered(names: list[str]) -> list[str]:
 def _safe(name: str) -> str:
     """The name as every file system takes it, without anything that could lead to another folder."""
     clean = "".join(mark if mark.isprintable() and mark not in '<>:"/\\|?*' else "_" for mark in name)
+    if clean[:1] in tuple("=+-@"):
+        clean = f"_{clean[1:]}"  # spreadsheets take it for a formula
     return clean.encode()[:_LONGEST_NAME].decode(errors="ignore").strip(". ") or "picture"
 
 

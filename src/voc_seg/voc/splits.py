@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voc_seg.errors import VocSegError
+from voc_seg.voc.names import fault_of_id, same_name
 
 
 @dataclass(frozen=True)
@@ -237,30 +238,36 @@ def _missing_list(path: Path, source: Source, split: str) -> str:
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
-    """The ids of an image list, one a line.
+    """The ids of an image list, one a line; blanks within a line belong to the id.
 
     Raises:
-        VocSegError: No such file, no id in it, one twice, or a line that is no id.
+        VocSegError: No such file, no id in it, one twice (case does not count), or a line that is no id.
     """
     try:
         # utf-8-sig: editors on Windows put a byte order mark before the first id.
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise VocSegError(
             f"The image list {path} cannot be read: {error}. It must be a UTF-8 text with one image id a line."
         ) from error
-    ids: dict[str, None] = {}
+    ids: dict[str, str] = {}
     for number, image_id in enumerate(lines, start=1):
         if not image_id:
             continue
-        if re.search(r"[\s/\\\0]", image_id):
+        if fault := fault_of_id(image_id):
             raise VocSegError(
-                f"Line {number} of {path} is {image_id!r}. Each line must be one image id: "
-                "a file name without folder and ending."
+                f"Line {number} of {path} is {image_id!r}: {fault}. Each line "
+                "must be one image id: a file name without folder and ending. Rename the image and its mask."
             )
-        if image_id in ids:
+        twin = ids.get(same_name(image_id))
+        if twin == image_id:
             raise VocSegError(f"Line {number} of {path} repeats the image id {image_id!r}. Delete that line.")
-        ids[image_id] = None
+        if twin:
+            raise VocSegError(
+                f"Line {number} of {path} is {image_id!r}, which differs from {twin!r} in case or the storing of an "
+                "accent alone: on Macs and Windows both are one file. Rename one of the images and its mask."
+            )
+        ids[same_name(image_id)] = image_id
     if not ids:
         raise VocSegError(f"The image list {path} is empty. It needs one image id a line.")
-    return tuple(ids)
+    return tuple(ids.values())

@@ -74,6 +74,14 @@ def test_layers_have_an_order() -> None:
     assert order == ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 
 
+@pytest.mark.parametrize("name", ["evaluation", "export", "inference"])
+@pytest.mark.parametrize("entry", ["best_model", "model_history"])
+def test_what_a_training_may_replace_is_read_once(name: str, entry: str) -> None:
+    readers = [node.name for node in pipelines[name].nodes if entry in node.inputs]
+    assert len(readers) <= 1
+    assert readers or entry != "best_model"
+
+
 def test_no_entry_is_unused() -> None:
     used = set().union(*(wired(name) for name in NAMES))
     declared = {name for name in load_config("base")["catalog"] if not name.startswith("_")}

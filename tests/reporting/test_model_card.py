@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from voc_seg.config import EvaluationConfig, Parameters
+from voc_seg.config import EvaluationConfig, InferenceConfig, Parameters
 from voc_seg.reporting.model_card import model_card
 from voc_seg.voc.classes import VOC_CLASSES, name_classes
 
@@ -69,11 +69,12 @@ def test_scores_are_those_of_this_model() -> None:
 
 @pytest.mark.parametrize(
     "metrics",
-    [{}, METRICS | {"checkpoint_epoch": 17}, METRICS | {"checkpoint_val_miou": 0.62346},
+    [{}, METRICS | {"model_digest": "1111"},
+     METRICS | {"checkpoint_epoch": 17}, METRICS | {"checkpoint_val_miou": 0.62346},
      {key: value for key, value in METRICS.items() if key != "checkpoint_val_miou"}],
 )  # fmt: skip
 def test_scores_of_another_model_are_not_shown(metrics: dict[str, Any]) -> None:
-    text = card(metrics=metrics)
+    text = card(saved() | {"model_digest": "0000"}, metrics=metrics)
     assert "**0.623**" in text
     assert "0.543" not in text
     assert "`kedro run --pipelines evaluation,export` adds the scores" in text
@@ -123,8 +124,8 @@ def test_without_onnx_nothing_is_said_of_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({}, "size = [max(1, round(length * 0.3)) for length in picture.size]"),
-        ({"evaluation": {"scale": 1.0, "flip": False}}, "small = picture\n"),
+        ({}, "factor = 0.3 * min(1, 500 / max(picture.size))\n"),
+        ({"evaluation": {"scale": 1.0, "flip": False}}, "factor = 1.0 * min(1, 500 / max(picture.size))\n"),
         (
             {"augmentation": {"image_size": [375, 500]}, "evaluation": {"scale": 0.5, "flip": False}},
             "small = picture.resize((250, 188), Image.Resampling.BILINEAR)",
@@ -136,3 +137,14 @@ def test_the_code_brings_pictures_to_the_size_of_validation(settings: dict[str, 
     assert line in with_onnx
     for code in (with_torch, with_onnx):
         compile(code, "card", "exec")
+
+
+def test_large_pictures_are_treated_as_inference_is_set_to() -> None:
+    text = card(inference=InferenceConfig(longer_side=700, tile=256))
+    with_torch, with_onnx = blocks(text)
+    assert "InferenceConfig(longer_side=700, tile=256)" in with_torch
+    assert "min(1, 700 / max(picture.size))" in with_onnx
+    assert "pictures with a longer side above 700 pixels are first reduced to that" in text
+    assert "longer than 256 pixels, which voc_seg feeds in tiles and this code does not" in text
+    unreduced = card(inference=InferenceConfig(longer_side=None))
+    assert "longer_side=None" in unreduced and "first reduced" not in unreduced and "min(1" not in unreduced

@@ -1,6 +1,6 @@
 """Masks of pictures of any size, in memory that does not grow with the number of classes times the picture."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from voc_seg.config import InferenceConfig
 from voc_seg.errors import VocSegError
+from voc_seg.models.registry import restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 
 from .evaluation import network_logits, network_size
@@ -63,6 +64,28 @@ def manner_of(saved: dict[str, Any], config: InferenceConfig) -> Manner:
             "Train anew: kedro run --pipelines training"
         ) from None
     return Manner(scale, flip, tuple(image_size) if image_size else None, config.longer_side, config.tile)
+
+
+def load_segmenter(
+    saved: dict[str, Any], config: InferenceConfig, runtime: Runtime
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that gives a picture's mask: the one that the inference pipeline, the notebook and the card use.
+
+    Args:
+        saved: The content of ``best_model.pth``, or what ``read_safetensors`` gives.
+        config: Reduction and tiles of large pictures.
+        runtime: Device and precision.
+
+    Returns:
+        Takes ``uint8 (H, W, 3)`` RGB, as ``decode_picture`` gives it, and gives ``uint8 (H, W)``, class index; it
+        raises VocSegError when memory runs out.
+
+    Raises:
+        VocSegError: The network cannot be restored, or does not say how it was validated.
+    """
+    manner = manner_of(saved, config)
+    model = restore_model(saved).to(runtime.device).eval()
+    return lambda image: predict_mask(model, image, manner, runtime)
 
 
 @torch.inference_mode()

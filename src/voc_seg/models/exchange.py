@@ -1,13 +1,24 @@
 """A trained network as one safetensors file that says of itself what is needed to use it."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from voc_seg.errors import VocSegError
+
+
+def model_digest(saved: dict[str, Any]) -> str:
+    """16 hexadecimal digits that stand for the weights of a saved network, whichever file they were read from."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, value in sorted(saved["model"].items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def describe(saved: dict[str, Any], **more: Any) -> dict[str, str]:

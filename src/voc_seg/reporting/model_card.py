@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from voc_seg.config import flattened
+from voc_seg.config import InferenceConfig, flattened
 from voc_seg.metrics import is_baseline
 from voc_seg.reporting.tables import score
 from voc_seg.voc.classes import Classes
@@ -28,43 +28,55 @@ _DATA = {
     "own": "Pictures and masks of whoever trained it; their terms are not known to voc_seg. Write them down here.",
 }
 
-_WITH_TORCH = """\
-import numpy as np
-from PIL import Image
+_DEFAULT_INFERENCE = InferenceConfig()
 
-from voc_seg.config import EvaluationConfig, RuntimeConfig
-from voc_seg.engine.evaluation import predict_logits
+_WITH_TORCH = Template("""\
+from pathlib import Path
+
+import numpy as np
+
+from voc_seg.config import InferenceConfig, RuntimeConfig
+from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.exchange import read_safetensors
-from voc_seg.models.registry import restore_model
+from voc_seg.voc.pictures import decode_picture
 
 saved = read_safetensors("model.safetensors")
-model = restore_model(saved)  # a torch.nn.Module in evaluation mode
-picture = np.array(Image.open("picture.jpg").convert("RGB"))
-settings = EvaluationConfig(**saved["config"]["evaluation"])
-runtime = choose_runtime(RuntimeConfig(device="cpu", precision="fp32"))
-logits = predict_logits(model, picture[None], settings, runtime, saved["image_size"])
-mask = logits[0].argmax(0).numpy().astype(np.uint8)  # (height, width) of the picture
+settings = InferenceConfig(longer_side=${longer_side}, tile=${tile})
+segmenter = load_segmenter(saved, settings, choose_runtime(RuntimeConfig(device="cpu")))
+mask = segmenter(decode_picture(Path("picture.jpg")))  # uint8 (height, width) of the picture
 print([saved["class_names"][value] for value in np.unique(mask)])
-"""
+""")
 
 _WITH_ONNX = Template("""\
 import json
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("model.onnx")
 about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-picture = Image.open("picture.jpg").convert("RGB")
+picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")
 ${resized}
 pixels = (np.asarray(small, np.float32) / 255 - about["mean"]) / about["std"]  # (height, width, 3)
 images = pixels.transpose(2, 0, 1)[None].astype(np.float32)
 (logits,) = session.run(["logits"], {"images": images})
-mask = Image.fromarray(logits[0].argmax(0).astype(np.uint8)).resize(picture.size, Image.Resampling.NEAREST)
+${mirrored}best = np.full(picture.size[::-1], -np.inf, np.float32)
+mask = np.zeros(picture.size[::-1], np.uint8)  # (height, width) of the picture
+for value, scores in enumerate(logits[0]):  # at the picture's size, one class at a time
+    extent = (0, 0, *small.size)
+    enlarged = Image.fromarray(scores).transform(
+        picture.size, Image.Transform.EXTENT, extent, Image.Resampling.BILINEAR
+    )
+    mask[np.asarray(enlarged) > best] = value
+    best = np.maximum(best, enlarged)
 print([about["class_names"][value] for value in np.unique(mask)])
 """)
+_MIRRORED = """\
+(mirrored,) = session.run(["logits"], {"images": np.ascontiguousarray(images[..., ::-1])})
+logits = (logits + mirrored[..., ::-1]) / 2
+"""
 
 
 def model_card(
@@ -75,6 +87,7 @@ def model_card(
     files: Mapping[str, int],
     onnx_facts: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    inference: InferenceConfig = _DEFAULT_INFERENCE,
 ) -> str:
     """The card as Markdown.
 
@@ -86,6 +99,7 @@ def model_card(
         files: Size in bytes of each file beside the card.
         onnx_facts: opset, onnxruntime, sizes, difference; empty when there is no ``model.onnx``.
         metrics: ``metrics.json`` and ``evaluation_facts.json``; they are shown if they are of this very model.
+        inference: How ``inference`` treats large pictures: the code of the card does the same.
 
     Returns:
         Text with a newline at the end.
@@ -97,12 +111,13 @@ def model_card(
         f"picture one of {len(classes)} classes.",
         _table(["file", "what it is", "size"], _files(files, onnx_facts)),
         *_checked(onnx_facts),
+        *_digest(saved),
         "## Scores",
         *_scores(saved, metrics, len(classes)),
         "## Input and output",
-        *_contract(saved, classes, normalisation),
+        *_contract(saved, classes, normalisation, inference),
         "## Use",
-        *_use(saved, onnx_facts),
+        *_use(saved, onnx_facts, inference),
         "## Data",
         _DATA.get(data["source"], _DATA["own"]),
         f"{data['images']:,} images to learn from, {data['val_images']:,} to choose the epoch by. {_start(model)}",
@@ -142,6 +157,12 @@ def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _digest(saved: Mapping[str, Any]) -> list[str]:
+    if "model_digest" not in saved:
+        return []
+    return [f"These files are of the model `{saved['model_digest']}`, which they have as `model_digest` in themselves."]
+
+
 def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) -> list[str]:
     planned = saved["config"]["training"]["epochs"]
     best = (
@@ -175,7 +196,12 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
 
 
 def is_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
-    """Whether scores are of this very model: an epoch's number says nothing of which run it was."""
+    """Whether scores are of this very model: an epoch's number says nothing of which run it was.
+
+    Digests tell, where both have one; scores of earlier versions have none.
+    """
+    if {"model_digest"} <= metrics.keys() & saved.keys() and metrics["model_digest"] != saved["model_digest"]:
+        return False
     scored = metrics.get("checkpoint_epoch"), metrics.get("checkpoint_val_miou")
     return scored == (saved["epoch"], saved["val_miou"])
 
@@ -186,12 +212,16 @@ def _conditions(evaluation: Mapping[str, Any]) -> str:
 
 
 def _contract(
-    saved: Mapping[str, Any], classes: Classes, normalisation: tuple[Sequence[float], Sequence[float]]
+    saved: Mapping[str, Any],
+    classes: Classes,
+    normalisation: tuple[Sequence[float], Sequence[float]],
+    inference: InferenceConfig,
 ) -> list[str]:
     mean, std = (", ".join(f"{value:g}" for value in values) for values in normalisation)
     image_size, evaluation = saved["image_size"], saved["config"]["evaluation"]
     base = f"{image_size[0]} x {image_size[1]} pixels (height x width)" if image_size else "the picture's own size"
-    large = "" if image_size else "; reduce a picture much larger than those of the data to their size first"
+    reduced = not image_size and inference.longer_side
+    large = f"; pictures with a longer side above {reduced} pixels are first reduced to that" if reduced else ""
     rows = [
         ("input", "`images`, float32 `(batch, 3, height, width)`, red, green, blue; any batch, any height and width"),
         ("normalisation", f"value / 255, minus mean ({mean}), over standard deviation ({std})"),
@@ -202,27 +232,39 @@ def _contract(
     return [_table(["", "what is asked and given"], rows)] + ([mirrored] if evaluation["flip"] else [])
 
 
-def _use(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any]) -> list[str]:
+def _use(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any], inference: InferenceConfig) -> list[str]:
+    code = _WITH_TORCH.substitute(longer_side=inference.longer_side, tile=inference.tile)
     torch = [
-        "With PyTorch, where voc_seg is installed; sizes and mirroring are taken care of:",
-        f"```python\n{_WITH_TORCH}```",
+        "With PyTorch, where voc_seg is installed; it gives the masks that `kedro run --pipelines inference` gives on "
+        "a CPU:",
+        f"```python\n{code}```",
         "`model.weights` of voc_seg takes encoders alone, not this file.",
     ]
     if not onnx_facts:
         return torch
-    onnx = _WITH_ONNX.substitute(resized=_resized(saved["image_size"], saved["config"]["evaluation"]["scale"]))
-    return [*torch, "With ONNX Runtime alone:", f"```python\n{onnx}```"]
+    evaluation = saved["config"]["evaluation"]
+    onnx = _WITH_ONNX.substitute(
+        resized=_resized(saved["image_size"], evaluation["scale"], inference.longer_side),
+        mirrored=_MIRRORED if evaluation["flip"] else "",
+    )
+    return [
+        *torch,
+        "With ONNX Runtime alone. Masks may differ from those in a few pixels at the borders of things, and more in "
+        f"pictures that are transparent or have 16 bits, and where the network's input is longer than {inference.tile} "
+        "pixels, which voc_seg feeds in tiles and this code does not:",
+        f"```python\n{onnx}```",
+    ]
 
 
-def _resized(image_size: Sequence[int] | None, scale: float) -> str:
-    """The line of code that brings a picture to the size the network was validated at."""
+def _resized(image_size: Sequence[int] | None, scale: float, longer_side: int | None) -> str:
+    """The lines of code that bring a picture to the size the network is given in inference."""
     if image_size:
         height, width = (max(1, round(length * scale)) for length in image_size)
         return f"small = picture.resize(({width}, {height}), Image.Resampling.BILINEAR)"
-    if scale == 1:
-        return "small = picture"
+    factor = f"{scale!r} * min(1, {longer_side} / max(picture.size))" if longer_side else f"{scale!r}"
     return (
-        f"size = [max(1, round(length * {scale:g})) for length in picture.size]\n"
+        f"factor = {factor}\n"
+        "size = [max(1, round(length * factor)) for length in picture.size]\n"
         "small = picture.resize(size, Image.Resampling.BILINEAR)"
     )
 

@@ -15,6 +15,7 @@ from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.errors import VocSegError
+from voc_seg.models.exchange import model_digest
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
@@ -36,9 +37,14 @@ def choose_split(
     return {"train": train_samples, "val": val_samples, "test": test_samples}[evaluation.split]
 
 
+def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
+    """The best model with its digest, read once: a training may put another in its place meanwhile."""
+    return best_model | {"model_digest": model_digest(best_model)}
+
+
 def evaluate(
     samples: SampleStore,
-    best_model: dict[str, Any],
+    scored_model: dict[str, Any],
     data: DataConfig,
     evaluation: EvaluationConfig,
     runtime: RuntimeConfig,
@@ -49,16 +55,16 @@ def evaluate(
         VocSegError: The model, the samples and ``data.classes`` are not about the same classes.
     """
     classes = data.class_table
-    require_classes(best_model, classes.names)
+    require_classes(scored_model, classes.names)
     samples.require_classes(classes.names)
-    trained_on, scored_on = best_model.get("source"), samples.origin.source
+    trained_on, scored_on = scored_model.get("source"), samples.origin.source
     if trained_on not in (None, scored_on):
         logger.warning(
             "best_model was trained on %r, the samples to score are of %r. If that is not what you want, train with "
             "the same --env first.", trained_on, scored_on,
         )  # fmt: skip
     result = engine.evaluate(
-        restore_model(best_model), samples, evaluation, choose_runtime(runtime), best_model["image_size"]
+        restore_model(scored_model), samples, evaluation, choose_runtime(runtime), scored_model["image_size"]
     )
     names = list(classes.names)
     facts = {
@@ -67,8 +73,9 @@ def evaluate(
         "images": len(samples),
         "scale": evaluation.scale,
         "flip": evaluation.flip,
-        "checkpoint_epoch": best_model["epoch"],
-        "checkpoint_val_miou": best_model["val_miou"],
+        "model_digest": scored_model["model_digest"],
+        "checkpoint_epoch": scored_model["epoch"],
+        "checkpoint_val_miou": scored_model["val_miou"],
         "images_per_second": result.images_per_second,
     }
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
@@ -81,8 +88,9 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
     _require(evaluation_facts, "evaluation_facts")
     confusion = confusion_matrix.to_numpy()
     class_scores = scores.class_scores(confusion, confusion_matrix.columns)
-    shown = ("split", "images", "checkpoint_epoch", "images_per_second")
-    metrics = {key: evaluation_facts[key] for key in shown} | scores.summarise(confusion)
+    shown = ("split", "images", "model_digest", "checkpoint_epoch", "images_per_second")
+    # Facts of an earlier version have no digest.
+    metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
     logger.info("Scores on %s\n%s", metrics["split"], score_table(class_scores, metrics))
     for warning in score_warnings(class_scores, metrics):
         logger.warning("%s", warning)
@@ -101,6 +109,18 @@ def _require(values: dict[str, Any], name: str) -> None:
     """Refuse an empty entry; other pipelines may do without it, so the catalog does not say that it is missing."""
     if not values:
         raise VocSegError(f"There is no {name} yet. Make it with: kedro run --pipelines evaluation")
+
+
+def _require_same_model(metrics: dict[str, Any], scored_model: dict[str, Any]) -> None:
+    """Refuse scores of another model: part of an evaluation, run alone after a new training, would mix the two."""
+    _require(metrics, "metrics")
+    for key, own in (("model_digest", "model_digest"), ("checkpoint_epoch", "epoch")):
+        wanted = scored_model.get(own)
+        if (found := metrics.get(key, wanted)) != wanted:
+            raise VocSegError(
+                f"metrics.json is of another model than best_model.pth: {key} {found}, not {wanted}. Score the present "
+                "model with: kedro run --pipelines evaluation"
+            )
 
 
 def draw_predictions(
@@ -126,21 +146,26 @@ def write_report(
     class_scores: pd.DataFrame,
     confusion_matrix: pd.DataFrame,
     metrics: dict[str, Any],
-    best_model: dict[str, Any],
+    scored_model: dict[str, Any],
     model_history: pd.DataFrame,
     data: DataConfig,
     evaluation: EvaluationConfig,
 ) -> Report:
-    """A page with all of it, and small pictures of every image, drawn while they are saved."""
+    """A page with all of it, and small pictures of every image, drawn while they are saved.
+
+    Raises:
+        VocSegError: The scores are of another model.
+    """
+    _require_same_model(metrics, scored_model)
     classes, source = data.class_table, samples.origin.source
     page = reporting.fill_page(
-        f"{best_model['model_config']['encoder']} on {source or 'data of unknown source'}",
+        f"{scored_model['model_config']['encoder']} on {source or 'data of unknown source'}",
         reporting.describe_images(samples, predictions, image_scores, classes),
         metrics,
         class_scores,
         confusion_matrix,
-        reporting.history_of(best_model, model_history),
-        reporting.describe_settings(best_model, metrics, source, evaluation.model_dump(include={"scale", "flip"})),
+        reporting.history_of(scored_model, model_history),
+        reporting.describe_settings(scored_model, metrics, source, evaluation.model_dump(include={"scale", "flip"})),
         classes,
     )
     return Report(page, reporting.PICTURES, reporting.draw_images(samples, predictions, classes), len(samples))

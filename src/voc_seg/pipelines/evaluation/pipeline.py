@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from voc_seg.torchrun import EVERY_RANK
 
-from .nodes import choose_split, draw_predictions, draw_scores, evaluate, summarise, write_report
+from .nodes import choose_split, draw_predictions, draw_scores, evaluate, summarise, take_model, write_report
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:
@@ -19,8 +19,15 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                 tags=EVERY_RANK,
             ),
             Node(
+                func=take_model,
+                inputs="best_model",
+                outputs="scored_model",
+                name="take_model",
+                tags=EVERY_RANK,
+            ),
+            Node(
                 func=evaluate,
-                inputs=["evaluation_samples", "best_model", "params:data", "params:evaluation", "params:runtime"],
+                inputs=["evaluation_samples", "scored_model", "params:data", "params:evaluation", "params:runtime"],
                 outputs=["confusion_matrix", "image_scores", "predictions", "evaluation_facts"],
                 name="evaluate",
                 tags=EVERY_RANK,
@@ -52,7 +59,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                     "class_scores",
                     "confusion_matrix",
                     "metrics",
-                    "best_model",
+                    "scored_model",
                     "model_history",
                     "params:data",
                     "params:evaluation",

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import export_onnx, export_weights, write_card
+from .nodes import export_model
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:
@@ -10,30 +10,10 @@ def create_pipeline(**kwargs: object) -> Pipeline:
     return Pipeline(
         [
             Node(
-                func=export_weights,
-                inputs=["best_model", "params:data"],
-                outputs="exported_weights",
-                name="export_weights",
-            ),
-            Node(
-                func=export_onnx,
-                inputs=["best_model", "params:data"],
-                outputs=["exported_onnx", "onnx_facts"],
-                name="export_onnx",
-            ),
-            Node(
-                func=write_card,
-                inputs=[
-                    "best_model",
-                    "exported_weights",
-                    "exported_onnx",
-                    "onnx_facts",
-                    "evaluation_facts",
-                    "metrics",
-                    "params:data",
-                ],
-                outputs="model_card",
-                name="write_card",
+                func=export_model,
+                inputs=["best_model", "evaluation_facts", "metrics", "params:data", "params:inference"],
+                outputs=["earlier_model_card", "exported_onnx", "exported_weights", "model_card"],
+                name="export_model",
             ),
         ]
     )

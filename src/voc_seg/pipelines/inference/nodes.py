@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from voc_seg.config import DataConfig, InferenceConfig, RuntimeConfig
 from voc_seg.datasets.pictures import Segmentation
-from voc_seg.engine.inference import manner_of, predict_mask
+from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.errors import VocSegError
-from voc_seg.models.registry import require_classes, restore_model
+from voc_seg.models.registry import require_classes
 from voc_seg.reporting.own_pictures import SHEET, class_shares, labelled_overlay, plot_contact_sheet, thumbnail
 from voc_seg.samples.pictures import MadeWhenAsked, Pictures, printable
 from voc_seg.voc.progress import progress_bar
@@ -70,8 +70,7 @@ def segment(
     classes = data.class_table
     require_classes(best_model, classes.names)
     chosen = choose_runtime(runtime)
-    model = restore_model(best_model).to(chosen.device).eval()
-    manner = manner_of(best_model, inference)
+    segmenter = load_segmenter(best_model, inference, chosen)
     logger.info(
         "Pictures: %d; model of epoch %d, val mIoU %.3f; %s",
         len(pictures), best_model["epoch"], best_model["val_miou"], chosen,
@@ -79,7 +78,7 @@ def segment(
 
     def make(name: str) -> Segmentation:
         image = pictures[name]
-        mask = predict_mask(model, image, manner, chosen)
+        mask = segmenter(image)
         return Segmentation(palette_image(mask, classes), labelled_overlay(image, mask, classes))
 
     return MadeWhenAsked(tuple(pictures), make)

@@ -156,9 +156,9 @@ def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) ->
     if "params:model" in inputs and not resumes:
         model = ModelConfig.model_validate(catalog.load("params:model"))
         if model.weights not in (None, "imagenet"):
-            from voc_seg.models.registry import require_weights_file
+            from voc_seg.models.registry import require_weights
 
-            require_weights_file(model)
+            require_weights(model)
 
 
 def open_log_files() -> None:

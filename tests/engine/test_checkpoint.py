@@ -11,10 +11,11 @@ from torch import Tensor
 from voc_seg.config import Parameters
 from voc_seg.engine.checkpoint import RunState, capture, model_only, require_same_run, restore
 from voc_seg.engine.optimisation import build_optimizer
-from voc_seg.engine.resuming import describe_run
+from voc_seg.engine.resuming import describe_data, describe_run
 from voc_seg.errors import VocSegError
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.samples.shard import Origin
 
 DATA = {"source": "sample", "images": 4}
 NAMES = ("background", "thing", "stuff")
@@ -156,6 +157,69 @@ def test_other_classes_are_refused(run: tuple, parameters: Parameters, names: tu
 def test_other_data_are_refused(run: tuple, parameters: Parameters, data: dict[str, str | int]) -> None:
     with pytest.raises(VocSegError, match=f"data.{next(iter(data))}"):
         require_same_run(run[-1], describe_run(NAMES, parameters, {**DATA, **data}))
+
+
+class TestChangedContent:
+    """Images or masks that have changed under the same ids."""
+
+    @staticmethod
+    def _go_on(run: tuple, parameters: Parameters, old: dict[str, str], new: dict[str, str]) -> None:
+        checkpoint = {**run[-1], "config": {**run[-1]["config"], "data": DATA | old}}
+        require_same_run(checkpoint, describe_run(NAMES, parameters, DATA | new))
+
+    @pytest.mark.parametrize(
+        ("key", "old", "message"),
+        [
+            ("content", "samples:a", "images or masks of train have changed"),
+            ("val_content", "samples:a", "images or masks of val have changed"),
+            ("val_content", "files:a", "files .* of val have changed"),
+        ],
+    )
+    def test_is_refused_with_the_split(
+        self, run: tuple, parameters: Parameters, key: str, old: str, message: str
+    ) -> None:
+        with pytest.raises(VocSegError, match=f"{message}.*training.accept_changed_data=true"):
+            self._go_on(run, parameters, {key: old}, {key: old + "b"})
+
+    def test_may_be_accepted(self, run: tuple, make_parameters: Make, caplog: pytest.LogCaptureFixture) -> None:
+        parameters = make_parameters(training={"resume": True, "accept_changed_data": True})
+        self._go_on(run, parameters, {"content": "samples:a"}, {"content": "samples:b"})
+        assert "Going on with changed data" in caplog.text
+
+    @pytest.mark.parametrize("old", [{}, {"content": "files:a", "val_content": "files:b"}])
+    def test_what_cannot_be_compared_is_said(
+        self, run: tuple, parameters: Parameters, caplog: pytest.LogCaptureFixture, old: dict[str, str]
+    ) -> None:
+        self._go_on(run, parameters, old, {"content": "samples:a", "val_content": "samples:b"})
+        assert "images and masks of train and val are those of the checkpoint cannot be told" in caplog.text
+
+    def test_the_same_content_is_passed_without_a_word(
+        self, run: tuple, parameters: Parameters, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        same = {"content": "samples:a", "val_content": "files:b"}
+        self._go_on(run, parameters, same, same)
+        assert not caplog.text
+
+
+class _Store:
+    """As much of a sample store as a description takes."""
+
+    ids = ("a", "b")
+
+    def __init__(self, content: str, fingerprint: str) -> None:
+        self.origin, self.content = Origin(fingerprint=fingerprint), content
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def test_data_are_described_by_their_content_before_their_files() -> None:
+    packed, dated, unknown = (_Store(*texts) for texts in (("c0ffee", "x"), ("", "x"), ("", "")))
+    about = describe_data(packed, dated)
+    assert about["content"] == "samples:c0ffee"
+    assert about["val_content"].startswith("files:")
+    assert about["val_content"] != describe_data(packed, _Store("", "y"))["val_content"]
+    assert describe_data(unknown, packed)["content"] == ""
 
 
 class TestModelOnly:

@@ -85,6 +85,60 @@ class TestWeightsFromAFile:
         assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
+class TestFilesOfOthers:
+    """Wrapped, with prefixes, named wrongly: taken where the whole encoder is in them."""
+
+    @pytest.mark.parametrize("prefix", ["module.", "encoder.", "backbone.", "module.encoder."])
+    @pytest.mark.parametrize("wrapper", ["", "state_dict", "model"])
+    def test_prefixes_and_wrappers(
+        self, tmp_path: Path, torchvision_state: dict[str, Tensor], prefix: str, wrapper: str
+    ) -> None:
+        state = {prefix + key: value for key, value in torchvision_state.items()}
+        torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "w.pth")
+        model = build_model(_config(tmp_path / "w.pth"), 21)
+        assert torch.equal(model.encoder.bn1.running_var, torchvision_state["bn1.running_var"])
+
+    def test_a_network_of_this_project_gives_its_encoder(self, tmp_path: Path) -> None:
+        own = build_model(_config(), 3)
+        torch.save({"format_version": FORMAT_VERSION, "model": own.state_dict(), "epoch": 1}, tmp_path / "best.pth")
+        save_file({key: value.contiguous() for key, value in own.state_dict().items()}, tmp_path / "m.safetensors")
+        for name in ("best.pth", "m.safetensors"):
+            found = build_model(_config(tmp_path / name), 21).encoder
+            assert torch.equal(found.conv1.weight, own.encoder.conv1.weight)
+            assert "model.encoder resnet34" in _refusal(tmp_path / name, encoder="resnet34")
+
+    def test_content_counts_not_the_ending(self, tmp_path: Path, torchvision_state: dict[str, Tensor]) -> None:
+        for name in ("a.pth", "a.SAFETENSORS"):
+            save_file(torchvision_state, tmp_path / name)
+        torch.save(torchvision_state, tmp_path / "b.safetensors")
+        for name in ("a.pth", "a.SAFETENSORS", "b.safetensors"):
+            model = build_model(_config(tmp_path / name), 21)
+            assert torch.equal(model.encoder.conv1.weight, torchvision_state["conv1.weight"])
+
+    def test_the_home_folder(
+        self, tmp_path: Path, torchvision_state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        torch.save(torchvision_state, tmp_path / "w.pth")
+        build_model(_config("~/w.pth"), 21)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1])
+    def test_numbers_that_are_no_weights(
+        self, tmp_path: Path, torchvision_state: dict[str, Tensor], value: float
+    ) -> None:
+        bad = torch.full_like(torchvision_state["conv1.weight"], value)
+        torch.save(torchvision_state | {"conv1.weight": bad.int() if value == 1 else bad}, tmp_path / "w.pth")
+        assert "conv1.weight " in _refusal(tmp_path / "w.pth")
+
+    def test_a_pointer_of_git_lfs(self, tmp_path: Path) -> None:
+        (tmp_path / "w.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+        assert "git lfs pull" in _refusal(tmp_path / "w.pth")
+
+    def test_nobody_is_told_to_switch_the_protection_off(self, tmp_path: Path) -> None:
+        torch.save({"conv1.weight": _Trap(tmp_path / "sprung")}, tmp_path / "w.pth")
+        assert "weights_only" not in _refusal(tmp_path / "w.pth")
+
+
 class TestRefusals:
     @pytest.mark.parametrize("encoder", ["resnet34", "resnet50"])
     def test_another_architecture(self, tmp_path: Path, torchvision_state: dict[str, Tensor], encoder: str) -> None:
@@ -95,7 +149,7 @@ class TestRefusals:
         assert "tensors missing" in message
 
     def test_unknown_keys_are_named(self, tmp_path: Path, torchvision_state: dict[str, Tensor]) -> None:
-        renamed = {f"backbone.{key}": value for key, value in torchvision_state.items()}
+        renamed = {f"backbone.{key}".replace("bn1", "norm"): value for key, value in torchvision_state.items()}
         torch.save(renamed, tmp_path / "renamed.pth")
         assert "backbone.conv1.weight" in _refusal(tmp_path / "renamed.pth")
 

@@ -63,3 +63,11 @@ def test_settings_of_all_runs() -> None:
         parse_params("run=a")
     with pytest.raises(VocSegError, match="both in --grid and in --params"):
         expand({"seed": ("1",)}, {"seed": "2"})
+
+
+def test_a_grid_of_too_many_runs_is_refused_with_its_size() -> None:
+    """Before its runs are listed: a list of these would not fit into memory."""
+    grid = parse_grid([f"{key}={','.join(map(str, range(1000)))}" for key in ("a", "b", "c", "d")])
+    with pytest.raises(VocSegError, match=r"1000000000000 runs \(1000 x 1000 x 1000 x 1000\); .* 1000 at most"):
+        expand(grid, {})
+    assert len(expand(parse_grid([f"seed={','.join(map(str, range(1000)))}"]), {})) == 1000

@@ -61,6 +61,9 @@ class TrainingConfig(Block):
         False, description="on GPUs: only operations that repeat to the bit, where torch has them; a CPU repeats anyway"
     )
     resume: bool = Field(False, description="go on from the newest checkpoint")
+    accept_changed_data: bool = Field(
+        False, description="on resuming: go on although images or masks have changed under the same ids"
+    )
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

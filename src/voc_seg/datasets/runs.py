@@ -80,18 +80,38 @@ def _model(folder: Path) -> Path:
     return folder / "06_models/best_model.pth"
 
 
+_FIELDS = {"epoch": int, "val_miou": (int, float), "config": dict, "model_config": dict}
+"""What a comparison needs of a best model."""
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what lies behind an error of Kedro."""
+    return str(error.__cause__ or error).partition("\n")[0]
+
+
 def _read(folder: Path) -> Run:
     """Read one run.
 
     Raises:
-        VocSegError: Its best model cannot be read.
+        VocSegError: Its best model or its scores cannot be read.
     """
     state = read_state(_model(folder))
-    if missing := sorted({"epoch", "val_miou", "config", "model_config"} - state.keys()):
+    if missing := sorted(_FIELDS.keys() - state.keys()):
         raise VocSegError(f"{_model(folder)} lacks {', '.join(missing)}: it is no best model of this project.")
+    for key, kind in _FIELDS.items():
+        if not isinstance(state[key], kind) or isinstance(state[key], bool):
+            raise VocSegError(f"{_model(folder)}: {key} is {state[key]!r:.80}: it is no best model of this project.")
     scores: dict[str, Any] = {}
-    for path in ("08_reporting/metrics.json", "07_model_output/evaluation_facts.json"):
-        scores |= OptionalJSONDataset(filepath=(folder / path).as_posix()).load()
+    for name in ("08_reporting/metrics.json", "07_model_output/evaluation_facts.json"):
+        path = folder / name
+        advice = "Delete it, or make it again with: kedro run --pipelines evaluation"
+        try:
+            found = OptionalJSONDataset(filepath=path.as_posix()).load()
+        except (DatasetError, OSError, ValueError, RecursionError) as error:
+            raise VocSegError(f"{path} cannot be read ({_reason(error)}). {advice}") from error
+        if not isinstance(found, dict):
+            raise VocSegError(f"{path} holds no scores but a {type(found).__name__}. {advice}")
+        scores |= found
     return Run(
         {name: value for name, value in state.items() if name != "model"},
         EarlierTableDataset(filepath=str(folder / "08_reporting/training_history.csv")).load(),

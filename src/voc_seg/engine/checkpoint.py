@@ -1,5 +1,6 @@
 """What a training run must remember to go on as if it had never stopped."""
 
+import logging
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch.optim.swa_utils import AveragedModel
 from voc_seg.errors import VocSegError
 from voc_seg.models.registry import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_VERSION = 2
 """Of what a checkpoint holds beside the network; raised with every change after which older files cannot be read."""
@@ -67,7 +70,8 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
     """Refuse to go on from a checkpoint of another run.
 
     Raises:
-        VocSegError: The checkpoint comes from another format, model or recipe than ``about``.
+        VocSegError: The checkpoint comes from another format, model or recipe than ``about``, or its samples have
+            changed and ``training.accept_changed_data`` is false.
     """
     if checkpoint.get("checkpoint_version") != CHECKPOINT_VERSION:
         raise VocSegError(
@@ -87,6 +91,34 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
             + "\n  ".join(differing)
             + "\nRepeat that run's settings, or start anew without training.resume=true."
         )
+    _require_same_content(checkpoint["config"].get("data", {}), about["config"])
+
+
+def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
+    """Refuse images or masks that have changed under the same ids; what cannot be compared is said."""
+    changed, unknown = [], []
+    for split, key in (("train", "content"), ("val", "val_content")):
+        was, now = old.get(key) or "", config["data"].get(key) or ""
+        kind = was.partition(":")[0]
+        if not was or kind != now.partition(":")[0]:
+            unknown.append(split)
+        elif was != now:
+            what = "images or masks" if kind == "samples" else "files (their sizes, dates or places)"
+            changed.append(f"{what} of {split}")
+    if unknown:
+        logger.warning(
+            "Whether the images and masks of %s are those of the checkpoint cannot be told: one of them does not say.",
+            " and ".join(unknown),
+        )
+    if not changed:
+        return
+    if not config["training"].get("accept_changed_data"):
+        raise VocSegError(
+            f"training.resume: the ids are the same, but since the newest checkpoint was written the "
+            f"{' and the '.join(changed)} have changed. Put the old data back, start anew without "
+            "training.resume=true, or go on with the new data: training.accept_changed_data=true"
+        )
+    logger.warning("Going on with changed data, as training.accept_changed_data says: %s.", " and ".join(changed))
 
 
 def restore(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer) -> RunState:
@@ -112,11 +144,14 @@ _FREE = {
     "training.epochs",
     "training.sync_batch_norm",
     "training.resume",
+    "training.accept_changed_data",
     "training.early_stopping",
     "training.checkpoint.every_epochs",
     "training.checkpoint.every_minutes",
     "training.checkpoint.keep_last",
     "model.weights",
+    "data.content",  # compared by _require_same_content
+    "data.val_content",
 }
 
 

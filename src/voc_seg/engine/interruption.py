@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C during training: finish the step, write a checkpoint, say how to go on."""
+"""SIGTERM, SIGHUP and Ctrl-C during training: finish the step, write a checkpoint, say how to go on."""
 
 import os
 import signal
@@ -11,11 +11,12 @@ from voc_seg.torchrun import place
 
 from .distributed import finish_alone, rank, ranks, total
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP: the terminal is gone, as when ssh is cut off; Windows has none.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Interruption:
-    """Context in which the first SIGTERM or Ctrl-C only leaves a note, and the second ends the process at once.
+    """Context in which the first SIGTERM, SIGHUP or Ctrl-C only leaves a note, and the second ends the process at once.
 
     Under torchrun, which has a time-out of its own for processes that do not end, the second does nothing.
 

@@ -37,7 +37,10 @@ def starting_point(read: Callable[..., dict[str, Any]], resume: bool, launch: La
 
 
 def describe_data(train: SampleStore, val: SampleStore) -> dict[str, str | int]:
-    """What a run learns from and is chosen by, short enough for a message; ids are told apart by a digest."""
+    """What a run learns from and is chosen by, short enough for a message; ids are told apart by a digest.
+
+    ``content`` and ``val_content`` change when images or masks do; see :func:`_content`.
+    """
     digests = (hashlib.sha256("\n".join(store.ids).encode()).hexdigest()[:12] for store in (train, val))
     return {
         "source": train.origin.source,
@@ -45,7 +48,20 @@ def describe_data(train: SampleStore, val: SampleStore) -> dict[str, str | int]:
         "val_images": len(val),
         "ids": next(digests),
         "val_ids": next(digests),
+        "content": _content(train),
+        "val_content": _content(val),
     }
+
+
+def _content(store: SampleStore) -> str:
+    """``samples:`` and a digest of the packed samples, or, of older stores, ``files:`` and one of their files' dates.
+
+    Empty where neither is known. Only texts of the same kind can be compared.
+    """
+    if content := getattr(store, "content", ""):
+        return f"samples:{content}"
+    fingerprint = store.origin.fingerprint
+    return f"files:{hashlib.sha256(fingerprint.encode()).hexdigest()[:12]}" if fingerprint else ""
 
 
 def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Networks from settings, from ImageNet weights and from saved models."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -9,7 +9,6 @@ from urllib.error import URLError
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import get_weight
 
@@ -18,6 +17,7 @@ from voc_seg.errors import VocSegError
 
 from .encoder import count_parameters
 from .segmentation_net import SegmentationNet
+from .weights import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -104,10 +104,23 @@ def load_encoder_weights(model: SegmentationNet, config: ModelConfig) -> None:
         VocSegError: The file is damaged, would run code, or belongs to another architecture.
         VocSegError: torchvision could not download its weights.
     """
-    require_weights_file(config)
-    state = _download(config.encoder) if config.weights == "imagenet" else _read(Path(config.weights))
-    state = {key: value.float() for key, value in state.items() if not key.startswith("fc.")}
+    if config.weights == "imagenet":
+        state = _fitting(_download(config.encoder), model, config)
+    else:
+        state = _from_file(model, config)
+    model.encoder.load_state_dict(state, strict=False)
+
+
+def _from_file(model: SegmentationNet, config: ModelConfig) -> dict[str, Tensor]:
+    path = _weights_path(config)
+    return _fitting(read_weights(path), model, config)
+
+
+def _fitting(state: dict[str, Tensor], model: SegmentationNet, config: ModelConfig) -> dict[str, Tensor]:
+    """The tensors for the encoder, as float32; refused unless all are there, in shape and finite."""
     expected = model.encoder.state_dict()
+    state = _without_prefix(state, expected.keys())
+    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     wrong = [key for key, value in expected.items() if key in state and state[key].shape != value.shape]
     missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in expected]
@@ -118,7 +131,29 @@ def load_encoder_weights(model: SegmentationNet, config: ModelConfig) -> None:
             f"{len(unknown)} unknown {unknown[:3]}. Name the encoder the weights were trained for; "
             "keys must be torchvision's."
         )
-    model.encoder.load_state_dict(state, strict=False)
+    for key, value in state.items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        if not value.is_floating_point() or not value.isfinite().all():
+            kind = f"is of {value.dtype}" if not value.is_floating_point() else "holds NaN or infinity"
+            raise VocSegError(
+                f"model.weights {config.weights}: {key} {kind}; weights are finite floating-point numbers. "
+                "Use another file."
+            )
+    return {key: value.float() for key, value in state.items()}
+
+
+def _without_prefix(state: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
+    """The tensors of the encoder alone, where all of its keys stand behind a prefix: ``module.``, ``encoder.`` ..."""
+    if "conv1.weight" in state:
+        return state
+    for prefix in sorted(key.removesuffix("conv1.weight") for key in state if key.endswith(".conv1.weight")):
+        inner = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        if all(key in inner for key in expected if not key.endswith("num_batches_tracked")):
+            # Beside an encoder lie only the other parts of its network.
+            logger.info("model.weights: taking the tensors of %s* alone, for the encoder", prefix)
+            return inner
+    return state
 
 
 def _download(encoder: str) -> dict[str, Tensor]:
@@ -133,34 +168,21 @@ def _download(encoder: str) -> dict[str, Tensor]:
         ) from error
 
 
-def require_weights_file(config: ModelConfig) -> None:
-    """Refuse the path of weights that are not there; this is quick, so it can be asked before anything runs.
+def require_weights(config: ModelConfig) -> None:
+    """Refuse a file of weights that cannot start a training; this is quick, so it is asked before anything runs.
 
     Raises:
-        VocSegError: With the path.
+        VocSegError: As :func:`load_encoder_weights`.
     """
-    path = Path(config.weights or "")
-    if config.weights not in (None, "imagenet") and not path.is_file():
+    if config.weights not in (None, "imagenet"):
+        _from_file(bare_model(config, 2), config)
+
+
+def _weights_path(config: ModelConfig) -> Path:
+    path = Path(config.weights or "").expanduser()
+    if not path.is_file():  # a folder or a pipe is none
         raise VocSegError(
             f"model.weights: there is no file {path.absolute()}. Use null, imagenet, or the path of a "
             ".pth or .safetensors state dict."
         )
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever bytes make of a reader of zip files and pickles
-        first_line = str(error).partition("\n")[0]  # torch's others advise to switch the protection off
-        raise VocSegError(
-            f"model.weights: {path} cannot be read as a state dict "
-            f"({type(error).__name__}: {first_line}). "
-            "It may be cut short or hold more than tensors; fetch it again or save its state_dict() alone."
-        ) from error
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise VocSegError(f"model.weights: {path} holds no plain state dict of tensors; save model.state_dict().")
-    return state
+    return path

@@ -21,7 +21,10 @@ _DOTS = 30
 """Validations up to which a curve has dots."""
 
 # Of no effect on what is learnt, or said by other columns.
-_PASSED_OVER = ("training.resume", "training.checkpoint.", "data.ids", "data.val_ids")
+_PASSED_OVER = (
+    "training.resume", "training.checkpoint.", "training.accept_changed_data", "data.ids", "data.val_ids",
+    "data.content", "data.val_content",
+)  # fmt: skip
 
 
 def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapping[str, Any]) -> dict[str, Any]:

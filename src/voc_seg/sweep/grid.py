@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ Settings = dict[str, str]
 # The packed data is shared by all runs, and name and resuming are the sweep's own.
 _NOT_HERE = re.compile(r"run|training\.resume|data\..*|voc_root|voc_archive")
 _LONGEST_NAME = 80
+_MOST_RUNS = 1000  # more is a slip of the keyboard: every run is a training
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,16 @@ def expand(grid: dict[str, tuple[str, ...]], shared: Settings, prefix: str = "")
         prefix: Before every name.
 
     Raises:
-        VocSegError: A key is both in the grid and shared.
+        VocSegError: A key is both in the grid and shared, or there are more than a thousand combinations.
     """
     if twice := sorted(grid.keys() & shared.keys()):
         raise VocSegError(f"{twice[0]} stands both in --grid and in --params.")
+    if (runs := math.prod(map(len, grid.values()))) > _MOST_RUNS:
+        sizes = " x ".join(str(len(values)) for values in grid.values())
+        raise VocSegError(
+            f"--grid gives {runs} runs ({sizes}); a sweep makes {_MOST_RUNS} at most. Give fewer values, or vary fewer "
+            "settings at once."
+        )
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     return [
         Trial(name, shared | varied) for name, varied in zip(_names(combinations, prefix), combinations, strict=True)

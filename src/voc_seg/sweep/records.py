@@ -17,7 +17,7 @@ _APART = {
     "runtime": {"device", "workers", "distributed_timeout", "keep_memory"},
     "comparison": True,
     "tracking": True,
-    "training": {"resume", "checkpoint"},
+    "training": {"resume", "accept_changed_data", "checkpoint"},
 }
 
 

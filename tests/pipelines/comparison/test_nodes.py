@@ -82,3 +82,28 @@ def test_the_graph_shows_every_run(data: Path) -> None:
     assert RunsDataset(filepath=str(data)).preview()["data"] == [
         ["(nameless)", 1, 0.1], ["lr-1", 1, 0.3], ["lr-2", "cannot be read", ""],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["08_reporting/metrics.json", "07_model_output/evaluation_facts.json"])
+@pytest.mark.parametrize("content", [b"", b'{"split": "v', b"[1, 2]", b"7", b"\xff\xfe\x00\x81"])
+def test_scores_that_cannot_be_read_leave_out_that_run_alone(
+    data: Path, caplog: pytest.LogCaptureFixture, file: str, content: bytes
+) -> None:
+    (data / "runs/lr-1" / file).write_bytes(content)
+    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    assert table["run"].tolist() == ["lr-2", "(nameless)"]
+    assert "lr-1 is left out: " in caplog.text
+    assert Path(file).name in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("val_miou", "0.3"), ("epoch", None), ("config", [1]), ("model_config", "")]
+)
+def test_a_best_model_with_fields_of_another_type_is_left_out(
+    data: Path, caplog: pytest.LogCaptureFixture, key: str, value: Any
+) -> None:
+    path = data / "runs/lr-1/06_models/best_model.pth"
+    torch.save({**torch.load(path), key: value}, path)
+    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    assert table["run"].tolist() == ["lr-2", "(nameless)"]
+    assert f"best_model.pth: {key} is" in caplog.text

@@ -27,10 +27,14 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
     for name, read in chosen.items():
         try:
             run = read()
+            rows[name] = comparison_row(run.model, run.history, run.scores)
         except VocSegError as error:
             logger.warning("%s is left out: %s", name, error)
-            continue
-        rows[name] = comparison_row(run.model, run.history, run.scores)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # tables and scores changed by hand
+            logger.warning(
+                "%s is left out: its history or scores hold other things than this project writes (%s: %s). Make them "
+                "again with: kedro run --pipelines training,evaluation", name, type(error).__name__, error,
+            )  # fmt: skip
     if not rows:
         known = f" There are: {', '.join(runs)}." if runs else ""
         raise VocSegError(

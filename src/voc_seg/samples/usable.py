@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from voc_seg.config import DataConfig
+from voc_seg.errors import VocSegError
 from voc_seg.voc.classes import VOC_CLASSES, Classes
-from voc_seg.voc.index import joint_fingerprint
+from voc_seg.voc.index import fingerprints, joint_fingerprint
 from voc_seg.voc.parallel import in_parallel
 from voc_seg.voc.reading import decode_image, decode_mask
 from voc_seg.voc.splits import VOCSplit
@@ -55,8 +56,19 @@ class UsableSamples:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Sample]:
-        return in_parallel(self._read, self.ids)
+        return in_parallel(self._read, enumerate(self.ids))
 
-    def _read(self, image_id: str) -> Sample:
+    def _read(self, numbered: tuple[int, str]) -> Sample:
+        number, image_id = numbered
         image = decode_image(self.split.image_path(image_id))
-        return Sample(image_id, image, decode_mask(self.split.mask_path(image_id), self.classes).indices)
+        sample = Sample(image_id, image, decode_mask(self.split.mask_path(image_id), self.classes).indices)
+        # Asked when all has been read: what is packed is what was looked into for the index.
+        if self.prints and fingerprints(replace(self.split, ids=(image_id,)), self.classes) != {
+            image_id: self.prints[number]
+        }:
+            raise VocSegError(
+                f"The files of {image_id}, {self.split.image_path(image_id)} and {self.split.mask_path(image_id)}, "
+                "have been changed since they were looked into. Let nothing write there meanwhile and run again: "
+                "kedro run --pipelines data_processing"
+            )
+        return sample

@@ -256,3 +256,23 @@ def test_the_preview_shows_pictures_beside_their_masks(
     assert sheet.width == 4 * 180 + 3 * 6
     colours = [len(sheet.crop((left, 0, left + 180, 60)).getcolors(60 * 180)) for left in (0, 186)]
     assert colours[0] > 1000 > 22 >= colours[1]
+
+
+@pytest.mark.parametrize("shard_images", [2, 100])
+def test_a_sample_that_changed_on_the_disk_is_refused_and_then_packed_anew(
+    dataset: SampleStoreDataset, scene_samples: list[Sample], shard_images: int
+) -> None:
+    def samples() -> Samples:
+        return Samples(scene_samples, fingerprint="f", shard_images=shard_images)
+
+    dataset.save(samples())
+    content = dataset.load().content
+    file = dataset.load().shards[0].path
+    whole, mask = file.read_bytes(), scene_samples[1].mask.tobytes()
+    at = whole.index(mask)
+    file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    with pytest.raises(DatasetError, match=rf"{file.name}.*{scene_samples[1].id}.*data_processing"):
+        dataset.load()
+    dataset.save(samples())
+    np.testing.assert_array_equal(dataset.load()[1].mask, scene_samples[1].mask)
+    assert dataset.load().content == content

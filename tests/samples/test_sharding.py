@@ -76,6 +76,7 @@ class TestReading:
         write_shards(tmp_path / "many.arrow", parts_of(scene_samples, size))
         one, many = SampleStore(tmp_path / "one.arrow"), SampleStore(tmp_path / "many.arrow")
         assert len(many) == len(one) == 5
+        assert many.content == one.content != ""
         assert many.ids == one.ids == [sample.id for sample in scene_samples]
         for index in (4, 0, 2, 1, 3):
             assert many[index].id == one[index].id

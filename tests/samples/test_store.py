@@ -1,6 +1,8 @@
 """The packed store: what went in comes out, byte for byte, and damage is told apart from data."""
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 
 from voc_seg.errors import VocSegError
-from voc_seg.samples.store import Sample, SampleStore, write_store
+from voc_seg.samples.shard import IncompleteStoreError
+from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 
 
 def _ids(store: SampleStore) -> list[str]:
@@ -126,3 +129,79 @@ def test_an_image_and_a_mask_of_different_sizes_are_not_packed(path: Path, scene
     with pytest.raises(VocSegError, match=rf"{first.id}: image .* and mask .* differ"):
         write_store(path, [Sample(first.id, first.image, first.mask[1:])])
     assert len(SampleStore(path)) == len(scene_samples)
+
+
+def test_content_is_that_of_the_samples_wherever_they_lie(path: Path, scene_samples: list[Sample]) -> None:
+    again = path.with_name("again.arrow")
+    write_store(again, scene_samples, Origin("own", "elsewhere"))
+    assert SampleStore(again).content == SampleStore(path).content != ""
+    first = scene_samples[0]
+    mask = first.mask.copy()
+    mask[0, 0] ^= 1
+    for other in ([Sample(first.id, first.image, mask), *scene_samples[1:]], scene_samples[::-1], scene_samples[1:]):
+        write_store(again, other)
+        assert SampleStore(again).content != SampleStore(path).content
+
+
+def test_a_sample_that_changed_on_the_disk_is_named(path: Path, scene_samples: list[Sample]) -> None:
+    SampleStore(path).require_intact()
+    whole, mask = path.read_bytes(), scene_samples[2].mask.tobytes()
+    at = whole.index(mask) + len(mask) // 2
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    with pytest.raises(IncompleteStoreError, match=rf"train\.arrow.*{scene_samples[2].id}.*has changed"):
+        SampleStore(path).require_intact()
+    path.write_bytes(whole)
+    SampleStore(path).require_intact()
+
+
+def test_samples_are_not_read_again_while_their_file_stays_as_it_is(path: Path, monkeypatch) -> None:
+    read = []
+    monkeypatch.setattr("voc_seg.samples.shard.checksum", lambda name, *_: read.append(name))
+    SampleStore(path).require_intact()
+    assert not read
+    path.touch()
+    with pytest.raises(IncompleteStoreError):
+        SampleStore(path).require_intact()
+    assert read
+
+
+FLIPS = """
+import random, sys
+from pathlib import Path
+import numpy as np
+from voc_seg.samples.shard import IncompleteStoreError
+from voc_seg.samples.store import Sample, SampleStore, write_store
+
+path = Path(sys.argv[1])
+random_ = np.random.default_rng(0)
+samples = [
+    Sample(f"s{w}", random_.integers(0, 255, (3, w, 3), np.uint8), random_.integers(0, 20, (3, w), np.uint8))
+    for w in (4, 5, 6)
+]
+write_store(path, samples)
+whole = path.read_bytes()
+flips = [(place, bit) for place in range(len(whole)) for bit in (1, 128, 255)]
+found = 0
+for place, bit in random.Random(0).sample(flips, 1500):
+    changed = bytearray(whole)
+    changed[place] ^= bit
+    path.write_bytes(changed)
+    try:
+        store = SampleStore(path)
+        list(store), store.ids, store.content, store.origin
+        store.require_intact()
+    except IncompleteStoreError as error:
+        assert str(path) in str(error) and "data_processing" in str(error), error
+        found += 1
+        continue
+    assert len(store) == len(samples), (place, bit)
+    for read, written in zip(store, samples):
+        assert read.id == written.id, (place, bit)
+        assert np.array_equal(read.image, written.image) and np.array_equal(read.mask, written.mask), (place, bit)
+assert found > 500
+"""
+
+
+def test_no_flipped_bit_ends_the_process_or_passes_for_another_sample(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", FLIPS, tmp_path / "a.arrow"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

@@ -10,7 +10,7 @@ from voc_seg.errors import VocSegError
 from voc_seg.samples.store import Origin
 from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.classes import name_classes
-from voc_seg.voc.index import joint_fingerprint
+from voc_seg.voc.index import fingerprints, joint_fingerprint
 from voc_seg.voc.pairs import Reading
 from voc_seg.voc.splits import VOCSplit
 
@@ -27,14 +27,26 @@ def split(tmp_path: Path) -> VOCSplit:
 
 def test_masks_are_read_by_the_colours_of_their_classes(split: VOCSplit) -> None:
     classes = name_classes(("background", "crack"), ((0, 0, 0), (9, 8, 7)))
-    samples = UsableSamples(split, ("b", "a"), Reading(classes), ("1", "2"))
-    joint = joint_fingerprint(("b", "a"), ("1", "2"))
+    prints = fingerprints(split, Reading(classes))
+    samples = UsableSamples(split, ("b", "a"), Reading(classes), (prints["b"], prints["a"]))
+    joint = joint_fingerprint(("b", "a"), (prints["b"], prints["a"]))
     assert samples.origin == Origin("own", str(split.images.resolve()), ("background", "crack"), joint)
     assert len(samples) == 2
     first, second = samples
     assert (first.id, first.image.shape, second.id) == ("b", (4, 6, 3), "a")
     np.testing.assert_array_equal(first.mask, np.ones((4, 6)))
     assert first.mask.dtype == np.uint8
+
+
+def test_a_mask_that_is_replaced_after_it_was_looked_into_is_not_packed(split: VOCSplit) -> None:
+    classes = name_classes(("background", "crack"), ((0, 0, 0), (9, 8, 7)))
+    prints = fingerprints(split, Reading(classes))
+    Image.new("RGB", (6, 4), (0, 0, 0)).save(split.masks / "new.png")
+    (split.masks / "new.png").replace(split.mask_path("b"))
+    rest = iter(UsableSamples(split, split.ids, Reading(classes), tuple(prints.values())))
+    assert next(rest).id == "a"
+    with pytest.raises(VocSegError, match=r"The files of b.*changed since.*data_processing"):
+        next(rest)
 
 
 def test_a_file_that_has_gone_since_is_named(split: VOCSplit) -> None:

@@ -1,6 +1,9 @@
 """Parallel work: in order, a few at a time."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -52,3 +55,30 @@ def test_an_error_comes_out_and_ends_the_work() -> None:
     with pytest.raises(ValueError, match="three"):
         list(results)
     assert len(done) < 100
+
+
+STUCK = """
+import sys, threading
+from voc_seg.voc.parallel import in_parallel
+
+def work(number):
+    if number == 3:
+        print("stuck", flush=True)
+        threading.Event().wait()
+    return number
+
+list(in_parallel(work, range(1000)))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_process_while_a_thread_is_stuck(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "stuck\n"
+            process.send_signal(number)
+            assert process.wait(timeout=30) != 0
+        finally:
+            process.kill()

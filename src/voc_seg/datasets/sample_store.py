@@ -69,9 +69,15 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         """Whether the store holds these very samples, whole, in these parts."""
         try:
             store = SampleStore(self._filepath)
-        except IncompleteStoreError:
+            same = store.origin == origin and len(store.shards) == len(parts) and all(map(holds, store.shards, parts))
+            if same:
+                store.require_intact()
+        except IncompleteStoreError as error:
+            if self._filepath.exists():
+                logger.warning("%s Its samples are packed anew.", str(error).partition(" Delete it")[0])
             return False
-        return store.origin == origin and len(store.shards) == len(parts) and all(map(holds, store.shards, parts))
+        # Without checksums, of an earlier edition: packed once more, to have them.
+        return same and bool(store.content)
 
     def load(self) -> SampleStore:
         store = SampleStore(self._filepath)
@@ -90,6 +96,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
                 f"{self._filepath} is older than {self._index}: the last data_processing found other files and did "
                 "not finish packing them. Run it again: kedro run --pipelines data_processing"
             )
+        store.require_intact()
         return store
 
     def _is_below_root(self, images: Path) -> bool:

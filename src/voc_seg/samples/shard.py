@@ -1,6 +1,8 @@
 """One Arrow file of packed samples: how it is written, mapped and read."""
 
+import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -20,6 +22,9 @@ SAMPLES = pa.schema(
 """Columns of packed samples, one record batch each."""
 
 _ORIGIN = b"origin"
+_CHECKSUM, _POSITION, _CONTENT, _LAST = "checksum", "position", "content", "last"
+"""Keys of the metadata of a record batch; stores of earlier editions have none of them."""
+_CONTENT_BYTES = 12
 _AGAIN = "kedro run --pipelines data_processing"
 
 
@@ -75,7 +80,7 @@ class Sample:
     mask: np.ndarray
 
 
-def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int | None = None) -> list[str]:
+def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int | None = None) -> list["Packed"]:
     """Write samples as a stream, one record batch each; an interrupted write leaves the old file in place.
 
     Args:
@@ -85,27 +90,63 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
         size: Bytes they will take; for the message when there is no room.
 
     Returns:
-        Their ids.
+        Id and `checksum` of each.
 
     Raises:
         VocSegError: An image and its mask have different sizes, or the file cannot be written.
     """
-    ids = []
+    packed: list[Packed] = []
+    content = hashlib.blake2b(digest_size=_CONTENT_BYTES)
     schema = SAMPLES.with_metadata(origin.metadata)
     with (
         replacing(path, size) as partial,
         pa.OSFile(str(partial), "wb") as sink,
         pa.ipc.new_file(sink, schema) as writer,
     ):
-        for sample in samples:
+        for sample, last in _with_last(samples):
             height, width = sample.mask.shape
             if sample.image.shape != (height, width, 3):
                 raise VocSegError(f"{sample.id}: image {sample.image.shape} and mask {sample.mask.shape} differ.")
             row = (sample.id, height, width, sample.image.tobytes(), sample.mask.tobytes())
             arrays = [pa.array([value], field.type) for value, field in zip(row, schema)]
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
-            ids.append(sample.id)
-    return ids
+            found = checksum(*row)
+            content.update(found.to_bytes(4, "big"))
+            notes = {_CHECKSUM: f"{found:08x}", _POSITION: str(len(packed))}
+            if last:
+                notes |= {_LAST: "yes", _CONTENT: content.hexdigest()}
+            packed.append((sample.id, found))
+            writer.write_batch(pa.record_batch(arrays, schema=schema), custom_metadata=notes)
+    return packed
+
+
+def _with_last(samples: Iterable[Sample]) -> Iterator[tuple[Sample, bool]]:
+    """Each sample, and whether it is the last."""
+    before = None
+    for sample in samples:
+        if before is not None:
+            yield before, False
+        before = sample
+    if before is not None:
+        yield before, True
+
+
+Packed = tuple[str, int | None]
+"""Id of a sample and its checksum; None in a store of an earlier edition."""
+
+
+def checksum(name: str, height: int, width: int, image: bytes | pa.Buffer, mask: bytes | pa.Buffer) -> int:
+    """CRC-32 of everything a sample consists of."""
+    return zlib.crc32(mask, zlib.crc32(image, zlib.crc32(f"{name} {height} {width} ".encode())))
+
+
+def content_of(checksums: Iterable[int | None]) -> str:
+    """One text for samples by their checksums, in order, however they are sharded; "" where one is unknown."""
+    digest = hashlib.blake2b(digest_size=_CONTENT_BYTES)
+    for value in checksums:
+        if value is None:
+            return ""
+        digest.update(value.to_bytes(4, "big"))
+    return digest.hexdigest()
 
 
 def counted(samples: Iterable[Sample], advance: Callable[[int], None]) -> Iterator[Sample]:
@@ -142,22 +183,31 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
     try:
         reader = pa.ipc.open_file(content)
         Origin.of(reader.schema)
+        known = any(reader.schema.equals(schema) for schema in schemas)
+        columns = ", ".join(reader.schema.names)
     except (
         pa.ArrowException,
         OSError,
         ValueError,
         TypeError,
         AttributeError,
+        MemoryError,
     ) as error:
         raise damaged(path, what, error) from error
-    if not any(reader.schema.equals(schema) for schema in schemas):
-        raise damaged(path, what, f"its columns are {', '.join(reader.schema.names)}")
+    if not known:
+        raise damaged(path, what, f"its columns are {columns}")
     return reader
 
 
 def damaged(path: Path, what: str, why: object) -> IncompleteStoreError:
     """The error of a file that is not what it should be."""
     return IncompleteStoreError(f"{path} is not a complete {what} ({why}). Delete it and run: {_AGAIN}")
+
+
+def _extent(column: pa.BinaryArray) -> tuple[int, int]:
+    """Where the bytes of the only row begin and end in the column's data."""
+    begin, end = np.frombuffer(column.buffers()[1], np.int32, 2).tolist()
+    return begin, end
 
 
 class Shard:
@@ -172,16 +222,62 @@ class Shard:
 
     @cached_property
     def _reader(self) -> pa.ipc.RecordBatchFileReader:
-        return open_arrow(self.path, self._what, SAMPLES)
+        reader = open_arrow(self.path, self._what, SAMPLES)
+        notes = self._notes_of(reader, reader.num_record_batches - 1) if reader.num_record_batches else {}
+        if _CHECKSUM in notes and _LAST not in notes:
+            raise damaged(self.path, self._what, "its last samples are missing")
+        return reader
 
     @property
     def origin(self) -> Origin:
         """What the samples were made from."""
         return Origin.of(self._reader.schema)
 
+    @property
+    def content(self) -> str:
+        """What `content_of` says of all samples; read from the last of them alone."""
+        return self._notes(len(self) - 1).get(_CONTENT, "") if len(self) else content_of(())
+
     def ids(self) -> list[str]:
         """Ids of the samples; every one is looked at."""
         return [self._batch(index)["id"][0].as_py() for index in range(len(self))]
+
+    def packed(self) -> list[Packed]:
+        """Id of each sample and the checksum it was written with; every one is looked at, but not its pixels."""
+        return [(name, self._written(index)) for index, name in enumerate(self.ids())]
+
+    def require_intact(self) -> None:
+        """Read every byte of every sample and compare it with its checksum.
+
+        Raises:
+            IncompleteStoreError: One has changed since it was written; it is named.
+        """
+        for index in range(len(self)):
+            sample, written = self[index], self._written(index)
+            if written is None:
+                continue
+            found = checksum(sample.id, *sample.mask.shape, sample.image.data, sample.mask.data)
+            if found != written or self._notes(index).get(_POSITION) != str(index):
+                raise damaged(self.path, self._what, f"sample {index}, {sample.id!r}, has changed since it was packed")
+        if len(self) and self.content and self.content != content_of(value for _, value in self.packed()):
+            raise damaged(self.path, self._what, "its samples are not those it was written with")
+
+    def _written(self, index: int) -> int | None:
+        try:
+            text = self._notes(index).get(_CHECKSUM)
+            return None if text is None else int(text, 16) % 2**32
+        except ValueError as error:
+            raise damaged(self.path, self._what, f"sample {index}: {error}") from error
+
+    def _notes(self, index: int) -> dict[str, str]:
+        return self._notes_of(self._reader, index)
+
+    def _notes_of(self, reader: pa.ipc.RecordBatchFileReader, index: int) -> dict[str, str]:
+        try:
+            notes = reader.get_batch_with_custom_metadata(index).custom_metadata or {}
+            return {key.decode(): value.decode() for key, value in notes.items()}
+        except (pa.ArrowException, ValueError, OSError, MemoryError) as error:
+            raise damaged(self.path, self._what, f"sample {index}: {error}") from error
 
     def __len__(self) -> int:
         return self._reader.num_record_batches
@@ -189,6 +285,9 @@ class Shard:
     def __getitem__(self, index: int) -> Sample:
         batch = self._batch(index)
         height, width = batch["height"][0].as_py(), batch["width"][0].as_py()
+        sizes = {"image": height * width * 3, "mask": height * width}
+        if min(height, width) < 1 or any(_extent(batch[name]) != (0, size) for name, size in sizes.items()):
+            raise damaged(self.path, self._what, f"sample {index} is not as large as it says: {width} x {height}")
         try:
             # buffers()[2] is the column's data in the map itself; a scalar's as_buffer() would be a copy.
             image = np.frombuffer(batch["image"].buffers()[2], np.uint8, height * width * 3).reshape(height, width, 3)
@@ -199,6 +298,11 @@ class Shard:
 
     def _batch(self, index: int) -> pa.RecordBatch:
         try:
-            return self._reader.get_batch(index)
-        except (ValueError, OSError) as error:  # pyarrow's ArrowInvalid is a ValueError
+            batch = self._reader.get_batch(index)
+            # Of offsets that lead out of the file, before anything follows them; takes microseconds.
+            batch.validate(full=True)
+        except (pa.ArrowException, ValueError, OSError, MemoryError) as error:
             raise damaged(self.path, self._what, f"sample {index}: {error}") from error
+        if batch.num_rows != 1 or any(column.null_count for column in batch.columns):
+            raise damaged(self.path, self._what, f"sample {index} is not one row")
+        return batch

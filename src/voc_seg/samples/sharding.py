@@ -12,9 +12,10 @@ import pyarrow as pa
 from voc_seg.atomic import partial_of, replacing
 from voc_seg.voc.progress import progress_bar
 
+from .intact import note_intact, unchecked
 from .place import delete_shards_but, files_of_shards, shards_folder, sole_writer
-from .shard import IDS, UNKNOWN, IncompleteStoreError, Origin, Sample, Shard, counted, write_shard
-from .store import SHARDS, SampleStore
+from .shard import IDS, UNKNOWN, IncompleteStoreError, Origin, Packed, Sample, Shard, content_of, counted, write_shard
+from .store import CONTENT, SHARDS, SampleStore
 
 logger = logging.getLogger(__name__)
 
@@ -58,26 +59,32 @@ def write_shards(path: Path, parts: Sequence[Part], origin: Origin = UNKNOWN) ->
         names = [shard.path.name for shard in shards]
         delete_shards_but(path, {*names, *_shards_in_use(path)})  # left by an interrupted run of other files
         partial_of(path).unlink(missing_ok=True)  # of one large file, perhaps, which was killed
-        ids = [_ids_if_held(shard, part) for shard, part in zip(shards, parts)]
-        if kept := sum(found is not None for found in ids):
-            logger.info("%s: %d of %d shards are there already", path.name, kept, len(ids))
-        for number, (shard, part) in enumerate(zip(shards, parts)):
-            if ids[number] is None:
-                ids[number] = write_shard(shard.path, counted(part, advance), part.origin, part.nbytes)
+        changed = {shard.path for shard in unchecked(path, shards)}
+        held = [_packed_if_held(shard, part, shard.path in changed) for shard, part in zip(shards, parts)]
+        if kept := sum(found is not None for found in held):
+            logger.info("%s: %d of %d shards are there already", path.name, kept, len(held))
+        packed: list[list[Packed]] = []
+        for shard, part, found in zip(shards, parts, held):
+            if found is None:
+                found = write_shard(shard.path, counted(part, advance), part.origin, part.nbytes)
             else:
                 advance(len(part))
+            packed.append(found)
         listed = [
             {"name": shard.path.name, "images": len(of_shard), "bytes": shard.path.stat().st_size}
-            for shard, of_shard in zip(shards, ids)
+            for shard, of_shard in zip(shards, packed)
         ]
-        schema = IDS.with_metadata(origin.metadata | {SHARDS: json.dumps(listed)})
+        content = content_of(value for of_shard in packed for _, value in of_shard)
+        schema = IDS.with_metadata(origin.metadata | {SHARDS: json.dumps(listed), CONTENT: content})
         with replacing(path) as partial, pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for of_shard in ids:
-                writer.write_batch(pa.record_batch([pa.array(of_shard, pa.string())], schema=schema))
+            for of_shard in packed:
+                ids = pa.array([name for name, _ in of_shard], pa.string())
+                writer.write_batch(pa.record_batch([ids], schema=schema))
         delete_shards_but(path, names)
-    packed = sum(map(len, ids))
-    logger.info("%s: %d images in %d shards", path.name, packed, len(ids))
-    return packed
+        note_intact(path, [shard.path for shard in shards])
+    images = sum(map(len, packed))
+    logger.info("%s: %d images in %d shards", path.name, images, len(packed))
+    return images
 
 
 def holds(shard: Shard, part: Part) -> bool:
@@ -118,9 +125,13 @@ def _shards_in_use(path: Path) -> list[str]:
         return []  # nobody can read it
 
 
-def _ids_if_held(shard: Shard, part: Part) -> list[str] | None:
-    """Ids of the samples of a shard that holds those of a part; None if it does not, or is damaged inside."""
+def _packed_if_held(shard: Shard, part: Part, changed: bool) -> list[Packed] | None:
+    """The samples of a shard that holds those of a part; None if it does not, or is damaged inside."""
     try:
-        return shard.ids() if holds(shard, part) else None
+        if not holds(shard, part):
+            return None
+        if changed:
+            shard.require_intact()
+        return shard.packed()
     except IncompleteStoreError:
         return None

@@ -23,6 +23,7 @@ import pyarrow as pa
 from voc_seg.errors import VocSegError
 from voc_seg.voc.progress import progress_bar
 
+from .intact import note_intact, unchecked
 from .place import delete_shards_but, shards_folder, sole_writer
 from .shard import (
     IDS,
@@ -38,8 +39,8 @@ from .shard import (
     write_shard,
 )
 
-SHARDS = b"shards"
-"""Key of the metadata that lists shards."""
+SHARDS, CONTENT = b"shards", b"content"
+"""Keys of the metadata: what lists shards, and the content of all samples of them."""
 
 
 def write_store(path: Path, samples: Iterable[Sample], origin: Origin = UNKNOWN, size: int | None = None) -> int:
@@ -59,9 +60,10 @@ def write_store(path: Path, samples: Iterable[Sample], origin: Origin = UNKNOWN,
             cannot be written.
     """
     with sole_writer(path), progress_bar(f"packing {path.stem}", length_hint(samples) or None) as advance:
-        ids = write_shard(path, counted(samples, advance), origin, size)
+        packed = write_shard(path, counted(samples, advance), origin, size)
         delete_shards_but(path, ())
-    return len(ids)
+        note_intact(path, [path])
+    return len(packed)
 
 
 class SampleStore:
@@ -85,9 +87,15 @@ class SampleStore:
         if self._file.schema.equals(SAMPLES):
             return None
         try:
-            return json.loads(self._file.schema.metadata[SHARDS])
-        except (KeyError, TypeError, ValueError) as error:
+            listed = json.loads(self._file.schema.metadata[SHARDS])
+            images = [shard["images"] for shard in listed if {"name", "bytes"} <= shard.keys()]
+            # Of every shard the file has the ids, too.
+            batches = [self._file.get_batch(number).num_rows for number in range(self._file.num_record_batches)]
+        except (AttributeError, KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
             raise damaged(self.path, "sample store", "it lists no shards") from error
+        if images != batches or len(images) != len(listed):
+            raise damaged(self.path, "sample store", "its list of shards does not go with its ids")
+        return listed
 
     @cached_property
     def shards(self) -> tuple[Shard, ...]:
@@ -101,7 +109,7 @@ class SampleStore:
     def _ends(self) -> list[int]:
         """For each shard the index after its last sample."""
         if self._listed is None:
-            return [self._file.num_record_batches]
+            return [len(self.shards[0])]
         return list(accumulate(shard["images"] for shard in self._listed))
 
     def _require_shards(self) -> None:
@@ -132,9 +140,36 @@ class SampleStore:
         return Origin.of(self._file.schema)
 
     @property
+    def content(self) -> str:
+        """A text for the content of all samples in order, the same wherever they lie and in however many shards.
+
+        Only what was written with them is read; "" for a store of an earlier edition, which has no checksums.
+        """
+        if self._listed is None:
+            return self.shards[0].content
+        return (self._file.schema.metadata.get(CONTENT) or b"").decode(errors="replace")
+
+    def require_intact(self) -> None:
+        """Compare samples with their checksums where a file is not as it was when that was last done.
+
+        Raises:
+            IncompleteStoreError: One has changed since it was packed; it is named, with its file.
+        """
+        for shard in unchecked(self.path, self.shards):
+            shard.require_intact()
+        note_intact(self.path, [shard.path for shard in self.shards])
+
+    @property
     def ids(self) -> list[str]:
         """Image ids, in the order of the samples."""
-        return self.shards[0].ids() if self._listed is None else self._file.read_all()["id"].to_pylist()
+        if self._listed is None:
+            return self.shards[0].ids()
+        try:
+            table = self._file.read_all()
+            table.validate(full=True)
+            return table["id"].to_pylist()
+        except (pa.ArrowException, ValueError, OSError, MemoryError) as error:
+            raise damaged(self.path, "sample store", error) from error
 
     def require_classes(self, names: Sequence[str]) -> None:
         """Refuse samples that were packed for other classes.

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from voc_seg.config import DataConfig
-from voc_seg.voc.index import joint_fingerprint
+from voc_seg.errors import VocSegError
+from voc_seg.voc.index import fingerprints, joint_fingerprint
 from voc_seg.voc.pairs import Reading, read_pair
 from voc_seg.voc.parallel import in_parallel
 from voc_seg.voc.splits import VOCSplit
@@ -54,8 +55,18 @@ class UsableSamples:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Sample]:
-        return in_parallel(self._read, self.ids)
+        return in_parallel(self._read, enumerate(self.ids))
 
-    def _read(self, image_id: str) -> Sample:
+    def _read(self, numbered: tuple[int, str]) -> Sample:
+        number, image_id = numbered
         pair = read_pair(self.split.image_path(image_id), self.split.mask_path(image_id), self.reading)
+        # Asked when all has been read: what is packed is what was looked into for the index.
+        if self.prints and fingerprints(replace(self.split, ids=(image_id,)), self.reading) != {
+            image_id: self.prints[number]
+        }:
+            raise VocSegError(
+                f"The files of {image_id}, {self.split.image_path(image_id)} and {self.split.mask_path(image_id)}, "
+                "have been changed since they were looked into. Let nothing write there meanwhile and run again: "
+                "kedro run --pipelines data_processing"
+            )
         return Sample(image_id, pair.image, pair.mask.indices)

@@ -1,32 +1,63 @@
 """Work on many images at once, in order, with flat memory."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 _MOST_THREADS = 8
+_WAIT = 60.0
+"""Seconds that who gives up on the results waits for threads at work; an interrupted run does not wait at all."""
 
 
 def in_parallel(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """``map`` over threads: results come in the order of the items, and only a few are held at a time.
 
     Threads suffice where Pillow and NumPy do the work, as they release the GIL. (``Executor.map`` would take in all
-    items at once, and hold all results that nobody has asked for.)
+    items at once, and hold all results that nobody has asked for.) The threads are daemons, unlike those of an
+    executor: one that is stuck, on a disk that does not answer, keeps nobody from ending the run.
     """
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     running: deque[Future[B]] = deque()
-    pool = ThreadPoolExecutor(threads)
+    jobs: SimpleQueue[tuple[Future[B], A] | None] = SimpleQueue()
+
+    def work() -> None:
+        while (job := jobs.get()) is not None:
+            future, item = job
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function(item))
+            except BaseException as error:
+                future.set_exception(error)
+            del job, future, item  # or a waiting thread would hold a picture
+
+    pool = [threading.Thread(target=work, daemon=True, name=f"in_parallel_{number}") for number in range(threads)]
+    for thread in pool:
+        thread.start()
+    wait = _WAIT
     try:
         for item in items:
-            running.append(pool.submit(function, item))
+            future: Future[B] = Future()
+            running.append(future)
+            jobs.put((future, item))
             if len(running) > 2 * threads:
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
+    except (KeyboardInterrupt, SystemExit):
+        wait = 0
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        for future in running:
+            future.cancel()
+        for _ in pool:
+            jobs.put(None)
+        for thread in pool:
+            thread.join(wait)

@@ -135,7 +135,7 @@ class TestOneRun:
     ) -> None:
         outputs = [
             *(trained / "data/08_reporting" / name for name in ("confusion_matrix.csv", "image_scores.csv")),
-            *sorted((trained / "data/07_model_output/predictions").iterdir()),
+            *sorted((trained / "data/07_model_output/predictions").glob("[!.]*")),
         ]
         assert len(outputs) == 2 + 5
         by_two = [path.read_bytes() for path in outputs]

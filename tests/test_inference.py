@@ -72,8 +72,8 @@ def test_good_pictures_are_segmented_and_bad_files_listed(
     infer(run_kedro, project, pictures)
     output, reporting = project / "data/07_model_output/inference", project / "data/08_reporting"
     names = ["alpha", "large", "phone", "print.jpg", "print.png", "scan, 16 bits"]
-    assert sorted(path.stem for path in (output / "masks").iterdir()) == names
-    assert sorted(path.stem for path in (output / "overlays").iterdir()) == names
+    assert sorted(path.stem for path in (output / "masks").glob("[!.]*")) == names
+    assert sorted(path.stem for path in (output / "overlays").glob("[!.]*")) == names
 
     shares = pd.read_csv(reporting / "inference_shares.csv").set_index("image")
     assert sorted(shares.index) == names
@@ -112,7 +112,7 @@ def test_nothing_readable_is_an_error_and_leaves_what_was_there(project: Path, p
     with pytest.raises(ClickException, match=r"No picture that can be read among the files given \(2\)") as caught:
         infer(run_kedro, project, pictures / "[ct][ue][tx]*.jpg")
     assert "truncated picture: " in str(caught.value) and "text.jpg" in str(caught.value)
-    assert [path.name for path in (project / "data/07_model_output/inference/masks").iterdir()] == ["print.png"]
+    assert [path.name for path in (project / "data/07_model_output/inference/masks").glob("[!.]*")] == ["print.png"]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_tables_bear_the_names(project: Path) -> None:
 
 
 def test_predictions_bear_the_colours(project: Path) -> None:
-    paths = sorted((project / "data/07_model_output/predictions").iterdir())
+    paths = sorted((project / "data/07_model_output/predictions").glob("[!.]*"))
     assert len(paths) == 3
     for path in paths:
         picture = Image.open(path)

@@ -82,7 +82,7 @@ def test_evaluation_agrees_with_the_predictions_it_leaves(trained: Path) -> None
     assert set(metrics) == METRICS
     confusion = np.zeros((21, 21), dtype=np.int64)
     masks = trained / "voc/VOCdevkit/VOC2012/SegmentationClass"
-    predictions = sorted((data / "07_model_output/predictions").iterdir())
+    predictions = sorted((data / "07_model_output/predictions").glob("[!.]*"))
     assert len(predictions) == metrics["images"] == 3
     for path in predictions:
         picture = Image.open(path)
@@ -124,7 +124,7 @@ def test_evaluation_reports_every_image_and_how_the_model_was_trained(trained: P
     ids = [image["id"] for image in found["images"]]
     assert ids == pd.read_csv(reporting / "image_scores.csv")["image_id"].tolist()
     endings = (".jpg", ".truth.png", ".prediction.png", ".errors.png")
-    assert {path.name for path in (reporting / "report_images").iterdir()} == {
+    assert {path.name for path in (reporting / "report_images").glob("[!.]*")} == {
         image_id + ending for image_id in ids for ending in endings
     }
     assert [row["epoch"] for row in found["history"]] == [1, 2]
@@ -138,7 +138,7 @@ def test_another_split_can_be_scored(trained: Path, run: Run) -> None:
     run(trained, "evaluation", evaluation={"split": "test"})
     metrics = json.loads((trained / "data/08_reporting/metrics.json").read_text())
     assert (metrics["split"], metrics["images"]) == ("test", 2)
-    predictions = (trained / "data/07_model_output/predictions").iterdir()
+    predictions = (trained / "data/07_model_output/predictions").glob("[!.]*")
     assert {path.stem for path in predictions} == {"scene_test_0001", "scene_test_0002"}
     run(trained, "evaluation")
 

@@ -30,7 +30,9 @@ def test_masks_are_read_by_the_colours_of_their_classes(split: VOCSplit) -> None
     prints = fingerprints(split, Reading(classes))
     samples = UsableSamples(split, ("b", "a"), Reading(classes), (prints["b"], prints["a"]))
     joint = joint_fingerprint(("b", "a"), (prints["b"], prints["a"]))
-    assert samples.origin == Origin("own", str(split.images.resolve()), ("background", "crack"), joint)
+    assert samples.origin == Origin(
+        "own", str(split.images.resolve()), ("background", "crack"), joint, Reading(classes).settings
+    )
     assert len(samples) == 2
     first, second = samples
     assert (first.id, first.image.shape, second.id) == ("b", (4, 6, 3), "a")

@@ -17,6 +17,7 @@ from voc_seg.voc.class_checks import (
 )
 from voc_seg.voc.classes import CLASS_NAMES, name_classes
 from voc_seg.voc.index import index_images
+from voc_seg.voc.pairs import Reading
 from voc_seg.voc.splits import VOCSplit
 from voc_seg.voc.statistics import class_statistics, rejected_images
 
@@ -112,7 +113,7 @@ def test_one_value_too_many_has_a_likely_cause(tmp_path: Path, names, values, hi
     for image_id, value in zip(split.ids, values):
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(split.image_path(image_id))
         Image.fromarray(np.full((4, 4), value, np.uint8)).save(split.mask_path(image_id))
-    rejected = rejected_images({"train": index_images(split, name_classes(names))})
+    rejected = rejected_images({"train": index_images(split, Reading(name_classes(names)))})
     found = unknown_value_hint(rejected, names)
     assert hint in found
     assert bool(found) is bool(hint)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from voc_seg.voc import parallel
 from voc_seg.voc.parallel import in_parallel
 
 
@@ -59,6 +60,7 @@ def test_an_error_comes_out_and_ends_the_work() -> None:
 
 STUCK = """
 import sys, threading
+from voc_seg.voc import parallel
 from voc_seg.voc.parallel import in_parallel
 
 def work(number):
@@ -82,3 +84,15 @@ def test_a_signal_ends_the_process_while_a_thread_is_stuck(number: signal.Signal
             assert process.wait(timeout=30) != 0
         finally:
             process.kill()
+
+
+def test_large_results_are_not_held_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_MOST_BYTES", 10)
+    begun: list[int] = []
+    results = parallel.in_parallel(lambda item: begun.append(item) or item, range(6), [4, 4, 4, 99, 1, 1])
+    found = []
+    for number, result in enumerate(results):
+        found.append(result)
+        assert number > 2 or 3 not in begun  # larger than all that may be held: it is read alone
+        assert number > 3 or 4 not in begun
+    assert found == list(range(6))

@@ -1,7 +1,6 @@
 """Tables, JSON, text, figures and plain bytes, written so that a file is there whole or not at all."""
 
 import html
-import logging
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,9 +9,7 @@ from kedro_datasets import json, matplotlib, pandas, text
 from kedro_datasets._typing import HTMLPreview, TablePreview
 from rich.filesize import decimal
 
-from voc_seg.atomic import free_name, replacing
-
-logger = logging.getLogger(__name__)
+from voc_seg.atomic import replacing
 
 READ_CSV: dict[str, Any] = {
     "keep_default_na": False,
@@ -74,7 +71,7 @@ class TextDataset(_WholeFile, text.TextDataset):
 
 
 class BytesDataset(AbstractDataset[bytes, bytes]):
-    """A file as its bytes. Saving none moves the file aside: what an earlier run left would pass for this one's.
+    """A file as its bytes. Saving none removes the file: what an earlier run left would pass for this one's.
 
     Args:
         filepath: The file.
@@ -87,10 +84,7 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
 
     def save(self, data: bytes) -> None:
         if not data:
-            if self._filepath.is_file():
-                kept = free_name(self._filepath)
-                self._filepath.rename(kept)  # whoever wrote it: nobody's file is deleted
-                logger.warning("%s is not of this run. It is now %s", self._filepath, kept.name)
+            self._filepath.unlink(missing_ok=True)
             return
         with replacing(self._filepath, size=len(data)) as partial:
             partial.write_bytes(data)

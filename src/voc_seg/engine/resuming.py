@@ -58,7 +58,7 @@ def _content(store: SampleStore) -> str:
 
     Empty where neither is known. Only texts of the same kind can be compared.
     """
-    if content := getattr(store, "content", ""):
+    if content := store.content:
         return f"samples:{content}"
     fingerprint = store.origin.fingerprint
     return f"files:{hashlib.sha256(fingerprint.encode()).hexdigest()[:12]}" if fingerprint else ""

@@ -72,6 +72,7 @@ def describe_settings(
             "split": metrics["split"],
             "images": metrics["images"],
             **scoring,
+            **({"data.longer_side": metrics["longer_side"]} if metrics.get("longer_side") else {}),
             "images per second": float(f"{metrics['images_per_second']:.3g}"),
         },
         "Trained on": {

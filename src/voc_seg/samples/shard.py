@@ -38,12 +38,14 @@ class Origin:
     | folder      | str             | the folder of the images                                         |
     | classes     | tuple[str, ...] | class names by mask value; empty: not known                      |
     | fingerprint | str             | changes when any file or the list of images does; empty: unknown |
+    | reading     | str             | as `voc_seg.voc.pairs.Reading.settings`; empty: unknown          |
     """
 
     source: str = ""
     folder: str = ""
     classes: tuple[str, ...] = ()
     fingerprint: str = ""
+    reading: str = ""
 
     @property
     def metadata(self) -> dict[bytes, bytes]:
@@ -219,6 +221,7 @@ class Shard:
     def __init__(self, path: Path, what: str = "sample store") -> None:
         self.path = path
         self._what = what
+        self._checked: set[int] = set()
 
     @cached_property
     def _reader(self) -> pa.ipc.RecordBatchFileReader:
@@ -285,9 +288,9 @@ class Shard:
     def __getitem__(self, index: int) -> Sample:
         batch = self._batch(index)
         height, width = batch["height"][0].as_py(), batch["width"][0].as_py()
-        sizes = {"image": height * width * 3, "mask": height * width}
-        if min(height, width) < 1 or any(_extent(batch[name]) != (0, size) for name, size in sizes.items()):
-            raise damaged(self.path, self._what, f"sample {index} is not as large as it says: {width} x {height}")
+        if index not in self._checked:
+            self._require_sizes(batch, index, height, width)
+            self._checked.add(index)  # the map does not change, and crops are taken thousands of times
         try:
             # buffers()[2] is the column's data in the map itself; a scalar's as_buffer() would be a copy.
             image = np.frombuffer(batch["image"].buffers()[2], np.uint8, height * width * 3).reshape(height, width, 3)
@@ -296,11 +299,17 @@ class Shard:
             raise damaged(self.path, self._what, f"sample {index}: {error}") from error
         return Sample(batch["id"][0].as_py(), image, mask)
 
+    def _require_sizes(self, batch: pa.RecordBatch, index: int, height: int, width: int) -> None:
+        sizes = {"image": height * width * 3, "mask": height * width}
+        if min(height, width) < 1 or any(_extent(batch[name]) != (0, size) for name, size in sizes.items()):
+            raise damaged(self.path, self._what, f"sample {index} is not as large as it says: {width} x {height}")
+
     def _batch(self, index: int) -> pa.RecordBatch:
         try:
             batch = self._reader.get_batch(index)
-            # Of offsets that lead out of the file, before anything follows them; takes microseconds.
-            batch.validate(full=True)
+            if index in self._checked:
+                return batch
+            batch.validate(full=True)  # of offsets that lead out of the file, before anything follows them
         except (pa.ArrowException, ValueError, OSError, MemoryError) as error:
             raise damaged(self.path, self._what, f"sample {index}: {error}") from error
         if batch.num_rows != 1 or any(column.null_count for column in batch.columns):

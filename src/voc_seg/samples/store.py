@@ -21,6 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from voc_seg.errors import VocSegError
+from voc_seg.voc.pairs import Reading
 from voc_seg.voc.progress import progress_bar
 
 from .intact import note_intact, unchecked
@@ -183,6 +184,20 @@ class SampleStore:
                 f"{self.path} was packed for the {len(packed)} classes {', '.join(packed)}; this run has the "
                 f"{len(names)} classes {', '.join(names)}. Run data_processing with the same data.classes as this "
                 "pipeline: kedro run --pipelines data_processing"
+            )
+
+    def require_reading(self, reading: Reading) -> None:
+        """Refuse samples that were packed for other classes, or read from their files in another way.
+
+        Raises:
+            VocSegError: With what was and what is asked for.
+        """
+        self.require_classes(reading.classes.names)
+        packed = self.origin.reading
+        if packed and packed != reading.settings:
+            raise VocSegError(
+                f"{self.path} was packed with {packed}; this run has {reading.settings}. Run data_processing with the "
+                "same settings as this pipeline: kedro run --pipelines data_processing"
             )
 
     def __len__(self) -> int:

@@ -24,6 +24,7 @@ class UsableSamples:
         reading: How files become samples: classes, EXIF orientation, size.
         prints: The fingerprint of each; see `voc_seg.voc.index.fingerprints`. Fewer than ids: unknown.
         nbytes: What all of them take decoded.
+        sizes: What each of them takes; none: unknown.
         shard_images: Most of them that go into one file.
     """
 
@@ -32,13 +33,20 @@ class UsableSamples:
     reading: Reading = field(default=Reading(), repr=False)
     prints: tuple[str, ...] = field(default=(), repr=False)
     nbytes: int = 0
+    sizes: tuple[int, ...] = field(default=(), repr=False)
     shard_images: int = DataConfig().shard_images
 
     @cached_property
     def origin(self) -> Origin:
         """What the samples are made from."""
         fingerprint = joint_fingerprint(self.ids, self.prints) if len(self.prints) == len(self.ids) else ""
-        return Origin(self.split.source, str(self.split.images.resolve()), self.reading.classes.names, fingerprint)
+        return Origin(
+            self.split.source,
+            str(self.split.images.resolve()),
+            self.reading.classes.names,
+            fingerprint,
+            self.reading.settings,
+        )
 
     def in_parts(self) -> list["UsableSamples"]:
         """The same samples in the same order, as many as go into one file each; at least one part."""
@@ -46,7 +54,7 @@ class UsableSamples:
         slices = [slice(start, start + self.shard_images) for start in cuts]
         share = self.nbytes // max(len(self), 1)
         return [
-            replace(self, ids=ids, prints=self.prints[part], nbytes=share * len(ids))
+            replace(self, ids=ids, prints=self.prints[part], nbytes=share * len(ids), sizes=self.sizes[part])
             for part in slices
             for ids in [self.ids[part]]
         ]
@@ -55,7 +63,7 @@ class UsableSamples:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Sample]:
-        return in_parallel(self._read, enumerate(self.ids))
+        return in_parallel(self._read, enumerate(self.ids), self.sizes)
 
     def _read(self, numbered: tuple[int, str]) -> Sample:
         number, image_id = numbered

@@ -41,6 +41,12 @@ class Reading:
     exif: Literal["refuse", "apply", "ignore"] = "refuse"
     longer_side: int | None = None
 
+    @property
+    def settings(self) -> str:
+        """What decides on pixels and labels beside the classes' names, as people write it."""
+        values = ", ".join(f"{stored}: {meaning}" for stored, meaning in self.classes.values)
+        return f"data.values={{{values}}}, data.exif={self.exif}, data.longer_side={self.longer_side}"
+
 
 @dataclass(frozen=True)
 class Pair:

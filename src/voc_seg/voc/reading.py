@@ -1,7 +1,9 @@
 """Image files: read so that every way in which one can be bad has its own words; and masks as images."""
 
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +20,13 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 """What images and masks of a data set may be. Pillow knows more, some of which start other programs (EPS: gs)."""
 _ZEROS = 16
 """As many at the end of a JPEG look like a file that was never filled."""
+
+
+_BYTES_A_PIXEL = 10
+"""While a file is decoded: four of Pillow's, three or four of its conversion, three of NumPy's."""
+_MOST_BYTES = 2**30
+_in_use = 0
+_changed = threading.Condition()
 
 
 def short_name(path: Path) -> str:
@@ -91,7 +100,7 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
     name = short_name(path)
     try:
         require_file(path)
-        with Image.open(path, formats=formats) as image:
+        with Image.open(path, formats=formats) as image, _decoding(image.width * image.height * _BYTES_A_PIXEL):
             found, checked = read(image), image.format == "PNG"
         if checked:
             # Pillow decodes pixels without looking at their checksum: a flipped bit would pass for other labels.
@@ -117,6 +126,21 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
     except Exception as error:
         cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
         raise VocSegError(f"{'truncated' if cut else 'damaged'} {kind}: {name} ({error})") from error
+
+
+@contextmanager
+def _decoding(size: int) -> Iterator[None]:
+    """Wait until this many bytes more may be in use by all threads that decode; one alone may always."""
+    global _in_use
+    with _changed:
+        _changed.wait_for(lambda: not _in_use or _in_use + size <= _MOST_BYTES)
+        _in_use += size
+    try:
+        yield
+    finally:
+        with _changed:
+            _in_use -= size
+            _changed.notify_all()
 
 
 def require_file(path: Path) -> None:

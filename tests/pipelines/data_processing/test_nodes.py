@@ -130,7 +130,7 @@ def test_doubtful_classes_are_warned_of(tmp_path, caplog):
         mask = np.asarray(Image.open(split.mask_path(image_id)))
         Image.fromarray(np.where(mask == 8, value, mask).astype(np.uint8)).save(split.mask_path(image_id))
     index = nodes.index_split(split, pd.DataFrame(), data)
-    nodes.describe(index, index.assign(dog=0), index[:0], data)
+    nodes.describe(index, index.assign(dog=0), index[:0], data, CROPS)
     assert "mask value 0 is 'cat' and covers 88.6 % of the labelled pixels of train" in caplog.text
     assert "val: 1 of 2 classes have no pixel in any usable image: dog." in caplog.text
     assert "4 masks hold the value 2, one more than" in caplog.text

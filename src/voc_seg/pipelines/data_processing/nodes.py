@@ -111,12 +111,14 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
         )
     if split.name == "train":
         require_foreground(class_statistics({"train": index}, data.class_table.names))
+    sizes = (4 * usable["height"] * usable["width"]).tolist()  # three bytes of the image, one of the mask
     return UsableSamples(
         split,
         tuple(usable["image_id"]),
         data.reading,
         prints=tuple(usable["fingerprint"]),
-        nbytes=4 * int((usable["height"] * usable["width"]).sum()),  # three of the image, one of the mask
+        nbytes=sum(sizes),
+        sizes=tuple(sizes),
         shard_images=data.shard_images,
     )
 

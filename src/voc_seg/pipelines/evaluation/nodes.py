@@ -56,7 +56,7 @@ def evaluate(
     """
     classes = data.class_table
     require_classes(scored_model, classes.names)
-    samples.require_classes(classes.names)
+    samples.require_reading(data.reading)
     trained_on, scored_on = scored_model.get("source"), samples.origin.source
     if trained_on not in (None, scored_on):
         logger.warning(
@@ -73,6 +73,7 @@ def evaluate(
         "images": len(samples),
         "scale": evaluation.scale,
         "flip": evaluation.flip,
+        "longer_side": data.longer_side,
         "model_digest": scored_model["model_digest"],
         "checkpoint_epoch": scored_model["epoch"],
         "checkpoint_val_miou": scored_model["val_miou"],
@@ -91,6 +92,8 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
     shown = ("split", "images", "model_digest", "checkpoint_epoch", "images_per_second")
     # Facts of an earlier version have no digest.
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
+    if evaluation_facts.get("longer_side"):
+        metrics["longer_side"] = evaluation_facts["longer_side"]  # not the images' own size
     logger.info("Scores on %s\n%s", metrics["split"], score_table(class_scores, metrics))
     for warning in score_warnings(class_scores, metrics):
         logger.warning("%s", warning)

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 def pick_sample(train_samples: SampleStore, data: DataConfig, sanity: SanityConfig) -> Sample:
     """The image to learn by heart."""
-    train_samples.require_classes(data.class_table.names)
+    train_samples.require_reading(data.reading)
     return choose_sample(train_samples, sanity.image)
 
 

@@ -56,7 +56,7 @@ def train(
     )
     names = data.class_table.names
     for samples in (train_samples, val_samples):
-        samples.require_classes(names)
+        samples.require_reading(data.reading)
     check_classes({"train": train_index, "val": val_index}, names)
     with partners_explained():
         launch = find_launch()

@@ -84,3 +84,10 @@ def test_a_score_over_fewer_classes_than_declared_names_them(scores):
     assert warning.endswith("predicted there: aeroplane.")
     many = scores.assign(iou=[0.9, *[np.nan] * 20])
     assert score_warnings(many, METRICS)[0].endswith("aeroplane, bicycle, bird, boat, bottle and 15 more.")
+
+
+def test_scores_that_are_not_at_the_images_own_size_say_so(scores):
+    assert "stored size" not in score_table(scores, METRICS)
+    lines = score_table(scores, METRICS | {"longer_side": 8192}).splitlines()
+    assert lines[-1] == "at the stored size: longer side 8192 (data.longer_side)"
+    assert max(map(len, lines)) <= 62

@@ -12,6 +12,8 @@ import pytest
 from voc_seg.errors import VocSegError
 from voc_seg.samples.shard import IncompleteStoreError
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
+from voc_seg.voc.classes import Classes, name_classes
+from voc_seg.voc.pairs import Reading
 
 
 def _ids(store: SampleStore) -> list[str]:
@@ -205,3 +207,20 @@ assert found > 500
 def test_no_flipped_bit_ends_the_process_or_passes_for_another_sample(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", FLIPS, tmp_path / "a.arrow"], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_samples_that_were_read_with_other_settings_are_refused(tmp_path, scene_samples):
+    names = ("background", "cat")
+    classes = name_classes(names)
+    packed = Reading(classes, longer_side=96)
+    write_store(tmp_path / "s.arrow", scene_samples, Origin("own", "", names, "f", packed.settings))
+    store = SampleStore(tmp_path / "s.arrow")
+    store.require_reading(packed)
+    merged = Classes(names, classes.colours, coded=False, values=((255, 1),))
+    for other in (Reading(classes), Reading(merged, longer_side=96), Reading(classes, "apply", 96)):
+        with pytest.raises(
+            VocSegError, match=r"was packed with data\.values=\{\}, .*longer_side=96; this run has"
+        ):
+            store.require_reading(other)
+    write_store(tmp_path / "old.arrow", scene_samples, Origin("own", "", names, "f"))  # of an earlier version
+    SampleStore(tmp_path / "old.arrow").require_reading(packed)

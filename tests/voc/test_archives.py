@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import re
 import shutil
 import socket
@@ -355,3 +356,10 @@ def test_a_server_that_trickles_is_left(here, archive_server, caplog):
     path = obtain(archive(archive_server.address("slow"), good), here, patience=replace(QUICK, attempts=1))
     assert path.read_bytes() == PAYLOAD
     assert "less than 200.0 bytes came in 0.2 s" in caplog.text
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_a_pipe_as_given_archive_is_refused(tmp_path, in_folder):
+    os.mkfifo(tmp_path / NAME)
+    with pytest.raises(VocSegError, match="no regular file"):
+        given_archive(archive(), tmp_path if in_folder else tmp_path / NAME)

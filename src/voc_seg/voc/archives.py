@@ -19,6 +19,7 @@ from voc_seg.errors import VocSegError
 from voc_seg.lock import advice, hold, without_locks
 
 from .progress import progress_bar
+from .reading import require_file
 from .transfer import PATIENCE, Failure, Patience, Session, arrived, attempt
 
 logger = logging.getLogger(__name__)
@@ -170,6 +171,7 @@ def _checked(archive: Archive, path: Path) -> Path:
 def _md5(path: Path) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     try:
+        require_file(path)
         with path.open("rb") as file, progress_bar(f"Checking {path.name}", path.stat().st_size, "bytes") as advance:
             while chunk := file.read(_READ):
                 digest.update(chunk)

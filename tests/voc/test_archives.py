@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import re
 import shutil
 import socket
@@ -355,3 +356,40 @@ def test_a_server_that_trickles_is_left(here, archive_server, caplog):
     path = obtain(archive(archive_server.address("slow"), good), here, patience=replace(QUICK, attempts=1))
     assert path.read_bytes() == PAYLOAD
     assert "less than 200.0 bytes came in 0.2 s" in caplog.text
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_a_pipe_as_given_archive_is_refused(tmp_path, in_folder):
+    os.mkfifo(tmp_path / NAME)
+    with pytest.raises(VocSegError, match="no regular file"):
+        given_archive(archive(), tmp_path if in_folder else tmp_path / NAME)
+
+
+@pytest.mark.parametrize("length", [10**15, len(PAYLOAD) + 1])
+def test_a_length_that_cannot_be_right_goes_to_the_mirror(here, archive_server, length):
+    part(here).write_bytes(PAYLOAD[:5000])
+    wrong = archive_server.serve("wrong", b"", answers=[(200, {"Content-Length": str(length)})])
+    good = archive_server.serve(NAME, PAYLOAD)
+    obtain(replace(archive(wrong, good), size=len(PAYLOAD)), here, patience=QUICK)
+    assert [request.range for request in archive_server.requests] == ["bytes=5000-"] * 2
+
+
+def test_an_absurd_length_is_no_lack_of_room(here, archive_server):
+    wrong = archive_server.serve("wrong", b"", answers=[(206, {"Content-Range": f"bytes 0-9/{10**15}"})])
+    part(here).write_bytes(PAYLOAD[:5000])
+    get(here, wrong, archive_server.serve(NAME, PAYLOAD))
+    assert archive_server.requests[-1].range == "bytes=5000-"
+
+
+def test_a_web_page_by_content_does_not_overwrite_what_arrived(here, archive_server):
+    part(here).write_bytes(PAYLOAD[:5000])
+    login = archive_server.serve("login", b"\n<!DOCTYPE html><p>Log in", ranges=False)
+    get(here, login, archive_server.serve(NAME, PAYLOAD))
+    assert [request.range for request in archive_server.requests] == ["bytes=5000-"] * 2
+
+
+def test_a_body_longer_than_declared_is_left(here, archive_server):
+    endless = archive_server.serve("endless", PAYLOAD * 2, chunked=True)
+    with pytest.raises(VocSegError, match="sends more than 3000000 bytes"):
+        obtain(replace(archive(endless), size=len(PAYLOAD)), here, patience=QUICK)
+    assert len(archive_server.requests) == 1

@@ -1,5 +1,6 @@
 """Finding VOC folders and reading their image lists."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,9 @@ def test_lists_that_cannot_be_read(tmp_path, content, message):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_official_sizes(split):
     assert SOURCES["voc2012"].sizes[split] == len(read_ids(SHARED / "splits" / f"{split}.txt"))
+
+
+def test_a_pipe_as_image_list_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "train.txt")
+    with pytest.raises(VocSegError, match="no regular file"):
+        read_ids(tmp_path / "train.txt")

@@ -19,6 +19,7 @@ from voc_seg.errors import VocSegError
 from voc_seg.lock import advice, hold, without_locks
 
 from .progress import progress_bar
+from .reading import require_file
 from .transfer import PATIENCE, Failure, Patience, Session, arrived, attempt
 
 logger = logging.getLogger(__name__)
@@ -37,11 +38,13 @@ class Archive:
         name: File name, such as ``VOCtrainval_11-May-2012.tar``.
         md5: Its checksum, 32 hexadecimal digits.
         addresses: https or http, tried in this order.
+        size: Bytes, if known.
     """
 
     name: str
     md5: str
     addresses: tuple[str, ...]
+    size: int | None = None
 
 
 class _Declared(BaseModel):
@@ -49,10 +52,11 @@ class _Declared(BaseModel):
 
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     addresses: Annotated[tuple[Annotated[str, Field(pattern=r"^https?://.+")], ...], Field(min_length=1)]
+    bytes: Annotated[int, Field(gt=0)] | None = None
 
 
 def archives_from(settings: Mapping[str, Any]) -> dict[str, Archive]:
-    """The ``archives`` block of the configuration: by file name ``md5`` and ``addresses``.
+    """The ``archives`` block of the configuration: by file name ``md5``, ``addresses`` and, if known, ``bytes``.
 
     Raises:
         VocSegError: With every key that is wrong, its value and what is allowed.
@@ -62,7 +66,7 @@ def archives_from(settings: Mapping[str, Any]) -> dict[str, Archive]:
     except ValidationError as error:
         lines = [f"  {' > '.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
         raise VocSegError("archives in conf/base/globals.yml is wrong:\n" + "\n".join(lines)) from None
-    return {name: Archive(name, one.md5, one.addresses) for name, one in declared.items()}
+    return {name: Archive(name, one.md5, one.addresses, one.bytes) for name, one in declared.items()}
 
 
 @contextmanager
@@ -170,6 +174,7 @@ def _checked(archive: Archive, path: Path) -> Path:
 def _md5(path: Path) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     try:
+        require_file(path)
         with path.open("rb") as file, progress_bar(f"Checking {path.name}", path.stat().st_size, "bytes") as advance:
             while chunk := file.read(_READ):
                 digest.update(chunk)
@@ -212,7 +217,7 @@ def _fetch(session: requests.Session, archive: Archive, address: str, part: Path
     furthest, failures, anew = arrived(part), 0, False
     while True:
         try:
-            resumed = attempt(session, address, part, patience)
+            resumed = attempt(session, address, part, patience, archive.size)
             found = _md5(part)
             if found == archive.md5:
                 return

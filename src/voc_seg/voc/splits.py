@@ -7,6 +7,7 @@ from pathlib import Path
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.names import fault_of_id, same_name
+from voc_seg.voc.reading import require_file
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
         VocSegError: No such file, no id in it, one twice (case does not count), or a line that is no id.
     """
     try:
+        require_file(path)
         # utf-8-sig: editors on Windows put a byte order mark before the first id.
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except (OSError, UnicodeDecodeError) as error:

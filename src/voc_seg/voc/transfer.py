@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 2**16  # what is lost of a cut connection is at most this
 _LONGEST_RETRY_AFTER = 60
+_LARGEST = 8 * 2**30  # bytes; no archive is near that, so that a longer body is nonsense or has no end
 _SLOWEST = 1000  # bytes a second; a server that sends less might as well be silent
 
 
@@ -75,7 +77,9 @@ def arrived(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def attempt(session: requests.Session, address: str, part: Path, patience: Patience) -> bool:
+def attempt(
+    session: requests.Session, address: str, part: Path, patience: Patience, declared: int | None = None
+) -> bool:
     """Ask once for what is missing of a file and receive it.
 
     Args:
@@ -83,6 +87,7 @@ def attempt(session: requests.Session, address: str, part: Path, patience: Patie
         address: https or http.
         part: What has arrived so far, if anything; it grows, or starts over where the server cannot go on.
         patience: Its time-outs.
+        declared: Bytes of the whole file, if known.
 
     Returns:
         Whether any of the file was there before; all of it is there now.
@@ -100,14 +105,15 @@ def attempt(session: requests.Session, address: str, part: Path, patience: Patie
         extent = _extent(response, there)
         if extent is not None:
             start, total = extent
+            _require_plausible(total, declared)
             _make_room(part, total)
             begun = f", going on at {decimal(start)}" if start else ""
             size = f" ({decimal(total)})" if total else ""
             logger.info("Fetching %s%s from %s%s", part.stem, size, address, begun)
-            _receive(response, part, start, total, patience)
+            _receive(response, part, start, total or declared, patience)
             return start > 0
     part.unlink()
-    return attempt(session, address, part, patience)
+    return attempt(session, address, part, patience, declared)
 
 
 def _ask(session: requests.Session, address: str, headers: dict[str, str], patience: Patience) -> requests.Response:
@@ -162,6 +168,14 @@ def _extent(response: requests.Response, there: int) -> tuple[int, int | None] |
     return None
 
 
+def _require_plausible(total: int | None, declared: int | None) -> None:
+    """Refuse a length that cannot be right, before room is looked for and what has arrived is touched."""
+    if total is not None and declared is not None and total != declared:
+        raise Failure(f"offers {total} bytes instead of {declared}", lasting=True)
+    if total is not None and total > _LARGEST:
+        raise Failure(f"offers {total} bytes, more than any archive has", lasting=True)
+
+
 def _make_room(part: Path, total: int | None) -> None:
     needed, free = (total or 0) - arrived(part), shutil.disk_usage(part.parent).free
     if needed > free:
@@ -184,14 +198,30 @@ def _chunks(response: requests.Response, patience: Patience) -> Iterator[bytes]:
             since, received = now, 0
 
 
+def _first_chunk(chunks: Iterator[bytes]) -> bytes:
+    """What comes first; nothing where nothing does. What is wrong with the connection shows again, or as a cut."""
+    try:
+        return next(chunks, b"")
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise Failure("nothing came of the body") from error
+    except (urllib3.exceptions.HTTPError, _Trickle) as error:
+        raise Failure("connection was cut after 0 bytes of this answer") from error
+
+
 def _receive(response: requests.Response, part: Path, start: int, total: int | None, patience: Patience) -> None:
     """Write the body from ``start`` on. What has come stays, whatever happens."""
     trouble = ""
+    chunks, most = _chunks(response, patience), total or _LARGEST
+    first = _first_chunk(chunks)
+    if start == 0 and first.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+        raise Failure("sends a web page instead of the archive", lasting=True)
     try:
         with part.open("ab") as file, progress_bar(f"Fetching {part.stem}", total, "bytes", done=start) as advance:
             file.truncate(start)
             try:
-                for chunk in _chunks(response, patience):
+                for chunk in chain([first], chunks):
+                    if file.tell() + len(chunk) > most:
+                        raise Failure(f"sends more than {most} bytes", lasting=True)
                     file.write(chunk)
                     advance(len(chunk))
             except urllib3.exceptions.ReadTimeoutError:

@@ -161,24 +161,6 @@ def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) ->
             require_weights(model)
 
 
-def open_log_files() -> None:
-    """Make the folders of log files; without one that can be written to, the console alone has what a run says.
-
-    A handler opens its file at the first message, and a traceback for every message is what Python gives when it
-    cannot.
-    """
-    root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]:
-        path = Path(handler.baseFilename)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a"):
-                pass
-        except OSError as error:
-            root.removeHandler(handler)
-            logger.warning("No log file: %s cannot be written (%s).", path, error.strerror)
-
-
 def command(pipeline: str, run_params: dict[str, Any]) -> str:
     """How to run a pipeline so that it is about the outputs of a run."""
     return f"kedro run --pipelines {pipeline}{repeated_options(run_params, pipeline)}"

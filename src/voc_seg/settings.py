@@ -1,7 +1,8 @@
 """Kedro settings."""
 
 from voc_seg.console import ConsoleHooks
-from voc_seg.hooks import ProjectHooks, open_log_files
+from voc_seg.hooks import ProjectHooks
+from voc_seg.log_handlers import open_log_files
 from voc_seg.ranks import RankHooks, RankSession, separate_logs
 from voc_seg.runs import outputs_folder
 from voc_seg.settings_files import CheckedConfigLoader

@@ -1,0 +1,62 @@
+"""Log handlers that cannot write: said once, and no reason for a run to end."""
+
+import logging
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+def open_log_files() -> None:
+    """Make the folders of log files; without one that can be written to, the console alone has what a run says.
+
+    A handler opens its file at the first message, and a traceback for every message is what Python gives when it
+    cannot. One that can no longer write, on a full disk or to a terminal that is gone, is taken out at that message.
+    """
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        # On the instance: conf/logging.yml may name only classes of logging and Kedro.
+        handler.handleError = lambda record, handler=handler: _take_out(handler, record)
+        if not isinstance(handler, logging.FileHandler):
+            continue
+        path = Path(handler.baseFilename)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a"):
+                pass
+        except OSError as error:
+            root.removeHandler(handler)
+            logger.warning("No log file: %s cannot be written (%s).", path, error.strerror)
+
+
+def _take_out(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """Stand in for ``handleError``: a handler whose file or terminal fails writes no more, and the others say so."""
+    error = sys.exc_info()[1]
+    if not isinstance(error, OSError):
+        type(handler).handleError(handler, record)
+        return
+    root = logging.getLogger()
+    if handler not in root.handlers:
+        return
+    # A new list: logging is going through the old one, and the next handler is to get this message too.
+    root.handlers = [other for other in root.handlers if other is not handler]
+    if isinstance(handler, logging.FileHandler):
+        with suppress(OSError):
+            handler.close()  # writes what it has kept
+        what = f"to the log file {handler.baseFilename}; the console alone has what follows"
+    else:
+        _leave_terminal()
+        what = "to the console; the log file has what follows"
+    logger.warning("Could not write %s (%s).", what, error.strerror or error)
+
+
+def _leave_terminal() -> None:
+    """Let what is still written to a terminal that is gone end nowhere: Python would end with exit code 120 for it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())

@@ -102,7 +102,7 @@ def test_good_pictures_are_segmented_and_bad_files_listed(
 def test_the_next_run_leaves_only_its_own(project: Path, pictures: Path, run_kedro: Run) -> None:
     infer(run_kedro, project, pictures / "*.webp", tile=128, longer_side=None)
     output, reporting = project / "data/07_model_output/inference", project / "data/08_reporting"
-    assert {path.name for path in output.rglob("*.*")} == {"alpha.png", "alpha.jpg"}
+    assert {path.name for path in output.rglob("[!.]*.*")} == {"alpha.png", "alpha.jpg"}
     assert pd.read_csv(reporting / "inference_shares.csv")["image"].tolist() == ["alpha"]
     assert list(pd.read_csv(reporting / "inference_rejected.csv").columns) == ["file", "reason"]
 

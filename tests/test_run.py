@@ -28,7 +28,7 @@ HISTORY = [
 ]  # fmt: skip
 METRICS = {
     "split", "images", "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "classes_present",
-    "classes_declared", "all_background_miou", "checkpoint_epoch", "images_per_second",
+    "classes_declared", "all_background_miou", "checkpoint_epoch", "images_per_second", "model_digest",
 }  # fmt: skip
 
 

@@ -69,6 +69,8 @@ def test_files_that_hold_no_network_are_named(path: Path, saved: dict, tmp_path:
         read_safetensors(tmp_path / "weights.safetensors")
 
 
-def test_it_is_not_taken_for_the_weights_of_an_encoder(path: Path) -> None:
-    with pytest.raises(VocSegError, match=r"does not fit model\.encoder resnet18"):
-        build_model(ModelConfig(width=8, weights=str(path)), 3)
+def test_as_initial_weights_it_gives_its_encoder(path: Path) -> None:
+    model = build_model(ModelConfig(width=8, weights=str(path)), 3)
+    saved = read_safetensors(path)["model"]
+    for name, value in model.encoder.state_dict().items():
+        torch.testing.assert_close(value, saved[f"encoder.{name}"], msg=name)

@@ -218,9 +218,7 @@ def test_samples_that_were_read_with_other_settings_are_refused(tmp_path, scene_
     store.require_reading(packed)
     merged = Classes(names, classes.colours, coded=False, values=((255, 1),))
     for other in (Reading(classes), Reading(merged, longer_side=96), Reading(classes, "apply", 96)):
-        with pytest.raises(
-            VocSegError, match=r"was packed with data\.values=\{\}, .*longer_side=96; this run has"
-        ):
+        with pytest.raises(VocSegError, match=r"was packed with data\.values=\{\}, .*longer_side=96; this run has"):
             store.require_reading(other)
     write_store(tmp_path / "old.arrow", scene_samples, Origin("own", "", names, "f"))  # of an earlier version
     SampleStore(tmp_path / "old.arrow").require_reading(packed)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 
 from rich import get_console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -37,11 +38,13 @@ class RunProgress:
         )  # fmt: skip
 
     def __enter__(self) -> "RunProgress":
-        self.bar.start()
+        with suppress(OSError):  # a terminal that has hung up ends no training
+            self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        with suppress(OSError):  # or it would take the place of what ended the training
+            self.bar.stop()
 
     def step(self, epoch: int, loss: float, images_per_second: float) -> None:
         """One optimiser step is done."""

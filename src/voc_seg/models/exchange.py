@@ -42,7 +42,7 @@ def to_safetensors(saved: dict[str, Any], metadata: dict[str, str]) -> bytes:
 def read_safetensors(path: Path | str) -> dict[str, Any]:
     """What ``best_model.pth`` held, of a ``model.safetensors`` made by this project.
 
-    ``restore_model`` of it gives the network. ``model.weights`` takes encoders alone, not this file.
+    ``restore_model`` of it gives the network.
 
     Raises:
         VocSegError: There is no such file, it is damaged, or it holds weights alone.

@@ -238,7 +238,7 @@ def _use(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any], inference: Inf
         "With PyTorch, where voc_seg is installed; it gives the masks that `kedro run --pipelines inference` gives on "
         "a CPU:",
         f"```python\n{code}```",
-        "`model.weights` of voc_seg takes encoders alone, not this file.",
+        "`model.weights` of voc_seg takes this file as well: a training then starts from its encoder.",
     ]
     if not onnx_facts:
         return torch

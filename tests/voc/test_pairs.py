@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.pairs import UPRIGHT, Reading, nearest, read_pair
+from voc_seg.voc.pairs import Reading, nearest, read_pair
+from voc_seg.voc.reading import UPRIGHT
 
 HEIGHT, WIDTH = 12, 20
 
@@ -83,6 +84,23 @@ def test_large_images_are_reduced(tmp_path):
     assert found.image.std() < 40  # averaged: single pixels of noise would have a deviation of 74
     same = read_pair(tmp_path / "i.png", tmp_path / "m.png", Reading(longer_side=300))
     assert (same.image.shape, same.notes) == ((300, 200, 3), ())
+
+
+@pytest.mark.parametrize("turn", range(2, 9))
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (HEIGHT, HEIGHT)])
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
+def test_every_format_is_turned_alike(save, turn, size, format):
+    """Pillow turns TIFFs by itself while it loads them."""
+    upright_size = size[::-1] if turn >= 5 else size
+    image, mask, pixels = save(turn, mask_size=upright_size, size=size)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(pixels).save(image, format=format, exif=exif, **({"lossless": True} if format == "WEBP" else {}))
+    upright = read_pair(image, mask, Reading(exif="apply")).image
+    np.testing.assert_array_equal(upright, np.asarray(Image.fromarray(pixels).transpose(UPRIGHT[turn])))
+    image, mask, pixels = save(turn, mask_size=size, size=size)
+    Image.fromarray(pixels).save(image, format=format, exif=exif, **({"lossless": True} if format == "WEBP" else {}))
+    np.testing.assert_array_equal(read_pair(image, mask, Reading(exif="ignore")).image, pixels)
 
 
 def test_nearest_is_centre_to_centre():

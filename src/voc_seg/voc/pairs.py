@@ -11,19 +11,7 @@ from voc_seg.errors import VocSegError
 
 from .classes import VOC_CLASSES, Classes
 from .masks import Mask, decode_mask
-from .reading import decode_image, orientation, short_name
-
-_Turn = Image.Transpose
-UPRIGHT = {
-    2: _Turn.FLIP_LEFT_RIGHT,
-    3: _Turn.ROTATE_180,
-    4: _Turn.FLIP_TOP_BOTTOM,
-    5: _Turn.TRANSPOSE,
-    6: _Turn.ROTATE_270,
-    7: _Turn.TRANSVERSE,
-    8: _Turn.ROTATE_90,
-}
-"""By EXIF orientation (EXIF 2.32, tag 0x0112), as in Pillow's ``ImageOps.exif_transpose``, which fails on odd tags."""
+from .reading import UPRIGHT, decode_image, orientation, short_name
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from PIL import Image
 
 from voc_seg.errors import VocSegError
 
-from .pairs import UPRIGHT
-from .reading import exif_orientation, read_whole, require_end, short_name
+from .reading import UPRIGHT, exif_orientation, read_whole, require_end, short_name
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 """Pillow's other decoders are not let near files of unknown origin."""

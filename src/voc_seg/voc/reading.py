@@ -22,6 +22,20 @@ _ZEROS = 16
 """As many at the end of a JPEG look like a file that was never filled."""
 
 
+_Turn = Image.Transpose
+UPRIGHT = {
+    2: _Turn.FLIP_LEFT_RIGHT,
+    3: _Turn.ROTATE_180,
+    4: _Turn.FLIP_TOP_BOTTOM,
+    5: _Turn.TRANSPOSE,
+    6: _Turn.ROTATE_270,
+    7: _Turn.TRANSVERSE,
+    8: _Turn.ROTATE_90,
+}
+"""By EXIF orientation (EXIF 2.32, tag 0x0112), as in Pillow's ``ImageOps.exif_transpose``, which fails on odd tags."""
+_AS_STORED = UPRIGHT | {6: _Turn.ROTATE_90, 8: _Turn.ROTATE_270}
+"""What undoes each of them."""
+
 _BYTES_A_PIXEL = 10
 """While a file is decoded: four of Pillow's, three or four of its conversion, three of NumPy's."""
 _MOST_BYTES = 2**30
@@ -160,7 +174,11 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
         name = short_name(Path(image.filename))
         raise VocSegError(f"image mode: {name} is {image.mode}, more than 8 bits a channel; save it with 8")
     require_end(image)
-    return np.asarray(image.convert("RGB"))
+    turn = exif_orientation(image)  # before the pixels are loaded: Pillow turns those of a TIFF, and drops the tag
+    pixels = image.convert("RGB")
+    if image.format == "TIFF" and turn in _AS_STORED:
+        pixels = pixels.transpose(_AS_STORED[turn])
+    return np.asarray(pixels)
 
 
 def require_end(image: Image.Image) -> None:

@@ -111,3 +111,58 @@ def test_a_coloured_mask_takes_little_more_memory_than_its_pixels(tmp_path):
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 5 * 3000 * 2000  # NumPy's part; whole arrays of numbers would take 40 bytes a pixel
+
+
+COLOURED = name_classes(("background", "cat", "dog"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
+RENUMBERED = (255, 0, 0), (0, 255, 0), (0, 0, 0)  # value 0 is a cat, 1 a dog, 2 background
+
+
+def read_palette(tmp_path, stored, colours, classes):
+    image = Image.fromarray(np.array([stored], np.uint8))
+    palette = np.full((256, 3), 200, np.uint8)
+    for value, colour in colours.items():
+        palette[value] = colour
+    image.putpalette(palette.tobytes())
+    image.save(tmp_path / "m.png")
+    return decode_mask(tmp_path / "m.png", classes)
+
+
+def test_void_may_have_any_colour_in_a_renumbered_palette(tmp_path):
+    colours = dict(enumerate(RENUMBERED)) | {255: (255, 255, 255)}
+    found = read_palette(tmp_path, [0, 1, 2, 255], colours, COLOURED)
+    np.testing.assert_array_equal(found.indices, [[1, 2, 0, VOID]])
+    assert found.note == masks.BY_PALETTE
+
+
+def test_a_renumbered_palette_with_an_unknown_colour_is_refused(tmp_path):
+    """By value a cat would be background, without a word."""
+    colours = dict(enumerate(RENUMBERED)) | {3: (255, 255, 255)}
+    with pytest.raises(VocSegError, match=r"palette and values disagree: .*m\.png shows value 0 in the colour of cat"):
+        read_palette(tmp_path, [0, 1, 2, 3], colours, COLOURED)
+
+
+@pytest.mark.parametrize("values", [((255, VOID),), ((2, 2),)])
+def test_declared_values_do_not_excuse_the_others(tmp_path, values):
+    classes = Classes(COLOURED.names, COLOURED.colours, values=values)
+    with pytest.raises(VocSegError, match="palette and values disagree"):
+        read_palette(tmp_path, [0, 1, 2], dict(enumerate(RENUMBERED)), classes)
+
+
+def test_declared_values_are_believed_against_a_palette(tmp_path):
+    classes = Classes(COLOURED.names, COLOURED.colours, values=((0, 0), (1, 1), (2, 2)))
+    found = read_palette(tmp_path, [0, 1, 2], dict(enumerate(RENUMBERED)), classes)
+    np.testing.assert_array_equal(found.indices, [[0, 1, 2]])
+
+
+def test_the_colour_of_void_does_not_make_palettes_differ(tmp_path):
+    names = name_classes(("background", "cat", "dog"))
+    found = read_palette(tmp_path, [0, 1, 255], {0: (0, 0, 0), 1: (255, 0, 0), 255: (255, 255, 255)}, names)
+    assert found.palette == '{"0": "000000", "1": "ff0000"}'
+
+
+def test_only_low_greys_look_like_indices(tmp_path):
+    for grey, hinted in ((2, True), (255, False)):
+        Image.fromarray(np.full((2, 2, 3), grey, np.uint8)).save(tmp_path / "m.png")
+        with pytest.raises(VocSegError, match="which no class has") as caught:
+            decode_mask(tmp_path / "m.png", COLOURED)
+        assert ("indices saved as RGB" in str(caught.value)) == hinted

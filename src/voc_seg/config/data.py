@@ -32,7 +32,11 @@ def _stored_to_meaning(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     found: dict[int, str | int] = {}
+    # Numbers that are text come from --params, which are laid over the files: data.values.255=object.
+    overridden = {int(key) for key in values if isinstance(key, str) and key.strip().isdecimal()}
     for key, value in values.items():
+        if isinstance(key, int) and key in overridden:
+            continue
         stored_first = isinstance(key, int) or (isinstance(key, str) and key.strip().isdecimal())
         pairs = [(key, value)] if stored_first else [(stored, key) for stored in _listed(value)]
         for stored, meaning in pairs:

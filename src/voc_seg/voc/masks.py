@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,8 @@ BY_RGB = "mask read by its RGB colours"
 
 _NAMED = 5
 """Colours or labels that a message lists."""
+_HIGHEST_INDEX = 64
+"""Greys below look like indices rather than colours."""
 _STRIP = 2**18
 """Pixels that are counted or looked up at once: for all of a large mask that would take ten times its own memory."""
 
@@ -110,24 +112,40 @@ def _from_palette(image: Image.Image, name: str, classes: Classes) -> Mask:
     if used[-1] >= len(palette):
         return Mask(_from_values(stored, used, name, classes), "P")
     colours = palette[used]
-    shown = _class_of(colours, classes)
-    # One value alone in black may come from a palette that is black all over.
-    lone_black = used.size == 1 and not colours.any()
-    telling = (shown >= 0).all() and np.unique(shown).size == used.size and not lone_black
-    if classes.coded and not classes.values and telling and (shown != used).any():
-        meaning = np.zeros(256, np.uint8)
-        meaning[used] = shown
-        return Mask(meaning[stored], "P", BY_PALETTE)
-    indices = _from_values(stored, used, name, classes)
-    return Mask(indices, "P", palette=_describe_palette(used, colours))
+    if (colours == used[:, None]).all():  # no palette but greys
+        return replace(_from_grey(stored, name, classes), mode="P")
+    if classes.coded and _tells(colours):
+        shown = _class_of(colours, classes)
+        shown = np.where((shown < 0) & (used == VOID), VOID, shown)  # of whatever colour the border is
+        declared = np.isin(used, [value for value, _ in classes.values])
+        wrong = (shown >= 0) & (shown != classes.meaning()[used]) & ~declared
+        if wrong.any() and not classes.values and (shown >= 0).all() and np.unique(shown).size == used.size:
+            meaning = np.zeros(256, np.uint8)
+            meaning[used] = shown
+            return Mask(meaning[stored], "P", BY_PALETTE)
+        if wrong.any():
+            value, index = used[wrong][0], shown[wrong][0]
+            meant = "void" if index == VOID else classes.names[index]
+            raise VocSegError(
+                f"palette and values disagree: {name} shows value {value} in the colour of {meant}, but not all of its "
+                "colours are those of classes. Give the classes these colours in data.classes, or say in data.values "
+                "what each stored value means"
+            )
+    return Mask(_from_values(stored, used, name, classes), "P", palette=_describe_palette(used, colours))
+
+
+def _tells(colours: np.ndarray) -> bool:
+    """Whether colours ``uint8 (K, 3)`` of a palette tell values apart; a single black may be black all over."""
+    distinct = len({tuple(colour) for colour in colours.tolist()}) == len(colours)
+    return distinct and not (len(colours) == 1 and not colours.any())
 
 
 def _describe_palette(used: np.ndarray, colours: np.ndarray) -> str:
-    """Colours by value, for `voc_seg.voc.consistency`; empty where they tell nothing: greys, or one colour twice."""
-    grey_ramp = (colours == used[:, None]).all()
-    if grey_ramp or len({tuple(colour) for colour in colours.tolist()}) < len(colours):
+    """Colours by value, for `voc_seg.voc.consistency`; empty where they tell nothing. That of void may be any."""
+    if not _tells(colours):
         return ""
-    return json.dumps({str(value): bytes(colour).hex() for value, colour in zip(used.tolist(), colours.tolist())})
+    pairs = zip(used.tolist(), colours.tolist())
+    return json.dumps({str(value): bytes(colour).hex() for value, colour in pairs if value != VOID})
 
 
 def _from_values(stored: np.ndarray, used: np.ndarray, name: str, classes: Classes) -> np.ndarray:
@@ -183,7 +201,7 @@ def _unknown_colours(codes: np.ndarray, name: str, mode: str) -> str:
     colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
     listed = ", ".join(str(tuple(colour)) for colour in colours[:_NAMED].tolist())
     more = f" and {len(colours) - _NAMED} more" if len(colours) > _NAMED else ""
-    grey = (colours == colours[:, :1]).all()
+    grey = (colours == colours[:, :1]).all() and colours.max() < _HIGHEST_INDEX
     hint = "; it looks like indices saved as RGB: save it with a single channel" if grey else ""
     return f"mask colours: {name} is {mode} and has {listed}{more}, which no class has{hint}"
 

@@ -218,3 +218,10 @@ class TestValues:
     def test_what_makes_no_sense_is_refused(self, values, told):
         with pytest.raises(ValidationError, match=told):
             self.meaning(values)
+
+    def test_a_number_that_is_also_a_name_has_to_be_quoted(self):
+        named = {"classes": ["background", "2", "1"], "values": {3: 1}}
+        with pytest.raises(ValidationError, match="1 may be an index or the class called so"):
+            DataConfig.model_validate(named)
+        classes = DataConfig.model_validate(named | {"values": {3: "1"}}).class_table
+        assert classes.values == ((3, 2),)

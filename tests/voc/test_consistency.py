@@ -6,7 +6,7 @@ from PIL import Image
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.classes import Classes, name_classes
-from voc_seg.voc.consistency import require_more_than_void, require_one_meaning
+from voc_seg.voc.consistency import require_more_than_void, require_one_meaning, void_objects_warning
 from voc_seg.voc.index import index_images
 from voc_seg.voc.pairs import Reading
 from voc_seg.voc.splits import VOCSplit
@@ -106,3 +106,12 @@ def test_background_and_void_alone_are_refused_with_the_remedy(index):
         require_more_than_void(index(grey(0, 0), grey(255, 255), classes=two), two)
     require_more_than_void(index(grey(0, 1, 255), classes=two), two)
     require_more_than_void(index(grey(0, 0), classes=two), two)  # no void: another message
+
+
+def test_masks_whose_objects_are_void_are_warned_of_beside_others(index):
+    two = name_classes(("background", "object"))
+    mixed = index(grey(0, 1), grey(0, 255), grey(0, 1), grey(255, 0), classes=two)
+    said = void_objects_warning(mixed, two)
+    assert "2 masks of train hold only background and void, such as m1" in said
+    assert "data.values.255=object,data.values.1=object" in said
+    assert not void_objects_warning(index(grey(0, 1, 255), grey(0, 0), classes=two), two)

@@ -150,6 +150,8 @@ def _meanings(values: dict[int, str | int], names: tuple[str, ...]) -> tuple[tup
     """Stored value and class index (or `VOID`) of each entry of ``data.values``."""
     indices = {"void": VOID} | {name: index for index, name in enumerate(names)}
     for stored, meaning in values.items():
+        if isinstance(meaning, int) and str(meaning) in names:
+            raise ValueError(f"values: {meaning} may be an index or the class called so: give the class in quotes")
         if meaning not in indices and not (isinstance(meaning, int) and 0 <= meaning < len(names)):
             raise ValueError(
                 f"values: mask value {stored} means {meaning!r}, which is no class; known are void, {', '.join(names)}"

@@ -11,6 +11,8 @@ from voc_seg.errors import VocSegError
 from .classes import VOID, Classes
 from .masks import BY_GREY
 
+_LEAST_VOID = 0.02
+"""Share of a mask, and of all masks, from which on void is suspected to be an object."""
 _REMEDY = (
     "give every class its colour in data.classes, and masks are read by their colours; or, if the stored values are "
     "right all the same, say what they mean in data.values"
@@ -32,6 +34,20 @@ def require_one_meaning(indices: Mapping[str, pd.DataFrame], classes: Classes) -
     if not classes.values:
         _require_one_palette(usable)
         _require_one_kind_of_grey(usable, classes.names)
+
+
+def void_objects_warning(train: pd.DataFrame, classes: Classes) -> str:
+    """What to say where void takes the place of the objects in some masks: 0 and 255 there, 0 and 1 elsewhere."""
+    usable = train[train["rejected"] == ""]
+    objects = usable[list(classes.names[1:])].sum(axis=1)
+    hollow = usable[(objects == 0) & (usable["void"] > _LEAST_VOID * (usable["height"] * usable["width"]))]
+    if len(classes.names) > 2 or len(hollow) < max(2, _LEAST_VOID * len(usable)) or not objects.any():
+        return ""
+    return (
+        f"{len(hollow)} masks of train hold only {classes.names[0]} and void, such as {hollow['image_id'].iloc[0]}, "
+        f"while others hold {classes.names[1]}. If {VOID} is {classes.names[1]} there, say so: data.values.{VOID}="
+        f"{classes.names[1]},data.values.1={classes.names[1]}"
+    )
 
 
 def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:

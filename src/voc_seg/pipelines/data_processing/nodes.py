@@ -16,7 +16,7 @@ from voc_seg.voc.class_checks import (
     require_foreground,
     unknown_value_hint,
 )
-from voc_seg.voc.consistency import require_more_than_void, require_one_meaning
+from voc_seg.voc.consistency import require_more_than_void, require_one_meaning, void_objects_warning
 from voc_seg.voc.index import fingerprints, index_images
 from voc_seg.voc.splits import VOCSplit, source_named
 from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
@@ -69,8 +69,9 @@ def describe(
         )  # fmt: skip
     require_one_meaning(indices, data.class_table)
     require_more_than_void(train_index, data.class_table)
-    if warning := _large_images(train_index, augmentation):
-        logger.warning("%s", warning)
+    for warning in (void_objects_warning(train_index, data.class_table), _large_images(train_index, augmentation)):
+        if warning:
+            logger.warning("%s", warning)
     statistics, rejected = class_statistics(indices, data.class_table.names), rejected_images(indices)
     _warn_of_classes(statistics, rejected)
     return statistics, plot_class_distribution(statistics), rejected, several

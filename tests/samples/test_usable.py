@@ -62,7 +62,9 @@ def test_a_file_that_has_gone_since_is_named(split: VOCSplit) -> None:
 
 @pytest.mark.parametrize(("shard_images", "parts"), [(1, ["b", "a", "c"]), (2, ["ba", "c"]), (3, ["bac"])])
 def test_parts_are_the_samples_in_order(split: VOCSplit, shard_images: int, parts: list[str]) -> None:
-    samples = UsableSamples(split, ("b", "a", "c"), prints=("2", "1", "3"), nbytes=30, shard_images=shard_images)
+    samples = UsableSamples(
+        split, ("b", "a", "c"), prints=("2", "1", "3"), sizes=(10, 10, 10), shard_images=shard_images
+    )
     found = samples.in_parts()
     assert ["".join(part.ids) for part in found] == parts
     assert "".join(print_ for part in found for print_ in part.prints) == "213"

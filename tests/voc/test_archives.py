@@ -361,7 +361,7 @@ def test_a_server_that_trickles_is_left(here, archive_server, caplog):
 @pytest.mark.parametrize("in_folder", [False, True])
 def test_a_pipe_as_given_archive_is_refused(tmp_path, in_folder):
     os.mkfifo(tmp_path / NAME)
-    with pytest.raises(VocSegError, match="no regular file"):
+    with pytest.raises(VocSegError, match="no ordinary file"):
         given_archive(archive(), tmp_path if in_folder else tmp_path / NAME)
 
 

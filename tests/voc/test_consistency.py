@@ -98,6 +98,13 @@ def test_greys_must_be_colours_in_all_files_or_in_none(index):
         require_one_meaning({"train": index(grey(0, 255), grey(0, 1), classes=classes)}, classes)
 
 
+def test_greys_with_a_palette_count_as_well(index):
+    classes = name_classes(("background", "object"), ((0, 0, 0), (255, 255, 255)))
+    plain = palette_mask([0, 1], [(value,) * 3 for value in range(3)])
+    with pytest.raises(VocSegError, match="greys of m0 are the colours of classes, those of m1 are class indices"):
+        require_one_meaning({"train": index(grey(0, 255), plain, classes=classes)}, classes)
+
+
 def test_background_and_void_alone_are_refused_with_the_remedy(index):
     two = name_classes(("background", "object"))
     with pytest.raises(VocSegError, match=r"255 is a class .*data\.values=\{0: background, 255: object\}"):

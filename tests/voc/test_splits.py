@@ -188,5 +188,5 @@ def test_official_sizes(split):
 
 def test_a_pipe_as_image_list_is_refused(tmp_path):
     os.mkfifo(tmp_path / "train.txt")
-    with pytest.raises(VocSegError, match="no regular file"):
+    with pytest.raises(VocSegError, match="no ordinary file"):
         read_ids(tmp_path / "train.txt")

@@ -23,8 +23,7 @@ class UsableSamples:
         ids: Which images, in this order.
         reading: How files become samples: classes, EXIF orientation, size.
         prints: The fingerprint of each; see `voc_seg.voc.index.fingerprints`. Fewer than ids: unknown.
-        nbytes: What all of them take decoded.
-        sizes: What each of them takes; none: unknown.
+        sizes: Bytes that each of them takes decoded; none: unknown.
         shard_images: Most of them that go into one file.
     """
 
@@ -32,7 +31,6 @@ class UsableSamples:
     ids: tuple[str, ...]
     reading: Reading = field(default=Reading(), repr=False)
     prints: tuple[str, ...] = field(default=(), repr=False)
-    nbytes: int = 0
     sizes: tuple[int, ...] = field(default=(), repr=False)
     shard_images: int = DataConfig().shard_images
 
@@ -48,13 +46,17 @@ class UsableSamples:
             self.reading.settings,
         )
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all of them take decoded."""
+        return sum(self.sizes)
+
     def in_parts(self) -> list["UsableSamples"]:
         """The same samples in the same order, as many as go into one file each; at least one part."""
         cuts = range(0, max(len(self), 1), self.shard_images)
         slices = [slice(start, start + self.shard_images) for start in cuts]
-        share = self.nbytes // max(len(self), 1)
         return [
-            replace(self, ids=ids, prints=self.prints[part], nbytes=share * len(ids), sizes=self.sizes[part])
+            replace(self, ids=ids, prints=self.prints[part], sizes=self.sizes[part])
             for part in slices
             for ids in [self.ids[part]]
         ]

@@ -9,7 +9,7 @@ import pandas as pd
 from voc_seg.errors import VocSegError
 
 from .classes import VOID, Classes
-from .masks import BY_GREY
+from .masks import BY_GREY, BY_PALETTE
 
 _LEAST_VOID = 0.02
 """Share of a mask, and of all masks, from which on void is suspected to be an object."""
@@ -83,25 +83,23 @@ def _require_one_palette(usable: pd.DataFrame) -> None:
         for value, colour in json.loads(palette).items():
             by_colour[colour].setdefault(value, image_id)
             by_value[value].setdefault(colour, image_id)
-    for colour, values in by_colour.items():
-        if len(values) > 1:
-            (one, first), (other, second) = list(values.items())[:2]
-            raise VocSegError(
-                f"The masks have different palettes: the colour #{colour} is value {one} in {first} and value {other} "
-                f"in {second}. The same value would mean different classes: {_REMEDY}."
-            )
-    for value, colours in by_value.items():
-        if len(colours) > 1:
-            (one, first), (other, second) = list(colours.items())[:2]
-            raise VocSegError(
-                f"The masks have different palettes: value {value} is #{one} in {first} and #{other} in {second}. The "
-                f"same value may mean different classes: {_REMEDY}."
-            )
+    for what, found in (
+        ("the colour #{} is value {} in {} and value {} in {}", by_colour),
+        ("value {} is #{} in {} and #{} in {}", by_value),
+    ):
+        for key, others in found.items():
+            if len(others) > 1:
+                (one, first), (other, second) = list(others.items())[:2]
+                raise VocSegError(
+                    f"The masks have different palettes: {what.format(key, one, first, other, second)}. The same value "
+                    f"would mean different classes: {_REMEDY}."
+                )
 
 
 def _require_one_kind_of_grey(usable: pd.DataFrame, names: Sequence[str]) -> None:
     by_colour = usable["note"].str.contains(BY_GREY, regex=False)
-    plain = usable[~by_colour & (usable["mask_mode"] == "L") & (usable[list(names[1:])].sum(axis=1) > 0)]
+    by_value = usable["mask_mode"].isin(["L", "P"]) & ~usable["note"].str.contains(BY_PALETTE, regex=False) & ~by_colour
+    plain = usable[by_value & (usable[list(names[1:])].sum(axis=1) > 0)]
     if by_colour.any() and len(plain):
         raise VocSegError(
             f"The greys of {usable.loc[by_colour, 'image_id'].iloc[0]} are the colours of classes, those of "

@@ -1,6 +1,5 @@
 """Pictures of any origin, phones and scanners included, as the RGB that the network is used to."""
 
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from voc_seg.errors import VocSegError
-
-from .reading import UPRIGHT, exif_orientation, read_whole, require_end, short_name
+from .reading import UPRIGHT, exif_orientation, read_whole, require_end
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 """Pillow's other decoders are not let near files of unknown origin."""
@@ -30,8 +27,6 @@ def decode_picture(path: Path) -> np.ndarray:
         VocSegError: The file is missing, empty, no JPEG, PNG or WebP, cannot be decoded to its end, or has more
             pixels than Pillow takes for harmless (179 million, twice ``Image.MAX_IMAGE_PIXELS``).
     """
-    if _is_special(path):
-        raise VocSegError(f"no ordinary file: {short_name(path)}")
     with large_allowed():
         return read_whole(path, "picture", _upright_rgb, FORMATS)
 
@@ -42,15 +37,6 @@ def large_allowed() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield
-
-
-def _is_special(path: Path) -> bool:
-    """Whether it is a pipe or a device, which one could read from for ever."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False  # who opens it finds the words
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _upright_rgb(image: Image.Image) -> np.ndarray:

@@ -107,7 +107,7 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
         formats: Those that Pillow may try.
 
     Raises:
-        VocSegError: It is missing, empty, no regular file, none of the formats, cannot be decoded to its end, or
+        VocSegError: It is missing, empty, no ordinary file, none of the formats, cannot be decoded to its end, or
             declares more pixels than Pillow takes for harmless (179 million, twice ``Image.MAX_IMAGE_PIXELS``), which
             is noticed before anything is decoded.
     """
@@ -158,7 +158,7 @@ def _decoding(size: int) -> Iterator[None]:
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is no regular file: reading a pipe, socket or device may never end.
+    """Refuse what is no ordinary file: reading a pipe, socket or device may never end.
 
     Raises:
         OSError: There is nothing, or nothing that can be looked at.
@@ -166,7 +166,7 @@ def require_file(path: Path) -> None:
     """
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder the system says so by itself
-        raise VocSegError(f"no regular file: {short_name(path)} is a pipe, a socket or a device")
+        raise VocSegError(f"no ordinary file: {short_name(path)} is a pipe, a socket or a device")
 
 
 def _as_rgb(image: Image.Image) -> np.ndarray:

@@ -118,7 +118,6 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
         tuple(usable["image_id"]),
         data.reading,
         prints=tuple(usable["fingerprint"]),
-        nbytes=sum(sizes),
         sizes=tuple(sizes),
         shard_images=data.shard_images,
     )

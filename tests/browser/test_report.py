@@ -121,6 +121,21 @@ def loaded(page: Page, selector: str) -> bool:
     )
 
 
+def test_scores_at_a_stored_size_say_so(browser: Browser, report: Path) -> None:
+    page = browser.new_page()
+    reduced = report.with_name("reduced.html")
+    text = report.read_text(encoding="utf-8")
+    assert '"classes_present"' in text
+    reduced.write_text(text.replace('"classes_present"', '"longer_side": 512, "classes_present"'), encoding="utf-8")
+    for path, size in (
+        (report, "val, each at its own size."),
+        (reduced, "val, reduced to a longer side of 512 pixels."),
+    ):
+        page.goto(path.as_uri())
+        expect(page.locator("#lead")).to_contain_text(size)
+    page.close()
+
+
 def test_everything_is_there_on_every_screen(anywhere: Page) -> None:
     expect(anywhere.locator("#score-miou .value")).to_have_text("0.456")
     expect(anywhere.locator("#score-miou .floor")).to_have_text("all background 0.277")

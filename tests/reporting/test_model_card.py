@@ -80,6 +80,13 @@ def test_scores_of_another_model_are_not_shown(metrics: dict[str, Any]) -> None:
     assert "`kedro run --pipelines evaluation,export` adds the scores" in text
 
 
+def test_the_size_at_which_scores_were_counted_is_said() -> None:
+    assert "the whole split at each image's own size, void left out" in card()
+    text = card(metrics=METRICS | {"longer_side": 512})
+    assert "the whole split at images reduced to a longer side of 512 pixels, void left out" in text
+    assert "own size, void" not in text
+
+
 def test_mirrored_averaging_is_said() -> None:
     text = card(saved(evaluation={"scale": 0.65, "flip": True}))
     assert "pictures at 0.65 of their size, averaged with the mirrored image." in text

@@ -182,6 +182,8 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
         ],
     )  # fmt: skip
     baseline = is_baseline(metrics["miou"], metrics["all_background_miou"])
+    stored = metrics.get("longer_side")
+    size = f"images reduced to a longer side of {stored} pixels" if stored else "each image's own size"
     return [
         best,
         f"Its evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {classes} classes:",
@@ -191,7 +193,7 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
             * baseline
         ),
         f"Calling everything background would have mIoU {score(metrics['all_background_miou'])} there. Counted over "
-        "the whole split at each image's own size, void left out.",
+        f"the whole split at {size}, void left out.",
     ]
 
 

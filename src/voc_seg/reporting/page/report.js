@@ -41,7 +41,8 @@ function swatch(colour) {
 function showScores() {
   document.title = `${data.title}: mIoU ${score(metrics.miou)}`;
   find("lead").textContent =
-    `${data.title}. Scored on ${plural(metrics.images, "image")} of ${metrics.split}, each at its own size. ` +
+    `${data.title}. Scored on ${plural(metrics.images, "image")} of ${metrics.split}, ` +
+    (metrics.longer_side ? `reduced to a longer side of ${metrics.longer_side} pixels. ` : "each at its own size. ") +
     `The mIoU is the mean over ${metrics.classes_present} of ${classes.length} classes` +
     (data.at_baseline ? "; it is no better than background everywhere." : ".");
   const names = [

@@ -232,7 +232,9 @@ def test_broken_compression(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html>not here</html>" * 100, gzip.compress(b"text" * 1000), b"PK\3\4" + b"x" * 99]
+    "content",
+    [b"<html>not here</html>" * 100, gzip.compress(b"text" * 1000), b"PK\3\4" + b"x" * 99],
+    ids=["page", "gzip of no archive", "zip"],  # the bytes of gzip hold the time: pytest-xdist needs equal names
 )
 def test_other_files_are_no_archives(tmp_path, content):
     archive = tmp_path / "voc.tar"

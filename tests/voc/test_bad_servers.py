@@ -274,8 +274,8 @@ def test_of_three_that_contradict_each_other_the_shortest_goes(here, raw, archiv
     server = raw(says("200 OK", PAYLOAD[:500], Content_Length=WHOLE))
     with pytest.raises(VocSegError):
         obtain(archive(server.address), here, patience=ONCE)
-    assert part(here).read_bytes() == OTHER[1:2001]
-    assert (here / f"{NAME}.fresh").read_bytes() == PAYLOAD[:500]
+    assert part(here).read_bytes() == PAYLOAD[:500]
+    assert (here / f"{NAME}.fresh").read_bytes() == OTHER[1:2001]
     assert obtain(archive(archive_server.serve(NAME, PAYLOAD)), here, patience=ONCE).read_bytes() == PAYLOAD
 
 

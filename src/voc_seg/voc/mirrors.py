@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,10 +120,7 @@ def _fetch(session: Session, archive: Archive, address: str, part: Path, patienc
             except Differs as error:
                 logger.warning("%s does not fit what has arrived: %s", address, error.reason)
     # Another file, or one that earlier addresses have spoilt: all of it from here, beside the longer of the two.
-    part, fresh = remnants(part)
-    if arrived(fresh) > arrived(part):
-        os.replace(fresh, part)
-    file = fresh if arrived(part) else part
+    file = min(remnants(part), key=arrived)
     for _ in range(2):  # twice where it came in pieces, between which the server's file may have changed
         shorten(file, 0)
         try:

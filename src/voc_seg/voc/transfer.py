@@ -3,30 +3,23 @@
 import logging
 import re
 import shutil
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import requests
-import urllib3
 from rich.filesize import decimal
 
 from voc_seg.errors import VocSegError
 
-from .connection import Failure, Patience, ask, shut_after
+from .bodies import Stopped, body
+from .connection import Failure, Patience, ask
 from .progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
-_CHUNK = 2**16  # what is lost of a cut connection is at most this
 _LARGEST = 8 * 2**30  # bytes; where no size is declared, a longer body is nonsense or has no end
-_SLOWEST = 1000  # bytes a second; a server that sends less might as well be silent
 _PAGE_TYPES = re.compile(r"\s*(text/html|(application|text)/([\w.-]+\+)?(xml|json))\b", re.IGNORECASE)
-_HEAD = 512  # bytes; a tar archive has zeros within them, a compressed one some byte that is no text
-_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-_PAGE_STARTS = (b"<!doctype", b"<html", b"<?xml")
 
 
 class Differs(Exception):
@@ -43,10 +36,6 @@ class NoRoom(Failure):
 
 class TooLong(Failure):
     """The body goes on beyond the end of the file, or of the part of it that was announced."""
-
-
-class _Stopped(Exception):
-    """The body ends before its end; says why."""
 
 
 @dataclass(frozen=True)
@@ -178,57 +167,15 @@ def _make_room(part: Path, whole: int | None) -> None:
         )
 
 
-def _chunks(response: requests.Response, patience: Patience) -> Iterator[bytes]:
-    """The body as it comes in, without waiting for a chunk to be full: a server that trickles must be noticed."""
-    connection = getattr(response.raw, "connection_read", None)
-    while True:
-        since, received = time.monotonic(), 0
-        # A single read may take as long as its time-out; what is longer in one trickles between the body's bytes.
-        with shut_after(2 * patience.read_seconds, connection):
-            while (passed := time.monotonic() - since) <= patience.read_seconds:
-                try:
-                    # Not iter_content: it would unpack a .tgz that is labelled as gzip-encoded.
-                    chunk = response.raw.read1(_CHUNK, decode_content=False)
-                except urllib3.exceptions.ReadTimeoutError as error:
-                    raise _Stopped(f"nothing came for {patience.read_seconds:g} s") from error
-                except (urllib3.exceptions.HTTPError, ValueError) as error:  # ValueError: of TLS that was shut
-                    raise _Stopped("connection was cut") from error
-                if not chunk:
-                    return
-                received += len(chunk)
-                yield chunk
-        if received < _SLOWEST * passed:
-            least = decimal(_SLOWEST * patience.read_seconds)
-            raise _Stopped(f"less than {least} came in {patience.read_seconds:g} s")
-
-
-def _without_pages(chunks: Iterator[bytes], start: int) -> Iterator[bytes]:
-    """The same body, unless it begins as a web page or, where a file begins, as any text: no archive does."""
-    head = b""
-    try:
-        while len(head) < _HEAD and (chunk := next(chunks, b"")):
-            head += chunk
-    except _Stopped:
-        if head:
-            yield head
-        raise
-    page = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGE_STARTS)
-    if page or (head and start == 0 and not _BINARY.search(head[:_HEAD])):
-        raise Failure("sends a web page or other text instead of the archive", lasting=True)
-    if head:
-        yield head
-    yield from chunks
-
-
 def _receive(response: requests.Response, part: Path, extent: _Extent, whole: int | None, patience: Patience) -> None:
     """Compare the body with what has arrived and append what is new. What has come stays, whatever happens."""
     there, position, stopped = arrived(part), extent.start, ""
     ends = [length for length in (extent.end, whole) if length is not None]
     most = min(ends, default=_LARGEST)
-    chunks = _without_pages(_chunks(response, patience), position)
+    chunks = body(response, position, patience)
     try:
         first = next(chunks, b"")
-    except _Stopped as error:
+    except Stopped as error:
         raise Failure(f"{error} after 0 bytes of this answer") from error
     if not first:
         raise Failure("connection was cut after 0 bytes of this answer")
@@ -247,7 +194,7 @@ def _receive(response: requests.Response, part: Path, extent: _Extent, whole: in
                     advance(len(fitting))
                     if len(fitting) < len(chunk):
                         raise (TooLong if ends else Failure)(f"sends more than {most} bytes", lasting=True)
-            except _Stopped as error:
+            except Stopped as error:
                 stopped = str(error)
     except OSError as error:
         raise VocSegError(

@@ -327,3 +327,13 @@ def test_headers_that_trickle_over_tls_are_left(here, tls_archive_server, archiv
     address = tls_archive_server.serve("slow", b"", answers=[(200, slow)], slow_headers=True)
     obtain(archive(address, archive_server.serve(NAME, PAYLOAD)), here, patience=ONCE)
     assert len(tls_archive_server.requests) == len(archive_server.requests) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_trickles_is_left(here, raw, monkeypatch, scheme):
+    proxy = raw(trickles(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"))
+    for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+        monkeypatch.setenv(name, proxy.address.removesuffix(NAME))
+    with pytest.raises(VocSegError, match=r"nowhere\.invalid/: (connection failed|no answer within)"):
+        obtain(archive(f"{scheme}://nowhere.invalid/"), here, patience=replace(ONCE, connect_seconds=0.3))
+    assert len(proxy.ranges) == 1

@@ -96,6 +96,11 @@ class _InTime:
         response.connection_read = connection
         return response
 
+    def _tunnel(self) -> None:
+        """Ask a proxy for the connection."""
+        with shut_after(self.timeout, self.sock):
+            super()._tunnel()
+
 
 class _InTimeAdapter(HTTPAdapter):
     def get_connection_with_tls_context(self, *args: object, **options: object) -> urllib3.HTTPConnectionPool:

@@ -1,12 +1,13 @@
 """Which images belong to which split, and where their files lie: VOC's folder layout and its image lists."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voc_seg.errors import VocSegError
-from voc_seg.voc.names import fault_of_id, same_name
+from voc_seg.voc.names import fault_of_id, printable, same_name
 from voc_seg.voc.reading import require_file
 
 
@@ -71,6 +72,9 @@ class Source:
         return self.mask_folders.get(split, "SegmentationClass")
 
 
+_LOOKED_AT = 20
+"""Lines of a list that show of which kind it is."""
+
 _LISTS = {"train": "train", "val": "val", "test": "test"}
 _VOC2012 = Source(
     "voc2012",
@@ -124,6 +128,11 @@ def source_named(name: str) -> Source:
     return SOURCES[name]
 
 
+def given_path(path: str | Path) -> Path:
+    """A path as a user gives it, absolute and without links; one that leads nowhere, or in a circle, as it is."""
+    return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111 - Path's own fail for these
+
+
 def find_voc_folder(root: Path | str, year: str | None) -> Path:
     """The folder with ``JPEGImages``, ``ImageSets`` and masks.
 
@@ -138,10 +147,10 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
     if year is None:
         return _find_any_folder(root)
     for folder in (root / "VOCdevkit" / name, root / name):
-        if folder.is_dir():
+        if _is_folder(folder):
             return folder
     # Own data may bear any name, but VOC2007 must not pass for VOC2012.
-    own_name = root.resolve().name
+    own_name = given_path(root).name
     of_another_year = re.fullmatch(r"VOC\d{4}", own_name) and own_name != name
     if _has_lists(root) and not of_another_year:
         return root
@@ -153,7 +162,7 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
 
 
 def _find_any_folder(root: Path) -> Path:
-    candidates = [root, *sorted(root.glob("*/")), *sorted(root.glob("VOCdevkit/*/"))]
+    candidates = [root, *sorted(root.glob("*/")), *sorted(root.glob("VOCdevkit/*/"))] if _is_folder(root) else []
     found = [folder for folder in candidates if _has_lists(folder)]
     if len(found) == 1 or (found and found[0] == root):
         return found[0]
@@ -166,16 +175,24 @@ def _find_any_folder(root: Path) -> Path:
 
 
 def _has_lists(folder: Path) -> bool:
-    return (folder / "ImageSets" / "Segmentation").is_dir()
+    return _is_folder(folder / "ImageSets" / "Segmentation")
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder; no error where it may not be looked at, is too long or leads round in a circle."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def _contents(folder: Path) -> str:
-    if not folder.is_dir():
-        return "which is not a folder" if folder.exists() else "which does not exist"
-    names = sorted(entry.name for entry in folder.iterdir())
+    if not _is_folder(folder):
+        return "which is not a folder" if os.path.lexists(folder) else "which does not exist"
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        return f"which cannot be looked into: {error.strerror}"
     if not names:
         return "which is empty"
-    return f"which holds {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}"
+    return printable(f"which holds {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}")
 
 
 def read_split(folder: Path, source: str, split: str) -> VOCSplit:
@@ -202,19 +219,17 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     if name is None:
         return nothing
     path = list_path(folder, name)
-    if not path.is_file():
+    if not os.path.lexists(path):
         if split in known.optional:
             return nothing
         raise VocSegError(_missing_list(path, known, split))
-    if not masks.is_dir():
-        raise VocSegError(
-            f"The masks of {source} {split} should lie in {masks}, which is not there. "
-            "Put the PNG masks (one class index a pixel, 255 for void) in that folder."
-        )
+    _require_folder(masks, f"masks of {source} {split}", "PNG masks (one class index a pixel, 255 for void)")
+    _require_folder(images, f"images of {source} {split}", "JPEG images")
     found = VOCSplit(split, source, read_ids(path), images, masks)
+    _require_ids(found, path)
     # The official 2012 development kit lists its test images but keeps their masks back.
     kept_back = known.name == "sample" and split in known.optional
-    if kept_back and not any(found.mask_path(image_id).is_file() for image_id in found.ids):
+    if kept_back and not any(os.path.lexists(found.mask_path(image_id)) for image_id in found.ids):
         return nothing
     return found
 
@@ -223,7 +238,41 @@ def list_path(folder: Path, name: str) -> Path:
     """The file of an image list, in the spelling that is there; in the usual one when none is."""
     lists = folder / "ImageSets" / "Segmentation"
     spellings = [lists / f"{spelling}.txt" for spelling in (name, *_OTHER_SPELLINGS.get(name, ()))]
-    return next((path for path in spellings if path.is_file()), spellings[0])
+    return next((path for path in spellings if os.path.lexists(path)), spellings[0])
+
+
+def _require_folder(folder: Path, what: str, files: str) -> None:
+    if _is_folder(folder):
+        return
+    lost = "which is no folder that can be read" if os.path.lexists(folder) else "which is not there"
+    raise VocSegError(f"The {what} should lie in {folder}, {lost}. Put the {files} in that folder.")
+
+
+_MARKED = re.compile(r"(\S+)\s+(?:-1|0|1)")
+_ENDED = re.compile(r"(.+)\.(?:jpe?g|png)", re.IGNORECASE)
+
+
+def _require_ids(split: VOCSplit, path: Path) -> None:
+    """Refuse a list of another kind, which shows in lines that are no images where their first parts or stems are.
+
+    Raises:
+        VocSegError: With what the list is.
+    """
+    kinds = (
+        (_MARKED, "a list of ImageSets/Main, which says of each image whether a class is in it (1, 0 or -1)"),
+        (_ENDED, "a list of file names with their endings"),
+    )
+    lines = split.ids[:_LOOKED_AT]
+    if any(os.path.lexists(split.image_path(line)) for line in lines):
+        return
+    for pattern, kind in kinds:
+        meant = {found[1]: line for line in lines if (found := pattern.fullmatch(line))}
+        image_id = next((name for name in meant if os.path.lexists(split.image_path(name))), None)
+        if image_id is not None:
+            raise VocSegError(
+                f"{path} looks like {kind}: one of its lines is {meant[image_id]!r}, and the image is called "
+                f"{image_id!r}. Leave nothing but the image id in each line."
+            )
 
 
 def _missing_list(path: Path, source: Source, split: str) -> str:
@@ -248,7 +297,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
         require_file(path)
         # utf-8-sig: editors on Windows put a byte order mark before the first id.
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, VocSegError) as error:
         raise VocSegError(
             f"The image list {path} cannot be read: {error}. It must be a UTF-8 text with one image id a line."
         ) from error

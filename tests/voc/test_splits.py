@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from voc_seg.errors import VocSegError
-from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, given_path, read_ids, read_split
+from voc_seg.voc.image_lists import read_ids
+from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, given_path, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs official VOC data in ../shared/voc")

@@ -1,4 +1,4 @@
-"""Which images belong to which split, and where their files lie: VOC's folder layout and its image lists."""
+"""Which images belong to which split, and where their files lie: VOC's folder layout."""
 
 import os
 import re
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voc_seg.errors import VocSegError
-from voc_seg.voc.names import fault_of_id, printable, same_name
-from voc_seg.voc.reading import require_file
+from voc_seg.voc.image_lists import OTHER_SPELLINGS, list_path, read_ids, refuse_other_kinds
+from voc_seg.voc.names import printable
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,6 @@ class Source:
         return self.mask_folders.get(split, "SegmentationClass")
 
 
-_LOOKED_AT = 20
-"""Lines of a list that show of which kind it is."""
-
 _LISTS = {"train": "train", "val": "val", "test": "test"}
 _VOC2012 = Source(
     "voc2012",
@@ -116,9 +113,6 @@ SOURCES: dict[str, Source] = {
 Sizes of the lists: the tables of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/dbstats.html and voc2007/dbstats.html;
 10,582 for VOC 2012 with SBD is Chen et al., DeepLab, arXiv:1606.00915, section 4.1.
 """
-
-# Both spellings of the SBD list are in circulation.
-_OTHER_SPELLINGS = {"trainaug": ("train_aug",)}
 
 
 def source_named(name: str) -> Source:
@@ -226,19 +220,12 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     _require_folder(masks, f"masks of {source} {split}", "PNG masks (one class index a pixel, 255 for void)")
     _require_folder(images, f"images of {source} {split}", "JPEG images")
     found = VOCSplit(split, source, read_ids(path), images, masks)
-    _require_ids(found, path)
+    refuse_other_kinds(path, found.ids, images)
     # The official 2012 development kit lists its test images but keeps their masks back.
     kept_back = known.name == "sample" and split in known.optional
     if kept_back and not any(os.path.lexists(found.mask_path(image_id)) for image_id in found.ids):
         return nothing
     return found
-
-
-def list_path(folder: Path, name: str) -> Path:
-    """The file of an image list, in the spelling that is there; in the usual one when none is."""
-    lists = folder / "ImageSets" / "Segmentation"
-    spellings = [lists / f"{spelling}.txt" for spelling in (name, *_OTHER_SPELLINGS.get(name, ()))]
-    return next((path for path in spellings if os.path.lexists(path)), spellings[0])
 
 
 def _require_folder(folder: Path, what: str, files: str) -> None:
@@ -248,77 +235,13 @@ def _require_folder(folder: Path, what: str, files: str) -> None:
     raise VocSegError(f"The {what} should lie in {folder}, {lost}. Put the {files} in that folder.")
 
 
-_MARKED = re.compile(r"(\S+)\s+(?:-1|0|1)")
-_ENDED = re.compile(r"(.+)\.(?:jpe?g|png)", re.IGNORECASE)
-
-
-def _require_ids(split: VOCSplit, path: Path) -> None:
-    """Refuse a list of another kind, which shows in lines that are no images where their first parts or stems are.
-
-    Raises:
-        VocSegError: With what the list is.
-    """
-    kinds = (
-        (_MARKED, "a list of ImageSets/Main, which says of each image whether a class is in it (1, 0 or -1)"),
-        (_ENDED, "a list of file names with their endings"),
-    )
-    lines = split.ids[:_LOOKED_AT]
-    if any(os.path.lexists(split.image_path(line)) for line in lines):
-        return
-    for pattern, kind in kinds:
-        meant = {found[1]: line for line in lines if (found := pattern.fullmatch(line))}
-        image_id = next((name for name in meant if os.path.lexists(split.image_path(name))), None)
-        if image_id is not None:
-            raise VocSegError(
-                f"{path} looks like {kind}: one of its lines is {meant[image_id]!r}, and the image is called "
-                f"{image_id!r}. Leave nothing but the image id in each line."
-            )
-
-
 def _missing_list(path: Path, source: Source, split: str) -> str:
     text = f"The {split} list of {source.name} should be {path}, which is not there."
     if split in source.mask_folders:
-        other = "".join(f" (or {name}.txt)" for name in _OTHER_SPELLINGS.get(path.stem, ()))
+        other = "".join(f" (or {name}.txt)" for name in OTHER_SPELLINGS.get(path.stem, ()))
         return (
             f"{text} {source.name} needs that list{other} with the SBD ids, and the SBD masks as PNG in "
             f"{source.mask_folder(split)} beside JPEGImages. Without voc_root both are downloaded and made; "
             "or use the voc2012 source."
         )
     return f"{text} Write it, one image id a line, or point voc_root at a complete VOCdevkit."
-
-
-def read_ids(path: Path) -> tuple[str, ...]:
-    """The ids of an image list, one a line; blanks within a line belong to the id.
-
-    Raises:
-        VocSegError: No such file, no id in it, one twice (case does not count), or a line that is no id.
-    """
-    try:
-        require_file(path)
-        # utf-8-sig: editors on Windows put a byte order mark before the first id.
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
-    except (OSError, UnicodeDecodeError, VocSegError) as error:
-        raise VocSegError(
-            f"The image list {path} cannot be read: {error}. It must be a UTF-8 text with one image id a line."
-        ) from error
-    ids: dict[str, str] = {}
-    for number, image_id in enumerate(lines, start=1):
-        if not image_id:
-            continue
-        if fault := fault_of_id(image_id):
-            raise VocSegError(
-                f"Line {number} of {path} is {image_id!r}: {fault}. Each line "
-                "must be one image id: a file name without folder and ending. Rename the image and its mask."
-            )
-        twin = ids.get(same_name(image_id))
-        if twin == image_id:
-            raise VocSegError(f"Line {number} of {path} repeats the image id {image_id!r}. Delete that line.")
-        if twin:
-            raise VocSegError(
-                f"Line {number} of {path} is {image_id!r}, which differs from {twin!r} in case or the storing of an "
-                "accent alone: on Macs and Windows both are one file. Rename one of the images and its mask."
-            )
-        ids[same_name(image_id)] = image_id
-    if not ids:
-        raise VocSegError(f"The image list {path} is empty. It needs one image id a line.")
-    return tuple(ids.values())

@@ -81,3 +81,18 @@ def test_a_message_that_does_not_fit_its_arguments_is_still_shown(
     log.error("%d", "text")
     assert "TypeError" in capsys.readouterr().err
     assert log.handlers == [console]
+
+
+def test_what_a_name_holds_gives_the_terminal_no_orders(root: Callable[..., logging.Logger]) -> None:
+    said = io.StringIO()
+    root(logging.StreamHandler(said)).warning("left out: %s\n\tand more", "a\x1b]0;owned\x07\r\u202e\udcff.jpg")
+    assert said.getvalue() == "left out: a\\x1b]0;owned\\x07\\r\\u202e\\udcff.jpg\n\tand more\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_a_pipe_that_nobody_reads_is_no_log_file(root: Callable[..., logging.Logger], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.log")
+    said = io.StringIO()
+    log = root(logging.FileHandler(tmp_path / "a.log", delay=True), logging.StreamHandler(said))
+    assert len(log.handlers) == 1
+    assert "No log file: " in said.getvalue()

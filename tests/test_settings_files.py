@@ -1,5 +1,6 @@
 """Settings files with slips in them: file, line, what is wrong and the remedy."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from click import ClickException
 from click.testing import CliRunner
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+
+from voc_seg.hooks import RunStoppedError
+from voc_seg.settings_files import CheckedConfigLoader
 
 SLIPS: dict[str, tuple[str, bytes, str]] = {
     "tab": ("parameters.yml", b"training:\n\tepochs: 3\n", "line 2: .*replace the tab"),
@@ -85,3 +89,18 @@ def test_params(project: Path, given: str) -> None:
     result = CliRunner().invoke(run, ["--params", given])
     assert result.exit_code == 2
     assert f"{given!r} cannot be read" in result.output
+
+
+@pytest.mark.parametrize("kind", ["pipe", "dangling link", "link in a circle"])
+def test_settings_that_are_no_file_are_not_passed_over(tmp_path: Path, kind: str) -> None:
+    for env in ("base", "local"):
+        (tmp_path / env).mkdir()
+    (tmp_path / "base/parameters.yml").write_text("seed: 1")
+    path = tmp_path / "local/parameters.yml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere" if kind == "dangling link" else path.name)
+    loader = CheckedConfigLoader(tmp_path, base_env="base", default_run_env="local")
+    with pytest.raises(RunStoppedError, match=r"local/parameters\.yml is no ordinary file, or a link to nothing"):
+        loader["parameters"]

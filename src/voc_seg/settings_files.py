@@ -1,6 +1,7 @@
 """Settings files that cannot be read: the file, the line, what is wrong and what to do, instead of a traceback."""
 
 import io
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,13 @@ class CheckedConfigLoader(OmegaConfigLoader):
         super().__init__(conf_source, *args, **kwargs)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
+        for path in self._found(key):
+            # Kedro passes over it in silence.
+            if os.path.lexists(path) and not path.is_dir() and not path.is_file():
+                raise RunStoppedError(
+                    f"The settings cannot be read; nothing has run. {path} is no ordinary file, or a link to nothing. "
+                    "Delete it, or put a file there."
+                )
         try:
             return super().__getitem__(key)
         except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError, OSError) as error:
@@ -53,10 +61,15 @@ class CheckedConfigLoader(OmegaConfigLoader):
 
     def _files(self, key: str) -> Iterator[Path]:
         """The files of a kind of settings that are on this machine, those of base first."""
+        return (path for path in self._found(key) if path.is_file())
+
+    def _found(self, key: str) -> Iterator[Path]:
         for env in dict.fromkeys([self.base_env, self.env or self.default_run_env]):
             folder = Path(self.conf_source) / env
-            found = {path for pattern in self.config_patterns[key] for path in folder.glob(_of_pathlib(pattern))}
-            yield from sorted(path for path in found if path.suffix in (".yml", ".yaml", ".json") and path.is_file())
+            found = {
+                path for pattern in self.config_patterns.get(key, ()) for path in folder.glob(_of_pathlib(pattern))
+            }
+            yield from sorted(path for path in found if path.suffix in (".yml", ".yaml", ".json"))
 
     def _check_duplicates(self, key: str, config_per_file: dict[Path, Any]) -> None:
         """What Kedro looks at once it has read all files; a file that is no mapping passes for one before."""

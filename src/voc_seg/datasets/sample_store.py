@@ -17,7 +17,7 @@ from voc_seg.samples.store import Origin, SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.index import fingerprint_of
 from voc_seg.voc.reading import palette_image
-from voc_seg.voc.splits import find_voc_folder, source_named
+from voc_seg.voc.splits import find_voc_folder, given_path, source_named
 
 from .previews import contact_sheet
 
@@ -51,7 +51,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
     ) -> None:
         self._filepath = Path(filepath)
         self._source = source
-        self._voc_root = Path(voc_root).expanduser().resolve() if voc_root else None
+        self._voc_root = given_path(voc_root) if voc_root else None
         self._index = Path(index["filepath"]) if index else None
         self.metadata = metadata
 

@@ -1,6 +1,7 @@
 """Networks from settings, from ImageNet weights and from saved models."""
 
 import logging
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -179,8 +180,8 @@ def require_weights(config: ModelConfig) -> None:
 
 
 def _weights_path(config: ModelConfig) -> Path:
-    path = Path(config.weights or "").expanduser()
-    if not path.is_file():  # a folder or a pipe is none
+    path = Path(os.path.expanduser(config.weights or ""))  # noqa: PTH111 - Path's fails for people it does not know
+    if not os.path.isfile(path):  # noqa: PTH113 - nor is what may not be looked at, a folder or a pipe
         raise VocSegError(
             f"model.weights: there is no file {path.absolute()}. Use null, imagenet, or the path of a "
             ".pth or .safetensors state dict."

@@ -13,6 +13,7 @@ from voc_seg.errors import VocSegError
 
 from .classes import VOID
 from .masks import count_values, decode_mask
+from .names import printable
 from .pairs import Reading, join
 from .parallel import in_parallel
 from .progress import progress_bar
@@ -144,9 +145,10 @@ def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | i
         note = "; ".join(pair.notes)
         counts = _count_pixels(pair.mask.indices, short_name(split.mask_path(image_id)), len(reading.classes))
     except VocSegError as error:
-        reason = str(error)
+        reason = printable(str(error))
     except Exception as error:  # whatever a file leads its readers to, it is not worth the other images
-        reason = f"unreadable: {short_name(split.image_path(image_id))} or its mask ({type(error).__name__}: {error})"
+        what = f"{short_name(split.image_path(image_id))} or its mask"
+        reason = printable(f"unreadable: {what} ({type(error).__name__}: {error})")
         mode = ""
     return height, width, mode, *counts, note, reason, palette
 

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from voc_seg.errors import VocSegError
 
 from .classes import VOC_CLASSES, Classes
+from .names import printable
 
 T = TypeVar("T")
 
@@ -44,8 +45,8 @@ _changed = threading.Condition()
 
 
 def short_name(path: Path) -> str:
-    """What messages call a file: its folder and its name."""
-    return f"{path.parent.name}/{path.name}"
+    """What messages call a file: its folder and its name, in one line without anything that consoles obey."""
+    return printable(f"{path.parent.name}/{path.name}")
 
 
 def decode_image(path: Path) -> np.ndarray:

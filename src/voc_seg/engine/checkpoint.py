@@ -8,7 +8,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from voc_seg.errors import VocSegError
-from voc_seg.models.registry import FORMAT_VERSION
+from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet
 
 logger = logging.getLogger(__name__)
@@ -166,8 +166,18 @@ def _differences(old: Any, new: Any, name: str) -> list[str]:
     return [] if old == new or name in _FREE else [f"{name}: {old} in the checkpoint, {new} now"]
 
 
-def model_only(model: SegmentationNet, about: dict[str, Any], epoch: int, miou: float) -> dict[str, Any]:
-    """The content of ``best_model.pth``: a copy of the weights and what is needed to use them."""
+def model_only(
+    model: SegmentationNet, about: dict[str, Any], epoch: int, miou: float, loss: float | None = None
+) -> dict[str, Any]:
+    """The content of ``best_model.pth``: a copy of the weights and what is needed to use them.
+
+    Args:
+        model: The network that was validated.
+        about: As for :func:`capture`.
+        epoch: The one it is of.
+        miou: Of its validation.
+        loss: Of its validation: no two networks have the same, so it tells whose history is whose.
+    """
     return {
         "format_version": FORMAT_VERSION,
         "model": {key: value.detach().cpu().clone() for key, value in model.state_dict().items()},
@@ -179,4 +189,5 @@ def model_only(model: SegmentationNet, about: dict[str, Any], epoch: int, miou: 
         "source": about["config"]["data"]["source"],
         "epoch": epoch,
         "val_miou": miou,
+        "val_loss": loss,
     }

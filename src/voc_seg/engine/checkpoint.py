@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict, dataclass, field, fields
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -80,6 +81,16 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
         )
     if missing := sorted(_KEYS - checkpoint.keys()):
         raise VocSegError(f"The newest checkpoint lacks {', '.join(missing)}. Move it away, or train anew.")
+    kinds = dict.fromkeys(("loss", "seconds", "waited", "best_miou"), (int, float)) | {"history": list}
+    blocks = dict.fromkeys(("model", "model_config", "config", "ema", "optimizer", "rng"), dict)
+    counts = dict.fromkeys(("epoch", "step", "position", "best_epoch"), int)
+    for key, kind in (kinds | blocks | counts).items():
+        value = checkpoint[key]
+        if not isinstance(value, kind) or isinstance(value, bool) or (key in counts and value < 0):
+            raise VocSegError(
+                f"The newest checkpoint has {repr(value)[:60]} as {key}: this project did not write it so. Move it away, or "
+                "train anew."
+            )
     differing = sorted(
         _differences(checkpoint["class_names"], about["class_names"], "class names")
         + _differences(checkpoint["model_config"], about["model_config"], "model")
@@ -122,11 +133,22 @@ def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
 
 
 def restore(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer) -> RunState:
-    """Put moving average, momentum and random generators back, and give the counters; weights: ``models.registry``."""
-    if ema:
-        ema.load_state_dict(checkpoint["ema"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    torch.set_rng_state(checkpoint["rng"]["torch"])
+    """Put moving average, momentum and random generators back, and give the counters; weights: ``models.registry``.
+
+    Raises:
+        VocSegError: They are not those of this network.
+    """
+    try:
+        if ema:
+            ema.load_state_dict(checkpoint["ema"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        torch.set_rng_state(checkpoint["rng"]["torch"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        detail = shorten(" ".join(str(error).split()), 120, placeholder=" ...")
+        raise VocSegError(
+            f"The newest checkpoint cannot be resumed from: its moving average, optimiser or generators do not fit "
+            f"({type(error).__name__}: {detail}). Move it away, or train anew."
+        ) from error
     for device, generator in zip(range(torch.cuda.device_count()), checkpoint["rng"]["cuda"]):
         torch.cuda.set_rng_state(generator, device)
     if torch.backends.mps.is_available():

@@ -259,9 +259,7 @@ class TestStartingWeights:
     def test_one_that_there_is_not_is_named_too(self, tmp_path: Path) -> None:
         keys = {f"layer{s}.{b}.conv3.weight": torch.ones(1) for s, n in enumerate((3, 4, 23, 3), 1) for b in range(n)}
         torch.save({"conv1.weight": torch.ones(1), **keys}, tmp_path / "w.pth")
-        with pytest.raises(
-            VocSegError, match=r"those of resnet101; model\.encoder can be resnet18, resnet34"
-        ):
+        with pytest.raises(VocSegError, match=r"those of resnet101; model\.encoder can be resnet18, resnet34"):
             build_model(ModelConfig(width=8, weights=str(tmp_path / "w.pth")), 2)
 
     def test_of_two_encoders_none_is_chosen_in_silence(self, tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
         value = checkpoint[key]
         if not isinstance(value, kind) or isinstance(value, bool) or (key in counts and value < 0):
             raise VocSegError(
-                f"The newest checkpoint has {repr(value)[:60]} as {key}: this project did not write it so. Move it away, or "
-                "train anew."
+                f"The newest checkpoint has {repr(value)[:60]} as {key}: this project did not write it so. Move it "
+                "away, or train anew."
             )
     differing = sorted(
         _differences(checkpoint["class_names"], about["class_names"], "class names")

@@ -10,6 +10,7 @@ from rich.filesize import decimal
 
 from voc_seg.config import InferenceConfig, flattened
 from voc_seg.metrics import is_baseline
+from voc_seg.reporting.belonging import is_of
 from voc_seg.reporting.tables import score
 from voc_seg.voc.classes import Classes
 from voc_seg.voc.names import printable
@@ -197,17 +198,6 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
         f"Calling everything background would have mIoU {score(metrics['all_background_miou'])} there. Counted over "
         f"the whole split at {size}, void left out.",
     ]
-
-
-def is_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
-    """Whether scores are of this very model: an epoch's number says nothing of which run it was.
-
-    Digests tell, where both have one; scores of earlier versions have none.
-    """
-    if {"model_digest"} <= metrics.keys() & saved.keys() and metrics["model_digest"] != saved["model_digest"]:
-        return False
-    scored = metrics.get("checkpoint_epoch"), metrics.get("checkpoint_val_miou")
-    return scored == (saved["epoch"], saved["val_miou"])
 
 
 def _conditions(evaluation: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.errors import VocSegError
-from voc_seg.samples.shard import IncompleteStoreError
+from voc_seg.samples.arrow_file import IncompleteStoreError
 from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
 from voc_seg.samples.store import Origin, SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
@@ -74,10 +74,11 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
                 store.require_intact()
         except IncompleteStoreError as error:
             if self._filepath.exists():
-                logger.warning("%s Its samples are packed anew.", str(error).partition(" Delete it")[0])
+                fault = str(error).partition(" Delete it")[0].partition(" Move it")[0]
+                logger.warning("%s Its samples are packed anew.", fault)
             return False
         # Without checksums, of an earlier edition: packed once more, to have them.
-        return same and bool(store.content)
+        return same and store.has_checksums
 
     def load(self) -> SampleStore:
         store = SampleStore(self._filepath)

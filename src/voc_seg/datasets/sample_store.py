@@ -16,7 +16,7 @@ from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
 from voc_seg.samples.store import Origin, SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.index import fingerprint_of
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.reading import large_allowed, palette_image
 from voc_seg.voc.splits import find_voc_folder, source_named
 
 from .previews import contact_sheet
@@ -60,10 +60,12 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         if self._is_of(data.origin, parts):
             logger.info("%s: %d samples, unchanged", self._filepath.name, len(data))
             delete_unused_shards(self._filepath)
-        elif len(parts) == 1:
-            write_store(self._filepath, data, data.origin, data.nbytes)
-        else:
-            write_shards(self._filepath, parts, data.origin)
+            return
+        with large_allowed():
+            if len(parts) == 1:
+                write_store(self._filepath, data, data.origin, data.nbytes)
+            else:
+                write_shards(self._filepath, parts, data.origin)
 
     def _is_of(self, origin: Origin, parts: Sequence[UsableSamples]) -> bool:
         """Whether the store holds these very samples, whole, in these parts."""

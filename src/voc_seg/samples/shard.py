@@ -68,9 +68,10 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
             height, width = sample.mask.shape
             if sample.image.shape != (height, width, 3):
                 raise VocSegError(f"{sample.id}: image {sample.image.shape} and mask {sample.mask.shape} differ.")
-            row = (sample.id, height, width, sample.image.tobytes(), sample.mask.tobytes())
-            arrays = [pa.array([value], field.type) for value, field in zip(row, schema)]
-            found = checksum(*row)
+            image, mask = (pa.py_buffer(np.ascontiguousarray(pixels)) for pixels in (sample.image, sample.mask))
+            found = checksum(sample.id, height, width, image, mask)
+            head = (pa.array([value], field.type) for value, field in zip((sample.id, height, width), schema))
+            arrays = [*head, _only_value(image), _only_value(mask)]
             content.update(found.to_bytes(4, "big"))
             notes = {_CHECKSUM: f"{found:08x}", _POSITION: str(len(packed))}
             if last:
@@ -78,6 +79,12 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
             packed.append((sample.id, found))
             writer.write_batch(pa.record_batch(arrays, schema=schema), custom_metadata=notes)
     return packed
+
+
+def _only_value(content: pa.Buffer) -> pa.BinaryArray:
+    """A column of one row; the bytes are not copied."""
+    extent = pa.py_buffer(np.array([0, content.size], np.int32))
+    return pa.BinaryArray.from_buffers(pa.binary(), 1, [None, extent, content])
 
 
 def _with_last(samples: Iterable[Sample]) -> Iterator[tuple[Sample, bool]]:

@@ -4,7 +4,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,6 +45,9 @@ _MOST_BYTES = 2**30
 _in_use = 0
 _changed = threading.Condition()
 _of_thread = threading.local()
+_allowing = 0
+_filtering = threading.Lock()
+_filters = ExitStack()
 
 
 def short_name(path: Path) -> str:
@@ -150,11 +153,21 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
 def large_allowed() -> Iterator[None]:
     """Pillow warns of pictures of half the size that it refuses; but cameras make such.
 
-    To be entered by one thread, around the work of all: filters of warnings are those of the whole process.
+    Filters of warnings are those of the whole process: the first thread that enters sets one, the last takes it back.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    global _allowing
+    with _filtering:
+        if not _allowing:
+            _filters.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        _allowing += 1
+    try:
         yield
+    finally:
+        with _filtering:
+            _allowing -= 1
+            if not _allowing:
+                _filters.close()
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """What happens around a run: settings checked first, missing inputs explained, errors without a traceback."""
 
+import faulthandler
 import logging
+import os
 import shlex
 from contextlib import suppress
 from importlib import import_module
@@ -78,6 +80,9 @@ class ProjectHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Check every setting at once, before anything is loaded."""
+        if os.name == "posix" and not faulthandler.is_enabled():
+            with suppress(Exception):  # a console without a descriptor
+                faulthandler.enable()  # a lost disk under a mapped file ends the process: say at least where
         try:
             settings = context.config_loader["parameters"]
         except MissingConfigException as error:

@@ -15,7 +15,7 @@ from voc_seg.engine.resuming import describe_data, describe_run
 from voc_seg.errors import VocSegError
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
-from voc_seg.samples.shard import Origin
+from voc_seg.samples.arrow_file import Origin
 
 DATA = {"source": "sample", "images": 4}
 NAMES = ("background", "thing", "stuff")

@@ -14,8 +14,8 @@ from PIL import Image
 from voc_seg.atomic import free_name, recover_folder, replacing, replacing_folder
 from voc_seg.voc.names import same_name
 from voc_seg.voc.parallel import in_parallel
-from voc_seg.voc.pictures import large_allowed
 from voc_seg.voc.progress import progress_bar
+from voc_seg.voc.reading import large_allowed
 
 from .previews import contact_sheet
 

@@ -17,7 +17,7 @@ from .names import printable
 from .pairs import Reading, join
 from .parallel import in_parallel
 from .progress import progress_bar
-from .reading import decode_image, short_name
+from .reading import decode_image, decoding_together, large_allowed, short_name
 from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def index_images(
     changed = [image_id for image_id in split.ids if image_id not in known.index]
     _log_work(split, len(changed))
     read = partial(_read_one, split, reading)
-    with progress_bar(f"reading {split.name}", len(changed)) as advance:
+    with large_allowed(), progress_bar(f"reading {split.name}", len(changed)) as advance:
         rows = []
         for image_id, row in zip(changed, in_parallel(read, changed)):
             rows.append((image_id, split.name, *row, prints[image_id]))
@@ -131,6 +131,7 @@ def _unchanged(
     return previous[np.array(same, dtype=bool)].set_index("image_id")
 
 
+@decoding_together()
 def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | int, ...]:
     counts = [0] * (len(reading.classes) + 1)
     height = width = 0

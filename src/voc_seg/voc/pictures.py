@@ -1,14 +1,11 @@
 """Pictures of any origin, phones and scanners included, as the RGB that the network is used to."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from .reading import UPRIGHT, exif_orientation, read_whole, require_end
+from .reading import UPRIGHT, exif_orientation, large_allowed, read_whole, require_end
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 """Pillow's other decoders are not let near files of unknown origin."""
@@ -29,14 +26,6 @@ def decode_picture(path: Path) -> np.ndarray:
     """
     with large_allowed():
         return read_whole(path, "picture", _upright_rgb, FORMATS)
-
-
-@contextmanager
-def large_allowed() -> Iterator[None]:
-    """Pillow warns of pictures of half the size that it refuses; but cameras make such."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
 
 
 def _upright_rgb(image: Image.Image) -> np.ndarray:

@@ -63,9 +63,7 @@ def fault_of_place(path: Path) -> str | None:
     if is_mounted_file(target):
         return f"{path} is mounted by itself and cannot be replaced. Mount its folder ({path.parent}) instead."
     if not _is_replaceable(target, about):
-        return (
-            f"{path} may not be replaced (immutable, or of another user). Make it writable (lsattr, chattr -i, chown)."
-        )
+        return f"{path} cannot be replaced (immutable, or of another user). Make it writable (chattr -i, chown)."
     return fault_of_folder(target.parent)
 
 

@@ -1,5 +1,6 @@
 """Training as a process of its own, killed and asked to stop: what is left, and that going on gives the same run."""
 
+import os
 import shlex
 import signal
 import subprocess
@@ -124,3 +125,26 @@ def test_a_second_signal_leaves_at_once(number: signal.Signals) -> None:
     process.send_signal(number)
     assert process.wait(timeout=60) == -number  # 128 + number in a shell
     assert "Once more leaves at once." in process.stderr.read()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+def test_a_terminal_that_is_gone(project: Path) -> None:
+    """As when ssh is cut off: SIGHUP comes, and nothing can be written to the terminal any more."""
+    import pty
+
+    settings = SETTINGS.replace("epochs=3", "epochs=500").replace("0.00001", "60")
+    folder = project / "data/runs/terminal"
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(project)
+        arguments = ["-m", "voc_seg", "--pipelines", "training", "--params", f"{settings},run=terminal"]
+        os.execv(sys.executable, [sys.executable, *arguments])
+    said = b""
+    while b"loss" not in said.rpartition(b"epoch")[2]:  # of its progress bar: training is under way
+        said += os.read(terminal, 65536)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    assert list((folder / "06_models/checkpoints").glob("checkpoint_*.pth"))
+    log = (project / "logs/training.log").read_text()
+    assert "A checkpoint is written. Go on with:" in log
+    assert "Traceback" not in log

@@ -5,6 +5,8 @@ import io
 import logging
 import logging.handlers
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -96,3 +98,29 @@ def test_a_pipe_that_nobody_reads_is_no_log_file(root: Callable[..., logging.Log
     log = root(logging.FileHandler(tmp_path / "a.log", delay=True), logging.StreamHandler(said))
     assert len(log.handlers) == 1
     assert "No log file: " in said.getvalue()
+
+
+def test_a_reader_that_has_gone_ends_no_run() -> None:
+    """As in ``kedro run | head``: rich would end the process."""
+    script = (
+        "import logging, os; from rich.logging import RichHandler; from voc_seg.log_handlers import open_log_files;"
+        "logging.getLogger().addHandler(RichHandler()); open_log_files();"
+        "[logging.getLogger('a').warning('line') for _ in range(3)]; os.write(2, b'came to its end')"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run([sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert run.returncode == 0
+    assert run.stderr.endswith("came to its end")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors of POSIX")
+def test_without_standard_output_nothing_is_said() -> None:
+    script = (
+        "import os; os.close(1); os.execv(os.sys.executable, [os.sys.executable, '-c', '''"
+        "import logging; from rich.logging import RichHandler; from voc_seg.log_handlers import open_log_files;"
+        "logging.getLogger().addHandler(RichHandler()); open_log_files(); logging.getLogger().warning(1)''' ])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stderr) == (0, "")

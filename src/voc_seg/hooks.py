@@ -70,6 +70,10 @@ class RunStoppedError(ClickException):
             with suppress(OSError):
                 echo(self.command, err=True)
 
+    def _render_traceback_(self) -> list[str]:
+        """For IPython and notebooks: the log has the message already, and a traceback helps nobody."""
+        return [self.command]
+
 
 class ProjectHooks:
     """The hooks of this project; see ``settings.py``."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from rich import get_console
+
 from voc_seg.voc.names import printable
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ def open_log_files() -> None:
     cannot. One that can no longer write, on a full disk or to a terminal that is gone, is taken out at that message.
     """
     root = logging.getLogger()
+    # rich ends the process without a word once nobody reads what it prints (kedro run | head).
+    get_console().on_broken_pipe = _raise_again
     for handler in list(root.handlers):
         handler.addFilter(make_printable)
         # On the instance: conf/logging.yml may name only classes of logging and Kedro.
@@ -51,13 +55,20 @@ def open_log_files() -> None:
             logger.warning("No log file: %s cannot be written (%s).", path, error.strerror)
 
 
+def _raise_again() -> None:
+    raise  # the BrokenPipeError that rich has caught: logging hands it to _take_out
+
+
 def _take_out(handler: logging.Handler, record: logging.LogRecord) -> None:
     """Stand in for ``handleError``: a handler whose file or terminal fails writes no more, and the others say so."""
     error = sys.exc_info()[1]
+    root = logging.getLogger()
+    if error is None:  # rich has no console to write to: it was closed from the start (kedro run >&-)
+        root.handlers = [other for other in root.handlers if other is not handler]
+        return
     if not isinstance(error, OSError):
         type(handler).handleError(handler, record)
         return
-    root = logging.getLogger()
     if handler not in root.handlers:
         return
     # A new list: logging is going through the old one, and the next handler is to get this message too.

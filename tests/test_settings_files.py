@@ -1,8 +1,6 @@
 """Settings files with slips in them: file, line, what is wrong and the remedy."""
 
 import os
-
-
 import re
 import subprocess
 import sys
@@ -20,7 +18,8 @@ from voc_seg.settings_files import CheckedConfigLoader
 
 SLIPS: dict[str, tuple[str, bytes, str]] = {
     "tab": ("parameters.yml", b"training:\n\tepochs: 3\n", "line 2: .*replace the tab"),
-    "conflict": ("parameters.yml", b"seed: 1\n    "key twice": ("parameters.yml", b"seed: 1\nseed: 2\n", "line 2: .*duplicate key.*write the key once"),
+    "conflict": ("parameters.yml", b"seed: 1\n<<<<<<< HEAD\nmodel: {}\n", "line 2: <<<<<<< is a mark of a merge"),
+    "key twice": ("parameters.yml", b"seed: 1\nseed: 2\n", "line 2: .*duplicate key.*write the key once"),
     "Latin-1": ("parameters.yml", "seed: 1\n# \u00e9\n".encode("latin-1"), "line 2: this is not UTF-8"),
     "UTF-16": ("parameters.yml", "seed: 1\n".encode("utf-16"), "line 1: this is not UTF-8"),
     "list": ("parameters.yml", b"# mine\n- seed\n", "line 2: this file is a list"),
@@ -93,22 +92,6 @@ def test_params(project: Path, given: str) -> None:
     result = CliRunner().invoke(run, ["--params", given])
     assert result.exit_code == 2
     assert f"{given!r} cannot be read" in result.output
-
-
-<<<<<<< HEAD
-@pytest.mark.parametrize("kind", ["pipe", "dangling link", "link in a circle"])
-def test_settings_that_are_no_file_are_not_passed_over(tmp_path: Path, kind: str) -> None:
-    for env in ("base", "local"):
-        (tmp_path / env).mkdir()
-    (tmp_path / "base/parameters.yml").write_text("seed: 1")
-    path = tmp_path / "local/parameters.yml"
-    if kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to("nowhere" if kind == "dangling link" else path.name)
-    loader = CheckedConfigLoader(tmp_path, base_env="base", default_run_env="local")
-    with pytest.raises(RunStoppedError, match=r"local/parameters\.yml is no ordinary file, or a link to nothing"):
-        loader["parameters"]
 
 
 HIDDEN_SLIPS: dict[str, tuple[str, bytes, str]] = {
@@ -201,3 +184,18 @@ def test_a_sweep_names_the_line(project: Path) -> None:
             run_sweep(project, Sweep(("training.epochs=1,2",), "", ("training",), 1, "", None))
     finally:
         path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "dangling link", "link in a circle"])
+def test_settings_that_are_no_file_are_not_passed_over(tmp_path: Path, kind: str) -> None:
+    for env in ("base", "local"):
+        (tmp_path / env).mkdir()
+    (tmp_path / "base/parameters.yml").write_text("seed: 1")
+    path = tmp_path / "local/parameters.yml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere" if kind == "dangling link" else path.name)
+    loader = CheckedConfigLoader(tmp_path, base_env="base", default_run_env="local")
+    with pytest.raises(RunStoppedError, match=r"local/parameters\.yml is no ordinary file, or a link to nothing"):
+        loader["parameters"]

@@ -208,9 +208,7 @@ def test_labels_that_are_no_class_in_a_store_without_checksums(
     mask = scene_samples[2].mask.tobytes()
     damage_unseen(own, mask, mask[:-1] + b"\xc8")
     monkeypatch.setattr("voc_seg.samples.shard.Shard._written", lambda *_: None)
-    with pytest.raises(
-        IncompleteStoreError, match=r"has the label 200, but there are 21 classes\)\. Delete"
-    ):
+    with pytest.raises(IncompleteStoreError, match=r"has the label 200, but there are 21 classes\)\. Delete"):
         SampleStore(own)[2]
 
 
@@ -222,9 +220,7 @@ def test_a_sample_damaged_while_the_store_is_in_use_is_named(own: Path, scene_sa
         file.seek(own.read_bytes().index(image))
         file.write(bytes([image[0] ^ 4]))
     assert store[2].id == scene_samples[2].id
-    with pytest.raises(
-        IncompleteStoreError, match=rf"own\.arrow.*sample 3, '{scene_samples[3].id}', has changed"
-    ):
+    with pytest.raises(IncompleteStoreError, match=rf"own\.arrow.*sample 3, '{scene_samples[3].id}', has changed"):
         store[3]
 
 

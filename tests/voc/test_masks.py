@@ -262,3 +262,20 @@ def test_several_pages_are_not_one_mask(tmp_path):
     pages[0].save(tmp_path / "m.tif", save_all=True, append_images=pages[1:])
     with pytest.raises(VocSegError, match=r"several pages: .*m\.tif has 3"):
         decode_mask(tmp_path / "m.tif", PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("m.webp", {"quality": 95}), ("m.webp", {"quality": 80, "exif": b"Exif\0\0"}), ("m.tif", {"compression": "jpeg"})],
+    ids=["webp", "webp with tags", "tiff"],
+)
+def test_lossy_compression_is_refused_whatever_the_format(tmp_path, name, options):
+    equal_channels([0, 1, 2, 255] * 8).save(tmp_path / name, **options)
+    with pytest.raises(VocSegError, match=r"lossy mask: .* with lossy compression, which changes labels"):
+        decode_mask(tmp_path / name, PLAIN)
+
+
+@pytest.mark.parametrize("options", [{}, {"exif": b"Exif\0\0"}], ids=["plain", "with tags"])
+def test_lossless_webp_is_read(tmp_path, options):
+    equal_channels(INDICES[0]).save(tmp_path / "m.webp", lossless=True, **options)
+    np.testing.assert_array_equal(decode_mask(tmp_path / "m.webp", PLAIN).indices, INDICES)

@@ -1,5 +1,7 @@
 """Masks whose values lie in other modes than 8-bit grey: one bit, more than eight, an alpha channel, three channels."""
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -11,19 +13,42 @@ BY_GREY_OF_ALPHA = "mask read by its grey, without its alpha channel, which is o
 BY_EQUAL_CHANNELS = "mask read by the value that its three channels have in common"
 
 _WIDE = ("I", "F")
+_LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 
 def require_lossless(image: Image.Image, name: str) -> None:
-    """Refuse a mask of which Pillow gives only a part: half of its bits, or one of several pages.
+    """Refuse a mask whose labels are not what was drawn: compressed with loss, or of which Pillow gives only a part.
+
+    That part is half of the bits of 16, or one of several pages.
 
     Raises:
         VocSegError: With what to save instead.
     """
+    if image.format in ("JPEG", "MPO"):
+        raise VocSegError(f"lossy mask: {name} is a JPEG, which changes labels; save the masks as PNG")
+    if image.info.get("compression") in _LOSSY_TIFF or (
+        image.format == "WEBP" and _is_lossy_webp(Path(image.filename))
+    ):
+        raise VocSegError(
+            f"lossy mask: {name} is a {image.format} with lossy compression, which changes labels; save masks as PNG"
+        )
     pages = getattr(image, "n_frames", 1)
     if pages > 1:
         raise VocSegError(f"several pages: {name} has {pages}, and a mask has one; save it as a PNG of class indices")
     if image.mode in ("RGB", "RGBA", "LA") and "16" in raw_mode(image):
         raise VocSegError(f"16 bits a channel: {name} is {image.mode}; save it with a single channel of 8 bits")
+
+
+def _is_lossy_webp(path: Path) -> bool:
+    """Whether pixels are stored in a ``VP8`` chunk (https://developers.google.com/speed/webp/docs/riff_container)."""
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            if head[:4] in (b"VP8 ", b"VP8L"):
+                return head[:4] == b"VP8 "
+            size = int.from_bytes(head[4:], "little")
+            file.seek(size + size % 2, 1)
+    return False
 
 
 def raw_mode(image: Image.Image) -> str:

@@ -72,8 +72,6 @@ def count_values(stored: np.ndarray) -> np.ndarray:
 
 def _as_indices(image: Image.Image, classes: Classes) -> Mask:
     name = short_name(Path(image.filename))
-    if image.format in ("JPEG", "MPO"):
-        raise VocSegError(f"lossy mask: {name} is a JPEG, which changes labels; save the masks as PNG")
     require_lossless(image, name)
     if image.mode == "L":
         return _from_grey(_grey_indices(image), name, classes)

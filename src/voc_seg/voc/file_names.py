@@ -4,6 +4,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 
 from voc_seg.errors import VocSegError
@@ -102,12 +103,12 @@ def _by_stem(
 
 def _related_folders(folder: Path) -> list[Path]:
     """Folders that may hold what this one lacks: those in it, and ``SegmentationClassPNG`` beside it."""
-    inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    beside = [
-        path
-        for path in sorted(folder.parent.iterdir())
-        if path.is_dir() and path.name != folder.name and path.name.lower().startswith(folder.name.lower())
-    ]
+    with os.scandir(folder) as entries:  # which tells folders from a million files without asking for each
+        inside = sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    try:
+        beside = sorted(path for path in folder.parent.glob(f"{escape(folder.name)}?*") if path.is_dir())
+    except OSError:
+        beside = []
     return [*beside, *inside][:_NAMED]
 
 

@@ -96,9 +96,9 @@ def folder_in_place_of(path: Path) -> None:
     path.mkdir()
 
 
-def dangling_link(path: Path) -> None:
+def dangling_link(path: Path, target: str = "nowhere.png") -> None:
     path.unlink()
-    path.symlink_to("nowhere.png")
+    path.symlink_to(target)
 
 
 def rgb(*colours: tuple[int, int, int]) -> np.ndarray:
@@ -136,8 +136,25 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     "mask_broken_link": (lambda f: dangling_link(f.mask), "dangling link instead of mask: {m}"),
     "mask_empty": (lambda f: f.mask.write_bytes(b""), "empty mask: {m} (0 bytes)"),
     "mask_is_text": (
-        lambda f: f.mask.write_text("version https://git-lfs"),
+        lambda f: f.mask.write_text("0 0 0 1"),
         "unreadable mask: {m} (no JPEG, PNG, TIFF, BMP, WEBP)",
+    ),
+    "mask_is_lfs_pointer": (
+        lambda f: f.mask.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+        "Git LFS pointer instead of mask: {m}; fetch the files with: git lfs pull",
+    ),
+    "mask_in_annex": (
+        lambda f: dangling_link(f.mask, "../.git/annex/objects/a.png"),
+        "dangling link instead of mask: {m} (to ../.git/annex/objects/a.png, fetch it with: git annex get)",
+    ),
+    "mask_is_array": (lambda f: np.save(f.mask.open("wb"), mask_of(1)), "unreadable mask: {m} (no JPEG, PNG, TIFF, "),
+    "mask_twice": (
+        lambda f: palette_image(mask_of(1)).save(f.mask.with_suffix(".bmp")),
+        "ambiguous mask: SegmentationClass has mask_twice.bmp and mask_twice.png; delete all but one",
+    ),
+    "image_as_heic": (
+        lambda f: f.image.rename(f.image.with_suffix(".heic")),
+        "missing image: {i} (image_as_heic.heic is there, which is not read: save it as JPG)",
     ),
     "mask_cut": (lambda f: cut(f.mask, 0.9), "truncated mask: {m}"),
     "mask_flipped_bits": (lambda f: flip_bits(f.mask), "damaged mask: {m} (broken data stream"),
@@ -162,17 +179,21 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
         lambda f: Image.fromarray(mask_of(15)).save(f.mask, format="JPEG"),
         "lossy mask: {m} is a JPEG",
     ),
-    "mask_1_bit": (
-        lambda f: Image.new("1", SIZE).save(f.mask),
-        "mask mode: {m} is 1, not palette",
+    "mask_cmyk": (
+        lambda f: Image.new("CMYK", SIZE).save(f.mask, format="TIFF"),
+        "mask mode: {m} is CMYK, not palette",
     ),
     "mask_16_bit": (
-        lambda f: Image.new("I;16", SIZE).save(f.mask),
-        "mask mode: {m} is I;16, not palette",
+        lambda f: Image.fromarray(np.full(SIZE[::-1], 256, np.uint16)).save(f.mask),
+        "mask values: {m} is I;16 (more than 8 bits a pixel) and has values from 256 to 256",
     ),
     "mask_grey_and_alpha": (
         lambda f: Image.new("LA", SIZE).save(f.mask),
-        "mask mode: {m} is LA, not palette",
+        "mask with transparency: {m} is LA",
+    ),
+    "mask_of_pages": (
+        lambda f: Image.new("L", SIZE).save(f.mask, format="TIFF", save_all=True, append_images=[Image.new("L", SIZE)]),
+        "several pages: {m} has 2",
     ),
     "mask_transparent": (
         lambda f: Image.new("RGBA", SIZE).save(f.mask),
@@ -183,8 +204,8 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
         "mask colours: {m} is RGB and has (1, 2, 3), (255, 0, 255), which no class has",
     ),
     "mask_indices_as_rgb": (
-        lambda f: Image.fromarray(rgb((1, 1, 1), (15, 15, 15))).save(f.mask),
-        "mask colours: {m} is RGB and has (1, 1, 1), (15, 15, 15), which no class has; it looks like indices saved",
+        lambda f: Image.fromarray(rgb((1, 1, 1), (31, 31, 31))).save(f.mask),
+        "mask colours: {m} is RGB and has (1, 1, 1), (31, 31, 31), which no class has (2 of 2400 pixels); it looks like indices saved",
     ),
 }
 
@@ -254,7 +275,7 @@ def test_the_log_sums_up(project: Path, rejected: pd.DataFrame, caplog: pytest.L
     train, val, test = (pd.read_parquet(tables / f"{split}_index.parquet") for split in ("train", "val", "test"))
     describe(train, val, test, DataConfig(), AugmentationConfig())
     assert f"train: {len(DAMAGE)} of {len(train)} images are left out; data/08_reporting/rejected_im" in caplog.text
-    assert "  3 mask mode: mask_1_bit (SegmentationClass/mask_1_bit.png is 1, not palette (P), " in caplog.text
+    assert "  3 truncated image: image_cut_in_half (JPEGImages/image_cut_in_half.jpg (image file is " in caplog.text
     assert ") and 2 more\n" in caplog.text
-    assert "\n  and 18 other kinds\n" in caplog.text
+    assert "\n  and 22 other kinds\n" in caplog.text
     assert "train: that is most of them. Is voc_root the right folder, and are data.classes right?" in caplog.text

@@ -122,3 +122,28 @@ def test_masks_whose_objects_are_void_are_warned_of_beside_others(index):
     assert "2 masks of train hold only background and void, such as m1" in said
     assert "data.values.255=object,data.values.1=object" in said
     assert not void_objects_warning(index(grey(0, 1, 255), grey(0, 0), classes=two), two)
+
+
+def rgb_mask(*colours):
+    return Image.fromarray(np.array([colours], np.uint8))
+
+
+BLACK_LAST = name_classes(NAMES, ((255, 255, 255), (230, 159, 0), (0, 0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("masks", "classes"),
+    [
+        ((rgb_mask((0, 0, 0), (1, 1, 1)), rgb_mask((0, 0, 0), (0, 0, 0))), BLACK_LAST),  # black: 0 there, a dog here
+        ((rgb_mask((0, 0, 0), (1, 1, 1)), rgb_mask((0, 0, 0), (230, 159, 0))), COLOURED),
+    ],
+    ids=["black alone", "colours"],
+)
+def test_indices_and_colours_in_rgb_are_not_mixed(index, masks, classes):
+    with pytest.raises(VocSegError, match="The RGB values of m1 are the colours of classes, those of m0 are class in"):
+        require_one_meaning({"train": index(*masks, classes=classes)}, classes)
+
+
+def test_masks_of_background_alone_go_with_indices_in_rgb(index):
+    masks = rgb_mask((0, 0, 0), (1, 1, 1)), rgb_mask((0, 0, 0), (0, 0, 0))
+    require_one_meaning({"train": index(*masks, classes=COLOURED)}, COLOURED)

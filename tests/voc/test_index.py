@@ -58,13 +58,15 @@ def test_good_images_are_counted(split):
     index = index_images(split)
     first, last = (
         ["image_id", "split", "height", "width", "mask_mode"],
-        ["void", "note", "rejected", "mask_palette", "fingerprint"],
+        ["void", "note", "rejected", "mask_palette", "image_file", "mask_file", "fingerprint"],
     )
     assert list(index.columns) == [*first, *CLASS_NAMES, *last]
     assert {*first, *last, "truth", "image", "file"} == RESERVED_NAMES  # the last three of other tables
     assert (index["mask_mode"] == "P").all()
     assert (index["note"] == "").all()
     assert list(index["image_id"]) == ["a", "b", "c"]
+    assert list(index["image_file"]) == ["JPEGImages/a.jpg", "JPEGImages/b.jpg", "JPEGImages/c.jpg"]
+    assert index["mask_file"].iloc[0] == "SegmentationClass/a.png"
     assert (index["split"] == "train").all()
     assert (index["rejected"] == "").all()
     row = index.iloc[0]
@@ -127,6 +129,26 @@ def test_official_val_images_are_all_usable():
     assert (index["rejected"] == "").all()
     assert (index[[*CLASS_NAMES, "void"]].sum(axis=1) == index["height"] * index["width"]).all()
     assert (index[list(CLASS_NAMES)].sum() > 0).all()
+
+
+def read_own(split: VOCSplit) -> VOCSplit:
+    """The split as a catalog reads it, from its folder and its list."""
+    lists = split.images.parent / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True, exist_ok=True)
+    (lists / "train.txt").write_text("\n".join(split.ids))
+    return read_split(split.images.parent, "own", "train")
+
+
+def test_other_endings_are_used_and_written_down(split):
+    Image.open(split.image_path("a")).save(split.images / "a.JPG", format="JPEG")
+    Image.open(split.image_path("b")).save(split.images / "b.tif")
+    for image_id in "ab":
+        split.image_path(image_id).unlink()
+    split.mask_path("b").rename(split.masks / "b.PNG")
+    index = index_images(read_own(split))
+    assert index["rejected"].tolist() == ["", "", ""]
+    assert index["image_file"].tolist() == ["JPEGImages/a.JPG", "JPEGImages/b.tif", "JPEGImages/c.jpg"]
+    assert index["mask_file"].tolist()[:2] == ["SegmentationClass/a.png", "SegmentationClass/b.PNG"]
 
 
 class TestRepeat:
@@ -253,6 +275,27 @@ class TestRepeat:
     @pytest.mark.parametrize("previous", [None, pd.DataFrame(), pd.DataFrame({"image_id": ["a"], "rejected": [""]})])
     def test_a_table_of_another_kind_is_no_help(self, split, previous):
         pd.testing.assert_frame_equal(index_images(split, previous=previous), index_images(split))
+
+    def test_a_twin_that_comes_and_goes_is_noticed(self, split, reads):
+        first = index_images(read_own(split))
+        (split.images / "a.png").write_bytes(split.image_path("a").read_bytes())
+        twins = index_images(read_own(split), previous=first)
+        assert twins["rejected"].tolist() == [
+            "ambiguous image: JPEGImages has a.jpg and a.png; delete all but one",
+            "",
+            "",
+        ]
+        (split.images / "a.png").unlink()
+        pd.testing.assert_frame_equal(index_images(read_own(split), previous=twins), first)
+
+    def test_another_ending_is_another_file(self, split, reads):
+        first = index_images(read_own(split))
+        split.image_path("a").rename(split.images / "a.jpeg")
+        reads.clear()
+        again = index_images(read_own(split), previous=first)
+        assert reads == ["a.jpeg", "a.png"]
+        assert again["image_file"][0] == "JPEGImages/a.jpeg"
+        assert fingerprint_of(again) != fingerprint_of(first)
 
     def test_order_of_the_list_is_part_of_the_fingerprint(self, split):
         first = index_images(split)

@@ -1,11 +1,14 @@
 """What stored values and colours of masks mean; tests/voc/test_reading.py has the files as such."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from voc_seg.errors import VocSegError
-from voc_seg.voc import masks
+from voc_seg.voc import mask_modes, masks
 from voc_seg.voc.classes import VOID, Classes, name_classes
 from voc_seg.voc.masks import BY_GREY, count_values, decode_mask
 
@@ -166,8 +169,118 @@ def test_the_colour_of_void_does_not_make_palettes_differ(tmp_path):
 
 
 def test_only_low_greys_look_like_indices(tmp_path):
-    for grey, hinted in ((2, True), (255, False)):
+    for grey, hinted in ((3, True), (255, False)):
         Image.fromarray(np.full((2, 2, 3), grey, np.uint8)).save(tmp_path / "m.png")
         with pytest.raises(VocSegError, match="which no class has") as caught:
             decode_mask(tmp_path / "m.png", COLOURED)
         assert ("indices saved as RGB" in str(caught.value)) == hinted
+
+
+PLAIN = name_classes(("background", "cat", "dog"))
+INDICES = np.array([[0, 1, 2, VOID]], np.uint8)
+
+
+def equal_channels(values, mode="RGB"):
+    return Image.fromarray(np.repeat(np.array([values], np.uint8)[..., None], 3, axis=2)).convert(mode)
+
+
+def wide(values, mode):
+    kinds = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
+    return Image.fromarray(np.array([values], kinds[mode]))
+
+
+@pytest.mark.parametrize("classes", [PLAIN, COLOURED], ids=["plain", "coloured"])
+@pytest.mark.parametrize(
+    ("image", "ending", "note"),
+    [
+        (equal_channels(INDICES[0]), "png", mask_modes.BY_EQUAL_CHANNELS),
+        (equal_channels(INDICES[0], "RGBA"), "png", mask_modes.BY_EQUAL_CHANNELS),
+        (equal_channels(INDICES[0]), "bmp", mask_modes.BY_EQUAL_CHANNELS),
+        (Image.fromarray(INDICES).convert("LA"), "png", mask_modes.BY_GREY_OF_ALPHA),
+        (wide(INDICES[0], "I;16"), "png", mask_modes.BY_WIDE_VALUES),
+        (wide(INDICES[0], "I"), "tif", mask_modes.BY_WIDE_VALUES),
+        (wide(INDICES[0], "F"), "tif", mask_modes.BY_WIDE_VALUES),
+    ],
+    ids=["RGB", "RGBA", "bmp", "LA", "16 bits", "32 bits", "float"],
+)
+def test_indices_in_other_modes_are_read_and_noted(tmp_path, classes, image, ending, note):
+    image.save(tmp_path / f"m.{ending}")
+    found = decode_mask(tmp_path / f"m.{ending}", classes)
+    np.testing.assert_array_equal(found.indices, INDICES)
+    assert found.indices.dtype == np.uint8
+    assert found.note == note
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_one_bit_holds_two_classes(tmp_path, ending):
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / f"m.{ending}")
+    found = decode_mask(tmp_path / f"m.{ending}", PLAIN)
+    np.testing.assert_array_equal(found.indices, [[0, 1]])
+    assert (found.mode, found.note) == ("1", mask_modes.BY_BITS)
+    white_first = name_classes(("paper", "ink"), ((255, 255, 255), (0, 0, 0)))
+    found = decode_mask(tmp_path / f"m.{ending}", white_first)
+    np.testing.assert_array_equal(found.indices, [[1, 0]])
+    assert found.note == f"{mask_modes.BY_BITS}; {BY_GREY}"
+
+
+def test_declared_values_hold_in_equal_channels(tmp_path):
+    equal_channels([0, 255]).save(tmp_path / "m.png")
+    found = decode_mask(tmp_path / "m.png", classes_with({0: 0, 255: 1}))
+    np.testing.assert_array_equal(found.indices, [[0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("image", "classes", "message"),
+    [
+        (equal_channels([0, 255]), COLOURED, r"has \(255, 255, 255\), which no class has"),  # white is not void there
+        (equal_channels([0, 1, 3]), COLOURED, r"has \(1, 1, 1\), \(3, 3, 3\), which no class has"),
+        (equal_channels([0, 3]), PLAIN, r"unknown labels: .*m\.tif has 3"),
+        (wide([0, 1, 65_535], "I;16"), PLAIN, r"values from 0 to 65535; class indices go from 0 to 254"),
+        (wide([-1, 0, 1], "I"), PLAIN, "values from -1 to 1"),
+        (wide([0, 0.5, 1], "F"), PLAIN, r"has fractions \(F\)"),
+        (wide([0, float("nan")], "F"), PLAIN, "values from nan to nan"),
+        (Image.fromarray(np.array([[[1, 254]]], np.uint8), "LA"), PLAIN, "is LA and not opaque"),
+    ],
+    ids=["black and white", "one index too high", "unknown", "65535", "negative", "fractions", "nan", "alpha"],
+)
+def test_what_other_modes_cannot_mean_is_refused(tmp_path, image, classes, message):
+    image.save(tmp_path / "m.tif")
+    with pytest.raises(VocSegError, match=message):
+        decode_mask(tmp_path / "m.tif", classes)
+
+
+def test_16_bits_a_channel_lose_their_lower_half(tmp_path):
+    """Pillow keeps the upper half of each: indices would all be background."""
+    rows = b"\0" + np.array([[0, 0, 0], [1, 1, 1], [2, 2, 2]], ">u2").tobytes()
+    header = struct.pack(">IIBBBBB", 3, 1, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    with pytest.raises(VocSegError, match=r"16 bits a channel: .*m\.png is RGB; save it with a single channel"):
+        decode_mask(tmp_path / "m.png", PLAIN)
+
+
+def test_several_pages_are_not_one_mask(tmp_path):
+    pages = [Image.fromarray(INDICES) for _ in range(3)]
+    pages[0].save(tmp_path / "m.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(VocSegError, match=r"several pages: .*m\.tif has 3"):
+        decode_mask(tmp_path / "m.tif", PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("m.webp", {"quality": 95}), ("m.webp", {"quality": 80, "exif": b"Exif\0\0"}), ("m.tif", {"compression": "jpeg"})],
+    ids=["webp", "webp with tags", "tiff"],
+)
+def test_lossy_compression_is_refused_whatever_the_format(tmp_path, name, options):
+    equal_channels([0, 1, 2, 255] * 8).save(tmp_path / name, **options)
+    with pytest.raises(VocSegError, match=r"lossy mask: .* with lossy compression, which changes labels"):
+        decode_mask(tmp_path / name, PLAIN)
+
+
+@pytest.mark.parametrize("options", [{}, {"exif": b"Exif\0\0"}], ids=["plain", "with tags"])
+def test_lossless_webp_is_read(tmp_path, options):
+    equal_channels(INDICES[0]).save(tmp_path / "m.webp", lossless=True, **options)
+    np.testing.assert_array_equal(decode_mask(tmp_path / "m.webp", PLAIN).indices, INDICES)

@@ -39,6 +39,8 @@ def turned(path: Path, orientation: object, **options: object) -> Path:
         ("a.jpg", "RGB", {"quality": 95, "subsampling": 0}),
         ("a.png", "RGB", {}),
         ("a.webp", "RGB", {"lossless": True}),
+        ("a.tif", "RGB", {}),
+        ("a.bmp", "RGB", {}),
         ("cmyk.jpg", "CMYK", {"quality": 95, "subsampling": 0}),
         ("palette.png", "P", {}),
         ("alpha.png", "RGBA", {}),
@@ -78,7 +80,7 @@ def test_transparent_pixels_are_white(tmp_path: Path) -> None:
     assert decode_picture(tmp_path / "p.png")[0].tolist() == [[255] * 3, [50, 60, 70]]
 
 
-@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
 def test_orientation_6_is_turned_clockwise(tmp_path: Path, ending: str) -> None:
     image = decode_picture(turned(tmp_path / f"a.{ending}", 6))
     assert image.shape == (WIDTH, HEIGHT, 3)
@@ -148,9 +150,13 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut.png": (_cut, "ed picture: "),
     "cut.webp": (_cut, "picture: "),
     "flipped.png": (_flipped, "damaged picture: "),
-    "text.jpg": (lambda path: path.write_text("hello"), "unreadable picture: .*/text.jpg .no JPEG, PNG, WEBP"),
+    "text.jpg": (lambda path: path.write_text("hello"), "unreadable picture: .*/text.jpg .no JPEG, PNG, TIFF, "),
     "empty.png": (lambda path: path.touch(), "empty picture: .*empty.png .0 bytes"),
-    "other.png": (lambda path: halves().save(path, format="BMP"), "no JPEG, PNG, WEBP"),
+    "other.png": (lambda path: halves("P").save(path, format="GIF"), "no JPEG, .*WEBP.: it is a GIF"),
+    "pointer.jpg": (
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        "Git LFS pointer instead of picture: .*; fetch the files with: git lfs pull",
+    ),
     "bomb.png": (_declared, "oversized picture: .*900000000 pixels"),
     "folder.jpg": (lambda path: path.mkdir(), "folder instead of picture"),
     "gone.jpg": (lambda path: path.symlink_to("nowhere"), "dangling link instead of picture"),

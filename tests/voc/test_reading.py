@@ -208,6 +208,28 @@ def test_the_formats_of_a_data_set_are_read_whatever_their_ending(tmp_path, form
     assert decode_image(tmp_path / "i.jpg").shape == (HEIGHT, WIDTH, 3)
 
 
+def test_transparent_pixels_of_an_image_are_white(tmp_path):
+    """As in pictures that are segmented later; what lies below them is anything."""
+    pixels = np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 0, 0, 51]]], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "i.png")
+    assert decode_image(tmp_path / "i.png")[0].tolist() == [[255] * 3, [10, 20, 30], [204] * 3]
+    pixels[..., 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "i.png")
+    np.testing.assert_array_equal(decode_image(tmp_path / "i.png"), pixels[..., :3])
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_of_few_bits_in_a_tiff_holds_indices_too(tmp_path, bits):
+    """Pillow stretches 1 to 85 or 17, which is VOC's sheep."""
+    mask = np.array([[0, 1, 3, 2]], np.uint8)
+    packed = np.packbits(np.unpackbits(mask[..., None], axis=-1)[..., 8 - bits :].reshape(1, -1), axis=-1).tobytes()
+    tags = [(256, 4), (257, 1), (258, bits), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, len(packed))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    body = b"II*\0" + struct.pack("<I", 8 + 4) + packed.ljust(4, b"\0") + struct.pack("<H", len(tags)) + entries
+    (tmp_path / "m.tif").write_bytes(body + struct.pack("<I", 0))
+    np.testing.assert_array_equal(decode_mask(tmp_path / "m.tif").indices, mask)
+
+
 def test_huge_sizes_are_refused_before_decoding(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2 - 1)
     Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "m.png")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from voc_seg.config import flattened
 from voc_seg.reporting.belonging import is_of
 from voc_seg.reporting.report import history_of
-from voc_seg.reporting.style import BLUE, GREY, INK, LABEL, MUTED, SMALL, new_figure, set_title, tidy
+from voc_seg.reporting.style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
 
 METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
 """Of an evaluation on val; its mIoU is the validation's."""
@@ -90,7 +90,8 @@ def plot_runs(rows: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> Fig
     colours = [BLUE, *[GREY] * (len(shown) - 1)]
     places = range(len(shown))
     bars.barh(places, shown["val_miou"], 0.72, color=colours)
-    bars.set_yticks(places, [name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…" for name in shown["run"]])
+    names = [name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…" for name in shown["run"]]
+    bars.set_yticks(places, map(literal, names))
     bars.invert_yaxis()
     for place, score in zip(places, shown["val_miou"]):
         bars.annotate(

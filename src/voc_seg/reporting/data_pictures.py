@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from voc_seg.config import AugmentationConfig
+from voc_seg.reporting.fonts import shown_classes
 from voc_seg.reporting.overlays import overlay
 from voc_seg.reporting.panels import GAP, MARGIN, coloured, draw_legend, legend_entries, legend_height, place, show
-from voc_seg.reporting.style import HEADROOM, INK, SMALL, new_figure, set_title
+from voc_seg.reporting.style import HEADROOM, INK, SMALL, literal, new_figure, set_title
 from voc_seg.samples.augment import augment
 from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOC_CLASSES, Classes
@@ -28,6 +29,7 @@ def plot_samples(samples: Sequence[Sample], classes: Classes = VOC_CLASSES) -> F
     Returns:
         A column a sample over a legend of the classes in them.
     """
+    classes = shown_classes(classes)
     # One height for all, so that pictures of any shape fill the row.
     shapes = [sample.mask.shape[1] / sample.mask.shape[0] for sample in samples]  # width over height
     height = min(_TALLEST, (_WIDTH - 2 * MARGIN - (len(samples) - 1) * GAP) / sum(shapes))
@@ -59,6 +61,7 @@ def plot_crops(
     Returns:
         A row of crops for each of the settings, all from the same random numbers.
     """
+    classes = shown_classes(classes)
     panel = (_WIDTH - 2 * MARGIN - (count - 1) * GAP) / count
     crops = {
         name: [augment(sample, config, np.random.default_rng(number)) for number in range(count)]
@@ -92,4 +95,4 @@ def _in_words(config: AugmentationConfig) -> str:
 def _caption(figure: Figure, left: float, top: float, text: str) -> None:
     """A line of text above panels, ``left`` and ``top`` in inches."""
     width, height = figure.get_size_inches()
-    figure.text(left / width, 1 - (top + 0.2) / height, text, fontsize=SMALL, color=INK, va="baseline")
+    figure.text(left / width, 1 - (top + 0.2) / height, literal(text), fontsize=SMALL, color=INK, va="baseline")

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
+from voc_seg.reporting.fonts import shown_names
 from voc_seg.reporting.style import (
     ABSENT,
     BLUE,
@@ -62,7 +63,7 @@ def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
         colour = _SPLIT_COLOURS[split]
         images.barh(offset, objects[f"{split}_images"], thickness * 0.9, color=colour, label=split)
         pixels.barh(offset, 100 * objects[f"{split}_pixel_share"], thickness * 0.9, color=colour, label=split)
-    images.set_yticks(places, objects["class_name"].map(literal))
+    images.set_yticks(places, _shown_names(objects))
     images.set_ylim(len(objects) - 0.4, -0.6)
     tidy(images, "Images that contain the class", grid="x")
     tidy(pixels, "Share of labelled pixels, %", grid="x")
@@ -70,6 +71,13 @@ def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
         legend_beside_title(pixels)
     set_title(figure, "Class distribution", _background_line(statistics, splits))
     return figure
+
+
+def _shown_names(table: pd.DataFrame) -> list[str]:
+    """The names of classes, one a row with class_index and class_name, as figures show them."""
+    by_index = table.sort_values("class_index")
+    shown = dict(zip(by_index["class_index"], shown_names(by_index["class_name"], by_index["class_index"])))
+    return [literal(shown[index]) for index in table["class_index"]]
 
 
 def _background_line(statistics: pd.DataFrame, splits: list[str]) -> str:
@@ -184,7 +192,7 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
             # The lines of mIoU and floor pass behind the numbers instead of through them.
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
         )  # fmt: skip
-    axes.set_yticks(places, scores["class_name"].map(literal))
+    axes.set_yticks(places, _shown_names(scores))
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel("IoU")
@@ -243,8 +251,8 @@ def plot_confusion(confusion: pd.DataFrame) -> Figure:
     for row in np.flatnonzero(totals[:, 0] == 0):
         axes.text((classes - 1) / 2, row, "never true", ha="center", va="center", fontsize=SMALL, color=MUTED,
             bbox={"facecolor": ABSENT, "edgecolor": "none", "pad": 3})  # fmt: skip
-    axes.set_xticks(range(classes), confusion.columns.map(literal), rotation=90)
-    axes.set_yticks(range(classes), confusion.index.map(literal))
+    axes.set_xticks(range(classes), map(literal, shown_names(confusion.columns)), rotation=90)
+    axes.set_yticks(range(classes), map(literal, shown_names(confusion.index)))
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     tidy(axes, grid="none")

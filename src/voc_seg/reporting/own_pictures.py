@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from unicodedata import east_asian_width
 
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from voc_seg.reporting.fonts import default_font, pieces, shown_classes, with_known_letters
 from voc_seg.reporting.overlays import overlay
 from voc_seg.reporting.panels import draw_legend, legend_entries, legend_height, place
 from voc_seg.reporting.style import GREY, HEADROOM, INK, MUTED, SMALL, new_figure, set_title
@@ -57,6 +58,7 @@ def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC
     Returns:
         RGB; the legend stands below the picture and hides nothing of it.
     """
+    classes = shown_classes(classes)
     small_image, small_mask = reduced(image, mask, LONGEST)
     tinted = Image.fromarray(_tinted(small_image, small_mask, classes))
     strip = _legend_strip(class_shares(mask, classes), classes, max(tinted.width, _NARROWEST))
@@ -89,13 +91,14 @@ def reduced(image: np.ndarray, mask: np.ndarray, longest: int) -> tuple[np.ndarr
 def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> Image.Image:
     """Swatch, name and share of every class that occurs, in as many rows as they need; background last."""
     size = int(np.clip(width / 42, 13, 26))  # pixels of the letters
-    regular, bold = _font(size, False), _font(size, True)
+    bold = _font(default_font(bold=True), size)
+    space = bold.getlength(" ")
     swatch, gap, line = size, size // 2, round(size * 1.9)
     entries = _by_share(shares, classes)
     places: list[tuple[int, int]] = []
     left, top = size, size * 3 // 4
     for name, share, _ in entries:
-        needed = swatch + gap + round(regular.getlength(f"{name} ") + bold.getlength(_percent(share)))
+        needed = swatch + gap + round(_length(name, size) + space + bold.getlength(_percent(share)))
         if places and left + needed + size > width:
             left, top = size, top + line
         places.append((left, top))
@@ -105,9 +108,24 @@ def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> 
     for (name, share, colour), (x, y) in zip(entries, places):
         draw.rounded_rectangle((x, y, x + swatch, y + swatch), size // 5, colour, GREY)
         text = (x + swatch + gap, y + swatch // 2)
-        draw.text(text, f"{name} ", INK, regular, anchor="lm")
-        draw.text((text[0] + regular.getlength(f"{name} "), text[1]), _percent(share), MUTED, bold, anchor="lm")
+        _draw_text(draw, text, name, size)
+        draw.text((text[0] + _length(name, size) + space, text[1]), _percent(share), MUTED, bold, anchor="lm")
     return strip
+
+
+def _length(text: str, size: int) -> float:
+    """Pixels that a text takes across."""
+    return sum(_font(path, size).getlength(piece) for path, piece in pieces(text))
+
+
+def _draw_text(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, size: int) -> None:
+    """A text from the middle of its left edge, with letters of as many fonts as it takes."""
+    left, middle = place
+    ascent, descent = _font(default_font(), size).getmetrics()
+    baseline = middle + (ascent - descent) / 2  # one for all fonts
+    for path, piece in pieces(text):
+        draw.text((left, baseline), piece, INK, _font(path, size), anchor="ls")
+        left += _font(path, size).getlength(piece)
 
 
 def _by_share(shares: Mapping[str, float], classes: Classes) -> list[tuple[str, float, tuple[int, int, int]]]:
@@ -124,9 +142,7 @@ def _percent(share: float) -> str:
 
 
 @lru_cache
-def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    """The font of the figures, which matplotlib brings along."""
-    path = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal"))
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, size)
 
 
@@ -138,6 +154,7 @@ def caption_of(shares: Mapping[str, float], classes: Classes = VOC_CLASSES) -> s
 
 def thumbnail(name: str, image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Thumbnail:
     """A picture made small enough for the contact sheet."""
+    classes = shown_classes(classes)
     return Thumbnail(name, caption_of(class_shares(mask, classes), classes), *reduced(image, mask, _PANEL))
 
 
@@ -155,7 +172,7 @@ def plot_contact_sheet(
     Returns:
         A panel a picture, with its name and its largest classes above it.
     """
-    pictures = list(pictures)[:SHEET]
+    pictures, classes = list(pictures)[:SHEET], shown_classes(classes)
     margin, gap, caption, panel, tallest = 0.15, 0.14, 0.46, 2.45, 2.45  # inches
     columns = max(2, min(_COLUMNS, len(pictures)))
     rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
@@ -184,7 +201,8 @@ def _caption(figure: Figure, item: Thumbnail, left: float, top: float, panel: fl
     width, height = figure.get_size_inches()
     for text, down, colour, most in ((item.name, 0.2, INK, 13), (item.caption, 0.38, MUTED, 14)):
         letters = round(panel * most)  # of this size about so many stand in an inch
-        shown = text if len(text) <= letters else text[: letters - 1] + "…"
+        text = with_known_letters(text)
+        shown = text if _width(text) <= letters else _cut(text, letters - 1) + "…"
         figure.text(
             left / width,
             1 - (top + down) / height,
@@ -194,6 +212,17 @@ def _caption(figure: Figure, item: Thumbnail, left: float, top: float, panel: fl
             va="baseline",
             parse_math=False,
         )
+
+
+def _width(text: str) -> int:
+    """Letters, of which Chinese, Japanese and Korean ones count twice, as they are as wide as two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _cut(text: str, letters: int) -> str:
+    while _width(text) > letters:
+        text = text[:-1]
+    return text
 
 
 def _legend(pictures: Sequence[Thumbnail], classes: Classes) -> dict[str, np.ndarray]:

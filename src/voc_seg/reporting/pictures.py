@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from voc_seg.reporting.fonts import shown_classes
 from voc_seg.reporting.overlays import error_map
 from voc_seg.reporting.panels import GAP, MARGIN, coloured, draw_legend, legend_entries, legend_height, place, show
 from voc_seg.reporting.style import (
@@ -41,6 +42,7 @@ def plot_prediction(sample: Sample, prediction: np.ndarray, iou: float, classes:
     Returns:
         Four panels over a legend of the classes that are true or predicted here.
     """
+    classes = shown_classes(classes)
     height, width = sample.mask.shape
     # Panels of equal area rather than equal width: portrait pictures would tower otherwise.
     panel_width = float(np.clip(np.sqrt(5.2 * width / height), 1.9, 2.65))
@@ -71,7 +73,7 @@ def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]], classes: Cla
     Returns:
         The rows over one legend of all classes that are true or predicted in them.
     """
-    items = list(items)[:GALLERY_ROWS]
+    items, classes = list(items)[:GALLERY_ROWS], shown_classes(classes)
     panel_width, tallest, caption = 2.35, 2.35, 0.27
     figure_width = 2 * MARGIN + 4 * panel_width + 3 * GAP
     shapes = [sample.mask.shape for sample, _, _ in items]
@@ -128,6 +130,7 @@ def plot_mask(title: str, image: np.ndarray, mask: np.ndarray, classes: Classes 
     Returns:
         Two panels over a legend of the classes in the mask; the largest stand in the subtitle with their shares.
     """
+    classes = shown_classes(classes)
     height, width = mask.shape
     panel_width = float(np.clip(np.sqrt(16 * width / height), 2.6, 4.9))
     panel_height = min(panel_width * height / width, 6.0)
@@ -165,6 +168,7 @@ def plot_sanity(
     Returns:
         Image, truth and prediction over a legend of their classes and the loss curve.
     """
+    classes = shown_classes(classes)
     height, width = truth.shape
     panel_width = 3.1
     panel_height = min(panel_width * height / width, 3.6)

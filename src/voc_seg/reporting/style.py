@@ -5,7 +5,11 @@ figure is freed when its last reference goes, and a user's own settings in a not
 """
 
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from voc_seg.reporting.fonts import families, quiet_fonts, with_known_letters
 
 DPI = 110
 INK = "#1f2933"
@@ -27,14 +31,29 @@ HEADROOM_ALONE = 0.42
 """Inches that a title alone takes."""
 
 
+class _Figure(Figure):
+    """A figure that takes letters which the default font lacks from other fonts of the system."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        for text in self.findobj(Text):
+            more = families(text.get_text())
+            if more:
+                text.set_fontfamily([*(family for family in text.get_fontfamily() if family not in more), *more])
+        with quiet_fonts():
+            super().draw(renderer)
+
+
 def new_figure(width: float, height: float, *, layout: str | None = "constrained") -> Figure:
     """An empty white figure of ``width`` by ``height`` inches."""
-    return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    return _Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
 
 
 def literal(text: str) -> str:
-    """A text as matplotlib shows it letter by letter: between two dollar signs it would read mathematics."""
-    return text.replace("$", r"\$")
+    """A text as matplotlib shows it letter by letter: between two dollar signs it would read mathematics.
+
+    Letters that no font has become question marks.
+    """
+    return with_known_letters(text).replace("$", r"\$")
 
 
 def set_title(figure: Figure, title: str, subtitle: str = "") -> None:

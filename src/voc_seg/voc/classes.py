@@ -50,7 +50,7 @@ def voc_palette() -> np.ndarray:
 
 RESERVED_NAMES: frozenset[str] = frozenset(
     {"image_id", "split", "height", "width", "void", "mask_mode", "note", "rejected", "fingerprint", "truth"}
-    | {"image", "file", "mask_palette"}
+    | {"image", "file", "mask_palette", "image_file", "mask_file"}
 )
 """What no class may be called: columns of tables that have one column a class."""
 

@@ -9,7 +9,8 @@ import pandas as pd
 from voc_seg.errors import VocSegError
 
 from .classes import VOID, Classes
-from .masks import BY_GREY, BY_PALETTE
+from .mask_modes import BY_EQUAL_CHANNELS
+from .masks import BY_GREY, BY_PALETTE, BY_RGB
 
 _LEAST_VOID = 0.02
 """Share of a mask, and of all masks, from which on void is suspected to be an object."""
@@ -97,12 +98,17 @@ def _require_one_palette(usable: pd.DataFrame) -> None:
 
 
 def _require_one_kind_of_grey(usable: pd.DataFrame, names: Sequence[str]) -> None:
-    by_colour = usable["note"].str.contains(BY_GREY, regex=False)
-    by_value = usable["mask_mode"].isin(["L", "P"]) & ~usable["note"].str.contains(BY_PALETTE, regex=False) & ~by_colour
-    plain = usable[by_value & (usable[list(names[1:])].sum(axis=1) > 0)]
-    if by_colour.any() and len(plain):
-        raise VocSegError(
-            f"The greys of {usable.loc[by_colour, 'image_id'].iloc[0]} are the colours of classes, those of "
-            f"{plain['image_id'].iloc[0]} are class indices. Say in data.values what stored values mean, or save all "
-            "masks in one way."
-        )
+    noted = {note: usable["note"].str.contains(note, regex=False) for note in (BY_GREY, BY_PALETTE, BY_RGB)}
+    by_value = ~(noted[BY_GREY] | noted[BY_PALETTE] | noted[BY_RGB])
+    by_channels = usable["note"].str.contains(BY_EQUAL_CHANNELS, regex=False)
+    objects = usable[list(names[1:])].sum(axis=1) > 0
+    for what, by_colour, others in (
+        ("greys", noted[BY_GREY], by_value & objects),
+        ("RGB values", noted[BY_RGB] & objects, by_channels),  # a mask all black is background in both ways
+    ):
+        if by_colour.any() and others.any():
+            raise VocSegError(
+                f"The {what} of {usable.loc[by_colour, 'image_id'].iloc[0]} are the colours of classes, those of "
+                f"{usable.loc[others, 'image_id'].iloc[0]} are class indices. Say in data.values what stored values "
+                "mean, or save all masks in one way."
+            )

@@ -1,21 +1,17 @@
 """Image lists: the files that name the images of a split, one id a line."""
 
 import os
-import re
-from collections.abc import Sequence
+from codecs import BOM_UTF8
+from collections.abc import Callable
 from pathlib import Path
 
 from voc_seg.errors import VocSegError
 
 from .names import fault_of_id, same_name
-from .reading import require_file
+from .reading import LFS_POINTER, require_file
 
 # Both spellings of the SBD list are in circulation.
 OTHER_SPELLINGS = {"trainaug": ("train_aug",)}
-_LOOKED_AT = 20
-"""Lines of a list that show of which kind it is."""
-_MARKED = re.compile(r"(\S+)\s+(?:-1|0|1)")
-_ENDED = re.compile(r"(.+)\.(?:jpe?g|png)", re.IGNORECASE)
 
 
 def list_path(folder: Path, name: str) -> Path:
@@ -25,8 +21,17 @@ def list_path(folder: Path, name: str) -> Path:
     return next((path for path in spellings if os.path.lexists(path)), spellings[0])
 
 
-def read_ids(path: Path) -> tuple[str, ...]:
+def is_blank(path: Path) -> bool:
+    """Whether a list is a file without an id."""
+    return path.is_file() and not path.read_bytes().removeprefix(BOM_UTF8).strip()
+
+
+def read_ids(path: Path, id_of: Callable[[str], str] = str) -> tuple[str, ...]:
     """The ids of an image list, one a line; blanks within a line belong to the id.
+
+    Args:
+        path: A text file.
+        id_of: Makes an id of a line in another manner; without, lines are ids.
 
     Raises:
         VocSegError: No such file, no id in it, one twice (case does not count), or a line that is no id.
@@ -39,10 +44,16 @@ def read_ids(path: Path) -> tuple[str, ...]:
         raise VocSegError(
             f"The image list {path} cannot be read: {error}. It must be a UTF-8 text with one image id a line."
         ) from error
+    if lines[0].encode().startswith(LFS_POINTER):
+        raise VocSegError(f"The image list {path} is a Git LFS pointer; fetch the files with: git lfs pull")
     ids: dict[str, str] = {}
-    for number, image_id in enumerate(lines, start=1):
-        if not image_id:
+    for number, line in enumerate(lines, start=1):
+        if not line:
             continue
+        try:
+            image_id = id_of(line)
+        except VocSegError as error:
+            raise VocSegError(f"Line {number} of {path} is {line!r}: {error}.") from error
         if fault := fault_of_id(image_id):
             raise VocSegError(
                 f"Line {number} of {path} is {image_id!r}: {fault}. Each line "
@@ -60,31 +71,3 @@ def read_ids(path: Path) -> tuple[str, ...]:
     if not ids:
         raise VocSegError(f"The image list {path} is empty. It needs one image id a line.")
     return tuple(ids.values())
-
-
-def refuse_other_kinds(path: Path, ids: Sequence[str], images: Path) -> None:
-    """Refuse a list of another kind, which shows in lines that are no images where their first parts or stems are.
-
-    Args:
-        path: The list.
-        ids: Its lines.
-        images: Folder of ``<id>.jpg``.
-
-    Raises:
-        VocSegError: With what the list is.
-    """
-    kinds = (
-        (_MARKED, "a list of ImageSets/Main, which says of each image whether a class is in it (1, 0 or -1)"),
-        (_ENDED, "a list of file names with their endings"),
-    )
-    lines = ids[:_LOOKED_AT]
-    if any(os.path.lexists(images / f"{line}.jpg") for line in lines):
-        return
-    for pattern, kind in kinds:
-        meant = {found[1]: line for line in lines if (found := pattern.fullmatch(line))}
-        image_id = next((name for name in meant if os.path.lexists(images / f"{name}.jpg")), None)
-        if image_id is not None:
-            raise VocSegError(
-                f"{path} looks like {kind}: one of its lines is {meant[image_id]!r}, and the image is called "
-                f"{image_id!r}. Leave nothing but the image id in each line."
-            )

@@ -22,7 +22,7 @@ from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)
 
-_REVISION = 3
+_REVISION = 4
 """To be raised with every change of what is read from a file: rows of an older revision are read again."""
 
 
@@ -52,10 +52,12 @@ def index_images(
         | note           | string | empty, or what was converted on reading                       |
         | rejected       | string | empty when usable, else the reason                            |
         | mask_palette   | string | as `voc_seg.voc.masks.Mask.palette`                           |
+        | image_file     | string | folder and name of the image; the usual one if there is none  |
+        | mask_file      | string | the same of the mask                                          |
         | fingerprint    | string | changes with the files' sizes and times and with the reading  |
     """
     counted = [*reading.classes.names, "void"]
-    last = ["note", "rejected", "mask_palette", "fingerprint"]
+    last = ["note", "rejected", "mask_palette", "image_file", "mask_file", "fingerprint"]
     columns = ["image_id", "split", "height", "width", "mask_mode", *counted, *last]
     text = ("image_id", "split", "mask_mode", *last)
     dtypes = dict.fromkeys(text, "string") | dict.fromkeys(["height", "width", *counted], "int64")
@@ -68,7 +70,8 @@ def index_images(
     with large_allowed(), progress_bar(f"reading {split.name}", len(changed)) as advance:
         rows = []
         for image_id, row in zip(changed, in_parallel(read, changed)):
-            rows.append((image_id, split.name, *row, prints[image_id]))
+            files = short_name(split.image_path(image_id)), short_name(split.mask_path(image_id))
+            rows.append((image_id, split.name, *row, *files, prints[image_id]))
             advance(1)
     table = pd.DataFrame(rows, columns=columns).astype(dtypes)
     if len(known):
@@ -85,12 +88,17 @@ def _log_work(split: VOCSplit, changed: int) -> None:
 
 
 def fingerprints(split: VOCSplit, reading: Reading) -> dict[str, str]:
-    """For each image id a text that changes when its files do (size, time, place) or their reading; none is opened."""
+    """For each image id a text that changes when its files do (name, size, time, place) or their reading.
+
+    None of them is opened.
+    """
     how = f"{_REVISION} {reading} {split.images.resolve()} {split.masks.resolve()}"
-    return {
-        image_id: _digest(f"{how} {_stamp(split.image_path(image_id))} {_stamp(split.mask_path(image_id))}")
-        for image_id in split.ids
-    }
+
+    def state(image_id: str) -> str:
+        image, mask = split.image_path(image_id), split.mask_path(image_id)
+        return f"{image.name} {_stamp(image)} {mask.name} {_stamp(mask)} {split.fault(image_id)}"
+
+    return {image_id: _digest(f"{how} {state(image_id)}") for image_id in split.ids}
 
 
 def fingerprint_of(rows: pd.DataFrame) -> str:
@@ -137,6 +145,8 @@ def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | i
     height = width = 0
     mode = note = palette = reason = ""
     try:
+        if fault := split.fault(image_id):
+            raise VocSegError(fault)
         image = decode_image(split.image_path(image_id))
         height, width = image.shape[:2]
         mask = decode_mask(split.mask_path(image_id), reading.classes)

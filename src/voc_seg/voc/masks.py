@@ -11,6 +11,7 @@ from PIL import Image
 from voc_seg.errors import VocSegError
 
 from .classes import VOC_CLASSES, VOID, Classes, voc_palette
+from .mask_modes import BY_EQUAL_CHANNELS, has_equal_channels, raw_mode, require_lossless, single_channel
 from .reading import read_whole, short_name
 
 BY_GREY = "mask read by the grey of its class colours"
@@ -49,7 +50,8 @@ def decode_mask(path: Path, classes: Classes = VOC_CLASSES) -> Mask:
     """Read a mask.
 
     Stored values mean what `Classes.meaning` says. Where every class has a colour of its own, masks that show those
-    colours otherwise are read by them, and noted: RGB, a palette whose order is another one, and greys.
+    colours otherwise are read by them, and noted: RGB, a palette whose order is another one, and greys. Noted, too, are
+    values in one bit, in more than eight, beside an alpha channel and in three equal channels.
 
     Args:
         path: PNG, TIFF, BMP or WebP file.
@@ -71,8 +73,7 @@ def count_values(stored: np.ndarray) -> np.ndarray:
 
 def _as_indices(image: Image.Image, classes: Classes) -> Mask:
     name = short_name(Path(image.filename))
-    if image.format in ("JPEG", "MPO"):
-        raise VocSegError(f"lossy mask: {name} is a JPEG, which changes labels; save the masks as PNG")
+    require_lossless(image, name)
     if image.mode == "L":
         return _from_grey(_grey_indices(image), name, classes)
     if image.mode == "P":
@@ -80,13 +81,15 @@ def _as_indices(image: Image.Image, classes: Classes) -> Mask:
     if image.mode == "RGBA" and image.getextrema()[3][0] < 255:
         raise VocSegError(f"mask with transparency: {name} is RGBA and not opaque; save it with a palette (P)")
     if image.mode in ("RGB", "RGBA"):
-        return Mask(_from_colours(image, name, classes), image.mode, BY_RGB)
+        return _from_rgb(image, name, classes)
+    if (found := single_channel(image, name)) is not None:
+        return _from_other_grey(*found, image.mode, name, classes)
     raise VocSegError(f"mask mode: {name} is {image.mode}, not palette (P), 8-bit grey (L) or RGB in class colours")
 
 
 def _grey_indices(image: Image.Image) -> np.ndarray:
     """Grey values as stored: Pillow stretches those of 2 and 4 bits over 0..255."""
-    step = {"L;2": 85, "L;4": 17}.get(image.tile[0].args if image.tile else None)
+    step = {"L;2": 85, "L;4": 17}.get(raw_mode(image))
     return np.asarray(image) // np.uint8(step) if step else np.asarray(image)
 
 
@@ -100,6 +103,41 @@ def _from_grey(stored: np.ndarray, name: str, classes: Classes) -> Mask:
             meaning[used] = shown
             return Mask(meaning[stored], "L", BY_GREY)
     return Mask(_from_values(stored, used, name, classes), "L")
+
+
+def _from_other_grey(stored: np.ndarray, note: str, mode: str, name: str, classes: Classes) -> Mask:
+    """As `_from_grey`, where values were not 8-bit grey; the one bit of a mask shows as black and white."""
+    by_colour = _from_grey(stored * np.uint8(255), name, classes) if mode == "1" and classes.coded else None
+    found = by_colour if by_colour and by_colour.note else _from_grey(stored, name, classes)
+    return Mask(found.indices, mode, "; ".join(filter(None, [note, found.note])))
+
+
+def _from_rgb(image: Image.Image, name: str, classes: Classes) -> Mask:
+    """By class colours; by value where three equal channels hold indices, as programs save arrays that repeat them."""
+    stored = _common_channel(image)
+    if stored is not None:
+        used = np.flatnonzero(count_values(stored))
+        if not classes.coded or _are_indices(used, classes):
+            return Mask(_from_values(stored, used, name, classes), image.mode, BY_EQUAL_CHANNELS)
+    return Mask(_from_colours(image, name, classes), image.mode, BY_RGB)
+
+
+def _are_indices(used: np.ndarray, classes: Classes) -> bool:
+    """Whether greys that are not all colours of classes mean something as values: more than black and white do."""
+    if (_class_of(np.repeat(used[:, None].astype(np.uint8), 3, axis=1), classes) >= 0).all():
+        return False
+    declared = [value for value, _ in classes.values]
+    return (classes.meaning()[used] >= 0).all() and not np.isin(used, sorted({0, VOID} - {*declared})).all()
+
+
+def _common_channel(image: Image.Image) -> np.ndarray | None:
+    """The values ``uint8 (H, W)`` of an RGB image whose channels are the same; None where they are not."""
+    values = np.empty((image.height, image.width), dtype=np.uint8)
+    for rows, pixels in _strips(image):
+        if not has_equal_channels(pixels):
+            return None
+        values[rows] = pixels[..., 0]
+    return values
 
 
 def _from_palette(image: Image.Image, name: str, classes: Classes) -> Mask:
@@ -221,7 +259,7 @@ def _unknown_colours(codes: np.ndarray, share: str, name: str, mode: str) -> str
     grey = (colours == colours[:, :1]).all() and colours.max() < _HIGHEST_INDEX
     void = tuple(voc_palette()[VOID].tolist())
     hint = (
-        "it looks like indices saved as RGB: save it with a single channel"
+        "it looks like indices saved as RGB, some of which no class has either"
         if grey
         else f"give a class this colour in data.classes, or colour pixels that are void {void}"
     )

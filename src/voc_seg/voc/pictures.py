@@ -5,10 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .reading import UPRIGHT, exif_orientation, large_allowed, read_whole, require_end
-
-FORMATS = ("JPEG", "PNG", "WEBP")
-"""Pillow's other decoders are not let near files of unknown origin."""
+from .reading import UPRIGHT, exif_orientation, large_allowed, on_white, read_whole, require_end
 
 
 def decode_picture(path: Path) -> np.ndarray:
@@ -21,22 +18,20 @@ def decode_picture(path: Path) -> np.ndarray:
         ``uint8 (H, W, 3)`` RGB, writable.
 
     Raises:
-        VocSegError: The file is missing, empty, no JPEG, PNG or WebP, cannot be decoded to its end, or has more
-            pixels than Pillow takes for harmless (179 million, twice ``Image.MAX_IMAGE_PIXELS``).
+        VocSegError: The file is missing, empty, none of `voc_seg.voc.reading.FORMATS`, cannot be decoded to its end, or
+            has more pixels than Pillow takes for harmless (179 million, twice ``Image.MAX_IMAGE_PIXELS``).
     """
     with large_allowed():
-        return read_whole(path, "picture", _upright_rgb, FORMATS)
+        return read_whole(path, "picture", _upright_rgb)
 
 
 def _upright_rgb(image: Image.Image) -> np.ndarray:
     require_end(image)
-    turn = UPRIGHT.get(exif_orientation(image))
+    turn = None if image.format == "TIFF" else UPRIGHT.get(exif_orientation(image))  # those Pillow turns itself
     if image.mode.startswith("I"):
         # Pillow has 16-bit grey as I;16, or I in older releases; its own conversion cuts off at 255.
         image = Image.fromarray((np.asarray(image).clip(0, 65_535) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = on_white(image)
     if image.mode != "RGB":  # or it would be copied, which large pictures have no room for
         image = image.convert("RGB")
     return np.array(image if turn is None else image.transpose(turn))

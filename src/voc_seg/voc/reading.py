@@ -1,9 +1,10 @@
 """Image files: read so that every way in which one can be bad has its own words; and masks as images."""
 
+import os
 import stat
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +21,17 @@ T = TypeVar("T")
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 """What images and masks of a data set may be. Pillow knows more, some of which start other programs (EPS: gs)."""
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""How the small text begins that stands in for a file that Git LFS has not fetched."""
+_OTHER_FORMATS = {
+    b"GIF8": "a GIF",
+    b"\x93NUMPY": "a NumPy array",
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "a zip archive",
+    b"<": "HTML, XML or SVG text",
+    b"{": "JSON text",
+}
+"""By its first bytes what people have tried; and what Pillow reads only with a plug-in."""
 _ZEROS = 16
 """As many at the end of a JPEG look like a file that was never filled."""
 
@@ -60,8 +72,8 @@ def decode_image(path: Path) -> np.ndarray:
     """Read an image.
 
     Returns:
-        ``uint8 (H, W, 3)`` RGB, whatever 8-bit mode the file has. An EXIF orientation is not applied; see
-        `orientation`. JPEG has no checksum: damage in its middle that still decodes is not noticed.
+        ``uint8 (H, W, 3)`` RGB, whatever 8-bit mode the file has; transparent pixels show white. An EXIF orientation is
+        not applied; see `orientation`. JPEG has no checksum: damage in its middle that still decodes is not noticed.
 
     Raises:
         VocSegError: The file is missing, empty, none of `FORMATS`, grey of more than 8 bits, has too many pixels, or
@@ -130,8 +142,7 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
                 image.verify()
         return found
     except FileNotFoundError:
-        lost = "dangling link instead of" if path.is_symlink() else "missing"
-        raise VocSegError(f"{lost} {kind}: {name}") from None
+        raise VocSegError(_lost(path, kind)) from None
     except IsADirectoryError:
         raise VocSegError(f"folder instead of {kind}: {name}") from None
     except PermissionError:
@@ -139,7 +150,7 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
     except UnidentifiedImageError:
         if not path.stat().st_size:
             raise VocSegError(f"empty {kind}: {name} (0 bytes)") from None
-        raise VocSegError(f"unreadable {kind}: {name} (no {', '.join(formats)})") from None
+        raise VocSegError(_unidentified(path, kind, formats)) from None
     except Image.DecompressionBombError as error:
         raise VocSegError(f"oversized {kind}: {name} ({error})") from None
     except VocSegError:
@@ -148,6 +159,26 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
     except Exception as error:
         cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
         raise VocSegError(f"{'truncated' if cut else 'damaged'} {kind}: {name} ({error})") from error
+
+
+def _lost(path: Path, kind: str) -> str:
+    if not path.is_symlink():
+        return f"missing {kind}: {short_name(path)}"
+    target = os.readlink(path)  # noqa: PTH115 - as it is written in the link
+    fetch = "fetch it with: git annex get" if ".git/annex/" in target else "which is not there"
+    return f"dangling link instead of {kind}: {short_name(path)} (to {target}, {fetch})"
+
+
+def _unidentified(path: Path, kind: str, formats: Sequence[str]) -> str:
+    name = short_name(path)
+    with path.open("rb") as file:
+        head = file.read(len(LFS_POINTER))
+    if head == LFS_POINTER:
+        return f"Git LFS pointer instead of {kind}: {name}; fetch the files with: git lfs pull"
+    found = next((what for start, what in _OTHER_FORMATS.items() if head.startswith(start)), "")
+    if head[4:8] == b"ftyp":
+        found = "HEIC, AVIF or a film"
+    return f"unreadable {kind}: {name} (no {', '.join(formats)})" + (f": it is {found}" if found else "")
 
 
 @contextmanager
@@ -233,10 +264,23 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
         raise VocSegError(f"image mode: {name} is {image.mode}, more than 8 bits a channel; save it with 8")
     require_end(image)
     turn = exif_orientation(image)  # before the pixels are loaded: Pillow turns those of a TIFF, and drops the tag
-    pixels = image.convert("RGB")
+    pixels = on_white(image).convert("RGB")
     if image.format == "TIFF" and turn in _AS_STORED:
         pixels = pixels.transpose(_AS_STORED[turn])
     return np.asarray(pixels)
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """The image with white where it is transparent, as people see it; the image itself where it is opaque.
+
+    What lies below transparent pixels is anything, black mostly.
+    """
+    if not image.has_transparency_data:
+        return image
+    layered = image if image.mode == "RGBA" else image.convert("RGBA")
+    if layered.getchannel("A").getextrema()[0] == 255:
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered)
 
 
 def require_end(image: Image.Image) -> None:

@@ -7,21 +7,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voc_seg.errors import VocSegError
-from voc_seg.voc.image_lists import OTHER_SPELLINGS, list_path, read_ids, refuse_other_kinds
-from voc_seg.voc.names import printable
+from voc_seg.voc.file_names import IMAGE_ENDINGS, MASK_ENDINGS, FolderFiles, find_files, list_names, stem_of
+from voc_seg.voc.image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids
+from voc_seg.voc.list_lines import id_of_line
+from voc_seg.voc.missing import contents, dead_link_advice, is_dead_link, other_lists, require_folder
 
 
 @dataclass(frozen=True)
 class VOCSplit:
     """The images of one split, in the order of the official list.
 
-    | field  | type            | meaning                                                     |
-    |--------|-----------------|-------------------------------------------------------------|
-    | name   | str             | train, val or test                                          |
-    | source | str             | key of `SOURCES`                                            |
-    | ids    | tuple[str, ...] | image ids: file names without ending; empty if not public   |
-    | images | Path            | folder of ``<id>.jpg``                                      |
-    | masks  | Path            | folder of ``<id>.png``                                      |
+    | field       | type            | meaning                                                   |
+    |-------------|-----------------|-----------------------------------------------------------|
+    | name        | str             | train, val or test                                        |
+    | source      | str             | key of `SOURCES`                                          |
+    | ids         | tuple[str, ...] | image ids: file names without ending; empty if not public |
+    | images      | Path            | folder of ``<id>.jpg``                                    |
+    | masks       | Path            | folder of ``<id>.png``                                    |
+    | image_files | FolderFiles     | images of other endings, and what is wrong with some      |
+    | mask_files  | FolderFiles     | the same of masks                                         |
     """
 
     name: str
@@ -29,14 +33,20 @@ class VOCSplit:
     ids: tuple[str, ...]
     images: Path
     masks: Path
+    image_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)
+    mask_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)
 
     def image_path(self, image_id: str) -> Path:
-        """The JPEG of one image; whether it exists is not checked."""
-        return self.images / f"{image_id}.jpg"
+        """The file of one image; ``<id>.jpg`` where none was found."""
+        return self.images / self.image_files.names.get(image_id, f"{image_id}.jpg")
 
     def mask_path(self, image_id: str) -> Path:
-        """The PNG with the class indices of one image; whether it exists is not checked."""
-        return self.masks / f"{image_id}.png"
+        """The file with the class indices of one image; ``<id>.png`` where none was found."""
+        return self.masks / self.mask_files.names.get(image_id, f"{image_id}.png")
+
+    def fault(self, image_id: str) -> str:
+        """Why an image has no file, or no mask, that can be taken; empty where nothing is known against them."""
+        return self.image_files.faults.get(image_id) or self.mask_files.faults.get(image_id, "")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -148,10 +158,12 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
     of_another_year = re.fullmatch(r"VOC\d{4}", own_name) and own_name != name
     if _has_lists(root) and not of_another_year:
         return root
+    absent = f"No {name} data in {root.absolute()} ({contents(root)}). "
+    if advice := dead_link_advice([root / "VOCdevkit", root / "VOCdevkit" / name, root / name, *_list_folders(root)]):
+        raise VocSegError(absent + advice)
     raise VocSegError(
-        f"No {name} data in {root.absolute()} ({_contents(root)}). Looked for VOCdevkit/{name}, {name} and "
-        "ImageSets/Segmentation in it. Point voc_root at a folder that has one of them, "
-        "for example --params voc_root=/data/VOCdevkit."
+        f"{absent}Looked for VOCdevkit/{name}, {name} and ImageSets/Segmentation in it. Point voc_root at a folder "
+        "that has one of them, for example --params voc_root=/data/VOCdevkit."
     )
 
 
@@ -161,11 +173,24 @@ def _find_any_folder(root: Path) -> Path:
     if len(found) == 1 or (found and found[0] == root):
         return found[0]
     several = f"Several folders of {root.absolute()} have it: {', '.join(folder.name for folder in found)}. "
-    nothing = f"No data in VOC layout in {root.absolute()} ({_contents(root)}). "
+    nothing = f"No data in VOC layout in {root.absolute()} ({contents(root)}). "
+    links = [root / "VOCdevkit", *(path for folder in candidates for path in _list_folders(folder))]
+    if not found and (advice := dead_link_advice(links)):
+        raise VocSegError(nothing + advice)
+    without_lists = next((folder for folder in candidates if _is_folder(folder / "JPEGImages")), None)
+    if not found and without_lists:
+        raise VocSegError(
+            f"{nothing}{without_lists.absolute()} has JPEGImages, but no image lists: write train.txt and val.txt with "
+            "one image id a line (the file name without ending) into its folder ImageSets/Segmentation."
+        )
     raise VocSegError(
         (several if found else nothing) + "Point voc_root at the folder that has JPEGImages, SegmentationClass and "
         "ImageSets/Segmentation in it, for example --params voc_root=/data/mine."
     )
+
+
+def _list_folders(folder: Path) -> tuple[Path, Path]:
+    return folder / "ImageSets", folder / "ImageSets" / "Segmentation"
 
 
 def _has_lists(folder: Path) -> bool:
@@ -175,18 +200,6 @@ def _has_lists(folder: Path) -> bool:
 def _is_folder(path: Path) -> bool:
     """Whether a path is a folder; no error where it may not be looked at, is too long or leads round in a circle."""
     return os.path.isdir(path)  # noqa: PTH112
-
-
-def _contents(folder: Path) -> str:
-    if not _is_folder(folder):
-        return "which is not a folder" if os.path.lexists(folder) else "which does not exist"
-    try:
-        names = sorted(entry.name for entry in folder.iterdir())
-    except OSError as error:
-        return f"which cannot be looked into: {error.strerror}"
-    if not names:
-        return "which is empty"
-    return printable(f"which holds {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}")
 
 
 def read_split(folder: Path, source: str, split: str) -> VOCSplit:
@@ -201,8 +214,8 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
         The split; without ids where the source has no public masks for it.
 
     Raises:
-        VocSegError: Unknown source or split; the list or the folder of masks is missing; the list is empty,
-            has an id twice, or holds paths instead of ids.
+        VocSegError: Unknown source or split; the list, the folder of images or that of masks is missing; the list is
+            empty where the split is not optional, has an id twice, or names files of other folders.
     """
     known = source_named(source)
     if split not in known.lists:
@@ -213,26 +226,29 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     if name is None:
         return nothing
     path = list_path(folder, name)
-    if not os.path.lexists(path):
-        if split in known.optional:
+    if not os.path.lexists(path) or is_dead_link(path):
+        if split in known.optional and not is_dead_link(path):
             return nothing
         raise VocSegError(_missing_list(path, known, split))
-    _require_folder(masks, f"masks of {source} {split}", "PNG masks (one class index a pixel, 255 for void)")
-    _require_folder(images, f"images of {source} {split}", "JPEG images")
-    found = VOCSplit(split, source, read_ids(path), images, masks)
-    refuse_other_kinds(path, found.ids, images)
+    if split in known.optional and is_blank(path):
+        return nothing  # as scripts leave it that divide images into lists
+    require_folder(images, f"The images of {source} {split}", "Put the images into that folder.")
+    require_folder(
+        masks,
+        f"The masks of {source} {split}",
+        "Put the PNG masks (one class index a pixel, 255 for void) into that folder.",
+    )
+    names = list_names(images)
+    known_stems = {stem_of(entry) for entry in names}
+    ids = read_ids(path, lambda line: id_of_line(line, known_stems, images.name, masks.name))
+    image_files = find_files(images, names, ids, "image", IMAGE_ENDINGS)
+    mask_files = find_files(masks, list_names(masks), ids, "mask", MASK_ENDINGS)
+    found = VOCSplit(split, source, ids, images, masks, image_files, mask_files)
     # The official 2012 development kit lists its test images but keeps their masks back.
     kept_back = known.name == "sample" and split in known.optional
     if kept_back and not any(os.path.lexists(found.mask_path(image_id)) for image_id in found.ids):
         return nothing
     return found
-
-
-def _require_folder(folder: Path, what: str, files: str) -> None:
-    if _is_folder(folder):
-        return
-    lost = "which is no folder that can be read" if os.path.lexists(folder) else "which is not there"
-    raise VocSegError(f"The {what} should lie in {folder}, {lost}. Put the {files} in that folder.")
 
 
 def _missing_list(path: Path, source: Source, split: str) -> str:
@@ -244,4 +260,6 @@ def _missing_list(path: Path, source: Source, split: str) -> str:
             f"{source.mask_folder(split)} beside JPEGImages. Without voc_root both are downloaded and made; "
             "or use the voc2012 source."
         )
-    return f"{text} Write it, one image id a line, or point voc_root at a complete VOCdevkit."
+    if advice := dead_link_advice([path]):
+        return f"{text} {advice}"
+    return f"{text} {other_lists(path.parent)}Write it, one image id a line, or point voc_root at a complete VOCdevkit."

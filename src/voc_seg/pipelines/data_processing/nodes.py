@@ -134,7 +134,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
 def _log_split(name: str, index: pd.DataFrame, on_invalid: str) -> None:
     rejected = index[index["rejected"] != ""]
     if index.empty:
-        logger.info("%s: no images, as its masks are not public or not there", name)
+        logger.info("%s: no images, as it has no list, an empty one, or no public masks", name)
     elif rejected.empty:
         logger.info("%s: %d images, all usable", name, len(index))
     elif on_invalid == "fail":

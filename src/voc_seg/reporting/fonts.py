@@ -1,0 +1,170 @@
+"""Fonts for names in any writing: those of the system where matplotlib's own lacks letters, else other names."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from itertools import count, groupby
+from pathlib import Path
+
+from matplotlib import font_manager
+from matplotlib.font_manager import FontProperties, fontManager
+from matplotlib.ft2font import FT2Font
+
+from voc_seg.voc.classes import Classes
+
+logger = logging.getLogger(__name__)
+
+_UNKNOWN = "?"
+"""Stands for a letter that no font has."""
+_NAMED = 12
+"""Letters that the log line shows."""
+_NOT_LETTERS = ("lastresort", "blank", "notdef")  # fonts that draw every letter as a box, or not at all
+_LESS_FIT = ("mono", "serif", "italic", "oblique", "condensed", "narrow", "thin", "light", "black", "bold", "emoji")
+
+_SELECTORS = range(0xE0100, 0xE01F0)
+"""Letters without a shape: they choose among those of the letter before."""
+
+_found: dict[str, str | None] = {}
+"""For each letter that was looked for the file of a font of the system; None where none has it."""
+
+
+@cache
+def default_font(bold: bool = False) -> str:
+    """The file of the font of the figures, which matplotlib brings along."""
+    return font_manager.findfont(FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal"))
+
+
+@cache
+def _opened(path: str) -> FT2Font:
+    return FT2Font(path)
+
+
+def _needs_no_font(letter: str) -> bool:
+    return letter.isascii() or ord(letter) in _SELECTORS or _opened(default_font()).get_char_index(ord(letter)) != 0
+
+
+def drawable(text: str) -> bool:
+    """Whether a font has every letter; what is missing is said once, in one line of the log."""
+    return all(path is not None for path in _fonts(text).values())
+
+
+def shown_names(names: Iterable[str], indices: Iterable[int] | None = None) -> list[str]:
+    """Classes as figures call them: by name, or as ``class 3`` where no font has the letters of a name.
+
+    Args:
+        names: Names of classes.
+        indices: Their mask values; without, names are all of them, in order.
+    """
+    shown = list(names)
+    _fonts("".join(shown))  # all at once, so that one line names what is missing
+    for place, (name, index) in enumerate(zip(list(shown), indices if indices is not None else count())):
+        if not drawable(name):
+            shown[place] = f"class {index}"
+            while shown[place] in shown[:place] + shown[place + 1 :]:
+                shown[place] += "_"
+    return shown
+
+
+def shown_classes(classes: Classes) -> Classes:
+    """The classes under the names that figures call them by."""
+    return replace(classes, names=tuple(shown_names(classes.names)))
+
+
+def with_known_letters(text: str) -> str:
+    """The text with a question mark for every letter that no font has."""
+    fonts = _fonts(text)
+    return "".join(_UNKNOWN if fonts.get(letter, "") is None else letter for letter in text)
+
+
+def families(text: str) -> list[str]:
+    """The fonts that a text needs beside the default one, in matplotlib's words."""
+    paths = dict.fromkeys(path for path in _fonts(text).values() if path)
+    return [_family(path) for path in paths]
+
+
+def pieces(text: str, bold: bool = False) -> Iterator[tuple[str, str]]:
+    """The text in pieces of one font each, for Pillow, which takes no other font's letters: font file, piece."""
+    fonts = _fonts(text)
+    for path, letters in groupby(with_known_letters(text), lambda letter: fonts.get(letter) or default_font(bold)):
+        yield path, "".join(letters)
+
+
+def _fonts(text: str) -> dict[str, str | None]:
+    """For each letter of a text that the default font lacks the font of the system that has it."""
+    lacking = {letter for letter in text if not _needs_no_font(letter)}
+    if new := lacking.difference(_found):
+        _look_for(new)
+    return {letter: _found[letter] for letter in lacking}
+
+
+def _look_for(letters: set[str]) -> None:
+    first_time = None not in _found.values()
+    wanted = set(letters)
+    for path in _system_fonts():
+        if not wanted:
+            break
+        for letter in _letters_of(path, wanted):
+            _found[letter] = path
+            wanted.discard(letter)
+    _found.update(dict.fromkeys(wanted))
+    if wanted and first_time:
+        shown = " ".join(sorted(wanted)[:_NAMED])
+        more = f" and {len(wanted) - _NAMED} more" if len(wanted) > _NAMED else ""
+        logger.warning(
+            "No font of this system has %s%s: figures show 'class 3' in place of such a class and ? in other names. "
+            "Install a font and run again: apt install fonts-noto-cjk for Chinese, Japanese and Korean, or "
+            "fonts-noto-core for other scripts; on other systems one of the Noto fonts.",
+            shown, more,
+        )  # fmt: skip
+
+
+@cache
+def _system_fonts() -> list[str]:
+    """Font files, upright sans first. Asked of the system: matplotlib's list is of the day when it was first used."""
+    paths = [path for path in font_manager.findSystemFonts() if not _has_any(path, _NOT_LETTERS)]
+    return sorted(paths, key=lambda path: (_has_any(path, _LESS_FIT), "sans" not in Path(path).name.lower(), path))
+
+
+def _has_any(path: str, words: Iterable[str]) -> bool:
+    return any(word in Path(path).name.lower().replace("sansserif", "") for word in words)
+
+
+def _letters_of(path: str, wanted: set[str]) -> list[str]:
+    """Those of some letters that a font has and matplotlib can draw."""
+    try:
+        font = FT2Font(path)
+        if not font.scalable:
+            return []
+        has = [letter for letter in sorted(wanted) if font.get_char_index(ord(letter))]
+        if has:
+            font.set_size(10, 72)
+            font.load_char(ord(has[0]))  # fonts of coloured pictures cannot be drawn
+            _family(path)
+        return has
+    except Exception:  # whatever bytes make of a reader of fonts
+        return []
+
+
+@contextmanager
+def quiet_fonts() -> Iterator[None]:
+    """Let matplotlib draw without a word on fonts that have no bold letters, or lack a letter in bold alone."""
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+@cache
+def _family(path: str) -> str:
+    """What matplotlib calls a font, which it is told of where its list does not have it."""
+    if all(entry.fname != path for entry in fontManager.ttflist):
+        fontManager.addfont(path)
+    return font_manager.ttfFontProperty(FT2Font(path)).name

@@ -1,0 +1,134 @@
+"""Which file of a folder belongs to an image id: endings differ, some files are missing, some are there twice."""
+
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from glob import escape
+from pathlib import Path
+
+from voc_seg.errors import VocSegError
+from voc_seg.voc.names import same_name
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp")
+"""Endings of images, in lower case; the first is the usual one."""
+MASK_ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".webp")
+"""Endings of masks, in lower case; the first is the usual one."""
+
+_HINTS = 200
+"""Missing files that are looked for under other names: where all are missing, more would say the same."""
+_NAMED = 3
+"""Names that a hint lists."""
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """The files of a folder by image id.
+
+    | field  | meaning                                                                                  |
+    |--------|------------------------------------------------------------------------------------------|
+    | names  | file name by id, where it is not the id with the usual ending                            |
+    | faults | why an id has no file, by id; one that is merely not there, without a hint, has no fault |
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+
+def list_names(folder: Path) -> list[str]:
+    """The names of everything in a folder, sorted.
+
+    Raises:
+        VocSegError: It may not be looked into.
+    """
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - a million Path objects would take ten times as long
+    except OSError as error:
+        raise VocSegError(f"The folder {folder} cannot be looked into: {error.strerror or error}.") from error
+
+
+def stem_of(name: str, endings: Sequence[str] = IMAGE_ENDINGS) -> str | None:
+    """A file name without its ending; None where the ending, in whatever case, is not among these."""
+    stem, dot, ending = name.rpartition(".")
+    return stem if stem and dot + ending.lower() in endings else None
+
+
+def find_files(
+    folder: Path, names: Sequence[str], ids: Iterable[str], kind: str, endings: Sequence[str]
+) -> FolderFiles:
+    """Find the file of every image id.
+
+    A name that differs from the id in case, or in the storing of an accent, is taken where there is no exact one: on
+    Macs and Windows it is the same file. An id with several files has a fault that names them.
+
+    Args:
+        folder: Where the files lie.
+        names: As `list_names` gives them.
+        ids: Image ids.
+        kind: What messages call such a file: image or mask.
+        endings: Those that count, in lower case; the first is the usual one.
+    """
+    wanted = dict.fromkeys(ids)
+    files = _by_stem(names, {image_id: image_id for image_id in wanted}.get, endings)
+    if lost := [image_id for image_id in wanted if image_id not in files]:
+        similar = {same_name(image_id): image_id for image_id in lost}
+        files |= _by_stem(names, lambda stem: similar.get(same_name(stem)), endings)
+    usual = endings[0]
+    others = {image_id: name for image_id, (name, *twins) in files.items() if not twins and name != image_id + usual}
+    faults = {
+        image_id: f"ambiguous {kind}: {folder.name} has {' and '.join(found)}; delete all but one"
+        for image_id, found in files.items()
+        if len(found) > 1
+    }
+    missing = [image_id for image_id in lost if image_id not in files]
+    relatives = _related_folders(folder) if missing else []
+    for image_id in missing[:_HINTS]:
+        if hint := _hint(folder, names, relatives, image_id, endings):
+            faults[image_id] = f"missing {kind}: {folder.name}/{image_id}{usual} ({hint})"
+    return FolderFiles(others, faults)
+
+
+def _by_stem(
+    names: Sequence[str], id_of: Callable[[str], str | None], endings: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """The files of each id that `id_of` gives for their names without ending."""
+    found: dict[str, tuple[str, ...]] = {}
+    kinds = {ending[1:] for ending in endings}
+    for name in names:
+        stem, _, ending = name.rpartition(".")
+        if ending.lower() in kinds and (image_id := id_of(stem)) is not None:
+            found[image_id] = (*found.get(image_id, ()), name)
+    return found
+
+
+def _related_folders(folder: Path) -> list[Path]:
+    """Folders that may hold what this one lacks: those in it, and ``SegmentationClassPNG`` beside it."""
+    with os.scandir(folder) as entries:  # which tells folders from a million files without asking for each
+        inside = sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    try:
+        beside = sorted(path for path in folder.parent.glob(f"{escape(folder.name)}?*") if path.is_dir())
+    except OSError:
+        beside = []
+    return [*beside, *inside][:_NAMED]
+
+
+def _hint(folder: Path, names: Sequence[str], relatives: Sequence[Path], image_id: str, endings: Sequence[str]) -> str:
+    """What is there instead, and what to do about it; empty where nothing is."""
+    for relative in relatives:
+        for ending in endings:
+            if (relative / f"{image_id}{ending}").is_file():
+                other = relative.relative_to(folder.parent).as_posix()
+                return f"{other}/{image_id}{ending} is there: files have to lie in {folder.name} itself"
+    start = bisect_left(names, image_id)
+    near = []
+    for name in names[start : start + 100]:
+        if not name.startswith(image_id):
+            break
+        if not name[len(image_id) :][:1].isalnum():
+            near.append(name)
+    if not near:
+        return ""
+    exact = [name for name in near if name.rpartition(".")[0] == image_id]
+    if exact:
+        return f"{' and '.join(exact[:_NAMED])} is there, which is not read: save it as {endings[0][1:].upper()}"
+    return f"{' and '.join(near[:_NAMED])} is there: the name has to be {image_id} with an ending"

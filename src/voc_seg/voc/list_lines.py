@@ -1,0 +1,62 @@
+"""Lines of image lists in other manners than VOC's: file names instead of ids, and image and mask in two columns."""
+
+import re
+from collections.abc import Container
+
+from voc_seg.errors import VocSegError
+from voc_seg.voc.file_names import MASK_ENDINGS, stem_of
+
+_MARKED = re.compile(r"(\S+)\s+(?:-1|0|1)")
+_SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
+
+
+def id_of_line(line: str, known: Container[str], images: str, masks: str) -> str:
+    """The image id of a line: ``a``, ``a.jpg``, ``JPEGImages/a.jpg``, ``a a`` or ``a.jpg SegmentationClass/a.png``.
+
+    What names a file as it stands is an id, whatever it looks like: ids may hold blanks and dots.
+
+    Args:
+        line: Not blank, without blanks around it.
+        known: File names without ending of the folder of images.
+        images: Name of that folder.
+        masks: Name of the folder of masks.
+
+    Raises:
+        VocSegError: It names another folder than that which is read, an image and a mask of different names, or says
+            whether a class is in an image.
+    """
+    if line in known:
+        return line
+    columns = _two_columns(line)
+    if columns is None:
+        if (marked := _MARKED.fullmatch(line)) and marked[1] in known:
+            raise VocSegError(
+                "this looks like a list of ImageSets/Main, which says of each image whether a class is in it (1, 0 or "
+                f"-1), and the image is called {marked[1]!r}. Leave nothing but the image id in each line"
+            )
+        return _without_folder(line, images)
+    image, mask = _without_folder(columns[0], images), _without_folder(columns[1], masks, MASK_ENDINGS)
+    if image != mask:
+        raise VocSegError(
+            f"it names the image {image} and the mask {mask}, but an image and its mask have one name apart from "
+            "their endings"
+        )
+    return image
+
+
+def _two_columns(line: str) -> tuple[str, str] | None:
+    """Image and mask of a line, where it has two names alike or two with endings of files."""
+    halves = [(line[: cut.start()], line[cut.end() :]) for cut in _SEPARATOR.finditer(line)]
+    for image, mask in halves:
+        if image == mask or (stem_of(image) and stem_of(mask, MASK_ENDINGS)):
+            return image, mask
+    return None
+
+
+def _without_folder(path: str, folder: str, endings: tuple[str, ...] | None = None) -> str:
+    """The id of a path below the folder that is read."""
+    parents, _, name = path.replace("\\", "/").rpartition("/")
+    if parents and parents.rpartition("/")[2] != folder:
+        raise VocSegError(f"it names a file in {parents}, but files are read from {folder}")
+    stem = stem_of(name, endings) if endings else stem_of(name)
+    return name if stem is None else stem

@@ -1,0 +1,95 @@
+"""Masks whose values lie in other modes than 8-bit grey: one bit, more than eight, an alpha channel, three channels."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from voc_seg.errors import VocSegError
+
+BY_BITS = "mask of 1 bit a pixel read as the values 0 and 1"
+BY_WIDE_VALUES = "mask of more than 8 bits a pixel read by its values, which are all below 256"
+BY_GREY_OF_ALPHA = "mask read by its grey, without its alpha channel, which is opaque"
+BY_EQUAL_CHANNELS = "mask read by the value that its three channels have in common"
+
+_WIDE = ("I", "F")
+_LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
+
+
+def require_lossless(image: Image.Image, name: str) -> None:
+    """Refuse a mask whose labels are not what was drawn: compressed with loss, or of which Pillow gives only a part.
+
+    That part is half of the bits of 16, or one of several pages.
+
+    Raises:
+        VocSegError: With what to save instead.
+    """
+    if image.format in ("JPEG", "MPO"):
+        raise VocSegError(f"lossy mask: {name} is a JPEG, which changes labels; save the masks as PNG")
+    if image.info.get("compression") in _LOSSY_TIFF or (
+        image.format == "WEBP" and _is_lossy_webp(Path(image.filename))
+    ):
+        raise VocSegError(
+            f"lossy mask: {name} is a {image.format} with lossy compression, which changes labels; save masks as PNG"
+        )
+    pages = getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise VocSegError(f"several pages: {name} has {pages}, and a mask has one; save it as a PNG of class indices")
+    if image.mode in ("RGB", "RGBA", "LA") and "16" in raw_mode(image):
+        raise VocSegError(f"16 bits a channel: {name} is {image.mode}; save it with a single channel of 8 bits")
+
+
+def _is_lossy_webp(path: Path) -> bool:
+    """Whether pixels are stored in a ``VP8`` chunk (https://developers.google.com/speed/webp/docs/riff_container)."""
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            if head[:4] in (b"VP8 ", b"VP8L"):
+                return head[:4] == b"VP8 "
+            size = int.from_bytes(head[4:], "little")
+            file.seek(size + size % 2, 1)
+    return False
+
+
+def raw_mode(image: Image.Image) -> str:
+    """How the file stores its pixels, in the words of Pillow's decoders, such as ``L;4``; "" where nothing says so."""
+    if not getattr(image, "tile", None):
+        return ""
+    arguments = image.tile[0].args
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def single_channel(image: Image.Image, name: str) -> tuple[np.ndarray, str] | None:
+    """The values ``uint8 (H, W)`` of a mask of one bit, of more than eight, or of grey with alpha, and a note on it.
+
+    Returns:
+        None for every other mode.
+
+    Raises:
+        VocSegError: There are values that 8 bits do not hold, or pixels that are not opaque.
+    """
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8), BY_BITS
+    if image.mode == "LA":
+        if image.getextrema()[1][0] < 255:
+            raise VocSegError(f"mask with transparency: {name} is LA and not opaque; save it as 8-bit grey (L)")
+        return np.asarray(image.getchannel("L")), BY_GREY_OF_ALPHA
+    if image.mode.startswith(_WIDE):
+        stored = np.asarray(image)
+        low, high = stored.min(), stored.max()
+        if not (low >= 0 and high <= 255):
+            raise VocSegError(
+                f"mask values: {name} is {image.mode} (more than 8 bits a pixel) and has values from {low} to {high}; "
+                "class indices go from 0 to 254, and 255 is void. If these are numbers of objects, save their classes"
+            )
+        values = stored.astype(np.uint8)
+        if image.mode == "F" and (values != stored).any():
+            raise VocSegError(f"mask values: {name} has fractions ({image.mode}); save it with a class index a pixel")
+        return values, BY_WIDE_VALUES
+    return None
+
+
+def has_equal_channels(pixels: np.ndarray) -> bool:
+    """Whether all channels of pixels ``uint8 (..., 3)`` are the same."""
+    return bool((pixels == pixels[..., :1]).all())

@@ -233,6 +233,7 @@ class TestStrips:
         logits = self._scores(channels_last)
         expected = functional.interpolate(logits, size, mode="bilinear")
         for rows in (10**6, 7, 1):
+            monkeypatch.setattr(evaluation, "_WHOLE", rows * size[1])
             monkeypatch.setattr(evaluation, "_STRIP", rows * size[1])
             parts = list(strips_at_size(logits, *size))
             assert [index for part, _ in parts for index in range(part.start, part.stop)] == list(range(size[0]))
@@ -249,6 +250,7 @@ class TestStrips:
         mask[mask > 20] = 255
         sample, config = Sample("noise", image, mask), EvaluationConfig(scale=scale)
         whole = predict_one(model, sample, config, CPU)
+        monkeypatch.setattr(evaluation, "_WHOLE", 7 * 121)
         monkeypatch.setattr(evaluation, "_STRIP", 7 * 121)
         strips = predict_one(model, sample, config, CPU)
         assert strips.loss == pytest.approx(whole.loss, rel=1e-5)

@@ -88,6 +88,7 @@ def test_strips_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     for height, width in ((100, 131), (17, 23), (30, 40)):
         expected = functional.interpolate(logits, (height, width), mode="bilinear").argmax(1)[0].numpy()
         for strip in (2**20, 7 * width, 1):
+            monkeypatch.setattr(evaluation, "_WHOLE", strip)
             monkeypatch.setattr(evaluation, "_STRIP", strip)
             assert (classes_at_size(logits, height, width) != expected).mean() < 0.001
 

@@ -27,8 +27,9 @@ from .trouble import EVALUATION_MEMORY, explained
 
 _PIXELS = 500 * 375
 """Of a picture of VOC's usual size."""
-_STRIP = 2**20
-"""Pixels whose class scores are computed at once at an image's own size, fewer with more than 21 classes: 88 MB."""
+_WHOLE, _STRIP = 2**20, 2**18
+"""Pixels of an image whose class scores are computed at once at its own size, 88 MB for 21 classes, and pixels of a
+strip of larger images; with more classes fewer."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,9 @@ def strips_at_size(logits: Tensor, height: int, width: int) -> Iterator[tuple[sl
         The rows, and their scores ``float32 (1, classes, rows, width)``.
     """
     classes, rows, columns = logits.shape[1:]
-    strip = max(1, _STRIP * 21 // max(21, classes) // width)
+    fewer = max(1.0, classes / 21)
+    whole = height * width * fewer <= _WHOLE
+    strip = height if whole else max(1, int(_STRIP / fewer) // width)
     parts = [slice(start, min(start + strip, height)) for start in range(0, height, strip)]
     if (rows, columns) == (height, width):
         yield from ((part, logits[:, :, part]) for part in parts)

@@ -77,7 +77,7 @@ def validation_memory(parameters: Parameters) -> str:
     """What to do when memory runs out in a validation of training."""
     return (
         f"It was in the validation, whose images went through the network at evaluation.scale="
-        f"{parameters.evaluation.scale:g}. The epoch's training is in the newest checkpoint or follows it: resume with "
+        f"{parameters.evaluation.scale:g}. Training is saved up to the newest checkpoint: resume with "
         f"training.resume=true,evaluation.scale={parameters.evaluation.scale / 2:g}, or on the CPU: runtime.device=cpu."
     )
 

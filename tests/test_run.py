@@ -24,7 +24,7 @@ from voc_seg.voc.scenes import write_scenes
 Run = Callable[..., None]
 HISTORY = [
     "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
-    "images_per_second", "data_seconds", "epoch_seconds", "is_best",
+    "images_per_second", "data_seconds", "epoch_seconds", "is_best", "val_scale",
 ]  # fmt: skip
 METRICS = {
     "split", "images", "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "classes_present",

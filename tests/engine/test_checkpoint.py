@@ -99,7 +99,7 @@ def test_restoring_brings_back_weights_momentum_counters_and_random_state(run: t
         ("training.schedule.name", {"training": {"schedule": {"name": "cosine"}}}),
         ("model.dropout", {"model": {"dropout": 0.5}}),
         ("model.width: 8 in the checkpoint, 16 now", {"model": {"width": 16}}),
-        ("evaluation.scale: 1.0 in the checkpoint, 0.5 now", {"evaluation": {"scale": 0.5}}),
+        ("evaluation.flip: False in the checkpoint, True now", {"evaluation": {"flip": True}}),
         ("model.skips", {"model": {"skips": [1]}}),
     ],
 )

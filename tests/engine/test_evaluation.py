@@ -8,7 +8,17 @@ from torch.nn import functional
 
 from voc_seg.config import EvaluationConfig, ModelConfig
 from voc_seg.engine import evaluation
-from voc_seg.engine.evaluation import Prediction, Score, _of_one_size, evaluate, predict_all, predict_logits, score
+from voc_seg.engine.evaluation import (
+    Prediction,
+    Score,
+    _of_one_size,
+    evaluate,
+    network_logits,
+    network_size,
+    predict_all,
+    score,
+    strips_at_size,
+)
 from voc_seg.engine.runtime import Runtime
 from voc_seg.errors import VocSegError
 from voc_seg.metrics import confusion_matrix, mean_iou
@@ -47,6 +57,13 @@ def predict_one(
     model: nn.Module, sample: Sample, config: EvaluationConfig, runtime: Runtime, *size: object
 ) -> Prediction:
     return next(predict_all(model, [sample], config, runtime, *size))
+
+
+def predict_logits(model: nn.Module, images: np.ndarray, config: EvaluationConfig, runtime: Runtime) -> Tensor:
+    """All scores at the images' own size at once, as evaluation of small images has them."""
+    height, width = images.shape[1:3]
+    logits = network_logits(model, images, network_size((height, width), config.scale), config.flip, runtime)
+    return functional.interpolate(logits, (height, width), mode="bilinear")
 
 
 LANDSCAPE, PORTRAIT = _sample(40, 62, "landscape"), _sample(62, 40, "portrait")
@@ -199,3 +216,77 @@ class TestEvaluate:
         first, again = (evaluate(model, val_store, PLAIN, CPU) for _ in range(2))
         assert first.images == again.images
         assert first.score.loss == again.score.loss
+
+
+class TestStrips:
+    """Large images are scored a strip of rows at a time."""
+
+    def _scores(self, channels_last: bool) -> Tensor:
+        logits = torch.randn(1, 5, 30, 40, generator=torch.Generator().manual_seed(0))
+        return logits.to(memory_format=torch.channels_last) if channels_last else logits
+
+    @pytest.mark.parametrize("channels_last", [True, False])
+    @pytest.mark.parametrize("size", [(100, 131), (17, 23), (30, 40), (1, 300), (300, 1)])
+    def test_they_are_the_whole(
+        self, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], channels_last: bool
+    ) -> None:
+        logits = self._scores(channels_last)
+        expected = functional.interpolate(logits, size, mode="bilinear")
+        for rows in (10**6, 7, 1):
+            monkeypatch.setattr(evaluation, "_WHOLE", rows * size[1])
+            monkeypatch.setattr(evaluation, "_STRIP", rows * size[1])
+            parts = list(strips_at_size(logits, *size))
+            assert [index for part, _ in parts for index in range(part.start, part.stop)] == list(range(size[0]))
+            found = torch.cat([scores for _, scores in parts], dim=2)
+            same = rows == 10**6 or size == (30, 40)
+            torch.testing.assert_close(found, expected, **({"rtol": 0, "atol": 0} if same else {}))
+
+    @pytest.mark.parametrize("scale", [1.0, 0.3])
+    def test_scores_do_not_depend_on_them(self, monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
+        torch.manual_seed(0)
+        model = build_model(ModelConfig(width=8), 21).eval()
+        image = np.random.default_rng(0).integers(0, 256, (90, 121, 3), dtype=np.uint8)
+        mask = np.random.default_rng(1).integers(0, 23, (90, 121)).astype(np.uint8)
+        mask[mask > 20] = 255
+        sample, config = Sample("noise", image, mask), EvaluationConfig(scale=scale)
+        whole = predict_one(model, sample, config, CPU)
+        monkeypatch.setattr(evaluation, "_WHOLE", 7 * 121)
+        monkeypatch.setattr(evaluation, "_STRIP", 7 * 121)
+        strips = predict_one(model, sample, config, CPU)
+        assert strips.loss == pytest.approx(whole.loss, rel=1e-5)
+        assert strips.confusion.sum() == whole.confusion.sum() == (mask != 255).sum()
+        assert (strips.mask != whole.mask).mean() < (0.001 if scale < 1 else 1e-9)
+
+    def test_memory_does_not_grow_with_pixels_times_classes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Neither of a large image, nor of a small one with many classes."""
+        largest: list[int] = []
+        plain = torch.Tensor.argmax
+
+        def noted(self: Tensor, *rest: int) -> Tensor:
+            largest.append(max(self.numel(), 21 * self[0, 0].numel()))
+            return plain(self, *rest)
+
+        monkeypatch.setattr(torch.Tensor, "argmax", noted)
+        for pixels, classes in ((3000 * 1000, 21), (700 * 500, 150)):
+
+            class Many(nn.Module):
+                def forward(self, images: Tensor, classes: int = classes) -> Tensor:
+                    return images[:, :1].expand(-1, classes, -1, -1)
+
+            side = pixels // 500
+            image = np.zeros((side, 500, 3), np.uint8)
+            sample = Sample("large", image, np.zeros((side, 500), np.uint8))
+            predict_one(Many(), sample, EvaluationConfig(scale=0.02), CPU)
+        assert len(largest) > 2
+        assert max(largest) <= 21 * 2**20
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (2, 2), (3, 3000)])
+def test_images_of_any_size_are_scored(size: tuple[int, int], scale: float) -> None:
+    model = build_model(ModelConfig(width=8), 3).eval()
+    sample = Sample("thin", np.zeros((*size, 3), np.uint8), np.ones(size, np.uint8))
+    found = predict_one(model, sample, EvaluationConfig(scale=scale, flip=True), CPU)
+    assert found.mask.shape == size
+    assert found.confusion.sum() == size[0] * size[1]
+    assert np.isfinite(found.loss)

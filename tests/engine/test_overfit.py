@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from voc_seg.config import Parameters, SanityConfig
-from voc_seg.engine.overfit import advice, choose_sample, overfit
+from voc_seg.engine.overfit import advice, choose_sample, learnt_size, overfit
 from voc_seg.errors import VocSegError
 from voc_seg.samples.store import Sample, SampleStore
 
@@ -50,6 +50,45 @@ def test_the_same_seed_gives_the_same_check(square: Sample, make_parameters: Mak
     first, again = (overfit(square, NAMES, parameters) for _ in range(2))
     assert first.history == again.history
     np.testing.assert_array_equal(first.prediction, again.prediction)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((375, 500), (168, 224)),  # as ever
+        ((64, 64), (64, 64)),
+        ((28, 28), (64, 64)),
+        ((1, 1), (64, 64)),
+        ((3, 3000), (64, 224)),
+        ((3000, 1), (224, 64)),
+        ((100, 40), (100, 64)),
+    ],
+)
+def test_the_size_at_which_an_image_is_learnt(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    assert learnt_size(*shape, 224) == size
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 900), (900, 1), (28, 28)])
+def test_an_image_of_any_size_can_be_checked(shape: tuple[int, int], make_parameters: Make) -> None:
+    mask = np.zeros(shape, np.uint8)
+    mask[: shape[0] // 2] = 1
+    sample = Sample("small", np.zeros((*shape, 3), np.uint8), mask)
+    result = overfit(sample, NAMES, make_parameters(sanity={"epochs": 1, "longer_side": 64}))
+    assert result.prediction.shape == shape
+    assert np.isfinite(result.metrics["miou"])
+
+
+def test_a_tiny_image_is_learnt(make_parameters: Make) -> None:
+    mask = np.zeros((2, 2), np.uint8)
+    mask[:, 1] = 1
+    tiny = Sample("tiny", np.repeat(200 * mask[..., None], 3, axis=2), mask)
+    assert overfit(tiny, NAMES, make_parameters(model={"width": 16}, sanity={"epochs": 40})).metrics["passed"]
+
+
+def test_an_image_of_void_is_refused(make_parameters: Make) -> None:
+    void = Sample("nothing", np.zeros((40, 40, 3), np.uint8), np.full((40, 40), 255, np.uint8))
+    with pytest.raises(VocSegError, match="every pixel of nothing is void"):
+        overfit(void, NAMES, make_parameters())
 
 
 @pytest.mark.parametrize("shape", [(12, 1000), (1000, 12)])

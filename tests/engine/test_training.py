@@ -28,7 +28,7 @@ from voc_seg.voc.classes import CLASS_NAMES
 CPU = Runtime(torch.device("cpu"), torch.float32)
 COLUMNS = [
     "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
-    "images_per_second", "data_seconds", "epoch_seconds", "is_best",
+    "images_per_second", "data_seconds", "epoch_seconds", "is_best", "val_scale",
 ]  # fmt: skip
 
 Make = Callable[..., Parameters]
@@ -38,9 +38,11 @@ Make = Callable[..., Parameters]
 def straight(
     train_store: SampleStore, val_store: SampleStore, parameters: Parameters, kept: Callable
 ) -> list[EpochReport]:
-    """The tiny run: four scenes in batches of two, three epochs, dropout on."""
+    """The tiny run: four scenes in batches of two, three epochs, dropout on; a report for each."""
     assert parameters.model.dropout > 0
-    return list(kept(fit(train_store, val_store, CLASS_NAMES, parameters)))
+    first, *epochs = kept(fit(train_store, val_store, CLASS_NAMES, parameters))
+    assert (first.checkpoint["position"], first.best_model, first.history) == (4, {}, [])
+    return epochs
 
 
 class TestReports:
@@ -99,7 +101,7 @@ class TestRepeatability:
     def test_another_seed_another_run(
         self, straight: list[EpochReport], train_store: SampleStore, val_store: SampleStore, make_parameters: Make
     ) -> None:
-        report = next(fit(train_store, val_store, CLASS_NAMES, make_parameters(seed=1)))
+        _, report, *_ = fit(train_store, val_store, CLASS_NAMES, make_parameters(seed=1))
         assert report.history[0]["train_loss"] != straight[0].history[0]["train_loss"]
 
     def test_resuming_with_other_settings_is_refused_by_name(
@@ -163,7 +165,9 @@ class TestSchedule:
             monkeypatch.setattr(training, "validate", lambda *_: _score(next(script)))
             reports = fit(train_store, val_store, CLASS_NAMES, make_parameters(training=options), go_on_from)
             return [
-                EpochReport(r.checkpoint and {**r.checkpoint}, r.best_model, copy.deepcopy(r.history)) for r in reports
+                EpochReport(r.checkpoint and {**r.checkpoint}, r.best_model, copy.deepcopy(r.history))
+                for r in reports
+                if not r.checkpoint.get("position")
             ]
 
         return play
@@ -228,7 +232,7 @@ class TestSchedule:
         monkeypatch.setattr(training, "train_step", lambda m, o, group, r: seen.append(group) or next(losses))
         monkeypatch.setattr(training, "validate", lambda *_: _score(0.1))
         reports = fit(train_store, val_store, CLASS_NAMES, parameters)
-        assert next(reports).checkpoint["epoch"] == 1
+        assert [next(reports).checkpoint["epoch"] for _ in range(2)] == [0, 1]
         with pytest.raises(VocSegError, match=f"The loss is {loss} at step 3") as caught:
             next(reports)
         assert ", ".join(seen[-1][0].ids) in str(caught.value)
@@ -255,7 +259,87 @@ def _score(miou: float) -> Score:
 
 def test_early_stopping_off_never_stops() -> None:
     rows = [{"epoch": epoch, "val_miou": 0.1} for epoch in range(1, 50)]
-    assert not stops_early(RunState(epoch=49, best_epoch=1, best_miou=0.1, history=rows), None)
+    assert not stops_early(RunState(epoch=49, best_epoch=1, best_miou=0.1, history=rows), None, 1.0)
+
+
+class TestFirstValidation:
+    """Its images may be far larger than crops: what was trained is saved before it."""
+
+    @pytest.fixture
+    def exhausted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def exhaust(*_: object) -> Score:
+            raise MemoryError
+
+        monkeypatch.setattr(training, "validate", exhaust)
+
+    def test_a_run_that_dies_in_it_can_be_resumed(
+        self,
+        exhausted: None,
+        monkeypatch: pytest.MonkeyPatch,
+        straight: list[EpochReport],
+        train_store: SampleStore,
+        val_store: SampleStore,
+        parameters: Parameters,
+        kept: Callable,
+        assert_same_state: Callable,
+    ) -> None:
+        reports = kept(fit(train_store, val_store, CLASS_NAMES, parameters))
+        checkpoint = next(reports).checkpoint
+        advice = r"validation, .* evaluation\.scale=1\. .* training\.resume=true,evaluation\.scale=0\.5"
+        with pytest.raises(VocSegError, match=advice):
+            next(reports)
+        monkeypatch.undo()
+        *_, last = kept(fit(train_store, val_store, CLASS_NAMES, parameters, checkpoint))
+        assert_same_state(last.checkpoint, straight[-1].checkpoint)
+
+    @pytest.mark.parametrize("options", [{"validate_every": 2}, {"checkpoint": {"every_minutes": 1e-9}}])
+    def test_nothing_is_written_twice(
+        self, train_store: SampleStore, val_store: SampleStore, make_parameters: Make, kept: Callable, options: dict
+    ) -> None:
+        parameters = make_parameters(training={"epochs": 2, **options})
+        steps = [r.checkpoint["step"] for r in kept(fit(train_store, val_store, CLASS_NAMES, parameters))]
+        assert steps == ([2, 4] if "validate_every" in options else [1, 2, 2, 3, 4, 4])
+
+
+class TestAnotherScale:
+    """``evaluation.scale`` may change on resuming; scores of two scales are never compared."""
+
+    @pytest.fixture
+    def scored(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        def script(*mious: float) -> None:
+            rest = iter(mious)
+            monkeypatch.setattr(training, "validate", lambda *_: _score(next(rest)))
+
+        monkeypatch.setattr(training, "train_step", lambda *_: 0.5)
+        return script
+
+    def test_the_best_epoch_is_chosen_afresh_and_the_history_says_why(
+        self,
+        scored: Callable[..., None],
+        train_store: SampleStore,
+        val_store: SampleStore,
+        make_parameters: Make,
+        kept: Callable,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        patient = {"epochs": 9, "early_stopping": 2}
+        parts = (train_store, val_store, CLASS_NAMES)
+        scored(0.3, 0.2)
+        reports = kept(fit(*parts, make_parameters(training=patient)))
+        checkpoint = [next(reports) for _ in range(3)][-1].checkpoint
+        for row in checkpoint["history"]:
+            del row["val_scale"]  # as earlier versions wrote it
+        smaller = make_parameters(training=patient, evaluation={"scale": 0.5})
+        scored(0.1, 0.05, 0.05)
+        resumed = list(kept(fit(*parts, smaller, checkpoint)))
+        assert "were at evaluation.scale=1, from here on it is 0.5" in caplog.text
+        assert "The best model, of epoch 1, is replaced" in caplog.text
+        history = resumed[-1].history
+        assert [row["val_scale"] for row in history] == [1.0, 1.0, 0.5, 0.5, 0.5]
+        assert [row["is_best"] for row in history] == [True, False, True, False, False]
+        assert resumed[0].best_model["val_miou"] == 0.1
+        assert resumed[0].best_model["config"]["evaluation"]["scale"] == 0.5
+        assert len(resumed) == 3, "stopped early by the two that came after the best at this scale"
 
 
 class TestStep:

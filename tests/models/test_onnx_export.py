@@ -1,27 +1,13 @@
-"""The pooling that ONNX can express is torch's, and a file that computes something else is not kept."""
+"""A file that computes something else than torch is not kept."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from voc_seg.errors import VocSegError
-from voc_seg.models.onnx_export import CHECKED, average_grid, largest_difference
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 6), (13, 4), (12, 16)])
-def test_average_of_a_grid_is_adaptive_pooling(size: tuple[int, int]) -> None:
-    features = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    for grid in (1, 2, 3, 6):
-        torch.testing.assert_close(average_grid(features, grid), functional.adaptive_avg_pool2d(features, grid))
-
-
-def test_average_of_a_grid_by_hand() -> None:
-    row = torch.tensor([1.0, 2, 3, 4, 5]).view(1, 1, 1, 5)
-    # Two cells of five places share the one in the middle: 1 2 3 and 3 4 5.
-    assert average_grid(row, 2).tolist() == [[[[2, 4], [2, 4]]]]
+from voc_seg.models.onnx_export import CHECKED, largest_difference
 
 
 @pytest.fixture(scope="module")

@@ -172,6 +172,7 @@ _FREE = {
     "training.checkpoint.every_minutes",
     "training.checkpoint.keep_last",
     "model.weights",
+    "evaluation.scale",  # the best epoch is then chosen afresh
     "data.content",  # compared by _require_same_content
     "data.val_content",
 }

@@ -8,19 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from voc_seg.config import InferenceConfig
 from voc_seg.errors import VocSegError
 from voc_seg.models.registry import restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 
-from .evaluation import network_logits, network_size
+from .evaluation import network_logits, network_size, strips_at_size
 from .runtime import Runtime
 from .trouble import INFERENCE_MEMORY, explained
-
-_STRIP = 2**20
-"""Pixels whose class scores are had at once at the picture's own size: 84 MB for 21 classes."""
 
 
 @dataclass(frozen=True)
@@ -162,10 +158,7 @@ def tile_spans(length: int, network_length: int, tile: int) -> Iterator[Span]:
 
 
 def classes_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
-    """The best class of every pixel of logits brought to a picture's size, a strip of rows at a time.
-
-    It is ``interpolate(logits, (height, width), mode="bilinear").argmax(1)``, whose scores of a large picture would
-    fill the memory: 84 bytes a pixel for 21 classes.
+    """The best class of every pixel of logits brought to a picture's size.
 
     Args:
         logits: ``float32 (1, classes, h, w)``.
@@ -175,21 +168,7 @@ def classes_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
     Returns:
         ``uint8 (height, width)``.
     """
-    rows, columns = logits.shape[2:]
-    if (rows, columns) == (height, width):
-        return logits.argmax(1)[0].to("cpu", torch.uint8).numpy()
-    # Rows first, by hand: where each row of the picture lies between two of the logits.
-    position = ((torch.arange(height, device=logits.device) + 0.5) * (rows / height) - 0.5).clamp(0, rows - 1)
-    above = position.long()
-    below = (above + 1).clamp(max=rows - 1)
-    share = (position - above)[:, None]
     classes = np.empty((height, width), dtype=np.uint8)
-    strip = max(1, _STRIP // width)
-    for start in range(0, height, strip):
-        part = slice(start, start + strip)
-        scores = torch.lerp(logits[:, :, above[part]], logits[:, :, below[part]], share[part])
-        # Channels last: half the time for what follows.
-        scores = scores.contiguous(memory_format=torch.channels_last)
-        scores = functional.interpolate(scores, (scores.shape[2], width), mode="bilinear")
-        classes[part] = scores.argmax(1)[0].to("cpu", torch.uint8).numpy()
+    for rows, scores in strips_at_size(logits, height, width):
+        classes[rows] = scores.argmax(1)[0].to("cpu", torch.uint8).numpy()
     return classes

@@ -27,6 +27,9 @@ from .trouble import explained, require_finite
 
 logger = logging.getLogger(__name__)
 
+_SHORTEST = 64
+"""Pixels: two values a side at stride 32."""
+
 
 @dataclass(frozen=True)
 class Overfit:
@@ -67,6 +70,16 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
     )
 
 
+def learnt_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
+    """Height and width at which an image is learnt: reduced to the longer side, and no side too short to learn from.
+
+    A side shorter than ``_SHORTEST`` is enlarged to it: a coarsest map of a single value is nothing that batch norm
+    could normalise, and a strip reduced to one row of pixels has lost its classes.
+    """
+    scale = min(1.0, longer_side / max(height, width))
+    return max(_SHORTEST, round(height * scale)), max(_SHORTEST, round(width * scale))
+
+
 def _has_two_classes(sample: Sample, least_share: float) -> bool:
     """Whether at least two classes occur, and each that does covers this share of the labelled pixels."""
     _, counts = np.unique(sample.mask[sample.mask != VOID], return_counts=True)
@@ -78,7 +91,14 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
 
     The image is seen whole, reduced in size, which keeps this to seconds on a CPU.
     The prediction is made at the image's own size in evaluation mode, along the path that evaluation takes.
+
+    Raises:
+        VocSegError: No pixel of the image is labelled, the loss is not finite, or memory ran out.
     """
+    if (sample.mask == VOID).all():
+        raise VocSegError(
+            f"sanity.image: every pixel of {sample.id} is void, so there is nothing to learn. Choose another image."
+        )
     config = parameters.sanity
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
@@ -86,8 +106,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     network = parameters.model.model_copy(update={"dropout": 0.0})
     model = build_model(network, len(class_names)).to(runtime.device).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
-    scale = min(1.0, config.longer_side / max(sample.mask.shape))
-    size = tuple(round(length * scale) for length in sample.mask.shape)
+    size = learnt_size(*sample.mask.shape, config.longer_side)
     image, mask = resize(sample, size)
     batch = Batch(image[None], mask[None], (sample.id,))
     logger.info("Overfitting %s, %d x %d pixels, on %s", sample.id, size[1], size[0], runtime)
@@ -100,8 +119,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
             loss = train_step(model, optimizer, [batch], runtime)
             require_finite(loss, epoch, rate, [batch], f"Try sanity.learning_rate={config.learning_rate / 5:g}.")
             history.append({"epoch": epoch + 1, "loss": loss, "learning_rate": rate})
-        evaluation = EvaluationConfig(scale=scale)
-        prediction = next(predict_all(model.eval(), [sample], evaluation, runtime))
+        prediction = next(predict_all(model.eval(), [sample], EvaluationConfig(), runtime, size))
     miou = mean_iou(prediction.confusion)
     metrics = {
         "image_id": sample.id,

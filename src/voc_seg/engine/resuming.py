@@ -77,17 +77,22 @@ def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dic
     }
 
 
-def stops_early(state: RunState, patience: int | None) -> bool:
-    """Whether the last ``patience`` validations have all missed the best mIoU; it follows from the history."""
-    since_best = [row for row in state.history if row["epoch"] > state.best_epoch and row["val_miou"] is not None]
+def stops_early(state: RunState, patience: int | None, scale: float) -> bool:
+    """Whether the last ``patience`` validations at this scale have all missed the best mIoU; by the history."""
+    since_best = [
+        row
+        for row in state.history
+        if row["epoch"] > state.best_epoch and row["val_miou"] is not None and row.get("val_scale", scale) == scale
+    ]
     return patience is not None and len(since_best) >= patience
 
 
-def nothing_left(state: RunState, config: TrainingConfig) -> str:
+def nothing_left(state: RunState, parameters: Parameters) -> str:
     """Why a checkpoint cannot be trained on, and what would change that; empty when it can."""
+    config = parameters.training
     if state.epoch >= config.epochs:
         return f"has finished epoch {state.epoch}, and training.epochs is {config.epochs}. Raise it to go on"
-    if stops_early(state, config.early_stopping):
+    if stops_early(state, config.early_stopping, parameters.evaluation.scale):
         return f"stopped early, at epoch {state.epoch}. Raise training.early_stopping to go on"
     return ""
 
@@ -105,3 +110,21 @@ def warn_of_another_schedule(checkpoint: dict[str, Any], config: TrainingConfig)
             "Planned for %d epochs, now for %d. This is not what %d from the start would give: %s.",
             planned, config.epochs, config.epochs, "; ".join(ways),
         )  # fmt: skip
+
+
+def forget_best_of_another_scale(checkpoint: dict[str, Any], state: RunState, parameters: Parameters) -> None:
+    """Choose the best epoch afresh where ``evaluation.scale`` has changed: scores at two scales do not compare.
+
+    The history says at which scale each epoch was validated.
+    """
+    before, now = checkpoint["config"]["evaluation"]["scale"], parameters.evaluation.scale
+    for row in state.history:  # earlier versions did not say it
+        row.setdefault("val_scale", None if row["val_miou"] is None else before)
+    if before == now:
+        return
+    kept = f" The best model, of epoch {state.best_epoch}, is replaced at the next one." if state.best_epoch else ""
+    logger.warning(
+        "Validations so far were at evaluation.scale=%g, from here on it is %g; their scores do not compare "
+        "(val_scale in the history), so the best epoch is chosen from here on.%s", before, now, kept,
+    )  # fmt: skip
+    state.best_epoch, state.best_miou = 0, -1.0

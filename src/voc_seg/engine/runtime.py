@@ -1,9 +1,11 @@
 """Device and precision of a run."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -11,7 +13,10 @@ from voc_seg.config import RuntimeConfig
 from voc_seg.errors import VocSegError
 from voc_seg.torchrun import place
 
+from .cuda_support import missing_kernels, without_torchs_warning
 from .memory import memory_kept
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,19 +50,21 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
     """Resolve ``auto`` to what this machine has; of several processes on it each gets a GPU of its own.
 
     Raises:
-        VocSegError: A device was asked for that torch cannot use here, or there are fewer GPUs than processes.
+        VocSegError: A device was asked for that torch cannot use here or has no kernels for, or there are fewer GPUs
+            than processes.
     """
     device = _choose_device(config.device)
     wants_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_fast_bf16(device))
     return Runtime(device, torch.bfloat16 if wants_bf16 else torch.float32, config.keep_memory)
 
 
+@without_torchs_warning()
 def _choose_device(name: str) -> torch.device:
     if place().ranks > 1:
         return _device_of_rank(name)
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
+            return _first_gpu_with_kernels()
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     device = torch.device(name)
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
@@ -66,7 +73,36 @@ def _choose_device(name: str) -> torch.device:
             f"runtime.device is {name}, but torch {torch.__version__} sees {available[device.type]} such devices "
             "here. Use runtime.device=auto or cpu, or install a torch build with support for it (pytorch.org)."
         )
+    if device.type == "cuda":
+        _require_kernels(torch.cuda.current_device() if device.index is None else device.index, name)
     return device
+
+
+def _first_gpu_with_kernels() -> torch.device:
+    """The current GPU, or another where torch has no kernels for it; the CPU when it has them for none."""
+    current = torch.cuda.current_device()
+    others = [index for index in range(torch.cuda.device_count()) if index != current]
+    reasons = []
+    for index in (current, *others):
+        if reason := missing_kernels(index):
+            reasons.append(reason)
+            continue
+        if reasons:
+            _warn_once(f"Computing on cuda:{index}. {reasons[0]}.")
+        return torch.device("cuda", index)
+    _warn_once(f"Computing on the CPU. {reasons[0]}.")
+    return torch.device("cpu")
+
+
+def _require_kernels(index: int, name: str) -> None:
+    if reason := missing_kernels(index):
+        raise VocSegError(f"runtime.device is {name}. {reason}, or use runtime.device=cpu.")
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """A run asks for its device in several places."""
+    logger.warning("%s", text)
 
 
 def _device_of_rank(name: str) -> torch.device:
@@ -80,6 +116,13 @@ def _device_of_rank(name: str) -> torch.device:
             f"torchrun started {here.local_ranks} processes on this machine, where torch {torch.__version__} sees "
             f"{gpus} GPUs. Start as many as there are: --nproc-per-node={max(1, gpus)}, or use runtime.device=cpu."
         )
+    # Every process of a machine looks at all of its GPUs, so that all come to the same end.
+    reasons = [reason for index in range(here.local_ranks) if (reason := missing_kernels(index))]
+    if reasons and name == "auto" and here.machines == 1:
+        _warn_once(f"Computing on the CPU. {reasons[0]}.")
+        return torch.device("cpu")
+    if reasons:  # of several machines, others may have other GPUs
+        raise VocSegError(f"runtime.device is {name}. {reasons[0]}, or use runtime.device=cpu everywhere.")
     return torch.device("cuda", here.local_rank)
 
 

@@ -28,16 +28,30 @@ from .evaluation import Prediction, Score, predict_all, score
 from .interruption import Interruption
 from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
 from .progress import RunProgress
-from .resuming import describe_data, describe_run, nothing_left, stops_early, warn_of_another_schedule
+from .resuming import (
+    describe_data,
+    describe_run,
+    forget_best_of_another_scale,
+    nothing_left,
+    stops_early,
+    warn_of_another_schedule,
+)
 from .runtime import Runtime, choose_runtime, deterministic, loader_workers
-from .trouble import UNSTABLE, explained, require_finite, require_finite_weights, training_memory
+from .trouble import (
+    UNSTABLE,
+    explained,
+    require_finite,
+    require_finite_weights,
+    training_memory,
+    validation_memory,
+)
 from .whole_batch import place_batch, share_layers, spread, sums_gradients
 
 logger = logging.getLogger(__name__)
 
 HISTORY_COLUMNS = (
     "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
-    "images_per_second", "data_seconds", "epoch_seconds", "is_best",
+    "images_per_second", "data_seconds", "epoch_seconds", "is_best", "val_scale",
 )  # fmt: skip
 
 
@@ -98,12 +112,13 @@ def fit(
     optimizer = build_optimizer(model, config.optimizer)
     state = restore(checkpoint, ema, optimizer) if checkpoint else RunState()
     share_generators(runtime.device)
-    if reason := nothing_left(state, config):
+    if reason := nothing_left(state, parameters):
         logger.warning("Nothing left to train: the newest checkpoint %s, or start anew without training.resume", reason)
         yield EpochReport({}, {}, state.history)
         return
     if checkpoint:
         warn_of_another_schedule(checkpoint, config)
+        forget_best_of_another_scale(checkpoint, state, parameters)
     places = f"{ranks()} x {runtime}" if ranks() > 1 else f"{runtime}"
     logger.info("Training on %s: %d images, validating on %d", places, len(train), len(val))
     if ranks() > 1 and not config.sync_batch_norm and config.batch_size < _CROPS_FOR_STATISTICS * ranks():
@@ -129,10 +144,10 @@ def fit(
         batches = training_batches(
             train, parameters.augmentation, config.batch_size, parameters.seed, epochs,
             loader_workers(parameters.runtime, runtime.device), runtime.device.type == "cuda", state.position,
-            rank(), ranks(),
+            rank(), ranks(), lambda: ranks() == 1 and bool(interruption),
         )  # fmt: skip
         network = spread(model)
-        saved = time.monotonic()
+        saved, nothing_saved = time.monotonic(), checkpoint is None
         for epoch in epochs:
             train_mode(model, config)
             while state.position < len(train) and not interruption:
@@ -140,6 +155,8 @@ def fit(
                 left = math.ceil((len(train) - state.position) / config.batch_size)
                 group = list(itertools.islice(batches, min(left, config.accumulation)))
                 state.waited += time.perf_counter() - started
+                if len(group) < min(left, config.accumulation):
+                    break  # interrupted while it waited for a loader worker
 
                 rate = rate_at(state.step)
                 set_learning_rate(optimizer, rate)
@@ -157,15 +174,19 @@ def fit(
                 if late and not interruption:
                     require_finite_weights(model, state.step, UNSTABLE)
                     yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
-                    saved = time.monotonic()
+                    saved, nothing_saved = time.monotonic(), False
 
             require_finite_weights(model, state.step, UNSTABLE)
             last = epoch + 1 == config.epochs
             started, result = time.perf_counter(), None
             if (last or due(epoch, config.validate_every)) and not interruption:
+                if nothing_saved:  # images of val may be far larger than crops: this may be where memory runs out
+                    yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
+                    nothing_saved = False
                 progress.validating()
                 share_buffers(scored)
-                result = validate(scored, val, parameters, runtime, interruption)
+                with explained(validation_memory(parameters)):
+                    result = validate(scored, val, parameters, runtime, interruption)
                 interruption.agree()
             if interruption:  # in the middle of the steps or of the validation, which is then done again
                 yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
@@ -177,10 +198,11 @@ def fit(
             if is_best:
                 state.best_epoch, state.best_miou = state.epoch, mean_iou(result.confusion)
             row = history_row(state, result, steps_per_epoch, rate_at(state.step - 1), time.perf_counter() - started)
-            state.history.append(row | {"is_best": is_best})
+            scale = parameters.evaluation.scale if result else None
+            state.history.append(row | {"is_best": is_best, "val_scale": scale})
             state.position, state.loss, state.seconds, state.waited = 0, 0.0, 0.0, 0.0
             progress.epoch(state, mean_iou(all_background(result.confusion)) if result else None)
-            last = last or stops_early(state, config.early_stopping)
+            last = last or stops_early(state, config.early_stopping, parameters.evaluation.scale)
             written = last or due(epoch, config.checkpoint.every_epochs)
             yield EpochReport(
                 capture(model, ema, optimizer, state, about) if written else {},
@@ -188,7 +210,7 @@ def fit(
                 state.history,
             )
             if written:
-                saved = time.monotonic()
+                saved, nothing_saved = time.monotonic(), False
                 interruption.agree()  # all are here: rank 0 has written what an evaluation reads next
             if written and interruption:
                 raise InterruptedRunError(f"Stopped after epoch {state.epoch} of {config.epochs}.", interruption.signum)

@@ -10,6 +10,7 @@ from torch import nn
 from voc_seg.config import Parameters
 from voc_seg.errors import VocSegError
 from voc_seg.samples.batches import Batch
+from voc_seg.samples.waiting import shared_memory_advice
 
 from .distributed import gather, partners_explained
 
@@ -45,6 +46,8 @@ def explained(memory_advice: str) -> Iterator[None]:
         raise VocSegError(f"Out of memory. {memory_advice}") from error
     except RuntimeError as error:
         text = str(error)
+        if "Caught RuntimeError in DataLoader worker" in text and "shared memory" in text:
+            raise VocSegError(f"A loader worker could not hand over a batch. {shared_memory_advice()}") from error
         if "can't allocate memory" in text or "out of memory" in text.lower():
             raise VocSegError(f"Out of memory. {memory_advice}") from error
         if "DataLoader worker" in text and "Bus error" in text:
@@ -54,17 +57,14 @@ def explained(memory_advice: str) -> Iterator[None]:
                 "there is too little shared memory: runtime.workers=0 does without."
             ) from error
         if "DataLoader worker" in text and ("exited unexpectedly" in text or "killed by signal" in text):
-            raise VocSegError(
-                f"A loader worker died ({text.splitlines()[0]}). With too little shared memory or on Windows, "
-                "runtime.workers=0 prepares batches in the main process."
-            ) from error
+            raise VocSegError(f"A loader worker died ({text.splitlines()[0]}). {shared_memory_advice()}") from error
         raise
 
 
 def training_memory(parameters: Parameters) -> str:
     """What to do when training runs out of memory; only what would change something is named."""
     training, crop = parameters.training, parameters.augmentation.crop_size
-    ways = ["take a smaller model.encoder", "lower evaluation.scale if it happens in validation"]
+    ways = ["take a smaller model.encoder"]
     if crop > 64:
         ways.insert(0, f"crop smaller: augmentation.crop_size={max(64, crop * 3 // 4)}")
     if training.batch_size > 1:
@@ -76,6 +76,15 @@ def training_memory(parameters: Parameters) -> str:
         f"Training had batches of {training.batch_size} crops of {crop} x {crop}. One of these helps: "
         + "; ".join(ways)
         + ". On a GPU other programs may hold memory (nvidia-smi)."
+    )
+
+
+def validation_memory(parameters: Parameters) -> str:
+    """What to do when memory runs out in a validation of training."""
+    return (
+        f"It was in the validation, whose images went through the network at evaluation.scale="
+        f"{parameters.evaluation.scale:g}. Training is saved up to the newest checkpoint: resume with "
+        f"training.resume=true,evaluation.scale={parameters.evaluation.scale / 2:g}, or on the CPU: runtime.device=cpu."
     )
 
 

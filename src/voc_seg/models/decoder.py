@@ -1,5 +1,8 @@
 """From encoder features to logits: context at the coarsest stage, transposed convolutions up, sums with skips."""
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,8 +26,6 @@ class PyramidContext(nn.Module):
     """
 
     grids = (1, 2, 3, 6)
-    # (features, grid) -> means of grid x grid cells; what is exported to ONNX has another one in its place.
-    average = staticmethod(functional.adaptive_avg_pool2d)
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -32,13 +33,64 @@ class PyramidContext(nn.Module):
         # No batch normalisation here: the 1x1 grid of a batch of one has a single value a channel.
         self.pooled = nn.ModuleList(nn.Conv2d(inputs, outputs // len(self.grids), 1) for _ in self.grids)
         self.mix = conv_bn_relu(2 * outputs, outputs, kernel=3)
+        self.average = AverageGrids(self.grids)
 
     def forward(self, features: Tensor) -> Tensor:
         maps = [self.reduce(features)]
-        for grid, convolution in zip(self.grids, self.pooled):
-            pooled = functional.relu(convolution(self.average(features, grid)))
+        for means, convolution in zip(self.average(features), self.pooled):
+            pooled = functional.relu(convolution(means))
             maps.append(functional.interpolate(pooled, features.shape[-2:], mode="bilinear"))
         return self.mix(torch.cat(maps, dim=1))
+
+
+class AverageGrids(nn.Module):
+    """``adaptive_avg_pool2d`` over several square grids at once, as a matrix product.
+
+    The one implementation for every device and for ONNX: torch's operator is missing on Apple's GPUs for sizes that
+    the grid does not divide, ONNX has none for maps of unknown size, and its gradient is not deterministic on CUDA.
+
+    Args:
+        grids: Cells along each axis, for each grid.
+    """
+
+    def __init__(self, grids: tuple[int, ...]) -> None:
+        super().__init__()
+        self.grids = grids
+        cells = torch.tensor([(grid, row, column) for grid in grids for row in range(grid) for column in range(grid)])
+        # Not in the state dict, which saved networks share. Contiguous: transposed views would be copied every time.
+        for name, values in zip(("cells", "row", "column"), cells.T.contiguous()):
+            self.register_buffer(name, values[:, None], persistent=False)  # (all cells, 1)
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """Means ``float32 (N, C, grid, grid)`` for each grid.
+
+        Args:
+            features: ``float (N, C, H, W)``.
+        """
+        height, width = features.shape[-2:]
+        rows, columns = _weights(height, self.row, self.cells), _weights(width, self.column, self.cells)
+        weights = (rows[:, :, None] * columns[:, None, :]).flatten(1)  # (all cells, H W)
+        with float32_products(features.device):
+            means = weights @ features.float().permute(0, 2, 3, 1).flatten(1, 2)  # (N, all cells, C)
+        parts = means.split([grid * grid for grid in self.grids], dim=1)
+        return [part.transpose(1, 2).unflatten(2, (grid, grid)) for part, grid in zip(parts, self.grids)]
+
+
+def _weights(length: int, cell: Tensor, cells: Tensor) -> Tensor:
+    """How much each position counts in the mean of each cell, ``float32 (number of cells, length)``.
+
+    Cell i of n reaches from floor(i length / n) to ceil((i + 1) length / n), as in ``adaptive_avg_pool2d``.
+    """
+    position = torch.arange(length, device=cell.device)
+    inside = (position >= cell * length // cells) & (position < -(-(cell + 1) * length // cells))
+    inside = inside.float()
+    return inside / inside.sum(1, keepdim=True)
+
+
+def float32_products(device: torch.device) -> AbstractContextManager[Any]:
+    """Context in which matrix products are not cast to bf16: means over a large map would lose digits."""
+    enabled = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if enabled else nullcontext()
 
 
 CONTEXTS = {"none": conv_bn_relu, "pyramid": PyramidContext}

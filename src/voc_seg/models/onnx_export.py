@@ -8,12 +8,10 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 import torch
-from torch import Tensor
 from torch.export import Dim
 
 from voc_seg.errors import VocSegError
 
-from .decoder import PyramidContext
 from .segmentation_net import SegmentationNet
 
 logger = logging.getLogger(__name__)
@@ -67,7 +65,8 @@ def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
     logger.info("Exporting to ONNX (opset %d) and checking it at %d sizes", OPSET, len(CHECKED))
     try:
         program = torch.onnx.export(
-            _with_free_sizes(model),
+            # Contiguous: with weights in channels-last memory torch.export does not solve the sizes.
+            copy.deepcopy(model).to(memory_format=torch.contiguous_format),
             (torch.zeros(2, 3, 70, 101),),
             input_names=[INPUT],
             output_names=[OUTPUT],
@@ -115,37 +114,3 @@ def largest_difference(model: SegmentationNet, content: bytes) -> float:
             )
         largest = max(largest, difference)
     return largest
-
-
-def _with_free_sizes(model: SegmentationNet) -> SegmentationNet:
-    """A copy whose pooling does not depend on how large the map is."""
-    # Contiguous: with weights in channels-last memory torch.export does not solve the sizes.
-    model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
-    for module in model.modules():
-        if isinstance(module, PyramidContext):
-            module.average = average_grid
-    return model
-
-
-def average_grid(features: Tensor, grid: int) -> Tensor:
-    """``adaptive_avg_pool2d`` as two matrix products; ONNX has no such operator for maps of unknown size.
-
-    Args:
-        features: ``float (N, C, H, W)``.
-        grid: Cells along each axis.
-
-    Returns:
-        Means ``float (N, C, grid, grid)``.
-    """
-    height, width = features.shape[-2:]
-    return _shares(height, grid) @ features @ _shares(width, grid).T
-
-
-def _shares(length: int, cells: int) -> Tensor:
-    """What each place adds to the mean of each cell, ``float (cells, length)``.
-
-    Cell i reaches from floor(i length / cells) to ceil((i + 1) length / cells), as torch has it.
-    """
-    cell, place = torch.arange(cells)[:, None], torch.arange(length)
-    inside = (place >= cell * length // cells) & (place < -(-(cell + 1) * length // cells))
-    return inside / inside.sum(1, keepdim=True)

@@ -4,7 +4,7 @@ import atexit
 import math
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from voc_seg.config import AugmentationConfig
+from voc_seg.errors import VocSegError
 
 from .augment import MEAN, STD, augment
 from .store import SampleStore
+from .waiting import POLL, batches_of, shared_memory_advice
 
 
 class Batch(NamedTuple):
@@ -96,8 +98,11 @@ def _collate(made: tuple[list[tuple[Tensor, Tensor, str]], Share], size: int) ->
                      (), first, whole)  # fmt: skip
     images, targets, ids = zip(*crops)
     # Stacked as they lie in memory, channels last.
-    stacked = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
-    return Batch(stacked, torch.stack(targets), ids, first, whole)
+    stacked, masks = torch.stack([image.permute(1, 2, 0) for image in images]), torch.stack(targets)
+    if get_worker_info():
+        # Here, where an error comes to the main process: the thread that sends batches would print it and drop them.
+        stacked.share_memory_(), masks.share_memory_()
+    return Batch(stacked.permute(0, 3, 1, 2), masks, ids, first, whole)
 
 
 def training_batches(
@@ -111,6 +116,7 @@ def training_batches(
     position: int = 0,
     rank: int = 0,
     ranks: int = 1,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Iterator[Batch]:
     """Every batch of several epochs, one after the other; the last batch of an epoch may be smaller.
 
@@ -125,6 +131,10 @@ def training_batches(
         position: Samples of the first epoch to pass over; nothing is read for them.
         rank: Which part of every batch to make; it may have no crop where a batch is small.
         ranks: Of how many parts.
+        interrupted: Whether the run has been asked to stop; batches then end while they wait for a worker.
+
+    Raises:
+        VocSegError: Workers cannot be started, or neither deliver nor work.
     """
     if workers:
         atexit.register(_end_workers)
@@ -137,12 +147,18 @@ def training_batches(
         # resuming, when it draws once more.
         generator=torch.Generator().manual_seed(seed),
         pin_memory=pin_memory,
+        timeout=POLL if workers else 0,
         # Spawned workers inherit no locks or threads and behave alike on every platform.
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_leave_signals_alone,
     )
-    with _signals_held_back():
+    if not workers:
         return iter(loader)
+    try:
+        with _signals_held_back():
+            return batches_of(iter(loader), interrupted)
+    except OSError as error:  # of semaphores, which lie in shared memory as well
+        raise VocSegError(f"Loader workers could not be started ({error}). {shared_memory_advice()}") from error
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

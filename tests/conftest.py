@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from PIL import Image
 from voc_seg.config import Parameters
 from voc_seg.samples.store import Sample, SampleStore, write_store
 from voc_seg.voc.scenes import draw_scene, plan_split, write_scenes
+
+# Under nohup and in the background these are ignored, here and in every process that a test starts; tests send them.
+for _number in {"SIGINT", "SIGTERM", "SIGHUP"} & set(signal.Signals.__members__):
+    if signal.getsignal(signal.Signals[_number]) is signal.SIG_IGN:
+        signal.signal(signal.Signals[_number], signal.default_int_handler if _number == "SIGINT" else signal.SIG_DFL)
 
 _ROOT = Path(__file__).parents[1]
 _SMALL: dict[str, Any] = {

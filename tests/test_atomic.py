@@ -260,3 +260,22 @@ def test_file_systems_that_cannot_sync_folders_are_put_up_with(
     monkeypatch.setattr(atomic, "_sync", fail)
     with nullcontext() if passes else pytest.raises(OSError, match=os.strerror(number)):
         sync_folder(tmp_path)
+
+
+def test_a_file_that_is_mounted_by_itself_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a b.csv"
+    path.write_text("old")
+
+    def busy(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    mounts = f"1 2 3:4 / /proc rw\n5 6 7:8 /x {tmp_path}/a\\040b.csv rw - ext4 /dev/x rw\n"
+    real = Path.read_bytes
+    monkeypatch.setattr(os, "replace", busy)
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda one: mounts.encode() if one == Path("/proc/self/mountinfo") else real(one)
+    )
+    with pytest.raises(VocSegError, match="mounted by itself"), replacing(path) as partial:
+        partial.write_text("new")
+    assert [one.name for one in tmp_path.iterdir()] == ["a b.csv"]
+    assert path.read_text() == "old"

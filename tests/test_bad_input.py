@@ -151,26 +151,26 @@ def _of_other_columns(path: Path) -> SampleStore:
 
 
 FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "network empty": (lambda p: read_state(_touch(p / "a.pth")), "a.pth cannot be read as a saved network (EOFError"),
+    "network empty": (lambda p: read_state(_touch(p / "a.pth")), "a.pth cannot be read as a saved network (it is em"),
     "network of text": (lambda p: read_state(_touch(p / "a.pth", b"hello")), "a.pth cannot be read as a saved network"),
     "network hostile": (lambda p: read_state(_saved(p / "a.pth", Hostile())), "a.pth cannot be read as a saved"),
-    "network a list": (lambda p: read_state(_saved(p / "a.pth", [1])), "a.pth is no network saved by this project."),
-    "network from elsewhere": (lambda p: restore_model({"state_dict": {}}), "has format None, this version reads 1."),
+    "network a list": (lambda p: read_state(_saved(p / "a.pth", [1])), "a.pth does not say which network its weights"),
+    "network from elsewhere": (lambda p: restore_model({"state_dict": {}}), "The saved network has no format_version:"),
     "network of another encoder": (
         lambda p: restore_model(_network(encoder="resnet34") | {"model_config": {"width": 8}}),
-        "The saved network does not fit what it says of itself (RuntimeError: Error(s) in loading state_dict",
+        "(encoder resnet18, 21 classes): of its tensors, 96 unknown (encoder.layer1.2.conv1.weight). They are those of",
     ),
     "network of 20 classes": (
         lambda p: restore_model(_network(classes=20)),
-        "size mismatch for decoder.classify.weight: copying a param with shape torch.Size([20,",
+        "decoder.classify.weight is (20, 4, 1, 1) and should be (21, 4, 1, 1).",
     ),
     "network without weights": (
         lambda p: restore_model({key: value for key, value in _network().items() if key != "model"}),
-        "The saved network does not fit what it says of itself (KeyError: 'model')",
+        "The saved network lacks model: this project did not write it so. Put the file back",
     ),
     "network of odd settings": (
         lambda p: restore_model(_network() | {"model_config": {"encoder": "vgg"}}),
-        "The saved network does not fit what it says of itself (ValidationError",
+        "The saved network: model_config.encoder is 'vgg': Input should be 'resnet18', 'resnet34' or 'resnet50'. Put",
     ),
     "weights nowhere": (lambda p: _weights(p / "w.pth"), "model.weights: there is no file"),
     "weights a folder": (_weights, "model.weights: there is no file"),

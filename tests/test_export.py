@@ -19,6 +19,8 @@ from voc_seg.engine.resuming import describe_run
 from voc_seg.models import onnx_export
 from voc_seg.models.exchange import model_digest, read_safetensors
 from voc_seg.models.registry import build_model, restore_model
+from voc_seg.pipelines.evaluation import create_pipeline as evaluation_pipeline
+from voc_seg.pipelines.export import create_pipeline as export_pipeline
 from voc_seg.pipelines.export import nodes
 from voc_seg.pipelines.inference.nodes import segment
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
@@ -176,6 +178,23 @@ def test_the_files_say_of_which_model_they_are(exported: Path, best_model: dict)
     assert model_digest(best_model | {"model": changed}) != digest
 
 
+def test_scores_of_another_model_are_not_on_the_card_and_that_is_said(
+    best_model: dict, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "missing_packages", lambda: ["onnx"])
+    taken = nodes.take_model(best_model)
+    metrics = {"model_digest": "0" * 16, "images_per_second": 1.0}
+    *_, card = nodes.export_model(taken, dict(metrics), metrics, DataConfig(), InferenceConfig())
+    assert "has not been evaluated further" in card
+    assert f"(model_digest {'0' * 16}, not {taken['model_digest']})" in caplog.text
+
+
+def test_evaluation_and_export_of_one_run_read_the_model_once() -> None:
+    """A training that replaces it in between would give scores of one model and files of another."""
+    both = evaluation_pipeline() + export_pipeline()
+    assert [node.name for node in both.nodes if "best_model" in node.inputs] == ["take_model"]
+
+
 def test_without_the_extra_the_rest_is_written(
     project: Path, exported: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -196,6 +215,18 @@ def test_a_model_that_does_not_say_its_settings_is_refused(project: Path, best_m
     torch.save({key: value for key, value in best_model.items() if key != "config"}, path)
     with pytest.raises(ClickException, match=r"did not write down its settings\. Train anew"):
         run_kedro(project, "export")
+    path.write_bytes(saved)
+
+
+def test_a_model_that_cannot_be_used_is_refused_before_anything_runs(
+    project: Path, best_model: dict, run_kedro: Run
+) -> None:
+    path = project / "data/06_models/best_model.pth"
+    saved = path.read_bytes()
+    torch.save(best_model | {"image_size": [10**9, 10**9]}, path)
+    for pipeline in ("export", "inference"):
+        with pytest.raises(ClickException, match=r"best_model\.pth: image_size is \[1000.*Nothing has run\.$"):
+            run_kedro(project, pipeline, inference={"images": str(path)})
     path.write_bytes(saved)
 
 

@@ -1,8 +1,10 @@
 """The inference pipeline through Kedro sessions: good pictures and bad ones, and a model as training leaves it."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,10 @@ from PIL import ExifTags, Image
 
 from voc_seg.config import ModelConfig
 from voc_seg.datasets.checkpoints import write_state
+from voc_seg.engine.inference import load_segmenter
 from voc_seg.models.registry import build_model
+from voc_seg.pipelines.inference import nodes
+from voc_seg.reporting.own_pictures import class_shares
 from voc_seg.voc.classes import CLASS_NAMES, voc_palette
 
 Run = Callable[..., None]
@@ -156,3 +161,79 @@ def test_a_path_in_a_parameters_file_is_not_passed_over(project: Path, tmp_path:
         pytest.raises(ClickException, match=r"inference\.images in a parameters file has no effect: give it with"),
     ):
         session.run(pipeline_names=["inference"])
+
+
+def _spoil(folder: Path, kind: str) -> None:
+    for path in folder.glob(f"{kind}*"):
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "text":
+            path.write_text("hello")
+        elif kind == "resized":
+            Image.new("RGB", (20, 30)).save(path)
+
+
+def test_pictures_that_change_during_a_run_are_left_out(
+    project: Path, tmp_path: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["gone", "pipe", "stays", "text", "late gone", "resized"]
+    for name in names:
+        Image.new("RGB", (60, 40), "green").save(tmp_path / f"{name}.png")
+    (tmp_path / "notes.txt").write_text("mine")
+
+    def after_the_check(*arguments: Any) -> Any:
+        for kind in ("gone", "pipe", "text"):
+            _spoil(tmp_path, kind)
+        return load_segmenter(*arguments)
+
+    def after_segmenting(*arguments: Any) -> Any:
+        for kind in ("late gone", "resized"):
+            _spoil(tmp_path, kind)
+        return class_shares(*arguments)
+
+    monkeypatch.setattr(nodes, "load_segmenter", after_the_check)
+    monkeypatch.setattr(nodes, "class_shares", after_segmenting)
+    infer(run_kedro, project, tmp_path)
+
+    kept = ["late gone", "resized", "stays"]
+    output, reporting = project / "data/07_model_output/inference", project / "data/08_reporting"
+    for folder in ("masks", "overlays"):
+        assert sorted(path.stem for path in (output / folder).glob("[!.]*")) == kept
+    assert pd.read_csv(reporting / "inference_shares.csv")["image"].tolist() == kept
+    rejected = pd.read_csv(reporting / "inference_rejected.csv").set_index("file")["reason"]
+    assert {Path(file).stem: reason.partition(": ")[0] for file, reason in rejected.items()} == {
+        "notes": "unreadable picture", **dict.fromkeys(["gone", "pipe", "text"], "changed during the run"),
+    }  # fmt: skip
+    assert caplog.text.count("Left out, though it could be read a moment ago") == 3
+    assert caplog.text.count("Not on the contact sheet") == 2
+    assert "Pictures segmented: 3, files left out: 4" in caplog.text
+
+
+def test_a_sheet_on_which_nothing_is_left(
+    project: Path, tmp_path: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (60, 40), "green").save(tmp_path / "gone.png")
+
+    def after_segmenting(*arguments: Any) -> Any:
+        _spoil(tmp_path, "gone")
+        return class_shares(*arguments)
+
+    monkeypatch.setattr(nodes, "class_shares", after_segmenting)
+    infer(run_kedro, project, tmp_path)
+    with Image.open(project / "data/08_reporting/inference_gallery.png") as sheet:
+        assert sheet.height < sheet.width
+
+
+def test_files_that_spreadsheets_and_terminals_would_obey(
+    project: Path, tmp_path: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (60, 40), "green").save("=cmd().png")
+    for name in ("+bad.png", "a\n\x1b[2J.png"):
+        Path(name).write_text("hello")
+    infer(run_kedro, project, "*")
+    reporting = project / "data/08_reporting"
+    assert pd.read_csv(reporting / "inference_shares.csv")["file"].tolist() == ["./=cmd().png"]
+    assert pd.read_csv(reporting / "inference_rejected.csv")["file"].tolist() == ["./+bad.png", r"a\n\x1b[2J.png"]
+    assert "\x1b" not in (reporting / "inference_rejected.csv").read_text() + caplog.text

@@ -5,6 +5,8 @@ import io
 import logging
 import logging.handlers
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,3 +83,44 @@ def test_a_message_that_does_not_fit_its_arguments_is_still_shown(
     log.error("%d", "text")
     assert "TypeError" in capsys.readouterr().err
     assert log.handlers == [console]
+
+
+def test_what_a_name_holds_gives_the_terminal_no_orders(root: Callable[..., logging.Logger]) -> None:
+    said = io.StringIO()
+    root(logging.StreamHandler(said)).warning("left out: %s\n\tand more", "a\x1b]0;owned\x07\r\u202e\udcff.jpg")
+    assert said.getvalue() == "left out: a\\x1b]0;owned\\x07\\r\\u202e\\udcff.jpg\n\tand more\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_a_pipe_that_nobody_reads_is_no_log_file(root: Callable[..., logging.Logger], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.log")
+    said = io.StringIO()
+    log = root(logging.FileHandler(tmp_path / "a.log", delay=True), logging.StreamHandler(said))
+    assert len(log.handlers) == 1
+    assert "No log file: " in said.getvalue()
+
+
+def test_a_reader_that_has_gone_ends_no_run() -> None:
+    """As in ``kedro run | head``: rich would end the process."""
+    script = (
+        "import logging, os; from rich.logging import RichHandler; from voc_seg.log_handlers import open_log_files;"
+        "logging.getLogger().addHandler(RichHandler()); open_log_files();"
+        "[logging.getLogger('a').warning('line') for _ in range(3)]; os.write(2, b'came to its end')"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run([sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert run.returncode == 0
+    assert run.stderr.endswith("came to its end")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors of POSIX")
+def test_without_standard_output_nothing_is_said() -> None:
+    script = (
+        "import os; os.close(1); os.execv(os.sys.executable, [os.sys.executable, '-c', '''"
+        "import logging; from rich.logging import RichHandler; from voc_seg.log_handlers import open_log_files;"
+        "logging.getLogger().addHandler(RichHandler()); open_log_files(); logging.getLogger().warning(1)''' ])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stderr) == (0, "")

@@ -1,5 +1,9 @@
 """Settings files with slips in them: file, line, what is wrong and the remedy."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +12,9 @@ from click import ClickException
 from click.testing import CliRunner
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+
+from voc_seg.hooks import RunStoppedError
+from voc_seg.settings_files import CheckedConfigLoader
 
 SLIPS: dict[str, tuple[str, bytes, str]] = {
     "tab": ("parameters.yml", b"training:\n\tepochs: 3\n", "line 2: .*replace the tab"),
@@ -85,3 +92,110 @@ def test_params(project: Path, given: str) -> None:
     result = CliRunner().invoke(run, ["--params", given])
     assert result.exit_code == 2
     assert f"{given!r} cannot be read" in result.output
+
+
+HIDDEN_SLIPS: dict[str, tuple[str, bytes, str]] = {
+    "alias bomb": (
+        "parameters.yml",
+        b"a: &a [x, x, x, x, x, x, x, x, x]\n"
+        + b"".join(b"%c: &%c [%s]\n" % (name, name, b", ".join([b"*%c" % (name - 1)] * 9)) for name in b"bcdefghij"),
+        "line 5: its aliases",
+    ),
+    "block that holds itself": ("globals.yml", b"seed: 1\na: &x {b: *x}\n", "line 2: its aliases"),
+    "deep": ("parameters.yml", b"a: " + b"[" * 3000 + b"]" * 3000, "nested too deeply"),
+    "number as key": ("globals.yml", b"a: 1\n2: 3\n", "line 2: the key 2 is no name"),
+    "null as key": ("catalog.yml", b"~: 3\n", "line 1: the key ~ is no name"),
+    "set": ("parameters.yml", b"seed: !!set {x}\n", "line 1: !!set is not for settings"),
+    "left open": ("parameters.yml", b"seed: ???\n", r"line 1: \?\?\? is a value left open"),
+    "no entry": ("catalog.yml", b"# mine\nmine: {filepath: a}\n", "line 2: mine has no type"),
+    "CRLF": ("parameters.yml", b"training:\r\n\tepochs: 3\r\n", "line 2: .*replace the tab"),
+}
+
+
+@pytest.mark.parametrize("slip", HIDDEN_SLIPS)
+def test_slips_that_yaml_allows(project: Path, slip: str) -> None:
+    name, content, message = HIDDEN_SLIPS[slip]
+    path = project / "conf" / "local" / name
+    path.write_bytes(content)
+    try:
+        with pytest.raises(ClickException, match=message) as caught:
+            _load(project)
+    finally:
+        path.unlink()
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("version: 1\na:\n\tb: 1\n", "line 3: .*replace the tab"),
+        ("- a\n", "line 1: this file is a list"),
+        ("version: 1\nhandlers:\n  one: {class: logging.NoHandler}\n", "NoHandler"),
+        ("version: 1\nloggers:\n  one: {level: LOUD}\n", "line 3: .*LOUD"),
+        (None, "No such file"),
+    ],
+    ids=["tab", "list", "class", "level", "missing"],
+)
+def test_the_logging_file(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "logging.yml"
+    if content:
+        path.write_text(content)
+    run = subprocess.run(
+        [sys.executable, "-m", "voc_seg", "--help"], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"KEDRO_LOGGING_CONFIG": str(path)},
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert re.search(message, run.stderr)
+    assert str(path) in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("command", ["viz", "ipython"])
+def test_commands_that_would_give_a_traceback_look_at_the_settings_first(project: Path, command: str) -> None:
+    from kedro.framework.cli.hooks import get_cli_hook_manager
+
+    import voc_seg.cli  # noqa: F401
+
+    def ask(*arguments: str) -> None:
+        get_cli_hook_manager().hook.before_command_run(
+            project_metadata=bootstrap_project(project), command_args=[command, *arguments]
+        )
+
+    ask()
+    path = project / "conf" / "voc2012" / "parameters.yml"
+    kept = path.read_bytes()
+    path.write_bytes(b"a:\n\tb: 1\n")
+    try:
+        ask("--help")
+        with pytest.raises(SystemExit, match="1"):
+            ask("--env", "voc2012")
+    finally:
+        path.write_bytes(kept)
+
+
+def test_a_sweep_names_the_line(project: Path) -> None:
+    from voc_seg.sweep.sweep import Sweep, run_sweep
+
+    bootstrap_project(project)
+    path = project / "conf" / "local" / "parameters.yml"
+    path.write_text("training:\n\tepochs: 3\n")
+    try:
+        with pytest.raises(ClickException, match="line 2"):
+            run_sweep(project, Sweep(("training.epochs=1,2",), "", ("training",), 1, "", None))
+    finally:
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "dangling link", "link in a circle"])
+def test_settings_that_are_no_file_are_not_passed_over(tmp_path: Path, kind: str) -> None:
+    for env in ("base", "local"):
+        (tmp_path / env).mkdir()
+    (tmp_path / "base/parameters.yml").write_text("seed: 1")
+    path = tmp_path / "local/parameters.yml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere" if kind == "dangling link" else path.name)
+    loader = CheckedConfigLoader(tmp_path, base_env="base", default_run_env="local")
+    with pytest.raises(RunStoppedError, match=r"local/parameters\.yml is no ordinary file, or a link to nothing"):
+        loader["parameters"]

@@ -1,17 +1,40 @@
 """``python -m voc_seg`` and ``voc-seg``: the same as ``kedro run``."""
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
-
-from kedro.framework.cli.utils import find_run_command
-from kedro.framework.project import configure_project
 
 
 def main(*args: Any, **kwargs: Any) -> Any:
     """Run the project; takes the options of ``kedro run``."""
+    _require_logging()
+    from kedro.framework.cli.utils import find_run_command
+    from kedro.framework.project import configure_project
+
     configure_project("voc_seg")
     kwargs["standalone_mode"] = not hasattr(sys, "ps1")
     return find_run_command("voc_seg")(*args, **kwargs)
+
+
+def _require_logging() -> None:
+    """Explain a logging file that cannot be read: Kedro reads it while it is imported, before it explains anything."""
+    try:
+        import kedro.framework.project  # noqa: F401
+    except Exception as error:
+        given = os.environ.get("KEDRO_LOGGING_CONFIG")
+        found = [Path(given)] if given else [path for path in map(Path, _LOGGING_FILES) if path.exists()]
+        if not found:
+            raise
+        from voc_seg.yaml_files import fault_of_logging
+
+        where = f" (KEDRO_LOGGING_CONFIG={given})" if given else ""
+        fault = fault_of_logging(found[0], error)
+        sys.exit(f"The settings of the log cannot be read; nothing has run.{where}\n{fault}")
+
+
+_LOGGING_FILES = ("conf/logging.yml", "conf/logging.yaml")
+"""Where Kedro looks, the first that is there."""
 
 
 if __name__ == "__main__":

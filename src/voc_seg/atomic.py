@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +82,20 @@ def free_name(path: Path) -> Path:
     """A path beside this one that nothing has: ``a.kept.png`` for ``a.png``, then ``a.kept1.png`` and so on."""
     names = (f"{path.stem}.kept{number or ''}{path.suffix}" for number in itertools.count())
     return next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
+
+
+def is_mounted_file(path: Path) -> bool:
+    """Whether a file is a mount point of its own (``docker -v FILE:FILE``), which no other file can replace.
+
+    Known on Linux alone: the device of such a file may be that of its folder.
+    """
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    # Field 5 is the mount point, with blanks and the like as octal numbers.
+    name = re.sub(rb"[\\ \t\n]", lambda sign: b"\\%03o" % sign[0][0], os.fsencode(_behind_links(path)))
+    return path.is_file() and any(line.split(b" ")[4:5] == [name] for line in lines)
 
 
 def _behind_links(path: Path) -> Path:
@@ -232,6 +247,11 @@ def _remove(partial: Path) -> None:
 
 
 def _explanation(path: Path, error: OSError, size: int | None) -> str:
+    if error.errno == errno.EBUSY and is_mounted_file(path):
+        return (
+            f"Could not write {path}: it is mounted by itself (docker -v FILE:FILE), so no file can take its place. "
+            "What was there before is untouched. Mount its folder instead, and run again."
+        )
     needed = f" It takes about {decimal(size)}." if size else ""
     return (
         f"Could not write {path}: {error.strerror or error}.{needed}{_room(path)} What was there before is untouched. "

@@ -1,13 +1,16 @@
 """Commands of this project beside those of Kedro: ``kedro sweep``."""
 
+import argparse
 import logging
 import os
 from pathlib import Path
 
 import click
 from kedro.config import MissingConfigException
+from kedro.framework.cli.hooks import cli_hook_impl, get_cli_hook_manager
 from kedro.framework.cli.project import run  # what ``python -m voc_seg`` is; Kedro looks for it here
 from kedro.framework.cli.utils import env_option, split_string
+from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
 from voc_seg.errors import VocSegError
@@ -21,6 +24,29 @@ logger = logging.getLogger(__name__)
 for _option in run.params:
     if _option.name == "params" and _option.callback:
         _option.callback = explain_params(_option.callback)
+
+
+class _SettingsHooks:
+    """Looks at the settings before commands that would give a traceback; ``kedro viz`` also waits ten minutes then."""
+
+    @cli_hook_impl
+    def before_command_run(self, project_metadata: ProjectMetadata | None, command_args: list[str]) -> None:
+        is_concerned = command_args[:1] in (["viz"], ["ipython"]) and not {"-h", "--help"} & {*command_args}
+        if project_metadata is None or not is_concerned:
+            return
+        env = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        env.add_argument("-e", "--env", default=os.environ.get("KEDRO_ENV"))
+        try:
+            given = env.parse_known_args(command_args)[0].env
+            with KedroSession.create(project_metadata.project_path, env=given) as session:
+                _ = session.load_context().catalog
+        except click.ClickException:  # which the log has by now
+            raise SystemExit(1) from None
+        except Exception as error:  # whatever else is wrong: the command says it in its own way
+            logger.debug("The settings could not be looked at", exc_info=error)
+
+
+get_cli_hook_manager().register(_SettingsHooks(), "voc_seg.settings")
 
 
 @click.group(name="voc_seg")

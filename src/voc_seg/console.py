@@ -3,7 +3,6 @@
 import logging
 import re
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,11 @@ from kedro.pipeline.node import Node
 
 from voc_seg.config import TrainingConfig
 from voc_seg.hooks import NEXT, repeated_options
+from voc_seg.log_handlers import change
 from voc_seg.torchrun import is_restart, place
 from voc_seg.voc.progress import duration
 
 logger = logging.getLogger(__name__)
-
-
-def change(record: logging.LogRecord, how: Callable[[str], str]) -> None:
-    """Put another message into a log record."""
-    try:
-        message = record.getMessage()
-    except Exception:  # one that does not fit its arguments: logging says so by itself
-        return
-    if (changed := how(message)) != message:
-        record.msg, record.args = changed, ()
 
 
 class RelativePaths(logging.Filter):

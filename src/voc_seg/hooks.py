@@ -1,6 +1,8 @@
 """What happens around a run: settings checked first, missing inputs explained, errors without a traceback."""
 
+import faulthandler
 import logging
+import os
 import shlex
 from contextlib import suppress
 from importlib import import_module
@@ -16,7 +18,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import BaseModel, ValidationError
 
-from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, TrainingConfig, flattened
+from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, TrainingConfig, flattened
 from voc_seg.errors import VocSegError
 from voc_seg.torchrun import Place, place
 
@@ -68,6 +70,10 @@ class RunStoppedError(ClickException):
             with suppress(OSError):
                 echo(self.command, err=True)
 
+    def _render_traceback_(self) -> list[str]:
+        """For IPython and notebooks: the log has the message already, and a traceback helps nobody."""
+        return [self.command]
+
 
 class ProjectHooks:
     """The hooks of this project; see ``settings.py``."""
@@ -78,6 +84,9 @@ class ProjectHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Check every setting at once, before anything is loaded."""
+        if os.name == "posix" and not faulthandler.is_enabled():
+            with suppress(Exception):  # a console without a descriptor
+                faulthandler.enable()  # a lost disk under a mapped file ends the process: say at least where
         try:
             settings = context.config_loader["parameters"]
         except MissingConfigException as error:
@@ -112,6 +121,7 @@ class ProjectHooks:
             raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
         try:
             _require_device_and_weights(pipeline, catalog)
+            _require_best_model(pipeline, catalog)
         except VocSegError as error:
             raise RunStoppedError(f"{error} Nothing has run.") from error
 
@@ -159,6 +169,20 @@ def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) ->
             from voc_seg.models.registry import require_weights
 
             require_weights(model)
+
+
+def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Refuse a best model that cannot be used, or is of other classes, before samples or pictures are read."""
+    inputs = pipeline.inputs()
+    if not {"best_model", "params:data"} <= inputs:
+        return
+    from voc_seg.datasets import ModelDataset
+    from voc_seg.models.registry import require_classes
+
+    dataset = catalog.get("best_model")
+    if isinstance(dataset, ModelDataset):
+        names = DataConfig.model_validate(catalog.load("params:data")).class_table.names
+        require_classes(dataset.load_checked(), names)
 
 
 def command(pipeline: str, run_params: dict[str, Any]) -> str:

@@ -1,12 +1,33 @@
-"""Log handlers that cannot write: said once, and no reason for a run to end."""
+"""Log handlers: what they must not write, and what happens when they cannot."""
 
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from rich import get_console
+
+from voc_seg.voc.names import printable
+
 logger = logging.getLogger(__name__)
+
+
+def change(record: logging.LogRecord, how: Callable[[str], str]) -> None:
+    """Put another message into a log record."""
+    try:
+        message = record.getMessage()
+    except Exception:  # one that does not fit its arguments: logging says so by itself
+        return
+    if (changed := how(message)) != message:
+        record.msg, record.args = changed, ()
+
+
+def make_printable(record: logging.LogRecord) -> bool:
+    """A filter: what file names, tags of photographs and settings may hold gives terminals no orders."""
+    change(record, lambda message: printable(message, lines=True))
+    return True
 
 
 def open_log_files() -> None:
@@ -16,7 +37,10 @@ def open_log_files() -> None:
     cannot. One that can no longer write, on a full disk or to a terminal that is gone, is taken out at that message.
     """
     root = logging.getLogger()
+    # rich ends the process without a word once nobody reads what it prints (kedro run | head).
+    get_console().on_broken_pipe = _raise_again
     for handler in list(root.handlers):
+        handler.addFilter(make_printable)
         # On the instance: conf/logging.yml may name only classes of logging and Kedro.
         handler.handleError = lambda record, handler=handler: _take_out(handler, record)
         if not isinstance(handler, logging.FileHandler):
@@ -24,20 +48,27 @@ def open_log_files() -> None:
         path = Path(handler.baseFilename)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a"):
-                pass
+            # A pipe that nobody reads would keep this waiting.
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666))
         except OSError as error:
             root.removeHandler(handler)
             logger.warning("No log file: %s cannot be written (%s).", path, error.strerror)
 
 
+def _raise_again() -> None:
+    raise  # the BrokenPipeError that rich has caught: logging hands it to _take_out
+
+
 def _take_out(handler: logging.Handler, record: logging.LogRecord) -> None:
     """Stand in for ``handleError``: a handler whose file or terminal fails writes no more, and the others say so."""
     error = sys.exc_info()[1]
+    root = logging.getLogger()
+    if error is None:  # rich has no console to write to: it was closed from the start (kedro run >&-)
+        root.handlers = [other for other in root.handlers if other is not handler]
+        return
     if not isinstance(error, OSError):
         type(handler).handleError(handler, record)
         return
-    root = logging.getLogger()
     if handler not in root.handlers:
         return
     # A new list: logging is going through the old one, and the next handler is to get this message too.

@@ -19,9 +19,9 @@ from kedro.io import CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 
 from voc_seg.config import RuntimeConfig, flattened
-from voc_seg.console import change
 from voc_seg.errors import VocSegError
 from voc_seg.hooks import NEXT, RunStoppedError, environment_option
+from voc_seg.log_handlers import change
 from voc_seg.sole_run import release
 from voc_seg.torchrun import EVERY_RANK, place
 

@@ -3,6 +3,7 @@
 from voc_seg.console import ConsoleHooks
 from voc_seg.hooks import ProjectHooks
 from voc_seg.log_handlers import open_log_files
+from voc_seg.outputs import OutputHooks
 from voc_seg.ranks import RankHooks, RankSession, separate_logs
 from voc_seg.runs import outputs_folder
 from voc_seg.settings_files import CheckedConfigLoader
@@ -12,7 +13,8 @@ from voc_seg.tracking import TrackingHooks
 separate_logs()
 open_log_files()  # before the first message
 
-HOOKS = (ProjectHooks(), SoleRunHooks(), RankHooks(), ConsoleHooks(), TrackingHooks())
+# Kedro calls the last first: what can be written is asked once nothing else stands in the way.
+HOOKS = (OutputHooks(), ProjectHooks(), SoleRunHooks(), RankHooks(), ConsoleHooks(), TrackingHooks())
 
 SESSION_CLASS = RankSession
 

@@ -1,7 +1,6 @@
-"""Settings files that cannot be read: the file, the line, what is wrong and what to do, instead of a traceback."""
+"""Kedro's readers of settings, with the file, the line and what is wrong instead of a traceback."""
 
-import io
-import re
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,11 @@ from typing import Any
 import click
 import yaml
 from kedro.config import MissingConfigException, OmegaConfigLoader
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from voc_seg.hooks import RunStoppedError
-
-_REMEDIES = (
-    (r"\\t", "YAML indents with blanks: replace the tab"),
-    (r"duplicate key", "write the key once"),
-    (r"undefined alias", "a text that begins with * needs quotes"),
-    (r"scanning an? (alias|anchor)", "a text that begins with * or & needs quotes"),
-)
-_CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)")
+from voc_seg.yaml_files import fault_of_aliases, fault_of_file, line_of, one_line, unresolved
 
 
 class CheckedConfigLoader(OmegaConfigLoader):
@@ -35,12 +27,33 @@ class CheckedConfigLoader(OmegaConfigLoader):
         super().__init__(conf_source, *args, **kwargs)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
+        if key not in self and key in self.config_patterns:  # else it has been given or does not come from files
+            for path in self._found(key):
+                if fault := _no_file(path) or (fault_of_aliases(path) if path.is_file() else ""):
+                    raise RunStoppedError(f"The settings cannot be read; nothing has run. {fault}")
         try:
-            return super().__getitem__(key)
-        except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError, OSError) as error:
+            settings = super().__getitem__(key)
+        except (
+            yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError, OSError, RecursionError,
+        ) as error:  # fmt: skip
             if isinstance(error, MissingConfigException):
                 raise
             raise RunStoppedError(f"The settings cannot be read; nothing has run. {self._fault(key, error)}") from None
+
+        if key == "catalog":
+            self._require_entries(settings)
+        return settings
+
+    def _require_entries(self, catalog: dict[str, Any]) -> None:
+        for name, entry in catalog.items():
+            if name.startswith("_") or (isinstance(entry, dict) and "type" in entry):
+                continue
+            found = ((path, line_of(path, name)) for path in reversed(list(self._files("catalog"))))
+            where = next((f"{path}, line {line}" for path, line in found if line), "The catalog")
+            raise RunStoppedError(
+                f"The settings cannot be read; nothing has run. {where}: {name} has no type, so it is no entry of the "
+                "catalog. Give it one, or begin the name with _ if other entries refer to it."
+            )
 
     def _fault(self, key: str, error: Exception) -> str:
         files = list(self._files(key))
@@ -48,15 +61,20 @@ class CheckedConfigLoader(OmegaConfigLoader):
             if fault := fault_of_file(path):
                 return fault
         if isinstance(error, OmegaConfBaseException):
-            return _unresolved(error, files)
-        return _one_line(error)
+            return unresolved(error, files)
+        return one_line(error)
 
     def _files(self, key: str) -> Iterator[Path]:
         """The files of a kind of settings that are on this machine, those of base first."""
+        return (path for path in self._found(key) if path.is_file())
+
+    def _found(self, key: str) -> Iterator[Path]:
         for env in dict.fromkeys([self.base_env, self.env or self.default_run_env]):
             folder = Path(self.conf_source) / env
-            found = {path for pattern in self.config_patterns[key] for path in folder.glob(_of_pathlib(pattern))}
-            yield from sorted(path for path in found if path.suffix in (".yml", ".yaml", ".json") and path.is_file())
+            found = {
+                path for pattern in self.config_patterns.get(key, ()) for path in folder.glob(_of_pathlib(pattern))
+            }
+            yield from sorted(path for path in found if path.suffix in (".yml", ".yaml", ".json"))
 
     def _check_duplicates(self, key: str, config_per_file: dict[Path, Any]) -> None:
         """What Kedro looks at once it has read all files; a file that is no mapping passes for one before."""
@@ -68,87 +86,15 @@ class CheckedConfigLoader(OmegaConfigLoader):
         super()._check_duplicates(key, config_per_file)
 
 
+def _no_file(path: Path) -> str:
+    """What Kedro passes over in silence."""
+    if os.path.lexists(path) and not path.is_dir() and not path.is_file():
+        return f"{path} is no ordinary file, or a link to nothing. Delete it, or put a file there."
+    return ""
+
+
 def _of_pathlib(pattern: str) -> str:
     return f"{pattern}/*" if pattern.endswith("**") else pattern
-
-
-def fault_of_file(path: Path) -> str | None:
-    """What is wrong with a YAML file, its line counted from 1 and the remedy; None if it is a mapping or empty."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        return f"{path}, line {line}: this is not UTF-8. Save the file as UTF-8."
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror or error}."
-    for number, line in enumerate(text.splitlines(), start=1):
-        if _CONFLICT.match(line):
-            return (
-                f"{path}, line {number}: {line[:7]} is a mark of a merge conflict. Choose one side, delete the marks."
-            )
-    try:
-        # Aliases and duplicate keys are looked at too, as when the file is used.
-        OmegaConf.load(io.StringIO(text))
-        content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        return f"{path}, line {mark.line + 1 if mark else '?'}: {_problem(error)}."
-    except OmegaConfBaseException as error:
-        return _unresolved(error, [path])
-    except (yaml.YAMLError, ValueError, OSError) as error:
-        if isinstance(error, yaml.reader.ReaderError):
-            line = text[: error.position].count("\n") + 1
-            return (
-                f"{path}, line {line}: the character U+{ord(text[error.position]):04X} may not be in YAML. Delete it."
-            )
-        if not isinstance(error, OSError):
-            return f"{path}: {_one_line(error)}"
-        content = yaml.safe_load(text)
-    if content is None or isinstance(content, dict):
-        return None
-    kind = "a list" if isinstance(content, list) else "a single value"
-    return (
-        f"{path}, line {_first_line(text)}: this file is {kind}, but it must hold keys with values, as in key: value."
-    )
-
-
-def _first_line(text: str) -> int:
-    lines = text.splitlines()
-    return next((n for n, line in enumerate(lines, start=1) if line.strip() and not line.lstrip().startswith("#")), 1)
-
-
-def _problem(error: yaml.MarkedYAMLError) -> str:
-    problem = ", ".join(part for part in (error.context, error.problem) if part)
-    remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, problem)), "correct the YAML there")
-    return f"{problem}; {remedy}"
-
-
-def _unresolved(error: OmegaConfBaseException, files: list[Path]) -> str:
-    """A value with ``${...}`` that stands for nothing."""
-    key = re.sub(r"\[(\d+)\]", r".\1", str(error.full_key or ""))
-    message = str(error).splitlines()[0].rstrip(".")
-    for path in reversed(files):  # an environment's settings come last
-        line = line_of_key(path.read_text(encoding="utf-8-sig"), key)
-        if line:
-            return f"{path}, line {line}: {key} cannot be resolved: {message}. Correct what is in ${{...}}."
-    return f"{key or 'A value'} (--params) cannot be resolved: {message}. Correct what is in ${{...}}."
-
-
-def line_of_key(text: str, key: str) -> int | None:
-    """The line, from 1, of a value with an interpolation at ``a.b`` of a YAML text; None if there is none."""
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    for part in key.split("."):
-        if isinstance(node, yaml.MappingNode):
-            node = next((value for name, value in node.value if name.value == part), None)
-        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
-            node = node.value[int(part)]
-        else:
-            return None
-    return node.start_mark.line + 1 if isinstance(node, yaml.ScalarNode) and "${" in node.value else None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def explain_params(parse: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,7 +17,10 @@ from voc_seg.voc.scenes import write_scenes
 
 PIPELINES = ("__default__", "data_processing", "sanity", "training", "evaluation", "inference", "export", "comparison")
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
-UNSEEN = {"evaluation_samples", "scored_model", "sanity_sample", "readable_pictures", "inference_pictures"}
+UNSEEN = {
+    "evaluation_samples", "scored_model", "sanity_sample", "readable_pictures", "unreadable_pictures",
+    "inference_pictures",
+}  # fmt: skip
 """Data that lives in memory only, or is given on the command line: there is nothing to look at after the run."""
 
 

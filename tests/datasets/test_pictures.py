@@ -118,6 +118,15 @@ def test_a_run_that_breaks_off_leaves_the_earlier_one(
     assert _files(tmp_path) == [f"07_model_output/inference/{name}" for name in ("masks/old.png", "overlays/old.jpg")]
 
 
+def test_pictures_that_are_gone_leave_no_files(dataset: SegmentationsDataset, tmp_path: Path) -> None:
+    dataset.save({"a": _made(1), "b": None})
+    masks = dataset.load()
+    assert (list(masks), "b" in masks) == (["a"], False)
+    with pytest.raises(DatasetError, match="None of the pictures can be read any more"):
+        dataset.save({"b": None, "c": None})
+    assert _files(tmp_path) == [f"07_model_output/inference/{name}" for name in ("masks/a.png", "overlays/a.jpg")]
+
+
 def test_only_a_few_are_held_at_a_time(dataset: SegmentationsDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     made, written = [], []

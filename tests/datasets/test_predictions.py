@@ -31,6 +31,13 @@ def masks(tmp_path: Path) -> MasksDataset:
 
 
 class TestMasks:
+    def test_masks_are_asked_for_by_name(self, masks: MasksDataset) -> None:
+        masks.save({name: palette_image(np.zeros((2, 3), np.uint8)) for name in ("a", "é")})
+        found = masks.load()
+        assert "é" in found and "b" not in found and len(found) == 2
+        with pytest.raises(KeyError):
+            found["b"]
+
     def test_round_trip_keeps_names_sizes_and_values(self, masks: MasksDataset, scene_samples: list[Sample]) -> None:
         given = {sample.id: sample.mask for sample in scene_samples}
         masks.save({name: palette_image(mask) for name, mask in given.items()})
@@ -141,6 +148,13 @@ class TestFigures:
         assert (tmp_path / "prediction_gallery.png").read_bytes() == b"the gallery"
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             f"prediction_gallery{end}.png" for end in ("", "_", "__")
+        ]
+
+    def test_on_disks_that_ignore_case_the_gallery_is_left_alone_as_well(self, tmp_path: Path) -> None:
+        PredictionFiguresDataset(filepath=str(tmp_path)).save({name: Figure() for name in ("Gallery", "gallery_")})
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "prediction_Gallery__.png",
+            "prediction_gallery_.png",
         ]
 
     def test_the_preview_has_one_below_the_other_without_the_gallery(self, tmp_path: Path, decoded: Callable) -> None:

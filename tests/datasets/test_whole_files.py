@@ -1,5 +1,6 @@
 """Tables, JSON and figures are kedro-datasets', but never half there."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,12 @@ def test_object_stores_write_as_they_do() -> None:
     dataset = datasets.JSONDataset(filepath="memory://bucket/a.json")
     dataset.save({"a": 1})
     assert dataset.load() == {"a": 1}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    for name in ("CSVDataset", "JSONDataset", "OptionalJSONDataset", "TextDataset"):
+        with pytest.raises(DatasetError, match="a is a pipe, a socket or a device, not a file"):
+            getattr(datasets, name)(filepath=str(tmp_path / "a")).load()
+    assert datasets.BytesDataset(filepath=str(tmp_path / "a")).load() == b""

@@ -1,8 +1,8 @@
 """Runs as the catalog would keep them, and what it means that two are the same."""
 
 import copy
-import io
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,14 +14,16 @@ _TIMES = {"images_per_second", "data_seconds", "epoch_seconds", "seconds", "wait
 
 
 @pytest.fixture(scope="session")
-def reloaded() -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A state dict as it comes back from a file."""
+def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A state dict as it comes back from a file; mapped, since tests keep dozens of 100 MB each."""
 
     def reload(state: dict[str, Any]) -> dict[str, Any]:
-        file = io.BytesIO()
-        torch.save(state, file)
-        file.seek(0)
-        return torch.load(file, weights_only=True)
+        path = tmp_path_factory.mktemp("state") / "state.pth"
+        torch.save(state, path)
+        loaded = torch.load(path, weights_only=True, mmap=True)
+        with suppress(PermissionError):  # Windows; elsewhere the mapping outlives the name
+            path.unlink()
+        return loaded
 
     return reload
 

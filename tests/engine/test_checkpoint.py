@@ -15,7 +15,7 @@ from voc_seg.engine.resuming import describe_data, describe_run
 from voc_seg.errors import VocSegError
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
-from voc_seg.samples.shard import Origin
+from voc_seg.samples.arrow_file import Origin
 
 DATA = {"source": "sample", "images": 4}
 NAMES = ("background", "thing", "stuff")
@@ -145,6 +145,21 @@ def test_a_checkpoint_without_all_its_parts_is_refused(run: tuple, key: str) -> 
     partial = {name: value for name, value in run[-1].items() if name != key}
     with pytest.raises(VocSegError, match=f"The newest checkpoint lacks {key}"):
         require_same_run(partial, run[2])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("epoch", "2"), ("epoch", -1), ("step", True), ("history", {}), ("config", [1]), ("best_miou", None), ("rng", 0)],
+)
+def test_a_checkpoint_with_parts_of_another_type_is_refused(run: tuple, key: str, value: Any) -> None:
+    with pytest.raises(VocSegError, match=f"The newest checkpoint has .* as {key}: "):
+        require_same_run({**run[-1], key: value}, run[2])
+
+
+@pytest.mark.parametrize("part", [{"optimizer": {"state": {}}}, {"rng": {}}, {"rng": {"torch": torch.zeros(3)}}])
+def test_an_optimiser_or_generator_that_does_not_fit_is_refused(run: tuple, part: dict[str, Any]) -> None:
+    with pytest.raises(VocSegError, match=r"The newest checkpoint cannot be resumed from: .*Move it away"):
+        restore({**run[-1], **part}, None, run[1])
 
 
 @pytest.mark.parametrize("names", [("background", "thing"), ("background", "stuff", "thing")])

@@ -8,6 +8,7 @@ import torch
 from voc_seg.config import Parameters
 from voc_seg.engine.trouble import explained, require_finite, require_finite_weights, training_memory
 from voc_seg.errors import VocSegError
+from voc_seg.samples.arrow_file import IncompleteStoreError
 from voc_seg.samples.batches import Batch
 
 
@@ -61,10 +62,18 @@ def test_a_dead_loader_worker() -> None:
     assert caught.value.__cause__ is error
 
 
-def test_an_error_of_a_worker_reads_as_its_own_message() -> None:
-    text = "Caught VocSegError in DataLoader worker process 1.\nOriginal Traceback:\n  File ...\nvoc_seg.errors."
+def test_a_worker_that_a_bus_error_ends() -> None:
+    text = "DataLoader worker (pid 4711) is killed by signal: Bus error. It is possible that dataloader's workers are"
+    advice = r"a packed file was cut.*data_processing .*repairs.*runtime\.workers=0"
+    with pytest.raises(VocSegError, match=advice), explained("memory"):
+        raise RuntimeError(text)
+
+
+@pytest.mark.parametrize("kind", [VocSegError, IncompleteStoreError])
+def test_an_error_of_a_worker_reads_as_its_own_message(kind: type[VocSegError]) -> None:
+    text = f"Caught {kind.__name__} in DataLoader worker process 1.\nOriginal Traceback:\n  File ...\nvoc_seg.errors."
     with pytest.raises(VocSegError) as caught, explained("memory"):
-        raise VocSegError(text + "VocSegError: No sample store at a.arrow.\nMake it.\n")
+        raise kind(text + f"{kind.__name__}: No sample store at a.arrow.\nMake it.\n")
     assert str(caught.value) == "No sample store at a.arrow.\nMake it."
 
 

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from voc_seg.config import ModelConfig
 from voc_seg.errors import VocSegError
 from voc_seg.models.exchange import describe, read_safetensors, to_safetensors
-from voc_seg.models.registry import FORMAT_VERSION, build_model, restore_model
+from voc_seg.models.registry import build_model, restore_model
+from voc_seg.models.saved import FORMAT_VERSION
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_files_that_hold_no_network_are_named(path: Path, saved: dict, tmp_path:
     with pytest.raises(VocSegError, match=r"cut\.safetensors cannot be read as an exported network"):
         read_safetensors(cut)
     cut.write_bytes(to_safetensors(saved, {"model_config": "{"}))
-    with pytest.raises(VocSegError, match=r"cut\.safetensors cannot be read as an exported network \(JSONDecodeError"):
+    with pytest.raises(VocSegError, match=r"cut\.safetensors cannot be read .* \(its metadata are no JSON"):
         read_safetensors(cut)
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(VocSegError, match=r"does not say which network .* go into model\.weights"):

@@ -4,7 +4,7 @@ import pytest
 
 from voc_seg.config import ModelConfig
 from voc_seg.models.encoder import count_parameters
-from voc_seg.models.registry import bare_model
+from voc_seg.models.segmentation_net import bare_model
 from voc_seg.reporting.architecture import Part, parts_of, plot_network
 
 CONFIGS = {

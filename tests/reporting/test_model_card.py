@@ -155,3 +155,15 @@ def test_large_pictures_are_treated_as_inference_is_set_to() -> None:
     assert "longer than 256 pixels, which voc_seg feeds in tiles and this code does not" in text
     unreduced = card(inference=InferenceConfig(longer_side=None))
     assert "longer_side=None" in unreduced and "first reduced" not in unreduced and "min(1" not in unreduced
+
+
+def test_what_comes_from_other_files_is_shown_letter_by_letter() -> None:
+    model = saved("own", weights="<img src=x>|`a`\n# b.pth")
+    model["config"]["data"]["source"] = "<script>[x](y)\nz"
+    text = card(model, metrics=METRICS | {"source": "a|b<i>"})
+    assert text.startswith(r"# ResNet-18, 21 classes, trained on &lt;script&gt;\[x\]\(y\)\\nz" + "\n\n")
+    assert r"weights called &lt;img src=x&gt;\|\`a\`\\n\# b.pth, under" in text
+    assert r"| test of a\|b&lt;i&gt; | 210 |" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| `model.weights`")]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 3
+    assert "<img" not in text and "<script" not in text

@@ -1,5 +1,6 @@
 """The packed store: what went in comes out, byte for byte, and damage is told apart from data."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 from voc_seg.errors import VocSegError
-from voc_seg.samples.shard import IncompleteStoreError
+from voc_seg.samples.arrow_file import IncompleteStoreError
+from voc_seg.samples.intact import note_intact, stamps_of
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
-from voc_seg.voc.classes import Classes, name_classes
+from voc_seg.voc.classes import CLASS_NAMES, Classes, name_classes
 from voc_seg.voc.pairs import Reading
 
 
@@ -167,11 +169,108 @@ def test_samples_are_not_read_again_while_their_file_stays_as_it_is(path: Path, 
     assert read
 
 
+def damage_unseen(file: Path, old: bytes, new: bytes) -> None:
+    """Change bytes as a disk does that forgets: the note that samples are whole still holds."""
+    whole = file.read_bytes()
+    assert whole.count(old) == 1
+    file.write_bytes(whole.replace(old, new))
+    note = file.with_name(f".{file.name}.intact.json")
+    if note.exists():
+        note_intact(file, stamps_of([file]))
+
+
+@pytest.fixture
+def own(tmp_path: Path, scene_samples: list[Sample]) -> Path:
+    """A store that says which classes its samples were packed for."""
+    path = tmp_path / "own.arrow"
+    write_store(path, scene_samples, Origin("own", "", CLASS_NAMES, "f"))
+    return path
+
+
+def test_a_sample_with_labels_that_are_no_class_is_compared_with_its_checksum(
+    own: Path, scene_samples: list[Sample]
+) -> None:
+    mask = scene_samples[2].mask.tobytes()
+    damage_unseen(own, mask, mask[:-1] + b"\xc8")
+    store = SampleStore(own)
+    store.require_intact()  # for all that is known
+    assert store[0].id == scene_samples[0].id
+    message = rf"own\.arrow.*sample 2, '{scene_samples[2].id}', has changed since .*data_processing"
+    with pytest.raises(IncompleteStoreError, match=message):
+        store[2]
+    with pytest.raises(IncompleteStoreError, match="has changed"):  # data_processing now finds it
+        SampleStore(own).require_intact()
+
+
+def test_labels_that_are_no_class_in_a_store_without_checksums(
+    own: Path, scene_samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = scene_samples[2].mask.tobytes()
+    damage_unseen(own, mask, mask[:-1] + b"\xc8")
+    monkeypatch.setattr("voc_seg.samples.shard.Shard._written", lambda *_: None)
+    with pytest.raises(IncompleteStoreError, match=r"has the label 200, but there are 21 classes\)\. Delete"):
+        SampleStore(own)[2]
+
+
+def test_a_sample_damaged_while_the_store_is_in_use_is_named(own: Path, scene_samples: list[Sample]) -> None:
+    store = SampleStore(own)
+    assert list(store)
+    image = scene_samples[3].image.tobytes()
+    with own.open("r+b") as file:
+        file.seek(own.read_bytes().index(image))
+        file.write(bytes([image[0] ^ 4]))
+    assert store[2].id == scene_samples[2].id
+    with pytest.raises(IncompleteStoreError, match=rf"own\.arrow.*sample 3, '{scene_samples[3].id}', has changed"):
+        store[3]
+
+
+def test_a_file_that_is_deleted_or_replaced_while_it_is_in_use_stays_as_it_was(
+    own: Path, scene_samples: list[Sample]
+) -> None:
+    store = SampleStore(own)
+    assert store[0].id == scene_samples[0].id
+    write_store(own, scene_samples[:1])
+    np.testing.assert_array_equal(store[4].image, scene_samples[4].image)
+    own.unlink()
+    np.testing.assert_array_equal(store[3].mask, scene_samples[3].mask)
+
+
+CUT = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from voc_seg.samples.arrow_file import IncompleteStoreError
+from voc_seg.samples.store import Sample, SampleStore, write_store
+
+path = Path(sys.argv[1])
+zeros = np.zeros((200, 200, 3), np.uint8)
+write_store(path, [Sample(f"s{n}", zeros, zeros[..., 0]) for n in range(3)])
+store = SampleStore(path)
+store[0]
+os.truncate(path, 4096)
+uses = [lambda: store[2], lambda: store[0], lambda: store.ids, lambda: store.content, store.shards[0].require_intact]
+for use in uses:
+    try:
+        use()
+    except IncompleteStoreError as error:
+        assert "a.arrow" in str(error) and "to 4096 bytes while" in str(error), error
+        assert "data_processing" in str(error), error
+    else:
+        raise SystemExit("it was not noticed")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows cuts no file that is mapped")
+def test_a_file_that_is_cut_while_it_is_in_use_does_not_end_the_process(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", CUT, tmp_path / "a.arrow"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended
+
+
 FLIPS = """
 import random, sys
 from pathlib import Path
 import numpy as np
-from voc_seg.samples.shard import IncompleteStoreError
+from voc_seg.samples.arrow_file import IncompleteStoreError
 from voc_seg.samples.store import Sample, SampleStore, write_store
 
 path = Path(sys.argv[1])
@@ -184,7 +283,7 @@ write_store(path, samples)
 whole = path.read_bytes()
 flips = [(place, bit) for place in range(len(whole)) for bit in (1, 128, 255)]
 found = 0
-for place, bit in random.Random(0).sample(flips, 1500):
+for place, bit in random.Random(0).sample(flips, 700):
     changed = bytearray(whole)
     changed[place] ^= bit
     path.write_bytes(changed)
@@ -200,7 +299,7 @@ for place, bit in random.Random(0).sample(flips, 1500):
     for read, written in zip(store, samples):
         assert read.id == written.id, (place, bit)
         assert np.array_equal(read.image, written.image) and np.array_equal(read.mask, written.mask), (place, bit)
-assert found > 500
+assert found > 250
 """
 
 

@@ -131,6 +131,17 @@ def test_a_run_with_checkpoints_goes_on_from_them(tmp_path: Path) -> None:
     assert command(job_of(tmp_path, "a", ("evaluation",)), None)[-1] == "run=a,seed=1"
 
 
+@pytest.mark.parametrize("name", ["checkpoint_epoch_0001_keep.pth", "mine.pth", "checkpoint_epoch_1.pth", "folder"])
+def test_files_that_are_no_checkpoints_are_not_resumed_from(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "a/06_models/checkpoints"
+    folder.mkdir(parents=True)
+    if name == "folder":
+        (folder / "checkpoint_epoch_0001.pth").mkdir()
+    else:
+        (folder / name).touch()
+    assert command(job_of(tmp_path, "a", ("training",)), None)[-1] == "run=a,seed=1"
+
+
 def test_threads_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     assert [share_of_threads(jobs) for jobs in (1, 2, 3, 9)] == [8, 4, 2, 1]

@@ -31,6 +31,7 @@ class _File:
     earlier: int
     chunked: bool
     trickle: bool
+    slow_headers: bool
 
 
 class ArchiveServer:
@@ -60,6 +61,7 @@ class ArchiveServer:
         earlier: int = 0,
         chunked: bool = False,
         trickle: bool = False,
+        slow_headers: bool = False,
     ) -> str:
         """Serve a file; each iterable is used up request by request, then all is well.
 
@@ -73,11 +75,14 @@ class ArchiveServer:
             earlier: Answer a Range from this many bytes earlier than asked.
             chunked: Send the body without saying its length first; ``cuts`` count the framing too.
             trickle: Send a byte every 20 ms.
+            slow_headers: Send a header every 20 ms.
 
         Returns:
             The address.
         """
-        self._files[name] = _File(content, iter(cuts), iter(pauses), iter(answers), ranges, earlier, chunked, trickle)
+        self._files[name] = _File(
+            content, iter(cuts), iter(pauses), iter(answers), ranges, earlier, chunked, trickle, slow_headers
+        )
         return self.address(name)
 
     def address(self, name: str) -> str:
@@ -119,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = {"Transfer-Encoding": "chunked"} if body and file.chunked else {"Content-Length": str(len(body))}
         for key, value in (length | {"Connection": "close"} | headers).items():
             self.send_header(key, value)
+            if file and file.slow_headers:
+                self.flush_headers()
+                archives.stopped.wait(0.02)
         self.end_headers()
         if body:
             if file.chunked:

@@ -15,7 +15,7 @@ import pytest
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.archives import Archive, given_archive, obtain, one_at_a_time
-from voc_seg.voc.transfer import Patience
+from voc_seg.voc.connection import Patience
 
 NAME = "VOC.tar"
 PAYLOAD = hashlib.shake_128(b"payload").digest(3_000_000)
@@ -389,7 +389,13 @@ def test_a_web_page_by_content_does_not_overwrite_what_arrived(here, archive_ser
 
 
 def test_a_body_longer_than_declared_is_left(here, archive_server):
-    endless = archive_server.serve("endless", PAYLOAD * 2, chunked=True)
+    endless = archive_server.serve("endless", OTHER * 2, chunked=True)
     with pytest.raises(VocSegError, match="sends more than 3000000 bytes"):
         obtain(replace(archive(endless), size=len(PAYLOAD)), here, patience=QUICK)
     assert len(archive_server.requests) == 1
+    assert list(here.iterdir()) == []
+
+
+def test_what_a_body_has_beyond_the_archive_is_not_read(here, archive_server):
+    longer = archive_server.serve("longer", PAYLOAD * 2, chunked=True)
+    assert obtain(replace(archive(longer), size=len(PAYLOAD)), here, patience=QUICK).read_bytes() == PAYLOAD

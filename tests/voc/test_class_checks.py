@@ -15,7 +15,7 @@ from voc_seg.voc.class_checks import (
     require_foreground,
     unknown_value_hint,
 )
-from voc_seg.voc.classes import CLASS_NAMES, name_classes
+from voc_seg.voc.classes import CLASS_NAMES, Classes, name_classes
 from voc_seg.voc.index import index_images
 from voc_seg.voc.pairs import Reading
 from voc_seg.voc.splits import VOCSplit
@@ -117,3 +117,24 @@ def test_one_value_too_many_has_a_likely_cause(tmp_path: Path, names, values, hi
     found = unknown_value_hint(rejected, names)
     assert hint in found
     assert bool(found) is bool(hint)
+
+
+def test_masks_that_number_classes_from_one_are_told_to_shift(tmp_path: Path) -> None:
+    split = VOCSplit("train", "own", ("a", "b"), tmp_path / "images", tmp_path / "masks")
+    split.images.mkdir()
+    split.masks.mkdir()
+    names = ("background", "cat", "dog")
+    for image_id in split.ids:
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(split.image_path(image_id))
+        Image.fromarray(np.repeat(np.uint8([[1, 2, 3, 255]]), 4, axis=0)).save(split.mask_path(image_id))
+    rejected = rejected_images({"train": index_images(split, Reading(name_classes(names)))})
+    shifted = "data.values={1: background, 2: cat, 3: dog}"
+    for reason in rejected["reason"]:
+        assert f"as 0 does not occur, set {shifted}; otherwise data.values says what others mean" in reason
+    hint = unknown_value_hint(rejected, names)
+    assert "2 masks hold the value 3 and no 0: they probably number the classes from 1" in hint
+    assert f"Set {shifted} and run" in hint
+    values = tuple((stored, stored - 1) for stored in (1, 2, 3))
+    index = index_images(split, Reading(Classes(names, name_classes(names).colours, coded=False, values=values)))
+    assert (index["rejected"] == "").all()
+    assert index[[*names, "void"]].to_numpy().tolist() == [[4, 4, 4, 4]] * 2

@@ -17,11 +17,12 @@ from PIL import Image
 from voc_seg.errors import VocSegError
 from voc_seg.voc import download, sbd
 from voc_seg.voc.archives import Archive
+from voc_seg.voc.connection import Patience
 from voc_seg.voc.download import fetch, is_complete
+from voc_seg.voc.image_lists import read_ids
 from voc_seg.voc.reading import palette_image
 from voc_seg.voc.sbd import read_mat, train_aug_ids
-from voc_seg.voc.splits import SOURCES, read_ids, read_split
-from voc_seg.voc.transfer import Patience
+from voc_seg.voc.splits import SOURCES, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
 HURRY = Patience(connect_seconds=1, read_seconds=0.5, attempts=2, backoff_seconds=0.01)

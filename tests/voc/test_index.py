@@ -101,6 +101,12 @@ def test_mask_without_a_label(split):
     assert reason_for(split).startswith("no labelled pixel")
 
 
+def test_large_images_are_no_reason_to_warn(split, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)
+    assert (index_images(split)["rejected"] == "").all()
+    assert not recwarn.list
+
+
 def test_fewer_classes(split):
     index = index_images(split, Reading(name_classes(("background", "plane"))))
     assert index["plane"].tolist() == [5, 5, 5]

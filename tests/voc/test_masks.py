@@ -98,9 +98,14 @@ def test_large_coloured_masks_are_read_in_strips(tmp_path, monkeypatch):
     np.testing.assert_array_equal(decode_mask(tmp_path / "m.png", classes).indices, indices)
     np.testing.assert_array_equal(count_values(indices), np.bincount(indices.ravel(), minlength=256))
     pixels = classes.palette()[indices]
-    pixels[-1, -1] = 7, 7, 8
+    pixels[-1, -1] = pixels[0, :2] = 7, 7, 8
+    pixels[1, 1] = 250, 0, 0
     Image.fromarray(pixels).save(tmp_path / "m.png")
-    with pytest.raises(VocSegError, match=r"has \(7, 7, 8\), which no class has"):
+    message = (
+        r"m\.png is RGB and has \(7, 7, 8\), \(250, 0, 0\), which no class has \(4 of 1023 pixels\); give a class this "
+        r"colour in data\.classes, or colour pixels that are void \(224, 224, 192\)"
+    )
+    with pytest.raises(VocSegError, match=message):
         decode_mask(tmp_path / "m.png", classes)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.pictures import decode_picture
+from voc_seg.voc.reading import large_allowed
 
 HEIGHT, WIDTH = 24, 40
 RED, BLUE = (200, 40, 40), (40, 40, 200)
@@ -181,3 +183,15 @@ def test_a_large_picture_is_no_reason_to_warn(tmp_path: Path, monkeypatch: pytes
     halves().save(tmp_path / "a.png")
     assert decode_picture(tmp_path / "a.png").shape == (HEIGHT, WIDTH, 3)
     assert len(recwarn) == 0
+
+
+def test_threads_do_not_take_each_other_the_leave_to_read_large_pictures(recwarn: pytest.WarningsRecorder) -> None:
+    before = warnings.filters[:]
+    first, second = large_allowed(), large_allowed()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # the one that came first goes first
+    warnings.warn("large", Image.DecompressionBombWarning, stacklevel=1)
+    second.__exit__(None, None, None)
+    assert not recwarn.list
+    assert warnings.filters == before

@@ -1,13 +1,16 @@
 """Image and mask files; tests/test_damaged_data.py has every kind of damage."""
 
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from voc_seg.errors import VocSegError
+from voc_seg.voc import reading
 from voc_seg.voc.classes import CLASS_NAMES, VOID, name_classes, voc_palette
 from voc_seg.voc.masks import BY_PALETTE, decode_mask
 from voc_seg.voc.reading import decode_image, orientation, palette_image
@@ -66,7 +69,10 @@ def test_own_colours_are_recognised(tmp_path):
 def test_only_a_few_strange_colours_are_listed(tmp_path):
     noise = np.random.default_rng(0).integers(1, 9, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "m.png")
-    with pytest.raises(VocSegError, match=r"m\.png is RGB and has \(.*\) and \d+ more, which no class has$"):
+    with pytest.raises(
+        VocSegError,
+        match=r"m\.png is RGB and has \(.*\) and \d+ more, which no class has \(\d+ of \d+ pixels\); give a class",
+    ):
         decode_mask(tmp_path / "m.png")
 
 
@@ -231,3 +237,26 @@ def test_huge_sizes_are_refused_before_decoding(tmp_path, monkeypatch):
     for read in (decode_image, decode_mask):
         with pytest.raises(VocSegError, match=r"oversized (image|mask): .*m\.png"):
             read(tmp_path / "m.png")
+
+
+def test_an_image_counts_as_in_use_while_its_mask_is_decoded(tmp_path, monkeypatch):
+    """Threads are then bounded by bytes: as many as there are could each keep a large image and wait."""
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "i.png")
+    monkeypatch.setattr(reading, "_MOST_BYTES", WIDTH * HEIGHT * 20)
+    kept, most = [], []
+
+    def pair(_: int) -> None:
+        with reading.decoding_together():
+            decode_image(tmp_path / "i.png")
+            kept.append(1)
+            most.append(len(kept))
+            time.sleep(0.02)
+            decode_image(tmp_path / "i.png")
+            kept.pop()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(pair, range(8)))
+    assert max(most) == 1
+    assert reading._in_use == 0
+    decode_image(tmp_path / "i.png")  # nothing is left over for who decodes one alone
+    assert reading._in_use == 0

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from voc_seg.errors import VocSegError
-from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, read_ids, read_split
+from voc_seg.voc.image_lists import read_ids
+from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, given_path, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs official VOC data in ../shared/voc")
@@ -276,7 +277,7 @@ def test_a_missing_folder_of_images(tmp_path):
     with pytest.raises(VocSegError, match=r"The images of own train should lie in .*JPEGImages, which is not there"):
         read_split(folder, "own", "train")
     (folder / "JPEGImages").write_text("../elsewhere")  # what Git makes of a link on Windows
-    with pytest.raises(VocSegError, match="JPEGImages, which is a file and no folder"):
+    with pytest.raises(VocSegError, match="JPEGImages, which is no folder that can be read"):
         read_split(folder, "own", "train")
 
 
@@ -290,3 +291,53 @@ def test_a_list_that_git_lfs_has_not_fetched(tmp_path):
     folder = make_lists(tmp_path, train="version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
     with pytest.raises(VocSegError, match=r"train\.txt is a Git LFS pointer; fetch the files with: git lfs pull"):
         read_split(folder, "own", "train")
+
+
+@pytest.mark.parametrize("what", ["pipe", "dangling link", "link in a circle", "folder"])
+def test_a_test_list_that_is_no_file_does_not_count_as_none(tmp_path, what):
+    folder = make_lists(tmp_path, train="a\n")
+    path = folder / "ImageSets/Segmentation/test.txt"
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path.name if what == "link in a circle" else "nowhere")
+    with pytest.raises(VocSegError, match=r"The image list .*test\.txt cannot be read"):
+        read_split(folder, "sample", "test")
+
+
+def test_a_file_in_place_of_the_images_is_named(tmp_path):
+    folder = make_lists(tmp_path, train="a\n")
+    (folder / "JPEGImages").rmdir()
+    (folder / "JPEGImages").touch()
+    with pytest.raises(VocSegError, match="JPEGImages, which is no folder that can be read"):
+        read_split(folder, "voc2012", "train")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("a -1\nb  1\n", "a list of ImageSets/Main"), ("a 0\nb  1\n", "a list of ImageSets/Main")]
+)
+def test_a_list_of_another_kind_is_called_so(tmp_path, text, kind):
+    folder = make_lists(tmp_path, train=text)
+    (folder / "JPEGImages/a.jpg").touch()
+    with pytest.raises(VocSegError, match=rf"train\.txt looks like {kind}.*the image is called 'a'"):
+        read_split(folder, "voc2012", "train")
+
+
+@pytest.mark.parametrize("image_id", ["a 1", "a.png"])
+def test_ids_that_only_look_like_another_kind_are_taken(tmp_path, image_id):
+    folder = make_lists(tmp_path, train=f"{image_id}\n")
+    for name in (image_id, "a"):
+        (folder / f"JPEGImages/{name}.jpg").touch()
+    assert read_split(folder, "voc2012", "train").ids == (image_id,)
+
+
+@pytest.mark.parametrize("year", ["2012", None])
+@pytest.mark.parametrize("root", ["circle", "x" * 300, "~nobody of that name/x", "file"])
+def test_a_root_that_leads_nowhere_is_no_traceback(tmp_path, monkeypatch, root, year):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "file").touch()
+    with pytest.raises(VocSegError, match=r"data in .*\(which (is not a folder|does not exist)\)"):
+        find_voc_folder(given_path(root), year)

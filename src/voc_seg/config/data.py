@@ -21,6 +21,9 @@ def _name_alone(value: Any) -> Any:
 
 
 ColourValue = Annotated[int, Field(ge=0, le=255)]
+MAX_SIDE = 16384
+"""Of an image that all others are resized to, in pixels: a square of that size takes 800 MB."""
+Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 StoredValue = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -162,7 +165,7 @@ def _meanings(values: dict[int, str | int], names: tuple[str, ...]) -> tuple[tup
 class AugmentationConfig(Block):
     """How a training crop is cut from an image."""
 
-    image_size: Annotated[tuple[PositiveInt, PositiveInt] | None, FromSpaces] = Field(
+    image_size: Annotated[tuple[Side, Side] | None, FromSpaces] = Field(
         None,
         description="height, width in pixels to which images are resized first; null keeps their own size",
     )

@@ -45,29 +45,11 @@ def read_state(path: Path) -> State:
     """Read what :func:`write_state` wrote, on the CPU.
 
     Raises:
-        VocSegError: The file is cut short, holds something else, or would run code on loading.
+        VocSegError: The file is damaged, holds something else, or would run code on loading.
     """
-    import torch
+    from voc_seg.models.exchange import read_saved
 
-    if path.exists() and not path.is_file():
-        raise VocSegError(f"{path} is no file that can be read as a saved network. Move it away.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever bytes make of a reader of zip files and pickles
-        raise VocSegError(
-            f"{path} cannot be read as a saved network ({type(error).__name__}: {_first_line(error)}). "
-            "It may be cut short or come from elsewhere; make it again with: kedro run --pipelines training"
-        ) from error
-    if not isinstance(state, dict):
-        raise VocSegError(
-            f"{path} is no network saved by this project. Weights from elsewhere go into model.weights; "
-            "make this file with: kedro run --pipelines training"
-        )
-    return state
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    return read_saved(path)
 
 
 class ModelDataset(AbstractDataset[State, State]):
@@ -84,6 +66,18 @@ class ModelDataset(AbstractDataset[State, State]):
     def load(self) -> State:
         return read_state(self._filepath)
 
+    def load_checked(self) -> State:
+        """The content of the file, if it is a network that can be used.
+
+        Raises:
+            VocSegError: It cannot be read, or a field or a tensor is not what it must be.
+        """
+        from voc_seg.models.saved import require_best_model
+
+        state = read_state(self._filepath)
+        require_best_model(state, str(self._filepath))
+        return state
+
     def _exists(self) -> bool:
         return self._filepath.is_file()
 
@@ -93,15 +87,17 @@ class ModelDataset(AbstractDataset[State, State]):
     def preview(self) -> TablePreview:
         """Epoch, score, size and what the network is, for Kedro-Viz."""
         from voc_seg.models.encoder import count_learnt
+        from voc_seg.models.saved import require_fields
 
         state = read_state(self._filepath)
+        require_fields(state, str(self._filepath), "epoch", "val_miou", "model", "class_names", "model_config")
         facts = {
             "epoch": state["epoch"],
             "val mIoU": round(state["val_miou"], 4),
             "file size": decimal(self._filepath.stat().st_size),
             "parameters": f"{count_learnt(state['model']):,}",
             "classes": len(state["class_names"]),
-            "trained on": state["source"],
+            "trained on": state.get("source"),
             **state["model_config"],
         }
         return table_preview(["property", "value"], [[name, str(value)] for name, value in facts.items()])
@@ -109,6 +105,11 @@ class ModelDataset(AbstractDataset[State, State]):
 
 _MID_EPOCH = "checkpoint_mid_epoch.pth"
 _NAME = re.compile(r"checkpoint_(epoch_\d{4,}|mid_epoch)\.pth")
+
+
+def holds_checkpoints(folder: Path) -> bool:
+    """Whether a folder has checkpoints of a run; files with other names, which users keep there, are none."""
+    return any(_NAME.fullmatch(path.name) and path.is_file() for path in folder.glob("checkpoint_*.pth"))
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,10 @@ def _read_head(path: Path) -> _Head:
         except Exception:  # not every file system maps files
             state = read_state(path)
         history = state.get("history") or [""]
-        return _Head(int(state.get("run", 0)), repr(history[0]), int(state["epoch"]), int(state.get("position", 0)))
+        counts = [state.get("run", 0), state["epoch"], state.get("position", 0)]
+        if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
+            return _Head()
+        return _Head(counts[0], repr(history[0]), counts[1], counts[2])
     except Exception:  # whatever a damaged file may hold
         return _Head()
 
@@ -225,13 +229,17 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
         """Refuse a best model of another run: one that was started anew, and killed before its first checkpoint."""
         if self._best_model is None or not state.get("best_epoch"):
             return
+        from voc_seg.models.saved import require_fields
+
+        require_fields(state, str(path), "best_epoch", "best_miou")
         wanted = f"{path} goes with a best model of epoch {state['best_epoch']}, val mIoU {state['best_miou']:.4f}"
         advice = "Put that file back, or train anew: kedro run --pipelines training"
         if not self._best_model.is_file():
             raise VocSegError(f"{wanted}, but there is no {self._best_model}. {advice}")
         best = read_state(self._best_model)
+        require_fields(best, str(self._best_model), "epoch", "val_miou")
         # One of a later epoch is of this run, killed before the checkpoint: it comes again.
-        found = best.get("epoch", 0), best.get("val_miou", 0.0)
+        found = best["epoch"], best["val_miou"]
         if found[0] <= state["epoch"] and found != (state["best_epoch"], state["best_miou"]):
             raise VocSegError(
                 f"{wanted}, but {self._best_model} is of epoch {found[0]}, val mIoU "

@@ -63,31 +63,41 @@ class Segmentation(NamedTuple):
     overlay: Image.Image
 
 
-class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation], Mapping[str, np.ndarray]]):
+class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation | None], Mapping[str, np.ndarray]]):
     """Masks and overlays by name: ``masks/<name>.png`` and ``overlays/<name>.jpg``.
 
     Saving takes them one by one, so they may be made while they are saved, and replaces all of an earlier run: masks
-    and overlays are of one run. Files of others stay. Loading gives the masks, ``uint8 (H, W)``, each read when it is
-    asked for.
+    and overlays are of one run. A name with None has neither; when all have, the save fails. Files of others stay.
+    Loading gives the masks, ``uint8 (H, W)``, each read when it is asked for.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._folder = Path(filepath)
         self.metadata = metadata
 
-    def save(self, data: Mapping[str, Segmentation]) -> None:
-        def write(item: tuple[str, Segmentation]) -> None:
+    def save(self, data: Mapping[str, Segmentation | None]) -> None:
+        def write(item: tuple[str, Segmentation | None]) -> bool:
             name, made = item
+            if made is None:
+                return False
             made.mask.save(masks / f"{name}.png")
             made.overlay.save(overlays / f"{name}.jpg", quality=90, subsampling=0)  # colours keep their edges
+            return True
 
         with replacing_folder(self._folder) as folder, progress_bar("segmenting", len(data)) as advance:
             masks, overlays = folder / "masks", folder / "overlays"
             masks.mkdir()
             overlays.mkdir()
             # Made here, one after the other; only their writing is left to threads.
-            for _ in in_parallel(write, ((name, data[name]) for name in data)):
+            written = 0
+            for done in in_parallel(write, ((name, data[name]) for name in data)):
+                written += done
                 advance(1)
+            if not written:
+                raise VocSegError(
+                    "None of the pictures can be read any more; nothing was written. Do not move or change them while "
+                    "they are segmented."
+                )
 
     def load(self) -> Mapping[str, np.ndarray]:
         recover_folder(self._folder)

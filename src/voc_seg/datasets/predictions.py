@@ -1,7 +1,7 @@
 """Folders of pictures as catalog entries: predicted masks, and figures by image."""
 
 import logging
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from voc_seg.atomic import free_name, recover_folder, replacing, replacing_folder
+from voc_seg.voc.names import same_name
 from voc_seg.voc.parallel import in_parallel
-from voc_seg.voc.pictures import large_allowed
 from voc_seg.voc.progress import progress_bar
+from voc_seg.voc.reading import large_allowed
 
 from .previews import contact_sheet
 
@@ -25,17 +26,26 @@ class MaskFolder(Mapping[str, np.ndarray]):
     """Masks by image id, each read when it is asked for: of thousands only a few are looked at."""
 
     def __init__(self, folder: Path) -> None:
-        self._paths = {path.stem: path for path in sorted(folder.glob("*.png"))}
+        self._folder = folder
 
     def __getitem__(self, image_id: str) -> np.ndarray:
-        with large_allowed(), Image.open(self._paths[image_id]) as picture:
+        if image_id not in self:
+            raise KeyError(image_id)
+        with large_allowed(), Image.open(self._path(image_id)) as picture:
             return np.array(picture)
 
+    def __contains__(self, image_id: object) -> bool:
+        return self._path(image_id).is_file()
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
+        return (path.stem for path in sorted(self._folder.glob("*.png")))
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return sum(1 for _ in self)
+
+    def _path(self, image_id: object) -> Path:
+        # Asked for by name, not looked up among those found: some Macs store names in another form of Unicode.
+        return self._folder / f"{image_id}.png"
 
 
 class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.ndarray]]):
@@ -102,9 +112,10 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
                 path.unlink()
 
     @staticmethod
-    def _name(image_id: str, others: Container[str]) -> str:
-        name = image_id
-        while f"prediction_{name}.png" == _GALLERY or (name != image_id and name in others):
+    def _name(image_id: str, others: Iterable[str]) -> str:
+        # Compared as Macs and Windows compare names: an image called Gallery is that of gallery there.
+        name, taken = image_id, {same_name(other) for other in others}
+        while same_name(f"prediction_{name}.png") == _GALLERY or (name != image_id and same_name(name) in taken):
             name += "_"
         return f"prediction_{name}.png"
 

@@ -27,9 +27,9 @@ class Run:
 
     | field   | type             | meaning                                                                        |
     |---------|------------------|--------------------------------------------------------------------------------|
-    | model   | dict             | its best model without the weights: epoch, val_miou, config, model_config ...  |
+    | model   | dict             | its best model without the weights: epoch, val_miou, config, model_digest ...  |
     | history | pandas.DataFrame | one row an epoch; empty where there is none                                    |
-    | scores  | dict             | ``metrics.json`` and ``evaluation_facts.json``; empty before an evaluation     |
+    | scores  | dict             | ``metrics.json`` and ``evaluation_facts.json`` of one evaluation, or empty     |
     """
 
     model: dict[str, Any]
@@ -80,7 +80,7 @@ def _model(folder: Path) -> Path:
     return folder / "06_models/best_model.pth"
 
 
-_FIELDS = {"epoch": int, "val_miou": (int, float), "config": dict, "model_config": dict}
+_FIELDS = ("epoch", "val_miou", "config", "model_config", "model")
 """What a comparison needs of a best model."""
 
 
@@ -95,13 +95,14 @@ def _read(folder: Path) -> Run:
     Raises:
         VocSegError: Its best model or its scores cannot be read.
     """
+    from voc_seg.models.exchange import model_digest, one_evaluation  # torch only when there is a network to read
+    from voc_seg.models.saved import require_fields, require_tensors
+
     state = read_state(_model(folder))
-    if missing := sorted(_FIELDS.keys() - state.keys()):
-        raise VocSegError(f"{_model(folder)} lacks {', '.join(missing)}: it is no best model of this project.")
-    for key, kind in _FIELDS.items():
-        if not isinstance(state[key], kind) or isinstance(state[key], bool):
-            raise VocSegError(f"{_model(folder)}: {key} is {state[key]!r:.80}: it is no best model of this project.")
-    scores: dict[str, Any] = {}
+    require_fields(state, str(_model(folder)), *_FIELDS)
+    require_tensors(state["model"], str(_model(folder)))
+    digest = model_digest(state)
+    found_scores: list[dict[str, Any]] = []
     for name in ("08_reporting/metrics.json", "07_model_output/evaluation_facts.json"):
         path = folder / name
         advice = "Delete it, or make it again with: kedro run --pipelines evaluation"
@@ -111,9 +112,9 @@ def _read(folder: Path) -> Run:
             raise VocSegError(f"{path} cannot be read ({_reason(error)}). {advice}") from error
         if not isinstance(found, dict):
             raise VocSegError(f"{path} holds no scores but a {type(found).__name__}. {advice}")
-        scores |= found
+        found_scores.append(found)
     return Run(
-        {name: value for name, value in state.items() if name != "model"},
+        {name: value for name, value in state.items() if name != "model"} | {"model_digest": digest},
         EarlierTableDataset(filepath=str(folder / "08_reporting/training_history.csv")).load(),
-        scores,
+        one_evaluation(*found_scores),
     )

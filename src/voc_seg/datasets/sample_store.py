@@ -11,13 +11,13 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.errors import VocSegError
-from voc_seg.samples.shard import IncompleteStoreError
+from voc_seg.samples.arrow_file import IncompleteStoreError
 from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
 from voc_seg.samples.store import Origin, SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.index import fingerprint_of
-from voc_seg.voc.reading import palette_image
-from voc_seg.voc.splits import find_voc_folder, source_named
+from voc_seg.voc.reading import large_allowed, palette_image
+from voc_seg.voc.splits import find_voc_folder, given_path, source_named
 
 from .previews import contact_sheet
 
@@ -51,7 +51,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
     ) -> None:
         self._filepath = Path(filepath)
         self._source = source
-        self._voc_root = Path(voc_root).expanduser().resolve() if voc_root else None
+        self._voc_root = given_path(voc_root) if voc_root else None
         self._index = Path(index["filepath"]) if index else None
         self.metadata = metadata
 
@@ -60,10 +60,12 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         if self._is_of(data.origin, parts):
             logger.info("%s: %d samples, unchanged", self._filepath.name, len(data))
             delete_unused_shards(self._filepath)
-        elif len(parts) == 1:
-            write_store(self._filepath, data, data.origin, data.nbytes)
-        else:
-            write_shards(self._filepath, parts, data.origin)
+            return
+        with large_allowed():
+            if len(parts) == 1:
+                write_store(self._filepath, data, data.origin, data.nbytes)
+            else:
+                write_shards(self._filepath, parts, data.origin)
 
     def _is_of(self, origin: Origin, parts: Sequence[UsableSamples]) -> bool:
         """Whether the store holds these very samples, whole, in these parts."""
@@ -74,10 +76,11 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
                 store.require_intact()
         except IncompleteStoreError as error:
             if self._filepath.exists():
-                logger.warning("%s Its samples are packed anew.", str(error).partition(" Delete it")[0])
+                fault = str(error).partition(" Delete it")[0].partition(" Move it")[0]
+                logger.warning("%s Its samples are packed anew.", fault)
             return False
         # Without checksums, of an earlier edition: packed once more, to have them.
-        return same and bool(store.content)
+        return same and store.has_checksums
 
     def load(self) -> SampleStore:
         store = SampleStore(self._filepath)

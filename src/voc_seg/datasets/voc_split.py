@@ -11,7 +11,7 @@ from PIL import Image
 from voc_seg.errors import VocSegError
 from voc_seg.voc.archives import archives_from
 from voc_seg.voc.download import fetch
-from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, source_named
+from voc_seg.voc.splits import VOCSplit, find_voc_folder, given_path, read_split, source_named
 
 from .previews import contact_sheet
 
@@ -55,8 +55,8 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         self._source = source_named(source)
         self._split = split
         self._folder = Path(filepath) / self._source.home
-        self._voc_root = Path(voc_root).expanduser().resolve() if voc_root else None
-        self._voc_archive = Path(voc_archive).expanduser().resolve() if voc_archive else None
+        self._voc_root = given_path(voc_root) if voc_root else None
+        self._voc_archive = given_path(voc_archive) if voc_archive else None
         self._archives = archives or {}
         self.metadata = metadata
 

@@ -10,6 +10,7 @@ from kedro_datasets._typing import HTMLPreview, TablePreview
 from rich.filesize import decimal
 
 from voc_seg.atomic import replacing
+from voc_seg.errors import VocSegError
 
 READ_CSV: dict[str, Any] = {
     "keep_default_na": False,
@@ -23,6 +24,12 @@ class _WholeFile:
 
     _filepath: PurePosixPath
     _protocol: str
+
+    def load(self) -> Any:
+        path = Path(self._filepath)
+        if self._protocol == "file" and path.exists() and not (path.is_file() or path.is_dir()):
+            raise VocSegError(f"{path} is a pipe, a socket or a device, not a file. Move it away and make it again.")
+        return super().load()  # type: ignore[misc]
 
     def save(self, data: Any) -> None:
         write = super().save.__wrapped__  # type: ignore[misc]  # Kedro's wrapper would hide what the system says
@@ -90,7 +97,7 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
             partial.write_bytes(data)
 
     def load(self) -> bytes:
-        return self._filepath.read_bytes() if self._filepath.exists() else b""
+        return self._filepath.read_bytes() if self._filepath.is_file() else b""
 
     def _exists(self) -> bool:
         return self._filepath.is_file()

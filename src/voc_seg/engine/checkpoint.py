@@ -2,13 +2,14 @@
 
 import logging
 from dataclasses import asdict, dataclass, field, fields
+from textwrap import shorten
 from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel
 
 from voc_seg.errors import VocSegError
-from voc_seg.models.registry import FORMAT_VERSION
+from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,16 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
         )
     if missing := sorted(_KEYS - checkpoint.keys()):
         raise VocSegError(f"The newest checkpoint lacks {', '.join(missing)}. Move it away, or train anew.")
+    kinds = dict.fromkeys(("loss", "seconds", "waited", "best_miou"), (int, float)) | {"history": list}
+    blocks = dict.fromkeys(("model", "model_config", "config", "ema", "optimizer", "rng"), dict)
+    counts = dict.fromkeys(("epoch", "step", "position", "best_epoch"), int)
+    for key, kind in (kinds | blocks | counts).items():
+        value = checkpoint[key]
+        if not isinstance(value, kind) or isinstance(value, bool) or (key in counts and value < 0):
+            raise VocSegError(
+                f"The newest checkpoint has {repr(value)[:60]} as {key}: this project did not write it so. Move it "
+                "away, or train anew."
+            )
     differing = sorted(
         _differences(checkpoint["class_names"], about["class_names"], "class names")
         + _differences(checkpoint["model_config"], about["model_config"], "model")
@@ -122,11 +133,22 @@ def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
 
 
 def restore(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer) -> RunState:
-    """Put moving average, momentum and random generators back, and give the counters; weights: ``models.registry``."""
-    if ema:
-        ema.load_state_dict(checkpoint["ema"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    torch.set_rng_state(checkpoint["rng"]["torch"])
+    """Put moving average, momentum and random generators back, and give the counters; weights: ``models.registry``.
+
+    Raises:
+        VocSegError: They are not those of this network.
+    """
+    try:
+        if ema:
+            ema.load_state_dict(checkpoint["ema"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        torch.set_rng_state(checkpoint["rng"]["torch"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        detail = shorten(" ".join(str(error).split()), 120, placeholder=" ...")
+        raise VocSegError(
+            f"The newest checkpoint cannot be resumed from: its moving average, optimiser or generators do not fit "
+            f"({type(error).__name__}: {detail}). Move it away, or train anew."
+        ) from error
     for device, generator in zip(range(torch.cuda.device_count()), checkpoint["rng"]["cuda"]):
         torch.cuda.set_rng_state(generator, device)
     if torch.backends.mps.is_available():
@@ -166,8 +188,18 @@ def _differences(old: Any, new: Any, name: str) -> list[str]:
     return [] if old == new or name in _FREE else [f"{name}: {old} in the checkpoint, {new} now"]
 
 
-def model_only(model: SegmentationNet, about: dict[str, Any], epoch: int, miou: float) -> dict[str, Any]:
-    """The content of ``best_model.pth``: a copy of the weights and what is needed to use them."""
+def model_only(
+    model: SegmentationNet, about: dict[str, Any], epoch: int, miou: float, loss: float | None = None
+) -> dict[str, Any]:
+    """The content of ``best_model.pth``: a copy of the weights and what is needed to use them.
+
+    Args:
+        model: The network that was validated.
+        about: As for :func:`capture`.
+        epoch: The one it is of.
+        miou: Of its validation.
+        loss: Of its validation: no two networks have the same, so it tells whose history is whose.
+    """
     return {
         "format_version": FORMAT_VERSION,
         "model": {key: value.detach().cpu().clone() for key, value in model.state_dict().items()},
@@ -179,4 +211,5 @@ def model_only(model: SegmentationNet, about: dict[str, Any], epoch: int, miou: 
         "source": about["config"]["data"]["source"],
         "epoch": epoch,
         "val_miou": miou,
+        "val_loss": loss,
     }

@@ -184,7 +184,7 @@ def fit(
             written = last or due(epoch, config.checkpoint.every_epochs)
             yield EpochReport(
                 capture(model, ema, optimizer, state, about) if written else {},
-                model_only(scored, about, state.epoch, state.best_miou) if is_best else {},
+                model_only(scored, about, state.epoch, state.best_miou, row["val_loss"]) if is_best else {},
                 state.history,
             )
             if written:

@@ -36,17 +36,23 @@ def explained(memory_advice: str) -> Iterator[None]:
         with partners_explained():
             yield
     except VocSegError as error:
-        text = str(error)
-        if not text.startswith("Caught VocSegError in DataLoader worker"):
+        text, kind = str(error), type(error).__name__  # maybe one of its subclasses
+        if not text.startswith(f"Caught {kind} in DataLoader worker"):
             raise
         # What a worker raises comes back with its traceback; the message is its end.
-        raise VocSegError(text.rpartition("VocSegError: ")[2].strip()) from error
+        raise VocSegError(text.rpartition(f"{kind}: ")[2].strip()) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise VocSegError(f"Out of memory. {memory_advice}") from error
     except RuntimeError as error:
         text = str(error)
         if "can't allocate memory" in text or "out of memory" in text.lower():
             raise VocSegError(f"Out of memory. {memory_advice}") from error
+        if "DataLoader worker" in text and "Bus error" in text:
+            raise VocSegError(
+                f"A loader worker died ({text.splitlines()[0]}). Either a packed file was cut, or its disk was lost, "
+                "while it was read: kedro run --pipelines data_processing checks and repairs the packed samples. Or "
+                "there is too little shared memory: runtime.workers=0 does without."
+            ) from error
         if "DataLoader worker" in text and ("exited unexpectedly" in text or "killed by signal" in text):
             raise VocSegError(
                 f"A loader worker died ({text.splitlines()[0]}). With too little shared memory or on Windows, "

@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
+from torch import Tensor
 
 from voc_seg.errors import VocSegError
+
+from .saved import require_best_model
+from .weights import read_content
 
 
 def model_digest(saved: dict[str, Any]) -> str:
@@ -21,6 +25,15 @@ def model_digest(saved: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def one_evaluation(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """``metrics.json`` and ``evaluation_facts.json`` together; empty unless both are of the same evaluation.
+
+    No two evaluations have the same speed to the last digit.
+    """
+    same = all(metrics.get(key) == facts.get(key) for key in ("images_per_second", "model_digest"))
+    return {**facts, **metrics} if same else {}
+
+
 def describe(saved: dict[str, Any], **more: Any) -> dict[str, str]:
     """What a saved network says of itself, as text: file formats take nothing else.
 
@@ -30,13 +43,48 @@ def describe(saved: dict[str, Any], **more: Any) -> dict[str, str]:
 
     Returns:
         Everything but the weights by its name, each value as JSON.
+
+    Raises:
+        VocSegError: A value is none that JSON has.
     """
-    return {key: json.dumps(value) for key, value in {**saved, **more}.items() if key != "model"}
+    found = {}
+    for key, value in {**saved, **more}.items():
+        if key == "model":
+            continue
+        try:
+            found[key] = json.dumps(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise VocSegError(
+                f"The network to export holds a {type(value).__name__} as {key}, which other files cannot hold. Take "
+                f"{key} out of best_model.pth, or train again: kedro run --pipelines training"
+            ) from error
+    return found
 
 
 def to_safetensors(saved: dict[str, Any], metadata: dict[str, str]) -> bytes:
     """The weights of ``best_model.pth`` as the bytes of a safetensors file, with what :func:`describe` gave."""
     return save({name: value.contiguous() for name, value in saved["model"].items()}, metadata)
+
+
+def read_saved(path: Path, checksums: bool = True) -> dict[str, Any]:
+    """The content of a ``best_model.pth`` or checkpoint; of an exported ``model.safetensors`` the same.
+
+    Args:
+        path: The file; its content decides how it is read.
+        checksums: Compare with the checksums in the file.
+
+    Raises:
+        VocSegError: As :func:`read_content`, or the file is none of these.
+    """
+    state, metadata = read_content(
+        path,
+        "a saved network",
+        "It may be cut short or come from elsewhere; make it again with: kedro run --pipelines training",
+        checksums,
+    )
+    if metadata or not isinstance(state, dict) or _are_tensors_alone(state):
+        return _with_metadata(path, state, metadata)
+    return state
 
 
 def read_safetensors(path: Path | str) -> dict[str, Any]:
@@ -45,24 +93,33 @@ def read_safetensors(path: Path | str) -> dict[str, Any]:
     ``restore_model`` of it gives the network.
 
     Raises:
-        VocSegError: There is no such file, it is damaged, or it holds weights alone.
+        VocSegError: There is no such file, it is damaged, holds weights alone, or says of itself what cannot be.
     """
     path = Path(path)
     if not path.is_file():
         raise VocSegError(f"There is no file {path.absolute()}. Make it with: kedro run --pipelines export")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        weights = load_file(path)
-        about = {key: json.loads(value) for key, value in metadata.items()} if "model_config" in metadata else None
-    except (SafetensorError, ValueError) as error:
+    advice = "It may be cut short; make it again with: kedro run --pipelines export"
+    saved = _with_metadata(path, *read_content(path, "an exported network", advice))
+    require_best_model(saved, str(path))
+    return saved
+
+
+def _are_tensors_alone(state: dict[Any, Any]) -> bool:
+    return all(isinstance(value, Tensor) for value in state.values())
+
+
+def _with_metadata(path: Path, weights: Any, metadata: dict[str, str]) -> dict[str, Any]:
+    """A saved network from the tensors and the metadata of a safetensors file."""
+    if not isinstance(weights, dict) or "model_config" not in metadata:
         raise VocSegError(
-            f"{path} cannot be read as an exported network ({type(error).__name__}: {error}). It may be cut short; "
-            "make it again with: kedro run --pipelines export"
-        ) from error
-    if about is None:
-        raise VocSegError(
-            f"{path} does not say which network its weights belong to: it comes from elsewhere. Weights of an encoder "
-            "go into model.weights; whole networks are made with: kedro run --pipelines export"
+            f"{path} does not say which network its weights belong to: it is no network saved by this project. Weights "
+            "of an encoder go into model.weights; whole networks are made with: kedro run --pipelines training,export"
         )
+    try:
+        about = {key: json.loads(value) for key, value in metadata.items()}
+    except (ValueError, RecursionError) as error:
+        raise VocSegError(
+            f"{path} cannot be read as an exported network (its metadata are no JSON: {error}). Make it again with: "
+            "kedro run --pipelines export"
+        ) from error
     return {**about, "model": weights}

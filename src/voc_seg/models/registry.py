@@ -1,14 +1,13 @@
 """Networks from settings, from ImageNet weights and from saved models."""
 
 import logging
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 from urllib.error import URLError
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 from torchvision.models import get_weight
 
@@ -16,13 +15,11 @@ from voc_seg.config import ModelConfig
 from voc_seg.errors import VocSegError
 
 from .encoder import count_parameters
-from .segmentation_net import SegmentationNet
-from .weights import read_weights
+from .saved import THE_NETWORK, require_fields, require_network
+from .segmentation_net import SegmentationNet, bare_model
+from .weights import encoders_in, fault_of_weight, read_weights, resnet_of
 
 logger = logging.getLogger(__name__)
-
-FORMAT_VERSION = 1
-"""Of saved networks; raised with every change after which older files cannot be read."""
 
 # The first release of torchvision's weights: plain training, what published fine-tuning results start from.
 _IMAGENET = {name: f"ResNet{name[6:]}_Weights.IMAGENET1K_V1" for name in ("resnet18", "resnet34", "resnet50")}
@@ -44,23 +41,11 @@ def restore_model(saved: dict[str, Any]) -> SegmentationNet:
     """The network of a ``best_model.pth`` or a checkpoint, in evaluation mode.
 
     Raises:
-        VocSegError: It was saved by a version with another network, its weights are of another architecture or number
-            of classes than it says, or it is no saved network at all.
+        VocSegError: As :func:`voc_seg.models.saved.require_network`.
     """
-    if saved.get("format_version") != FORMAT_VERSION:
-        raise VocSegError(
-            f"The saved network has format {saved.get('format_version')}, this version reads {FORMAT_VERSION}. "
-            "Use the version that wrote it, or train anew: kedro run --pipelines training"
-        )
-    try:
-        model = bare_model(ModelConfig.model_validate(saved["model_config"]), len(saved["class_names"]))
-        model.load_state_dict(saved["model"])
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValidationError) as error:
-        detail = shorten("; ".join(str(error).splitlines()), 200, placeholder=" ...")
-        raise VocSegError(
-            f"The saved network does not fit what it says of itself ({type(error).__name__}: {detail}). "
-            "It was damaged or put together by hand; make it again with: kedro run --pipelines training"
-        ) from error
+    config = require_network(saved)
+    model = bare_model(config, len(saved["class_names"]))
+    model.load_state_dict(saved["model"])
     return model.eval()
 
 
@@ -70,6 +55,7 @@ def require_classes(saved: dict[str, Any], names: Sequence[str]) -> None:
     Raises:
         VocSegError: With both lists of names.
     """
+    require_fields(saved, THE_NETWORK, "class_names")
     known = saved["class_names"]
     if list(known) != list(names):
         raise VocSegError(
@@ -77,21 +63,6 @@ def require_classes(saved: dict[str, Any], names: Sequence[str]) -> None:
             f"{', '.join(names)}. Give the data.classes (or the --env) it was trained with, or train anew: "
             "kedro run --pipelines training"
         )
-
-
-def bare_model(config: ModelConfig, classes: int) -> SegmentationNet:
-    """A network with fresh weights throughout, channels-last; no file is read."""
-    model = SegmentationNet(
-        encoder=config.encoder,
-        classes=classes,
-        skips=config.skips,
-        width=config.width,
-        context=config.context,
-        output_stride=config.output_stride,
-        stride_in_1x1=config.stride_in_1x1,
-        dropout=config.dropout,
-    )
-    return model.to(memory_format=torch.channels_last)
 
 
 def load_encoder_weights(model: SegmentationNet, config: ModelConfig) -> None:
@@ -119,7 +90,7 @@ def _from_file(model: SegmentationNet, config: ModelConfig) -> dict[str, Tensor]
 def _fitting(state: dict[str, Tensor], model: SegmentationNet, config: ModelConfig) -> dict[str, Tensor]:
     """The tensors for the encoder, as float32; refused unless all are there, in shape and finite."""
     expected = model.encoder.state_dict()
-    state = _without_prefix(state, expected.keys())
+    state = _one_encoder(state, config)
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     wrong = [key for key, value in expected.items() if key in state and state[key].shape != value.shape]
     missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
@@ -128,32 +99,41 @@ def _fitting(state: dict[str, Tensor], model: SegmentationNet, config: ModelConf
         raise VocSegError(
             f"model.weights {config.weights} does not fit model.encoder {config.encoder}: "
             f"{len(missing)} tensors missing {missing[:3]}, {len(wrong)} of another shape {wrong[:3]}, "
-            f"{len(unknown)} unknown {unknown[:3]}. Name the encoder the weights were trained for; "
-            "keys must be torchvision's."
+            f"{len(unknown)} unknown {unknown[:3]}. {_which_encoder(state, config)}"
         )
     for key, value in state.items():
-        if key.endswith("num_batches_tracked"):
-            continue
-        if not value.is_floating_point() or not value.isfinite().all():
-            kind = f"is of {value.dtype}" if not value.is_floating_point() else "holds NaN or infinity"
+        if fault := fault_of_weight(key, value):
             raise VocSegError(
-                f"model.weights {config.weights}: {key} {kind}; weights are finite floating-point numbers. "
+                f"model.weights {config.weights}: {key} {fault}; weights are finite floating-point numbers. "
                 "Use another file."
             )
     return {key: value.float() for key, value in state.items()}
 
 
-def _without_prefix(state: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
-    """The tensors of the encoder alone, where all of its keys stand behind a prefix: ``module.``, ``encoder.`` ..."""
-    if "conv1.weight" in state:
-        return state
-    for prefix in sorted(key.removesuffix("conv1.weight") for key in state if key.endswith(".conv1.weight")):
-        inner = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        if all(key in inner for key in expected if not key.endswith("num_batches_tracked")):
+def _one_encoder(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """The tensors of the encoder alone, where all of its keys have a prefix: ``module.``, ``encoder.`` ..."""
+    encoders = encoders_in(state)
+    if len(encoders) > 1:
+        raise VocSegError(
+            f"model.weights {config.weights} holds {len(encoders)} encoders, under {', '.join(map(repr, encoders))}. "
+            "Save the state_dict() of one of them."
+        )
+    for prefix, inner in encoders.items():
+        if prefix:
             # Beside an encoder lie only the other parts of its network.
             logger.info("model.weights: taking the tensors of %s* alone, for the encoder", prefix)
-            return inner
+        return inner
     return state
+
+
+def _which_encoder(state: dict[str, Tensor], config: ModelConfig) -> str:
+    """What to do about weights of another network."""
+    found = resnet_of(state)
+    if found in _IMAGENET and found != config.encoder:
+        return f"Its tensors are those of {found}: set model.encoder={found}, or use other weights."
+    if found and found not in _IMAGENET:
+        return f"Its tensors are those of {found}; model.encoder can be {', '.join(_IMAGENET)}. Use other weights."
+    return "Name the encoder the weights were trained for; keys must be torchvision's."
 
 
 def _download(encoder: str) -> dict[str, Tensor]:
@@ -179,8 +159,8 @@ def require_weights(config: ModelConfig) -> None:
 
 
 def _weights_path(config: ModelConfig) -> Path:
-    path = Path(config.weights or "").expanduser()
-    if not path.is_file():  # a folder or a pipe is none
+    path = Path(os.path.expanduser(config.weights or ""))  # noqa: PTH111 - Path's fails for people it does not know
+    if not os.path.isfile(path):  # noqa: PTH113 - nor is what may not be looked at, a folder or a pipe
         raise VocSegError(
             f"model.weights: there is no file {path.absolute()}. Use null, imagenet, or the path of a "
             ".pth or .safetensors state dict."

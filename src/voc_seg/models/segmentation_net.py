@@ -1,7 +1,10 @@
 """SegmentationNet: ResNet encoder, skip connections, transposed-convolution decoder, 1x1 to the classes."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from voc_seg.config import ModelConfig
 
 from .decoder import Decoder
 from .encoder import ResNetEncoder
@@ -58,3 +61,18 @@ class SegmentationNet(nn.Module):
 def _padded(length: int) -> int:
     """The next multiple of the stride, written so that an export for any size sees that it is one."""
     return (length + STRIDE - 1) // STRIDE * STRIDE
+
+
+def bare_model(config: ModelConfig, classes: int) -> SegmentationNet:
+    """A network with fresh weights throughout, channels-last; no file is read."""
+    model = SegmentationNet(
+        encoder=config.encoder,
+        classes=classes,
+        skips=config.skips,
+        width=config.width,
+        context=config.context,
+        output_stride=config.output_stride,
+        stride_in_1x1=config.stride_in_1x1,
+        dropout=config.dropout,
+    )
+    return model.to(memory_format=torch.channels_last)

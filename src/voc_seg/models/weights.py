@@ -1,52 +1,167 @@
-"""State dicts from files of others, told apart by their content."""
+"""Tensors from files of others: told apart by their content, checked, and named after the network they belong to."""
 
+import re
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from voc_seg.errors import VocSegError
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
+
+_GIT_LFS = b"version https://git-lfs"
+_BEGINNINGS = (
+    (_GIT_LFS, "it is a pointer of Git LFS; fetch the file itself: git lfs pull"),
+    (b"<", "it is a web page, not the file that its link promised"),
+    (b"\x89HDF", "it is an HDF5 file"),
+    (b"\x1f\x8b", "it is compressed with gzip; unpack it first"),
+    (b"\x93NUMPY", "it is a NumPy array"),
+)
+_NAMES_OBJECT = re.compile(r"(?:GLOBAL |class |type )([A-Za-z_][\w.]+)")
+
+_BLOCKS = {
+    ((2, 2, 2, 2), False): "resnet18",
+    ((3, 4, 6, 3), False): "resnet34",
+    ((3, 4, 6, 3), True): "resnet50",
+    ((3, 4, 23, 3), True): "resnet101",
+    ((3, 8, 36, 3), True): "resnet152",
+}
+"""Torchvision's ResNets by the blocks of their stages, and whether these are bottlenecks."""
+
+
+def read_content(path: Path, what: str, advice: str, checksums: bool = False) -> tuple[Any, dict[str, str]]:
+    """The object in a file of ``torch.save`` or the tensors of a safetensors file, on the CPU; and its metadata.
+
+    The content decides which it is, whatever the file is called.
+
+    Args:
+        path: The file.
+        what: What it should be, for the message.
+        advice: What to do when it is not, a sentence.
+        checksums: Compare with the checksums in the file, which ``torch.load`` does not do. Files of others may have
+            none.
+
+    Raises:
+        VocSegError: The file is missing, empty, damaged, a pointer of Git LFS, of another kind, or would run code.
+    """
+    if not path.is_file():
+        # A pipe would be waited for.
+        found = "is not a regular file" if path.exists() else "does not exist"
+        raise VocSegError(f"{path} cannot be read as {what} (it {found}). {advice}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+            # A safetensors file begins with the length of its header and then the header, which is JSON.
+            if head[8:9] == b"{":
+                with safe_open(path, framework="pt") as tensors:
+                    metadata = tensors.metadata() or {}
+                return load_file(path), metadata
+            if checksums and zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+                raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+            file.seek(0)
+            # Given a path, torch would go by its ending.
+            return torch.load(file, map_location="cpu", weights_only=True), {}
+    except Exception as error:  # torch.load raises many exception types on malformed files
+        raise VocSegError(f"{path} cannot be read as {what} ({_reason(path, error)}). {advice}") from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file cannot be read; never torch's own advice, which is to switch its protection off."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        return "it is empty"
+    for beginning, reason in _BEGINNINGS:
+        if head.lstrip().startswith(beginning):
+            return reason
+    if head.startswith(b"\x08") and head[2:3] == b"\x12":
+        return "it is an ONNX model"
+    text = str(error)
+    if head.startswith(b"PK"):
+        if not zipfile.is_zipfile(path):
+            return "it is cut short"
+        if "TorchScript" in text:
+            return "it is a TorchScript archive, which holds code"
+        with zipfile.ZipFile(path) as archive:
+            if not any(name.endswith("data.pkl") for name in archive.namelist()):
+                return "it is a zip archive that torch.save has not written"
+    if "weights_only" in text:
+        named = _NAMES_OBJECT.search(text.partition("WeightsUnpickler error")[2])
+        if named:
+            return f"it holds a Python object, {named[1]}, which could run code"
+        return "torch.save has not written it, or it is damaged"
+    if not head.startswith(b"PK") and head[8:9] != b"{":
+        return "neither torch.save nor safetensors has written it, or it is damaged"
+    first_line = text.partition("\n")[0].partition(". ")[0].rstrip(".")
+    return f"{type(error).__name__}: {first_line:.150}" if first_line else type(error).__name__
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.pth`` or safetensors file by their keys, also of one wrapped as ``{"state_dict": ...}``.
 
     Raises:
-        VocSegError: The file is empty, damaged, a pointer of Git LFS, would run code, or holds no state dict.
+        VocSegError: As :func:`read_content`, or the file holds no state dict.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-        if head.startswith(b"version https://git-lfs"):
-            raise VocSegError(
-                f"model.weights: {path} cannot be read as a state dict: it is a pointer of Git LFS. "
-                "Fetch the file itself: git lfs pull"
-            )
-        # A safetensors file begins with the length of its header and then the header, which is JSON.
-        if head[8:9] == b"{":
-            state = load_file(path)
-        else:
-            with path.open("rb") as file:  # given a path, torch goes by its ending
-                state = torch.load(file, map_location="cpu", weights_only=True)
-    except VocSegError:
-        raise
-    except Exception as error:  # whatever bytes make of a reader of zip files and pickles
-        # Not torch's words on a file that would run code: they advise to switch the protection off.
-        text = str(error).partition("\n")[0]
-        reason = "it would run code" if "weights_only" in str(error) or "Unsupported" in text else text
-        raise VocSegError(
-            f"model.weights: {path} cannot be read as a state dict ({type(error).__name__}: {reason}). "
-            "It may be empty, cut short or hold more than tensors; fetch it again or save its state_dict() alone."
-        ) from error
-    for key in _WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(key), dict) and state[key]:
-            state = state[key]
-            break
-    if not isinstance(state, dict) or not all(
+    state, _ = read_content(
+        path,
+        "a state dict",
+        "model.weights takes a file of tensors and plain values alone: fetch it again, or save model.state_dict().",
+    )
+    while isinstance(state, dict) and (inner := next((key for key in _WRAPPERS if _is_block(state.get(key))), None)):
+        state = state[inner]
+    if not _is_block(state) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
         raise VocSegError(f"model.weights: {path} holds no plain state dict of tensors; save model.state_dict().")
     return state
+
+
+def _is_block(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value)
+
+
+def fault_of_weight(key: str, value: Tensor) -> str:
+    """Why a tensor of the right shape cannot be a weight, a sum or a variance; empty when it can."""
+    if value.device.type == "meta":
+        return "holds no values"
+    if value.layout != torch.strided or value.is_quantized:
+        return "is sparse or quantised"
+    if key.endswith("num_batches_tracked"):
+        return ""
+    if not value.is_floating_point():
+        return f"is of {value.dtype}"
+    numbers = value.float()
+    if not numbers.isfinite().all():
+        return "holds NaN or infinity"
+    if key.endswith("running_var") and (numbers < 0).any():
+        return "holds negative variances"
+    return ""
+
+
+def resnet_of(state: Mapping[str, Tensor]) -> str:
+    """Which ResNet of torchvision has these keys; empty when none has."""
+    blocks = tuple(
+        len({key.split(".")[1] for key in state if key.startswith(f"layer{stage}.")}) for stage in range(1, 5)
+    )
+    return _BLOCKS.get((blocks, "layer1.0.conv3.weight" in state), "")
+
+
+def encoders_in(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The ResNets in a state dict by their prefix (``module.``, ``encoder.`` ...), with their tensors by plain keys."""
+    prefixes = [
+        key.removesuffix("conv1.weight")
+        for key in state
+        if key.endswith("conv1.weight") and f"{key.removesuffix('conv1.weight')}layer1.0.conv1.weight" in state
+    ]
+    return {
+        prefix: {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        for prefix in sorted(prefixes)
+    }

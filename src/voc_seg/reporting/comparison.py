@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import flattened
-from voc_seg.reporting.model_card import is_of
+from voc_seg.reporting.belonging import is_of
 from voc_seg.reporting.report import history_of
 from voc_seg.reporting.style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
 
@@ -31,10 +31,10 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
     """One row of the comparison, with all settings.
 
     Args:
-        model: ``best_model.pth``; its weights are not looked at.
+        model: ``best_model.pth`` without its weights, and with ``model_digest`` where that is known.
         history: ``training_history.csv``, one row an epoch; one of another model counts as none.
-        scores: ``metrics.json`` and ``evaluation_facts.json``; others than of this model on val count as none, as
-            runs are chosen on val alone.
+        scores: ``metrics.json`` and ``evaluation_facts.json`` of one evaluation; others than of this model on val count
+            as none, as runs are chosen on val alone.
 
     Returns:
         ``settings`` (flat, ``training.epochs``), ``judged_on`` (what val scores depend on beside the network),

@@ -10,8 +10,10 @@ from rich.filesize import decimal
 
 from voc_seg.config import InferenceConfig, flattened
 from voc_seg.metrics import is_baseline
+from voc_seg.reporting.belonging import is_of
 from voc_seg.reporting.tables import score
 from voc_seg.voc.classes import Classes
+from voc_seg.voc.names import printable
 
 _VOC_TERMS = (
     "The pictures of PASCAL VOC come from Flickr and are used under their own terms; they are not part of voc_seg, "
@@ -106,7 +108,7 @@ def model_card(
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
-        f"# {_encoder(model)}, {len(classes)} classes, trained on {data['source']}",
+        f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(data['source'])}",
         f"A SegmentationNet of voc_seg, {parameters / 1e6:.1f} million parameters: it gives each pixel of a "
         f"picture one of {len(classes)} classes.",
         _table(["file", "what it is", "size"], _files(files, onnx_facts)),
@@ -160,7 +162,8 @@ def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
 def _digest(saved: Mapping[str, Any]) -> list[str]:
     if "model_digest" not in saved:
         return []
-    return [f"These files are of the model `{saved['model_digest']}`, which they have as `model_digest` in themselves."]
+    digest = _code(saved["model_digest"])
+    return [f"These files are of the model {digest}, which they have as `model_digest` in themselves."]
 
 
 def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) -> list[str]:
@@ -175,7 +178,7 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
         ["split", "images", "mIoU", "pixel accuracy", "mean class accuracy", "frequency-weighted IoU"],
         [
             (
-                f"{metrics['split']} of {metrics['source']}", metrics["images"], score(metrics["miou"]),
+                _plain(f"{metrics['split']} of {metrics['source']}"), metrics["images"], score(metrics["miou"]),
                 score(metrics["pixel_accuracy"]), score(metrics["mean_class_accuracy"]),
                 score(metrics["frequency_weighted_iou"]),
             )
@@ -195,17 +198,6 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
         f"Calling everything background would have mIoU {score(metrics['all_background_miou'])} there. Counted over "
         f"the whole split at {size}, void left out.",
     ]
-
-
-def is_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
-    """Whether scores are of this very model: an epoch's number says nothing of which run it was.
-
-    Digests tell, where both have one; scores of earlier versions have none.
-    """
-    if {"model_digest"} <= metrics.keys() & saved.keys() and metrics["model_digest"] != saved["model_digest"]:
-        return False
-    scored = metrics.get("checkpoint_epoch"), metrics.get("checkpoint_val_miou")
-    return scored == (saved["epoch"], saved["val_miou"])
 
 
 def _conditions(evaluation: Mapping[str, Any]) -> str:
@@ -279,7 +271,7 @@ def _start(model: Mapping[str, Any]) -> str:
             "Its encoder started from torchvision's weights of ImageNet (IMAGENET1K_V1), whose pictures are for "
             "research that is not commercial."
         )
-    return f"Its encoder started from weights called {model['weights']}, under their own terms."
+    return f"Its encoder started from weights called {_plain(model['weights'])}, under their own terms."
 
 
 def _recipe(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -287,7 +279,7 @@ def _recipe(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
     blocks = {key: value for key, value in saved["config"].items() if key != "data"}
     # Which checkpoints are kept, and whether a run was resumed, shapes nothing.
     return [
-        (f"`{key}`", f"`{json.dumps(value)}`")
+        (_code(key), _code(json.dumps(value, ensure_ascii=False)))
         for key, value in flattened({"model": saved["model_config"], **blocks})
         if ".checkpoint." not in key and not key.endswith(".resume")
     ]
@@ -298,7 +290,14 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def _plain(name: str) -> str:
+def _plain(name: Any) -> str:
     """A name that Markdown and HTML show letter by letter, and that does not end its cell."""
-    escaped = "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+!|~$:@" else letter for letter in name)
+    letters = printable(str(name))
+    escaped = "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+!|~$:@" else letter for letter in letters)
     return html.escape(escaped, quote=False)
+
+
+def _code(text: Any) -> str:
+    """A text as code; as plain text where it would end the code or its cell."""
+    letters = printable(str(text))
+    return _plain(letters) if set("`|") & set(letters) else f"`{letters}`"

@@ -14,6 +14,7 @@ from PIL import Image
 from voc_seg import metrics as scores
 from voc_seg.config import flattened
 from voc_seg.models.encoder import count_learnt
+from voc_seg.reporting.belonging import require_same_size
 from voc_seg.reporting.overlays import VOID_COLOUR, WRONG_COLOUR
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.voc.classes import VOID, Classes
@@ -37,11 +38,12 @@ def history_of(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd.DataF
     """The history, if it is that of the model; an empty table otherwise.
 
     Args:
-        best_model: ``epoch`` and ``val_miou`` are looked at.
+        best_model: ``epoch`` and ``val_miou`` are looked at, and ``val_loss``, which models of earlier versions lack:
+            runs that learn nothing have the same mIoU, but hardly the same loss.
         history: One row an epoch, as in ``training_history.csv``; empty where there is none.
 
     Returns:
-        The rows as they are when the last epoch flagged ``is_best`` is the model's, with the model's val mIoU.
+        The rows as they are when the last epoch flagged ``is_best`` is the model's.
     """
     if not {"epoch", "val_miou", "is_best"} <= set(history.columns):
         return pd.DataFrame()
@@ -50,6 +52,9 @@ def history_of(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd.DataF
     same = flagged["epoch"].eq(best_model["epoch"]) & np.isclose(
         flagged["val_miou"].astype(float), best_model["val_miou"]
     )
+    loss = best_model.get("val_loss")
+    if loss is not None and "val_loss" in history.columns:
+        same &= np.isclose(flagged["val_loss"].astype(float), loss, rtol=1e-9)
     return history if same.any() else pd.DataFrame()
 
 
@@ -179,7 +184,7 @@ def describe_images(
             "miou": _rounded(row["miou"]),
             "accuracy": _rounded(row["pixel_accuracy"]),
             "void": _rounded(row["void_fraction"]),
-            "classes": _class_ious(sample.mask, predictions[sample.id], len(classes)),
+            "classes": class_ious(sample.id, sample.mask, predictions[sample.id], len(classes)),
         }
 
     described = []
@@ -190,8 +195,13 @@ def describe_images(
     return described
 
 
-def _class_ious(truth: np.ndarray, prediction: np.ndarray, classes: int) -> list[list[float]]:
-    """Index and IoU of the classes that occur among the labelled pixels."""
+def class_ious(image_id: str, truth: np.ndarray, prediction: np.ndarray, classes: int) -> list[list[float]]:
+    """Index and IoU, to four decimals, of the classes that occur among the labelled pixels.
+
+    Raises:
+        VocSegError: The masks have different sizes: they are not of the same image.
+    """
+    require_same_size(image_id, truth, prediction)
     labelled = truth != VOID
     true = np.bincount(truth[labelled], minlength=classes)
     predicted = np.bincount(prediction[labelled], minlength=classes)

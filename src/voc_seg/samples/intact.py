@@ -8,7 +8,13 @@ from pathlib import Path
 from voc_seg.atomic import replacing
 from voc_seg.errors import VocSegError
 
+from .arrow_file import stamp_of
 from .shard import Shard
+
+
+def stamps_of(files: Sequence[Path]) -> dict[str, str]:
+    """By file name what changes when a file is written to; to be asked before it is read."""
+    return {file.name: _stamp(file) for file in files}
 
 
 def unchecked(store: Path, shards: Sequence[Shard]) -> list[Shard]:
@@ -17,9 +23,8 @@ def unchecked(store: Path, shards: Sequence[Shard]) -> list[Shard]:
     return [shard for shard in shards if known.get(shard.path.name) != _stamp(shard.path)]
 
 
-def note_intact(store: Path, files: Sequence[Path]) -> None:
-    """Note that the samples in these files are whole, so that they need not be read again to know it."""
-    stamps = {file.name: _stamp(file) for file in files}
+def note_intact(store: Path, stamps: dict[str, str]) -> None:
+    """Note that the samples in files with these stamps are whole, so that they need not be read again to know it."""
     if stamps == _noted(store):
         return
     # Where nothing can be written, samples are read again next time.
@@ -27,21 +32,26 @@ def note_intact(store: Path, files: Sequence[Path]) -> None:
         partial.write_text(json.dumps(stamps), encoding="utf-8")
 
 
+def forget_intact(store: Path) -> None:
+    """Have all samples read again next time: one of them is damaged, in a file that looks untouched."""
+    with suppress(OSError):
+        _note(store).unlink()
+
+
 def _note(store: Path) -> Path:
     return store.with_name(f".{store.name}.intact.json")
 
 
 def _noted(store: Path) -> dict[str, str]:
+    if not _note(store).is_file():  # reading a pipe would never end
+        return {}
     try:
         found = json.loads(_note(store).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def _stamp(file: Path) -> str:
-    try:
-        state = file.stat()
-    except OSError:
-        return "missing"
-    return f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
+    found = stamp_of(file)
+    return " ".join(map(str, found)) if found else "missing"

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from voc_seg.errors import VocSegError
+from voc_seg.voc.names import WINDOWS_MARKS, fault_on_windows, formula_sign, printable, same_name
 from voc_seg.voc.pictures import decode_picture
 
 logger = logging.getLogger(__name__)
@@ -42,8 +43,9 @@ class Pictures(Mapping[str, np.ndarray]):
         return len(self.paths)
 
     def file(self, name: str) -> str:
-        """The path of a picture as tables show it."""
-        return printable(str(self.paths[name]))
+        """The path of a picture as tables show it: ``./=a.jpg``, for spreadsheets would compute ``=a.jpg``."""
+        path = str(self.paths[name])
+        return printable(os.path.join(".", path) if formula_sign(path) else path)  # noqa: PTH118 - Path drops the dot
 
     def only(self, names: Sequence[str]) -> "Pictures":
         """Some of them."""
@@ -133,7 +135,8 @@ def name_pictures(paths: Sequence[Path]) -> list[str]:
 
     It is the file's name without ending. Where several would have one name, those files take their whole name
     (``a.jpg``, ``a.png``); where that is not enough the folders below the common one come before it (``2023_a.jpg``),
-    and last a number behind it. Upper and lower case count as the same, as they do on some systems. Characters that
+    and last a number behind it. Upper and lower case, and ways to store an accent,
+    count as the same, as they do on some systems. Characters that
     file systems or tables do not bear become ``_``.
     """
     if not paths:
@@ -146,8 +149,8 @@ def name_pictures(paths: Sequence[Path]) -> list[str]:
     levels = [0] * len(paths)
     while True:
         names = [spelling[level] for spelling, level in zip(spellings, levels)]
-        often = Counter(name.casefold() for name in names)
-        shared = [index for index, name in enumerate(names) if often[name.casefold()] > 1 and levels[index] < 2]
+        often = Counter(same_name(name) for name in names)
+        shared = [index for index, name in enumerate(names) if often[same_name(name)] > 1 and levels[index] < 2]
         if not shared:
             return _numbered(names)
         for index in shared:
@@ -159,22 +162,19 @@ def _numbered(names: list[str]) -> list[str]:
     result = []
     for name in names:
         free, number = name, 1
-        while free.casefold() in taken:
+        while same_name(free) in taken:
             number += 1
             free = f"{name}_{number}"
-        taken.add(free.casefold())
+        taken.add(same_name(free))
         result.append(free)
     return result
 
 
 def _safe(name: str) -> str:
     """The name as every file system takes it, without anything that could lead to another folder."""
-    clean = "".join(mark if mark.isprintable() and mark not in '<>:"/\\|?*' else "_" for mark in name)
-    if clean[:1] in tuple("=+-@"):
-        clean = f"_{clean[1:]}"  # spreadsheets take it for a formula
-    return clean.encode()[:_LONGEST_NAME].decode(errors="ignore").strip(". ") or "picture"
-
-
-def printable(text: str) -> str:
-    """Text without what no table or console can write: file names may hold bytes that are no text."""
-    return text.encode(errors="replace").decode()
+    clean = "".join(mark if mark.isprintable() and mark not in rf"/\{WINDOWS_MARKS}" else "_" for mark in name)
+    clean = clean.strip(". ").encode()[:_LONGEST_NAME].decode(errors="ignore").strip(". ") or "picture"
+    if formula_sign(clean):
+        clean = f"_{clean[1:]}" if formula_sign(clean[:1]) else clean
+        clean = clean.replace(";", "_")
+    return f"_{clean}" if fault_on_windows(clean) else clean

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from voc_seg.atomic import SCRATCH, make_folder
+from voc_seg.atomic import SCRATCH, free_name, make_folder
 from voc_seg.errors import VocSegError
 from voc_seg.lock import advice, hold, without_locks
 
@@ -47,6 +47,26 @@ def sole_writer(path: Path) -> Iterator[None]:
     finally:
         if lock:
             lock.close()
+
+
+def make_way(path: Path, folder: bool = False) -> None:
+    """Rename what is in the way where a file of a store, or its folder, is to be written: it is not ours.
+
+    Raises:
+        VocSegError: It cannot be renamed.
+    """
+    # A dangling link is followed by who writes.
+    if not path.exists() or (path.is_dir() if folder else path.is_file()):
+        return
+    wanted, kept = "folder" if folder else "ordinary file", free_name(path)
+    try:
+        path.rename(kept)
+    except OSError as error:
+        raise VocSegError(
+            f"{path} is no {wanted}, but one is to be written there. It could not be renamed "
+            f"({error.strerror or error}): move it elsewhere and run: kedro run --pipelines data_processing"
+        ) from error
+    logger.warning("%s was no %s, so this project did not write it. It is now %s", path, wanted, kept.name)
 
 
 def files_of_shards(path: Path) -> list[Path]:

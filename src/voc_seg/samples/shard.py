@@ -1,10 +1,9 @@
 """One Arrow file of packed samples: how it is written, mapped and read."""
 
 import hashlib
-import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -13,57 +12,16 @@ import pyarrow as pa
 
 from voc_seg.atomic import replacing
 from voc_seg.errors import VocSegError
+from voc_seg.voc.classes import VOID
 
-IDS = pa.schema([("id", pa.string())])
-"""Column of a file that lists the samples of shards."""
-SAMPLES = pa.schema(
-    [*IDS, ("height", pa.int32()), ("width", pa.int32()), ("image", pa.binary()), ("mask", pa.binary())]
-)
-"""Columns of packed samples, one record batch each."""
+from .arrow_file import SAMPLES, Origin, damaged, open_arrow, sealed, stamp_of
+from .place import make_way
 
-_ORIGIN = b"origin"
 _CHECKSUM, _POSITION, _CONTENT, _LAST = "checksum", "position", "content", "last"
 """Keys of the metadata of a record batch; stores of earlier editions have none of them."""
 _CONTENT_BYTES = 12
-_AGAIN = "kedro run --pipelines data_processing"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What samples were made from; kept in the file.
-
-    | field       | type            | meaning                                                          |
-    |-------------|-----------------|------------------------------------------------------------------|
-    | source      | str             | key of `voc_seg.voc.splits.SOURCES`                              |
-    | folder      | str             | the folder of the images                                         |
-    | classes     | tuple[str, ...] | class names by mask value; empty: not known                      |
-    | fingerprint | str             | changes when any file or the list of images does; empty: unknown |
-    | reading     | str             | as `voc_seg.voc.pairs.Reading.settings`; empty: unknown          |
-    """
-
-    source: str = ""
-    folder: str = ""
-    classes: tuple[str, ...] = ()
-    fingerprint: str = ""
-    reading: str = ""
-
-    @property
-    def metadata(self) -> dict[bytes, bytes]:
-        """As the metadata of an Arrow schema."""
-        return {_ORIGIN: json.dumps(asdict(self)).encode()}
-
-    @classmethod
-    def of(cls, schema: pa.Schema) -> "Origin":
-        """From the metadata of an Arrow schema."""
-        found = json.loads((schema.metadata or {}).get(_ORIGIN, b"{}"))
-        return cls(**found | {"classes": tuple(found.get("classes", ()))})
-
-
-UNKNOWN = Origin()
-
-
-class IncompleteStoreError(VocSegError):
-    """A file of a store is missing or damaged: it is to be made again."""
+_STRIP = 2**20
+"""Labels that are looked at at once."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +55,10 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
     Raises:
         VocSegError: An image and its mask have different sizes, or the file cannot be written.
     """
+    make_way(path)
     packed: list[Packed] = []
     content = hashlib.blake2b(digest_size=_CONTENT_BYTES)
-    schema = SAMPLES.with_metadata(origin.metadata)
+    schema = SAMPLES.with_metadata(sealed(origin.metadata))
     with (
         replacing(path, size) as partial,
         pa.OSFile(str(partial), "wb") as sink,
@@ -109,9 +68,10 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
             height, width = sample.mask.shape
             if sample.image.shape != (height, width, 3):
                 raise VocSegError(f"{sample.id}: image {sample.image.shape} and mask {sample.mask.shape} differ.")
-            row = (sample.id, height, width, sample.image.tobytes(), sample.mask.tobytes())
-            arrays = [pa.array([value], field.type) for value, field in zip(row, schema)]
-            found = checksum(*row)
+            image, mask = (pa.py_buffer(np.ascontiguousarray(pixels)) for pixels in (sample.image, sample.mask))
+            found = checksum(sample.id, height, width, image, mask)
+            head = (pa.array([value], field.type) for value, field in zip((sample.id, height, width), schema))
+            arrays = [*head, _only_value(image), _only_value(mask)]
             content.update(found.to_bytes(4, "big"))
             notes = {_CHECKSUM: f"{found:08x}", _POSITION: str(len(packed))}
             if last:
@@ -119,6 +79,12 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
             packed.append((sample.id, found))
             writer.write_batch(pa.record_batch(arrays, schema=schema), custom_metadata=notes)
     return packed
+
+
+def _only_value(content: pa.Buffer) -> pa.BinaryArray:
+    """A column of one row; the bytes are not copied."""
+    extent = pa.py_buffer(np.array([0, content.size], np.int32))
+    return pa.BinaryArray.from_buffers(pa.binary(), 1, [None, extent, content])
 
 
 def _with_last(samples: Iterable[Sample]) -> Iterator[tuple[Sample, bool]]:
@@ -158,78 +124,56 @@ def counted(samples: Iterable[Sample], advance: Callable[[int], None]) -> Iterat
         advance(1)
 
 
-def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatchFileReader:
-    """Map an Arrow file into memory; no descriptor stays open, so thousands of files can be mapped at once.
-
-    Args:
-        path: The file.
-        what: What a message calls it.
-        schemas: Columns it may have.
-
-    Raises:
-        IncompleteStoreError: It is not there, or not whole.
-        VocSegError: It cannot be opened here and now.
-    """
-    try:
-        with pa.memory_map(str(path)) as file:
-            content = file.read_buffer()  # which keeps the map when the file is closed
-    except FileNotFoundError:
-        raise IncompleteStoreError(f"No {what} at {path}. Make it with: {_AGAIN}") from None
-    except (pa.ArrowException, OSError) as error:
-        if not path.stat().st_size:  # nothing to map
-            raise damaged(path, what, "it is empty") from error
-        raise VocSegError(
-            f"{path}, a {what}, cannot be opened ({error}). It may be whole: look at its permissions, and at the "
-            "limits on memory (ulimit -v) and on mapped files (vm.max_map_count)."
-        ) from error
-    try:
-        reader = pa.ipc.open_file(content)
-        Origin.of(reader.schema)
-        known = any(reader.schema.equals(schema) for schema in schemas)
-        columns = ", ".join(reader.schema.names)
-    except (
-        pa.ArrowException,
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        MemoryError,
-    ) as error:
-        raise damaged(path, what, error) from error
-    if not known:
-        raise damaged(path, what, f"its columns are {columns}")
-    return reader
-
-
-def damaged(path: Path, what: str, why: object) -> IncompleteStoreError:
-    """The error of a file that is not what it should be."""
-    return IncompleteStoreError(f"{path} is not a complete {what} ({why}). Delete it and run: {_AGAIN}")
-
-
 def _extent(column: pa.BinaryArray) -> tuple[int, int]:
     """Where the bytes of the only row begin and end in the column's data."""
     begin, end = np.frombuffer(column.buffers()[1], np.int32, 2).tolist()
     return begin, end
 
 
+def _unknown_label(mask: np.ndarray, classes: int) -> int | None:
+    """A label in ``uint8 (H, W)`` that is neither a class nor void; None where there is none."""
+    labels = mask.reshape(-1)
+    for start in range(0, labels.size, _STRIP):
+        part = labels[start : start + _STRIP]
+        if (part + np.uint8(1)).max() > classes:
+            return int(part[(part >= classes) & (part != VOID)][0])
+    return None
+
+
 class Shard:
     """Random access to one file of samples, which is opened when the first is asked for.
 
-    Arrays are views of the file: read-only, nothing is copied.
+    Arrays are views of the file: read-only, nothing is copied. A sample is compared with its checksum where it has
+    labels that are no class, and where somebody has written to the file since it was opened.
+
+    Args:
+        path: The file.
+        what: What a message calls it.
+        content: What `Shard.content` is to be; "": not known.
     """
 
-    def __init__(self, path: Path, what: str = "sample store") -> None:
+    def __init__(self, path: Path, what: str = "sample store", content: str = "") -> None:
         self.path = path
         self._what = what
+        self._expected = content
         self._checked: set[int] = set()
+        self._overwritten = False
 
     @cached_property
     def _reader(self) -> pa.ipc.RecordBatchFileReader:
+        self._stamp = stamp_of(self.path)
         reader = open_arrow(self.path, self._what, SAMPLES)
         notes = self._notes_of(reader, reader.num_record_batches - 1) if reader.num_record_batches else {}
         if _CHECKSUM in notes and _LAST not in notes:
             raise damaged(self.path, self._what, "its last samples are missing")
+        if self._expected and notes.get(_CONTENT) != self._expected:
+            raise damaged(self.path, self._what, "it holds other samples than the store lists")
         return reader
+
+    @cached_property
+    def _classes(self) -> int:
+        """How many classes the samples were packed for; 0: not known."""
+        return len(self.origin.classes)
 
     @property
     def origin(self) -> Origin:
@@ -256,14 +200,19 @@ class Shard:
             IncompleteStoreError: One has changed since it was written; it is named.
         """
         for index in range(len(self)):
-            sample, written = self[index], self._written(index)
-            if written is None:
-                continue
-            found = checksum(sample.id, *sample.mask.shape, sample.image.data, sample.mask.data)
-            if found != written or self._notes(index).get(_POSITION) != str(index):
-                raise damaged(self.path, self._what, f"sample {index}, {sample.id!r}, has changed since it was packed")
+            self._require_as_packed(index, self[index])
         if len(self) and self.content and self.content != content_of(value for _, value in self.packed()):
             raise damaged(self.path, self._what, "its samples are not those it was written with")
+
+    def _require_as_packed(self, index: int, sample: Sample) -> bool:
+        """Compare a sample with its checksum; False where it has none, in a store of an earlier edition."""
+        written = self._written(index)
+        if written is None:
+            return False
+        found = checksum(sample.id, *sample.mask.shape, sample.image.data, sample.mask.data)
+        if found != written or self._notes(index).get(_POSITION) != str(index):
+            raise damaged(self.path, self._what, f"sample {index}, {sample.id!r}, has changed since it was packed")
+        return True
 
     def _written(self, index: int) -> int | None:
         try:
@@ -273,6 +222,7 @@ class Shard:
             raise damaged(self.path, self._what, f"sample {index}: {error}") from error
 
     def _notes(self, index: int) -> dict[str, str]:
+        self._look_at_file()
         return self._notes_of(self._reader, index)
 
     def _notes_of(self, reader: pa.ipc.RecordBatchFileReader, index: int) -> dict[str, str]:
@@ -283,6 +233,7 @@ class Shard:
             raise damaged(self.path, self._what, f"sample {index}: {error}") from error
 
     def __len__(self) -> int:
+        self._look_at_file()
         return self._reader.num_record_batches
 
     def __getitem__(self, index: int) -> Sample:
@@ -290,14 +241,42 @@ class Shard:
         height, width = batch["height"][0].as_py(), batch["width"][0].as_py()
         if index not in self._checked:
             self._require_sizes(batch, index, height, width)
-            self._checked.add(index)  # the map does not change, and crops are taken thousands of times
         try:
             # buffers()[2] is the column's data in the map itself; a scalar's as_buffer() would be a copy.
             image = np.frombuffer(batch["image"].buffers()[2], np.uint8, height * width * 3).reshape(height, width, 3)
             mask = np.frombuffer(batch["mask"].buffers()[2], np.uint8, height * width).reshape(height, width)
+            sample = Sample(batch["id"][0].as_py(), image, mask)
         except ValueError as error:
             raise damaged(self.path, self._what, f"sample {index}: {error}") from error
-        return Sample(batch["id"][0].as_py(), image, mask)
+        if index not in self._checked:
+            self._require_sound(index, sample)
+            self._checked.add(index)  # crops are taken thousands of times
+        return sample
+
+    def _look_at_file(self) -> None:
+        """Look whether the file is as it was when it was mapped, before anything in the map is touched.
+
+        Where the file has been cut, touching the map would end the process without a word (SIGBUS).
+        """
+        stamp = self._reader and self._stamp
+        now = stamp_of(self.path)
+        # Of a file that was deleted, or has another in its place, the map keeps what it was.
+        if now == stamp or now is None or stamp is None or now.inode != stamp.inode:
+            return
+        if now.size < stamp.size:
+            why = f"cut from {stamp.size} to {now.size} bytes while it was in use"
+            raise damaged(self.path, self._what, why)
+        self._stamp, self._overwritten = now, True
+        self._checked.clear()
+
+    def _require_sound(self, index: int, sample: Sample) -> None:
+        """Compare a sample with its checksum if something speaks against it."""
+        label = _unknown_label(sample.mask, self._classes) if self._classes else None
+        if (self._overwritten or label is not None) and self._require_as_packed(index, sample):
+            return
+        if label is not None:
+            why = f"sample {index}, {sample.id!r}, has the label {label}, but there are {self._classes} classes"
+            raise damaged(self.path, self._what, why)
 
     def _require_sizes(self, batch: pa.RecordBatch, index: int, height: int, width: int) -> None:
         sizes = {"image": height * width * 3, "mask": height * width}
@@ -305,6 +284,7 @@ class Shard:
             raise damaged(self.path, self._what, f"sample {index} is not as large as it says: {width} x {height}")
 
     def _batch(self, index: int) -> pa.RecordBatch:
+        self._look_at_file()
         try:
             batch = self._reader.get_batch(index)
             if index in self._checked:

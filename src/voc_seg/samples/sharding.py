@@ -12,10 +12,11 @@ import pyarrow as pa
 from voc_seg.atomic import partial_of, replacing
 from voc_seg.voc.progress import progress_bar
 
-from .intact import note_intact, unchecked
-from .place import delete_shards_but, files_of_shards, shards_folder, sole_writer
-from .shard import IDS, UNKNOWN, IncompleteStoreError, Origin, Packed, Sample, Shard, content_of, counted, write_shard
-from .store import CONTENT, SHARDS, SampleStore
+from .arrow_file import IDS, UNKNOWN, IncompleteStoreError, Origin, sealed
+from .intact import note_intact, stamps_of, unchecked
+from .place import delete_shards_but, files_of_shards, make_way, shards_folder, sole_writer
+from .shard import Packed, Sample, Shard, content_of, counted, write_shard
+from .store import CONTENT, LISTED, SHARDS, SampleStore, digest_of_ids
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def write_shards(path: Path, parts: Sequence[Part], origin: Origin = UNKNOWN) ->
         VocSegError: As for `write_store`.
     """
     with sole_writer(path), progress_bar(f"packing {path.stem}", sum(map(len, parts))) as advance:
+        make_way(shards_folder(path), folder=True)
         shards = [Shard(shards_folder(path) / _name(number, part)) for number, part in enumerate(parts)]
         names = [shard.path.name for shard in shards]
         delete_shards_but(path, {*names, *_shards_in_use(path)})  # left by an interrupted run of other files
@@ -70,18 +72,18 @@ def write_shards(path: Path, parts: Sequence[Part], origin: Origin = UNKNOWN) ->
             else:
                 advance(len(part))
             packed.append(found)
-        listed = [
-            {"name": shard.path.name, "images": len(of_shard), "bytes": shard.path.stat().st_size}
-            for shard, of_shard in zip(shards, packed)
-        ]
+        listed = [_listed(shard, of_shard) for shard, of_shard in zip(shards, packed)]
         content = content_of(value for of_shard in packed for _, value in of_shard)
-        schema = IDS.with_metadata(origin.metadata | {SHARDS: json.dumps(listed), CONTENT: content})
+        ids = digest_of_ids(name for of_shard in packed for name, _ in of_shard)
+        lists = {SHARDS: json.dumps(listed).encode(), CONTENT: content.encode(), LISTED: ids.encode()}
+        schema = IDS.with_metadata(sealed(origin.metadata | lists))
+        make_way(path)
         with replacing(path) as partial, pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for of_shard in packed:
                 ids = pa.array([name for name, _ in of_shard], pa.string())
                 writer.write_batch(pa.record_batch([ids], schema=schema))
         delete_shards_but(path, names)
-        note_intact(path, [shard.path for shard in shards])
+        note_intact(path, stamps_of([shard.path for shard in shards]))
     images = sum(map(len, packed))
     logger.info("%s: %d images in %d shards", path.name, images, len(packed))
     return images
@@ -116,6 +118,12 @@ def delete_unused_shards(path: Path) -> None:
 def _name(number: int, part: Part) -> str:
     # Of unknown files nothing is ever taken up again, nor is anything replaced that an old store may still need.
     return f"{number:05d}-{part.origin.fingerprint or secrets.token_hex(12)}.arrow"
+
+
+def _listed(shard: Shard, packed: list[Packed]) -> dict[str, str | int]:
+    """What the list says of a shard; by its content one that has taken the place of another shows."""
+    size, content = shard.path.stat().st_size, content_of(value for _, value in packed)
+    return {"name": shard.path.name, "images": len(packed), "bytes": size, "content": content if packed else ""}
 
 
 def _shards_in_use(path: Path) -> list[str]:

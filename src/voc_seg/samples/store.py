@@ -24,24 +24,20 @@ from voc_seg.errors import VocSegError
 from voc_seg.voc.pairs import Reading
 from voc_seg.voc.progress import progress_bar
 
-from .intact import note_intact, unchecked
+from .arrow_file import IDS, SAMPLES, SEAL, UNKNOWN, IncompleteStoreError, Origin, damaged, digest, open_arrow
+from .intact import forget_intact, note_intact, stamps_of, unchecked
 from .place import delete_shards_but, shards_folder, sole_writer
-from .shard import (
-    IDS,
-    SAMPLES,
-    UNKNOWN,
-    IncompleteStoreError,
-    Origin,
-    Sample,
-    Shard,
-    counted,
-    damaged,
-    open_arrow,
-    write_shard,
-)
+from .shard import Sample, Shard, counted, write_shard
 
-SHARDS, CONTENT = b"shards", b"content"
-"""Keys of the metadata: what lists shards, and the content of all samples of them."""
+__all__ = ["UNKNOWN", "Origin", "Sample", "SampleStore", "write_store"]
+
+SHARDS, CONTENT, LISTED = b"shards", b"content", b"listed"
+"""Keys of the metadata of what lists shards: them, the content of all their samples, `digest_of_ids`."""
+
+
+def digest_of_ids(ids: Iterable[str]) -> str:
+    """One text for the ids of all samples, in order."""
+    return digest(*(name.encode() for name in ids))
 
 
 def write_store(path: Path, samples: Iterable[Sample], origin: Origin = UNKNOWN, size: int | None = None) -> int:
@@ -63,7 +59,7 @@ def write_store(path: Path, samples: Iterable[Sample], origin: Origin = UNKNOWN,
     with sole_writer(path), progress_bar(f"packing {path.stem}", length_hint(samples) or None) as advance:
         packed = write_shard(path, counted(samples, advance), origin, size)
         delete_shards_but(path, ())
-        note_intact(path, [path])
+        note_intact(path, stamps_of([path]))
     return len(packed)
 
 
@@ -96,6 +92,9 @@ class SampleStore:
             raise damaged(self.path, "sample store", "it lists no shards") from error
         if images != batches or len(images) != len(listed):
             raise damaged(self.path, "sample store", "its list of shards does not go with its ids")
+        written = self._file.schema.metadata.get(LISTED)
+        if written is not None and written != digest_of_ids(self._ids()).encode():
+            raise damaged(self.path, "sample store", "its ids have changed since it was written")
         return listed
 
     @cached_property
@@ -104,7 +103,7 @@ class SampleStore:
         if self._listed is None:
             return (Shard(self.path),)
         folder, what = shards_folder(self.path), f"shard of {self.path.name}"
-        return tuple(Shard(folder / shard["name"], what) for shard in self._listed)
+        return tuple(Shard(folder / shard["name"], what, shard.get("content", "")) for shard in self._listed)
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -150,21 +149,34 @@ class SampleStore:
             return self.shards[0].content
         return (self._file.schema.metadata.get(CONTENT) or b"").decode(errors="replace")
 
+    @property
+    def has_checksums(self) -> bool:
+        """Whether damage to any of its files shows; not in a store of an earlier edition."""
+        metadata = self._file.schema.metadata or {}
+        return bool(self.content) and SEAL in metadata and (self._listed is None or LISTED in metadata)
+
     def require_intact(self) -> None:
         """Compare samples with their checksums where a file is not as it was when that was last done.
 
         Raises:
             IncompleteStoreError: One has changed since it was packed; it is named, with its file.
         """
-        for shard in unchecked(self.path, self.shards):
-            shard.require_intact()
-        note_intact(self.path, [shard.path for shard in self.shards])
+        stamps = stamps_of([shard.path for shard in self.shards])
+        try:
+            for shard in unchecked(self.path, self.shards):
+                shard.require_intact()
+        except IncompleteStoreError:
+            forget_intact(self.path)
+            raise
+        note_intact(self.path, stamps)
 
     @property
     def ids(self) -> list[str]:
         """Image ids, in the order of the samples."""
-        if self._listed is None:
-            return self.shards[0].ids()
+        return self.shards[0].ids() if self._listed is None else self._ids()
+
+    def _ids(self) -> list[str]:
+        """Ids of the file that lists shards."""
         try:
             table = self._file.read_all()
             table.validate(full=True)
@@ -207,7 +219,11 @@ class SampleStore:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)} in {self.path}")
         number = bisect_right(self._ends, index)
-        return self.shards[number][index - (self._ends[number - 1] if number else 0)]
+        try:
+            return self.shards[number][index - (self._ends[number - 1] if number else 0)]
+        except IncompleteStoreError:
+            forget_intact(self.path)  # or data_processing would take the file for what it was
+            raise
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))

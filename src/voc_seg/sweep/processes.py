@@ -131,8 +131,10 @@ class _Running:
 
 def command(job: Job, environment: str | None) -> list[str]:
     """The process of a job: ``kedro run`` with its settings, going on where an earlier one was interrupted."""
+    from voc_seg.datasets.checkpoints import holds_checkpoints  # takes a second
+
     settings = {"run": job.trial.name} | job.trial.settings
-    if "training" in job.pipelines and any(job.folder.glob("06_models/checkpoints/*.pth")):
+    if "training" in job.pipelines and holds_checkpoints(job.folder / "06_models/checkpoints"):
         settings["training.resume"] = "true"
     given = ",".join(f"{key}={value}" for key, value in settings.items())
     named = ["--env", environment] if environment else []

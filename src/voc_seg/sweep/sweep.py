@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kedro.config import OmegaConfigLoader
 from kedro.framework.project import settings as project_settings
 from kedro.framework.session import KedroSession
 from kedro.runner import SequentialRunner
@@ -114,7 +113,9 @@ def _job(trial: Trial, project: Path, wanted: Sweep) -> Job:
             "and lists written with spaces: model.skips=2 3 4,1"
         ) from error
     conf = str(project / project_settings.CONF_SOURCE)
-    loader = OmegaConfigLoader(conf, env=wanted.env, runtime_params=given, **project_settings.CONFIG_LOADER_ARGS)
+    # The project's own: a file that cannot be read is told with its line.
+    kind = project_settings.CONFIG_LOADER_CLASS
+    loader = kind(conf, env=wanted.env, runtime_params=given, **project_settings.CONFIG_LOADER_ARGS)
     try:
         parameters = Parameters.model_validate(loader["parameters"])
     except ValidationError as error:

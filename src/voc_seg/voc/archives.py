@@ -1,50 +1,25 @@
 """Archive files: declared with checksum and addresses, got whole and checked, one process at a time."""
 
-import hashlib
 import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import requests
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from rich.filesize import decimal
 
 from voc_seg.atomic import make_folder
 from voc_seg.errors import VocSegError
 from voc_seg.lock import advice, hold, without_locks
 
-from .progress import progress_bar
-from .reading import require_file
-from .transfer import PATIENCE, Failure, Patience, Session, arrived, attempt
+from .connection import PATIENCE, Patience
+from .mirrors import Archive, download, md5_of, remnants
 
 logger = logging.getLogger(__name__)
 
-_READ = 2**20
-_GOOD_ATTEMPT = 2**20
-_LONGEST_PAUSE = 30.0
 _LOOK_AGAIN = 0.2  # seconds between two looks at a lock
-
-
-@dataclass(frozen=True)
-class Archive:
-    """An archive file and where it is to be had.
-
-    Args:
-        name: File name, such as ``VOCtrainval_11-May-2012.tar``.
-        md5: Its checksum, 32 hexadecimal digits.
-        addresses: https or http, tried in this order.
-        size: Bytes, if known.
-    """
-
-    name: str
-    md5: str
-    addresses: tuple[str, ...]
-    size: int | None = None
 
 
 class _Declared(BaseModel):
@@ -105,8 +80,8 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 def obtain(archive: Archive, folder: Path, given: Path | None = None, patience: Patience = PATIENCE) -> Path:
     """The archive as a file whose checksum is right.
 
-    What has arrived of an interrupted download stays in ``<name>.part`` and is gone on with. To be called inside
-    `one_at_a_time`, as two processes must not write that file at once.
+    What has arrived of an interrupted download stays in ``<name>.part`` and is resumed; see `mirrors.download`.
+    To be called inside `one_at_a_time`, as two processes must not write that file at once.
 
     Args:
         archive: What to get.
@@ -125,13 +100,15 @@ def obtain(archive: Archive, folder: Path, given: Path | None = None, patience: 
     path, part = folder / archive.name, folder / f"{archive.name}.part"
     if path.exists():
         return _checked(archive, path)
-    _download(archive, part, patience)
+    whole = download(archive, part, patience)
     try:
-        with part.open("r+b") as file:
+        with whole.open("r+b") as file:
             os.fsync(file.fileno())
-        os.replace(part, path)
+        os.replace(whole, path)
+        for remnant in remnants(part):
+            remnant.unlink(missing_ok=True)
     except OSError as error:
-        raise VocSegError(f"{part} could not be renamed to {path}: {error}. Put that right and run again.") from error
+        raise VocSegError(f"{whole} could not be renamed to {path}: {error}. Put that right and run again.") from error
     logger.info("Fetched %s; its md5 is right", path)
     return path
 
@@ -158,83 +135,14 @@ def given_archive(archive: Archive, given: Path) -> Path | None:
             f"voc_archive is {given}, which does not exist. "
             f"Give the path of {archive.name} or of the folder it lies in: --params voc_archive=PATH."
         )
-    return given if _md5(given) == archive.md5 else None
+    return given if md5_of(given) == archive.md5 else None
 
 
 def _checked(archive: Archive, path: Path) -> Path:
-    found = _md5(path)
+    found = md5_of(path)
     if found != archive.md5:
         raise VocSegError(
             f"{path} is not the archive that is needed: its md5 is {found}, not {archive.md5}. "
             "It may be cut short: delete it and run again."
         )
     return path
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    try:
-        require_file(path)
-        with path.open("rb") as file, progress_bar(f"Checking {path.name}", path.stat().st_size, "bytes") as advance:
-            while chunk := file.read(_READ):
-                digest.update(chunk)
-                advance(len(chunk))
-    except OSError as error:
-        raise VocSegError(f"{path} cannot be read: {error}. Make it readable or delete it, and run again.") from error
-    return digest.hexdigest()
-
-
-def _download(archive: Archive, part: Path, patience: Patience) -> None:
-    """Fill ``part`` with the archive, from the first address that has it."""
-    reasons = []
-    with Session() as session:
-        for address in archive.addresses:
-            try:
-                return _fetch(session, archive, address, part, patience)
-            except Failure as failure:
-                reasons.append(f"  - {address}: {failure.reason}")
-                following = archive.addresses[len(reasons) :]
-                logger.warning(
-                    "%s failed: %s; %s",
-                    address,
-                    failure.reason,
-                    f"going on with {following[0]}" if following else "no address is left",
-                )
-    size = arrived(part)
-    there = f"{decimal(size)} have arrived and stay in {part}; the next run goes on there.\n" if size else ""
-    raise VocSegError(
-        f"Could not download {archive.name}:\n" + "\n".join(reasons) + f"\n{there}"
-        "Ways out:\n"
-        "  - run the same command again;\n"
-        f"  - fetch {archive.name} (md5 {archive.md5}) by hand and give it with --params voc_archive=PATH;\n"
-        "  - use a VOCdevkit you have with --params voc_root=PATH;\n"
-        "  - correct the addresses, which stand in conf/base/globals.yml."
-    )
-
-
-def _fetch(session: requests.Session, archive: Archive, address: str, part: Path, patience: Patience) -> None:
-    """Try one address until ``part`` is the archive, or raise the `Failure` that ends it."""
-    furthest, failures, anew = arrived(part), 0, False
-    while True:
-        try:
-            resumed = attempt(session, address, part, patience, archive.size)
-            found = _md5(part)
-            if found == archive.md5:
-                return
-            part.unlink()
-            # Bytes of another address or an older file may be to blame: once more, all of it from here.
-            failure = Failure(f"md5 is {found}, not {archive.md5}", lasting=anew or not resumed)
-            anew = True
-        except Failure as error:
-            failure = error
-        if failure.lasting:
-            raise failure
-        size = arrived(part)
-        # More than ever before, not more than last time: a server that always starts over must not go on for ever.
-        failures = 1 if size >= furthest + _GOOD_ATTEMPT else failures + 1
-        furthest = max(furthest, size)
-        if failures >= patience.attempts:
-            raise Failure(f"{failure.reason} ({failures} attempts)")
-        pause = max(failure.pause, min(patience.backoff_seconds * 2 ** (failures - 1), _LONGEST_PAUSE))
-        logger.warning("%s failed: %s; trying it again in %g s", address, failure.reason, pause)
-        time.sleep(pause)

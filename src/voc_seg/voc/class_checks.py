@@ -7,6 +7,8 @@ import pandas as pd
 
 from voc_seg.errors import VocSegError
 
+from .masks import FROM_ONE, shifted_values
+
 _NAMED = 5
 """Classes that a message names."""
 _LITTLE = 0.05
@@ -75,6 +77,12 @@ def unknown_value_hint(rejected: pd.DataFrame, class_names: list[str] | tuple[st
     matches = [_ONE_VALUE.fullmatch(reason) for reason in reasons]
     if not matches or any(match is None or int(match[1]) != len(class_names) for match in matches):
         return ""
+    if reasons.str.contains(FROM_ONE, regex=False).all():
+        return (
+            f"{len(matches)} masks hold the value {len(class_names)} and no 0: they probably number the classes from "
+            f"1, and then the other masks are read wrongly, too. Set {shifted_values(class_names)} and run "
+            "data_processing again."
+        )
     lacking = (
         "A class is probably missing from data.classes"
         if _is_rest(class_names[0])

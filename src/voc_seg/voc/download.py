@@ -11,10 +11,11 @@ from voc_seg.atomic import replacing
 from voc_seg.errors import VocSegError
 
 from .archives import Archive, given_archive, obtain, one_at_a_time
+from .connection import PATIENCE, Patience
+from .image_lists import list_path
 from .sbd import add_train_aug, needed, require_scipy
 from .scenes import DEFAULT_COUNTS, drawn_scenes, write_scenes
-from .splits import SOURCES, Source, find_voc_folder, list_path, read_split, source_named
-from .transfer import PATIENCE, Patience
+from .splits import SOURCES, Source, find_voc_folder, read_split, source_named
 from .unpack import unpack
 
 logger = logging.getLogger(__name__)

@@ -13,10 +13,11 @@ from voc_seg.errors import VocSegError
 
 from .classes import VOID
 from .masks import count_values, decode_mask
+from .names import printable
 from .pairs import Reading, join
 from .parallel import in_parallel
 from .progress import progress_bar
-from .reading import decode_image, short_name
+from .reading import decode_image, decoding_together, large_allowed, short_name
 from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def index_images(
     changed = [image_id for image_id in split.ids if image_id not in known.index]
     _log_work(split, len(changed))
     read = partial(_read_one, split, reading)
-    with progress_bar(f"reading {split.name}", len(changed)) as advance:
+    with large_allowed(), progress_bar(f"reading {split.name}", len(changed)) as advance:
         rows = []
         for image_id, row in zip(changed, in_parallel(read, changed)):
             files = short_name(split.image_path(image_id)), short_name(split.mask_path(image_id))
@@ -138,6 +139,7 @@ def _unchanged(
     return previous[np.array(same, dtype=bool)].set_index("image_id")
 
 
+@decoding_together()
 def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | int, ...]:
     counts = [0] * (len(reading.classes) + 1)
     height = width = 0
@@ -154,9 +156,10 @@ def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | i
         note = "; ".join(pair.notes)
         counts = _count_pixels(pair.mask.indices, short_name(split.mask_path(image_id)), len(reading.classes))
     except VocSegError as error:
-        reason = str(error)
+        reason = printable(str(error))
     except Exception as error:  # whatever a file leads its readers to, it is not worth the other images
-        reason = f"unreadable: {short_name(split.image_path(image_id))} or its mask ({type(error).__name__}: {error})"
+        what = f"{short_name(split.image_path(image_id))} or its mask"
+        reason = printable(f"unreadable: {what} ({type(error).__name__}: {error})")
         mode = ""
     return height, width, mode, *counts, note, reason, palette
 

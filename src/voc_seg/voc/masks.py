@@ -1,7 +1,7 @@
 """Mask files as class indices: by stored value, by the colours of the classes, or by a palette in those colours."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +10,14 @@ from PIL import Image
 
 from voc_seg.errors import VocSegError
 
-from .classes import VOC_CLASSES, VOID, Classes
+from .classes import VOC_CLASSES, VOID, Classes, voc_palette
 from .mask_modes import BY_EQUAL_CHANNELS, has_equal_channels, raw_mode, require_lossless, single_channel
 from .reading import read_whole, short_name
 
 BY_GREY = "mask read by the grey of its class colours"
 BY_PALETTE = "mask read by the colours of its palette, which numbers the classes in another order"
 BY_RGB = "mask read by its RGB colours"
+FROM_ONE = "if the masks number the classes from 1"
 
 _NAMED = 5
 """Colours or labels that a message lists."""
@@ -193,11 +194,22 @@ def _from_values(stored: np.ndarray, used: np.ndarray, name: str, classes: Class
     if unknown:
         more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         known = _ranges(np.flatnonzero(meaning >= 0).tolist())
+        advice = f"data.values says what others mean, such as data.values.{unknown[0]}=void"
+        labels = set(used.tolist()) - {VOID}
+        if unknown == [len(classes)] and 0 not in labels and len(labels) > 1 and not classes.values:
+            advice = f"{FROM_ONE}, as 0 does not occur, set {shifted_values(classes.names)}; otherwise {advice}"
         raise VocSegError(
-            f"unknown labels: {name} has {', '.join(map(str, unknown[:_NAMED]))}{more} (known are {known}; data.values "
-            f"says what others mean, such as data.values.{unknown[0]}=void)"
+            f"unknown labels: {name} has {', '.join(map(str, unknown[:_NAMED]))}{more} (known are {known}; {advice})"
         )
     return meaning.astype(np.uint8)[stored] if classes.values else stored
+
+
+def shifted_values(names: Sequence[str]) -> str:
+    """The setting for masks whose first class is 1: ``data.values={1: background, 2: cat}``."""
+    listed = [f"{stored}: {name}" for stored, name in enumerate(names, 1)]
+    if len(listed) > _NAMED:
+        listed[2:-1] = ["..."]
+    return f"data.values={{{', '.join(listed)}}}"
 
 
 def _ranges(values: list[int]) -> str:
@@ -218,12 +230,17 @@ def _from_colours(image: Image.Image, name: str, classes: Classes) -> np.ndarray
             f"mask without known colours: {name} is {image.mode}; give every class in data.classes its colour"
         )
     indices = np.empty((image.height, image.width), dtype=np.uint8)
+    unknown, pixels_of_none = [], 0
     for rows, pixels in _strips(image):
         codes, inverse = np.unique(_codes(pixels), return_inverse=True)
         meant = _class_of_codes(codes, classes)
-        if (meant < 0).any():
-            raise VocSegError(_unknown_colours(codes[meant < 0], name, image.mode))
         indices[rows] = meant.astype(np.uint8)[inverse].reshape(pixels.shape[:2])
+        if (meant < 0).any():
+            unknown.append(codes[meant < 0])
+            pixels_of_none += int((meant < 0)[inverse].sum())
+    if unknown:
+        share = f"{pixels_of_none} of {indices.size} pixels"
+        raise VocSegError(_unknown_colours(np.unique(np.concatenate(unknown)), share, name, image.mode))
     return indices
 
 
@@ -235,13 +252,18 @@ def _strips(image: Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
         yield slice(top, bottom), np.asarray(image.crop((0, top, image.width, bottom)).convert("RGB"))
 
 
-def _unknown_colours(codes: np.ndarray, name: str, mode: str) -> str:
+def _unknown_colours(codes: np.ndarray, share: str, name: str, mode: str) -> str:
     colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
     listed = ", ".join(str(tuple(colour)) for colour in colours[:_NAMED].tolist())
     more = f" and {len(colours) - _NAMED} more" if len(colours) > _NAMED else ""
     grey = (colours == colours[:, :1]).all() and colours.max() < _HIGHEST_INDEX
-    hint = "; it looks like indices saved as RGB, some of which no class has either" if grey else ""
-    return f"mask colours: {name} is {mode} and has {listed}{more}, which no class has{hint}"
+    void = tuple(voc_palette()[VOID].tolist())
+    hint = (
+        "it looks like indices saved as RGB, some of which no class has either"
+        if grey
+        else f"give a class this colour in data.classes, or colour pixels that are void {void}"
+    )
+    return f"mask colours: {name} is {mode} and has {listed}{more}, which no class has ({share}); {hint}"
 
 
 def _codes(colours: np.ndarray) -> np.ndarray:

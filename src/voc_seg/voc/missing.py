@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from voc_seg.errors import VocSegError
+from voc_seg.voc.names import printable
 
 _NAMED = 6
 """Entries of a folder that a message lists."""
@@ -12,12 +13,16 @@ _NAMED = 6
 
 def contents(folder: Path) -> str:
     """What a folder holds, as a clause; links that lead nowhere say so."""
-    if not folder.is_dir():
-        return "which is not a folder" if folder.exists() else "which does not exist"
-    entries = sorted(folder.iterdir())
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path's own fails where nothing may be looked at
+        return "which is not a folder" if os.path.lexists(folder) else "which does not exist"
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        return f"which cannot be looked into: {error.strerror}"
     if not entries:
         return "which is empty"
-    return f"which holds {', '.join(map(_shown, entries[:_NAMED]))}{' ...' if len(entries) > _NAMED else ''}"
+    shown = ", ".join(map(_shown, entries[:_NAMED]))
+    return printable(f"which holds {shown}{' ...' if len(entries) > _NAMED else ''}")
 
 
 def _shown(path: Path) -> str:
@@ -25,12 +30,12 @@ def _shown(path: Path) -> str:
 
 
 def _target(link: Path) -> str:
-    return f"a link to {os.readlink(link)}, which is not there"  # noqa: PTH115 - as it is written in the link
+    return printable(f"a link to {os.readlink(link)}, which is not there")  # noqa: PTH115 - as it stands in the link
 
 
 def is_dead_link(path: Path) -> bool:
-    """Whether a path is a link that leads nowhere."""
-    return path.is_symlink() and not path.exists()
+    """Whether a path is a link that leads nowhere, or in a circle."""
+    return os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114 - Path's own may fail
 
 
 def dead_link_advice(paths: Iterable[Path]) -> str:
@@ -58,8 +63,8 @@ def require_folder(folder: Path, what: str, use: str) -> None:
         return
     if advice := dead_link_advice([folder]):
         raise VocSegError(f"{what} should lie in {folder}. {advice}")
-    if folder.exists():
-        raise VocSegError(f"{what} should lie in {folder}, which is a file and no folder. {use}")
+    if os.path.lexists(folder):
+        raise VocSegError(f"{what} should lie in {folder}, which is no folder that can be read. {use}")
     beside = sorted(path.name for path in folder.parent.iterdir() if path.name.lower().startswith(folder.name.lower()))
     if f"{folder.name}.dvc" in beside:
         raise VocSegError(f"{what} should lie in {folder}, which DVC has not fetched yet. Run: dvc pull")

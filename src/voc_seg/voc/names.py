@@ -1,5 +1,7 @@
 """What image ids and class names may be: anything that files, tables, figures and consoles show as it is."""
 
+import os
+import re
 import unicodedata
 
 LONGEST_ID = 200
@@ -7,14 +9,48 @@ LONGEST_ID = 200
 LONGEST_CLASS = 100
 """Letters: what figures and legends have room for."""
 
-_LETTERS_OF_CONTROL = {"Cc", "Cs", "Zl", "Zp"}
-# They reverse the text around them, or cannot be seen. Joiners are not among them: Persian and emoji need those.
-_MARKS_OF_DIRECTION = set("\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+# Control characters, halves of characters, and marks that reverse the text around them, break the line or cannot be
+# seen. Joiners are not among them: Persian and emoji need those.
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+_LINES = re.compile(_HIDDEN.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))  # all but tab and newline
+
+WINDOWS_MARKS = '<>:"|?*'
+_WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\xb9\xb2\xb3]) *(\..*)?", re.IGNORECASE)
 
 
 def same_name(name: str) -> str:
     """A key that is equal for names that look the same or differ in case alone, as files do on a Mac or Windows."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def printable(text: str, lines: bool = False) -> str:
+    r"""Text as consoles and tables can show it: characters that move the cursor or hide text become ``\x1b``.
+
+    Args:
+        text: Of any origin; file names may hold bytes that are no text.
+        lines: Keep tabs and newlines, as messages of several lines need them.
+    """
+    return (_LINES if lines else _HIDDEN).sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def formula_sign(text: str) -> str:
+    """What makes spreadsheets compute a cell with this text, or a part of it, as some split at semicolons; or nothing.
+
+    Japanese and Chinese ones also take the wide forms of these signs.
+    """
+    starts = (unicodedata.normalize("NFKC", part.strip()[:1]) for part in text.split(";"))
+    return next((start for start in starts if start in set("=+-@")), "")
+
+
+def fault_on_windows(name: str) -> str | None:
+    """Why no file can be called so on Windows and disks of its format, whatever its ending; None if one can."""
+    if mark := next((mark for mark in name if mark in WINDOWS_MARKS), None):
+        return f"it holds {mark}"
+    if _WINDOWS_DEVICES.fullmatch(name):
+        return "Windows takes it for a device"
+    return None
 
 
 def fault_of_name(name: str) -> str | None:
@@ -23,16 +59,15 @@ def fault_of_name(name: str) -> str | None:
         return "it is blank"
     if name != name.strip():
         return "it begins or ends with a blank"
-    hidden = next((c for c in name if unicodedata.category(c) in _LETTERS_OF_CONTROL or c in _MARKS_OF_DIRECTION), None)
-    if hidden is not None:
-        return f"it holds the control character U+{ord(hidden):04X}"
-    if name[0] in "=+-@":
-        return f"it begins with {name[0]}, which spreadsheets take for a formula"
+    if hidden := _HIDDEN.search(name):
+        return f"it holds the control character U+{ord(hidden[0]):04X}"
+    if sign := formula_sign(name):
+        return f"it begins with {sign}, or has it after a semicolon, which spreadsheets take for a formula"
     return None
 
 
-def fault_of_id(image_id: str) -> str | None:
-    """Why an image id cannot name files; None if it can."""
+def fault_of_id(image_id: str, windows: bool = os.name == "nt") -> str | None:
+    """Why an image id cannot name files; None if it can. On Windows more names cannot than elsewhere."""
     if any(mark in image_id for mark in "/\\"):
         return "it must be a file name without folder and ending"
     if image_id.startswith(".") or image_id.endswith("."):
@@ -40,6 +75,8 @@ def fault_of_id(image_id: str) -> str | None:
     size = len(image_id.encode(errors="replace"))
     if size > LONGEST_ID:
         return f"it has {size} bytes, and {LONGEST_ID} is the limit"
+    if windows and (fault := fault_on_windows(image_id)):
+        return fault
     return fault_of_name(image_id)
 
 

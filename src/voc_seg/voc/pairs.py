@@ -11,7 +11,7 @@ from voc_seg.errors import VocSegError
 
 from .classes import VOC_CLASSES, Classes
 from .masks import Mask, decode_mask
-from .reading import UPRIGHT, decode_image, orientation, short_name
+from .reading import UPRIGHT, decode_image, decoding_together, orientation, short_name
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,9 @@ def read_pair(image_path: Path, mask_path: Path, reading: Reading = Reading()) -
     Raises:
         VocSegError: One of them cannot be read, or as for `join`.
     """
-    image, mask = decode_image(image_path), decode_mask(mask_path, reading.classes)
-    return join(image, mask, image_path, mask_path, reading)
+    with decoding_together():
+        image, mask = decode_image(image_path), decode_mask(mask_path, reading.classes)
+        return join(image, mask, image_path, mask_path, reading)
 
 
 def join(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path, reading: Reading) -> Pair:

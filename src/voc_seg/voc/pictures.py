@@ -1,14 +1,11 @@
 """Pictures of any origin, phones and scanners included, as the RGB that the network is used to."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from .reading import UPRIGHT, exif_orientation, on_white, read_whole, require_end
+from .reading import UPRIGHT, exif_orientation, large_allowed, on_white, read_whole, require_end
 
 
 def decode_picture(path: Path) -> np.ndarray:
@@ -26,14 +23,6 @@ def decode_picture(path: Path) -> np.ndarray:
     """
     with large_allowed():
         return read_whole(path, "picture", _upright_rgb)
-
-
-@contextmanager
-def large_allowed() -> Iterator[None]:
-    """Pillow warns of pictures of half the size that it refuses; but cameras make such."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
 
 
 def _upright_rgb(image: Image.Image) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 from rich import get_console
@@ -45,13 +45,15 @@ def progress_bar(
     def advance(units: int) -> None:
         bar.advance(task, units)
         if on_terminal and not bar.live.is_started and time.perf_counter() - started > _PATIENCE_SECONDS:
-            bar.start()
+            with suppress(OSError):  # a terminal that has hung up ends no work
+                bar.start()
 
     try:
         yield advance
     finally:
         if bar.live.is_started:  # else stop() would print an empty line
-            bar.stop()
+            with suppress(OSError):
+                bar.stop()
 
 
 def duration(seconds: float) -> str:

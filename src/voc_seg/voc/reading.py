@@ -3,8 +3,9 @@
 import os
 import stat
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from voc_seg.errors import VocSegError
 
 from .classes import VOC_CLASSES, Classes
+from .names import printable
 
 T = TypeVar("T")
 
@@ -50,14 +52,20 @@ _AS_STORED = UPRIGHT | {6: _Turn.ROTATE_90, 8: _Turn.ROTATE_270}
 
 _BYTES_A_PIXEL = 10
 """While a file is decoded: four of Pillow's, three or four of its conversion, three of NumPy's."""
+_KEPT = 4
+"""Bytes a pixel of an image and a mask that have been decoded."""
 _MOST_BYTES = 2**30
 _in_use = 0
 _changed = threading.Condition()
+_of_thread = threading.local()
+_allowing = 0
+_filtering = threading.Lock()
+_filters = ExitStack()
 
 
 def short_name(path: Path) -> str:
-    """What messages call a file: its folder and its name."""
-    return f"{path.parent.name}/{path.name}"
+    """What messages call a file: its folder and its name, in one line without anything that consoles obey."""
+    return printable(f"{path.parent.name}/{path.name}")
 
 
 def decode_image(path: Path) -> np.ndarray:
@@ -126,7 +134,7 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
     name = short_name(path)
     try:
         require_file(path)
-        with Image.open(path, formats=formats) as image, _decoding(image.width * image.height * _BYTES_A_PIXEL):
+        with Image.open(path, formats=formats) as image, _decoding(image.width * image.height):
             found, checked = read(image), image.format == "PNG"
         if checked:
             # Pillow decodes pixels without looking at their checksum: a flipped bit would pass for other labels.
@@ -156,7 +164,7 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
 def _lost(path: Path, kind: str) -> str:
     if not path.is_symlink():
         return f"missing {kind}: {short_name(path)}"
-    target = os.readlink(path)  # noqa: PTH115 - as it is written in the link
+    target = printable(os.readlink(path))  # noqa: PTH115 - as it is written in the link
     fetch = "fetch it with: git annex get" if ".git/annex/" in target else "which is not there"
     return f"dangling link instead of {kind}: {short_name(path)} (to {target}, {fetch})"
 
@@ -174,18 +182,68 @@ def _unidentified(path: Path, kind: str, formats: Sequence[str]) -> str:
 
 
 @contextmanager
-def _decoding(size: int) -> Iterator[None]:
-    """Wait until this many bytes more may be in use by all threads that decode; one alone may always."""
-    global _in_use
-    with _changed:
-        _changed.wait_for(lambda: not _in_use or _in_use + size <= _MOST_BYTES)
-        _in_use += size
+def large_allowed() -> Iterator[None]:
+    """Pillow warns of pictures of half the size that it refuses; but cameras make such.
+
+    Filters of warnings are those of the whole process: the first thread that enters sets one, the last takes it back.
+    """
+    global _allowing
+    with _filtering:
+        if not _allowing:
+            _filters.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        _allowing += 1
     try:
         yield
     finally:
-        with _changed:
-            _in_use -= size
-            _changed.notify_all()
+        with _filtering:
+            _allowing -= 1
+            if not _allowing:
+                _filters.close()
+
+
+@contextmanager
+def decoding_together() -> Iterator[None]:
+    """Count what this thread decodes as in use until the end: an image is kept while its mask is decoded."""
+    _of_thread.held = 0
+    try:
+        yield
+    finally:
+        _release(_of_thread.held)
+        del _of_thread.held
+
+
+@contextmanager
+def _decoding(pixels: int) -> Iterator[None]:
+    """Wait until so many pixels more may be decoded by all threads; those of one thread alone always may."""
+    held = getattr(_of_thread, "held", None)
+    if held is None:
+        size = pixels * _BYTES_A_PIXEL
+        _take(size)
+        try:
+            yield
+        finally:
+            _release(size)
+        return
+    more = max(0, pixels * (_BYTES_A_PIXEL + _KEPT) - held)
+    _take(more, wait=not held)  # who holds some does not wait: two such would wait for each other
+    _of_thread.held += more
+    yield
+
+
+def _take(size: int, wait: bool = True) -> None:
+    global _in_use
+    with _changed:
+        if wait:
+            _changed.wait_for(lambda: not _in_use or _in_use + size <= _MOST_BYTES)
+        _in_use += size
+
+
+def _release(size: int) -> None:
+    global _in_use
+    with _changed:
+        _in_use -= size
+        _changed.notify_all()
 
 
 def require_file(path: Path) -> None:

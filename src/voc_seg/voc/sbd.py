@@ -15,10 +15,10 @@ from voc_seg.atomic import replacing
 from voc_seg.errors import VocSegError
 
 from .classes import CLASS_NAMES
+from .image_lists import read_ids
 from .parallel import in_parallel
 from .progress import progress_bar
 from .reading import palette_image
-from .splits import read_ids
 
 TRAIN_AUG_MASKS = "SegmentationClassAug"
 TRAIN_AUG_LIST = "trainaug"

@@ -1,17 +1,16 @@
-"""Which images belong to which split, and where their files lie: VOC's folder layout and its image lists."""
+"""Which images belong to which split, and where their files lie: VOC's folder layout."""
 
+import os
 import re
-from codecs import BOM_UTF8
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.file_names import IMAGE_ENDINGS, MASK_ENDINGS, FolderFiles, find_files, list_names, stem_of
+from voc_seg.voc.image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids, refuse_other_kinds
 from voc_seg.voc.list_lines import id_of_line
 from voc_seg.voc.missing import contents, dead_link_advice, is_dead_link, other_lists, require_folder
-from voc_seg.voc.names import fault_of_id, same_name
-from voc_seg.voc.reading import LFS_POINTER, require_file
 
 
 @dataclass(frozen=True)
@@ -125,15 +124,17 @@ Sizes of the lists: the tables of http://host.robots.ox.ac.uk/pascal/VOC/voc2012
 10,582 for VOC 2012 with SBD is Chen et al., DeepLab, arXiv:1606.00915, section 4.1.
 """
 
-# Both spellings of the SBD list are in circulation.
-_OTHER_SPELLINGS = {"trainaug": ("train_aug",)}
-
 
 def source_named(name: str) -> Source:
     """The source of that name; `VocSegError` names the known ones."""
     if name not in SOURCES:
         raise VocSegError(f"Unknown source {name!r} of VOC data. Known are: {', '.join(SOURCES)}.")
     return SOURCES[name]
+
+
+def given_path(path: str | Path) -> Path:
+    """A path as a user gives it, absolute and without links; one that leads nowhere, or in a circle, as it is."""
+    return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111 - Path's own fail for these
 
 
 def find_voc_folder(root: Path | str, year: str | None) -> Path:
@@ -150,10 +151,10 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
     if year is None:
         return _find_any_folder(root)
     for folder in (root / "VOCdevkit" / name, root / name):
-        if folder.is_dir():
+        if _is_folder(folder):
             return folder
     # Own data may bear any name, but VOC2007 must not pass for VOC2012.
-    own_name = root.resolve().name
+    own_name = given_path(root).name
     of_another_year = re.fullmatch(r"VOC\d{4}", own_name) and own_name != name
     if _has_lists(root) and not of_another_year:
         return root
@@ -167,7 +168,7 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
 
 
 def _find_any_folder(root: Path) -> Path:
-    candidates = [root, *sorted(root.glob("*/")), *sorted(root.glob("VOCdevkit/*/"))]
+    candidates = [root, *sorted(root.glob("*/")), *sorted(root.glob("VOCdevkit/*/"))] if _is_folder(root) else []
     found = [folder for folder in candidates if _has_lists(folder)]
     if len(found) == 1 or (found and found[0] == root):
         return found[0]
@@ -176,7 +177,7 @@ def _find_any_folder(root: Path) -> Path:
     links = [root / "VOCdevkit", *(path for folder in candidates for path in _list_folders(folder))]
     if not found and (advice := dead_link_advice(links)):
         raise VocSegError(nothing + advice)
-    without_lists = next((folder for folder in candidates if (folder / "JPEGImages").is_dir()), None)
+    without_lists = next((folder for folder in candidates if _is_folder(folder / "JPEGImages")), None)
     if not found and without_lists:
         raise VocSegError(
             f"{nothing}{without_lists.absolute()} has JPEGImages, but no image lists: write train.txt and val.txt with "
@@ -193,7 +194,12 @@ def _list_folders(folder: Path) -> tuple[Path, Path]:
 
 
 def _has_lists(folder: Path) -> bool:
-    return (folder / "ImageSets" / "Segmentation").is_dir()
+    return _is_folder(folder / "ImageSets" / "Segmentation")
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder; no error where it may not be looked at, is too long or leads round in a circle."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def read_split(folder: Path, source: str, split: str) -> VOCSplit:
@@ -220,11 +226,13 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     if name is None:
         return nothing
     path = list_path(folder, name)
-    if not path.is_file():
-        if split in known.optional and not is_dead_link(path):
+    if is_dead_link(path):
+        raise VocSegError(f"The image list {path} cannot be read. {dead_link_advice([path])}")
+    if not os.path.lexists(path):
+        if split in known.optional:
             return nothing
         raise VocSegError(_missing_list(path, known, split))
-    if split in known.optional and not path.read_bytes().removeprefix(BOM_UTF8).strip():
+    if split in known.optional and is_blank(path):
         return nothing  # as scripts leave it that divide images into lists
     require_folder(images, f"The images of {source} {split}", "Put the images into that folder.")
     require_folder(
@@ -233,81 +241,26 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
         "Put the PNG masks (one class index a pixel, 255 for void) into that folder.",
     )
     names = list_names(images)
-    known_stems = {stem_of(entry) for entry in names}
-    ids = read_ids(path, lambda line: id_of_line(line, known_stems, images.name, masks.name))
+    stems = {stem_of(entry) for entry in names}
+    ids = read_ids(path, lambda line: id_of_line(line, stems, images.name, masks.name))
+    refuse_other_kinds(path, ids, stems)
     image_files = find_files(images, names, ids, "image", IMAGE_ENDINGS)
     mask_files = find_files(masks, list_names(masks), ids, "mask", MASK_ENDINGS)
     found = VOCSplit(split, source, ids, images, masks, image_files, mask_files)
     # The official 2012 development kit lists its test images but keeps their masks back.
     kept_back = known.name == "sample" and split in known.optional
-    if kept_back and not any(found.mask_path(image_id).is_file() for image_id in found.ids):
+    if kept_back and not any(os.path.lexists(found.mask_path(image_id)) for image_id in found.ids):
         return nothing
     return found
-
-
-def list_path(folder: Path, name: str) -> Path:
-    """The file of an image list, in the spelling that is there; in the usual one when none is."""
-    lists = folder / "ImageSets" / "Segmentation"
-    spellings = [lists / f"{spelling}.txt" for spelling in (name, *_OTHER_SPELLINGS.get(name, ()))]
-    return next((path for path in spellings if path.is_file()), spellings[0])
 
 
 def _missing_list(path: Path, source: Source, split: str) -> str:
     text = f"The {split} list of {source.name} should be {path}, which is not there."
     if split in source.mask_folders:
-        other = "".join(f" (or {name}.txt)" for name in _OTHER_SPELLINGS.get(path.stem, ()))
+        other = "".join(f" (or {name}.txt)" for name in OTHER_SPELLINGS.get(path.stem, ()))
         return (
             f"{text} {source.name} needs that list{other} with the SBD ids, and the SBD masks as PNG in "
             f"{source.mask_folder(split)} beside JPEGImages. Without voc_root both are downloaded and made; "
             "or use the voc2012 source."
         )
-    if advice := dead_link_advice([path]):
-        return f"{text} {advice}"
     return f"{text} {other_lists(path.parent)}Write it, one image id a line, or point voc_root at a complete VOCdevkit."
-
-
-def read_ids(path: Path, id_of: Callable[[str], str] = str) -> tuple[str, ...]:
-    """The ids of an image list, one a line; blanks within a line belong to the id.
-
-    Args:
-        path: A text file.
-        id_of: Makes an id of a line in another manner; without, lines are ids.
-
-    Raises:
-        VocSegError: No such file, no id in it, one twice (case does not count), or a line that is no id.
-    """
-    try:
-        require_file(path)
-        # utf-8-sig: editors on Windows put a byte order mark before the first id.
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise VocSegError(
-            f"The image list {path} cannot be read: {error}. It must be a UTF-8 text with one image id a line."
-        ) from error
-    if lines[0].encode().startswith(LFS_POINTER):
-        raise VocSegError(f"The image list {path} is a Git LFS pointer; fetch the files with: git lfs pull")
-    ids: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
-        try:
-            image_id = id_of(line)
-        except VocSegError as error:
-            raise VocSegError(f"Line {number} of {path} is {line!r}: {error}.") from error
-        if fault := fault_of_id(image_id):
-            raise VocSegError(
-                f"Line {number} of {path} is {image_id!r}: {fault}. Each line "
-                "must be one image id: a file name without folder and ending. Rename the image and its mask."
-            )
-        twin = ids.get(same_name(image_id))
-        if twin == image_id:
-            raise VocSegError(f"Line {number} of {path} repeats the image id {image_id!r}. Delete that line.")
-        if twin:
-            raise VocSegError(
-                f"Line {number} of {path} is {image_id!r}, which differs from {twin!r} in case or the storing of an "
-                "accent alone: on Macs and Windows both are one file. Rename one of the images and its mask."
-            )
-        ids[same_name(image_id)] = image_id
-    if not ids:
-        raise VocSegError(f"The image list {path} is empty. It needs one image id a line.")
-    return tuple(ids.values())

@@ -1,241 +1,209 @@
-"""One file over http or https: received as far as it comes, and gone on with from there."""
+"""One file over http or https: received as far as it comes, and resumed from there. Nothing received is dropped."""
 
 import logging
 import re
 import shutil
-import socket
-import ssl
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3
 from rich.filesize import decimal
 
 from voc_seg.errors import VocSegError
 
+from .bodies import Stopped, body
+from .connection import Failure, Patience, ask
 from .progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
-_CHUNK = 2**16  # what is lost of a cut connection is at most this
-_LONGEST_RETRY_AFTER = 60
-_LARGEST = 8 * 2**30  # bytes; no archive is near that, so that a longer body is nonsense or has no end
-_SLOWEST = 1000  # bytes a second; a server that sends less might as well be silent
+_LARGEST = 8 * 2**30  # bytes; where no size is declared, a longer body is nonsense or has no end
+_PAGE_TYPES = re.compile(r"\s*(text/html|(application|text)/([\w.-]+\+)?(xml|json))\b", re.IGNORECASE)
+
+
+class Differs(Exception):
+    """What has arrived does not fit the file the server has; ``one_go`` where all of it came in one answer of it."""
+
+    def __init__(self, reason: str, one_go: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.one_go = reason, one_go
+
+
+class NoRoom(Failure):
+    """The disk has less room than the file needs."""
+
+
+class TooLong(Failure):
+    """The body goes on beyond the end of the file, or of the part of it that was announced."""
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait for a server, and how often to try again.
+class _Extent:
+    """The bytes ``start`` to ``end`` (exclusive) of a file of ``whole`` bytes; None where the server does not say."""
 
-    Args:
-        connect_seconds: For a connection.
-        read_seconds: For the next bytes.
-        attempts: At one address in a row; one that brings 1 MiB more than there ever was starts the count anew.
-        backoff_seconds: Pause after the first failure; it doubles with every further one, up to 30 s.
-    """
-
-    connect_seconds: float = 15
-    read_seconds: float = 60
-    attempts: int = 5
-    backoff_seconds: float = 1
-
-
-PATIENCE = Patience()
-
-
-class Failure(Exception):
-    """An attempt failed; ``lasting`` where another at the same address would too; ``pause`` seconds are asked for."""
-
-    def __init__(self, reason: str, lasting: bool = False, pause: float = 0) -> None:
-        super().__init__(reason)
-        self.reason, self.lasting, self.pause = reason, lasting, pause
-
-
-class _Trickle(Exception):
-    """The server sends next to nothing."""
-
-
-class Session(requests.Session):
-    """Follows no redirect out of https, before anything is asked there."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target and urlsplit(resp.url).scheme == "https":
-            scheme = urlsplit(urljoin(resp.url, target)).scheme
-            if scheme != "https":
-                raise Failure(f"redirects from https to {scheme}, which is refused", lasting=True)
-        return target
+    start: int
+    end: int | None
+    whole: int | None
 
 
 def arrived(part: Path) -> int:
     """Bytes of a file that are there already."""
-    return part.stat().st_size if part.exists() else 0
+    return part.stat().st_size if part.is_file() else 0
+
+
+def shorten(part: Path, length: int) -> None:
+    """Cut a file to so many bytes, or delete it where none are to stay."""
+    try:
+        if length:
+            with part.open("r+b") as file:
+                file.truncate(length)
+        else:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise VocSegError(f"{part} could not be written: {error}. Put that right and run again.") from error
 
 
 def attempt(
     session: requests.Session, address: str, part: Path, patience: Patience, declared: int | None = None
-) -> bool:
+) -> None:
     """Ask once for what is missing of a file and receive it.
 
-    Args:
-        session: Of requests; it follows redirects.
-        address: https or http.
-        part: What has arrived so far, if anything; it grows, or starts over where the server cannot go on.
-        patience: Its time-outs.
-        declared: Bytes of the whole file, if known.
+    Where the server cannot resume, it is asked for the whole file, whose beginning is compared with what has arrived:
+    ``part`` only ever grows.
 
-    Returns:
-        Whether any of the file was there before; all of it is there now.
+    Args:
+        session: A `voc_seg.voc.connection.Session`.
+        address: https or http.
+        part: What has arrived so far, if anything.
+        patience: Time-outs.
+        declared: Bytes of the whole file, if known. What ``part`` has beyond them is cut off.
 
     Raises:
-        Failure: The server failed, or the connection; what has arrived stays.
-        VocSegError: The disk is full, or ``part`` cannot be written.
+        Failure: The server failed, or the connection; what has arrived stays. Without one, all of the file is there.
+        TooLong: The body went on beyond the file's end, where ``part`` ends; its checksum may be right.
+        NoRoom: The disk has less room than the server says the file needs.
+        Differs: The server has another file than that of which ``part`` is the beginning; ``part`` is as before.
+        VocSegError: The disk ran full, or ``part`` cannot be written.
     """
     there = arrived(part)
-    # No compression on the way: ranges count the bytes of the file.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
-    with _ask(session, address, headers, patience) as response:
-        if there and response.status_code == 416 and response.headers.get("Content-Range") == f"bytes */{there}":
-            return True
-        extent = _extent(response, there)
-        if extent is not None:
-            start, total = extent
-            _require_plausible(total, declared)
-            _make_room(part, total)
-            begun = f", going on at {decimal(start)}" if start else ""
-            size = f" ({decimal(total)})" if total else ""
+    if declared is not None and there >= declared:
+        shorten(part, declared)
+        return
+    for asked in dict.fromkeys((there, 0)):
+        # No compression on the way: ranges count the bytes of the file.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={asked}-"} if asked else {})
+        with ask(session, address, headers, patience) as response:
+            extent = _extent(response, asked)
+            if extent is None:
+                continue
+            _require_plausible(extent.whole, declared)
+            if extent.start == extent.whole:  # nothing is missing
+                _require_beginning(there, extent.whole)
+                return
+            whole = extent.whole or declared
+            _make_room(part, whole)
+            begun = f", going on at {decimal(extent.start)}" if extent.start else ""
+            size = f" ({decimal(extent.whole)})" if extent.whole else ""
             logger.info("Fetching %s%s from %s%s", part.stem, size, address, begun)
-            _receive(response, part, start, total or declared, patience)
-            return start > 0
-    part.unlink()
-    return attempt(session, address, part, patience, declared)
+            _receive(response, part, extent, whole, patience)
+            return
+    raise Failure("sends neither the file nor the part that was asked for", lasting=True)
 
 
-def _ask(session: requests.Session, address: str, headers: dict[str, str], patience: Patience) -> requests.Response:
-    timeout = (patience.connect_seconds, patience.read_seconds)
-    try:
-        return session.get(address, headers=headers, stream=True, timeout=timeout)
-    except requests.ConnectTimeout as error:
-        raise Failure(f"no connection within {patience.connect_seconds:g} s") from error
-    except requests.Timeout as error:
-        raise Failure(f"no answer within {patience.read_seconds:g} s") from error
-    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-        cause = _first_cause(error)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            raise Failure(f"its TLS certificate is refused: {cause.verify_message}", lasting=True) from error
-        # A name that does not exist will not do so in a second; a name server may have a moment's weakness.
-        unknown = isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
-        raise Failure(f"connection failed: {getattr(cause, 'strerror', None) or cause}", lasting=unknown) from error
-    # Such as an address of no known kind, endless redirects, a bundle of certificates that is not there.
-    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-        raise Failure(str(error), lasting=True) from error
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error
-
-
-def _extent(response: requests.Response, there: int) -> tuple[int, int | None] | None:
-    """Where the body starts and how long the whole file is, if known; None to start over from nothing."""
-    status, headers = response.status_code, response.headers
-    if status in (408, 429) or status >= 500:
-        after = headers.get("Retry-After", "")
-        pause = int(after) if re.fullmatch(r"\d{1,3}", after) else 0
-        raise Failure(f"{status} {response.reason}".strip(), pause=pause if pause <= _LONGEST_RETRY_AFTER else 0)
-    if status == 416 and there:
-        return None
-    if status not in (200, 206):
-        raise Failure(f"{status} {response.reason}".strip(), lasting=True)
-    if headers.get("Content-Type", "").startswith("text/html"):
-        # Of a network that wants a login, say; it must not overwrite what has arrived.
-        raise Failure("sends a web page instead of the archive", lasting=True)
-    if status == 200:
-        length = headers.get("Content-Length", "")
-        return 0, int(length) if length.isdecimal() else None
-    content_range = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+def _extent(response: requests.Response, asked: int) -> _Extent | None:
+    """What the body is; None where it is nothing that was asked for, but might be without a range."""
+    headers = response.headers
+    content_range = headers.get("Content-Range", "").strip()
+    if response.status_code == 416:
+        if not asked:
+            raise Failure(f"416 {response.reason}".strip(), lasting=True)
+        found = re.fullmatch(r"bytes \*/([0-9]{1,18})", content_range)
+        # Nothing is beyond the end. That a range before it is not satisfiable is none of the file's doing.
+        return _Extent(int(found[1]), None, int(found[1])) if found and int(found[1]) <= asked else None
+    if _PAGE_TYPES.match(headers.get("Content-Type", "")):
+        # Of a network that wants a login, say, or of a server that explains what is wrong.
+        raise Failure(f"sends {headers['Content-Type']}, a web page instead of the archive", lasting=True)
+    length = headers.get("Content-Length", "").strip()
+    size = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
+    if size is None and length.isdecimal():
+        raise Failure(f"offers a length of {len(length)} digits", lasting=True)
+    if response.status_code == 200:
+        return _Extent(0, size, size)
+    found = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", content_range)
     # A server may start earlier than asked (RFC 9110, 15.3.7), but not leave a gap.
-    if content_range and int(content_range[1]) <= there:
-        return int(content_range[1]), None if content_range[2] == "*" else int(content_range[2])
-    if not there:
+    if found and int(found[1]) <= asked <= int(found[2]):
+        start, end = int(found[1]), int(found[2]) + 1
+        whole = None if found[3] == "*" else int(found[3])
+        if (whole is None or end <= whole) and size in (None, end - start):
+            return _Extent(start, end, whole)
+    if not asked:
         raise Failure("206 for a part nobody asked for", lasting=True)
     return None
 
 
-def _require_plausible(total: int | None, declared: int | None) -> None:
-    """Refuse a length that cannot be right, before room is looked for and what has arrived is touched."""
-    if total is not None and declared is not None and total != declared:
-        raise Failure(f"offers {total} bytes instead of {declared}", lasting=True)
-    if total is not None and total > _LARGEST:
-        raise Failure(f"offers {total} bytes, more than any archive has", lasting=True)
+def _require_plausible(whole: int | None, declared: int | None) -> None:
+    """Refuse a length that cannot be right, before room is looked for."""
+    if whole is None:
+        return
+    if declared is not None and whole != declared:
+        raise Failure(f"offers {whole} bytes instead of {declared}", lasting=True)
+    if whole == 0 or (declared is None and whole > _LARGEST):
+        raise Failure(f"offers {whole} bytes, which no archive has", lasting=True)
 
 
-def _make_room(part: Path, total: int | None) -> None:
-    needed, free = (total or 0) - arrived(part), shutil.disk_usage(part.parent).free
+def _require_beginning(there: int, whole: int | None) -> None:
+    if whole is not None and whole < there:
+        raise Differs(f"offers {whole} bytes, and {there} have arrived")
+
+
+def _make_room(part: Path, whole: int | None) -> None:
+    needed, free = (whole or 0) - arrived(part), shutil.disk_usage(part.parent).free
     if needed > free:
-        raise VocSegError(
+        raise NoRoom(
             f"{part.stem} needs {decimal(needed)} more in {part.parent}, where {decimal(free)} are free. "
-            "Make room there and run again."
+            "Make room there and run again.",
+            lasting=True,
         )
 
 
-def _chunks(response: requests.Response, patience: Patience) -> Iterator[bytes]:
-    """The body as it comes in, without waiting for a chunk to be full: a server that trickles must be noticed."""
-    since, received = time.monotonic(), 0
-    # Not iter_content: it would unpack a .tgz that is labelled as gzip-encoded.
-    while chunk := response.raw.read1(_CHUNK, decode_content=False):
-        yield chunk
-        received += len(chunk)
-        if (now := time.monotonic()) - since > patience.read_seconds:
-            if received < _SLOWEST * (now - since):
-                raise _Trickle
-            since, received = now, 0
-
-
-def _first_chunk(chunks: Iterator[bytes]) -> bytes:
-    """What comes first; nothing where nothing does. What is wrong with the connection shows again, or as a cut."""
+def _receive(response: requests.Response, part: Path, extent: _Extent, whole: int | None, patience: Patience) -> None:
+    """Compare the body with what has arrived and append what is new. What has come stays, whatever happens."""
+    there, position, stopped = arrived(part), extent.start, ""
+    ends = [length for length in (extent.end, whole) if length is not None]
+    most = min(ends, default=_LARGEST)
+    chunks = body(response, position, patience)
     try:
-        return next(chunks, b"")
-    except urllib3.exceptions.ReadTimeoutError as error:
-        raise Failure("nothing came of the body") from error
-    except (urllib3.exceptions.HTTPError, _Trickle) as error:
-        raise Failure("connection was cut after 0 bytes of this answer") from error
-
-
-def _receive(response: requests.Response, part: Path, start: int, total: int | None, patience: Patience) -> None:
-    """Write the body from ``start`` on. What has come stays, whatever happens."""
-    trouble = ""
-    chunks, most = _chunks(response, patience), total or _LARGEST
-    first = _first_chunk(chunks)
-    if start == 0 and first.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
-        raise Failure("sends a web page instead of the archive", lasting=True)
+        first = next(chunks, b"")
+    except Stopped as error:
+        raise Failure(f"{error} after 0 bytes of this answer") from error
+    if not first:
+        raise Failure("connection was cut after 0 bytes of this answer")
+    _require_beginning(there, whole)
     try:
-        with part.open("ab") as file, progress_bar(f"Fetching {part.stem}", total, "bytes", done=start) as advance:
-            file.truncate(start)
+        with part.open("a+b") as file, progress_bar(f"Fetching {part.stem}", whole, "bytes", done=position) as advance:
+            file.seek(position)
             try:
                 for chunk in chain([first], chunks):
-                    if file.tell() + len(chunk) > most:
-                        raise Failure(f"sends more than {most} bytes", lasting=True)
-                    file.write(chunk)
-                    advance(len(chunk))
-            except urllib3.exceptions.ReadTimeoutError:
-                trouble = f"nothing came for {patience.read_seconds:g} s"
-            except urllib3.exceptions.HTTPError:
-                trouble = "connection was cut"
-            except _Trickle:
-                trouble = f"less than {decimal(_SLOWEST * patience.read_seconds)} came in {patience.read_seconds:g} s"
+                    fitting = chunk[: most - position]
+                    known = file.read(len(fitting)) if position < there else b""
+                    if not fitting.startswith(known):
+                        raise Differs(f"has other bytes between {position} and {position + len(known)}")
+                    file.write(fitting[len(known) :])
+                    position += len(fitting)
+                    advance(len(fitting))
+                    if len(fitting) < len(chunk):
+                        raise (TooLong if ends else Failure)(f"sends more than {most} bytes", lasting=True)
+            except Stopped as error:
+                stopped = str(error)
     except OSError as error:
         raise VocSegError(
             f"{part} could not be written: {error}. What has arrived stays there: put that right and run again."
         ) from error
-    size = arrived(part)
-    if not trouble and total is not None and size < total:
-        trouble = "connection was cut"
-    if trouble:
-        raise Failure(f"{trouble} after {decimal(size)}" + (f" of {decimal(total)}" if total else ""))
+    except Failure:
+        if not ends:
+            shorten(part, there)  # a body without end is nothing of an archive
+        raise
+    if stopped or (whole is not None and position < whole):
+        size = f" of {decimal(whole)}" if whole else ""
+        raise Failure(f"{stopped or 'connection was cut'} after {decimal(position)}{size}")

@@ -67,7 +67,7 @@ def test_a_damaged_run_is_left_out_aloud(data: Path, caplog: pytest.LogCaptureFi
         table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["(nameless)"]
     assert "lr-1 is left out:" in caplog.text
-    assert "lacks config, model_config, val_miou" in caplog.text
+    assert "lacks val_miou, config, model_config, model" in caplog.text
 
 
 def test_no_runs_say_how_to_make_one(tmp_path: Path) -> None:

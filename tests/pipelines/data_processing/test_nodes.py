@@ -270,3 +270,11 @@ def test_a_packed_sample_is_reduced_and_turned_as_its_row_says(tmp_path):
     (sample,) = pack_split(split, index, data)
     assert sample.image.shape == (*sample.mask.shape, 3) == (*index.loc[0, ["height", "width"]], 3) == (40, 64, 3)
     assert np.bincount(sample.mask.ravel(), minlength=256)[8] == index.loc[0, "cat"]
+
+
+def test_names_that_other_disks_cannot_bear_are_warned_of(tmp_path, caplog):
+    index_split(make_split(tmp_path, "train", "a", "a:b", "CON"))
+    assert "train: the names of 2 images, such as 'a:b' (it holds :), are impossible on Windows" in caplog.text
+    caplog.clear()
+    index_split(make_split(tmp_path, "val", "c", "weed (0)"))
+    assert "impossible" not in caplog.text

@@ -1,15 +1,19 @@
 """Scores and report of one evaluation are of one model; what is said beside the scores."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from kedro.config import OmegaConfigLoader
 
 from voc_seg.config import DataConfig, EvaluationConfig
 from voc_seg.errors import VocSegError
-from voc_seg.pipelines.evaluation.nodes import summarise, take_model, write_report
+from voc_seg.pipelines.evaluation import create_pipeline
+from voc_seg.pipelines.evaluation.nodes import draw_scores, summarise, take_model, write_report
+from voc_seg.settings import CONFIG_LOADER_ARGS
 
 NAMES = ["background", "cat"]
 FACTS = {"split": "val", "images": 1, "checkpoint_epoch": 3, "images_per_second": 1.0}
@@ -42,6 +46,23 @@ def test_no_report_of_two_models(metrics: dict[str, Any], message: str) -> None:
             None, {}, pd.DataFrame(), pd.DataFrame(), CONFUSION, metrics, take_model(best_model(1.0)), pd.DataFrame(),
             DataConfig(), EvaluationConfig(),
         )  # fmt: skip
+
+
+def test_figures_of_two_evaluations_are_refused() -> None:
+    metrics, class_scores = summarise(CONFUSION, FACTS)
+    with pytest.raises(VocSegError, match="are of two evaluations"):
+        draw_scores(class_scores, metrics, CONFUSION.T)
+
+
+def test_an_evaluation_that_is_killed_leaves_no_scores_of_another() -> None:
+    """Kedro saves in the order of the outputs: old scores go before the first table is written."""
+    (node,) = [node for node in create_pipeline().nodes if node.name == "evaluate"]
+    assert node.outputs[:2] == ["earlier_metrics", "earlier_evaluation_facts"]
+    assert node.outputs[-1] == "evaluation_facts"
+    catalog = OmegaConfigLoader(str(Path(__file__).parents[3] / "conf"), **CONFIG_LOADER_ARGS)["catalog"]
+    for name in ("metrics", "evaluation_facts"):
+        assert catalog[f"earlier_{name}"]["filepath"] == catalog[name]["filepath"]
+        assert catalog[f"earlier_{name}"]["type"] == "voc_seg.datasets.BytesDataset"
 
 
 def confusion(*rows: list[int]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from voc_seg.voc.class_checks import (
 )
 from voc_seg.voc.consistency import require_more_than_void, require_one_meaning, void_objects_warning
 from voc_seg.voc.index import fingerprints, index_images
+from voc_seg.voc.names import fault_on_windows
 from voc_seg.voc.splits import VOCSplit, source_named
 from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
 
@@ -40,6 +41,13 @@ def index_split(split: VOCSplit, previous_index: pd.DataFrame, data: DataConfig)
         logger.warning(
             "%s: the list has %d images, the official one of %s has %d: scores do not compare with published ones.",
             split.name, len(split), split.source, official,
+        )  # fmt: skip
+    foreign = [image_id for image_id in split.ids if fault_on_windows(image_id)]
+    if foreign:
+        logger.warning(
+            "%s: the names of %d images, such as %r (%s), are impossible on Windows and on disks in its formats. "
+            "Predictions have the same names: keep them on other disks, or rename images and masks.",
+            split.name, len(foreign), foreign[0], fault_on_windows(foreign[0]),
         )  # fmt: skip
     return index_images(split, data.reading, previous_index)
 

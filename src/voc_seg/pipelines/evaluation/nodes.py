@@ -18,6 +18,7 @@ from voc_seg.errors import VocSegError
 from voc_seg.models.exchange import model_digest
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting import report as reporting
+from voc_seg.reporting.belonging import require_same_counts, require_same_images, require_same_mask
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
 from voc_seg.reporting.pictures import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
 from voc_seg.reporting.tables import score_table, score_warnings
@@ -38,7 +39,10 @@ def choose_split(
 
 
 def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
-    """The best model with its digest, read once: a training may put another in its place meanwhile."""
+    """The best model with its digest, read once: a training may put another in its place meanwhile.
+
+    Export has the same node, and Kedro makes one of two: a run of both pipelines is about one model.
+    """
     return best_model | {"model_digest": model_digest(best_model)}
 
 
@@ -48,8 +52,15 @@ def evaluate(
     data: DataConfig,
     evaluation: EvaluationConfig,
     runtime: RuntimeConfig,
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Image.Image], dict[str, Any]]:
-    """Predict every image with the best model: confusion matrix, scores by image, masks, and how it was done.
+) -> tuple[bytes, bytes, pd.DataFrame, pd.DataFrame, dict[str, Image.Image], dict[str, Any]]:
+    """Predict every image with the best model, once.
+
+    What is returned is written in this order. An evaluation that is killed leaves no scores beside masks and tables
+    that they are not of: those of an earlier one go first, and the facts, then the scores, come last.
+
+    Returns:
+        Nothing in place of the old ``metrics.json`` and ``evaluation_facts.json``; confusion matrix; scores by image;
+        masks; how it was done.
 
     Raises:
         VocSegError: The model, the samples and ``data.classes`` are not about the same classes.
@@ -81,7 +92,7 @@ def evaluate(
     }
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
     masks = {image_id: palette_image(mask, classes) for image_id, mask in result.masks.items()}
-    return confusion, pd.DataFrame(result.images), masks, facts
+    return b"", b"", confusion, pd.DataFrame(result.images), masks, facts
 
 
 def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) -> tuple[dict, pd.DataFrame]:
@@ -103,8 +114,13 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
 def draw_scores(
     class_scores: pd.DataFrame, metrics: dict[str, Any], confusion_matrix: pd.DataFrame
 ) -> tuple[Figure, Figure]:
-    """IoU by class, and what is taken for what."""
+    """IoU by class, and what is taken for what.
+
+    Raises:
+        VocSegError: Scores and counts are of two evaluations.
+    """
     _require(metrics, "metrics")
+    require_same_counts(metrics, confusion_matrix, class_scores)
     return plot_class_iou(class_scores, metrics), plot_confusion(confusion_matrix)
 
 
@@ -133,11 +149,19 @@ def draw_predictions(
     data: DataConfig,
     evaluation: EvaluationConfig,
 ) -> tuple[Figure, dict[str, Figure]]:
-    """A few images from the worst to the best, as one contact sheet and one picture each."""
+    """A few images from the worst to the best, as one contact sheet and one picture each.
+
+    Raises:
+        VocSegError: Masks and scores are of two evaluations, or of another split.
+    """
+    require_same_images(samples.ids, predictions, image_scores)
     ranked = image_scores.sort_values("miou", kind="stable")
     items = gallery_items(samples, predictions, ranked.iloc[_spread(len(ranked), evaluation.pictures)])
     sheet = [items[position] for position in _spread(len(items), GALLERY_ROWS)]
     classes = data.class_table
+    for sample, mask, miou in items:
+        ious = reporting.class_ious(sample.id, sample.mask, mask, len(classes))
+        require_same_mask(sample.id, (iou for _, iou in ious), miou)
     figures = {sample.id: plot_prediction(sample, mask, miou, classes) for sample, mask, miou in items}
     return plot_gallery(sheet, classes), figures
 
@@ -157,13 +181,18 @@ def write_report(
     """A page with all of it, and small pictures of every image, drawn while they are saved.
 
     Raises:
-        VocSegError: The scores are of another model.
+        VocSegError: Scores, counts and masks are not all of one evaluation, and of this model.
     """
     _require_same_model(metrics, scored_model)
+    require_same_counts(metrics, confusion_matrix, class_scores)
+    require_same_images(samples.ids, predictions, image_scores)
     classes, source = data.class_table, samples.origin.source
+    images = reporting.describe_images(samples, predictions, image_scores, classes)
+    for image in images:
+        require_same_mask(image["id"], (iou for _, iou in image["classes"]), image["miou"])
     page = reporting.fill_page(
         f"{scored_model['model_config']['encoder']} on {source or 'data of unknown source'}",
-        reporting.describe_images(samples, predictions, image_scores, classes),
+        images,
         metrics,
         class_scores,
         confusion_matrix,

@@ -28,7 +28,14 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             Node(
                 func=evaluate,
                 inputs=["evaluation_samples", "scored_model", "params:data", "params:evaluation", "params:runtime"],
-                outputs=["confusion_matrix", "image_scores", "predictions", "evaluation_facts"],
+                outputs=[
+                    "earlier_metrics",
+                    "earlier_evaluation_facts",
+                    "confusion_matrix",
+                    "image_scores",
+                    "predictions",
+                    "evaluation_facts",
+                ],
                 name="evaluate",
                 tags=EVERY_RANK,
             ),

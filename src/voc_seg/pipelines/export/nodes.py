@@ -7,18 +7,28 @@ from typing import Any
 from voc_seg.config import DataConfig, InferenceConfig
 from voc_seg.errors import VocSegError
 from voc_seg.models.encoder import count_parameters
-from voc_seg.models.exchange import describe, model_digest, to_safetensors
+from voc_seg.models.exchange import describe, model_digest, one_evaluation, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
 from voc_seg.models.registry import require_classes, restore_model
+from voc_seg.models.saved import SETTINGS, require_fields
 from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.reporting.belonging import is_of
 from voc_seg.reporting.model_card import model_card
 from voc_seg.samples.augment import MEAN, STD
 
 logger = logging.getLogger(__name__)
 
 
+def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
+    """The best model with its digest, read once: a training may put another in its place meanwhile.
+
+    Evaluation has the same node, and Kedro makes one of two: a run of both pipelines is about one model.
+    """
+    return best_model | {"model_digest": model_digest(best_model)}
+
+
 def export_model(
-    best_model: dict[str, Any],
+    scored_model: dict[str, Any],
     evaluation_facts: dict[str, Any],
     metrics: dict[str, Any],
     data: DataConfig,
@@ -36,14 +46,19 @@ def export_model(
     Raises:
         VocSegError: ``data.classes`` are not those of the model, or it does not say its settings.
     """
-    saved = _to_take_away(best_model, data)
+    saved = _to_take_away(scored_model, data)
     metadata = describe(saved, class_colours=data.class_table.colours, mean=MEAN, std=STD)
     model = restore_model(saved)
     onnx, onnx_facts = _to_onnx(model, metadata)
     weights = to_safetensors(saved, metadata)
     sizes = {"model.safetensors": len(weights), "model.onnx": len(onnx)}
-    # No two runs have the same speed to the last digit: facts and scores are of one evaluation, or passed over.
-    same = all(evaluation_facts.get(key) == metrics.get(key) for key in ("images_per_second", "model_digest"))
+    scores = one_evaluation(metrics, evaluation_facts)
+    if metrics and not is_of(scores, saved):
+        logger.warning(
+            "metrics.json is of another model or evaluation than best_model.pth (model_digest %s, not %s): the card "
+            "has no scores. To have them: kedro run --pipelines evaluation,export",
+            metrics.get("model_digest", "unknown"), saved["model_digest"],
+        )  # fmt: skip
     card = model_card(
         saved,
         data.class_table,
@@ -51,7 +66,7 @@ def export_model(
         count_parameters(model),
         {name: size for name, size in sizes.items() if size},
         onnx_facts,
-        evaluation_facts | metrics if same else {},
+        scores,
         inference,
     )
     return b"", onnx, weights, card
@@ -73,14 +88,15 @@ def _to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> tuple[bytes, d
     }
 
 
-def _to_take_away(best_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
-    """The best model with its digest, and without the path its initial weights had on this machine."""
-    require_classes(best_model, data.class_table.names)
-    if "config" not in best_model:
+def _to_take_away(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
+    """The model without the path its initial weights had on this machine."""
+    require_classes(scored_model, data.class_table.names)
+    if "config" not in scored_model:
         raise VocSegError(
             "best_model was saved by a version that did not write down its settings. Train anew: "
             "kedro run --pipelines training"
         )
-    weights = best_model["model_config"]["weights"]
-    model_config = best_model["model_config"] | {"weights": weights and PurePath(weights).name}
-    return best_model | {"model_config": model_config, "model_digest": model_digest(best_model)}
+    require_fields(scored_model, "best_model", *SETTINGS)
+    weights = scored_model["model_config"]["weights"]
+    model_config = scored_model["model_config"] | {"weights": weights and PurePath(weights).name}
+    return scored_model | {"model_config": model_config}

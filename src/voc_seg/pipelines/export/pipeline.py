@@ -2,7 +2,9 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import export_model
+from voc_seg.torchrun import EVERY_RANK
+
+from .nodes import export_model, take_model
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:
@@ -10,8 +12,15 @@ def create_pipeline(**kwargs: object) -> Pipeline:
     return Pipeline(
         [
             Node(
+                func=take_model,
+                inputs="best_model",
+                outputs="scored_model",
+                name="take_model",
+                tags=EVERY_RANK,
+            ),
+            Node(
                 func=export_model,
-                inputs=["best_model", "evaluation_facts", "metrics", "params:data", "params:inference"],
+                inputs=["scored_model", "evaluation_facts", "metrics", "params:data", "params:inference"],
                 outputs=["earlier_model_card", "exported_onnx", "exported_weights", "model_card"],
                 name="export_model",
             ),

@@ -15,8 +15,17 @@ from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.errors import VocSegError
 from voc_seg.models.registry import require_classes
-from voc_seg.reporting.own_pictures import SHEET, class_shares, labelled_overlay, plot_contact_sheet, thumbnail
-from voc_seg.samples.pictures import MadeWhenAsked, Pictures, printable
+from voc_seg.reporting.own_pictures import (
+    SHEET,
+    Thumbnail,
+    class_shares,
+    labelled_overlay,
+    plot_contact_sheet,
+    thumbnail,
+)  # fmt: skip
+from voc_seg.samples.pictures import MadeWhenAsked, Pictures
+from voc_seg.voc.classes import Classes
+from voc_seg.voc.names import printable
 from voc_seg.voc.progress import progress_bar
 from voc_seg.voc.reading import palette_image
 
@@ -27,7 +36,7 @@ _LISTED = 10
 
 
 def check_pictures(pictures: Pictures) -> tuple[Pictures, pd.DataFrame]:
-    """Read every file to its end: those that are pictures, and the others with the reason.
+    """Read every file to its end: those that are pictures, and a table of the others with the reason.
 
     Raises:
         VocSegError: None is.
@@ -48,11 +57,13 @@ def check_pictures(pictures: Pictures) -> tuple[Pictures, pd.DataFrame]:
         )
     if reasons:
         logger.warning("Left out, of %d files: %d\n%s%s", len(pictures), len(reasons), listed, more)
-    rejected = pd.DataFrame(
-        [{"file": pictures.file(name), "reason": reason} for name, reason in reasons.items()],
-        columns=["file", "reason"],
-    )
-    return pictures.only([name for name in pictures if name not in reasons]), rejected
+    return pictures.only([name for name in pictures if name not in reasons]), _rejected(pictures, reasons)
+
+
+def _rejected(pictures: Pictures, reasons: Mapping[str, str]) -> pd.DataFrame:
+    """One row a file: its path, and why it was left out."""
+    rows = [{"file": pictures.file(name), "reason": reason} for name, reason in reasons.items()]
+    return pd.DataFrame(rows, columns=["file", "reason"])
 
 
 def segment(
@@ -61,8 +72,8 @@ def segment(
     data: DataConfig,
     inference: InferenceConfig,
     runtime: RuntimeConfig,
-) -> Mapping[str, Segmentation]:
-    """Mask and overlay of every picture, each made when the catalog writes it.
+) -> Mapping[str, Segmentation | None]:
+    """Mask and overlay of every picture, each made when the catalog writes it; None for one that is gone by then.
 
     Raises:
         VocSegError: The model was trained for other classes than ``data.classes``, or does not say how it was scored.
@@ -76,25 +87,49 @@ def segment(
         len(pictures), best_model["epoch"], best_model["val_miou"], chosen,
     )  # fmt: skip
 
-    def make(name: str) -> Segmentation:
-        image = pictures[name]
+    def make(name: str) -> Segmentation | None:
+        try:
+            image = pictures[name]
+        except VocSegError as error:
+            logger.warning("Left out, though it could be read a moment ago: %s", error)
+            return None
         mask = segmenter(image)
         return Segmentation(palette_image(mask, classes), labelled_overlay(image, mask, classes))
 
     return MadeWhenAsked(tuple(pictures), make)
 
 
-def measure_shares(pictures: Pictures, masks: Mapping[str, np.ndarray], data: DataConfig) -> pd.DataFrame:
-    """One row a picture: name, file, size, and the share of its pixels of each class."""
-    rows = []
+def measure_shares(
+    pictures: Pictures, masks: Mapping[str, np.ndarray], unreadable: pd.DataFrame, data: DataConfig
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row a picture with a mask: name, file, size, share of its pixels of each class; and a table of the others.
+
+    Args:
+        pictures: Those that could be read at first.
+        masks: Of those that could still be read when they were segmented.
+        unreadable: Files that could not be read at first, with the reason.
+        data: For the classes.
+    """
+    rows, lost = [], {}
     for name in pictures:
+        if name not in masks:
+            lost[name] = _why_lost(pictures, name)
+            continue
         mask = masks[name]
         height, width = mask.shape
         rows.append(
             {"image": name, "file": pictures.file(name), "height": height, "width": width}
             | class_shares(mask, data.class_table)
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), pd.concat([unreadable, _rejected(pictures, lost)], ignore_index=True)
+
+
+def _why_lost(pictures: Pictures, name: str) -> str:
+    try:
+        pictures[name]
+    except VocSegError as error:
+        return printable(f"changed during the run: {error}")
+    return "changed during the run: it could not be read when it was to be segmented"
 
 
 def draw_gallery(
@@ -106,6 +141,20 @@ def draw_gallery(
 ) -> Figure:
     """The first dozen overlays as a contact sheet; and a last word on what was done."""
     classes = data.class_table
-    items = [thumbnail(name, pictures[name], masks[name], classes) for name in islice(pictures, SHEET)]
+    drawn = (_drawn(pictures, name, masks[name], classes) for name in pictures if name in masks)
+    items = list(islice((item for item in drawn if item), SHEET))
     logger.info("Pictures segmented: %d, files left out: %d.", len(shares), len(rejected))
     return plot_contact_sheet(items, len(shares), len(rejected), classes)
+
+
+def _drawn(pictures: Pictures, name: str, mask: np.ndarray, classes: Classes) -> Thumbnail | None:
+    """A picture for the contact sheet; None where it is no longer the one that was segmented."""
+    try:
+        image = pictures[name]
+    except VocSegError as error:
+        logger.warning("Not on the contact sheet: %s", error)
+        return None
+    if image.shape[:2] != mask.shape:
+        logger.warning("Not on the contact sheet: %s has another size than its mask by now", pictures.file(name))
+        return None
+    return thumbnail(name, image, mask, classes)

@@ -12,7 +12,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             Node(
                 func=check_pictures,
                 inputs="inference_pictures",
-                outputs=["readable_pictures", "inference_rejected"],
+                outputs=["readable_pictures", "unreadable_pictures"],
                 name="check_pictures",
             ),
             Node(
@@ -23,8 +23,8 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             ),
             Node(
                 func=measure_shares,
-                inputs=["readable_pictures", "inference_segmentations", "params:data"],
-                outputs="inference_shares",
+                inputs=["readable_pictures", "inference_segmentations", "unreadable_pictures", "params:data"],
+                outputs=["inference_shares", "inference_rejected"],
                 name="measure_shares",
             ),
             Node(

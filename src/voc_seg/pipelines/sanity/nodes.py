@@ -17,7 +17,9 @@ logger = logging.getLogger(__name__)
 def pick_sample(train_samples: SampleStore, data: DataConfig, sanity: SanityConfig) -> Sample:
     """The image to learn by heart."""
     train_samples.require_reading(data.reading)
-    return choose_sample(train_samples, sanity.image)
+    sample = choose_sample(train_samples, sanity.image)
+    # A copy: it is looked at once more at the end, and its file may be cut until then.
+    return Sample(sample.id, sample.image.copy(), sample.mask.copy())
 
 
 def overfit_sample(

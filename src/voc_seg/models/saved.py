@@ -1,0 +1,214 @@
+"""What a saved network must say of itself, checked before it is used: files may be damaged, old or made by hand."""
+
+from collections.abc import Callable, Mapping
+from textwrap import shorten
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from voc_seg.config import ModelConfig
+from voc_seg.config.data import MAX_SIDE
+from voc_seg.errors import VocSegError
+
+from .segmentation_net import bare_model
+from .weights import fault_of_weight, resnet_of
+
+FORMAT_VERSION = 1
+"""Of saved networks; raised with every change after which older files cannot be read."""
+
+THE_NETWORK = "The saved network"
+"""How messages call one whose file is not known."""
+
+_ADVICE = "Put the file back that training wrote, or train again: kedro run --pipelines training"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_size(value: Any) -> bool:
+    if value is None:
+        return True
+    sides = isinstance(value, (list, tuple)) and len(value) == 2
+    return sides and all(_is_count(side) and 1 <= side <= MAX_SIDE for side in value)
+
+
+def _are_names(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name for name in value):
+        return False
+    return 2 <= len(value) <= 255 and len(set(value)) == len(value)
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "model": (lambda value: isinstance(value, dict) and len(value) > 0, "the tensors of a network by name"),
+    "model_config": (lambda value: isinstance(value, dict), "the settings of the network"),
+    "model_config.encoder": (lambda value: isinstance(value, str), "the name of an encoder"),
+    "model_config.weights": (_is_text_or_none, "null, or where the weights came from"),
+    "class_names": (_are_names, "a list of 2 to 255 different names"),
+    "image_size": (_is_size, f"null, or height and width of 1 to {MAX_SIDE} pixels"),
+    "epoch": (_is_count, "a whole number"),
+    "val_miou": (lambda value: _is_number(value, 0, 1), "a number from 0 to 1"),
+    # Of a checkpoint.
+    "best_epoch": (_is_count, "a whole number"),
+    "best_miou": (lambda value: _is_number(value, -1, 1), "a number up to 1"),
+    # Networks of earlier versions lack some of these.
+    "config": (lambda value: isinstance(value, dict), "the settings of the training"),
+    "config.data": (lambda value: isinstance(value, dict), "what the data were"),
+    "config.data.source": (lambda value: isinstance(value, str), "the name of a source"),
+    "config.data.images": (_is_count, "a whole number"),
+    "config.data.val_images": (_is_count, "a whole number"),
+    "config.training": (lambda value: isinstance(value, dict), "the settings of the training"),
+    "config.training.epochs": (_is_count, "a whole number"),
+    "config.evaluation": (lambda value: isinstance(value, dict), "the settings of the validation"),
+    "config.evaluation.scale": (lambda value: _is_number(value, 1e-9, 4), "a number above 0, up to 4"),
+    "config.evaluation.flip": (lambda value: isinstance(value, bool), "true or false"),
+    "val_loss": (lambda value: value is None or isinstance(value, (int, float)), "a number"),
+    "source": (_is_text_or_none, "a text"),
+    "precision": (_is_text_or_none, "a text"),
+}
+_OF_EVERY_MODEL = ("model_config.encoder", "model_config.weights", "image_size", "epoch", "val_miou")
+SETTINGS = tuple(key for key in _FIELDS if key.startswith("config"))
+"""What the model card and the sizes of inference are made of."""
+
+
+def require_fields(saved: Mapping[str, Any], name: str, *keys: str) -> None:
+    """Refuse a saved network that lacks one of these, or holds something else there; ``a.b`` is ``b`` in ``a``.
+
+    Args:
+        saved: The content of its file.
+        name: Of the file, for the message.
+        keys: Of what is needed.
+
+    Raises:
+        VocSegError: With the field, its value and what belongs there.
+    """
+    found = {key: _at(saved, key) for key in keys}
+    if lacking := [key for key, value in found.items() if value is _ABSENT]:
+        if {"optimizer", "history"} <= saved.keys():
+            raise VocSegError(
+                f"{name} is a checkpoint, not a best model: it lacks {', '.join(lacking)}. Checkpoints belong into the "
+                "folder checkpoints, and training.resume=true continues from the newest one."
+            )
+        raise VocSegError(f"{name} lacks {', '.join(lacking)}: this project did not write it so. {_ADVICE}")
+    for key, value in found.items():
+        fits, allowed = _FIELDS[key]
+        if not fits(value):
+            raise VocSegError(f"{name}: {key} is {shown(value)}; it must be {allowed}. {_ADVICE}")
+
+
+def require_best_model(saved: Mapping[str, Any], name: str) -> None:
+    """Refuse what is no ``best_model.pth`` that can be used: its fields, its network and the network's weights.
+
+    Fields that are unknown here are left alone: later versions may write more.
+
+    Raises:
+        VocSegError: With the field, its value and what to do.
+    """
+    require_network(saved, name)
+    require_fields(saved, name, *_OF_EVERY_MODEL)
+    optional = [key for key in _FIELDS if key in ("val_loss", "source", "precision", *SETTINGS)]
+    require_fields(saved, name, *(key for key in optional if _at(saved, key) is not _ABSENT))
+
+
+def require_network(saved: Mapping[str, Any], name: str = THE_NETWORK) -> ModelConfig:
+    """Refuse a saved network of another format, or whose weights are not those of what it says it is.
+
+    Returns:
+        The settings of the network.
+
+    Raises:
+        VocSegError: With the field or tensor, its value and what to do.
+    """
+    if not all(isinstance(key, str) for key in saved):
+        raise VocSegError(f"{name} has names that are no text: this project did not write it so. {_ADVICE}")
+    if (version := saved.get("format_version")) != FORMAT_VERSION or isinstance(version, bool):
+        if "format_version" in saved:
+            raise VocSegError(
+                f"{name} has format_version {shown(version)}, this version of voc_seg reads {FORMAT_VERSION}. Use the "
+                "version that wrote it, or train again: kedro run --pipelines training"
+            )
+        raise VocSegError(
+            f"{name} has no format_version: it is no network saved by this project. Weights from elsewhere go into "
+            "model.weights; make this file with: kedro run --pipelines training"
+        )
+    require_fields(saved, name, "model", "model_config", "class_names")
+    try:
+        config = ModelConfig.model_validate(saved["model_config"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(("model_config", *map(str, first["loc"])))
+        raise VocSegError(f"{name}: {key} is {shown(first['input'])}: {first['msg']}. {_ADVICE}") from error
+    require_tensors(saved["model"], name)
+    if fault := _fault_of_weights(saved["model"], config, len(saved["class_names"])):
+        raise VocSegError(f"{name}: {fault} {_ADVICE}")
+    return config
+
+
+def require_tensors(weights: Mapping[Any, Any], name: str) -> None:
+    """Refuse a state dict that holds anything but plain tensors by name, each with all of its values.
+
+    Raises:
+        VocSegError: With the entry.
+    """
+    for key, value in weights.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise VocSegError(f"{name}: model has {shown(value)} as {shown(key)}, which is no tensor. {_ADVICE}")
+        if value.device.type == "meta" or value.layout != torch.strided or value.is_quantized:
+            raise VocSegError(f"{name}: {key} is not a plain tensor with values. {_ADVICE}")
+        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise VocSegError(f"{name}: {key} has {value.numel()} values, of which the file holds fewer. {_ADVICE}")
+
+
+def _fault_of_weights(weights: Mapping[Any, Any], config: ModelConfig, classes: int) -> str:
+    """Why weights cannot be those of a network, a sentence; empty when they can."""
+    with torch.device("meta"):  # shapes alone
+        expected = bare_model(config, classes).state_dict()
+    missing = [key for key in expected if key not in weights]
+    unknown = [key for key in weights if key not in expected]
+    wrong = [key for key in expected if key in weights and weights[key].shape != expected[key].shape]
+    if missing or unknown or wrong:
+        counts = [
+            f"{len(keys)} {what} ({keys[0]})"
+            for keys, what in ((missing, "missing"), (unknown, "unknown"), (wrong, "of another shape"))
+            if keys
+        ]
+        found = resnet_of({key.removeprefix("encoder."): None for key in weights if key.startswith("encoder.")})
+        hint = f" They are those of {found}." if found not in ("", config.encoder) else ""
+        if wrong:
+            shapes = tuple(weights[wrong[0]].shape), tuple(expected[wrong[0]].shape)
+            hint = f" {wrong[0]} is {shapes[0]} and should be {shapes[1]}.{hint}"
+        return (
+            f"its weights are not those of its model_config (encoder {config.encoder}, {classes} classes): of its "
+            f"tensors, {', '.join(counts)}.{hint}"
+        )
+    for key, value in weights.items():
+        if fault := fault_of_weight(key, value):
+            return f"{key} {fault}; weights are finite floating-point numbers."
+    return ""
+
+
+_ABSENT = object()
+
+
+def _at(saved: Mapping[str, Any], key: str) -> Any:
+    value: Any = saved
+    for part in key.split("."):
+        value = value.get(part, _ABSENT) if isinstance(value, Mapping) else _ABSENT
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value for a message, short and in one line."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return shorten(repr(value)[:200], 80, placeholder=" ...")

@@ -1,0 +1,103 @@
+"""Whether outputs that are shown together are of one model and one evaluation."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from voc_seg import metrics as scores
+from voc_seg.errors import VocSegError
+
+_AGAIN = "Make all of them again with: kedro run --pipelines evaluation"
+
+
+def is_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+    """Whether scores are of this very model: an epoch's number says nothing of which run it was.
+
+    Digests tell, where both have one; scores of earlier versions have none.
+    """
+    if {"model_digest"} <= metrics.keys() & saved.keys() and metrics["model_digest"] != saved["model_digest"]:
+        return False
+    scored = metrics.get("checkpoint_epoch"), metrics.get("checkpoint_val_miou")
+    return scored == (saved["epoch"], saved["val_miou"])
+
+
+def require_same_counts(
+    metrics: Mapping[str, Any], confusion: pd.DataFrame, class_scores: pd.DataFrame | None = None
+) -> None:
+    """Refuse scores that do not follow from the confusion matrix: they are of another evaluation.
+
+    Raises:
+        VocSegError: With the first score that differs.
+    """
+    for key, value in scores.summarise(confusion.to_numpy()).items():
+        if key in metrics and not _same(metrics[key], value):
+            raise VocSegError(
+                f"metrics.json and confusion_matrix.csv are of two evaluations: {key} is {metrics[key]}, but {value} "
+                f"by the matrix. {_AGAIN}"
+            )
+    if class_scores is None:
+        return
+    names = list(confusion.columns)
+    ious = scores.class_iou(confusion.to_numpy())
+    if list(class_scores["class_name"]) != names or not all(map(_same, class_scores["iou"], ious)):
+        raise VocSegError(f"class_scores.csv and confusion_matrix.csv are of two evaluations. {_AGAIN}")
+
+
+def require_same_images(ids: Iterable[str], predictions: Mapping[str, Any], image_scores: pd.DataFrame) -> None:
+    """Refuse masks and scores of other images than those of the split.
+
+    Raises:
+        VocSegError: With an image that has none, or that is not of the split.
+    """
+    known, scored = set(ids), set(image_scores["image_id"])
+    for what, lacking in (("image_scores.csv lacks", known - scored), ("predictions lack", known - set(predictions))):
+        if lacking:
+            raise VocSegError(
+                f"{what} {len(lacking)} of the images of evaluation.split, {min(lacking)} for one: they are of another "
+                f"evaluation. {_AGAIN}"
+            )
+    if more := scored - known:
+        raise VocSegError(
+            f"image_scores.csv has {len(more)} images that are not of evaluation.split, {min(more)} for one: it is of "
+            f"another evaluation. {_AGAIN}"
+        )
+
+
+def require_same_mask(image_id: str, ious: Iterable[float], miou: float | None) -> None:
+    """Refuse a mask whose IoUs do not have the mean that ``image_scores.csv`` says.
+
+    Args:
+        image_id: Of the image.
+        ious: IoU of every class that is true or predicted in it.
+        miou: As the table has it; NaN or None where there is none.
+
+    Raises:
+        VocSegError: With both numbers.
+    """
+    found = list(ious)
+    mean = float(np.mean(found)) if found else float("nan")
+    if not _same(miou, mean, 1e-3):
+        raise VocSegError(
+            f"predictions and image_scores.csv are of two evaluations: {image_id} has mIoU {miou:.4g} in the table, "
+            f"and {mean:.4g} by its mask. {_AGAIN}"
+        )
+
+
+def require_same_size(image_id: str, truth: np.ndarray, prediction: np.ndarray) -> None:
+    """Refuse a predicted mask of another size than the image's.
+
+    Raises:
+        VocSegError: With both sizes, height and width.
+    """
+    if truth.shape != prediction.shape:
+        raise VocSegError(
+            f"predictions are of other images: the mask of {image_id} is {prediction.shape}, the image {truth.shape}. "
+            f"{_AGAIN}"
+        )
+
+
+def _same(one: Any, other: Any, tolerance: float = 1e-9) -> bool:
+    first, second = (float("nan") if value is None else float(value) for value in (one, other))
+    return bool(np.isclose(first, second, rtol=0, atol=tolerance, equal_nan=True))

@@ -1,0 +1,154 @@
+"""Arrow files of a store: their columns, what they say of their origin, and how they are mapped into memory."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from voc_seg.errors import VocSegError
+
+IDS = pa.schema([("id", pa.string())])
+"""Column of a file that lists the samples of shards."""
+SAMPLES = pa.schema(
+    [*IDS, ("height", pa.int32()), ("width", pa.int32()), ("image", pa.binary()), ("mask", pa.binary())]
+)
+"""Columns of packed samples, one record batch each."""
+
+_ORIGIN, SEAL = b"origin", b"seal"
+_SEAL_BYTES = 12
+_AGAIN = "kedro run --pipelines data_processing"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What samples were made from; kept in the file.
+
+    | field       | type            | meaning                                                          |
+    |-------------|-----------------|------------------------------------------------------------------|
+    | source      | str             | key of `voc_seg.voc.splits.SOURCES`                              |
+    | folder      | str             | the folder of the images                                         |
+    | classes     | tuple[str, ...] | class names by mask value; empty: not known                      |
+    | fingerprint | str             | changes when any file or the list of images does; empty: unknown |
+    | reading     | str             | as `voc_seg.voc.pairs.Reading.settings`; empty: unknown          |
+    """
+
+    source: str = ""
+    folder: str = ""
+    classes: tuple[str, ...] = ()
+    fingerprint: str = ""
+    reading: str = ""
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """As the metadata of an Arrow schema."""
+        return {_ORIGIN: json.dumps(asdict(self)).encode()}
+
+    @classmethod
+    def of(cls, schema: pa.Schema) -> "Origin":
+        """From the metadata of an Arrow schema."""
+        found = json.loads((schema.metadata or {}).get(_ORIGIN, b"{}"))
+        return cls(**found | {"classes": tuple(found.get("classes", ()))})
+
+
+UNKNOWN = Origin()
+
+
+class IncompleteStoreError(VocSegError):
+    """A file of a store is missing or damaged: it is to be made again."""
+
+
+def digest(*texts: bytes) -> str:
+    """One text that changes with any of these, or with where one ends and the next begins."""
+    found = hashlib.blake2b(digest_size=_SEAL_BYTES)
+    for text in texts:
+        found.update(len(text).to_bytes(8, "big") + text)
+    return found.hexdigest()
+
+
+def sealed(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The metadata of an Arrow schema with a checksum, which `open_arrow` compares."""
+    others = {key: text for key, text in metadata.items() if key != SEAL}
+    return others | {SEAL: digest(*(part for item in sorted(others.items()) for part in item)).encode()}
+
+
+class Stamp(NamedTuple):
+    """By what a file is known to be the same, unwritten since: as ``os.stat`` has it, times in ns."""
+
+    inode: int
+    size: int
+    written: int
+    changed: int
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """The stamp of a file; None where there is none to be looked at."""
+    try:
+        state = os.stat(path)  # noqa: PTH116 - asked for every sample, and quicker than Path.stat
+    except OSError:
+        return None
+    return Stamp(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatchFileReader:
+    """Map an Arrow file into memory; no descriptor stays open, so thousands of files can be mapped at once.
+
+    A list of ids is read instead: it is small, and a map of a file that is cut meanwhile ends the process.
+
+    Args:
+        path: The file.
+        what: What a message calls it.
+        schemas: Columns it may have.
+
+    Raises:
+        IncompleteStoreError: It is not there, not whole, or a folder or the like is in its place.
+        VocSegError: It cannot be opened here and now.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "no ordinary file"
+            raise IncompleteStoreError(f"{path} is {kind}, not a {what}. Move it elsewhere and run: {_AGAIN}")
+        with pa.memory_map(str(path)) as file:
+            content = file.read_buffer()  # which keeps the map when the file is closed
+    except (FileNotFoundError, NotADirectoryError):
+        raise IncompleteStoreError(f"No {what} at {path}. Make it with: {_AGAIN}") from None
+    except (pa.ArrowException, OSError) as error:
+        if (found := stamp_of(path)) and not found.size:  # nothing to map
+            raise damaged(path, what, "it is empty") from error
+        raise VocSegError(
+            f"{path}, a {what}, cannot be opened ({error}). It may be whole: look at its permissions, and at the "
+            "limits on memory (ulimit -v) and on mapped files (vm.max_map_count)."
+        ) from error
+    try:
+        reader = pa.ipc.open_file(content)
+        if reader.schema.equals(IDS):
+            reader = pa.ipc.open_file(pa.py_buffer(content.to_pybytes()))
+        metadata = reader.schema.metadata or {}
+        if SEAL in metadata and metadata != sealed(metadata):
+            raise ValueError("what it says of its origin has changed since it was written")
+        Origin.of(reader.schema)
+        known = any(reader.schema.equals(schema) for schema in schemas)
+        columns = ", ".join(reader.schema.names)
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        MemoryError,
+    ) as error:
+        raise damaged(path, what, error) from error
+    if not known:
+        raise damaged(path, what, f"its columns are {columns}")
+    return reader
+
+
+def damaged(path: Path, what: str, why: object) -> IncompleteStoreError:
+    """The error of a file that is not what it should be."""
+    return IncompleteStoreError(f"{path} is not a complete {what} ({why}). Delete it and run: {_AGAIN}")

@@ -1,0 +1,78 @@
+"""The body of an answer as it comes in: not too slow, and no web page."""
+
+import re
+import time
+from collections.abc import Iterator
+
+import requests
+import urllib3
+from rich.filesize import decimal
+
+from .connection import Failure, Patience, shut_after
+
+_CHUNK = 2**16  # what is lost of a cut connection is at most this
+_SLOWEST = 1000  # bytes a second; a server that sends less might as well be silent
+_HEAD = 512  # bytes; a tar archive has zeros within them, a compressed one some byte that is no text
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_PAGE_STARTS = (b"<!doctype", b"<html", b"<?xml")
+
+
+class Stopped(Exception):
+    """The body ends before its end; says why."""
+
+
+def body(response: requests.Response, start: int, patience: Patience) -> Iterator[bytes]:
+    """The body in chunks, as they come.
+
+    Args:
+        response: An answer that is not read yet.
+        start: Where in the file the body begins.
+        patience: Time-outs.
+
+    Raises:
+        Stopped: The connection was cut, or the server sends nothing or next to nothing.
+        Failure: It is no part of an archive.
+    """
+    return _without_pages(_chunks(response, patience), start)
+
+
+def _chunks(response: requests.Response, patience: Patience) -> Iterator[bytes]:
+    """The body as it comes in, without waiting for a chunk to be full: a server that trickles must be noticed."""
+    connection = getattr(response.raw, "connection_read", None)
+    while True:
+        since, received = time.monotonic(), 0
+        # A single read may take as long as its time-out; what is longer in one trickles between the body's bytes.
+        with shut_after(2 * patience.read_seconds, connection):
+            while (passed := time.monotonic() - since) <= patience.read_seconds:
+                try:
+                    # Not iter_content: it would unpack a .tgz that is labelled as gzip-encoded.
+                    chunk = response.raw.read1(_CHUNK, decode_content=False)
+                except urllib3.exceptions.ReadTimeoutError as error:
+                    raise Stopped(f"nothing came for {patience.read_seconds:g} s") from error
+                except (urllib3.exceptions.HTTPError, ValueError) as error:  # ValueError: of TLS that was shut
+                    raise Stopped("connection was cut") from error
+                if not chunk:
+                    return
+                received += len(chunk)
+                yield chunk
+        if received < _SLOWEST * passed:
+            least = decimal(_SLOWEST * patience.read_seconds)
+            raise Stopped(f"less than {least} came in {patience.read_seconds:g} s")
+
+
+def _without_pages(chunks: Iterator[bytes], start: int) -> Iterator[bytes]:
+    """The same body, unless it begins as a web page or, where a file begins, as any text: no archive does."""
+    head = b""
+    try:
+        while len(head) < _HEAD and (chunk := next(chunks, b"")):
+            head += chunk
+    except Stopped:
+        if head:
+            yield head
+        raise
+    page = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGE_STARTS)
+    if page or (head and start == 0 and not _BINARY.search(head[:_HEAD])):
+        raise Failure("sends a web page or other text instead of the archive", lasting=True)
+    if head:
+        yield head
+    yield from chunks

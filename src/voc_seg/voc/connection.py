@@ -1,0 +1,189 @@
+"""Asking a server for a file: redirects, time limits, and which failures are worth another attempt."""
+
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+_LONGEST_RETRY_AFTER = 60
+_MOST_REDIRECTS = 10
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a server, and how often to try again.
+
+    Args:
+        connect_seconds: For a connection.
+        read_seconds: For all headers of an answer, and for the next bytes of its body.
+        attempts: At one address in a row; one that brings 1 MiB more than there ever was starts the count anew.
+        backoff_seconds: Pause after the first failure; it doubles with every further one, up to 30 s.
+    """
+
+    connect_seconds: float = 15
+    read_seconds: float = 60
+    attempts: int = 5
+    backoff_seconds: float = 1
+
+
+PATIENCE = Patience()
+
+
+class Failure(Exception):
+    """An attempt failed; ``lasting`` where another at the same address would too; ``pause`` seconds are asked for."""
+
+    def __init__(self, reason: str, lasting: bool = False, pause: float = 0) -> None:
+        super().__init__(reason)
+        self.reason, self.lasting, self.pause = reason, lasting, pause
+
+
+class Session(requests.Session):
+    """A session whose answers must have all their headers within the read time-out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, _InTimeAdapter())
+
+    def resolve_redirects(self, *args: object, **options: object) -> Iterator[requests.Response]:
+        """Follow none, which is for `ask`: requests would read their bodies, however long."""
+        return iter(())
+
+
+@contextmanager
+def shut_after(seconds: float, connection: socket.socket | None) -> Iterator[threading.Event]:
+    """Shut a connection that is still read after so long: a socket's own time-out starts anew with every byte.
+
+    Yields:
+        An event that is set once the time is over.
+    """
+    late = threading.Event()
+
+    def shut() -> None:
+        late.set()
+        with suppress(OSError, AttributeError):  # TLS within TLS, to a proxy, cannot be shut
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, shut)
+    timer.daemon = True
+    if connection is not None:
+        timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+
+
+class _InTime:
+    """Mixed into urllib3's connections."""
+
+    def getresponse(self) -> urllib3.HTTPResponse:
+        connection = self.sock  # not there any more afterwards, where the answer closes the connection
+        with shut_after(self.timeout, connection) as late:
+            try:
+                response = super().getresponse()
+            finally:
+                if late.is_set():
+                    raise TimeoutError("the headers were not complete in time")
+        response.connection_read = connection
+        return response
+
+    def _tunnel(self) -> None:
+        """Ask a proxy for the connection."""
+        with shut_after(self.timeout, self.sock):
+            super()._tunnel()
+
+
+class _InTimeAdapter(HTTPAdapter):
+    def get_connection_with_tls_context(self, *args: object, **options: object) -> urllib3.HTTPConnectionPool:
+        pool = super().get_connection_with_tls_context(*args, **options)
+        if not issubclass(pool.ConnectionCls, _InTime):
+            pool.ConnectionCls = type("InTime", (_InTime, pool.ConnectionCls), {})
+        return pool
+
+
+def ask(session: requests.Session, address: str, headers: dict[str, str], patience: Patience) -> requests.Response:
+    """Send a GET request and follow redirects, whose bodies are not read.
+
+    Args:
+        session: A `Session`.
+        address: https or http. Redirects may lead to these only, and not out of https.
+        headers: Of the request.
+        patience: Its time-outs.
+
+    Returns:
+        The answer, 200 or 206 or 416, with its body to be read; to be closed by the caller.
+
+    Raises:
+        Failure: No answer came, or one of another status.
+    """
+    for _ in range(_MOST_REDIRECTS):
+        response = _get(session, address, headers, patience)
+        try:
+            target = _redirected(session, response, address)
+            if target is None:
+                _require_success(response)
+                return response
+        except Failure:
+            response.close()
+            raise
+        response.close()
+        address = target
+    raise Failure(f"redirects more than {_MOST_REDIRECTS} times", lasting=True)
+
+
+def _redirected(session: requests.Session, response: requests.Response, address: str) -> str | None:
+    try:
+        location = session.get_redirect_target(response)
+        target = None if location is None else urljoin(address, location)
+        to = urlsplit(target).scheme if target else ""
+    except ValueError as error:
+        raise Failure(f"redirects to no address: {error}", lasting=True) from error
+    scheme = urlsplit(address).scheme
+    if target and (to not in ("https", "http") or (scheme, to) == ("https", "http")):
+        raise Failure(f"redirects from {scheme} to {to}, which is refused", lasting=True)
+    return target
+
+
+def _get(session: requests.Session, address: str, headers: dict[str, str], patience: Patience) -> requests.Response:
+    timeout = (patience.connect_seconds, patience.read_seconds)
+    try:
+        return session.get(address, headers=headers, stream=True, timeout=timeout, allow_redirects=False)
+    except requests.ConnectTimeout as error:
+        raise Failure(f"no connection within {patience.connect_seconds:g} s") from error
+    except requests.Timeout as error:
+        raise Failure(f"no answer within {patience.read_seconds:g} s") from error
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        cause = _first_cause(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise Failure(f"its TLS certificate is refused: {cause.verify_message}", lasting=True) from error
+        # A name that does not exist will not do so in a second; a name server may have a moment's weakness.
+        unknown = isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
+        raise Failure(f"connection failed: {getattr(cause, 'strerror', None) or cause}", lasting=unknown) from error
+    # Such as an address of no known kind, contradictory lengths, a bundle of certificates that is not there.
+    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+        raise Failure(str(error), lasting=True) from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _require_success(response: requests.Response) -> None:
+    status, reason = response.status_code, f"{response.status_code} {response.reason}".strip()
+    if status in (408, 429) or status >= 500:
+        after = response.headers.get("Retry-After", "")
+        pause = int(after) if re.fullmatch(r"[0-9]{1,3}", after) else 0
+        raise Failure(reason, pause=pause if pause <= _LONGEST_RETRY_AFTER else 0)
+    if status not in (200, 206, 416):
+        raise Failure(reason, lasting=True)

@@ -205,7 +205,7 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "mask_indices_as_rgb": (
         lambda f: Image.fromarray(rgb((1, 1, 1), (31, 31, 31))).save(f.mask),
-        "mask colours: {m} is RGB and has (1, 1, 1), (31, 31, 31), which no class has (2 of 2400 pixels); it looks like",
+        "mask colours: {m} is RGB and has (1, 1, 1), (31, 31, 31), which no class has (2 of 2400 pixels); it looks",
     ),
 }
 

@@ -21,7 +21,8 @@ def contents(folder: Path) -> str:
         return f"which cannot be looked into: {error.strerror}"
     if not entries:
         return "which is empty"
-    return f"which holds {', '.join(map(_shown, entries[:_NAMED]))}{' ...' if len(entries) > _NAMED else ''}"
+    shown = ", ".join(map(_shown, entries[:_NAMED]))
+    return printable(f"which holds {shown}{' ...' if len(entries) > _NAMED else ''}")
 
 
 def _shown(path: Path) -> str:
@@ -29,7 +30,7 @@ def _shown(path: Path) -> str:
 
 
 def _target(link: Path) -> str:
-    return f"a link to {os.readlink(link)}, which is not there"  # noqa: PTH115 - as it is written in the link
+    return printable(f"a link to {os.readlink(link)}, which is not there")  # noqa: PTH115 - as it stands in the link
 
 
 def is_dead_link(path: Path) -> bool:

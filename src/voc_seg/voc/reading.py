@@ -164,7 +164,7 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
 def _lost(path: Path, kind: str) -> str:
     if not path.is_symlink():
         return f"missing {kind}: {short_name(path)}"
-    target = os.readlink(path)  # noqa: PTH115 - as it is written in the link
+    target = printable(os.readlink(path))  # noqa: PTH115 - as it is written in the link
     fetch = "fetch it with: git annex get" if ".git/annex/" in target else "which is not there"
     return f"dangling link instead of {kind}: {short_name(path)} (to {target}, {fetch})"
 

@@ -241,7 +241,6 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     names = list_names(images)
     stems = {stem_of(entry) for entry in names}
     ids = read_ids(path, lambda line: id_of_line(line, stems, images.name, masks.name))
-    refuse_other_kinds(path, ids, stems)
     image_files = find_files(images, names, ids, "image", IMAGE_ENDINGS)
     mask_files = find_files(masks, list_names(masks), ids, "mask", MASK_ENDINGS)
     found = VOCSplit(split, source, ids, images, masks, image_files, mask_files)

@@ -5,7 +5,7 @@ import shlex
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import IO, Any
 
 import yaml
 from click import ClickException, echo
@@ -13,10 +13,12 @@ from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
+from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, TrainingConfig, flattened
+from voc_seg.config.foreign import block_of
 from voc_seg.errors import VocSegError
 from voc_seg.torchrun import Place, place
 
@@ -92,7 +94,7 @@ class ProjectHooks:
         if "run" in given and given["run"] in (None, ""):
             raise RunStoppedError("run is empty; nothing has run. Give the run a name, or leave run out of --params.")
         try:
-            Parameters.model_validate(settings)
+            Parameters.of(settings)
         except ValidationError as error:
             raise RunStoppedError("Settings are wrong; nothing has run.\n" + explain(error)) from None
         if settings.get("voc_root") and context.config_loader["globals"]["source"] == "sample":
@@ -104,13 +106,9 @@ class ProjectHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Say which pipeline makes an input that is missing, and what this machine does not have."""
-        missing = sorted(
-            name for name in pipeline.inputs() if not name.startswith("param") and not catalog.exists(name)
-        )
-        if missing:
-            lines = [f"  {name}, made by: {command(_maker(name), run_params)}" for name in missing]
-            raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
+        require_inputs(run_params, pipeline, catalog)
         try:
+            _warn_of_unread(run_params, pipeline, catalog)
             _require_device_and_weights(pipeline, catalog)
         except VocSegError as error:
             raise RunStoppedError(f"{error} Nothing has run.") from error
@@ -134,6 +132,38 @@ class ProjectHooks:
                     raise RunStoppedError(message, False, exit_code, resume_command(run_params)) from error
                 raise RunStoppedError(message, logged=cause is self._logged) from error
             cause = cause.__cause__
+
+
+def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Stop a run that lacks inputs, with the pipelines that make them.
+
+    Raises:
+        RunStoppedError: An input is not there.
+    """
+    missing = sorted(name for name in pipeline.inputs() if not is_parameter(name) and not catalog.exists(name))
+    lines = []
+    for name in missing:
+        maker = _maker(name)
+        made = f"made by: {command(maker, run_params)}" if maker else _unmade(name, name in catalog)
+        lines.append(f"  {name}, {made}")
+    if lines:
+        raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
+
+
+def _unmade(name: str, in_catalog: bool) -> str:
+    if name.startswith("params:"):
+        return "which no parameters file has"
+    return "which no pipeline makes" + ("" if in_catalog else " and no catalog*.yml has")
+
+
+def _warn_of_unread(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Warn of keys that may be meant for this project but are read by nobody."""
+    inputs = set().union(pipeline.inputs(), *(other.inputs() for other in _own_pipelines().values()))
+    if "parameters" in inputs:
+        return
+    read = {name.removeprefix("params:").partition(".")[0] for name in inputs if is_parameter(name)}
+    for warning in Parameters.unread(catalog.load("parameters"), run_params["runtime_params"] or {}, read):
+        logger.warning("%s", warning)
 
 
 def _at(settings: Any, key: str) -> Any:
@@ -229,7 +259,9 @@ def explain(error: ValidationError) -> str:
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             known = ", ".join(_known_keys(item["loc"][:-1]))
-            lines.append(f"  {key}: unknown key; known here: {known}")
+            close = Parameters.meant(key, item["input"]) if len(item["loc"]) == 1 else None
+            hint = f"; did you mean {close}? A key of your own needs another name" if close else ""
+            lines.append(f"  {key}: unknown key; known here: {known}{hint}")
         else:
             lines.append(f"  {key} = {item['input']!r}: {item['msg']}")
     return "\n".join(lines)
@@ -239,20 +271,26 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     block: Any = Parameters
     for part in location:
         if isinstance(part, str):  # a number is a place in a list of blocks
-            block = _block_of(block.model_fields[part].annotation)
+            block = block_of(block.model_fields[part].annotation)
     return sorted(block.model_fields)
 
 
-def _block_of(annotation: Any) -> Any:
-    """The block of settings in an annotation such as ``tuple[Block, ...] | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((block for part in get_args(annotation) if (block := _block_of(part))), None)
+def _maker(dataset: str) -> str | None:
+    """The pipeline whose nodes give a dataset, None if there is none."""
+    # Imported here because a run loads only the pipelines it names.
+    ours = {name: import_module(f"voc_seg.pipelines.{name}").create_pipeline() for name in NEXT}
+    return next((name for name, one in (ours | _own_pipelines()).items() if dataset in one.all_outputs()), None)
 
 
-def _maker(dataset: str) -> str:
-    """The pipeline whose nodes give a dataset; imported here because a run loads only the pipelines it names."""
-    for name in NEXT:
-        if dataset in import_module(f"voc_seg.pipelines.{name}").create_pipeline().all_outputs():
-            return name
-    raise KeyError(dataset)
+def _own_pipelines() -> dict[str, Pipeline]:
+    """Pipelines that users have added; those that cannot be imported are passed over until they are run."""
+    found = {}
+    for name in set(pipeline_names()) - NEXT.keys():
+        with suppress(Exception):
+            found[name] = import_module(f"voc_seg.pipelines.{name}").create_pipeline()
+    return found
+
+
+def pipeline_names() -> list[str]:
+    """All pipelines, by their folders."""
+    return sorted(path.parent.name for path in Path(__file__).parent.glob("pipelines/*/__init__.py"))

@@ -1,6 +1,7 @@
 """Kedro settings."""
 
 from voc_seg.console import ConsoleHooks
+from voc_seg.context import ProjectContext
 from voc_seg.hooks import ProjectHooks
 from voc_seg.log_handlers import open_log_files
 from voc_seg.ranks import RankHooks, RankSession, separate_logs
@@ -15,6 +16,8 @@ open_log_files()  # before the first message
 HOOKS = (ProjectHooks(), SoleRunHooks(), RankHooks(), ConsoleHooks(), TrackingHooks())
 
 SESSION_CLASS = RankSession
+
+CONTEXT_CLASS = ProjectContext
 
 CONFIG_LOADER_CLASS = CheckedConfigLoader
 

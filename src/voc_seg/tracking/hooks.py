@@ -118,7 +118,7 @@ class TrackingHooks:
         if place().rank or not {"training_history", "metrics"} & pipeline.all_outputs():
             return
         loader = self._context.config_loader
-        parameters = Parameters.model_validate(loader["parameters"])
+        parameters = Parameters.of(loader["parameters"])
         project = Path(run_params["project_path"])
         try:
             writers = writers_of(parameters.tracking, project)

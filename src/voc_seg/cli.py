@@ -11,12 +11,15 @@ from kedro.framework.cli.utils import env_option, split_string
 from kedro.framework.startup import ProjectMetadata
 
 from voc_seg.errors import VocSegError
+from voc_seg.run_options import checked_runner
 from voc_seg.settings_files import explain_params
 from voc_seg.torchrun import place
 
 __all__ = ["cli", "run"]
 
 logger = logging.getLogger(__name__)
+
+run.callback = checked_runner(run.callback)
 
 for _option in run.params:
     if _option.name == "params" and _option.callback:

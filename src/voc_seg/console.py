@@ -16,6 +16,7 @@ from kedro.pipeline.node import Node
 
 from voc_seg.config import TrainingConfig
 from voc_seg.hooks import NEXT, repeated_options
+from voc_seg.kedro_internals import planned
 from voc_seg.torchrun import is_restart, place
 from voc_seg.voc.progress import duration
 
@@ -93,10 +94,16 @@ class ConsoleHooks:
                 handler.addFilter(RelativePaths(context.project_path))
 
     @hook_impl(trylast=True)  # nothing is said of a run whose inputs are missing
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Say what a training that starts anew replaces."""
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Say what does not run, and what a training that starts anew replaces."""
         self._catalog, self._saved, self._started = catalog, {}, time.time()
-        if place().rank or "best_model" not in pipeline.all_outputs():
+        if place().rank:
+            return
+        whole, pipeline = pipeline, planned(pipeline, catalog, run_params)
+        running = {node.name for node in pipeline.nodes}
+        if skipped := [node.name for node in whole.nodes if node.name not in running]:
+            logger.info("Not run, because their outputs are there: %s", ", ".join(skipped))
+        if "best_model" not in pipeline.all_outputs():
             return
         if is_restart() or TrainingConfig.model_validate(catalog.load("params:training")).resume:
             return

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, TrainingConfig, flattened
 from voc_seg.config.foreign import block_of
 from voc_seg.errors import VocSegError
+from voc_seg.kedro_internals import environments, planned
 from voc_seg.torchrun import Place, place
 
 logger = logging.getLogger(__name__)
@@ -83,9 +84,14 @@ class ProjectHooks:
         try:
             settings = context.config_loader["parameters"]
         except MissingConfigException as error:
-            conf = Path(context.config_loader.conf_source)
-            known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
-            raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None
+            loader = context.config_loader
+            known = environments(loader)
+            if loader.base_env in known:
+                raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None
+            raise RunStoppedError(
+                f"There are no settings: {loader.conf_source} has no folder {loader.base_env}. Run in the project's "
+                "folder, or give --conf-source=PATH: its folder conf, or the archive that kedro package makes."
+            ) from None
         # The catalog cannot see the parameters, so there they would be passed over in silence.
         for key, remedy in _OF_THE_CATALOG.items():
             if _at(settings, key) and not _at(context.config_loader.runtime_params, key):
@@ -97,7 +103,7 @@ class ProjectHooks:
             Parameters.of(settings)
         except ValidationError as error:
             raise RunStoppedError("Settings are wrong; nothing has run.\n" + explain(error)) from None
-        if settings.get("voc_root") and context.config_loader["globals"]["source"] == "sample":
+        if settings.get("voc_root") and context.config_loader["globals"].get("source") == "sample":
             logger.warning(
                 "voc_root with the settings of the drawn sample: small crops, no ImageNet weights. For the recipe of "
                 "real VOC add --env voc2012."
@@ -106,6 +112,7 @@ class ProjectHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Say which pipeline makes an input that is missing, and what this machine does not have."""
+        pipeline = planned(pipeline, catalog, run_params)
         require_inputs(run_params, pipeline, catalog)
         try:
             _warn_of_unread(run_params, pipeline, catalog)
@@ -140,7 +147,7 @@ def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: Cata
     Raises:
         RunStoppedError: An input is not there.
     """
-    missing = sorted(name for name in pipeline.inputs() if not is_parameter(name) and not catalog.exists(name))
+    missing = sorted(name for name in pipeline.inputs() if not _is_available(name, catalog))
     lines = []
     for name in missing:
         maker = _maker(name)
@@ -148,6 +155,12 @@ def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: Cata
         lines.append(f"  {name}, {made}")
     if lines:
         raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
+
+
+def _is_available(name: str, catalog: CatalogProtocol) -> bool:
+    if is_parameter(name):
+        return name in catalog
+    return catalog.exists(name) or getattr(catalog.get(name), "IS_OPTIONAL", False)
 
 
 def _unmade(name: str, in_catalog: bool) -> str:

@@ -5,6 +5,7 @@ from voc_seg.context import ProjectContext
 from voc_seg.hooks import ProjectHooks
 from voc_seg.log_handlers import open_log_files
 from voc_seg.ranks import RankHooks, RankSession, separate_logs
+from voc_seg.run_options import OptionHooks
 from voc_seg.runs import outputs_folder
 from voc_seg.settings_files import CheckedConfigLoader
 from voc_seg.sole_run import SoleRunHooks
@@ -13,7 +14,7 @@ from voc_seg.tracking import TrackingHooks
 separate_logs()
 open_log_files()  # before the first message
 
-HOOKS = (ProjectHooks(), SoleRunHooks(), RankHooks(), ConsoleHooks(), TrackingHooks())
+HOOKS = (ProjectHooks(), OptionHooks(), SoleRunHooks(), RankHooks(), ConsoleHooks(), TrackingHooks())
 
 SESSION_CLASS = RankSession
 

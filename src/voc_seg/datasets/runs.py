@@ -11,6 +11,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from voc_seg.errors import VocSegError
+from voc_seg.versions import newest
 
 from .checkpoints import read_state
 from .earlier_table import EarlierTableDataset
@@ -103,7 +104,7 @@ def _read(folder: Path) -> Run:
             raise VocSegError(f"{_model(folder)}: {key} is {state[key]!r:.80}: it is no best model of this project.")
     scores: dict[str, Any] = {}
     for name in ("08_reporting/metrics.json", "07_model_output/evaluation_facts.json"):
-        path = folder / name
+        path = newest(folder / name)
         advice = "Delete it, or make it again with: kedro run --pipelines evaluation"
         try:
             found = OptionalJSONDataset(filepath=path.as_posix()).load()

@@ -18,11 +18,12 @@ import pytest
 import torch
 
 from voc_seg import hooks, ranks
+from voc_seg.commands import resume_command
 from voc_seg.config import Parameters
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.engine.training import validate
 from voc_seg.errors import VocSegError
-from voc_seg.hooks import RunStoppedError, resume_command
+from voc_seg.hooks import RunStoppedError
 from voc_seg.metrics import mean_iou
 from voc_seg.models.registry import restore_model
 from voc_seg.samples.store import SampleStore

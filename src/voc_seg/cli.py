@@ -11,7 +11,7 @@ from kedro.framework.cli.utils import env_option, split_string
 from kedro.framework.startup import ProjectMetadata
 
 from voc_seg.errors import VocSegError
-from voc_seg.run_options import checked_runner
+from voc_seg.run_options import checked_runner, keeps_path, with_lists
 from voc_seg.settings_files import explain_params
 from voc_seg.torchrun import place
 
@@ -23,7 +23,9 @@ run.callback = checked_runner(run.callback)
 
 for _option in run.params:
     if _option.name == "params" and _option.callback:
-        _option.callback = explain_params(_option.callback)
+        _option.callback = explain_params(with_lists(_option.callback))
+    if _option.name == "config" and _option.callback:
+        _option.callback = keeps_path(_option.callback)
 
 
 @click.group(name="voc_seg")

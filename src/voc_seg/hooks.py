@@ -1,13 +1,11 @@
 """What happens around a run: settings checked first, missing inputs explained, errors without a traceback."""
 
 import logging
-import shlex
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
 from click import ClickException, echo
 from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
@@ -17,25 +15,14 @@ from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
-from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, TrainingConfig, flattened
+from voc_seg.commands import NEXT, Launch, command, launch_of, resume_command
+from voc_seg.config import ModelConfig, Parameters, RuntimeConfig, TrainingConfig
 from voc_seg.config.foreign import block_of
 from voc_seg.errors import VocSegError
 from voc_seg.kedro_internals import environments, planned
-from voc_seg.torchrun import Place, place
+from voc_seg.torchrun import place
 
 logger = logging.getLogger(__name__)
-
-NEXT = {
-    "data_processing": "kedro run --pipelines sanity",
-    "sanity": "kedro run --pipelines training",
-    "training": "kedro run --pipelines evaluation",
-    "evaluation": "kedro viz run",  # plain kedro viz takes no options
-    "inference": "kedro viz run",
-    "export": "read {model_card}",
-    "comparison": "kedro viz run",
-}
-"""What to type or do after each pipeline, in the order in which they build on each other."""
-
 
 _OF_THE_CATALOG = {
     "voc_root": "put it into conf/base/globals.yml",
@@ -77,10 +64,12 @@ class ProjectHooks:
 
     def __init__(self) -> None:
         self._logged: Exception | None = None
+        self._launch = Launch()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Check every setting at once, before anything is loaded."""
+        self._launch = launch_of(context)
         try:
             settings = context.config_loader["parameters"]
         except MissingConfigException as error:
@@ -113,7 +102,7 @@ class ProjectHooks:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Say which pipeline makes an input that is missing, and what this machine does not have."""
         pipeline = planned(pipeline, catalog, run_params)
-        require_inputs(run_params, pipeline, catalog)
+        require_inputs(run_params | {"launch": self._launch}, pipeline, catalog)
         try:
             _warn_of_unread(run_params, pipeline, catalog)
             _require_device_and_weights(pipeline, catalog)
@@ -136,7 +125,9 @@ class ProjectHooks:
                     raise RunStoppedError(message, True, exit_code) from error  # rank 0 says it
                 if exit_code:
                     message += " A checkpoint is written. Go on with:"
-                    raise RunStoppedError(message, False, exit_code, resume_command(run_params)) from error
+                    raise RunStoppedError(
+                        message, False, exit_code, resume_command(run_params | {"launch": self._launch})
+                    ) from error
                 raise RunStoppedError(message, logged=cause is self._logged) from error
             cause = cause.__cause__
 
@@ -202,67 +193,6 @@ def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) ->
             from voc_seg.models.registry import require_weights
 
             require_weights(model)
-
-
-def command(pipeline: str, run_params: dict[str, Any]) -> str:
-    """How to run a pipeline so that it is about the outputs of a run."""
-    return f"kedro run --pipelines {pipeline}{repeated_options(run_params, pipeline)}"
-
-
-_SELECTIONS = {
-    "pipelines": "pipeline_names",
-    "nodes": "node_names",
-    "tags": "tags",
-    "from-nodes": "from_nodes",
-    "to-nodes": "to_nodes",
-}
-
-
-def resume_command(run_params: dict[str, Any]) -> str:
-    """How to go on with a run that was interrupted: the same once more, with ``training.resume``."""
-    order = list(NEXT)  # Kedro makes a set of the names
-    selected = {option: run_params.get(key) or () for option, key in _SELECTIONS.items()}
-    selected["pipelines"] = sorted(selected["pipelines"], key=lambda name: order.index(name) if name in order else -1)
-    selection = "".join(f" --{option} {','.join(names)}" for option, names in selected.items() if names)
-    settings = {key: _typed(value) for key, value in flattened(run_params["runtime_params"] or {})}
-    settings |= {"training.resume": "true"}
-    given = ",".join(f"{key}={value}" for key, value in settings.items())
-    return f"{_launcher(place())}{selection}{environment_option(run_params)} --params {shlex.quote(given)}"
-
-
-def _launcher(here: Place) -> str:
-    """What ran these processes; with several machines it is to be typed on each."""
-    if here.ranks == 1:
-        return "kedro run"
-    # Where the machines meet is known to torchrun alone.
-    meeting = f" --nnodes={here.machines} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if here.machines > 1 else ""
-    return f"torchrun{meeting} --nproc-per-node={here.local_ranks} -m voc_seg"
-
-
-def _typed(value: Any) -> str:
-    """A setting as ``--params`` takes it: lists with spaces, null for None."""
-    if isinstance(value, (list, tuple)):
-        return " ".join(map(str, value))
-    if isinstance(value, str):
-        # As it would be read: an id of digits keeps its quotes.
-        return value if yaml.safe_load(value) == value else f"'{value}'"
-    return "null" if value is None else str(value).lower()
-
-
-def environment_option(run_params: dict[str, Any]) -> str:
-    """`` --env NAME`` of a run, empty where that is the default."""
-    environment = run_params["env"]
-    return f" --env {environment}" if environment not in (None, "base", "local") else ""
-
-
-def repeated_options(run_params: dict[str, Any], pipelines: str = "") -> str:
-    """What a command about a run's outputs needs: `` --env NAME --params run=NAME``, empty by default.
-
-    All runs share what data_processing makes, so alone it takes no name.
-    """
-    run = None if pipelines == "data_processing" else (run_params["runtime_params"] or {}).get("run")
-    named = f" --params {shlex.quote('run=' + _typed(run))}" if isinstance(run, str) else ""
-    return environment_option(run_params) + named
 
 
 def explain(error: ValidationError) -> str:

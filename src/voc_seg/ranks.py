@@ -19,10 +19,11 @@ from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol, DatasetNotFoundError, MemoryDataset
 from kedro.pipeline import Pipeline
 
+from voc_seg.commands import NEXT, environment_option
 from voc_seg.config import RuntimeConfig, flattened
 from voc_seg.console import change
 from voc_seg.errors import VocSegError
-from voc_seg.hooks import NEXT, RunStoppedError, environment_option
+from voc_seg.hooks import RunStoppedError
 from voc_seg.run_options import require_runner, require_selection
 from voc_seg.sole_run import release
 from voc_seg.torchrun import EVERY_RANK, place

@@ -6,6 +6,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import click
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import AbstractVersionedDataset, CatalogProtocol
@@ -13,9 +14,11 @@ from kedro.io.core import VersionNotFoundError, is_parameter
 from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner, ParallelRunner, ThreadRunner
 from kedro.utils import get_close_matches, load_obj
+from omegaconf import OmegaConf
 
 from voc_seg.hooks import NEXT, RunStoppedError
 from voc_seg.kedro_internals import planned
+from voc_seg.params import split_params
 
 _NOTHING = "Nothing has run."
 
@@ -99,6 +102,31 @@ def require_runner(runner: AbstractRunner, pipeline: Pipeline) -> None:
 
 def _is_ours(function: Callable[..., Any]) -> bool:
     return any(function.__module__.startswith(f"voc_seg.pipelines.{name}.") for name in NEXT)
+
+
+def with_lists(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """Kedro's reader of ``--params``, which splits at every comma, for lists as ``[2,3]`` and texts in quotes too."""
+
+    def read(context: click.Context, option: Any, value: Any) -> Any:
+        items = split_params(value) if isinstance(value, str) else []
+        if not any("," in item for item in items):
+            return parse(context, option, value)
+        pairs = [item.partition("=") for item in items if item.strip()]
+        if any(not (key.strip() and equals) for key, equals, _ in pairs):
+            return parse(context, option, value)  # says what is wrong
+        return OmegaConf.to_container(OmegaConf.from_dotlist([f"{key.strip()}={text}" for key, _, text in pairs]))
+
+    return read
+
+
+def keeps_path(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Kedro's reader of ``--config``, with the file as its value; Kedro 1.7 gives the last value in the file."""
+
+    def kept(context: click.Context, option: Any, value: Any) -> Any:
+        read(context, option, value)
+        return value
+
+    return kept
 
 
 def checked_runner(start: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from voc_seg.tracking import TrackingHooks
 separate_logs()
 open_log_files()  # before the first message
 
-HOOKS = (ProjectHooks(), OptionHooks(), SoleRunHooks(), RankHooks(), ConsoleHooks(), TrackingHooks())
+HOOKS = (ProjectHooks(), OptionHooks(), SoleRunHooks(), RankHooks(), TrackingHooks(), ConsoleHooks())
 
 SESSION_CLASS = RankSession
 

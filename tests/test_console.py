@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from kedro_viz.launchers.cli.main import viz as viz_commands
 from kedro_viz.launchers.cli.run import run as viz_run
 
+from voc_seg.commands import NEXT
 from voc_seg.console import RelativePaths, RepeatedOptions
-from voc_seg.hooks import NEXT
 from voc_seg.voc.scenes import write_scenes
 
 

@@ -17,12 +17,13 @@ import pandas as pd
 import pytest
 import torch
 
-from voc_seg import hooks, ranks
+from voc_seg import commands, ranks
+from voc_seg.commands import resume_command
 from voc_seg.config import Parameters
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.engine.training import validate
 from voc_seg.errors import VocSegError
-from voc_seg.hooks import RunStoppedError, resume_command
+from voc_seg.hooks import RunStoppedError
 from voc_seg.metrics import mean_iou
 from voc_seg.models.registry import restore_model
 from voc_seg.samples.store import SampleStore
@@ -319,7 +320,7 @@ def test_processes_with_different_settings_are_refused() -> None:
 
 
 def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "place", lambda: Place(ranks=4, local_ranks=2, machines=2))
+    monkeypatch.setattr(commands, "place", lambda: Place(ranks=4, local_ranks=2, machines=2))
     command = resume_command({"runtime_params": {"seed": 1}, "env": None, "pipeline_names": ["evaluation", "training"]})
     assert command == (
         "torchrun --nnodes=2 --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 --nproc-per-node=2 -m voc_seg "

@@ -16,8 +16,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
+from voc_seg.commands import resume_command
 from voc_seg.engine import training
-from voc_seg.hooks import resume_command
 from voc_seg.voc.classes import CLASS_NAMES, voc_palette
 from voc_seg.voc.scenes import write_scenes
 
@@ -227,13 +227,13 @@ def test_wrong_settings_stop_before_the_first_node(project: Path, parameters: di
 
 
 def test_a_misspelt_pipeline_is_told_which_there_are(project: Path, run: Run) -> None:
-    known = r"no pipeline trainig\. There are: comparison, data_processing, evaluation, export, inference, sanity"
+    known = r"no pipeline trainig\. There are: .*comparison, .*data_processing, .*evaluation, .*training"
     with pytest.raises(ClickException, match=known):
         run(project, "trainig")
 
 
 def test_a_misspelt_environment_is_told_which_there_are(project: Path, run: Run) -> None:
-    with pytest.raises(ClickException, match=r"conf/voc2013\. Environments .* are: base, local, voc2007, voc2012, voc"):
+    with pytest.raises(ClickException, match=r"conf/voc2013\. Environments .* are: base, .*voc2007, voc2012, voc"):
         run(project, "data_processing", env="voc2013")
 
 

@@ -14,6 +14,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
 from voc_seg.errors import VocSegError
+from voc_seg.run_options import checked_runner, keeps_path, with_lists
 from voc_seg.settings_files import explain_params
 from voc_seg.torchrun import place
 
@@ -21,9 +22,13 @@ __all__ = ["cli", "run"]
 
 logger = logging.getLogger(__name__)
 
+run.callback = checked_runner(run.callback)
+
 for _option in run.params:
     if _option.name == "params" and _option.callback:
-        _option.callback = explain_params(_option.callback)
+        _option.callback = explain_params(with_lists(_option.callback))
+    if _option.name == "config" and _option.callback:
+        _option.callback = keeps_path(_option.callback)
 
 
 class _SettingsHooks:

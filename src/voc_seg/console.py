@@ -3,19 +3,25 @@
 import logging
 import re
 import time
+from contextlib import suppress
 from datetime import datetime
+from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any
 
+from click import echo
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from voc_seg.commands import NEXT, Launch, launch_in, launch_of, repeated_options, resume_command, viz_options
 from voc_seg.config import TrainingConfig
-from voc_seg.hooks import NEXT, repeated_options
+from voc_seg.errors import InterruptedRunError
+from voc_seg.kedro_internals import nodes_to_resume_from, planned
 from voc_seg.log_handlers import change
+from voc_seg.project_logs import log_into
 from voc_seg.torchrun import is_restart, place
 from voc_seg.voc.progress import duration
 
@@ -45,19 +51,21 @@ class RepeatedOptions(logging.Filter):
         self.given: dict[str, Any] = {"env": None, "runtime_params": None}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if repeated_options(self.given):
+        if repeated_options(self.given) or launch_in(self.given) != Launch():
             change(record, lambda message: _COMMAND.sub(self._completed, message))
         return True
 
     def _completed(self, command: re.Match[str]) -> str:
         options = repeated_options(self.given, command["pipelines"])
         more = "," if command["more"] and " --params " in options else command["more"] or ""
-        return command["start"] + options + more
+        start = command["start"].replace("kedro run", launch_in(self.given).program, 1)
+        return start + options + more
 
 
 # One that names neither environment nor run.
 _COMMAND = re.compile(
-    r"(?P<start>kedro run --pipelines (?P<pipelines>[\w,]+))(?![^\n]*(?: --env |\brun=))(?P<more> --params )?"
+    r"(?P<start>kedro run --pipelines (?P<pipelines>[\w,]+))"
+    r"(?![^\n]*(?: --(?:env|conf-source|config|runner) |\brun=))(?P<more> --params )?"
 )
 _REPEATED = RepeatedOptions()
 
@@ -69,11 +77,16 @@ class ConsoleHooks:
         self._catalog: CatalogProtocol | None = None
         self._saved: dict[str, None] = {}
         self._started = time.time()
+        self._launch = Launch()
+        self._begun: list[Node] = []
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Shorten paths where the command was typed in the project's folder, and complete commands."""
-        _REPEATED.given = {"env": context.env, "runtime_params": context.config_loader.runtime_params}
+        log_into(context)
+        self._launch = launch_of(context)
+        given = {"env": context.env, "runtime_params": context.config_loader.runtime_params}
+        _REPEATED.given = given | {"launch": self._launch}
         for handler in logging.getLogger().handlers:
             handler.addFilter(_REPEATED)  # a second time does nothing
         if Path.cwd() != context.project_path:
@@ -83,25 +96,41 @@ class ConsoleHooks:
                 handler.addFilter(RelativePaths(context.project_path))
 
     @hook_impl(trylast=True)  # nothing is said of a run whose inputs are missing
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Say what a training that starts anew replaces."""
-        self._catalog, self._saved, self._started = catalog, {}, time.time()
-        if place().rank or "best_model" not in pipeline.all_outputs():
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Say what does not run."""
+        self._catalog, self._saved, self._started, self._begun = catalog, {}, time.time(), []
+        if place().rank:
             return
-        if is_restart() or TrainingConfig.model_validate(catalog.load("params:training")).resume:
-            return
-        path = path_of(catalog, "best_model")
-        if path is not None and path.is_file():
-            trained = datetime.fromtimestamp(path.stat().st_mtime)
-            logger.info(
-                "Training starts anew and replaces the model of %s. To go on from its checkpoints instead, add "
-                "training.resume=true to --params", trained.strftime("%d %B %Y, %H:%M"),
-            )  # fmt: skip
+        running = {node.name for node in planned(pipeline, catalog, run_params).nodes}
+        if skipped := [node.name for node in pipeline.nodes if node.name not in running]:
+            logger.info("Not run, because their outputs are there: %s", ", ".join(skipped))
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
         """For the log file alone; Kedro's own line names every input and takes up to six on the console."""
         logger.debug("Running %s", node.name)
+        self._begin(node)
+        if "best_model" in node.outputs and not place().rank:
+            self._say_what_is_replaced()
+
+    @hook_impl
+    def before_dataset_loaded(self, node: Node) -> None:
+        """Remember which node is at work, be it that it cannot load its inputs."""
+        self._begin(node)
+
+    def _begin(self, node: Node) -> None:
+        if node not in self._begun:
+            self._begun.append(node)
+
+    def _say_what_is_replaced(self) -> None:
+        resumes = TrainingConfig.model_validate(self._catalog.load("params:training")).resume
+        path = path_of(self._catalog, "best_model")
+        if not (is_restart() or resumes) and path is not None and path.is_file():
+            trained = datetime.fromtimestamp(path.stat().st_mtime)
+            logger.info(
+                "Training starts anew and replaces the model of %s. To go on from its checkpoints instead, add "
+                "training.resume=true to --params", trained.strftime("%d %B %Y, %H:%M"),
+            )  # fmt: skip
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
@@ -115,19 +144,45 @@ class ConsoleHooks:
             return
         self._say_what_was_written()
         ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
+        run_params = run_params | {"launch": self._launch}
         following = f" Next: {NEXT[ran[-1]]}" if ran else ""
-        if following.startswith(" Next: kedro "):
-            following += repeated_options(run_params)
+        if following.startswith(" Next: kedro viz"):  # which a project that is installed as a package has not
+            following = "" if self._launch.program != "kedro run" else following + viz_options(run_params)
+        elif following.startswith(" Next: kedro run"):
+            following = following.replace("kedro run", self._launch.program)
+            following += repeated_options(run_params, following.rpartition(" ")[2])
         following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
         look = f" Look at {path_of(self._catalog, 'report')}." if "report" in self._saved else ""
         logger.info("Done in %s.%s%s", duration(time.time() - self._started), look, following)
 
     @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Say what a run that failed has left to look at."""
+    def on_pipeline_error(
+        self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Say what a run that failed has left to look at, and how to go on from there."""
         if place().rank:
             return
         self._say_what_was_written()
+        if _was_interrupted(error) or not self._begun or not self._begun[-1].outputs:
+            return  # the command is given elsewhere; or a check has failed, which would do so again
+        pipeline = planned(pipeline, catalog, run_params)
+        first = nodes_to_resume_from(pipeline, self._finished(), catalog) if place().ranks == 1 else ()
+        resumes = "checkpoints" in self._saved and "checkpoints" in self._begun[-1].outputs
+        command = resume_command(run_params | {"launch": self._launch}, first, resumes)
+        logger.info("%s failed. To go on from there, once the cause is put right:", self._begun[-1].name)
+        logger.debug("Go on with: %s", command)
+        with suppress(OSError):
+            echo(command, err=True)  # in one line, to be copied
+
+    def _finished(self) -> list[Node]:
+        """Nodes that have saved all they make; a generator has when the next node is at work."""
+        return [
+            node
+            for node in self._begun
+            if node.outputs
+            and set(node.outputs) <= self._saved.keys()
+            and not (node is self._begun[-1] and isgeneratorfunction(node.func))
+        ]
 
     def _say_what_was_written(self) -> None:
         if written := self._written():
@@ -144,6 +199,12 @@ class ConsoleHooks:
                 continue
             written.setdefault(path.parent.as_posix(), []).append(f"{path.name}/" if path.is_dir() else path.name)
         return dict(sorted(written.items()))
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, InterruptedRunError):
+        error = error.__cause__
+    return error is not None
 
 
 def path_of(catalog: CatalogProtocol, name: str) -> Path | None:

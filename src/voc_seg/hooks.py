@@ -3,38 +3,28 @@
 import faulthandler
 import logging
 import os
-import shlex
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import IO, Any
 
-import yaml
 from click import ClickException, echo
 from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
+from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, TrainingConfig, flattened
+from voc_seg.commands import NEXT, Launch, command, launch_of, resume_command
+from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, TrainingConfig
+from voc_seg.config.foreign import block_of
 from voc_seg.errors import VocSegError
-from voc_seg.torchrun import Place, place
+from voc_seg.kedro_internals import environments, planned
+from voc_seg.torchrun import place
 
 logger = logging.getLogger(__name__)
-
-NEXT = {
-    "data_processing": "kedro run --pipelines sanity",
-    "sanity": "kedro run --pipelines training",
-    "training": "kedro run --pipelines evaluation",
-    "evaluation": "kedro viz run",  # plain kedro viz takes no options
-    "inference": "kedro viz run",
-    "export": "read {model_card}",
-    "comparison": "kedro viz run",
-}
-"""What to type or do after each pipeline, in the order in which they build on each other."""
-
 
 _OF_THE_CATALOG = {
     "voc_root": "put it into conf/base/globals.yml",
@@ -80,6 +70,7 @@ class ProjectHooks:
 
     def __init__(self) -> None:
         self._logged: Exception | None = None
+        self._launch = Launch()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -87,12 +78,18 @@ class ProjectHooks:
         if os.name == "posix" and not faulthandler.is_enabled():
             with suppress(Exception):  # a console without a descriptor
                 faulthandler.enable()  # a lost disk under a mapped file ends the process: say at least where
+        self._launch = launch_of(context)
         try:
             settings = context.config_loader["parameters"]
         except MissingConfigException as error:
-            conf = Path(context.config_loader.conf_source)
-            known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
-            raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None
+            loader = context.config_loader
+            known = environments(loader)
+            if loader.base_env in known:
+                raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None
+            raise RunStoppedError(
+                f"There are no settings: {loader.conf_source} has no folder {loader.base_env}. Run in the project's "
+                "folder, or give --conf-source=PATH: its folder conf, or the archive that kedro package makes."
+            ) from None
         # The catalog cannot see the parameters, so there they would be passed over in silence.
         for key, remedy in _OF_THE_CATALOG.items():
             if _at(settings, key) and not _at(context.config_loader.runtime_params, key):
@@ -101,10 +98,10 @@ class ProjectHooks:
         if "run" in given and given["run"] in (None, ""):
             raise RunStoppedError("run is empty; nothing has run. Give the run a name, or leave run out of --params.")
         try:
-            Parameters.model_validate(settings)
+            Parameters.of(settings)
         except ValidationError as error:
             raise RunStoppedError("Settings are wrong; nothing has run.\n" + explain(error)) from None
-        if settings.get("voc_root") and context.config_loader["globals"]["source"] == "sample":
+        if settings.get("voc_root") and context.config_loader["globals"].get("source") == "sample":
             logger.warning(
                 "voc_root with the settings of the drawn sample: small crops, no ImageNet weights. For the recipe of "
                 "real VOC add --env voc2012."
@@ -113,13 +110,10 @@ class ProjectHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Say which pipeline makes an input that is missing, and what this machine does not have."""
-        missing = sorted(
-            name for name in pipeline.inputs() if not name.startswith("param") and not catalog.exists(name)
-        )
-        if missing:
-            lines = [f"  {name}, made by: {command(_maker(name), run_params)}" for name in missing]
-            raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
+        pipeline = planned(pipeline, catalog, run_params)
+        require_inputs(run_params | {"launch": self._launch}, pipeline, catalog)
         try:
+            _warn_of_unread(run_params, pipeline, catalog)
             _require_device_and_weights(pipeline, catalog)
             _require_best_model(pipeline, catalog)
         except VocSegError as error:
@@ -141,9 +135,49 @@ class ProjectHooks:
                     raise RunStoppedError(message, True, exit_code) from error  # rank 0 says it
                 if exit_code:
                     message += " A checkpoint is written. Go on with:"
-                    raise RunStoppedError(message, False, exit_code, resume_command(run_params)) from error
+                    raise RunStoppedError(
+                        message, False, exit_code, resume_command(run_params | {"launch": self._launch})
+                    ) from error
                 raise RunStoppedError(message, logged=cause is self._logged) from error
             cause = cause.__cause__
+
+
+def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Stop a run that lacks inputs, with the pipelines that make them.
+
+    Raises:
+        RunStoppedError: An input is not there.
+    """
+    missing = sorted(name for name in pipeline.inputs() if not _is_available(name, catalog))
+    lines = []
+    for name in missing:
+        maker = _maker(name)
+        made = f"made by: {command(maker, run_params)}" if maker else _unmade(name, name in catalog)
+        lines.append(f"  {name}, {made}")
+    if lines:
+        raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
+
+
+def _is_available(name: str, catalog: CatalogProtocol) -> bool:
+    if is_parameter(name):
+        return name in catalog
+    return catalog.exists(name) or getattr(catalog.get(name), "IS_OPTIONAL", False)
+
+
+def _unmade(name: str, in_catalog: bool) -> str:
+    if name.startswith("params:"):
+        return "which no parameters file has"
+    return "which no pipeline makes" + ("" if in_catalog else " and no catalog*.yml has")
+
+
+def _warn_of_unread(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Warn of keys that may be meant for this project but are read by nobody."""
+    inputs = set().union(pipeline.inputs(), *(other.inputs() for other in _own_pipelines().values()))
+    if "parameters" in inputs:
+        return
+    read = {name.removeprefix("params:").partition(".")[0] for name in inputs if is_parameter(name)}
+    for warning in Parameters.unread(catalog.load("parameters"), run_params["runtime_params"] or {}, read):
+        logger.warning("%s", warning)
 
 
 def _at(settings: Any, key: str) -> Any:
@@ -185,67 +219,6 @@ def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         require_classes(dataset.load_checked(), names)
 
 
-def command(pipeline: str, run_params: dict[str, Any]) -> str:
-    """How to run a pipeline so that it is about the outputs of a run."""
-    return f"kedro run --pipelines {pipeline}{repeated_options(run_params, pipeline)}"
-
-
-_SELECTIONS = {
-    "pipelines": "pipeline_names",
-    "nodes": "node_names",
-    "tags": "tags",
-    "from-nodes": "from_nodes",
-    "to-nodes": "to_nodes",
-}
-
-
-def resume_command(run_params: dict[str, Any]) -> str:
-    """How to go on with a run that was interrupted: the same once more, with ``training.resume``."""
-    order = list(NEXT)  # Kedro makes a set of the names
-    selected = {option: run_params.get(key) or () for option, key in _SELECTIONS.items()}
-    selected["pipelines"] = sorted(selected["pipelines"], key=lambda name: order.index(name) if name in order else -1)
-    selection = "".join(f" --{option} {','.join(names)}" for option, names in selected.items() if names)
-    settings = {key: _typed(value) for key, value in flattened(run_params["runtime_params"] or {})}
-    settings |= {"training.resume": "true"}
-    given = ",".join(f"{key}={value}" for key, value in settings.items())
-    return f"{_launcher(place())}{selection}{environment_option(run_params)} --params {shlex.quote(given)}"
-
-
-def _launcher(here: Place) -> str:
-    """What ran these processes; with several machines it is to be typed on each."""
-    if here.ranks == 1:
-        return "kedro run"
-    # Where the machines meet is known to torchrun alone.
-    meeting = f" --nnodes={here.machines} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if here.machines > 1 else ""
-    return f"torchrun{meeting} --nproc-per-node={here.local_ranks} -m voc_seg"
-
-
-def _typed(value: Any) -> str:
-    """A setting as ``--params`` takes it: lists with spaces, null for None."""
-    if isinstance(value, (list, tuple)):
-        return " ".join(map(str, value))
-    if isinstance(value, str):
-        # As it would be read: an id of digits keeps its quotes.
-        return value if yaml.safe_load(value) == value else f"'{value}'"
-    return "null" if value is None else str(value).lower()
-
-
-def environment_option(run_params: dict[str, Any]) -> str:
-    """`` --env NAME`` of a run, empty where that is the default."""
-    environment = run_params["env"]
-    return f" --env {environment}" if environment not in (None, "base", "local") else ""
-
-
-def repeated_options(run_params: dict[str, Any], pipelines: str = "") -> str:
-    """What a command about a run's outputs needs: `` --env NAME --params run=NAME``, empty by default.
-
-    All runs share what data_processing makes, so alone it takes no name.
-    """
-    run = None if pipelines == "data_processing" else (run_params["runtime_params"] or {}).get("run")
-    named = f" --params {shlex.quote('run=' + _typed(run))}" if isinstance(run, str) else ""
-    return environment_option(run_params) + named
-
-
 def explain(error: ValidationError) -> str:
     """One line a wrong setting: its key, its value and what is allowed."""
     lines = []
@@ -253,7 +226,9 @@ def explain(error: ValidationError) -> str:
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             known = ", ".join(_known_keys(item["loc"][:-1]))
-            lines.append(f"  {key}: unknown key; known here: {known}")
+            close = Parameters.meant(key, item["input"]) if len(item["loc"]) == 1 else None
+            hint = f"; did you mean {close}? A key of your own needs another name" if close else ""
+            lines.append(f"  {key}: unknown key; known here: {known}{hint}")
         else:
             lines.append(f"  {key} = {item['input']!r}: {item['msg']}")
     return "\n".join(lines)
@@ -263,20 +238,26 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     block: Any = Parameters
     for part in location:
         if isinstance(part, str):  # a number is a place in a list of blocks
-            block = _block_of(block.model_fields[part].annotation)
+            block = block_of(block.model_fields[part].annotation)
     return sorted(block.model_fields)
 
 
-def _block_of(annotation: Any) -> Any:
-    """The block of settings in an annotation such as ``tuple[Block, ...] | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((block for part in get_args(annotation) if (block := _block_of(part))), None)
+def _maker(dataset: str) -> str | None:
+    """The pipeline whose nodes give a dataset, None if there is none."""
+    # Imported here because a run loads only the pipelines it names.
+    ours = {name: import_module(f"voc_seg.pipelines.{name}").create_pipeline() for name in NEXT}
+    return next((name for name, one in (ours | _own_pipelines()).items() if dataset in one.all_outputs()), None)
 
 
-def _maker(dataset: str) -> str:
-    """The pipeline whose nodes give a dataset; imported here because a run loads only the pipelines it names."""
-    for name in NEXT:
-        if dataset in import_module(f"voc_seg.pipelines.{name}").create_pipeline().all_outputs():
-            return name
-    raise KeyError(dataset)
+def _own_pipelines() -> dict[str, Pipeline]:
+    """Pipelines that users have added; those that cannot be imported are passed over until they are run."""
+    found = {}
+    for name in set(pipeline_names()) - NEXT.keys():
+        with suppress(Exception):
+            found[name] = import_module(f"voc_seg.pipelines.{name}").create_pipeline()
+    return found
+
+
+def pipeline_names() -> list[str]:
+    """All pipelines, by their folders."""
+    return sorted(path.parent.name for path in Path(__file__).parent.glob("pipelines/*/__init__.py"))

@@ -1,11 +1,9 @@
 """The pipelines that ``kedro run --pipelines`` knows."""
 
-from pathlib import Path
-
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
-from voc_seg.hooks import RunStoppedError
+from voc_seg.hooks import RunStoppedError, pipeline_names
 
 DEFAULT = ("data_processing", "training", "evaluation")
 """What plain ``kedro run`` does, in this order."""
@@ -21,9 +19,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     except ImportError as error:
         if error.__cause__ is not None:
             raise
-        names = sorted(path.parent.name for path in Path(__file__).parent.glob("pipelines/*/pipeline.py"))
         wanted = str(error).split("'")[1].rpartition(".")[2]  # '...importing the 'voc_seg.pipelines.NAME' module.'
-        raise RunStoppedError(f"There is no pipeline {wanted}. There are: {', '.join(names)}.") from error
+        raise RunStoppedError(f"There is no pipeline {wanted}. There are: {', '.join(pipeline_names())}.") from error
     if all(name in pipelines for name in DEFAULT):
         pipelines["__default__"] = sum((pipelines[name] for name in DEFAULT), Pipeline([]))
     return pipelines

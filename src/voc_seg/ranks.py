@@ -13,15 +13,18 @@ from types import FrameType
 from typing import Any
 
 import rich
+from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
-from kedro.io import CatalogProtocol, MemoryDataset
+from kedro.io import CatalogProtocol, DatasetNotFoundError, MemoryDataset
 from kedro.pipeline import Pipeline
 
+from voc_seg.commands import NEXT, environment_option
 from voc_seg.config import RuntimeConfig, flattened
 from voc_seg.errors import VocSegError
-from voc_seg.hooks import NEXT, RunStoppedError, environment_option
+from voc_seg.hooks import RunStoppedError
 from voc_seg.log_handlers import change
+from voc_seg.run_options import require_runner, require_selection
 from voc_seg.sole_run import release
 from voc_seg.torchrun import EVERY_RANK, place
 
@@ -45,16 +48,21 @@ class RankSession(KedroSession):
         """Run pipelines; takes what ``KedroSession.run`` takes.
 
         Raises:
-            RunStoppedError: Several processes would run what is for one.
+            RunStoppedError: Several processes would run what is for one, or an option names what is not there.
         """
         here = place()
+        names = [pipeline_name] if pipeline_name else list(pipeline_names or [])
         if here.ranks > 1:
-            names = [pipeline_name] if pipeline_name else pipeline_names
-            refuse_what_is_for_one(names or [], bool(tags or any(selection.values())))
+            refuse_what_is_for_one(names, bool(tags or any(selection.values())))
+        chosen = require_selection(names, {"tags": tags, **selection})
+        if chosen is not None and runner is not None:
+            require_runner(runner, chosen)
         if here.rank:
             tags = (EVERY_RANK,)
         try:
             return super().run(pipeline_name, pipeline_names, tags, runner, **selection)
+        except (MissingConfigException, DatasetNotFoundError) as error:
+            raise RunStoppedError(f"{error} Nothing has run.") from error
         finally:
             release()  # of what a notebook broke off, too
             if here.ranks > 1:

@@ -1,10 +1,12 @@
 """Kedro settings."""
 
 from voc_seg.console import ConsoleHooks
+from voc_seg.context import ProjectContext
 from voc_seg.hooks import ProjectHooks
 from voc_seg.log_handlers import open_log_files
 from voc_seg.outputs import OutputHooks
 from voc_seg.ranks import RankHooks, RankSession, separate_logs
+from voc_seg.run_options import OptionHooks
 from voc_seg.runs import outputs_folder
 from voc_seg.settings_files import CheckedConfigLoader
 from voc_seg.sole_run import SoleRunHooks
@@ -14,9 +16,13 @@ separate_logs()
 open_log_files()  # before the first message
 
 # Kedro calls the last first: what can be written is asked once nothing else stands in the way.
-HOOKS = (OutputHooks(), ProjectHooks(), SoleRunHooks(), RankHooks(), ConsoleHooks(), TrackingHooks())
+HOOKS = (
+    OutputHooks(), ProjectHooks(), OptionHooks(), SoleRunHooks(), RankHooks(), TrackingHooks(), ConsoleHooks(),
+)  # fmt: skip
 
 SESSION_CLASS = RankSession
+
+CONTEXT_CLASS = ProjectContext
 
 CONFIG_LOADER_CLASS = CheckedConfigLoader
 

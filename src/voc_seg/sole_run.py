@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
@@ -11,6 +11,7 @@ from kedro.pipeline import Pipeline
 from voc_seg.atomic import make_folder
 from voc_seg.console import path_of
 from voc_seg.hooks import RunStoppedError
+from voc_seg.kedro_internals import planned
 from voc_seg.lock import advice, hold, without_locks
 from voc_seg.torchrun import is_restart, place
 
@@ -62,14 +63,14 @@ class SoleRunHooks:
         self._unpacked: set[str] = set()
 
     @hook_impl(trylast=True)  # a run that other hooks refuse leaves no trace
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Take the locks.
 
         Raises:
             RunStoppedError: Another run has one, or whether one has cannot be told.
         """
         release()
-        outputs = pipeline.all_outputs()
+        outputs = planned(pipeline, catalog, run_params).all_outputs()
         self._unpacked = _SPLITS & outputs
         if place().rank:
             return

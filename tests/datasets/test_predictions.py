@@ -163,6 +163,8 @@ class TestFigures:
         (tmp_path / "prediction_gallery.png").write_bytes(b"no picture")
         assert decoded(dataset.preview()).size == (900, 300 + 6 + 600)
 
-    def test_loading_points_to_the_masks(self, tmp_path: Path) -> None:
-        with pytest.raises(DatasetError, match="the entry predictions"):
-            PredictionFiguresDataset(filepath=str(tmp_path)).load()
+    def test_figures_load_as_images(self, tmp_path: Path) -> None:
+        dataset = PredictionFiguresDataset(filepath=str(tmp_path))
+        assert dict(dataset.load()) == {}
+        dataset.save({"a": Figure(figsize=(2, 1)), "b": Figure(figsize=(1, 1))})
+        assert {name: image.size for name, image in dataset.load().items()} == {"a": (200, 100), "b": (100, 100)}

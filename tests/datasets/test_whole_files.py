@@ -6,11 +6,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from kedro.io import AbstractDataset, DatasetError
+import yaml
+from kedro.config import OmegaConfigLoader
+from kedro.io import AbstractDataset, DataCatalog, DatasetError
 from matplotlib.figure import Figure
 
 from voc_seg import datasets
 from voc_seg.errors import VocSegError
+from voc_seg.settings import CONFIG_LOADER_ARGS
+from voc_seg.versions import newest
 
 
 def _figure(width: float) -> Figure:
@@ -102,7 +106,8 @@ def test_saving_no_bytes_removes_the_file(tmp_path: Path) -> None:
 
 def test_json_that_is_optional_is_empty_until_it_is_there(tmp_path: Path) -> None:
     dataset = datasets.OptionalJSONDataset(filepath=str(tmp_path / "a.json"))
-    assert dataset.exists()
+    assert dataset.IS_OPTIONAL
+    assert not dataset.exists()
     assert dataset.load() == {}
     dataset.save({"a": 1})
     assert dataset.load() == {"a": 1}
@@ -121,3 +126,59 @@ def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="a is a pipe, a socket or a device, not a file"):
             getattr(datasets, name)(filepath=str(tmp_path / "a")).load()
     assert datasets.BytesDataset(filepath=str(tmp_path / "a")).load() == b""
+
+
+VERSIONED = [kind for kind in KINDS if kind != "BytesDataset"]
+
+
+@pytest.mark.parametrize("kind", VERSIONED)
+def test_versions_are_whole_files_that_can_be_loaded(kind: str, tmp_path: Path) -> None:
+    name, old, new = KINDS[kind]
+    path = tmp_path / name
+    entry = {"type": f"voc_seg.datasets.{kind}", "filepath": str(path), "versioned": True}
+    for version, data in (("2026-01-01T00.00.00.000Z", old), ("2026-01-02T00.00.00.000Z", new)):
+        dataset = AbstractDataset.from_config("entry", entry, save_version=version)
+        dataset.save(old)
+        dataset.save(data)  # training saves its history after every epoch
+        assert dataset.exists()
+        dataset.load()
+        if kind != "TextDataset":
+            assert dataset.preview()
+    files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
+    assert files == [f"2026-01-01T00.00.00.000Z/{name}", f"2026-01-02T00.00.00.000Z/{name}"]
+    assert newest(path) == path / files[-1]
+    again = AbstractDataset.from_config("entry", entry, save_version="2026-01-01T00.00.00.000Z")
+    with pytest.raises(DatasetError, match="must not exist"):
+        again.save(new)
+
+
+def test_what_is_read_elsewhere_is_the_newest_version(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    entry = {"type": "voc_seg.datasets.CSVDataset", "filepath": str(path), "versioned": True}
+    for day in (1, 2):
+        dataset = AbstractDataset.from_config("a", entry, save_version=f"2026-01-0{day}T00.00.00.000Z")
+        dataset.save(pd.DataFrame({"a": [day]}))
+    table = datasets.EarlierTableDataset(filepath=str(path))
+    assert table.exists()
+    assert table.load()["a"].tolist() == [2]
+
+
+def test_a_figure_loads_as_an_image(tmp_path: Path) -> None:
+    dataset = datasets.MatplotlibDataset(filepath=str(tmp_path / "a.png"))
+    dataset.save(_figure(2))
+    assert dataset.load().size == (200, 100)
+
+
+def test_resolved_entries_are_those_of_a_catalog(tmp_path: Path) -> None:
+    conf = OmegaConfigLoader(str(Path(__file__).parents[2] / "conf"), env="base", **CONFIG_LOADER_ARGS)
+    given = conf["catalog"] | {
+        "metrics": {"type": "voc_seg.datasets.JSONDataset", "filepath": "a.json", "versioned": True}
+    }
+    catalog = DataCatalog.from_config(given)
+    names = [name for name in given if "{" not in name]
+    resolved = yaml.safe_load(yaml.dump({name: catalog.get(name)._init_config() for name in names}))
+    assert resolved["metrics"]["versioned"] is True
+    again = DataCatalog.from_config(resolved)
+    for name in names:
+        assert type(again.get(name)) is type(catalog.get(name)), name
+        assert not {"args", "kwargs"} & resolved[name].keys()

@@ -1,6 +1,7 @@
 """What a sweep remembers of its runs."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,10 @@ def test_folders_of_something_else_are_refused(tmp_path: Path) -> None:
         (tmp_path / "sweep.json").write_text(content)
         with pytest.raises(VocSegError, match="cannot be read"):
             earlier(tmp_path, describe("base", Parameters()))
+
+
+def test_parameters_of_the_user_count_where_their_pipelines_run(tmp_path: Path) -> None:
+    write(tmp_path, describe("base", Parameters(), {"mine": {"since": date(2026, 1, 2)}}), ["mine"])
+    assert earlier(tmp_path, describe("base", Parameters(), {"mine": {"since": date(2026, 1, 2)}})).finished == ["mine"]
+    with pytest.raises(VocSegError, match=r"mine\.since: 2026-01-02 then, 2026-01-03 now"):
+        earlier(tmp_path, describe("base", Parameters(), {"mine": {"since": date(2026, 1, 3)}}))

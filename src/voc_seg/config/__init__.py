@@ -1,15 +1,19 @@
 """Every setting of the project: one frozen, typed block for each key of the ``parameters*.yml`` files.
 
 A hook checks all of them before any node runs (``voc_seg.hooks``), so an unknown key, a wrong type or a value
-out of range ends a run before it has begun. Kedro builds the blocks that a node takes from its type hints.
+out of range ends a run before it has begun. Nodes take them as these blocks (``voc_seg.context``). Other keys at the
+top are the user's own.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from .block import Block, flattened
 from .data import AugmentationConfig, ClassConfig, DataConfig
+from .foreign import meant, own_settings, unread
 from .network import ModelConfig
 from .results import ComparisonConfig, EvaluationConfig, InferenceConfig
 from .running import RunName, RuntimeConfig, TrackingConfig
@@ -23,7 +27,7 @@ __all__ = [
 
 
 class Parameters(Block):
-    """Everything that ``parameters*.yml`` and ``--params`` may hold."""
+    """Everything of this project that ``parameters*.yml`` and ``--params`` may hold."""
 
     run: RunName = Field(
         None,
@@ -42,3 +46,22 @@ class Parameters(Block):
     comparison: ComparisonConfig = ComparisonConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Parameters":
+        """Our settings among all parameters.
+
+        Raises:
+            pydantic.ValidationError: One of them is wrong, or a key is a slip of ours.
+        """
+        return cls.model_validate(own_settings(settings, cls))
+
+    @classmethod
+    def meant(cls, key: Any, value: Any) -> str | None:
+        """The key of ours that an unknown one was probably meant to be."""
+        return meant(key, value, cls)
+
+    @classmethod
+    def unread(cls, settings: Mapping[str, Any], given: Mapping[str, Any], read: set[str]) -> list[str]:
+        """Warnings of the user's own keys that no node of a run reads, see `voc_seg.config.foreign`."""
+        return unread(settings, given, read, cls)

@@ -42,7 +42,8 @@ def _types_in(annotation: Any) -> set[Any]:
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested settings by dotted key, ``a.b``, as ``--params`` names them."""
-    for key, value in settings.items():
+    for key, found in settings.items():
+        value = dict(found) if isinstance(found, BaseModel) else found
         if isinstance(value, Mapping):
             yield from flattened(value, f"{prefix}{key}.")
         else:

@@ -2,6 +2,7 @@
 
 from .checkpoints import CheckpointsDataset, ModelDataset
 from .earlier_table import EarlierTableDataset
+from .in_memory import InMemoryDataset
 from .pictures import PicturesDataset, SegmentationsDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .report import Report, ReportDataset
@@ -23,6 +24,7 @@ __all__ = [
     "CSVDataset",
     "CheckpointsDataset",
     "EarlierTableDataset",
+    "InMemoryDataset",
     "JSONDataset",
     "MasksDataset",
     "MatplotlibDataset",

@@ -168,6 +168,9 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
         metadata: For Kedro-Viz.
     """
 
+    IS_OPTIONAL = True
+    """The folder may be empty; asking for a checkpoint then tells what to do."""
+
     def __init__(
         self, *, filepath: str, best_model: dict[str, str] | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
@@ -277,7 +280,7 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
         return self._heads[key]
 
     def _exists(self) -> bool:
-        return True  # the folder may be empty; asking for a checkpoint then tells what to do
+        return any(_NAME.fullmatch(path.name) and path.is_file() for path in self._folder.glob("checkpoint_*.pth"))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._folder)}

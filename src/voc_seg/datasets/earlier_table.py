@@ -9,6 +9,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from voc_seg.datasets.whole_files import READ_CSV
+from voc_seg.versions import newest
 
 logger = logging.getLogger(__name__)
 
@@ -23,19 +24,22 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
         metadata: For Kedro-Viz.
     """
 
+    IS_OPTIONAL = True
+
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        if not self._filepath.is_file():
+        path = newest(self._filepath)
+        if not path.is_file():
             return pd.DataFrame()
         try:
-            if self._filepath.suffix == ".csv":
-                return pd.read_csv(self._filepath, **READ_CSV)
-            return pd.read_parquet(self._filepath)
+            if path.suffix == ".csv":
+                return pd.read_csv(path, **READ_CSV)
+            return pd.read_parquet(path)
         except Exception as error:  # a broken file makes the reader raise many kinds
-            logger.warning("%s cannot be read and counts as not there: %s", self._filepath, error)
+            logger.warning("%s cannot be read and counts as not there: %s", path, error)
             return pd.DataFrame()
 
     def save(self, data: None) -> None:
@@ -43,7 +47,7 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
         raise DatasetError(f"{self._filepath} is written by another entry of the catalog.")
 
     def _exists(self) -> bool:
-        return True  # the first run finds an empty table
+        return newest(self._filepath).is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

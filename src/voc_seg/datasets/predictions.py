@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 from PIL import Image
 
 from voc_seg.atomic import free_name, recover_folder, replacing, replacing_folder
+from voc_seg.samples.pictures import MadeWhenAsked
 from voc_seg.voc.names import same_name
 from voc_seg.voc.parallel import in_parallel
 from voc_seg.voc.progress import progress_bar
@@ -86,7 +87,7 @@ _GALLERY = "prediction_gallery.png"  # beside them, but an entry of its own
 _TAG = "voc_seg"  # of a PNG: the name it was written under, so that a copy under another name is known as one
 
 
-class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
+class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], Mapping[str, Image.Image]]):
     """Figures by image id, saved as ``prediction_<image_id>.png``; those of an earlier run are removed.
 
     Files of others stay, whatever their name. An image with the id ``gallery`` gets ``prediction_gallery_.png``: the
@@ -119,8 +120,10 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
             name += "_"
         return f"prediction_{name}.png"
 
-    def load(self) -> None:
-        raise DatasetError("Pictures are for looking at; the masks are the entry predictions.")
+    def load(self) -> Mapping[str, Image.Image]:
+        """The figures as images by the name in their file's name, each read when it is asked for."""
+        paths = {path.stem.removeprefix("prediction_"): path for path in self._paths()}
+        return MadeWhenAsked(tuple(paths), lambda name: _read(paths[name]))
 
     def _exists(self) -> bool:
         return any(_is_tagged(path) or _is_untagged_figure(path) for path in self._paths())
@@ -134,6 +137,11 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], None]):
 
     def _paths(self) -> list[Path]:
         return [path for path in sorted(self._folder.glob("prediction_*.png")) if path.name != _GALLERY]
+
+
+def _read(path: Path) -> Image.Image:
+    with large_allowed(), Image.open(path) as picture:
+        return picture.copy()
 
 
 def _text_of(path: Path) -> Mapping[str, Any]:

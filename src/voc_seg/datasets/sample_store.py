@@ -15,6 +15,7 @@ from voc_seg.samples.arrow_file import IncompleteStoreError
 from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
 from voc_seg.samples.store import Origin, SampleStore, write_store
 from voc_seg.samples.usable import UsableSamples
+from voc_seg.versions import newest
 from voc_seg.voc.index import fingerprint_of
 from voc_seg.voc.reading import large_allowed, palette_image
 from voc_seg.voc.splits import find_voc_folder, given_path, source_named
@@ -94,7 +95,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
                 f"{self._filepath} holds samples of {store.origin.folder}, but voc_root of this run is "
                 f"{self._voc_root}. Run data_processing with the same --env and --params voc_root as this pipeline."
             )
-        if self._index and self._index.is_file() and store.origin.fingerprint != self._indexed():
+        if self._index and newest(self._index).is_file() and store.origin.fingerprint != self._indexed():
             raise VocSegError(
                 f"{self._filepath} is older than {self._index}: the last data_processing found other files and did "
                 "not finish packing them. Run it again: kedro run --pipelines data_processing"
@@ -115,7 +116,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
     def _indexed(self) -> str:
         """Fingerprint of the usable images of the index."""
         try:
-            rows = pd.read_parquet(self._index, columns=["image_id", "rejected", "fingerprint"])
+            rows = pd.read_parquet(newest(self._index), columns=["image_id", "rejected", "fingerprint"])
         except Exception as error:  # a broken file makes the reader raise many kinds
             raise VocSegError(
                 f"{self._index} cannot be read: {error}. Make it anew with: kedro run --pipelines data_processing"

@@ -4,9 +4,11 @@ import html
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, Version
+from kedro.io.core import get_filepath_str
 from kedro_datasets import json, matplotlib, pandas, text
 from kedro_datasets._typing import HTMLPreview, TablePreview
+from PIL import Image
 from rich.filesize import decimal
 
 from voc_seg.atomic import replacing
@@ -24,6 +26,8 @@ class _WholeFile:
 
     _filepath: PurePosixPath
     _protocol: str
+    _version: Version | None
+    _written: str | None = None
 
     def load(self) -> Any:
         path = Path(self._filepath)
@@ -36,13 +40,26 @@ class _WholeFile:
         if self._protocol != "file":
             write(self, data)
             return
-        path = self._filepath
-        with replacing(Path(path)) as partial:
-            self._filepath = PurePosixPath(partial.as_posix())
+        path, version = self._filepath, self._version
+        with replacing(self._target()) as partial:
+            self._filepath, self._version = PurePosixPath(partial.as_posix()), None
             try:
                 write(self, data)
             finally:
-                self._filepath = path
+                self._filepath, self._version = path, version
+        self._written = self.resolve_save_version()  # type: ignore[attr-defined]
+
+    def _target(self) -> Path:
+        """The file to write; a version that this object wrote is written once more, as training does every epoch."""
+        if self._version and self._written == self._version.save:
+            return Path(self._get_versioned_path(self._written))  # type: ignore[attr-defined]
+        return Path(self._get_save_path())  # type: ignore[attr-defined]
+
+    def _init_config(self) -> dict[str, Any]:
+        """The entry as a catalog file has it; Kedro notes the arguments of an inherited ``__init__`` as ``kwargs``."""
+        arguments = self._init_args  # type: ignore[attr-defined]
+        self._init_args = {**arguments.pop("kwargs", {}), **{k: v for k, v in arguments.items() if k != "args"}}
+        return super()._init_config()  # type: ignore[misc]
 
 
 class CSVDataset(_WholeFile, pandas.CSVDataset):
@@ -62,11 +79,11 @@ class JSONDataset(_WholeFile, json.JSONDataset):
 class OptionalJSONDataset(JSONDataset):
     """Plain values as JSON; an empty dict while there is no such file, for nodes that can do without."""
 
-    def load(self) -> Any:
-        return super().load() if super()._exists() else {}
+    IS_OPTIONAL = True
+    """A run that only reads it need not have it; to ``--only-missing-outputs`` it is missing all the same."""
 
-    def _exists(self) -> bool:
-        return True  # a run that only reads it need not wait for whoever makes it
+    def load(self) -> Any:
+        return super().load() if self.exists() else {}
 
 
 class TextDataset(_WholeFile, text.TextDataset):
@@ -112,4 +129,10 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
 
 
 class MatplotlibDataset(_WholeFile, matplotlib.MatplotlibDataset):
-    """One figure as PNG."""
+    """One figure as PNG; loads as an image."""
+
+    def load(self) -> Image.Image:
+        with self._fs.open(get_filepath_str(self._get_load_path(), self._protocol), "rb") as file:
+            image = Image.open(file)
+            image.load()
+        return image

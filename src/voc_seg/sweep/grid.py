@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from voc_seg.errors import VocSegError
+from voc_seg.params import split_params
 
 Settings = dict[str, str]
 """As ``--params`` has them: ``{"model.skips": "2 3 4"}``."""
@@ -33,7 +34,7 @@ def parse_params(text: str) -> Settings:
         VocSegError: An item without a key or without ``=``, or a key that a sweep may not set.
     """
     settings: Settings = {}
-    for item in filter(None, text.split(",")):
+    for item in filter(None, split_params(text)):
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise VocSegError(f"--params {item!r} must have the form key=value.")
@@ -52,7 +53,7 @@ def parse_grid(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     grid: dict[str, tuple[str, ...]] = {}
     for text in texts:
         key, _, listed = text.partition("=")
-        key, values = key.strip(), tuple(value.strip() for value in listed.split(","))
+        key, values = key.strip(), tuple(value.strip() for value in split_params(listed))
         if not key or not all(values):
             raise VocSegError(f"--grid {text!r} must have the form key=value,value (lists: model.skips=2 3,1).")
         if _NOT_HERE.fullmatch(key):

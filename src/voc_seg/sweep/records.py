@@ -1,7 +1,7 @@
 """What a sweep remembers of each run, in ``sweep.json`` of the run's folder: its settings, and what it has finished."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,10 @@ class Record:
     finished: Sequence[str] = ()
 
 
-def describe(environment: str, parameters: Parameters) -> Record:
-    """The record of a run that has not begun."""
-    return Record(environment, dict(flattened(parameters.model_dump(mode="json", exclude=_APART))))
+def describe(environment: str, parameters: Parameters, own: Mapping[str, Any] | None = None) -> Record:
+    """The record of a run that has not begun; ``own`` are parameters of the user's pipelines."""
+    plain = json.loads(json.dumps(own or {}, default=str))  # as the record will be read
+    return Record(environment, dict(flattened(parameters.model_dump(mode="json", exclude=_APART) | plain)))
 
 
 def earlier(folder: Path, wanted: Record) -> Record:

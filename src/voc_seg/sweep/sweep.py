@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from voc_seg.config import Parameters
+from voc_seg.config.foreign import foreign_settings
 from voc_seg.errors import VocSegError
-from voc_seg.hooks import NEXT, explain
+from voc_seg.hooks import NEXT, explain, pipeline_names
 from voc_seg.runs import outputs_folder
 
 from .grid import Trial, expand, parse_grid, parse_params
@@ -98,8 +99,9 @@ def _require_pipelines(pipelines: tuple[str, ...]) -> None:
         raise VocSegError(
             "All runs share what data_processing leaves: run it once before, kedro run --pipelines data_processing"
         )
-    if unknown := [name for name in pipelines if name not in NEXT]:
-        raise VocSegError(f"There is no pipeline {unknown[0]}. There are: {', '.join(sorted(NEXT))}.")
+    known = pipeline_names()
+    if unknown := [name for name in pipelines if name not in known]:
+        raise VocSegError(f"There is no pipeline {unknown[0]}. There are: {', '.join(known)}.")
 
 
 def _job(trial: Trial, project: Path, wanted: Sweep) -> Job:
@@ -117,10 +119,11 @@ def _job(trial: Trial, project: Path, wanted: Sweep) -> Job:
     kind = project_settings.CONFIG_LOADER_CLASS
     loader = kind(conf, env=wanted.env, runtime_params=given, **project_settings.CONFIG_LOADER_ARGS)
     try:
-        parameters = Parameters.model_validate(loader["parameters"])
+        parameters = Parameters.of(loader["parameters"])
     except ValidationError as error:
         raise VocSegError(f"Settings of {trial.name} are wrong; nothing has run.\n{explain(error)}") from None
     folder = project / outputs_folder(trial.name)
-    record = earlier(folder, describe(wanted.env or project_settings.CONFIG_LOADER_ARGS["base_env"], parameters))
+    own = {} if NEXT.keys() >= set(wanted.pipelines) else foreign_settings(loader["parameters"], Parameters)
+    record = earlier(folder, describe(wanted.env or project_settings.CONFIG_LOADER_ARGS["base_env"], parameters, own))
     left = tuple(name for name in wanted.pipelines if name not in record.finished)
     return Job(trial, folder, record, left, parameters.training.epochs)

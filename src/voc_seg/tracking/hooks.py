@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from voc_seg import __version__
 from voc_seg.config import Parameters
 from voc_seg.errors import InterruptedRunError, VocSegError
 from voc_seg.hooks import RunStoppedError
+from voc_seg.kedro_internals import planned
 from voc_seg.torchrun import place
+from voc_seg.versions import newest
 
 from .writers import RunFacts, Writer, without_password, writers_of
 
@@ -108,17 +111,18 @@ class TrackingHooks:
         self._files = {name: Path(entry["filepath"]) for name, entry in entries.items() if "filepath" in entry}
 
     @hook_impl(trylast=True)  # a run that other hooks refuse is none
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Open the run.
 
         Raises:
             RunStoppedError: What is enabled is not installed.
         """
         self._end("KILLED")  # one that a notebook broke off
+        pipeline = planned(pipeline, catalog, run_params)
         if place().rank or not {"training_history", "metrics"} & pipeline.all_outputs():
             return
         loader = self._context.config_loader
-        parameters = Parameters.model_validate(loader["parameters"])
+        parameters = Parameters.of(loader["parameters"])
         project = Path(run_params["project_path"])
         try:
             writers = writers_of(parameters.tracking, project)
@@ -146,7 +150,7 @@ class TrackingHooks:
             scores = numbers_in({name: data.get(name) for name in SCORES})
             self._attempt(lambda writer: writer.numbers("evaluation", [(0, scores)]))  # MLflow draws bars at 0
         if dataset_name in FILES.keys() & self._files:
-            path = self._files[dataset_name]
+            path = newest(self._files[dataset_name])
             self._attempt(lambda writer: writer.file(path, FILES[dataset_name]))
 
     @hook_impl(tryfirst=True)

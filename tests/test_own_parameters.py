@@ -1,0 +1,171 @@
+"""Parameters and pipelines that users add: theirs pass, slips of ours do not, and ours keep their types."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click import ClickException
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from pydantic import ValidationError
+
+from voc_seg.config import Parameters, TrainingConfig, flattened
+from voc_seg.errors import VocSegError
+from voc_seg.hooks import explain
+
+ROOT = Path(__file__).parents[1]
+_NODES = """
+from pydantic import BaseModel
+
+
+class Mine(BaseModel):
+    threshold: float
+
+
+def count(index, mine: Mine, training: dict, learning_rate: float) -> dict:
+    types = [type(value).__name__ for value in (mine, training, learning_rate)]
+    return {"images": len(index), "types": types}
+"""
+_PIPELINE = """
+from kedro.pipeline import Node, Pipeline
+
+from .nodes import count
+
+
+def create_pipeline(**kwargs):
+    inputs = ["train_index", "params:mine", "params:training", "params:training.optimizer.learning_rate"]
+    return Pipeline([Node(func=count, inputs=inputs, outputs="counts", name="count")])
+"""
+_CATALOG = "counts: {type: json.JSONDataset, filepath: data/counts.json}\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mine", {"threshold": 0.5}),
+        ("limit", 3),
+        ("mode", "fast"),
+        ("date", "2026-01-01"),
+        ("speed", 3),
+        ("dataset", {"path": "x"}),
+        ("model_zoo", {"encoder": "vit"}),
+        ("my_training", {"epochs": 3}),
+        ("model_b", {"encoder": "resnet34"}),
+        ("tracks", {"uri": "x"}),
+        ("models", {"teacher": "a", "student": "b"}),
+        ("run_name", "a"),
+        ("train", {"when": "at night"}),
+        (3, "three"),
+    ],
+)
+def test_keys_of_users_pass(key: Any, value: Any) -> None:
+    assert Parameters.of({"seed": 3, key: value}) == Parameters(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("sede", 3, "seed"),
+        ("seeds", 3, "seed"),
+        ("Seed", 3, "seed"),
+        ("rnu", "a", "run"),
+        ("runs", "a", "run"),
+        ("voc-root", "a", "voc_root"),
+        ("vocroot", "a", "voc_root"),
+        ("trainin", {"epochs": 2}, "training"),
+        ("trainig", {"epoch": 2}, "training"),
+        ("Training", {}, "training"),
+        ("train", {"epochs": 2}, "training"),
+        ("eval", {"scale": 1}, "evaluation"),
+        ("aug", {"flip": 0}, "augmentation"),
+        ("agumentatoin", {"flips": 0}, "augmentation"),
+        ("modle", {"encoder": "resnet18"}, "model"),
+        ("models", {"encoder": "resnet18"}, "model"),
+        ("date", {"classes": ["a", "b"]}, "data"),
+        ("runtme", {"devise": "cpu"}, "runtime"),
+    ],
+)
+def test_slips_of_ours_are_refused_with_the_key_that_was_meant(key: str, value: Any, meant: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Parameters.of({key: value})
+    assert f"{key}: unknown key" in explain(caught.value)
+    assert f"did you mean {meant}?" in explain(caught.value)
+
+
+def test_a_setting_without_its_block_is_not_dropped_in_silence() -> None:
+    with pytest.raises(VocSegError, match=r"Did you mean training\.epochs or sanity\.epochs\?"):
+        Parameters.unread({"epochs": 3}, {"epochs": 3}, set())
+    (in_a_file,) = Parameters.unread({"epochs": 3, "limit": 3}, {}, set())
+    assert "training.epochs or sanity.epochs is. Is it indented?" in in_a_file
+    (given,) = Parameters.unread({"limit": 3}, {"limit": 3}, set())
+    assert "--params limit" in given
+    assert Parameters.unread({"epochs": 3, "limit": 3}, {"epochs": 3, "limit": 3}, {"epochs", "limit"}) == []
+
+
+def test_blocks_are_flattened_as_their_mappings_are() -> None:
+    typed, plain = TrainingConfig(), TrainingConfig().model_dump()
+    assert dict(flattened({"training": typed})) == dict(flattened({"training": plain}))
+
+
+@pytest.fixture
+def project(make_project: Callable[[Path], Path], tmp_path: Path) -> Path:
+    folder = make_project(tmp_path / "project")
+    (folder / "conf/local/parameters.yml").write_text("mine: {threshold: 0.5}\n")
+    return folder
+
+
+def test_a_context_opens_with_parameters_of_the_user(project: Path) -> None:
+    bootstrap_project(project)
+    with KedroSession.create(project) as session:
+        context = session.load_context()
+        assert context.params["mine"] == {"threshold": 0.5}
+        assert context.catalog.load("params:mine.threshold") == 0.5
+
+
+@pytest.mark.parametrize("names", [["data_processing"], ["training"], None])
+def test_a_block_has_one_type_whichever_pipelines_run(project: Path, names: list[str] | None) -> None:
+    bootstrap_project(project)
+    pipelines.set_requested(names)
+    with KedroSession.create(project) as session:
+        context = session.load_context()
+        context._pipelines_to_validate = names
+        assert isinstance(context.params["training"], TrainingConfig)
+        assert context.catalog.load("params:training.optimizer.learning_rate") == 0.03
+
+
+def test_a_pipeline_of_the_user_runs_beside_ours(prepare_project: Callable[..., Path], tmp_path: Path) -> None:
+    project = prepare_project(train=3, val=2, test=1)
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    mine = tmp_path / "src/voc_seg/pipelines/mine"
+    mine.mkdir()
+    (mine / "__init__.py").write_text("from .pipeline import create_pipeline\n")
+    (mine / "nodes.py").write_text(_NODES)
+    (mine / "pipeline.py").write_text(_PIPELINE)
+    (project / "conf/base/catalog_mine.yml").write_text(_CATALOG)
+    (project / "conf/base/parameters_mine.yml").write_text("mine: {threshold: 0.5}\n")
+    command = [sys.executable, "-m", "voc_seg", "--params", f"voc_root={project / 'voc'}", "--pipelines"]
+    done = subprocess.run(
+        [*command, "data_processing,mine"], cwd=project, env=os.environ | {"PYTHONPATH": str(tmp_path / "src")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    counts = json.loads((project / "data/counts.json").read_text())
+    assert counts == {"images": 3, "types": ["Mine", "TrainingConfig", "float"]}
+
+
+def test_an_input_that_no_pipeline_makes_is_named(project: Path) -> None:
+    from kedro.io import DataCatalog
+    from kedro.pipeline import Node, Pipeline
+
+    from voc_seg.hooks import require_inputs
+
+    pipeline = Pipeline([Node(lambda table: None, "elsewhere", None, name="mine")])
+    with pytest.raises(ClickException, match=r"elsewhere, which no pipeline makes and no catalog\*\.yml has"):
+        require_inputs({"env": None, "runtime_params": None}, pipeline, DataCatalog())

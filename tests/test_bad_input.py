@@ -166,7 +166,7 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "network without weights": (
         lambda p: restore_model({key: value for key, value in _network().items() if key != "model"}),
-        "The saved network lacks model: this project did not write it so. Put the file back",
+        "The saved network lacks model: this project did not write it. Restore the file",
     ),
     "network of odd settings": (
         lambda p: restore_model(_network() | {"model_config": {"encoder": "vgg"}}),

@@ -310,7 +310,7 @@ class TestCheckpointsDataset:
         damaged.write_bytes(content[: int(share * len(content))])
         with caplog.at_level(logging.WARNING):
             assert dataset.load()()["epoch"] == 2
-        assert "Passing over a damaged checkpoint" in caplog.text
+        assert "Skipping a damaged checkpoint" in caplog.text
         assert "checkpoint_epoch_0003.pth" in caplog.text
 
     def test_a_half_written_file_is_no_checkpoint(self, dataset: CheckpointsDataset, folder: Path) -> None:

@@ -83,7 +83,7 @@ def test_line_that_is_cut_for_ever_leaves_what_arrived_to_the_next_run(here, arc
     assert not (here / NAME).exists()
     for text in (
         f"{address}: connection was cut after 3.0 kB of 3.0 MB (3 attempts)",
-        f"3.0 kB have arrived and stay in {part(here)}",
+        f"3.0 kB are kept in {part(here)}",
         "run the same command again",
         f"(md5 {md5(PAYLOAD)}) by hand",
         "--params voc_archive=PATH",
@@ -361,7 +361,7 @@ def test_a_server_that_trickles_is_left(here, archive_server, caplog):
 @pytest.mark.parametrize("in_folder", [False, True])
 def test_a_pipe_as_given_archive_is_refused(tmp_path, in_folder):
     os.mkfifo(tmp_path / NAME)
-    with pytest.raises(VocSegError, match="no ordinary file"):
+    with pytest.raises(VocSegError, match="not a regular file"):
         given_archive(archive(), tmp_path if in_folder else tmp_path / NAME)
 
 

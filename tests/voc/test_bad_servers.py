@@ -191,7 +191,7 @@ def test_what_has_arrived_stays_and_is_resumed_at_the_next_address(here, archive
     monkeypatch.setattr(transfer, "_LARGEST", 2 * WHOLE)
     part(here).write_bytes(PAYLOAD[:THERE])
     bad = raw(answer)
-    with pytest.raises(VocSegError, match="have arrived and stay in"):
+    with pytest.raises(VocSegError, match="are kept in"):
         obtain(archive(bad.address), here, patience=ONCE)
     assert part(here).read_bytes() == PAYLOAD[:THERE]
     good = archive_server.serve(NAME, PAYLOAD)

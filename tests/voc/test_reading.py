@@ -198,7 +198,7 @@ def test_other_formats_are_not_opened(tmp_path, monkeypatch, read, content):
 
     monkeypatch.setattr("subprocess.Popen", started)
     (tmp_path / "i.png").write_bytes(content)
-    with pytest.raises(VocSegError, match=r"unreadable (image|mask): .*i\.png \(no JPEG, PNG, TIFF, BMP, WEBP\)"):
+    with pytest.raises(VocSegError, match=r"unreadable (image|mask): .*i\.png \(not JPEG, PNG, TIFF, BMP or WEBP\)"):
         read(tmp_path / "i.png")
 
 

@@ -112,7 +112,7 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     "image_empty": (lambda f: f.image.write_bytes(b""), "empty image: {i} (0 bytes)"),
     "image_is_text": (
         lambda f: f.image.write_text("<html>404</html>"),
-        "unreadable image: {i} (not JPEG, PNG, TIFF, BMP or WEBP)",
+        "unreadable image: {i} (HTML, XML or SVG text, not JPEG, PNG, TIFF, BMP or WEBP)",
     ),
     "image_cut_in_half": (lambda f: cut(f.image, 0.7), "truncated image: {i} (image file is truncated"),
     "image_cut_in_header": (lambda f: cut(f.image, 0.1), "truncated image: {i} (Truncated File Read)"),
@@ -165,7 +165,7 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "mask_turned": (
         lambda f: palette_image(mask_of(1).T.copy()).save(f.mask),
-        "turned: {i} is 60x40, {m} 40x60 (width x height): one of them is turned",
+        "turned: {i} is 60x40, {m} 40x60 (width x height): one of them is rotated",
     ),
     "mask_unknown_labels": (
         lambda f: palette_image(mask_of(20, 21, 254, VOID)).save(f.mask),

@@ -93,7 +93,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         ),
         "is a checkpoint, not a best model: it lacks image_size, val_miou.",
     ),
-    "weights a list": (lambda s: s | {"model": [1]}, "model is [1]; it must be the tensors of a network by name"),
+    "weights a list": (lambda s: s | {"model": [1]}, "model is [1]; it must be a dictionary of tensors by name"),
     "weights of words": (
         lambda s: _with_tensor(s, "encoder.conv1.weight", "x"),
         "model has 'x' as 'encoder.conv1.weight'",

@@ -312,7 +312,7 @@ def test_a_disk_that_runs_full_keeps_what_fits(here, archive_server):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
-        with pytest.raises(VocSegError, match=r"part could not be written: .*What has arrived stays there"):
+        with pytest.raises(VocSegError, match=r"part could not be written: .*What has arrived is kept"):
             obtain(archive(address), here, patience=ONCE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -150,7 +150,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut.png": (_cut, "ed picture: "),
     "cut.webp": (_cut, "picture: "),
     "flipped.png": (_flipped, "damaged picture: "),
-    "text.jpg": (lambda path: path.write_text("hello"), "unreadable picture: .*/text.jpg .no JPEG, PNG, TIFF, "),
+    "text.jpg": (lambda path: path.write_text("hello"), "unreadable picture: .*/text.jpg .not JPEG, PNG, TIFF, "),
     "empty.png": (lambda path: path.touch(), "empty picture: .*empty.png .0 bytes"),
     "other.png": (lambda path: halves("P").save(path, format="GIF"), "a GIF, not JPEG, .*WEBP"),
     "pointer.jpg": (

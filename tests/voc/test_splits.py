@@ -254,7 +254,7 @@ def test_deeplabs_lists(tmp_path):
     lines = [f"/JPEGImages/weed ({number}).jpg /SegmentationClass/weed ({number}).png" for number in range(2)]
     assert read_split(make_lists(tmp_path, train="\n".join(lines)), "own", "train").ids == ("weed (0)", "weed (1)")
     with pytest.raises(
-        VocSegError, match=r"Line 2 of .*names a file in /SegmentationClassAug, but files are read from"
+        VocSegError, match=r"Line 2 of .*names a file in /SegmentationClassAug, but files are only read from"
     ):
         read_split(make_lists(tmp_path, train="a\n/JPEGImages/b.jpg /SegmentationClassAug/b.png\n"), "own", "train")
     with pytest.raises(VocSegError, match=r"Line 2 of .*repeats the image id 'a'"):

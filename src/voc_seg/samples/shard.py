@@ -99,7 +99,7 @@ def _with_last(samples: Iterable[Sample]) -> Iterator[tuple[Sample, bool]]:
 
 
 Packed = tuple[str, int | None]
-"""Id of a sample and its checksum; None in a store of an earlier edition."""
+"""Id of a sample and its checksum; None in a store of an earlier version."""
 
 
 def checksum(name: str, height: int, width: int, image: bytes | pa.Buffer, mask: bytes | pa.Buffer) -> int:

@@ -199,3 +199,11 @@ def test_settings_that_are_no_file_are_not_passed_over(tmp_path: Path, kind: str
     loader = CheckedConfigLoader(tmp_path, base_env="base", default_run_env="local")
     with pytest.raises(RunStoppedError, match=r"local/parameters\.yml is not a regular file"):
         loader["parameters"]
+
+
+def test_the_lock_file_of_an_editor_is_passed_over(tmp_path: Path) -> None:
+    """Emacs leaves a broken link beside a file with unsaved changes; Kedro skips hidden files, too."""
+    (tmp_path / "base/parameters").mkdir(parents=True)
+    (tmp_path / "base/parameters/a.yml").write_text("seed: 1")
+    (tmp_path / "base/parameters/.#a.yml").symlink_to("user@host.4242")
+    assert CheckedConfigLoader(tmp_path, base_env="base", default_run_env="base")["parameters"] == {"seed": 1}

@@ -89,7 +89,9 @@ def test_masks_that_are_none(make, there, hint):
 
 
 def test_a_file_that_is_merely_missing_has_no_fault(make):
-    assert find(make("b.jpg", "ab.jpg"), ["a"]) == FolderFiles()
+    folder = make("b.jpg", "ab.jpg")
+    (folder / "circle").symlink_to("circle")
+    assert find(folder, ["a"]) == FolderFiles()
 
 
 @pytest.mark.parametrize(("name", "stem"), [("a.b.JPG", "a.b"), (".jpg", None), ("a", None), ("a.gif", None)])

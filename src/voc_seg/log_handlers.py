@@ -76,11 +76,11 @@ def _take_out(handler: logging.Handler, record: logging.LogRecord) -> None:
     if isinstance(handler, logging.FileHandler):
         with suppress(OSError):
             handler.close()  # writes what it has kept
-        what = f"to the log file {handler.baseFilename}; further messages go to the console alone"
+        what, rest = f"the log file {handler.baseFilename}", "the console"
     else:
         _leave_terminal()
-        what = "to the console; further messages go to the log file"
-    logger.warning("Could not write %s (%s).", what, error.strerror or error)
+        what, rest = "the console", "the log file"
+    logger.warning("Could not write to %s (%s). From now on only %s is used.", what, error.strerror or error, rest)
 
 
 def _leave_terminal() -> None:

@@ -263,7 +263,7 @@ class TestCheckpointsDataset:
         left = [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in (2, 5, 6, 7)]
         assert _names(folder) == [*left, "checkpoint_mid_epoch.pth"]
         for epoch in (5, 6, 7):
-            assert f"checkpoint_epoch_{epoch:04d}.pth, which is no file" in caplog.text
+            assert f"checkpoint_epoch_{epoch:04d}.pth, which is not a file" in caplog.text
 
     def test_one_that_does_not_say_its_epoch_is_passed_over_with_a_warning(
         self, dataset: CheckpointsDataset, folder: Path, caplog: pytest.LogCaptureFixture

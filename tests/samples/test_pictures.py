@@ -82,7 +82,7 @@ def test_nothing_there_is_said(folder: Path) -> None:
         folder / "nowhere.jpg": "there is no file or folder .*nowhere.jpg",
         folder / "*.webp": r"no file matches .*\*.webp",
         folder / "empty" / "below": "below holds no files",
-        folder / "empty": r"empty holds no files. The folders in it .* inference.images='.*empty/\*\*/\*'",
+        folder / "empty": r"empty holds no files. Its subfolders .* inference.images='.*empty/\*\*/\*'",
         "~" * 5000: "cannot be read|there is no file",
     }.items():
         with pytest.raises(VocSegError, match=message):

@@ -148,7 +148,7 @@ class TestFolder:
             (folder / name).write_text("theirs")
         with monkeypatch.context() as patched:
             fail_after(renames, patched)
-            with pytest.raises(VocSegError, match="Could not put all files in place"), replacing_folder(folder) as new:
+            with pytest.raises(VocSegError, match="Could not move all files into"), replacing_folder(folder) as new:
                 (new / "sub").mkdir()
                 for name in ("new.png", "sub/a.png"):
                     (new / name).write_text("new")
@@ -193,7 +193,7 @@ class TestFolder:
             (partial / "new.png").write_text("new")
         assert seen(folder) == ["new.png", "old.png"]
         assert (folder / "new.png").read_text() == "new"
-        assert "has 1 files that are not of this run, old.png first" in caplog.text
+        assert "has 1 files that are not of this run, such as old.png" in caplog.text
 
     @pytest.mark.parametrize("listed", ['["../outside.txt", "/etc/passwd", ""]', "{}", "[", "7"])
     def test_a_list_that_is_wrong_removes_nothing_elsewhere(self, folder: Path, listed: str) -> None:
@@ -275,7 +275,7 @@ def test_a_file_that_is_mounted_by_itself_says_so(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(
         Path, "read_bytes", lambda one: mounts.encode() if one == Path("/proc/self/mountinfo") else real(one)
     )
-    with pytest.raises(VocSegError, match="mounted by itself"), replacing(path) as partial:
+    with pytest.raises(VocSegError, match="mounted as a single file"), replacing(path) as partial:
         partial.write_text("new")
     assert [one.name for one in tmp_path.iterdir()] == ["a b.csv"]
     assert path.read_text() == "old"

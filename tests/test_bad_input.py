@@ -158,7 +158,7 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "network from elsewhere": (lambda p: restore_model({"state_dict": {}}), "The saved network has no format_version:"),
     "network of another encoder": (
         lambda p: restore_model(_network(encoder="resnet34") | {"model_config": {"width": 8}}),
-        "(encoder resnet18, 21 classes): of its tensors, 96 unknown (encoder.layer1.2.conv1.weight). They are those of",
+        "(encoder resnet18, 21 classes): of the tensors, 96 unknown (encoder.layer1.2.conv1.weight). They are those of",
     ),
     "network of 20 classes": (
         lambda p: restore_model(_network(classes=20)),
@@ -166,11 +166,11 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "network without weights": (
         lambda p: restore_model({key: value for key, value in _network().items() if key != "model"}),
-        "The saved network lacks model: this project did not write it so. Put the file back",
+        "The saved network lacks model: this project did not write it. Restore the file",
     ),
     "network of odd settings": (
         lambda p: restore_model(_network() | {"model_config": {"encoder": "vgg"}}),
-        "The saved network: model_config.encoder is 'vgg': Input should be 'resnet18', 'resnet34' or 'resnet50'. Put",
+        "The saved network: model_config.encoder is 'vgg': Input should be 'resnet18', 'resnet34' or 'resnet50'. Rest",
     ),
     "weights nowhere": (lambda p: _weights(p / "w.pth"), "model.weights: there is no file"),
     "weights a folder": (_weights, "model.weights: there is no file"),

@@ -112,7 +112,7 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     "image_empty": (lambda f: f.image.write_bytes(b""), "empty image: {i} (0 bytes)"),
     "image_is_text": (
         lambda f: f.image.write_text("<html>404</html>"),
-        "unreadable image: {i} (no JPEG, PNG, TIFF, BMP, WEBP)",
+        "unreadable image: {i} (HTML, XML or SVG text, not JPEG, PNG, TIFF, BMP or WEBP)",
     ),
     "image_cut_in_half": (lambda f: cut(f.image, 0.7), "truncated image: {i} (image file is truncated"),
     "image_cut_in_header": (lambda f: cut(f.image, 0.1), "truncated image: {i} (Truncated File Read)"),
@@ -130,14 +130,14 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
         turned_by_exif,
         "EXIF orientation: {i} has 3, and its mask fits the image upright and as stored",
     ),
-    "image_is_pipe": (lambda f: pipe_in_place_of(f.image), "no ordinary file: {i} is a pipe"),
-    "mask_is_pipe": (lambda f: pipe_in_place_of(f.mask), "no ordinary file: {m} is a pipe"),
+    "image_is_pipe": (lambda f: pipe_in_place_of(f.image), "not a regular file: {i} is a pipe"),
+    "mask_is_pipe": (lambda f: pipe_in_place_of(f.mask), "not a regular file: {m} is a pipe"),
     "mask_missing": (lambda f: f.mask.unlink(), "missing mask: {m}"),
     "mask_broken_link": (lambda f: dangling_link(f.mask), "dangling link instead of mask: {m}"),
     "mask_empty": (lambda f: f.mask.write_bytes(b""), "empty mask: {m} (0 bytes)"),
     "mask_is_text": (
         lambda f: f.mask.write_text("0 0 0 1"),
-        "unreadable mask: {m} (no JPEG, PNG, TIFF, BMP, WEBP)",
+        "unreadable mask: {m} (not JPEG, PNG, TIFF, BMP or WEBP)",
     ),
     "mask_is_lfs_pointer": (
         lambda f: f.mask.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
@@ -147,14 +147,14 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
         lambda f: dangling_link(f.mask, "../.git/annex/objects/a.png"),
         "dangling link instead of mask: {m} (to ../.git/annex/objects/a.png, fetch it with: git annex get)",
     ),
-    "mask_is_array": (lambda f: np.save(f.mask.open("wb"), mask_of(1)), "unreadable mask: {m} (no JPEG, PNG, TIFF, "),
+    "mask_is_array": (lambda f: np.save(f.mask.open("wb"), mask_of(1)), "unreadable mask: {m} (a NumPy array, "),
     "mask_twice": (
         lambda f: palette_image(mask_of(1)).save(f.mask.with_suffix(".bmp")),
         "ambiguous mask: SegmentationClass has mask_twice.bmp and mask_twice.png; delete all but one",
     ),
     "image_as_heic": (
         lambda f: f.image.rename(f.image.with_suffix(".heic")),
-        "missing image: {i} (image_as_heic.heic is there, which is not read: save it as JPG)",
+        "missing image: {i} (found image_as_heic.heic, a format that is not read: save it as JPG)",
     ),
     "mask_cut": (lambda f: cut(f.mask, 0.9), "truncated mask: {m}"),
     "mask_flipped_bits": (lambda f: flip_bits(f.mask), "damaged mask: {m} (broken data stream"),
@@ -165,7 +165,7 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "mask_turned": (
         lambda f: palette_image(mask_of(1).T.copy()).save(f.mask),
-        "turned: {i} is 60x40, {m} 40x60 (width x height): one of them is turned",
+        "turned: {i} is 60x40, {m} 40x60 (width x height): one of them is rotated",
     ),
     "mask_unknown_labels": (
         lambda f: palette_image(mask_of(20, 21, 254, VOID)).save(f.mask),
@@ -206,7 +206,7 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     "mask_indices_as_rgb": (
         lambda f: Image.fromarray(rgb((1, 1, 1), (31, 31, 31))).save(f.mask),
         "mask colours: {m} is RGB and has (1, 1, 1), (31, 31, 31), which no class has (2 of 2400 pixels); "
-        "it looks like indices saved",
+        "these look like class indices saved",
     ),
 }
 

@@ -205,7 +205,7 @@ def test_pictures_that_change_during_a_run_are_left_out(
     assert {Path(file).stem: reason.partition(": ")[0] for file, reason in rejected.items()} == {
         "notes": "unreadable picture", **dict.fromkeys(["gone", "pipe", "text"], "changed during the run"),
     }  # fmt: skip
-    assert caplog.text.count("Left out, though it could be read a moment ago") == 3
+    assert caplog.text.count("Left out, although it was readable at first") == 3
     assert caplog.text.count("Not on the contact sheet") == 2
     assert "Pictures segmented: 3, files left out: 4" in caplog.text
 

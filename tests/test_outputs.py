@@ -12,7 +12,7 @@ from kedro_datasets.json import JSONDataset
 
 from voc_seg import outputs
 from voc_seg.datasets import CheckpointsDataset
-from voc_seg.outputs import fault_of_folder, fault_of_place, faults_of
+from voc_seg.outputs import fault_of_entry, fault_of_folder, fault_of_place
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def project(prepare_project: Callable[..., Path]) -> Path:
     ("name", "message"),
     [
         ("file/x.csv", "file is a file, but a folder is needed"),
-        ("folder", "folder is a folder, but a file"),
-        ("circle", "Put that right, or remove it"),
-        ("circle/x.csv", "Put that right, or remove it"),
+        ("folder", "folder is a folder, but this run writes a file"),
+        ("circle", "Repair or remove it"),
+        ("circle/x.csv", "Repair or remove it"),
         ("file", None),
         ("new/a/x.csv", None),
         ("dead link", None),
@@ -51,13 +51,20 @@ def test_a_folder_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "cannot be replaced" in fault_of_place(tmp_path / "x.csv")  # immutable: its mode would allow it
 
 
+def test_a_drive_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows the parent of a missing drive is the drive itself."""
+    drive = tmp_path / "Z"
+    monkeypatch.setattr(Path, "parent", property(lambda path: drive))
+    assert str(drive) in fault_of_folder(drive / "data")
+
+
 def test_what_is_not_on_this_machine_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert not list(faults_of(MemoryDataset()))
-    assert not list(faults_of(JSONDataset(filepath="memory://file/x.json")))
-    assert list(faults_of(JSONDataset(filepath=str(tmp_path / "file" / "x.json"))))
-    assert list(faults_of(CheckpointsDataset(filepath=str(tmp_path / "file"))))
-    assert not list(faults_of(CheckpointsDataset(filepath=str(tmp_path))))
+    assert not fault_of_entry(MemoryDataset())
+    assert not fault_of_entry(JSONDataset(filepath="memory://file/x.json"))
+    assert fault_of_entry(JSONDataset(filepath=str(tmp_path / "file" / "x.json")))
+    assert fault_of_entry(CheckpointsDataset(filepath=str(tmp_path / "file")))
+    assert not fault_of_entry(CheckpointsDataset(filepath=str(tmp_path)))
 
 
 def test_a_run_is_refused_before_any_work(

@@ -18,7 +18,7 @@ from voc_seg.settings_files import CheckedConfigLoader
 
 SLIPS: dict[str, tuple[str, bytes, str]] = {
     "tab": ("parameters.yml", b"training:\n\tepochs: 3\n", "line 2: .*replace the tab"),
-    "conflict": ("parameters.yml", b"seed: 1\n<<<<<<< HEAD\nmodel: {}\n", "line 2: <<<<<<< is a mark of a merge"),
+    "conflict": ("parameters.yml", b"seed: 1\n<<<<<<< HEAD\nmodel: {}\n", "line 2: <<<<<<< is a merge conflict marker"),
     "key twice": ("parameters.yml", b"seed: 1\nseed: 2\n", "line 2: .*duplicate key.*write the key once"),
     "Latin-1": ("parameters.yml", "seed: 1\n# \u00e9\n".encode("latin-1"), "line 2: this is not UTF-8"),
     "UTF-16": ("parameters.yml", "seed: 1\n".encode("utf-16"), "line 1: this is not UTF-8"),
@@ -102,12 +102,12 @@ HIDDEN_SLIPS: dict[str, tuple[str, bytes, str]] = {
         "line 5: its aliases",
     ),
     "block that holds itself": ("globals.yml", b"seed: 1\na: &x {b: *x}\n", "line 2: its aliases"),
-    "deep": ("parameters.yml", b"a: " + b"[" * 3000 + b"]" * 3000, "nested too deeply"),
-    "number as key": ("globals.yml", b"a: 1\n2: 3\n", "line 2: the key 2 is no name"),
-    "null as key": ("catalog.yml", b"~: 3\n", "line 1: the key ~ is no name"),
-    "set": ("parameters.yml", b"seed: !!set {x}\n", "line 1: !!set is not for settings"),
-    "left open": ("parameters.yml", b"seed: ???\n", r"line 1: \?\?\? is a value left open"),
-    "no entry": ("catalog.yml", b"# mine\nmine: {filepath: a}\n", "line 2: mine has no type"),
+    "deep": ("parameters.yml", b"a: " + b"[" * 600 + b"]" * 600, "nested too deeply"),
+    "number as key": ("globals.yml", b"a: 1\n2: 3\n", "line 2: the key 2 is not text"),
+    "null as key": ("catalog.yml", b"~: 3\n", "line 1: the key ~ is not text"),
+    "set": ("parameters.yml", b"seed: !!set {x}\n", "line 1: !!set cannot be used in settings"),
+    "left open": ("parameters.yml", b"seed: ???\n", r"line 1: \?\?\? is a placeholder"),
+    "no entry": ("catalog.yml", b"# mine\nmine: {filepath: a}\n", "line 2: the catalog entry mine has no type"),
     "CRLF": ("parameters.yml", b"training:\r\n\tepochs: 3\r\n", "line 2: .*replace the tab"),
 }
 
@@ -197,5 +197,13 @@ def test_settings_that_are_no_file_are_not_passed_over(tmp_path: Path, kind: str
     else:
         path.symlink_to("nowhere" if kind == "dangling link" else path.name)
     loader = CheckedConfigLoader(tmp_path, base_env="base", default_run_env="local")
-    with pytest.raises(RunStoppedError, match=r"local/parameters\.yml is no ordinary file, or a link to nothing"):
+    with pytest.raises(RunStoppedError, match=r"local/parameters\.yml is not a regular file"):
         loader["parameters"]
+
+
+def test_the_lock_file_of_an_editor_is_passed_over(tmp_path: Path) -> None:
+    """Emacs leaves a broken link beside a file with unsaved changes; Kedro skips hidden files, too."""
+    (tmp_path / "base/parameters").mkdir(parents=True)
+    (tmp_path / "base/parameters/a.yml").write_text("seed: 1")
+    (tmp_path / "base/parameters/.#a.yml").symlink_to("user@host.4242")
+    assert CheckedConfigLoader(tmp_path, base_env="base", default_run_env="base")["parameters"] == {"seed": 1}

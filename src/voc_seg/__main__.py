@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+_LOGGING_FILES = ("conf/logging.yml", "conf/logging.yaml")
+"""Where Kedro looks; it takes the first that exists."""
+
 
 def main(*args: Any, **kwargs: Any) -> Any:
     """Run the project; takes the options of ``kedro run``."""
@@ -18,9 +21,11 @@ def main(*args: Any, **kwargs: Any) -> Any:
 
 
 def _require_logging() -> None:
-    """Explain a logging file that cannot be read: Kedro reads it while it is imported, before it explains anything."""
+    """End with an explanation where the logging settings cannot be read: importing Kedro reads them."""
     try:
         import kedro.framework.project  # noqa: F401
+    except ImportError:  # Kedro itself is missing or broken: logging turns its own into ValueError
+        raise
     except Exception as error:
         given = os.environ.get("KEDRO_LOGGING_CONFIG")
         found = [Path(given)] if given else [path for path in map(Path, _LOGGING_FILES) if path.exists()]
@@ -30,11 +35,7 @@ def _require_logging() -> None:
 
         where = f" (KEDRO_LOGGING_CONFIG={given})" if given else ""
         fault = fault_of_logging(found[0], error)
-        sys.exit(f"The settings of the log cannot be read; nothing has run.{where}\n{fault}")
-
-
-_LOGGING_FILES = ("conf/logging.yml", "conf/logging.yaml")
-"""Where Kedro looks, the first that is there."""
+        sys.exit(f"The logging settings{where} cannot be read; nothing has run.\n{fault}")
 
 
 if __name__ == "__main__":

@@ -85,9 +85,9 @@ def free_name(path: Path) -> Path:
 
 
 def is_mounted_file(path: Path) -> bool:
-    """Whether a file is a mount point of its own (``docker -v FILE:FILE``), which no other file can replace.
+    """Whether a file is a mount point itself (``docker -v FILE:FILE``), so that it cannot be replaced by renaming.
 
-    Known on Linux alone: the device of such a file may be that of its folder.
+    Only recognised on Linux, from its list of mounts: the file may be on the same device as its folder.
     """
     try:
         lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
@@ -141,8 +141,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             raise
         if settled:
             raise VocSegError(
-                f"Could not put all files in place in {folder}: {error.strerror or error}. The new ones are whole, in "
-                f"{ready}. Put that right and run again: they then take their places."
+                f"Could not move all files into {folder}: {error.strerror or error}. The new ones are complete in "
+                f"{ready}. Fix that and run again: they are then moved."
             ) from error
         raise VocSegError(_explanation(folder, error, None)) from error
 
@@ -191,8 +191,8 @@ def _note_files_of_others(folder: Path, earlier: set[str] | None, coming: set[st
     others = sorted(name for name in found - coming if not name.startswith(_READY))
     if others:
         logger.warning(
-            "%s has %d files that are not of this run, %s first. An earlier version or somebody else wrote them; they "
-            "stay. Delete what you do not need.", folder, len(others), others[0],
+            "%s has %d files that are not of this run, such as %s; they are kept. "
+            "Delete what you do not need.", folder, len(others), others[0],
         )  # fmt: skip
 
 
@@ -249,13 +249,13 @@ def _remove(partial: Path) -> None:
 def _explanation(path: Path, error: OSError, size: int | None) -> str:
     if error.errno == errno.EBUSY and is_mounted_file(path):
         return (
-            f"Could not write {path}: it is mounted by itself (docker -v FILE:FILE), so no file can take its place. "
+            f"Could not write {path}: it is mounted as a single file (docker -v FILE:FILE) and cannot be replaced. "
             "What was there before is untouched. Mount its folder instead, and run again."
         )
     needed = f" It takes about {decimal(size)}." if size else ""
     return (
         f"Could not write {path}: {error.strerror or error}.{needed}{_room(path)} What was there before is untouched. "
-        "Make room, or make the folder one that can be written to, and run again."
+        "Make room, or make the folder writable, and run again."
     )
 
 

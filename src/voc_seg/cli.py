@@ -32,12 +32,12 @@ for _option in run.params:
 
 
 class _SettingsHooks:
-    """Looks at the settings before commands that would give a traceback; ``kedro viz`` also waits ten minutes then."""
+    """Checks the settings before commands that would show a traceback instead, ``kedro viz`` after ten minutes."""
 
     @cli_hook_impl
     def before_command_run(self, project_metadata: ProjectMetadata | None, command_args: list[str]) -> None:
-        is_concerned = command_args[:1] in (["viz"], ["ipython"]) and not {"-h", "--help"} & {*command_args}
-        if project_metadata is None or not is_concerned:
+        is_checked = command_args[:1] in (["viz"], ["ipython"]) and not {"-h", "--help"} & {*command_args}
+        if project_metadata is None or not is_checked:
             return
         env = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         env.add_argument("-e", "--env", default=os.environ.get("KEDRO_ENV"))
@@ -45,9 +45,9 @@ class _SettingsHooks:
             given = env.parse_known_args(command_args)[0].env
             with KedroSession.create(project_metadata.project_path, env=given) as session:
                 _ = session.load_context().catalog
-        except click.ClickException:  # which the log has by now
+        except click.ClickException:  # the log has the message already
             raise SystemExit(1) from None
-        except Exception as error:  # whatever else is wrong: the command says it in its own way
+        except Exception as error:  # the command reports anything else itself
             logger.debug("The settings could not be looked at", exc_info=error)
 
 

@@ -60,7 +60,7 @@ def advice(path: Path) -> str:
             f"The lock {path} cannot be opened, so there is no telling whether another process writes there. If none "
             "does, delete that file, or have its owner make it writable for you (chmod g+rw), and run again."
         )
-    return "Make the folder one that can be written to, and run again."
+    return "Make the folder writable and run again."
 
 
 def _share(file: BinaryIO, folder: Path) -> None:

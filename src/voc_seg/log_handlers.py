@@ -1,4 +1,4 @@
-"""Log handlers: what they must not write, and what happens when they cannot."""
+"""Log handlers: escape control characters, and carry on when a handler can no longer write."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ def change(record: logging.LogRecord, how: Callable[[str], str]) -> None:
 
 
 def make_printable(record: logging.LogRecord) -> bool:
-    """A filter: what file names, tags of photographs and settings may hold gives terminals no orders."""
+    """A log filter that escapes control characters, which file names, EXIF tags or settings may contain."""
     change(record, lambda message: printable(message, lines=True))
     return True
 
@@ -37,7 +37,7 @@ def open_log_files() -> None:
     cannot. One that can no longer write, on a full disk or to a terminal that is gone, is taken out at that message.
     """
     root = logging.getLogger()
-    # rich ends the process without a word once nobody reads what it prints (kedro run | head).
+    # By default rich ends the process silently once nobody reads its output (kedro run | head).
     get_console().on_broken_pipe = _raise_again
     for handler in list(root.handlers):
         handler.addFilter(make_printable)
@@ -63,7 +63,7 @@ def _take_out(handler: logging.Handler, record: logging.LogRecord) -> None:
     """Stand in for ``handleError``: a handler whose file or terminal fails writes no more, and the others say so."""
     error = sys.exc_info()[1]
     root = logging.getLogger()
-    if error is None:  # rich has no console to write to: it was closed from the start (kedro run >&-)
+    if error is None:  # rich has no console: it was closed from the start (kedro run >&-)
         root.handlers = [other for other in root.handlers if other is not handler]
         return
     if not isinstance(error, OSError):
@@ -76,11 +76,11 @@ def _take_out(handler: logging.Handler, record: logging.LogRecord) -> None:
     if isinstance(handler, logging.FileHandler):
         with suppress(OSError):
             handler.close()  # writes what it has kept
-        what = f"to the log file {handler.baseFilename}; the console alone has what follows"
+        what, rest = f"the log file {handler.baseFilename}", "the console"
     else:
         _leave_terminal()
-        what = "to the console; the log file has what follows"
-    logger.warning("Could not write %s (%s).", what, error.strerror or error)
+        what, rest = "the console", "the log file"
+    logger.warning("Could not write to %s (%s). From now on only %s is used.", what, error.strerror or error, rest)
 
 
 def _leave_terminal() -> None:

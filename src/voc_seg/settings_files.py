@@ -1,4 +1,4 @@
-"""Kedro's readers of settings, with the file, the line and what is wrong instead of a traceback."""
+"""Kedro's readers of settings; faults are reported with file and line instead of a traceback."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -27,9 +27,9 @@ class CheckedConfigLoader(OmegaConfigLoader):
         super().__init__(conf_source, *args, **kwargs)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        if key not in self and key in self.config_patterns:  # else it has been given or does not come from files
+        if key not in self:  # else it was given, and does not come from files
             for path in self._found(key):
-                if fault := _no_file(path) or (fault_of_aliases(path) if path.is_file() else ""):
+                if fault := _fault_of_kind(path) or (fault_of_aliases(path) if path.is_file() else ""):
                     raise RunStoppedError(f"The settings cannot be read; nothing has run. {fault}")
         try:
             settings = super().__getitem__(key)
@@ -51,8 +51,8 @@ class CheckedConfigLoader(OmegaConfigLoader):
             found = ((path, line_of(path, name)) for path in reversed(list(self._files("catalog"))))
             where = next((f"{path}, line {line}" for path, line in found if line), "The catalog")
             raise RunStoppedError(
-                f"The settings cannot be read; nothing has run. {where}: {name} has no type, so it is no entry of the "
-                "catalog. Give it one, or begin the name with _ if other entries refer to it."
+                f"The settings cannot be read; nothing has run. {where}: the catalog entry {name} has no type. Add "
+                "one, or start the name with _ if it only holds values for other entries."
             )
 
     def _fault(self, key: str, error: Exception) -> str:
@@ -74,7 +74,9 @@ class CheckedConfigLoader(OmegaConfigLoader):
             found = {
                 path for pattern in self.config_patterns.get(key, ()) for path in folder.glob(_of_pathlib(pattern))
             }
-            yield from sorted(path for path in found if path.suffix in (".yml", ".yaml", ".json"))
+            # Hidden ones, such as the locks of editors, Kedro passes over.
+            known = (path for path in found if path.suffix in (".yml", ".yaml", ".json"))
+            yield from sorted(path for path in known if not path.name.startswith("."))
 
     def _check_duplicates(self, key: str, config_per_file: dict[Path, Any]) -> None:
         """What Kedro looks at once it has read all files; a file that is no mapping passes for one before."""
@@ -86,10 +88,10 @@ class CheckedConfigLoader(OmegaConfigLoader):
         super()._check_duplicates(key, config_per_file)
 
 
-def _no_file(path: Path) -> str:
-    """What Kedro passes over in silence."""
+def _fault_of_kind(path: Path) -> str:
+    """Why Kedro would skip a path without a word; empty for files and folders."""
     if os.path.lexists(path) and not path.is_dir() and not path.is_file():
-        return f"{path} is no ordinary file, or a link to nothing. Delete it, or put a file there."
+        return f"{path} is not a regular file (a broken link, a pipe or a device). Delete it, or put a file there."
     return ""
 
 

@@ -46,7 +46,7 @@ def _take(path: Path, maker: str, remedy: str) -> None:
             reason = f"Could not write {path.parent}: {error.strerror or error}."
             raise RunStoppedError(f"{reason} {advice(path)} Nothing has run.") from error
         logger.warning(
-            "%s is on a file system without locks (%s). See that no other run writes there meanwhile.",
+            "%s is on a file system without locks (%s). Make sure that no other run writes there.",
             path.parent, error.strerror,
         )  # fmt: skip
         return

@@ -1,4 +1,4 @@
-"""YAML files that cannot be read: the file, the line, what is wrong and what to do. Knows nothing of Kedro."""
+"""Faults of YAML files: the file, the line, what is wrong and what to do. Does not import Kedro."""
 
 import io
 import re
@@ -16,7 +16,7 @@ _REMEDIES = (
     (r"scanning an? (alias|anchor)", "a text that begins with * or & needs quotes"),
 )
 _MOST_VALUES = 100_000
-"""In one settings file; more is a slip, or made to fill the memory."""
+"""In one settings file; more is a mistake or an attack."""
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)")
 
 
@@ -32,7 +32,7 @@ def fault_of_file(path: Path) -> str | None:
     for number, line in enumerate(text.splitlines(), start=1):
         if _CONFLICT.match(line):
             return (
-                f"{path}, line {number}: {line[:7]} is a mark of a merge conflict. Choose one side, delete the marks."
+                f"{path}, line {number}: {line[:7]} is a merge conflict marker. Choose one side and delete the markers."
             )
     if fault := fault_of_aliases(path):
         return fault
@@ -46,7 +46,7 @@ def fault_of_file(path: Path) -> str | None:
     except OmegaConfBaseException as error:
         return _fault_of_parts(path, yaml.compose(text, Loader=yaml.SafeLoader)) or unresolved(error, [path])
     except RecursionError:
-        return f"{path} is nested too deeply to be read. Settings need a few levels."
+        return f"{path} is nested too deeply. Settings need only a few levels."
     except (yaml.YAMLError, ValueError, OSError) as error:
         if isinstance(error, yaml.reader.ReaderError):
             line = text[: error.position].count("\n") + 1
@@ -65,31 +65,32 @@ def fault_of_file(path: Path) -> str | None:
 
 
 def _fault_of_parts(path: Path, node: yaml.Node | None, is_top: bool = True) -> str | None:
-    """What a mapping holds that YAML allows and settings do not: keys that are no names, sets, values left open."""
+    """What YAML allows but settings do not: keys that are not text, sets, and ``???`` for a missing value."""
     where = f"{path}, line {node.start_mark.line + 1 if node else 1}"
     if isinstance(node, yaml.ScalarNode):
-        return f"{where}: ??? is a value left open. Put one there." if node.value == "???" and not node.style else None
+        is_open = node.value == "???" and not node.style
+        return f"{where}: ??? is a placeholder. Replace it with a value." if is_open else None
     if isinstance(node, yaml.SequenceNode):
         return next(filter(None, (_fault_of_parts(path, part, False) for part in node.value)), None)
     if not isinstance(node, yaml.MappingNode):
         return None
     if node.tag.endswith((":set", ":omap", ":pairs")):
-        return f"{where}: {node.tag.replace('tag:yaml.org,2002:', '!!')} is not for settings. Write a list."
+        return f"{where}: {node.tag.replace('tag:yaml.org,2002:', '!!')} cannot be used in settings. Write a list."
     for key, value in node.value:
         kind = key.tag.rpartition(":")[2]
         if kind == "null" or (is_top and kind in ("int", "float", "bool", "timestamp")):
             here = f"{path}, line {key.start_mark.line + 1}"
-            return f"{here}: the key {key.value or 'null'} is no name. Put it in quotes, or name it."
+            return f"{here}: the key {key.value or 'null'} is not text. Put it in quotes, or rename it."
         if fault := _fault_of_parts(path, value, False):
             return fault
     return None
 
 
 def fault_of_aliases(path: Path) -> str | None:
-    """What is wrong with the aliases (``*name``) of a YAML file: written out they would fill the memory, or never end.
+    """What is wrong with the aliases (``*name``) of a YAML file: expanded, they would fill the memory or never end.
 
-    To be asked before the file is loaded, as OmegaConf writes them out. None if they do no harm or the file cannot be
-    read: then loading says what is wrong.
+    To be called before OmegaConf loads the file and expands them. None if they are harmless, or if the file cannot be
+    read: loading it reports why.
     """
     try:
         content = path.read_bytes()
@@ -104,15 +105,13 @@ def fault_of_aliases(path: Path) -> str | None:
         if sizes[id(value)] * 10 > _MOST_VALUES:  # the first that grows so large
             line = key.start_mark.line + 1
             break
-    return (
-        f"{path}, line {line}: its aliases (*name) stand for more than {_MOST_VALUES} values. Write out what is meant."
-    )
+    return f"{path}, line {line}: its aliases (*name) expand to more than {_MOST_VALUES} values. Write the values out."
 
 
 def _written_out(node: yaml.Node, sizes: dict[int, float]) -> float:
-    """Values of a YAML node with its aliases written out; infinite for one that holds itself."""
+    """The number of values of a YAML node with its aliases expanded; infinite for one that contains itself."""
     if id(node) not in sizes:
-        sizes[id(node)] = float("inf")  # until it is known: whoever comes by again is inside of it
+        sizes[id(node)] = float("inf")  # until it is known: met again meanwhile, it contains itself
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
         flat = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
         sizes[id(node)] = 1 + sum(_written_out(part, sizes) for part in flat)
@@ -124,7 +123,7 @@ def fault_of_logging(path: Path, error: Exception) -> str:
 
     Args:
         path: The file.
-        error: What came of reading and applying it.
+        error: Raised by reading or applying it.
     """
     if fault := fault_of_file(path):
         return fault
@@ -136,11 +135,11 @@ def fault_of_logging(path: Path, error: Exception) -> str:
     parts = re.findall(r"(handler|logger|formatter|filter) '([^']+)'", reasons)
     line = line_of(path, f"{parts[0][0]}s", parts[0][1]) if parts else None
     where = f"{path}, line {line}" if line else f"{path}"
-    return f"{where}: {reasons.rstrip('.')}. Correct it there."
+    return f"{where}: {reasons.rstrip('.')}. Correct it."
 
 
 def line_of(path: Path, *keys: str) -> int | None:
-    """The line, from 1, of a key in a file that is YAML; None where there is none. Keys lead into nested blocks."""
+    """The line, from 1, of a nested key in a valid YAML file; None where there is none."""
     node: Any = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
     line = None
     for part in keys:

@@ -263,7 +263,7 @@ class TestCheckpointsDataset:
         left = [f"checkpoint_epoch_{epoch:04d}.pth" for epoch in (2, 5, 6, 7)]
         assert _names(folder) == [*left, "checkpoint_mid_epoch.pth"]
         for epoch in (5, 6, 7):
-            assert f"checkpoint_epoch_{epoch:04d}.pth, which is no file" in caplog.text
+            assert f"checkpoint_epoch_{epoch:04d}.pth, which is not a file" in caplog.text
 
     def test_one_that_does_not_say_its_epoch_is_passed_over_with_a_warning(
         self, dataset: CheckpointsDataset, folder: Path, caplog: pytest.LogCaptureFixture
@@ -310,7 +310,7 @@ class TestCheckpointsDataset:
         damaged.write_bytes(content[: int(share * len(content))])
         with caplog.at_level(logging.WARNING):
             assert dataset.load()()["epoch"] == 2
-        assert "Passing over a damaged checkpoint" in caplog.text
+        assert "Skipping a damaged checkpoint" in caplog.text
         assert "checkpoint_epoch_0003.pth" in caplog.text
 
     def test_a_half_written_file_is_no_checkpoint(self, dataset: CheckpointsDataset, folder: Path) -> None:

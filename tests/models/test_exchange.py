@@ -63,7 +63,7 @@ def test_files_that_hold_no_network_are_named(path: Path, saved: dict, tmp_path:
     with pytest.raises(VocSegError, match=r"cut\.safetensors cannot be read as an exported network"):
         read_safetensors(cut)
     cut.write_bytes(to_safetensors(saved, {"model_config": "{"}))
-    with pytest.raises(VocSegError, match=r"cut\.safetensors cannot be read .* \(its metadata are no JSON"):
+    with pytest.raises(VocSegError, match=r"cut\.safetensors cannot be read .* \(its metadata is not JSON"):
         read_safetensors(cut)
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(VocSegError, match=r"does not say which network .* go into model\.weights"):

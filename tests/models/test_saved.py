@@ -78,14 +78,14 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda s: s | {"config": {"evaluation": {"scale": 1e9}}},
         "config.evaluation.scale is 1000000000.0",
     ),
-    "names of numbers": (lambda s: s | {3: "x"}, "has names that are no text"),
+    "names of numbers": (lambda s: s | {3: "x"}, "has keys that are not text"),
     "version a list": (
         lambda s: s | {"format_version": [1]},
         "has format_version [1], this version of voc_seg reads 1",
     ),
     "no epoch": (
         lambda s: {k: v for k, v in s.items() if k != "epoch"},
-        "lacks epoch: this project did not write it so",
+        "lacks epoch: this project did not write it",
     ),
     "a checkpoint": (
         lambda s: (
@@ -93,7 +93,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         ),
         "is a checkpoint, not a best model: it lacks image_size, val_miou.",
     ),
-    "weights a list": (lambda s: s | {"model": [1]}, "model is [1]; it must be the tensors of a network by name"),
+    "weights a list": (lambda s: s | {"model": [1]}, "model is [1]; it must be a dictionary of tensors by name"),
     "weights of words": (
         lambda s: _with_tensor(s, "encoder.conv1.weight", "x"),
         "model has 'x' as 'encoder.conv1.weight'",
@@ -116,7 +116,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     ),
     "weights that are few": (
         lambda s: _with_tensor(s, "encoder.bn1.bias", torch.ones(1).expand(64)),
-        "of which the file holds fewer",
+        "the file does not hold all",
     ),
     "another shape": (
         lambda s: _with_tensor(s, "encoder.bn1.bias", torch.ones(65)),
@@ -167,7 +167,7 @@ def test_classes_that_are_none_are_refused_before_they_are_compared(names: Any) 
 
 
 def test_a_value_that_other_files_cannot_hold_is_named(saved: dict[str, Any]) -> None:
-    with pytest.raises(VocSegError, match="holds a Tensor as more, which other files cannot hold"):
+    with pytest.raises(VocSegError, match="has a Tensor as more, which cannot be written as JSON"):
         describe(saved | {"more": torch.ones(2)})
 
 
@@ -201,8 +201,8 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "ONNX": (lambda p: p.write_bytes(b"\x08\x0a\x12\x07pytorch"), "it is an ONNX model"),
     "HDF5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n"), "it is an HDF5 file"),
     "gzip": (lambda p: p.write_bytes(b"\x1f\x8b\x08"), "unpack it first"),
-    "text": (lambda p: p.write_bytes(b"hello"), "neither torch.save nor safetensors has written it"),
-    "a zip": (_zip, "torch.save has not written"),
+    "text": (lambda p: p.write_bytes(b"hello"), "written by neither torch.save nor safetensors"),
+    "a zip": (_zip, "not one written by torch.save"),
     "cut short": (_cut, "it is cut short"),
     "TorchScript": (_jit, "it is a TorchScript archive"),
     "a whole network": (

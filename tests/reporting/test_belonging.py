@@ -1,5 +1,8 @@
 """Outputs that are shown together are of one model and one evaluation."""
 
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +10,7 @@ import pandas as pd
 import pytest
 
 from voc_seg import metrics as scores
+from voc_seg.datasets.predictions import MaskFolder
 from voc_seg.errors import VocSegError
 from voc_seg.models.exchange import one_evaluation
 from voc_seg.reporting.belonging import require_same_counts, require_same_images, require_same_mask
@@ -29,7 +33,7 @@ def test_scores_must_follow_from_the_counts() -> None:
     require_same_counts({"miou": metrics["miou"]}, ONE)  # of an earlier version, with fewer scores
     with pytest.raises(VocSegError, match=r"metrics\.json and confusion_matrix\.csv are .*--pipelines evaluation"):
         require_same_counts(metrics, OTHER, table)
-    with pytest.raises(VocSegError, match=r"class_scores\.csv and confusion_matrix\.csv are of two evaluations"):
+    with pytest.raises(VocSegError, match=r"class_scores\.csv and confusion_matrix\.csv are from diff"):
         require_same_counts(scores.summarise(OTHER.to_numpy()), OTHER, table)
 
 
@@ -37,9 +41,9 @@ def test_scores_must_follow_from_the_counts() -> None:
     ("masks", "scored", "message"),
     [
         (["a", "b", "of somebody else"], ["a", "b"], None),
-        (["a"], ["a", "b"], "predictions lack 1 of the images of evaluation.split, b for one"),
+        (["a"], ["a", "b"], "predictions lack 1 of the images of evaluation.split, such as b"),
         (["a", "b"], ["a"], "image_scores.csv lacks 1 of the images"),
-        (["a", "b", "c"], ["a", "b", "c"], "image_scores.csv has 1 images that are not of evaluation.split, c for one"),
+        (["a", "b", "c"], ["a", "b", "c"], "image_scores.csv has 1 images that are not in evaluation.split, such as c"),
     ],
 )
 def test_masks_and_scores_are_of_the_split(masks: list[str], scored: list[str], message: str | None) -> None:
@@ -51,14 +55,27 @@ def test_masks_and_scores_are_of_the_split(masks: list[str], scored: list[str], 
         require_same_images(["a", "b"], dict.fromkeys(masks), table)
 
 
+def test_masks_are_found_whatever_form_of_unicode_a_folder_lists(tmp_path: Path) -> None:
+    """Some Macs list é as e and an accent, and find the file under either."""
+
+    class Decomposed(MaskFolder):
+        def __iter__(self) -> Iterator[str]:
+            return (unicodedata.normalize("NFD", name) for name in super().__iter__())
+
+    (tmp_path / "café.png").write_bytes(b"")
+    require_same_images(["café"], Decomposed(tmp_path), pd.DataFrame({"image_id": ["café"]}))
+
+
 def test_a_mask_must_have_the_score_of_the_table() -> None:
     truth, mask = np.array([[0, 0], [1, 255]], np.uint8), np.array([[0, 1], [1, 1]], np.uint8)
     ious = [iou for _, iou in class_ious("a", truth, mask, 3)]
     require_same_mask("a", ious, 0.5)
     require_same_mask("b", [], float("nan"))
-    with pytest.raises(VocSegError, match=r"a has mIoU 0\.9 in the table, and 0\.5 by its mask"):
+    with pytest.raises(VocSegError, match=r"a has mIoU 0\.9 in the table, but 0\.5 by its mask"):
         require_same_mask("a", ious, 0.9)
-    with pytest.raises(VocSegError, match=r"the mask of a is \(2, 1\), the image \(2, 2\)"):
+    with pytest.raises(VocSegError, match="a has mIoU none in the table"):
+        require_same_mask("a", ious, None)
+    with pytest.raises(VocSegError, match=r"the mask of a has size \(2, 1\), the image \(2, 2\)"):
         class_ious("a", truth, mask[:, :1], 3)
 
 

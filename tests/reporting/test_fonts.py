@@ -72,7 +72,7 @@ def test_without_a_font_nothing_warns_and_one_line_says_what_to_do(no_fonts, sam
         labelled_overlay(sample.image, sample.mask, CLASSES)
     (line,) = caplog.messages
     assert line.startswith(
-        "No font of this system has \u092c \u0932 \u093f \u0940 \u094d \u732b: figures show 'class 3'"
+        "No installed font has \u092c \u0932 \u093f \u0940 \u094d \u732b: figures show the class number (class 3)"
     )
     assert "apt install fonts-noto-cjk" in line
 

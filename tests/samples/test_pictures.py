@@ -26,7 +26,7 @@ def found(images: object) -> list[str]:
 def test_a_folder_is_its_files(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     assert found(folder) == ["a.png", "b.jpg", "notes.txt"]
-    assert "The folders in it are not looked into" in caplog.text
+    assert "Its subfolders are not searched" in caplog.text
     assert f"inference.images='{folder}/**/*'" in caplog.text
 
 
@@ -82,8 +82,8 @@ def test_nothing_there_is_said(folder: Path) -> None:
         folder / "nowhere.jpg": "there is no file or folder .*nowhere.jpg",
         folder / "*.webp": r"no file matches .*\*.webp",
         folder / "empty" / "below": "below holds no files",
-        folder / "empty": r"empty holds no files. The folders in it .* inference.images='.*empty/\*\*/\*'",
-        "~" * 5000: "cannot be looked into|there is no file",
+        folder / "empty": r"empty holds no files. Its subfolders .* inference.images='.*empty/\*\*/\*'",
+        "~" * 5000: "cannot be read|there is no file",
     }.items():
         with pytest.raises(VocSegError, match=message):
             find_pictures(str(images))

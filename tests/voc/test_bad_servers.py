@@ -191,7 +191,7 @@ def test_what_has_arrived_stays_and_is_resumed_at_the_next_address(here, archive
     monkeypatch.setattr(transfer, "_LARGEST", 2 * WHOLE)
     part(here).write_bytes(PAYLOAD[:THERE])
     bad = raw(answer)
-    with pytest.raises(VocSegError, match="have arrived and stay in"):
+    with pytest.raises(VocSegError, match="are kept in"):
         obtain(archive(bad.address), here, patience=ONCE)
     assert part(here).read_bytes() == PAYLOAD[:THERE]
     good = archive_server.serve(NAME, PAYLOAD)
@@ -312,7 +312,7 @@ def test_a_disk_that_runs_full_keeps_what_fits(here, archive_server):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
-        with pytest.raises(VocSegError, match=r"part could not be written: .*What has arrived stays there"):
+        with pytest.raises(VocSegError, match=r"part could not be written: .*What has arrived is kept"):
             obtain(archive(address), here, patience=ONCE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

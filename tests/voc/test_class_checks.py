@@ -132,7 +132,7 @@ def test_masks_that_number_classes_from_one_are_told_to_shift(tmp_path: Path) ->
     for reason in rejected["reason"]:
         assert f"as 0 does not occur, set {shifted}; otherwise data.values says what others mean" in reason
     hint = unknown_value_hint(rejected, names)
-    assert "2 masks hold the value 3 and no 0: they probably number the classes from 1" in hint
+    assert "2 masks hold the value 3 and no 0: the masks probably number the classes from 1" in hint
     assert f"Set {shifted} and run" in hint
     values = tuple((stored, stored - 1) for stored in (1, 2, 3))
     index = index_images(split, Reading(Classes(names, name_classes(names).colours, coded=False, values=values)))

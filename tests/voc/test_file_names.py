@@ -61,26 +61,26 @@ def test_the_exact_name_is_taken_before_a_similar_one(make):
 @pytest.mark.parametrize(
     ("there", "hint"),
     [
-        ("a.heic", "a.heic is there, which is not read: save it as JPG"),
-        ("a.jpg.png", "a.jpg.png is there: the name has to be a with an ending"),
-        ("a_rgb.jpg", "a_rgb.jpg is there: the name has to be a with an ending"),
+        ("a.heic", "found a.heic, a format that is not read: save it as JPG"),
+        ("a.jpg.png", "found a.jpg.png: the file name must be a plus an extension"),
+        ("a_rgb.jpg", "found a_rgb.jpg: the file name must be a plus an extension"),
         ("JPEGImages/train/a.png", ""),
-        ("JPEGImagesPNG/a.png", "JPEGImagesPNG/a.png is there: files have to lie in JPEGImages itself"),
+        ("JPEGImagesPNG/a.png", "found JPEGImagesPNG/a.png: move the files directly into JPEGImages"),
     ],
 )
 def test_a_missing_file_says_what_is_there(make, there, hint):
     if there.startswith("JPEGImages/"):
         (make() / "train").mkdir()
-        hint = "JPEGImages/train/a.png is there: files have to lie in JPEGImages itself"
+        hint = "found JPEGImages/train/a.png: move the files directly into JPEGImages"
     assert find(make(there), ["a"]).faults == {"a": f"missing image: JPEGImages/a.jpg ({hint})"}
 
 
 @pytest.mark.parametrize(
     ("there", "hint"),
     [
-        ("a.npy", "a.npy is there, which is not read: save it as PNG"),
-        ("a.gif", "a.gif is there, which is not read: save it as PNG"),
-        ("a_mask.png", "a_mask.png is there: the name has to be a with an ending"),
+        ("a.npy", "found a.npy, a format that is not read: save it as PNG"),
+        ("a.gif", "found a.gif, a format that is not read: save it as PNG"),
+        ("a_mask.png", "found a_mask.png: the file name must be a plus an extension"),
     ],
 )
 def test_masks_that_are_none(make, there, hint):
@@ -89,7 +89,9 @@ def test_masks_that_are_none(make, there, hint):
 
 
 def test_a_file_that_is_merely_missing_has_no_fault(make):
-    assert find(make("b.jpg", "ab.jpg"), ["a"]) == FolderFiles()
+    folder = make("b.jpg", "ab.jpg")
+    (folder / "circle").symlink_to("circle")
+    assert find(folder, ["a"]) == FolderFiles()
 
 
 @pytest.mark.parametrize(("name", "stem"), [("a.b.JPG", "a.b"), (".jpg", None), ("a", None), ("a.gif", None)])

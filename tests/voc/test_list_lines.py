@@ -36,13 +36,13 @@ def test_the_id_of_a_line(line, known, image_id):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a.jpg b.png", "the image a and the mask b, but an image and its mask have one name"),
+        ("a.jpg b.png", "the image a with the mask b, but an image and its mask must have the same name"),
         (
             "JPEGImages/a.jpg SegmentationClassAug/a.png",
-            "names a file in SegmentationClassAug, but files are read from",
+            "names a file in SegmentationClassAug, but files are only read from",
         ),
-        ("train/a.jpg", "names a file in train, but files are read from JPEGImages"),
-        ("a.jpg a_mask.png", "the image a and the mask a_mask"),
+        ("train/a.jpg", "names a file in train, but files are only read from JPEGImages"),
+        ("a.jpg a_mask.png", "the image a with the mask a_mask"),
     ],
 )
 def test_what_is_no_image_of_these_folders(line, message):

@@ -102,8 +102,8 @@ def test_large_coloured_masks_are_read_in_strips(tmp_path, monkeypatch):
     pixels[1, 1] = 250, 0, 0
     Image.fromarray(pixels).save(tmp_path / "m.png")
     message = (
-        r"m\.png is RGB and has \(7, 7, 8\), \(250, 0, 0\), which no class has \(4 of 1023 pixels\); give a class this "
-        r"colour in data\.classes, or colour pixels that are void \(224, 224, 192\)"
+        r"m\.png is RGB and has \(7, 7, 8\), \(250, 0, 0\), which no class has \(4 of 1023 pixels\); add the "
+        r"colour to a class in data\.classes, or paint void pixels \(224, 224, 192\)"
     )
     with pytest.raises(VocSegError, match=message):
         decode_mask(tmp_path / "m.png", classes)

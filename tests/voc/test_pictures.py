@@ -150,9 +150,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut.png": (_cut, "ed picture: "),
     "cut.webp": (_cut, "picture: "),
     "flipped.png": (_flipped, "damaged picture: "),
-    "text.jpg": (lambda path: path.write_text("hello"), "unreadable picture: .*/text.jpg .no JPEG, PNG, TIFF, "),
+    "text.jpg": (lambda path: path.write_text("hello"), "unreadable picture: .*/text.jpg .not JPEG, PNG, TIFF, "),
     "empty.png": (lambda path: path.touch(), "empty picture: .*empty.png .0 bytes"),
-    "other.png": (lambda path: halves("P").save(path, format="GIF"), "no JPEG, .*WEBP.: it is a GIF"),
+    "other.png": (lambda path: halves("P").save(path, format="GIF"), "a GIF, not JPEG, .*WEBP"),
     "pointer.jpg": (
         lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
         "Git LFS pointer instead of picture: .*; fetch the files with: git lfs pull",
@@ -161,7 +161,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder.jpg": (lambda path: path.mkdir(), "folder instead of picture"),
     "gone.jpg": (lambda path: path.symlink_to("nowhere"), "dangling link instead of picture"),
     "circle.jpg": (lambda path: path.symlink_to(path), "picture: .*circle.jpg"),
-    "pipe.jpg": (os.mkfifo, "no ordinary file: "),
+    "pipe.jpg": (os.mkfifo, "not a regular file: "),
 }
 
 
@@ -174,7 +174,7 @@ def test_what_is_no_picture_says_why(tmp_path: Path, name: str) -> None:
 
 
 def test_a_device_is_not_read(tmp_path: Path) -> None:
-    with pytest.raises(VocSegError, match="no ordinary file: dev/zero"):
+    with pytest.raises(VocSegError, match="not a regular file: dev/zero"):
         decode_picture(Path("/dev/zero"))
 
 

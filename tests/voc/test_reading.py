@@ -71,7 +71,7 @@ def test_only_a_few_strange_colours_are_listed(tmp_path):
     Image.fromarray(noise).save(tmp_path / "m.png")
     with pytest.raises(
         VocSegError,
-        match=r"m\.png is RGB and has \(.*\) and \d+ more, which no class has \(\d+ of \d+ pixels\); give a class",
+        match=r"m\.png is RGB and has \(.*\) and \d+ more, which no class has \(\d+ of \d+ pixels\); add the colour",
     ):
         decode_mask(tmp_path / "m.png")
 
@@ -198,7 +198,7 @@ def test_other_formats_are_not_opened(tmp_path, monkeypatch, read, content):
 
     monkeypatch.setattr("subprocess.Popen", started)
     (tmp_path / "i.png").write_bytes(content)
-    with pytest.raises(VocSegError, match=r"unreadable (image|mask): .*i\.png \(no JPEG, PNG, TIFF, BMP, WEBP\)"):
+    with pytest.raises(VocSegError, match=r"unreadable (image|mask): .*i\.png \(.*not JPEG, PNG, TIFF, BMP or WEBP\)"):
         read(tmp_path / "i.png")
 
 

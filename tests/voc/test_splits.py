@@ -65,7 +65,7 @@ def test_list_keeps_its_order_without_blanks_and_byte_order_mark(tmp_path):
     [
         ("a\nb\na\n", r"Line 3 .*train\.txt repeats the image id 'a'"),
         ("\n \n", r"train\.txt is empty"),
-        ("images/a.jpg\n", "Line 1 .* it names a file in images, but files are read from JPEGImages"),
+        ("images/a.jpg\n", "Line 1 .* it names a file in images, but files are only read from JPEGImages"),
         ("a\0\n\0b\0\n", r"Line 1 of .* is 'a\\x00'"),  # UTF-16, say
     ],
 )
@@ -79,7 +79,7 @@ def test_missing_list_and_missing_masks_are_named(tmp_path):
     with pytest.raises(VocSegError, match=r"val list of voc2012 .*val\.txt"):
         read_split(folder, "voc2012", "val")
     (folder / "SegmentationClass").rmdir()
-    with pytest.raises(VocSegError, match="SegmentationClass, which is not there"):
+    with pytest.raises(VocSegError, match="SegmentationClass, which does not exist"):
         read_split(folder, "voc2012", "train")
 
 
@@ -189,7 +189,7 @@ def test_official_sizes(split):
 
 def test_a_pipe_as_image_list_is_refused(tmp_path):
     os.mkfifo(tmp_path / "train.txt")
-    with pytest.raises(VocSegError, match="no ordinary file"):
+    with pytest.raises(VocSegError, match="not a regular file"):
         read_ids(tmp_path / "train.txt")
 
 
@@ -203,7 +203,7 @@ def test_a_test_list_that_is_no_file_does_not_count_as_none(tmp_path, what):
         path.mkdir()
     else:
         path.symlink_to(path.name)
-    message = "is a link to test.txt, which is not there" if what == "link in a circle" else "cannot be read"
+    message = "is a link to test.txt, which does not exist" if what == "link in a circle" else "cannot be read"
     with pytest.raises(VocSegError, match=rf"test\.txt.* {message}"):
         read_split(folder, "sample", "test")
 
@@ -212,14 +212,14 @@ def test_a_file_in_place_of_the_images_is_named(tmp_path):
     folder = make_lists(tmp_path, train="a\n")
     (folder / "JPEGImages").rmdir()
     (folder / "JPEGImages").touch()
-    with pytest.raises(VocSegError, match="JPEGImages, which is no folder that can be read"):
+    with pytest.raises(VocSegError, match="JPEGImages, which is not a folder"):
         read_split(folder, "voc2012", "train")
 
 
 def test_a_list_of_another_kind_is_called_so(tmp_path):
     folder = make_lists(tmp_path, train="a -1\nb  1\n")
     (folder / "JPEGImages/a.jpg").touch()
-    with pytest.raises(VocSegError, match=r"train\.txt is 'a -1': this looks like .*ImageSets/Main.*called 'a'"):
+    with pytest.raises(VocSegError, match=r"train\.txt is 'a -1': this looks like .*ImageSets/Main.*the image is 'a'"):
         read_split(folder, "voc2012", "train")
 
 
@@ -254,7 +254,7 @@ def test_deeplabs_lists(tmp_path):
     lines = [f"/JPEGImages/weed ({number}).jpg /SegmentationClass/weed ({number}).png" for number in range(2)]
     assert read_split(make_lists(tmp_path, train="\n".join(lines)), "own", "train").ids == ("weed (0)", "weed (1)")
     with pytest.raises(
-        VocSegError, match=r"Line 2 of .*names a file in /SegmentationClassAug, but files are read from"
+        VocSegError, match=r"Line 2 of .*names a file in /SegmentationClassAug, but files are only read from"
     ):
         read_split(make_lists(tmp_path, train="a\n/JPEGImages/b.jpg /SegmentationClassAug/b.png\n"), "own", "train")
     with pytest.raises(VocSegError, match=r"Line 2 of .*repeats the image id 'a'"):
@@ -281,7 +281,7 @@ def test_paths_follow_from_what_is_there(tmp_path):
 
 
 def test_cvats_list_is_named(tmp_path):
-    with pytest.raises(VocSegError, match=r"default\.txt is there, in which CVAT lists all images: copy four of five"):
+    with pytest.raises(VocSegError, match=r"Found default\.txt, in which CVAT lists all images: copy about 80%"):
         read_split(make_lists(tmp_path, default="a\n"), "own", "train")
 
 
@@ -290,7 +290,7 @@ def test_links_to_folders_that_are_not_there(tmp_path, linked):
     folder = make_lists(tmp_path / "mine", train="a\n")
     (folder / linked).rename(tmp_path / "away")
     (folder / linked).symlink_to("/not/mounted")
-    message = f"mine/{linked} is a link to /not/mounted, which is not there: mount the disk"
+    message = f"mine/{linked} is a link to /not/mounted, which does not exist: mount the disk"
     for source, year in (("own", None), ("voc2012", "2012")):
         with pytest.raises(VocSegError, match=message):
             read_split(find_voc_folder(folder, year), source, "train")
@@ -300,16 +300,16 @@ def test_links_to_folders_that_are_not_there(tmp_path, linked):
 def test_a_list_that_is_a_dead_link(tmp_path, name):
     folder = make_lists(tmp_path)
     (folder / f"ImageSets/Segmentation/{name}.txt").symlink_to("/not/mounted.txt")
-    with pytest.raises(VocSegError, match=rf"{name}\.txt is a link to /not/mounted\.txt, which is not there"):
+    with pytest.raises(VocSegError, match=rf"{name}\.txt is a link to /not/mounted\.txt, which does not exist"):
         read_split(folder, "own", name)
 
 
 @pytest.mark.parametrize(
     ("there", "message"),
     [
-        ("SegmentationClassPNG", "SegmentationClassPNG is there: if that is it, rename it to SegmentationClass"),
+        ("SegmentationClassPNG", "Found SegmentationClassPNG instead: if that is the folder, rename it to Seg"),
         ("SegmentationClass.dvc", "which DVC has not fetched yet. Run: dvc pull"),
-        ("masks", r"which is not there\. Put the PNG masks"),
+        ("masks", r"which does not exist\. Put the PNG masks"),
     ],
 )
 def test_a_folder_that_is_missing_says_what_is_there(tmp_path, there, message):
@@ -322,10 +322,10 @@ def test_a_folder_that_is_missing_says_what_is_there(tmp_path, there, message):
 def test_a_missing_folder_of_images(tmp_path):
     folder = make_lists(tmp_path, train="a\n")
     (folder / "JPEGImages").rmdir()
-    with pytest.raises(VocSegError, match=r"The images of own train should lie in .*JPEGImages, which is not there"):
+    with pytest.raises(VocSegError, match=r"The images of own train should be in .*JPEGImages, which does not exist"):
         read_split(folder, "own", "train")
     (folder / "JPEGImages").write_text("../elsewhere")  # what Git makes of a link on Windows
-    with pytest.raises(VocSegError, match="JPEGImages, which is no folder that can be read"):
+    with pytest.raises(VocSegError, match="JPEGImages, which is not a folder"):
         read_split(folder, "own", "train")
 
 

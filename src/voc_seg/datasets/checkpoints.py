@@ -214,7 +214,7 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
                 if not self._head(path).is_known:
                     raise VocSegError(f"{path} does not say which epoch it is of")
             except VocSegError as error:
-                logger.warning("Passing over a damaged checkpoint: %s", str(error).partition(" (")[0])
+                logger.warning("Skipping a damaged checkpoint: %s", str(error).partition(" (")[0])
                 continue
             if launch and state.get("launch") != launch:
                 return {}
@@ -257,7 +257,7 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
                 continue
             if not path.is_file():
                 if path not in self._passed_over:
-                    logger.warning("Passing over %s, which is no file", path)
+                    logger.warning("Skipping %s, which is not a file", path)
                 self._passed_over.add(path)
                 continue
             heads[path], times[path] = self._head(path), path.stat().st_mtime_ns

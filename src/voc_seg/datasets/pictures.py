@@ -95,8 +95,8 @@ class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation | None], Ma
                 advance(1)
             if not written:
                 raise VocSegError(
-                    "None of the pictures can be read any more; nothing was written. Do not move or change them while "
-                    "they are segmented."
+                    "None of the pictures can be read any more; nothing was written. Run again, and do not move or "
+                    "change them during the run."
                 )
 
     def load(self) -> Mapping[str, np.ndarray]:

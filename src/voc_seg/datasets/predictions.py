@@ -114,10 +114,12 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], Mapping[str
 
     @staticmethod
     def _name(image_id: str, others: Iterable[str]) -> str:
-        # Compared as Macs and Windows compare names: an image called Gallery is that of gallery there.
-        name, taken = image_id, {same_name(other) for other in others}
-        while same_name(f"prediction_{name}.png") == _GALLERY or (name != image_id and same_name(name) in taken):
-            name += "_"
+        # Compared as macOS and Windows do: Gallery and gallery are one file there.
+        name = image_id
+        if same_name(f"prediction_{name}.png") == _GALLERY:
+            taken = {same_name(other) for other in others}
+            while same_name(name := f"{name}_") in taken:
+                pass
         return f"prediction_{name}.png"
 
     def load(self) -> Mapping[str, Image.Image]:

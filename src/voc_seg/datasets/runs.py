@@ -112,7 +112,7 @@ def _read(folder: Path) -> Run:
         except (DatasetError, OSError, ValueError, RecursionError) as error:
             raise VocSegError(f"{path} cannot be read ({_reason(error)}). {advice}") from error
         if not isinstance(found, dict):
-            raise VocSegError(f"{path} holds no scores but a {type(found).__name__}. {advice}")
+            raise VocSegError(f"{path} should hold scores, but holds a {type(found).__name__}. {advice}")
         found_scores.append(found)
     return Run(
         {name: value for name, value in state.items() if name != "model"} | {"model_digest": digest},

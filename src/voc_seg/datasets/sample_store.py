@@ -78,9 +78,9 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         except IncompleteStoreError as error:
             if self._filepath.exists():
                 fault = str(error).partition(" Delete it")[0].partition(" Move it")[0]
-                logger.warning("%s Its samples are packed anew.", fault)
+                logger.warning("%s The samples are packed again.", fault)
             return False
-        # Without checksums, of an earlier edition: packed once more, to have them.
+        # Without checksums, of an earlier version: packed again to have them.
         return same and store.has_checksums
 
     def load(self) -> SampleStore:

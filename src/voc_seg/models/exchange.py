@@ -26,9 +26,9 @@ def model_digest(saved: dict[str, Any]) -> str:
 
 
 def one_evaluation(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """``metrics.json`` and ``evaluation_facts.json`` together; empty unless both are of the same evaluation.
+    """``metrics.json`` and ``evaluation_facts.json`` together; empty unless both are from the same evaluation.
 
-    No two evaluations have the same speed to the last digit.
+    Two evaluations never have the same speed to the last digit.
     """
     same = all(metrics.get(key) == facts.get(key) for key in ("images_per_second", "model_digest"))
     return {**facts, **metrics} if same else {}
@@ -45,7 +45,7 @@ def describe(saved: dict[str, Any], **more: Any) -> dict[str, str]:
         Everything but the weights by its name, each value as JSON.
 
     Raises:
-        VocSegError: A value is none that JSON has.
+        VocSegError: A value cannot be written as JSON.
     """
     found = {}
     for key, value in {**saved, **more}.items():
@@ -55,8 +55,8 @@ def describe(saved: dict[str, Any], **more: Any) -> dict[str, str]:
             found[key] = json.dumps(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise VocSegError(
-                f"The network to export holds a {type(value).__name__} as {key}, which other files cannot hold. Take "
-                f"{key} out of best_model.pth, or train again: kedro run --pipelines training"
+                f"The network to export has a {type(value).__name__} as {key}, which cannot be written as JSON. Remove "
+                f"{key} from best_model.pth, or train again: kedro run --pipelines training"
             ) from error
     return found
 
@@ -93,7 +93,7 @@ def read_safetensors(path: Path | str) -> dict[str, Any]:
     ``restore_model`` of it gives the network.
 
     Raises:
-        VocSegError: There is no such file, it is damaged, holds weights alone, or says of itself what cannot be.
+        VocSegError: The file is missing, damaged, holds weights alone, or its metadata is not that of a network.
     """
     path = Path(path)
     if not path.is_file():
@@ -112,14 +112,14 @@ def _with_metadata(path: Path, weights: Any, metadata: dict[str, str]) -> dict[s
     """A saved network from the tensors and the metadata of a safetensors file."""
     if not isinstance(weights, dict) or "model_config" not in metadata:
         raise VocSegError(
-            f"{path} does not say which network its weights belong to: it is no network saved by this project. Weights "
-            "of an encoder go into model.weights; whole networks are made with: kedro run --pipelines training,export"
+            f"{path} does not say which network its weights belong to: this project did not write it. Weights of an "
+            "encoder go into model.weights; whole networks are made with: kedro run --pipelines training,export"
         )
     try:
         about = {key: json.loads(value) for key, value in metadata.items()}
     except (ValueError, RecursionError) as error:
         raise VocSegError(
-            f"{path} cannot be read as an exported network (its metadata are no JSON: {error}). Make it again with: "
+            f"{path} cannot be read as an exported network (its metadata is not JSON: {error}). Make it again with: "
             "kedro run --pipelines export"
         ) from error
     return {**about, "model": weights}

@@ -159,8 +159,8 @@ def require_weights(config: ModelConfig) -> None:
 
 
 def _weights_path(config: ModelConfig) -> Path:
-    path = Path(os.path.expanduser(config.weights or ""))  # noqa: PTH111 - Path's fails for people it does not know
-    if not os.path.isfile(path):  # noqa: PTH113 - nor is what may not be looked at, a folder or a pipe
+    path = Path(os.path.expanduser(config.weights or ""))  # noqa: PTH111 - Path's fails for unknown users
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file fails without permissions
         raise VocSegError(
             f"model.weights: there is no file {path.absolute()}. Use null, imagenet, or the path of a "
             ".pth or .safetensors state dict."

@@ -1,4 +1,4 @@
-"""What a saved network must say of itself, checked before it is used: files may be damaged, old or made by hand."""
+"""Checks of a saved network before it is used: its file may be damaged, old or made by hand."""
 
 from collections.abc import Callable, Mapping
 from textwrap import shorten
@@ -19,9 +19,9 @@ FORMAT_VERSION = 1
 """Of saved networks; raised with every change after which older files cannot be read."""
 
 THE_NETWORK = "The saved network"
-"""How messages call one whose file is not known."""
+"""In messages, a network whose file is not known."""
 
-_ADVICE = "Put the file back that training wrote, or train again: kedro run --pipelines training"
+_ADVICE = "Restore the file that training wrote, or train again: kedro run --pipelines training"
 
 
 def _is_count(value: Any) -> bool:
@@ -50,7 +50,7 @@ def _is_text_or_none(value: Any) -> bool:
 
 
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "model": (lambda value: isinstance(value, dict) and len(value) > 0, "the tensors of a network by name"),
+    "model": (lambda value: isinstance(value, dict) and len(value) > 0, "a dictionary of tensors by name"),
     "model_config": (lambda value: isinstance(value, dict), "the settings of the network"),
     "model_config.encoder": (lambda value: isinstance(value, str), "the name of an encoder"),
     "model_config.weights": (_is_text_or_none, "null, or where the weights came from"),
@@ -78,16 +78,16 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OF_EVERY_MODEL = ("model_config.encoder", "model_config.weights", "image_size", "epoch", "val_miou")
 SETTINGS = tuple(key for key in _FIELDS if key.startswith("config"))
-"""What the model card and the sizes of inference are made of."""
+"""What the model card and the image sizes of inference are taken from."""
 
 
 def require_fields(saved: Mapping[str, Any], name: str, *keys: str) -> None:
-    """Refuse a saved network that lacks one of these, or holds something else there; ``a.b`` is ``b`` in ``a``.
+    """Refuse a saved network that lacks a field, or has a wrong value in it; ``a.b`` is ``b`` in ``a``.
 
     Args:
-        saved: The content of its file.
-        name: Of the file, for the message.
-        keys: Of what is needed.
+        saved: The content of the file.
+        name: The file, for the message.
+        keys: The fields that are needed.
 
     Raises:
         VocSegError: With the field, its value and what belongs there.
@@ -96,10 +96,10 @@ def require_fields(saved: Mapping[str, Any], name: str, *keys: str) -> None:
     if lacking := [key for key, value in found.items() if value is _ABSENT]:
         if {"optimizer", "history"} <= saved.keys():
             raise VocSegError(
-                f"{name} is a checkpoint, not a best model: it lacks {', '.join(lacking)}. Checkpoints belong into the "
-                "folder checkpoints, and training.resume=true continues from the newest one."
+                f"{name} is a checkpoint, not a best model: it lacks {', '.join(lacking)}. Checkpoints belong in the "
+                "folder checkpoints; training.resume=true continues from the newest one."
             )
-        raise VocSegError(f"{name} lacks {', '.join(lacking)}: this project did not write it so. {_ADVICE}")
+        raise VocSegError(f"{name} lacks {', '.join(lacking)}: this project did not write it. {_ADVICE}")
     for key, value in found.items():
         fits, allowed = _FIELDS[key]
         if not fits(value):
@@ -107,9 +107,9 @@ def require_fields(saved: Mapping[str, Any], name: str, *keys: str) -> None:
 
 
 def require_best_model(saved: Mapping[str, Any], name: str) -> None:
-    """Refuse what is no ``best_model.pth`` that can be used: its fields, its network and the network's weights.
+    """Refuse a ``best_model.pth`` that cannot be used: its fields, its network and the network's weights are checked.
 
-    Fields that are unknown here are left alone: later versions may write more.
+    Unknown fields are accepted: later versions may write more.
 
     Raises:
         VocSegError: With the field, its value and what to do.
@@ -121,7 +121,7 @@ def require_best_model(saved: Mapping[str, Any], name: str) -> None:
 
 
 def require_network(saved: Mapping[str, Any], name: str = THE_NETWORK) -> ModelConfig:
-    """Refuse a saved network of another format, or whose weights are not those of what it says it is.
+    """Refuse a saved network of another format, or whose weights do not fit its ``model_config``.
 
     Returns:
         The settings of the network.
@@ -130,7 +130,7 @@ def require_network(saved: Mapping[str, Any], name: str = THE_NETWORK) -> ModelC
         VocSegError: With the field or tensor, its value and what to do.
     """
     if not all(isinstance(key, str) for key in saved):
-        raise VocSegError(f"{name} has names that are no text: this project did not write it so. {_ADVICE}")
+        raise VocSegError(f"{name} has keys that are not text: this project did not write it. {_ADVICE}")
     if (version := saved.get("format_version")) != FORMAT_VERSION or isinstance(version, bool):
         if "format_version" in saved:
             raise VocSegError(
@@ -138,7 +138,7 @@ def require_network(saved: Mapping[str, Any], name: str = THE_NETWORK) -> ModelC
                 "version that wrote it, or train again: kedro run --pipelines training"
             )
         raise VocSegError(
-            f"{name} has no format_version: it is no network saved by this project. Weights from elsewhere go into "
+            f"{name} has no format_version: it is not a network saved by this project. Weights from elsewhere go into "
             "model.weights; make this file with: kedro run --pipelines training"
         )
     require_fields(saved, name, "model", "model_config", "class_names")
@@ -162,15 +162,15 @@ def require_tensors(weights: Mapping[Any, Any], name: str) -> None:
     """
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise VocSegError(f"{name}: model has {shown(value)} as {shown(key)}, which is no tensor. {_ADVICE}")
+            raise VocSegError(f"{name}: model has {shown(value)} as {shown(key)}, which is not a tensor. {_ADVICE}")
         if value.device.type == "meta" or value.layout != torch.strided or value.is_quantized:
             raise VocSegError(f"{name}: {key} is not a plain tensor with values. {_ADVICE}")
         if value.untyped_storage().nbytes() < value.numel() * value.element_size():
-            raise VocSegError(f"{name}: {key} has {value.numel()} values, of which the file holds fewer. {_ADVICE}")
+            raise VocSegError(f"{name}: the file does not hold all {value.numel()} values of {key}. {_ADVICE}")
 
 
 def _fault_of_weights(weights: Mapping[Any, Any], config: ModelConfig, classes: int) -> str:
-    """Why weights cannot be those of a network, a sentence; empty when they can."""
+    """Why weights do not fit a network, as a sentence; empty when they do."""
     with torch.device("meta"):  # shapes alone
         expected = bare_model(config, classes).state_dict()
     missing = [key for key in expected if key not in weights]
@@ -188,8 +188,8 @@ def _fault_of_weights(weights: Mapping[Any, Any], config: ModelConfig, classes: 
             shapes = tuple(weights[wrong[0]].shape), tuple(expected[wrong[0]].shape)
             hint = f" {wrong[0]} is {shapes[0]} and should be {shapes[1]}.{hint}"
         return (
-            f"its weights are not those of its model_config (encoder {config.encoder}, {classes} classes): of its "
-            f"tensors, {', '.join(counts)}.{hint}"
+            f"its weights do not fit its model_config (encoder {config.encoder}, {classes} classes): of the tensors, "
+            f"{', '.join(counts)}.{hint}"
         )
     for key, value in weights.items():
         if fault := fault_of_weight(key, value):

@@ -1,4 +1,4 @@
-"""Tensors from files of others: told apart by their content, checked, and named after the network they belong to."""
+"""Tensors from files of any origin: the format is recognised by content, the values and the ResNet are checked."""
 
 import re
 import zipfile
@@ -18,7 +18,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network"
 _GIT_LFS = b"version https://git-lfs"
 _BEGINNINGS = (
     (_GIT_LFS, "it is a pointer of Git LFS; fetch the file itself: git lfs pull"),
-    (b"<", "it is a web page, not the file that its link promised"),
+    (b"<", "it is a web page, not the file that was linked"),
     (b"\x89HDF", "it is an HDF5 file"),
     (b"\x1f\x8b", "it is compressed with gzip; unpack it first"),
     (b"\x93NUMPY", "it is a NumPy array"),
@@ -36,16 +36,16 @@ _BLOCKS = {
 
 
 def read_content(path: Path, what: str, advice: str, checksums: bool = False) -> tuple[Any, dict[str, str]]:
-    """The object in a file of ``torch.save`` or the tensors of a safetensors file, on the CPU; and its metadata.
+    """The object in a file of ``torch.save``, or the tensors of a safetensors file, on the CPU; and the metadata.
 
-    The content decides which it is, whatever the file is called.
+    The format is recognised by content, not by file name.
 
     Args:
         path: The file.
         what: What it should be, for the message.
         advice: What to do when it is not, a sentence.
-        checksums: Compare with the checksums in the file, which ``torch.load`` does not do. Files of others may have
-            none.
+        checksums: Compare with the checksums in the file, which ``torch.load`` does not do. Files from elsewhere may
+            lack them.
 
     Raises:
         VocSegError: The file is missing, empty, damaged, a pointer of Git LFS, of another kind, or would run code.
@@ -62,8 +62,10 @@ def read_content(path: Path, what: str, advice: str, checksums: bool = False) ->
                 with safe_open(path, framework="pt") as tensors:
                     metadata = tensors.metadata() or {}
                 return load_file(path), metadata
-            if checksums and zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
-                raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+            if checksums and zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    if damaged := archive.testzip():
+                        raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
             file.seek(0)
             # Given a path, torch would go by its ending.
             return torch.load(file, map_location="cpu", weights_only=True), {}
@@ -92,14 +94,14 @@ def _reason(path: Path, error: Exception) -> str:
             return "it is a TorchScript archive, which holds code"
         with zipfile.ZipFile(path) as archive:
             if not any(name.endswith("data.pkl") for name in archive.namelist()):
-                return "it is a zip archive that torch.save has not written"
+                return "it is a zip archive, but not one written by torch.save"
     if "weights_only" in text:
         named = _NAMES_OBJECT.search(text.partition("WeightsUnpickler error")[2])
         if named:
             return f"it holds a Python object, {named[1]}, which could run code"
-        return "torch.save has not written it, or it is damaged"
+        return "it is damaged, or was not written by torch.save"
     if not head.startswith(b"PK") and head[8:9] != b"{":
-        return "neither torch.save nor safetensors has written it, or it is damaged"
+        return "it is damaged, or was written by neither torch.save nor safetensors"
     first_line = text.partition("\n")[0].partition(". ")[0].rstrip(".")
     return f"{type(error).__name__}: {first_line:.150}" if first_line else type(error).__name__
 
@@ -113,7 +115,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     state, _ = read_content(
         path,
         "a state dict",
-        "model.weights takes a file of tensors and plain values alone: fetch it again, or save model.state_dict().",
+        "model.weights takes a file of nothing but tensors: download it again, or save model.state_dict().",
     )
     while isinstance(state, dict) and (inner := next((key for key in _WRAPPERS if _is_block(state.get(key))), None)):
         state = state[inner]

@@ -1,4 +1,4 @@
-"""Whether outputs that are shown together are of one model and one evaluation."""
+"""Checks that outputs shown together come from one model and one evaluation."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ import pandas as pd
 from voc_seg import metrics as scores
 from voc_seg.errors import VocSegError
 
-_AGAIN = "Make all of them again with: kedro run --pipelines evaluation"
+_AGAIN = "Make them again with: kedro run --pipelines evaluation"
 
 
 def is_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
@@ -26,7 +26,7 @@ def is_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
 def require_same_counts(
     metrics: Mapping[str, Any], confusion: pd.DataFrame, class_scores: pd.DataFrame | None = None
 ) -> None:
-    """Refuse scores that do not follow from the confusion matrix: they are of another evaluation.
+    """Refuse scores that do not follow from the confusion matrix: they are from another evaluation.
 
     Raises:
         VocSegError: With the first score that differs.
@@ -34,15 +34,15 @@ def require_same_counts(
     for key, value in scores.summarise(confusion.to_numpy()).items():
         if key in metrics and not _same(metrics[key], value):
             raise VocSegError(
-                f"metrics.json and confusion_matrix.csv are of two evaluations: {key} is {metrics[key]}, but {value} "
-                f"by the matrix. {_AGAIN}"
+                f"metrics.json and confusion_matrix.csv are from different evaluations: {key} is {metrics[key]}, but "
+                f"{value} by the matrix. {_AGAIN}"
             )
     if class_scores is None:
         return
     names = list(confusion.columns)
     ious = scores.class_iou(confusion.to_numpy())
     if list(class_scores["class_name"]) != names or not all(map(_same, class_scores["iou"], ious)):
-        raise VocSegError(f"class_scores.csv and confusion_matrix.csv are of two evaluations. {_AGAIN}")
+        raise VocSegError(f"class_scores.csv and confusion_matrix.csv are from different evaluations. {_AGAIN}")
 
 
 def require_same_images(ids: Iterable[str], predictions: Mapping[str, Any], image_scores: pd.DataFrame) -> None:
@@ -52,16 +52,18 @@ def require_same_images(ids: Iterable[str], predictions: Mapping[str, Any], imag
         VocSegError: With an image that has none, or that is not of the split.
     """
     known, scored = set(ids), set(image_scores["image_id"])
-    for what, lacking in (("image_scores.csv lacks", known - scored), ("predictions lack", known - set(predictions))):
+    # Asked one by one: some Macs list file names in another form of Unicode than the ids have.
+    masked = {image_id for image_id in known if image_id in predictions}
+    for what, lacking in (("image_scores.csv lacks", known - scored), ("predictions lack", known - masked)):
         if lacking:
             raise VocSegError(
-                f"{what} {len(lacking)} of the images of evaluation.split, {min(lacking)} for one: they are of another "
-                f"evaluation. {_AGAIN}"
+                f"{what} {len(lacking)} of the images of evaluation.split, such as {min(lacking)}: they are from "
+                f"another evaluation. {_AGAIN}"
             )
     if more := scored - known:
         raise VocSegError(
-            f"image_scores.csv has {len(more)} images that are not of evaluation.split, {min(more)} for one: it is of "
-            f"another evaluation. {_AGAIN}"
+            f"image_scores.csv has {len(more)} images that are not in evaluation.split, such as {min(more)}: it is "
+            f"from another evaluation. {_AGAIN}"
         )
 
 
@@ -80,8 +82,8 @@ def require_same_mask(image_id: str, ious: Iterable[float], miou: float | None) 
     mean = float(np.mean(found)) if found else float("nan")
     if not _same(miou, mean, 1e-3):
         raise VocSegError(
-            f"predictions and image_scores.csv are of two evaluations: {image_id} has mIoU {miou:.4g} in the table, "
-            f"and {mean:.4g} by its mask. {_AGAIN}"
+            f"predictions and image_scores.csv are from different evaluations: {image_id} has mIoU "
+            f"{'none' if miou is None else format(miou, '.4g')} in the table, but {mean:.4g} by its mask. {_AGAIN}"
         )
 
 
@@ -93,8 +95,8 @@ def require_same_size(image_id: str, truth: np.ndarray, prediction: np.ndarray) 
     """
     if truth.shape != prediction.shape:
         raise VocSegError(
-            f"predictions are of other images: the mask of {image_id} is {prediction.shape}, the image {truth.shape}. "
-            f"{_AGAIN}"
+            f"predictions are of other images: the mask of {image_id} has size {prediction.shape}, the image "
+            f"{truth.shape}. {_AGAIN}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Fonts for names in any writing: those of the system where matplotlib's own lacks letters, else other names."""
+"""Fonts for names in any script: a system font where matplotlib's own lacks letters, else a substitute text."""
 
 import logging
 import warnings
@@ -25,10 +25,10 @@ _NOT_LETTERS = ("lastresort", "blank", "notdef")  # fonts that draw every letter
 _LESS_FIT = ("mono", "serif", "italic", "oblique", "condensed", "narrow", "thin", "light", "black", "bold", "emoji")
 
 _SELECTORS = range(0xE0100, 0xE01F0)
-"""Letters without a shape: they choose among those of the letter before."""
+"""Variation selectors: invisible, they choose a form of the letter before."""
 
 _found: dict[str, str | None] = {}
-"""For each letter that was looked for the file of a font of the system; None where none has it."""
+"""The system font that has a letter, for letters looked up so far; None where no font has it."""
 
 
 @cache
@@ -47,16 +47,16 @@ def _needs_no_font(letter: str) -> bool:
 
 
 def drawable(text: str) -> bool:
-    """Whether a font has every letter; what is missing is said once, in one line of the log."""
+    """Whether the fonts have every letter; missing ones are logged once, in one line."""
     return all(path is not None for path in _fonts(text).values())
 
 
 def shown_names(names: Iterable[str], indices: Iterable[int] | None = None) -> list[str]:
-    """Classes as figures call them: by name, or as ``class 3`` where no font has the letters of a name.
+    """Class names for figures: the name, or ``class 3`` where no font has its letters.
 
     Args:
         names: Names of classes.
-        indices: Their mask values; without, names are all of them, in order.
+        indices: Their mask values; by default 0, 1, 2 and so on.
     """
     shown = list(names)
     _fonts("".join(shown))  # all at once, so that one line names what is missing
@@ -69,7 +69,7 @@ def shown_names(names: Iterable[str], indices: Iterable[int] | None = None) -> l
 
 
 def shown_classes(classes: Classes) -> Classes:
-    """The classes under the names that figures call them by."""
+    """The classes with the names that figures show."""
     return replace(classes, names=tuple(shown_names(classes.names)))
 
 
@@ -80,20 +80,20 @@ def with_known_letters(text: str) -> str:
 
 
 def families(text: str) -> list[str]:
-    """The fonts that a text needs beside the default one, in matplotlib's words."""
+    """The font families that a text needs beside the default one."""
     paths = dict.fromkeys(path for path in _fonts(text).values() if path)
     return [_family(path) for path in paths]
 
 
 def pieces(text: str, bold: bool = False) -> Iterator[tuple[str, str]]:
-    """The text in pieces of one font each, for Pillow, which takes no other font's letters: font file, piece."""
+    """Font file and piece of text, one after the other: Pillow draws a text in a single font."""
     fonts = _fonts(text)
     for path, letters in groupby(with_known_letters(text), lambda letter: fonts.get(letter) or default_font(bold)):
         yield path, "".join(letters)
 
 
 def _fonts(text: str) -> dict[str, str | None]:
-    """For each letter of a text that the default font lacks the font of the system that has it."""
+    """For each letter that the default font lacks, a system font that has it."""
     lacking = {letter for letter in text if not _needs_no_font(letter)}
     if new := lacking.difference(_found):
         _look_for(new)
@@ -114,16 +114,16 @@ def _look_for(letters: set[str]) -> None:
         shown = " ".join(sorted(wanted)[:_NAMED])
         more = f" and {len(wanted) - _NAMED} more" if len(wanted) > _NAMED else ""
         logger.warning(
-            "No font of this system has %s%s: figures show 'class 3' in place of such a class and ? in other names. "
-            "Install a font and run again: apt install fonts-noto-cjk for Chinese, Japanese and Korean, or "
-            "fonts-noto-core for other scripts; on other systems one of the Noto fonts.",
+            "No installed font has %s%s: figures show the class number (class 3) for such class names, and ? in other "
+            "names. To show them, install a font and run again: apt install fonts-noto-cjk for Chinese, Japanese and "
+            "Korean, or fonts-noto-core for other scripts; on other systems a Noto font.",
             shown, more,
         )  # fmt: skip
 
 
 @cache
 def _system_fonts() -> list[str]:
-    """Font files, upright sans first. Asked of the system: matplotlib's list is of the day when it was first used."""
+    """Font files, upright sans first, as installed now: matplotlib's own list is cached on its first use."""
     paths = [path for path in font_manager.findSystemFonts() if not _has_any(path, _NOT_LETTERS)]
     return sorted(paths, key=lambda path: (_has_any(path, _LESS_FIT), "sans" not in Path(path).name.lower(), path))
 
@@ -144,13 +144,13 @@ def _letters_of(path: str, wanted: set[str]) -> list[str]:
             font.load_char(ord(has[0]))  # fonts of coloured pictures cannot be drawn
             _family(path)
         return has
-    except Exception:  # whatever bytes make of a reader of fonts
+    except Exception:  # a damaged font file
         return []
 
 
 @contextmanager
 def quiet_fonts() -> Iterator[None]:
-    """Let matplotlib draw without a word on fonts that have no bold letters, or lack a letter in bold alone."""
+    """Silence matplotlib's warnings about fonts without bold letters."""
     log = logging.getLogger("matplotlib.font_manager")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -164,7 +164,7 @@ def quiet_fonts() -> Iterator[None]:
 
 @cache
 def _family(path: str) -> str:
-    """What matplotlib calls a font, which it is told of where its list does not have it."""
+    """The family name of a font file, which is registered with matplotlib if it is new."""
     if all(entry.fname != path for entry in fontManager.ttflist):
         fontManager.addfont(path)
     return font_manager.ttfFontProperty(FT2Font(path)).name

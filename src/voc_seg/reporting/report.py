@@ -54,7 +54,7 @@ def history_of(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd.DataF
     )
     loss = best_model.get("val_loss")
     if loss is not None and "val_loss" in history.columns:
-        same &= np.isclose(flagged["val_loss"].astype(float), loss, rtol=1e-9)
+        same &= np.isclose(flagged["val_loss"].astype(float), loss, rtol=1e-9, equal_nan=True)
     return history if same.any() else pd.DataFrame()
 
 

@@ -1,4 +1,4 @@
-"""Arrow files of a store: their columns, what they say of their origin, and how they are mapped into memory."""
+"""Arrow files of a sample store: columns, origin of the samples, and mapping into memory."""
 
 import hashlib
 import json
@@ -64,7 +64,7 @@ class IncompleteStoreError(VocSegError):
 
 
 def digest(*texts: bytes) -> str:
-    """One text that changes with any of these, or with where one ends and the next begins."""
+    """A hash of texts that also depends on where one ends and the next begins."""
     found = hashlib.blake2b(digest_size=_SEAL_BYTES)
     for text in texts:
         found.update(len(text).to_bytes(8, "big") + text)
@@ -78,7 +78,7 @@ def sealed(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 class Stamp(NamedTuple):
-    """By what a file is known to be the same, unwritten since: as ``os.stat`` has it, times in ns."""
+    """Identity and state of a file, from ``os.stat``; it changes when the file is written. Times in ns."""
 
     inode: int
     size: int
@@ -87,7 +87,7 @@ class Stamp(NamedTuple):
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """The stamp of a file; None where there is none to be looked at."""
+    """The stamp of a file; None if the file is missing or inaccessible."""
     try:
         state = os.stat(path)  # noqa: PTH116 - asked for every sample, and quicker than Path.stat
     except OSError:
@@ -98,7 +98,7 @@ def stamp_of(path: Path) -> Stamp | None:
 def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatchFileReader:
     """Map an Arrow file into memory; no descriptor stays open, so thousands of files can be mapped at once.
 
-    A list of ids is read instead: it is small, and a map of a file that is cut meanwhile ends the process.
+    A list of ids is read instead: it is small, and reading a map of a truncated file would kill the process.
 
     Args:
         path: The file.
@@ -106,13 +106,13 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
         schemas: Columns it may have.
 
     Raises:
-        IncompleteStoreError: It is not there, not whole, or a folder or the like is in its place.
+        IncompleteStoreError: It is missing, incomplete, or not a regular file.
         VocSegError: It cannot be opened here and now.
     """
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "no ordinary file"
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
             raise IncompleteStoreError(f"{path} is {kind}, not a {what}. Move it elsewhere and run: {_AGAIN}")
         with pa.memory_map(str(path)) as file:
             content = file.read_buffer()  # which keeps the map when the file is closed
@@ -131,7 +131,7 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
             reader = pa.ipc.open_file(pa.py_buffer(content.to_pybytes()))
         metadata = reader.schema.metadata or {}
         if SEAL in metadata and metadata != sealed(metadata):
-            raise ValueError("what it says of its origin has changed since it was written")
+            raise ValueError("its metadata has changed since it was written")
         Origin.of(reader.schema)
         known = any(reader.schema.equals(schema) for schema in schemas)
         columns = ", ".join(reader.schema.names)
@@ -150,5 +150,5 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
 
 
 def damaged(path: Path, what: str, why: object) -> IncompleteStoreError:
-    """The error of a file that is not what it should be."""
+    """The error for a damaged file."""
     return IncompleteStoreError(f"{path} is not a complete {what} ({why}). Delete it and run: {_AGAIN}")

@@ -13,7 +13,7 @@ from .shard import Shard
 
 
 def stamps_of(files: Sequence[Path]) -> dict[str, str]:
-    """By file name what changes when a file is written to; to be asked before it is read."""
+    """For each file name a text that changes when the file is written; take it before reading the file."""
     return {file.name: _stamp(file) for file in files}
 
 
@@ -24,7 +24,7 @@ def unchecked(store: Path, shards: Sequence[Shard]) -> list[Shard]:
 
 
 def note_intact(store: Path, stamps: dict[str, str]) -> None:
-    """Note that the samples in files with these stamps are whole, so that they need not be read again to know it."""
+    """Record that the samples in files with these stamps are intact, so that they need not be read again."""
     if stamps == _noted(store):
         return
     # Where nothing can be written, samples are read again next time.
@@ -33,7 +33,7 @@ def note_intact(store: Path, stamps: dict[str, str]) -> None:
 
 
 def forget_intact(store: Path) -> None:
-    """Have all samples read again next time: one of them is damaged, in a file that looks untouched."""
+    """Have all samples checked again next time: one is damaged, in a file that looks unchanged."""
     with suppress(OSError):
         _note(store).unlink()
 

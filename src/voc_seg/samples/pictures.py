@@ -43,7 +43,7 @@ class Pictures(Mapping[str, np.ndarray]):
         return len(self.paths)
 
     def file(self, name: str) -> str:
-        """The path of a picture as tables show it: ``./=a.jpg``, for spreadsheets would compute ``=a.jpg``."""
+        """The path of a picture as tables show it: ``./=a.jpg``, as spreadsheets would evaluate ``=a.jpg``."""
         path = str(self.paths[name])
         return printable(os.path.join(".", path) if formula_sign(path) else path)  # noqa: PTH118 - Path drops the dot
 
@@ -79,7 +79,7 @@ def find_pictures(images: str) -> Pictures:
         images: A path, relative to the working directory; ``~`` is the home folder.
 
     Raises:
-        VocSegError: Nothing is there, or it may not be looked into.
+        VocSegError: Nothing is there, or it cannot be read.
     """
     place = Path(images)
     try:
@@ -87,7 +87,7 @@ def find_pictures(images: str) -> Pictures:
             place = Path(os.path.expanduser(images))  # noqa: PTH111 - Path.expanduser fails for people it does not know
         found = _found(place, images)
     except OSError as error:
-        raise VocSegError(f"inference.images: {images} cannot be looked into ({error.strerror or error}).") from error
+        raise VocSegError(f"inference.images: {images} cannot be read ({error.strerror or error}).") from error
     return Pictures(dict(zip(name_pictures(found), found)))
 
 
@@ -95,7 +95,7 @@ def _found(place: Path, images: str) -> list[Path]:
     if place.is_dir():
         entries = sorted(path for path in place.iterdir() if not path.name.startswith("."))
         files = [path for path in entries if not path.is_dir()]
-        below = f"The folders in it are not looked into; inference.images='{images}/**/*' is everything below."
+        below = f"Its subfolders are not searched; inference.images='{images}/**/*' is everything below."
         hint = below if len(files) < len(entries) else ""
         if not files:
             raise VocSegError(f"inference.images: the folder {place.absolute()} holds no files. {hint}".rstrip())
@@ -135,9 +135,8 @@ def name_pictures(paths: Sequence[Path]) -> list[str]:
 
     It is the file's name without ending. Where several would have one name, those files take their whole name
     (``a.jpg``, ``a.png``); where that is not enough the folders below the common one come before it (``2023_a.jpg``),
-    and last a number behind it. Upper and lower case, and ways to store an accent,
-    count as the same, as they do on some systems. Characters that
-    file systems or tables do not bear become ``_``.
+    and last a number behind it. Names that differ only in case or in the encoding of an accent count as the same, as
+    on macOS and Windows. Characters that file systems or tables cannot hold become ``_``.
     """
     if not paths:
         return []

@@ -41,7 +41,7 @@ def sole_writer(path: Path) -> Iterator[None]:
                 f"Could not write {path}: {error.strerror or error}. What was there before is untouched. "
                 f"{advice(lock_file)}"
             ) from error
-        logger.warning("%s is on a file system without locks. See that no other process writes it.", path)
+        logger.warning("%s is on a file system without locks. Make sure that no other process writes it.", path)
     try:
         yield
     finally:
@@ -50,23 +50,23 @@ def sole_writer(path: Path) -> Iterator[None]:
 
 
 def make_way(path: Path, folder: bool = False) -> None:
-    """Rename what is in the way where a file of a store, or its folder, is to be written: it is not ours.
+    """Set aside, under another name, anything of another kind where a store's file or folder is to be written.
 
     Raises:
         VocSegError: It cannot be renamed.
     """
-    # A dangling link is followed by who writes.
+    # A broken link stays: writing follows it.
     if not path.exists() or (path.is_dir() if folder else path.is_file()):
         return
-    wanted, kept = "folder" if folder else "ordinary file", free_name(path)
+    wanted, kept = "folder" if folder else "regular file", free_name(path)
     try:
         path.rename(kept)
     except OSError as error:
         raise VocSegError(
-            f"{path} is no {wanted}, but one is to be written there. It could not be renamed "
-            f"({error.strerror or error}): move it elsewhere and run: kedro run --pipelines data_processing"
+            f"{path} is not a {wanted}, and could not be renamed to make room for one ({error.strerror or error}). "
+            "Move it elsewhere and run: kedro run --pipelines data_processing"
         ) from error
-    logger.warning("%s was no %s, so this project did not write it. It is now %s", path, wanted, kept.name)
+    logger.warning("%s was not a %s, so this project did not write it. It is now %s", path, wanted, kept.name)
 
 
 def files_of_shards(path: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from .arrow_file import SAMPLES, Origin, damaged, open_arrow, sealed, stamp_of
 from .place import make_way
 
 _CHECKSUM, _POSITION, _CONTENT, _LAST = "checksum", "position", "content", "last"
-"""Keys of the metadata of a record batch; stores of earlier editions have none of them."""
+"""Keys of the metadata of a record batch; stores of earlier versions have none of them."""
 _CONTENT_BYTES = 12
 _STRIP = 2**20
 """Labels that are looked at at once."""
@@ -99,7 +99,7 @@ def _with_last(samples: Iterable[Sample]) -> Iterator[tuple[Sample, bool]]:
 
 
 Packed = tuple[str, int | None]
-"""Id of a sample and its checksum; None in a store of an earlier edition."""
+"""Id of a sample and its checksum; None in a store of an earlier version."""
 
 
 def checksum(name: str, height: int, width: int, image: bytes | pa.Buffer, mask: bytes | pa.Buffer) -> int:
@@ -205,7 +205,7 @@ class Shard:
             raise damaged(self.path, self._what, "its samples are not those it was written with")
 
     def _require_as_packed(self, index: int, sample: Sample) -> bool:
-        """Compare a sample with its checksum; False where it has none, in a store of an earlier edition."""
+        """Compare a sample with its checksum; False if it has none, in a store of an earlier version."""
         written = self._written(index)
         if written is None:
             return False
@@ -254,23 +254,23 @@ class Shard:
         return sample
 
     def _look_at_file(self) -> None:
-        """Look whether the file is as it was when it was mapped, before anything in the map is touched.
+        """Check that the file has not changed since it was mapped, before the map is read.
 
-        Where the file has been cut, touching the map would end the process without a word (SIGBUS).
+        Reading the map of a truncated file would kill the process (SIGBUS).
         """
         stamp = self._reader and self._stamp
         now = stamp_of(self.path)
-        # Of a file that was deleted, or has another in its place, the map keeps what it was.
+        # The map of a file that was deleted or replaced keeps the old content.
         if now == stamp or now is None or stamp is None or now.inode != stamp.inode:
             return
         if now.size < stamp.size:
-            why = f"cut from {stamp.size} to {now.size} bytes while it was in use"
+            why = f"truncated from {stamp.size} to {now.size} bytes while it was in use"
             raise damaged(self.path, self._what, why)
         self._stamp, self._overwritten = now, True
         self._checked.clear()
 
     def _require_sound(self, index: int, sample: Sample) -> None:
-        """Compare a sample with its checksum if something speaks against it."""
+        """Compare a sample with its checksum if its file was written to or a label is no class."""
         label = _unknown_label(sample.mask, self._classes) if self._classes else None
         if (self._overwritten or label is not None) and self._require_as_packed(index, sample):
             return
@@ -281,7 +281,7 @@ class Shard:
     def _require_sizes(self, batch: pa.RecordBatch, index: int, height: int, width: int) -> None:
         sizes = {"image": height * width * 3, "mask": height * width}
         if min(height, width) < 1 or any(_extent(batch[name]) != (0, size) for name, size in sizes.items()):
-            raise damaged(self.path, self._what, f"sample {index} is not as large as it says: {width} x {height}")
+            raise damaged(self.path, self._what, f"sample {index} does not have the size it states, {width} x {height}")
 
     def _batch(self, index: int) -> pa.RecordBatch:
         self._look_at_file()

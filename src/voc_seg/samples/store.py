@@ -91,7 +91,7 @@ class SampleStore:
         except (AttributeError, KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
             raise damaged(self.path, "sample store", "it lists no shards") from error
         if images != batches or len(images) != len(listed):
-            raise damaged(self.path, "sample store", "its list of shards does not go with its ids")
+            raise damaged(self.path, "sample store", "its list of shards does not match its ids")
         written = self._file.schema.metadata.get(LISTED)
         if written is not None and written != digest_of_ids(self._ids()).encode():
             raise damaged(self.path, "sample store", "its ids have changed since it was written")
@@ -143,7 +143,7 @@ class SampleStore:
     def content(self) -> str:
         """A text for the content of all samples in order, the same wherever they lie and in however many shards.
 
-        Only what was written with them is read; "" for a store of an earlier edition, which has no checksums.
+        Only what was written with them is read; "" for a store of an earlier version, which has no checksums.
         """
         if self._listed is None:
             return self.shards[0].content
@@ -151,7 +151,7 @@ class SampleStore:
 
     @property
     def has_checksums(self) -> bool:
-        """Whether damage to any of its files shows; not in a store of an earlier edition."""
+        """Whether damage to any of its files shows; not in a store of an earlier version."""
         metadata = self._file.schema.metadata or {}
         return bool(self.content) and SEAL in metadata and (self._listed is None or LISTED in metadata)
 

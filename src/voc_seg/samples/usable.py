@@ -76,7 +76,7 @@ class UsableSamples:
         }:
             raise VocSegError(
                 f"The files of {image_id}, {self.split.image_path(image_id)} and {self.split.mask_path(image_id)}, "
-                "have been changed since they were looked into. Let nothing write there meanwhile and run again: "
+                "have changed since they were indexed. Let nothing write to them during the run, and run again: "
                 "kedro run --pipelines data_processing"
             )
         return Sample(image_id, pair.image, pair.mask.indices)

@@ -69,7 +69,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
                 f"{folder} cannot be written to: {error}. {advice(lock_file)} "
                 "Or use a VOCdevkit you have with --params voc_root=PATH."
             ) from error
-        logger.warning("%s is on a file system without locks. See that no other process fetches there.", folder)
+        logger.warning("%s is on a file system without locks. Make sure that no other process fetches there.", folder)
     try:
         yield
     finally:
@@ -108,7 +108,7 @@ def obtain(archive: Archive, folder: Path, given: Path | None = None, patience: 
         for remnant in remnants(part):
             remnant.unlink(missing_ok=True)
     except OSError as error:
-        raise VocSegError(f"{whole} could not be renamed to {path}: {error}. Put that right and run again.") from error
+        raise VocSegError(f"{whole} could not be renamed to {path}: {error}. Fix that and run again.") from error
     logger.info("Fetched %s; its md5 is right", path)
     return path
 

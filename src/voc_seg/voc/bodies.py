@@ -1,4 +1,4 @@
-"""The body of an answer as it comes in: not too slow, and no web page."""
+"""The body of a response as it comes in; responses that are too slow, or web pages, are refused."""
 
 import re
 import time
@@ -12,13 +12,13 @@ from .connection import Failure, Patience, shut_after
 
 _CHUNK = 2**16  # what is lost of a cut connection is at most this
 _SLOWEST = 1000  # bytes a second; a server that sends less might as well be silent
-_HEAD = 512  # bytes; a tar archive has zeros within them, a compressed one some byte that is no text
+_HEAD = 512  # bytes; in a tar archive they contain zeros, in a compressed one bytes that are not text
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _PAGE_STARTS = (b"<!doctype", b"<html", b"<?xml")
 
 
 class Stopped(Exception):
-    """The body ends before its end; says why."""
+    """The body ended early, with the reason."""
 
 
 def body(response: requests.Response, start: int, patience: Patience) -> Iterator[bytes]:
@@ -30,18 +30,18 @@ def body(response: requests.Response, start: int, patience: Patience) -> Iterato
         patience: Time-outs.
 
     Raises:
-        Stopped: The connection was cut, or the server sends nothing or next to nothing.
-        Failure: It is no part of an archive.
+        Stopped: The connection was cut, or the server sends nothing or too little.
+        Failure: The body is not part of an archive.
     """
     return _without_pages(_chunks(response, patience), start)
 
 
 def _chunks(response: requests.Response, patience: Patience) -> Iterator[bytes]:
-    """The body as it comes in, without waiting for a chunk to be full: a server that trickles must be noticed."""
+    """The body as it comes in, without waiting for full chunks, so that a very slow server is noticed."""
     connection = getattr(response.raw, "connection_read", None)
     while True:
         since, received = time.monotonic(), 0
-        # A single read may take as long as its time-out; what is longer in one trickles between the body's bytes.
+        # A single read may take its time-out; a longer one receives chunk sizes, but hardly any of the body.
         with shut_after(2 * patience.read_seconds, connection):
             while (passed := time.monotonic() - since) <= patience.read_seconds:
                 try:
@@ -61,7 +61,7 @@ def _chunks(response: requests.Response, patience: Patience) -> Iterator[bytes]:
 
 
 def _without_pages(chunks: Iterator[bytes], start: int) -> Iterator[bytes]:
-    """The same body, unless it begins as a web page or, where a file begins, as any text: no archive does."""
+    """The same body; refused if it begins like a web page, or if the file begins with text."""
     head = b""
     try:
         while len(head) < _HEAD and (chunk := next(chunks, b"")):

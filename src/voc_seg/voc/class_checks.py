@@ -79,9 +79,9 @@ def unknown_value_hint(rejected: pd.DataFrame, class_names: list[str] | tuple[st
         return ""
     if reasons.str.contains(FROM_ONE, regex=False).all():
         return (
-            f"{len(matches)} masks hold the value {len(class_names)} and no 0: they probably number the classes from "
-            f"1, and then the other masks are read wrongly, too. Set {shifted_values(class_names)} and run "
-            "data_processing again."
+            f"{len(matches)} masks hold the value {len(class_names)} and no 0: the masks probably number the classes "
+            f"from 1, so the others are read wrongly too. Set {shifted_values(class_names)} and run data_processing "
+            "again."
         )
     lacking = (
         "A class is probably missing from data.classes"

@@ -1,4 +1,4 @@
-"""Asking a server for a file: redirects, time limits, and which failures are worth another attempt."""
+"""Requests to a server: redirects, time limits, and which failures are worth another attempt."""
 
 import re
 import socket
@@ -38,7 +38,7 @@ PATIENCE = Patience()
 
 
 class Failure(Exception):
-    """An attempt failed; ``lasting`` where another at the same address would too; ``pause`` seconds are asked for."""
+    """A failed attempt; ``lasting`` if retrying the address is useless; the server asked to wait ``pause`` seconds."""
 
     def __init__(self, reason: str, lasting: bool = False, pause: float = 0) -> None:
         super().__init__(reason)
@@ -54,13 +54,13 @@ class Session(requests.Session):
             self.mount(scheme, _InTimeAdapter())
 
     def resolve_redirects(self, *args: object, **options: object) -> Iterator[requests.Response]:
-        """Follow none, which is for `ask`: requests would read their bodies, however long."""
+        """Follow no redirects here: requests would read their bodies, however long. `ask` follows them."""
         return iter(())
 
 
 @contextmanager
 def shut_after(seconds: float, connection: socket.socket | None) -> Iterator[threading.Event]:
-    """Shut a connection that is still read after so long: a socket's own time-out starts anew with every byte.
+    """Shut a connection that is still being read after this time: a socket's own time-out restarts with every byte.
 
     Yields:
         An event that is set once the time is over.
@@ -146,7 +146,7 @@ def _redirected(session: requests.Session, response: requests.Response, address:
         target = None if location is None else urljoin(address, location)
         to = urlsplit(target).scheme if target else ""
     except ValueError as error:
-        raise Failure(f"redirects to no address: {error}", lasting=True) from error
+        raise Failure(f"redirects to an invalid address: {error}", lasting=True) from error
     scheme = urlsplit(address).scheme
     if target and (to not in ("https", "http") or (scheme, to) == ("https", "http")):
         raise Failure(f"redirects from {scheme} to {to}, which is refused", lasting=True)
@@ -168,7 +168,7 @@ def _get(session: requests.Session, address: str, headers: dict[str, str], patie
         # A name that does not exist will not do so in a second; a name server may have a moment's weakness.
         unknown = isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
         raise Failure(f"connection failed: {getattr(cause, 'strerror', None) or cause}", lasting=unknown) from error
-    # Such as an address of no known kind, contradictory lengths, a bundle of certificates that is not there.
+    # Such as an unknown scheme, contradictory lengths, or a missing bundle of certificates.
     except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
         raise Failure(str(error), lasting=True) from error
 

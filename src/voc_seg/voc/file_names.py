@@ -1,4 +1,4 @@
-"""Which file of a folder belongs to an image id: endings differ, some files are missing, some are there twice."""
+"""Which file of a folder belongs to an image id: extensions differ, and files may be missing or ambiguous."""
 
 import os
 from bisect import bisect_left
@@ -16,7 +16,7 @@ MASK_ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".webp")
 """Endings of masks, in lower case; the first is the usual one."""
 
 _HINTS = 200
-"""Missing files that are looked for under other names: where all are missing, more would say the same."""
+"""Missing files that are looked for under other names; where all are missing, more hints would say the same."""
 _NAMED = 3
 """Names that a hint lists."""
 
@@ -28,7 +28,7 @@ class FolderFiles:
     | field  | meaning                                                                                  |
     |--------|------------------------------------------------------------------------------------------|
     | names  | file name by id, where it is not the id with the usual ending                            |
-    | faults | why an id has no file, by id; one that is merely not there, without a hint, has no fault |
+    | faults | why an id has no file, by id; empty for one that is missing without a hint               |
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -39,12 +39,14 @@ def list_names(folder: Path) -> list[str]:
     """The names of everything in a folder, sorted.
 
     Raises:
-        VocSegError: It may not be looked into.
+        VocSegError: It cannot be read.
     """
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208 - a million Path objects would take ten times as long
     except OSError as error:
-        raise VocSegError(f"The folder {folder} cannot be looked into: {error.strerror or error}.") from error
+        raise VocSegError(
+            f"The folder {folder} cannot be read: {error.strerror or error}. Check its permissions and run again."
+        ) from error
 
 
 def stem_of(name: str, endings: Sequence[str] = IMAGE_ENDINGS) -> str | None:
@@ -58,8 +60,8 @@ def find_files(
 ) -> FolderFiles:
     """Find the file of every image id.
 
-    A name that differs from the id in case, or in the storing of an accent, is taken where there is no exact one: on
-    Macs and Windows it is the same file. An id with several files has a fault that names them.
+    Without an exact match, a name that differs only in case or in the encoding of an accent is taken: on macOS and
+    Windows it is the same file. An id with several files has a fault that names them.
 
     Args:
         folder: Where the files lie.
@@ -103,22 +105,22 @@ def _by_stem(
 
 def _related_folders(folder: Path) -> list[Path]:
     """Folders that may hold what this one lacks: those in it, and ``SegmentationClassPNG`` beside it."""
-    with os.scandir(folder) as entries:  # which tells folders from a million files without asking for each
-        inside = sorted(Path(entry.path) for entry in entries if entry.is_dir())
     try:
         beside = sorted(path for path in folder.parent.glob(f"{escape(folder.name)}?*") if path.is_dir())
-    except OSError:
-        beside = []
+        with os.scandir(folder) as entries:  # which tells folders from a million files without asking for each
+            inside = sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    except OSError:  # a link in a circle, a folder that may not be read: then without a hint
+        return []
     return [*beside, *inside][:_NAMED]
 
 
 def _hint(folder: Path, names: Sequence[str], relatives: Sequence[Path], image_id: str, endings: Sequence[str]) -> str:
-    """What is there instead, and what to do about it; empty where nothing is."""
+    """A similar file that was found instead, and what to do about it; empty where there is none."""
     for relative in relatives:
         for ending in endings:
             if (relative / f"{image_id}{ending}").is_file():
                 other = relative.relative_to(folder.parent).as_posix()
-                return f"{other}/{image_id}{ending} is there: files have to lie in {folder.name} itself"
+                return f"found {other}/{image_id}{ending}: move the files directly into {folder.name}"
     start = bisect_left(names, image_id)
     near = []
     for name in names[start : start + 100]:
@@ -130,5 +132,5 @@ def _hint(folder: Path, names: Sequence[str], relatives: Sequence[Path], image_i
         return ""
     exact = [name for name in near if name.rpartition(".")[0] == image_id]
     if exact:
-        return f"{' and '.join(exact[:_NAMED])} is there, which is not read: save it as {endings[0][1:].upper()}"
-    return f"{' and '.join(near[:_NAMED])} is there: the name has to be {image_id} with an ending"
+        return f"found {' and '.join(exact[:_NAMED])}, a format that is not read: save it as {endings[0][1:].upper()}"
+    return f"found {' and '.join(near[:_NAMED])}: the file name must be {image_id} plus an extension"

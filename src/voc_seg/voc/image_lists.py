@@ -15,7 +15,7 @@ OTHER_SPELLINGS = {"trainaug": ("train_aug",)}
 
 
 def list_path(folder: Path, name: str) -> Path:
-    """The file of an image list, in the spelling that is there; in the usual one when none is."""
+    """The file of an image list, in the spelling that exists; in the usual one where neither does."""
     lists = folder / "ImageSets" / "Segmentation"
     spellings = [lists / f"{spelling}.txt" for spelling in (name, *OTHER_SPELLINGS.get(name, ()))]
     return next((path for path in spellings if os.path.lexists(path)), spellings[0])
@@ -31,7 +31,7 @@ def read_ids(path: Path, id_of: Callable[[str], str] = str) -> tuple[str, ...]:
 
     Args:
         path: A text file.
-        id_of: Makes an id of a line in another manner; without, lines are ids.
+        id_of: Turns a line into an image id; by default a line is an id.
 
     Raises:
         VocSegError: No such file, no id in it, one twice (case does not count), or a line that is no id.
@@ -64,8 +64,8 @@ def read_ids(path: Path, id_of: Callable[[str], str] = str) -> tuple[str, ...]:
             raise VocSegError(f"Line {number} of {path} repeats the image id {image_id!r}. Delete that line.")
         if twin:
             raise VocSegError(
-                f"Line {number} of {path} is {image_id!r}, which differs from {twin!r} in case or the storing of an "
-                "accent alone: on Macs and Windows both are one file. Rename one of the images and its mask."
+                f"Line {number} of {path} is {image_id!r}, which differs from {twin!r} only in case or in the encoding "
+                "of an accent: on macOS and Windows both are one file. Rename one of the images and its mask."
             )
         ids[same_name(image_id)] = image_id
     if not ids:

@@ -1,4 +1,4 @@
-"""Lines of image lists in other manners than VOC's: file names instead of ids, and image and mask in two columns."""
+"""Image ids from other list formats than VOC's: file names, paths, and an image and a mask in two columns."""
 
 import re
 from collections.abc import Container
@@ -13,7 +13,7 @@ _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 def id_of_line(line: str, known: Container[str], images: str, masks: str) -> str:
     """The image id of a line: ``a``, ``a.jpg``, ``JPEGImages/a.jpg``, ``a a`` or ``a.jpg SegmentationClass/a.png``.
 
-    What names a file as it stands is an id, whatever it looks like: ids may hold blanks and dots.
+    A line that is the name of a known image is an id, whatever it looks like: ids may contain blanks and dots.
 
     Args:
         line: Not blank, without blanks around it.
@@ -22,8 +22,8 @@ def id_of_line(line: str, known: Container[str], images: str, masks: str) -> str
         masks: Name of the folder of masks.
 
     Raises:
-        VocSegError: It names another folder than that which is read, an image and a mask of different names, or says
-            whether a class is in an image.
+        VocSegError: It names a file in another folder, pairs an image with a mask of another name, or is a line of
+            ``ImageSets/Main``.
     """
     if line in known:
         return line
@@ -31,15 +31,15 @@ def id_of_line(line: str, known: Container[str], images: str, masks: str) -> str
     if columns is None:
         if (marked := _MARKED.fullmatch(line)) and marked[1] in known:
             raise VocSegError(
-                "this looks like a list of ImageSets/Main, which says of each image whether a class is in it (1, 0 or "
-                f"-1), and the image is called {marked[1]!r}. Leave nothing but the image id in each line"
+                "this looks like a list from ImageSets/Main, which marks whether a class occurs in an image (1, 0 or "
+                f"-1); the image is {marked[1]!r}. Keep only the image id in each line"
             )
         return _without_folder(line, images)
     image, mask = _without_folder(columns[0], images), _without_folder(columns[1], masks, MASK_ENDINGS)
     if image != mask:
         raise VocSegError(
-            f"it names the image {image} and the mask {mask}, but an image and its mask have one name apart from "
-            "their endings"
+            f"it pairs the image {image} with the mask {mask}, but an image and its mask must have the same name "
+            "apart from the extension"
         )
     return image
 
@@ -57,6 +57,6 @@ def _without_folder(path: str, folder: str, endings: tuple[str, ...] | None = No
     """The id of a path below the folder that is read."""
     parents, _, name = path.replace("\\", "/").rpartition("/")
     if parents and parents.rpartition("/")[2] != folder:
-        raise VocSegError(f"it names a file in {parents}, but files are read from {folder}")
+        raise VocSegError(f"it names a file in {parents}, but files are only read from {folder}")
     stem = stem_of(name, endings) if endings else stem_of(name)
     return name if stem is None else stem

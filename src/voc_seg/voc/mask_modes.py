@@ -1,4 +1,4 @@
-"""Masks whose values lie in other modes than 8-bit grey: one bit, more than eight, an alpha channel, three channels."""
+"""Masks that are not 8-bit grey or palette images: 1 bit, more than 8 bits, with alpha, or three equal channels."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 
 def require_lossless(image: Image.Image, name: str) -> None:
-    """Refuse a mask whose labels are not what was drawn: compressed with loss, or of which Pillow gives only a part.
+    """Refuse masks whose labels would be read wrongly: lossy compression, several pages, or 16 bits a channel.
 
-    That part is half of the bits of 16, or one of several pages.
+    Pillow reads only the first page, and only 8 of 16 bits of a colour channel.
 
     Raises:
         VocSegError: With what to save instead.
@@ -34,7 +34,7 @@ def require_lossless(image: Image.Image, name: str) -> None:
         )
     pages = getattr(image, "n_frames", 1)
     if pages > 1:
-        raise VocSegError(f"several pages: {name} has {pages}, and a mask has one; save it as a PNG of class indices")
+        raise VocSegError(f"several pages: {name} has {pages}, but a mask has one; save it as a PNG of class indices")
     if image.mode in ("RGB", "RGBA", "LA") and "16" in raw_mode(image):
         raise VocSegError(f"16 bits a channel: {name} is {image.mode}; save it with a single channel of 8 bits")
 
@@ -52,7 +52,7 @@ def _is_lossy_webp(path: Path) -> bool:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How the file stores its pixels, in the words of Pillow's decoders, such as ``L;4``; "" where nothing says so."""
+    """How the file stores its pixels, as Pillow's raw mode, such as ``L;4``; empty where it is unknown."""
     if not getattr(image, "tile", None):
         return ""
     arguments = image.tile[0].args
@@ -61,7 +61,7 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def single_channel(image: Image.Image, name: str) -> tuple[np.ndarray, str] | None:
-    """The values ``uint8 (H, W)`` of a mask of one bit, of more than eight, or of grey with alpha, and a note on it.
+    """The values ``uint8 (H, W)`` of a 1-bit mask, one of more than 8 bits, or grey with alpha; and a note about it.
 
     Returns:
         None for every other mode.
@@ -81,11 +81,11 @@ def single_channel(image: Image.Image, name: str) -> tuple[np.ndarray, str] | No
         if not (low >= 0 and high <= 255):
             raise VocSegError(
                 f"mask values: {name} is {image.mode} (more than 8 bits a pixel) and has values from {low} to {high}; "
-                "class indices go from 0 to 254, and 255 is void. If these are numbers of objects, save their classes"
+                "class indices go from 0 to 254, and 255 is void. If these are instance numbers, save class indices"
             )
         values = stored.astype(np.uint8)
         if image.mode == "F" and (values != stored).any():
-            raise VocSegError(f"mask values: {name} has fractions ({image.mode}); save it with a class index a pixel")
+            raise VocSegError(f"mask values: {name} has fractions ({image.mode}); save one class index per pixel")
         return values, BY_WIDE_VALUES
     return None
 

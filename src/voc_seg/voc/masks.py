@@ -123,7 +123,7 @@ def _from_rgb(image: Image.Image, name: str, classes: Classes) -> Mask:
 
 
 def _are_indices(used: np.ndarray, classes: Classes) -> bool:
-    """Whether greys that are not all colours of classes mean something as values: more than black and white do."""
+    """Whether grey RGB values are class indices: not all are class colours, and they are more than black and white."""
     if (_class_of(np.repeat(used[:, None].astype(np.uint8), 3, axis=1), classes) >= 0).all():
         return False
     declared = [value for value, _ in classes.values]
@@ -230,16 +230,16 @@ def _from_colours(image: Image.Image, name: str, classes: Classes) -> np.ndarray
             f"mask without known colours: {name} is {image.mode}; give every class in data.classes its colour"
         )
     indices = np.empty((image.height, image.width), dtype=np.uint8)
-    unknown, pixels_of_none = [], 0
+    unknown, unknown_pixels = [], 0
     for rows, pixels in _strips(image):
         codes, inverse = np.unique(_codes(pixels), return_inverse=True)
         meant = _class_of_codes(codes, classes)
         indices[rows] = meant.astype(np.uint8)[inverse].reshape(pixels.shape[:2])
         if (meant < 0).any():
             unknown.append(codes[meant < 0])
-            pixels_of_none += int((meant < 0)[inverse].sum())
+            unknown_pixels += int((meant < 0)[inverse].sum())
     if unknown:
-        share = f"{pixels_of_none} of {indices.size} pixels"
+        share = f"{unknown_pixels} of {indices.size} pixels"
         raise VocSegError(_unknown_colours(np.unique(np.concatenate(unknown)), share, name, image.mode))
     return indices
 
@@ -259,9 +259,9 @@ def _unknown_colours(codes: np.ndarray, share: str, name: str, mode: str) -> str
     grey = (colours == colours[:, :1]).all() and colours.max() < _HIGHEST_INDEX
     void = tuple(voc_palette()[VOID].tolist())
     hint = (
-        "it looks like indices saved as RGB, some of which no class has either"
+        "these look like class indices saved as RGB, but some are larger than any class index"
         if grey
-        else f"give a class this colour in data.classes, or colour pixels that are void {void}"
+        else f"add the colour to a class in data.classes, or paint void pixels {void}"
     )
     return f"mask colours: {name} is {mode} and has {listed}{more}, which no class has ({share}); {hint}"
 

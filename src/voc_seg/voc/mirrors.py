@@ -1,4 +1,4 @@
-"""An archive from the first of its addresses that has it; what has arrived is dropped for nothing but the archive."""
+"""Download an archive from the first address that has it; bytes already received are kept until it is complete."""
 
 import hashlib
 import logging
@@ -58,15 +58,15 @@ def md5_of(path: Path) -> str:
 
 
 def remnants(part: Path) -> tuple[Path, Path]:
-    """The files an interrupted download may leave: ``<name>.part``, and ``<name>.fresh`` with other bytes beside it."""
+    """The files an interrupted download may leave: ``<name>.part``, and ``<name>.fresh`` with contradicting bytes."""
     return part, part.with_suffix(".fresh")
 
 
 def download(archive: Archive, part: Path, patience: Patience) -> Path:
     """Download an archive from the first address that has it.
 
-    A server that cannot resume ``part`` sends the file from the beginning, which is compared with ``part``. Where the
-    two differ only the checksum can tell which is right, so that the server's file is received beside it.
+    A server that cannot resume ``part`` sends the file from the beginning, which is compared with ``part``. If they
+    differ, only the checksum can tell which is right, so the server's file is received beside ``part``.
 
     Args:
         archive: What to download.
@@ -91,22 +91,22 @@ def download(archive: Archive, part: Path, patience: Patience) -> Path:
                     "%s failed: %s; %s",
                     address,
                     failure.reason,
-                    f"going on with {following[0]}" if following else "no address is left",
+                    f"trying {following[0]} next" if following else "no address is left",
                 )
     if failures and all(isinstance(failure, NoRoom) for failure in failures):
         raise VocSegError(failures[0].reason)
     reasons = [f"  - {address}: {failure.reason}\n" for address, failure in zip(archive.addresses, failures)]
     there = "".join(
-        f"{decimal(arrived(file))} have arrived and stay in {file}; the next run goes on there.\n"
+        f"{decimal(arrived(file))} are kept in {file}; the next run resumes there.\n"
         for file in remnants(part)
         if arrived(file)
     )
     raise VocSegError(
-        f"Could not download {archive.name}:\n" + "".join(reasons) + there + "Ways out:\n"
+        f"Could not download {archive.name}:\n" + "".join(reasons) + there + "You can:\n"
         "  - run the same command again;\n"
-        f"  - fetch {archive.name} (md5 {archive.md5}) by hand and give it with --params voc_archive=PATH;\n"
+        f"  - download {archive.name} (md5 {archive.md5}) yourself and give it with --params voc_archive=PATH;\n"
         "  - use a VOCdevkit you have with --params voc_root=PATH;\n"
-        "  - correct the addresses, which stand in conf/base/globals.yml."
+        "  - correct the addresses in conf/base/globals.yml."
     )
 
 
@@ -119,9 +119,9 @@ def _fetch(session: Session, archive: Archive, address: str, part: Path, patienc
                 return file
             except Differs as error:
                 logger.warning("%s does not fit what has arrived: %s", address, error.reason)
-    # Another file, or one that earlier addresses have spoilt: all of it from here, beside the longer of the two.
+    # The server has another file, or earlier addresses sent wrong bytes: start over, beside the longer of the two.
     file = min(remnants(part), key=arrived)
-    for _ in range(2):  # twice where it came in pieces, between which the server's file may have changed
+    for _ in range(2):  # twice if it came in pieces: the server's file may have changed in between
         shorten(file, 0)
         try:
             _complete(session, archive, address, file, patience)
@@ -138,9 +138,9 @@ def _complete(session: Session, archive: Archive, address: str, file: Path, pati
     """Resume a file from one address until it is the archive.
 
     Raises:
-        Failure: The address is of no more use; what has arrived stays.
-        Differs: All is there, with another checksum; or see `attempt`. The file is as before, or is deleted if it was
-            whole already.
+        Failure: The address cannot be used any further; what has arrived stays.
+        Differs: The file is complete but has another checksum, or as for `attempt`. It is cut back to what it was, or
+            deleted if it was complete before.
     """
     before = furthest = arrived(file)
     failures = 0
@@ -166,5 +166,5 @@ def _complete(session: Session, archive: Archive, address: str, file: Path, pati
         if failures >= patience.attempts:
             raise Failure(f"{failure.reason} ({failures} attempts)")
         pause = max(failure.pause, min(patience.backoff_seconds * 2 ** (failures - 1), _LONGEST_PAUSE))
-        logger.warning("%s failed: %s; trying it again in %g s", address, failure.reason, pause)
+        logger.warning("%s failed: %s; retrying in %g s", address, failure.reason, pause)
         time.sleep(pause)

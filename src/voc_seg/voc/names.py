@@ -36,20 +36,20 @@ def printable(text: str, lines: bool = False) -> str:
 
 
 def formula_sign(text: str) -> str:
-    """What makes spreadsheets compute a cell with this text, or a part of it, as some split at semicolons; or nothing.
+    """The sign that makes a spreadsheet evaluate this text as a formula; empty where there is none.
 
-    Japanese and Chinese ones also take the wide forms of these signs.
+    Some spreadsheets split at semicolons, and Japanese and Chinese ones accept the full-width signs too.
     """
     starts = (unicodedata.normalize("NFKC", part.strip()[:1]) for part in text.split(";"))
     return next((start for start in starts if start in set("=+-@")), "")
 
 
 def fault_on_windows(name: str) -> str | None:
-    """Why no file can be called so on Windows and disks of its format, whatever its ending; None if one can."""
+    """Why Windows, NTFS and exFAT allow no file of this name, with any extension; None if they do."""
     if mark := next((mark for mark in name if mark in WINDOWS_MARKS), None):
         return f"it holds {mark}"
     if _WINDOWS_DEVICES.fullmatch(name):
-        return "Windows takes it for a device"
+        return "it is a device name on Windows"
     return None
 
 
@@ -62,7 +62,7 @@ def fault_of_name(name: str) -> str | None:
     if hidden := _HIDDEN.search(name):
         return f"it holds the control character U+{ord(hidden[0]):04X}"
     if sign := formula_sign(name):
-        return f"it begins with {sign}, or has it after a semicolon, which spreadsheets take for a formula"
+        return f"it begins with {sign}, or has it after a semicolon, which spreadsheets read as a formula"
     return None
 
 

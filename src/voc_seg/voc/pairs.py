@@ -90,8 +90,8 @@ def join(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path, readi
             f"{short_name(mask_path)} {mask.indices.shape[1]}x{mask.indices.shape[0]} (width x height)"
         )
         if mask.indices.shape == image.shape[1::-1]:
-            by_exif = f" The EXIF orientation {turn} was dealt with as data.exif={reading.exif}." if turn != 1 else ""
-            raise VocSegError(f"turned: {sizes}: one of them is turned by a quarter.{by_exif}")
+            by_exif = f" The EXIF orientation {turn} was handled as data.exif={reading.exif}." if turn != 1 else ""
+            raise VocSegError(f"turned: {sizes}: one of them is rotated by 90 degrees.{by_exif}")
         raise VocSegError(f"size mismatch: {sizes}")
     if reading.longer_side and max(image.shape) > reading.longer_side:
         image, mask = _reduced(image, mask, reading.longer_side)

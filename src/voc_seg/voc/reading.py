@@ -31,7 +31,7 @@ _OTHER_FORMATS = {
     b"<": "HTML, XML or SVG text",
     b"{": "JSON text",
 }
-"""By its first bytes what people have tried; and what Pillow reads only with a plug-in."""
+"""Formats that users often try, by their first bytes."""
 _ZEROS = 16
 """As many at the end of a JPEG look like a file that was never filled."""
 
@@ -64,7 +64,7 @@ _filters = ExitStack()
 
 
 def short_name(path: Path) -> str:
-    """What messages call a file: its folder and its name, in one line without anything that consoles obey."""
+    """A file's folder and name for messages, on one line and without control characters."""
     return printable(f"{path.parent.name}/{path.name}")
 
 
@@ -127,7 +127,7 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
         formats: Those that Pillow may try.
 
     Raises:
-        VocSegError: It is missing, empty, no ordinary file, none of the formats, cannot be decoded to its end, or
+        VocSegError: It is missing, empty, not a regular file, none of the formats, cannot be decoded to its end, or
             declares more pixels than Pillow takes for harmless (179 million, twice ``Image.MAX_IMAGE_PIXELS``), which
             is noticed before anything is decoded.
     """
@@ -177,15 +177,16 @@ def _unidentified(path: Path, kind: str, formats: Sequence[str]) -> str:
         return f"Git LFS pointer instead of {kind}: {name}; fetch the files with: git lfs pull"
     found = next((what for start, what in _OTHER_FORMATS.items() if head.startswith(start)), "")
     if head[4:8] == b"ftyp":
-        found = "HEIC, AVIF or a film"
-    return f"unreadable {kind}: {name} (no {', '.join(formats)})" + (f": it is {found}" if found else "")
+        found = "a HEIC or AVIF image, or a video"
+    readable = f"{', '.join(formats[:-1])} or {formats[-1]}"
+    return f"unreadable {kind}: {name} ({f'{found}, ' if found else ''}not {readable})"
 
 
 @contextmanager
 def large_allowed() -> Iterator[None]:
-    """Pillow warns of pictures of half the size that it refuses; but cameras make such.
+    """Silence Pillow's warning about images of half the size that it refuses; cameras make such images.
 
-    Filters of warnings are those of the whole process: the first thread that enters sets one, the last takes it back.
+    Warning filters belong to the whole process: the first thread that enters sets one, and the last removes it.
     """
     global _allowing
     with _filtering:
@@ -204,7 +205,7 @@ def large_allowed() -> Iterator[None]:
 
 @contextmanager
 def decoding_together() -> Iterator[None]:
-    """Count what this thread decodes as in use until the end: an image is kept while its mask is decoded."""
+    """Count everything this thread decodes as in use until the end: an image is kept while its mask is decoded."""
     _of_thread.held = 0
     try:
         yield
@@ -247,7 +248,7 @@ def _release(size: int) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Refuse what is no ordinary file: reading a pipe, socket or device may never end.
+    """Refuse what is not a regular file: reading a pipe, socket or device may never end.
 
     Raises:
         OSError: There is nothing, or nothing that can be looked at.
@@ -255,7 +256,7 @@ def require_file(path: Path) -> None:
     """
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder the system says so by itself
-        raise VocSegError(f"no ordinary file: {short_name(path)} is a pipe, a socket or a device")
+        raise VocSegError(f"not a regular file: {short_name(path)} is a pipe, a socket or a device")
 
 
 def _as_rgb(image: Image.Image) -> np.ndarray:
@@ -271,9 +272,9 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """The image with white where it is transparent, as people see it; the image itself where it is opaque.
+    """The image on a white background; the image itself where it is opaque.
 
-    What lies below transparent pixels is anything, black mostly.
+    The colours stored under transparent pixels are arbitrary, mostly black.
     """
     if not image.has_transparency_data:
         return image

@@ -10,7 +10,7 @@ from voc_seg.errors import VocSegError
 from voc_seg.voc.file_names import IMAGE_ENDINGS, MASK_ENDINGS, FolderFiles, find_files, list_names, stem_of
 from voc_seg.voc.image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids
 from voc_seg.voc.list_lines import id_of_line
-from voc_seg.voc.missing import contents, dead_link_advice, is_dead_link, other_lists, require_folder
+from voc_seg.voc.missing import contents, dead_link_advice, is_dead_link, is_folder, other_lists, require_folder
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class VOCSplit:
         return self.masks / self.mask_files.names.get(image_id, f"{image_id}.png")
 
     def fault(self, image_id: str) -> str:
-        """Why an image has no file, or no mask, that can be taken; empty where nothing is known against them."""
+        """Why an image or its mask has no usable file; empty where none is known."""
         return self.image_files.faults.get(image_id) or self.mask_files.faults.get(image_id, "")
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ def source_named(name: str) -> Source:
 
 
 def given_path(path: str | Path) -> Path:
-    """A path as a user gives it, absolute and without links; one that leads nowhere, or in a circle, as it is."""
+    """A path from the settings with ``~`` and links resolved; broken links stay as they are."""
     return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111 - Path's own fail for these
 
 
@@ -151,7 +151,7 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
     if year is None:
         return _find_any_folder(root)
     for folder in (root / "VOCdevkit" / name, root / name):
-        if _is_folder(folder):
+        if is_folder(folder):
             return folder
     # Own data may bear any name, but VOC2007 must not pass for VOC2012.
     own_name = given_path(root).name
@@ -168,7 +168,7 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
 
 
 def _find_any_folder(root: Path) -> Path:
-    candidates = [root, *sorted(root.glob("*/")), *sorted(root.glob("VOCdevkit/*/"))] if _is_folder(root) else []
+    candidates = [root, *sorted(root.glob("*/")), *sorted(root.glob("VOCdevkit/*/"))] if is_folder(root) else []
     found = [folder for folder in candidates if _has_lists(folder)]
     if len(found) == 1 or (found and found[0] == root):
         return found[0]
@@ -177,7 +177,7 @@ def _find_any_folder(root: Path) -> Path:
     links = [root / "VOCdevkit", *(path for folder in candidates for path in _list_folders(folder))]
     if not found and (advice := dead_link_advice(links)):
         raise VocSegError(nothing + advice)
-    without_lists = next((folder for folder in candidates if _is_folder(folder / "JPEGImages")), None)
+    without_lists = next((folder for folder in candidates if is_folder(folder / "JPEGImages")), None)
     if not found and without_lists:
         raise VocSegError(
             f"{nothing}{without_lists.absolute()} has JPEGImages, but no image lists: write train.txt and val.txt with "
@@ -194,12 +194,7 @@ def _list_folders(folder: Path) -> tuple[Path, Path]:
 
 
 def _has_lists(folder: Path) -> bool:
-    return _is_folder(folder / "ImageSets" / "Segmentation")
-
-
-def _is_folder(path: Path) -> bool:
-    """Whether a path is a folder; no error where it may not be looked at, is too long or leads round in a circle."""
-    return os.path.isdir(path)  # noqa: PTH112
+    return is_folder(folder / "ImageSets" / "Segmentation")
 
 
 def read_split(folder: Path, source: str, split: str) -> VOCSplit:
@@ -252,7 +247,7 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
 
 
 def _missing_list(path: Path, source: Source, split: str) -> str:
-    text = f"The {split} list of {source.name} should be {path}, which is not there."
+    text = f"The {split} list of {source.name} should be {path}, which does not exist."
     if split in source.mask_folders:
         other = "".join(f" (or {name}.txt)" for name in OTHER_SPELLINGS.get(path.stem, ()))
         return (

@@ -1,4 +1,4 @@
-"""One file over http or https: received as far as it comes, and resumed from there. Nothing received is dropped."""
+"""Download one file over http or https; an interrupted transfer is resumed, and no received byte is dropped."""
 
 import logging
 import re
@@ -23,7 +23,7 @@ _PAGE_TYPES = re.compile(r"\s*(text/html|(application|text)/([\w.-]+\+)?(xml|jso
 
 
 class Differs(Exception):
-    """What has arrived does not fit the file the server has; ``one_go`` where all of it came in one answer of it."""
+    """What has arrived does not match the server's file; ``one_go`` if all of it came in a single response."""
 
     def __init__(self, reason: str, one_go: bool = False) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class NoRoom(Failure):
 
 
 class TooLong(Failure):
-    """The body goes on beyond the end of the file, or of the part of it that was announced."""
+    """The body is longer than the file, or than the range that was announced."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def shorten(part: Path, length: int) -> None:
         else:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise VocSegError(f"{part} could not be written: {error}. Put that right and run again.") from error
+        raise VocSegError(f"{part} could not be written: {error}. Fix that and run again.") from error
 
 
 def attempt(
@@ -108,18 +108,18 @@ def attempt(
             logger.info("Fetching %s%s from %s%s", part.stem, size, address, begun)
             _receive(response, part, extent, whole, patience)
             return
-    raise Failure("sends neither the file nor the part that was asked for", lasting=True)
+    raise Failure("sends neither the file nor the requested range", lasting=True)
 
 
 def _extent(response: requests.Response, asked: int) -> _Extent | None:
-    """What the body is; None where it is nothing that was asked for, but might be without a range."""
+    """The range the body covers; None if it is not the requested one, and asking without a range may help."""
     headers = response.headers
     content_range = headers.get("Content-Range", "").strip()
     if response.status_code == 416:
         if not asked:
             raise Failure(f"416 {response.reason}".strip(), lasting=True)
         found = re.fullmatch(r"bytes \*/([0-9]{1,18})", content_range)
-        # Nothing is beyond the end. That a range before it is not satisfiable is none of the file's doing.
+        # Nothing is beyond the end of the file. A range before it can be satisfied: that answer is a server's fault.
         return _Extent(int(found[1]), None, int(found[1])) if found and int(found[1]) <= asked else None
     if _PAGE_TYPES.match(headers.get("Content-Type", "")):
         # Of a network that wants a login, say, or of a server that explains what is wrong.
@@ -138,7 +138,7 @@ def _extent(response: requests.Response, asked: int) -> _Extent | None:
         if (whole is None or end <= whole) and size in (None, end - start):
             return _Extent(start, end, whole)
     if not asked:
-        raise Failure("206 for a part nobody asked for", lasting=True)
+        raise Failure("206 for a range that was not requested", lasting=True)
     return None
 
 
@@ -149,7 +149,7 @@ def _require_plausible(whole: int | None, declared: int | None) -> None:
     if declared is not None and whole != declared:
         raise Failure(f"offers {whole} bytes instead of {declared}", lasting=True)
     if whole == 0 or (declared is None and whole > _LARGEST):
-        raise Failure(f"offers {whole} bytes, which no archive has", lasting=True)
+        raise Failure(f"offers {whole} bytes, which cannot be an archive", lasting=True)
 
 
 def _require_beginning(there: int, whole: int | None) -> None:
@@ -198,11 +198,11 @@ def _receive(response: requests.Response, part: Path, extent: _Extent, whole: in
                 stopped = str(error)
     except OSError as error:
         raise VocSegError(
-            f"{part} could not be written: {error}. What has arrived stays there: put that right and run again."
+            f"{part} could not be written: {error}. What has arrived is kept: fix that and run again."
         ) from error
     except Failure:
         if not ends:
-            shorten(part, there)  # a body without end is nothing of an archive
+            shorten(part, there)  # an endless body is no archive
         raise
     if stopped or (whole is not None and position < whole):
         size = f" of {decimal(whole)}" if whole else ""

@@ -108,7 +108,7 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
     assert isinstance(figure, Figure)
     assert rejected["image_id"].tolist() == ["b"]
     assert "train: 1 of 3 images are left out; data/08_reporting/rejected_images.csv lists them all." in caplog.text
-    assert "\n  1 unreadable image: b (JPEGImages/b.jpg (no JPEG, PNG, TIFF, BMP, WEBP))\n" in caplog.text
+    assert "\n  1 unreadable image: b (JPEGImages/b.jpg (not JPEG, PNG, TIFF, BMP or WEBP))\n" in caplog.text
     assert "most of them" not in caplog.text
     assert "val: 1 images, all usable" in caplog.text
     assert "test: no images" in caplog.text
@@ -274,7 +274,7 @@ def test_a_packed_sample_is_reduced_and_turned_as_its_row_says(tmp_path):
 
 def test_names_that_other_disks_cannot_bear_are_warned_of(tmp_path, caplog):
     index_split(make_split(tmp_path, "train", "a", "a:b", "CON"))
-    assert "train: the names of 2 images, such as 'a:b' (it holds :), are impossible on Windows" in caplog.text
+    assert "train: 2 image ids, such as 'a:b' (it holds :), cannot be file names on Windows" in caplog.text
     caplog.clear()
     index_split(make_split(tmp_path, "val", "c", "weed (0)"))
     assert "impossible" not in caplog.text

@@ -50,7 +50,7 @@ def test_no_report_of_two_models(metrics: dict[str, Any], message: str) -> None:
 
 def test_figures_of_two_evaluations_are_refused() -> None:
     metrics, class_scores = summarise(CONFUSION, FACTS)
-    with pytest.raises(VocSegError, match="are of two evaluations"):
+    with pytest.raises(VocSegError, match="are from different evaluations"):
         draw_scores(class_scores, metrics, CONFUSION.T)
 
 

@@ -32,7 +32,7 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
             logger.warning("%s is left out: %s", name, error)
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # tables and scores changed by hand
             logger.warning(
-                "%s is left out: its history or scores hold other things than this project writes (%s: %s). Make them "
+                "%s is left out: its history or scores were not written by this project (%s: %s). Make them "
                 "again with: kedro run --pipelines training,evaluation", name, type(error).__name__, error,
             )  # fmt: skip
     if not rows:

@@ -45,8 +45,8 @@ def index_split(split: VOCSplit, previous_index: pd.DataFrame, data: DataConfig)
     foreign = [image_id for image_id in split.ids if fault_on_windows(image_id)]
     if foreign:
         logger.warning(
-            "%s: the names of %d images, such as %r (%s), are impossible on Windows and on disks in its formats. "
-            "Predictions have the same names: keep them on other disks, or rename images and masks.",
+            "%s: %d image ids, such as %r (%s), cannot be file names on Windows, NTFS or exFAT. Predictions are saved "
+            "under the same names: keep them on other file systems, or rename images and masks.",
             split.name, len(foreign), foreign[0], fault_on_windows(foreign[0]),
         )  # fmt: skip
     return index_images(split, data.reading, previous_index)
@@ -134,7 +134,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
 def _log_split(name: str, index: pd.DataFrame, on_invalid: str) -> None:
     rejected = index[index["rejected"] != ""]
     if index.empty:
-        logger.info("%s: no images, as it has no list, an empty one, or no public masks", name)
+        logger.info("%s: no images (its list is missing or empty, or its masks are not public)", name)
     elif rejected.empty:
         logger.info("%s: %d images, all usable", name, len(index))
     elif on_invalid == "fail":

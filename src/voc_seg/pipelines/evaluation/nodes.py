@@ -39,9 +39,9 @@ def choose_split(
 
 
 def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
-    """The best model with its digest, read once: a training may put another in its place meanwhile.
+    """The best model with its digest, read once: a training may replace the file in the meantime.
 
-    Export has the same node, and Kedro makes one of two: a run of both pipelines is about one model.
+    Export has the same node, and Kedro runs it once for both: a run of both pipelines uses one model.
     """
     return best_model | {"model_digest": model_digest(best_model)}
 
@@ -55,12 +55,12 @@ def evaluate(
 ) -> tuple[bytes, bytes, pd.DataFrame, pd.DataFrame, dict[str, Image.Image], dict[str, Any]]:
     """Predict every image with the best model, once.
 
-    What is returned is written in this order. An evaluation that is killed leaves no scores beside masks and tables
-    that they are not of: those of an earlier one go first, and the facts, then the scores, come last.
+    The outputs are written in this order, so that a killed evaluation leaves no scores that belong to other masks: the
+    old scores are deleted first, and the new facts and scores come last.
 
     Returns:
-        Nothing in place of the old ``metrics.json`` and ``evaluation_facts.json``; confusion matrix; scores by image;
-        masks; how it was done.
+        Empty bytes that delete the old ``metrics.json`` and ``evaluation_facts.json``; confusion matrix; scores by
+        image; masks; how it was done.
 
     Raises:
         VocSegError: The model, the samples and ``data.classes`` are not about the same classes.
@@ -117,7 +117,7 @@ def draw_scores(
     """IoU by class, and what is taken for what.
 
     Raises:
-        VocSegError: Scores and counts are of two evaluations.
+        VocSegError: Scores and counts are from different evaluations.
     """
     _require(metrics, "metrics")
     require_same_counts(metrics, confusion_matrix, class_scores)
@@ -152,7 +152,7 @@ def draw_predictions(
     """A few images from the worst to the best, as one contact sheet and one picture each.
 
     Raises:
-        VocSegError: Masks and scores are of two evaluations, or of another split.
+        VocSegError: Masks and scores are from different evaluations, or of another split.
     """
     require_same_images(samples.ids, predictions, image_scores)
     ranked = image_scores.sort_values("miou", kind="stable")

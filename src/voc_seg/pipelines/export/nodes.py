@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
-    """The best model with its digest, read once: a training may put another in its place meanwhile.
+    """The best model with its digest, read once: a training may replace the file in the meantime.
 
-    Evaluation has the same node, and Kedro makes one of two: a run of both pipelines is about one model.
+    Evaluation has the same node, and Kedro runs it once for both: a run of both pipelines uses one model.
     """
     return best_model | {"model_digest": model_digest(best_model)}
 
@@ -55,8 +55,8 @@ def export_model(
     scores = one_evaluation(metrics, evaluation_facts)
     if metrics and not is_of(scores, saved):
         logger.warning(
-            "metrics.json is of another model or evaluation than best_model.pth (model_digest %s, not %s): the card "
-            "has no scores. To have them: kedro run --pipelines evaluation,export",
+            "metrics.json is not from an evaluation of best_model.pth (model_digest %s, not %s): the card has no "
+            "scores. To have them: kedro run --pipelines evaluation,export",
             metrics.get("model_digest", "unknown"), saved["model_digest"],
         )  # fmt: skip
     card = model_card(

@@ -91,7 +91,7 @@ def segment(
         try:
             image = pictures[name]
         except VocSegError as error:
-            logger.warning("Left out, though it could be read a moment ago: %s", error)
+            logger.warning("Left out, although it was readable at first: %s", error)
             return None
         mask = segmenter(image)
         return Segmentation(palette_image(mask, classes), labelled_overlay(image, mask, classes))
@@ -129,7 +129,7 @@ def _why_lost(pictures: Pictures, name: str) -> str:
         pictures[name]
     except VocSegError as error:
         return printable(f"changed during the run: {error}")
-    return "changed during the run: it could not be read when it was to be segmented"
+    return "changed during the run: it was unreadable when it was to be segmented"
 
 
 def draw_gallery(
@@ -155,6 +155,6 @@ def _drawn(pictures: Pictures, name: str, mask: np.ndarray, classes: Classes) ->
         logger.warning("Not on the contact sheet: %s", error)
         return None
     if image.shape[:2] != mask.shape:
-        logger.warning("Not on the contact sheet: %s has another size than its mask by now", pictures.file(name))
+        logger.warning("Not on the contact sheet: %s no longer has the size of its mask", pictures.file(name))
         return None
     return thumbnail(name, image, mask, classes)

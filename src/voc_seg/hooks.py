@@ -199,6 +199,9 @@ _SELECTIONS = {
 }
 
 
+_REPEATED = ("run", "voc_root", "data.")
+
+
 def resume_command(run_params: dict[str, Any]) -> str:
     """How to go on with a run that was interrupted: the same once more, with ``training.resume``."""
     order = list(NEXT)  # Kedro makes a set of the names
@@ -237,13 +240,16 @@ def environment_option(run_params: dict[str, Any]) -> str:
 
 
 def repeated_options(run_params: dict[str, Any], pipelines: str = "") -> str:
-    """What a command about a run's outputs needs: `` --env NAME --params run=NAME``, empty by default.
+    """What a command about a run's outputs needs: `` --env NAME --params run=NAME,voc_root=PATH``, empty by default.
 
-    All runs share what data_processing makes, so alone it takes no name.
+    All runs share what data_processing makes, so alone it takes no name. What data there is and how it is read has to
+    be the same in every pipeline.
     """
-    run = None if pipelines == "data_processing" else (run_params["runtime_params"] or {}).get("run")
-    named = f" --params {shlex.quote('run=' + _typed(run))}" if isinstance(run, str) else ""
-    return environment_option(run_params) + named
+    given = dict(flattened(run_params["runtime_params"] or {}))
+    if pipelines == "data_processing" or not isinstance(given.get("run"), str):
+        given.pop("run", None)
+    kept = [f"{key}={_typed(value)}" for key, value in given.items() if key.startswith(_REPEATED)]
+    return environment_option(run_params) + (f" --params {shlex.quote(','.join(kept))}" if kept else "")
 
 
 def explain(error: ValidationError) -> str:

@@ -22,7 +22,7 @@ from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)
 
-_REVISION = 4
+_REVISION = 5
 """To be raised with every change of what is read from a file: rows of an older revision are read again."""
 
 

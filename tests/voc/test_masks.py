@@ -302,3 +302,13 @@ def test_greys_whose_colour_contradicts_the_declared_values_are_refused(tmp_path
     with pytest.raises(VocSegError, match=r"colour of dog in data.classes, but 255 means void in data.values"):
         decode_mask(tmp_path / "mask.png", replace(greys, values=((255, 255),)))
     assert (decode_mask(tmp_path / "mask.png", replace(greys, values=((255, 2),))).indices == 2).all()
+
+
+def test_white_of_one_bit_is_255_where_values_know_no_1(tmp_path):
+    declared = replace(name_classes(("background", "object")), values=((0, 0), (255, 1)))
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / "mask.png")
+    mask = decode_mask(tmp_path / "mask.png", declared)
+    assert mask.indices.tolist() == [[0, 1]]
+    assert "0 and 255" in mask.note
+    swapped = replace(declared, values=((0, 1), (1, 0)))
+    assert decode_mask(tmp_path / "mask.png", swapped).indices.tolist() == [[1, 0]]

@@ -12,7 +12,14 @@ from PIL import Image
 from voc_seg.errors import VocSegError
 
 from .classes import VOC_CLASSES, VOID, Classes, voc_palette
-from .mask_modes import BY_EQUAL_CHANNELS, has_equal_channels, raw_mode, require_lossless, single_channel
+from .mask_modes import (
+    BY_BLACK_AND_WHITE,
+    BY_EQUAL_CHANNELS,
+    has_equal_channels,
+    raw_mode,
+    require_lossless,
+    single_channel,
+)
 from .reading import exif_orientation, read_whole, short_name
 
 BY_GREY = "mask read by the grey of its class colours"
@@ -120,6 +127,9 @@ def _from_grey(stored: np.ndarray, name: str, classes: Classes) -> Mask:
 
 def _from_other_grey(stored: np.ndarray, note: str, mode: str, name: str, classes: Classes) -> Mask:
     """As `_from_grey`, where values were not 8-bit grey; the one bit of a mask shows as black and white."""
+    meaning = classes.meaning()
+    if mode == "1" and classes.values and meaning[1] < 0 <= meaning[VOID]:  # white is 1 in the file and shows as 255
+        stored, note = stored * np.uint8(255), BY_BLACK_AND_WHITE
     by_colour = _from_grey(stored * np.uint8(255), name, classes) if mode == "1" and classes.coded else None
     found = by_colour if by_colour and by_colour.note else _from_grey(stored, name, classes)
     return Mask(found.indices, mode, "; ".join(filter(None, [note, found.note])))

@@ -62,6 +62,13 @@ def test_images_far_larger_than_the_check_sees_can_be_checked(shape: tuple[int, 
     assert overfit(long, NAMES, parameters).prediction.shape == shape
 
 
+@pytest.mark.parametrize(("side", "stride"), [(28, 32), (32, 32), (16, 16)])
+def test_an_image_of_one_cell_is_too_small(side: int, stride: int, make_parameters: Make) -> None:
+    sample = Sample("tiny", np.zeros((side, side, 3), np.uint8), np.eye(side, dtype=np.uint8))
+    with pytest.raises(VocSegError, match=rf"tiny is {side}x{side} pixels.*too small.*sanity\.image"):
+        overfit(sample, ("background", "line"), make_parameters(model={"output_stride": stride}))
+
+
 def test_advice_names_the_settings_to_change() -> None:
     metrics = {"epochs": 60, "image_id": "2007_000032", "miou": 0.4567, "final_loss": 1.5}
     text = advice(metrics, SanityConfig(epochs=60, learning_rate=0.05, pass_miou=0.9))
@@ -88,7 +95,7 @@ class TestChooseSample:
 
     @pytest.mark.parametrize("position", [4, -1])
     def test_a_position_that_is_not_there(self, train_store: SampleStore, position: int) -> None:
-        with pytest.raises(VocSegError, match=f"sanity.image is {position}.*positions 0 to 3"):
+        with pytest.raises(VocSegError, match=f"sanity.image is {position}.*positions 0 to 3.*needs quotes"):
             choose_sample(train_store, position)
 
     def test_an_id_that_is_not_there(self, train_store: SampleStore) -> None:

@@ -51,7 +51,10 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
             if sample.id.replace("_", "") == str(image):
                 return sample
         if not 0 <= image < len(samples):
-            raise VocSegError(f"sanity.image is {image}, but the training split has positions 0 to {len(samples) - 1}.")
+            raise VocSegError(
+                f"sanity.image is {image}, but the training split has positions 0 to {len(samples) - 1}. An id of digits "
+                "needs quotes within quotes: --params \"sanity.image='007'\""
+            )
         return samples[image]
     if image is None:
         # Rather one without specks: at reduced size nobody learns an object of a few pixels.
@@ -87,7 +90,13 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     model = build_model(network, len(class_names)).to(runtime.device).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
     scale = min(1.0, config.longer_side / max(sample.mask.shape))
-    size = tuple(round(length * scale) for length in sample.mask.shape)
+    size = tuple(max(1, round(length * scale)) for length in sample.mask.shape)
+    if max(size) <= network.output_stride:  # one value a channel, of which batch norm makes nothing
+        finer = ", or set model.output_stride=16" if max(size) > 16 else ""
+        raise VocSegError(
+            f"sanity: {sample.id} is {size[1]}x{size[0]} pixels (width x height), too small for a network of "
+            f"output_stride {network.output_stride}. Choose a larger image with sanity.image{finer}."
+        )
     image, mask = resize(sample, size)
     batch = Batch(image[None], mask[None], (sample.id,))
     logger.info("Overfitting %s, %d x %d pixels, on %s", sample.id, size[1], size[0], runtime)

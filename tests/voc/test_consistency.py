@@ -165,6 +165,20 @@ def test_a_split_whose_objects_are_void_is_warned_of(index, names):
     assert not void_objects_warning({"train": indices["train"], "val": index(grey(0, 0), classes=classes)}, classes)
 
 
+def test_void_is_doubted_where_the_last_class_is_missing(index):
+    said = void_objects_warning({"train": index(grey(0, 1, 255), grey(0, 1))}, PLAIN)
+    assert "no pixel of dog, but 20 % of its pixels are void" in said
+    assert said.endswith("data.values.255=dog")
+    assert not void_objects_warning({"train": index(grey(0, 1, 2, 255))}, PLAIN)
+    assert not void_objects_warning({"train": index(grey(0, 1), grey(1, 1))}, PLAIN)
+
+
+def test_where_255_covers_most_both_ways_round_are_told(index):
+    two = name_classes(("background", "object"))
+    with pytest.raises(VocSegError, match="object and background exchanged"):
+        require_more_than_void(index(grey(0, 255, 255), classes=two), two)
+
+
 def rgb_mask(*colours):
     return Image.fromarray(np.array([colours], np.uint8))
 

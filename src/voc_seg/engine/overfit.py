@@ -52,8 +52,8 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
                 return sample
         if not 0 <= image < len(samples):
             raise VocSegError(
-                f"sanity.image is {image}, but the training split has positions 0 to {len(samples) - 1}. An id of digits "
-                "needs quotes within quotes: --params \"sanity.image='007'\""
+                f"sanity.image is {image}, but the training split has positions 0 to {len(samples) - 1}. An id of "
+                "digits needs quotes within quotes: --params \"sanity.image='007'\""
             )
         return samples[image]
     if image is None:

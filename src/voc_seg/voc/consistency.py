@@ -45,7 +45,7 @@ def require_one_meaning(indices: Mapping[str, pd.DataFrame], classes: Classes) -
 def void_objects_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> str:
     """What to say where void takes the place of the objects in some masks: 0 and 255 there, 0 and 1 elsewhere.
 
-    Of more than two classes only whole splits are suspected.
+    Of more than two classes only whole splits are suspected, and void where the last class alone is missing in train.
     """
     several = len(classes.names) > 2
     for split, index in indices.items():
@@ -59,7 +59,20 @@ def void_objects_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) 
             f"{hollow['image_id'].iloc[0]}, while others hold {classes.names[1]}. If {VOID} is {classes.names[1]} "
             f"there, say so: data.values.{VOID}={classes.names[1]},data.values.1={classes.names[1]}"
         )
-    return ""
+    return _void_class_warning(indices["train"], classes) if several else ""
+
+
+def _void_class_warning(train: pd.DataFrame, classes: Classes) -> str:
+    """What to say where all classes but the last occur, and void: 0, 1 and 255 for three classes."""
+    usable = train[train["rejected"] == ""]
+    absent = [name for name in classes.names if not usable[name].any()]
+    area = (usable["height"] * usable["width"]).sum()
+    if absent != [classes.names[-1]] or classes.values or usable["void"].sum() <= _LEAST_VOID * area:
+        return ""
+    return (
+        f"train has no pixel of {absent[0]}, but {100 * usable['void'].sum() / area:.2g} % of its pixels are void "
+        f"({VOID}). If {VOID} is {absent[0]} in these masks, say so: data.values.{VOID}={absent[0]}"
+    )
 
 
 def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:
@@ -77,12 +90,14 @@ def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:
     all_void = train["rejected"].str.startswith("no labelled pixel").sum()
     if not usable["void"].sum() + all_void or usable[list(classes.names[1:])].to_numpy().any():
         return
+    white = usable["void"].sum() > usable[classes.names[0]].sum()
+    swapped = f" (or {classes.names[1]} and {classes.names[0]} exchanged, if {VOID} is the ground)" if white else ""
     raise VocSegError(
         f"The masks of train hold only {classes.names[0]} and void (stored as {' or '.join(void)}): no pixel of "
         f"{', '.join(classes.names[1:4])}{' ...' if len(classes) > 4 else ''}. If {VOID} is a class in these masks, as "
         f"programs save masks of two classes, set data.values={{0: {classes.names[0]}, {VOID}: {classes.names[1]}}} in "
-        f"the parameters file, or --params data.values.0={classes.names[0]},data.values.{VOID}={classes.names[1]}, and "
-        "run data_processing again."
+        f"the parameters file, or --params data.values.0={classes.names[0]},data.values.{VOID}={classes.names[1]}"
+        f"{swapped}, and run data_processing again."
     )
 
 

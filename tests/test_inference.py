@@ -104,6 +104,15 @@ def test_good_pictures_are_segmented_and_bad_files_listed(
     assert "Pictures segmented: 6, files left out: 4" in caplog.text
 
 
+@pytest.mark.parametrize(("longer_side", "warned"), [(64, True), (128, False), (None, True)])
+def test_another_reduction_than_that_of_the_data_is_warned_of(
+    project: Path, pictures: Path, run_kedro: Run, caplog: pytest.LogCaptureFixture, longer_side: int, warned: bool
+) -> None:
+    images = {"images": str(pictures / "large.png"), "longer_side": longer_side}
+    run_kedro(project, "inference", inference=images, data={"longer_side": 128})
+    assert ("Set inference.longer_side=128" in caplog.text) == warned
+
+
 def test_the_next_run_leaves_only_its_own(project: Path, pictures: Path, run_kedro: Run) -> None:
     infer(run_kedro, project, pictures / "*.webp", tile=128, longer_side=None)
     output, reporting = project / "data/07_model_output/inference", project / "data/08_reporting"

@@ -144,26 +144,29 @@ def environment_option(run_params: dict[str, Any]) -> str:
     return f" --env {environment}" if environment not in (None, "base", "local") else ""
 
 
-def repeated_options(run_params: dict[str, Any], pipelines: str = "") -> str:
-    """What a command about a run's outputs needs: `` --env NAME --params run=NAME``, empty by default.
+_REPEATED = ("voc_root", "data.")
 
-    All runs share what data_processing makes, so alone it takes no name.
+
+def repeated_options(run_params: dict[str, Any], pipelines: str = "") -> str:
+    """What a command about a run's outputs needs: `` --env NAME --params run=NAME,voc_root=PATH``, empty by default.
+
+    All runs share what data_processing makes, so alone it takes no name. Where the data is and how it is read has to be
+    the same in every pipeline.
     """
     launch = launch_in(run_params)
-    run = None if pipelines == "data_processing" or launch.config_has_params else _run_name(run_params)
     trains = bool({"training", "sanity"} & set(pipelines.split(",")))
-    return environment_option(run_params) + launch.options(with_runner=not trains) + run_option(run)
-
-
-def run_option(run: str | None) -> str:
-    """`` --params run=NAME``, empty for a run without a name."""
-    return f" --params {shlex.quote('run=' + _typed(run))}" if isinstance(run, str) else ""
+    options = environment_option(run_params) + launch.options(with_runner=not trains)
+    return options if launch.config_has_params else options + _params(run_params, pipelines != "data_processing")
 
 
 def viz_options(run_params: dict[str, Any]) -> str:
     """What ``kedro viz run`` takes of them."""
-    return environment_option(run_params) + run_option(_run_name(run_params))
+    return environment_option(run_params) + _params(run_params)
 
 
-def _run_name(run_params: dict[str, Any]) -> Any:
-    return (run_params["runtime_params"] or {}).get("run")
+def _params(run_params: dict[str, Any], with_run: bool = True) -> str:
+    given = dict(flattened(run_params["runtime_params"] or {}))
+    if not with_run or not isinstance(given.get("run"), str):
+        given.pop("run", None)
+    kept = [f"{key}={_typed(value)}" for key, value in given.items() if key == "run" or key.startswith(_REPEATED)]
+    return f" --params {shlex.quote(','.join(kept))}" if kept else ""

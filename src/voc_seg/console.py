@@ -41,9 +41,9 @@ class RelativePaths(logging.Filter):
 
 
 class RepeatedOptions(logging.Filter):
-    """Completes commands in messages, so that they are about the same outputs: ``--env`` and the run's name.
+    """Completes commands in messages, so that they are about the same data and outputs.
 
-    Whoever writes a message about a damaged file knows neither.
+    Whoever writes a message about a damaged file knows neither ``--env`` nor ``voc_root``, ``run`` and so on.
     """
 
     def __init__(self) -> None:
@@ -62,10 +62,10 @@ class RepeatedOptions(logging.Filter):
         return start + options + more
 
 
-# One that names neither environment nor run.
+# One that names neither environment, run nor data, and is not made of all that was given.
 _COMMAND = re.compile(
     r"(?P<start>kedro run --pipelines (?P<pipelines>[\w,]+))"
-    r"(?![^\n]*(?: --(?:env|conf-source|config|runner) |\brun=))(?P<more> --params )?"
+    r"(?![^\n]*(?: --(?:env|conf-source|config|runner) |\b(?:run|voc_root|training\.resume)=))(?P<more> --params )?"
 )
 _REPEATED = RepeatedOptions()
 
@@ -190,15 +190,16 @@ class ConsoleHooks:
 
     def _written(self) -> dict[str, list[str]]:
         """Names of files and folders by the folder they are in, without files that were left as they were."""
-        written: dict[str, list[str]] = {}
+        written: dict[str, dict[str, None]] = {}
         for name in self._saved:
             path = path_of(self._catalog, name)
             if path is None or not (path.exists() or "*" in path.name):
                 continue
             if path.is_file() and path.stat().st_mtime < self._started - 1:  # coarse clocks of disks
                 continue
-            written.setdefault(path.parent.as_posix(), []).append(f"{path.name}/" if path.is_dir() else path.name)
-        return dict(sorted(written.items()))
+            names = written.setdefault(path.parent.as_posix(), {})  # several entries may have one file
+            names[f"{path.name}/" if path.is_dir() else path.name] = None
+        return {folder: list(names) for folder, names in sorted(written.items())}
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

@@ -249,6 +249,15 @@ class TestCheckpointsDataset:
         assert _names(folder) == sorted(["checkpoint_epoch_0001.pth", *theirs])
         assert dataset.load()()["epoch"] == 1
 
+    @pytest.mark.parametrize("name", ["checkpoint_epoch_00001.pth", "checkpoint_epoch_0099.pth"])
+    def test_a_copy_under_the_number_of_another_epoch_is_not_pruned(
+        self, dataset: CheckpointsDataset, folder: Path, name: str
+    ) -> None:
+        dataset.save(_checkpoint(1, keep_last=1))
+        shutil.copy(folder / "checkpoint_epoch_0001.pth", folder / name)
+        dataset.save(_checkpoint(2, keep_last=1))
+        assert _names(folder) == sorted(["checkpoint_epoch_0002.pth", name])
+
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
     def test_what_is_no_file_is_passed_over_with_a_warning(
         self, dataset: CheckpointsDataset, folder: Path, caplog: pytest.LogCaptureFixture

@@ -127,7 +127,7 @@ class TestChooseSample:
 
     @pytest.mark.parametrize("position", [4, -1])
     def test_a_position_that_is_not_there(self, train_store: SampleStore, position: int) -> None:
-        with pytest.raises(VocSegError, match=f"sanity.image is {position}.*positions 0 to 3"):
+        with pytest.raises(VocSegError, match=f"sanity.image is {position}.*positions 0 to 3.*needs quotes"):
             choose_sample(train_store, position)
 
     def test_an_id_that_is_not_there(self, train_store: SampleStore) -> None:

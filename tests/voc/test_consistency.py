@@ -6,7 +6,12 @@ from PIL import Image
 
 from voc_seg.errors import VocSegError
 from voc_seg.voc.classes import Classes, name_classes
-from voc_seg.voc.consistency import require_more_than_void, require_one_meaning, void_objects_warning
+from voc_seg.voc.consistency import (
+    black_warning,
+    require_more_than_void,
+    require_one_meaning,
+    void_objects_warning,
+)
 from voc_seg.voc.index import index_images
 from voc_seg.voc.pairs import Reading
 from voc_seg.voc.splits import VOCSplit
@@ -77,6 +82,32 @@ def test_declared_values_are_believed(index):
     require_one_meaning({"train": index(*QUANTISED, classes=classes)}, classes)
 
 
+@pytest.mark.parametrize("values", [((1, 1),), ((4, 255),), ((255, 255),)], ids=["one of both", "another", "void"])
+def test_declared_values_do_not_excuse_the_palettes_of_others(index, values):
+    classes = Classes(NAMES, PLAIN.colours, coded=False, values=values)
+    with pytest.raises(VocSegError, match="different palettes"):
+        require_one_meaning({"train": index(*QUANTISED, classes=classes)}, classes)
+
+
+def test_a_colour_of_two_values_does_not_hide_the_others(index):
+    masks = palette_mask([0, 1, 2], [COLOURS[0], COLOURS[1], COLOURS[0]]), palette_mask([0, 1], COLOURS[1::-1])
+    with pytest.raises(VocSegError, match="#e69f00 is value 1 in m0 and value 0 in m1"):
+        require_one_meaning({"train": index(*masks)}, PLAIN)
+
+
+def test_with_colours_declared_the_remedy_is_not_to_declare_them(index):
+    masks = palette_mask([0, 1], [COLOURS[0], (9, 9, 0)]), palette_mask([0, 2], [COLOURS[0], (1, 1, 1), (9, 9, 0)])
+    with pytest.raises(VocSegError, match=r"not the colours of data\.classes"):
+        require_one_meaning({"train": index(*masks, classes=COLOURED)}, COLOURED)
+
+
+def test_black_at_another_value_than_0_is_doubted(index):
+    table = {"train": index(palette_mask([0, 1, 2], [COLOURS[1], COLOURS[2], COLOURS[0]]))}
+    require_one_meaning(table, PLAIN)
+    assert "show value 2 in black and value 0 in #e69f00 (such as m0)" in black_warning(table, PLAIN)
+    assert not black_warning({"train": index(palette_mask([0, 1, 2], COLOURS))}, PLAIN)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -118,10 +149,34 @@ def test_background_and_void_alone_are_refused_with_the_remedy(index):
 def test_masks_whose_objects_are_void_are_warned_of_beside_others(index):
     two = name_classes(("background", "object"))
     mixed = index(grey(0, 1), grey(0, 255), grey(0, 1), grey(255, 0), classes=two)
-    said = void_objects_warning(mixed, two)
+    said = void_objects_warning({"train": mixed}, two)
     assert "2 masks of train hold only background and void, such as m1" in said
     assert "data.values.255=object,data.values.1=object" in said
-    assert not void_objects_warning(index(grey(0, 1, 255), grey(0, 0), classes=two), two)
+    assert not void_objects_warning({"train": index(grey(0, 1, 255), grey(0, 0), classes=two)}, two)
+
+
+@pytest.mark.parametrize("names", [NAMES[:2], NAMES], ids=["two classes", "three"])
+def test_a_split_whose_objects_are_void_is_warned_of(index, names):
+    classes = name_classes(names)
+    indices = {"train": index(grey(0, 1), classes=classes), "val": index(grey(0, 255), classes=classes)}
+    said = void_objects_warning(indices, classes)
+    assert "1 masks of val hold only background and void, such as m0" in said
+    assert "data.values.255=cat,data.values.1=cat" in said
+    assert not void_objects_warning({"train": indices["train"], "val": index(grey(0, 0), classes=classes)}, classes)
+
+
+def test_void_is_doubted_where_the_last_class_is_missing(index):
+    said = void_objects_warning({"train": index(grey(0, 1, 255), grey(0, 1))}, PLAIN)
+    assert "no pixel of dog, but 20 % of its pixels are void" in said
+    assert said.endswith("data.values.255=dog")
+    assert not void_objects_warning({"train": index(grey(0, 1, 2, 255))}, PLAIN)
+    assert not void_objects_warning({"train": index(grey(0, 1), grey(1, 1))}, PLAIN)
+
+
+def test_where_255_covers_most_both_ways_round_are_told(index):
+    two = name_classes(("background", "object"))
+    with pytest.raises(VocSegError, match="object and background exchanged"):
+        require_more_than_void(index(grey(0, 255, 255), classes=two), two)
 
 
 def rgb_mask(*colours):

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -284,3 +285,30 @@ def test_lossy_compression_is_refused_whatever_the_format(tmp_path, name, option
 def test_lossless_webp_is_read(tmp_path, options):
     equal_channels(INDICES[0]).save(tmp_path / "m.webp", lossless=True, **options)
     np.testing.assert_array_equal(decode_mask(tmp_path / "m.webp", PLAIN).indices, INDICES)
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "tif"])
+def test_an_exif_orientation_of_a_mask_is_refused(tmp_path, ending):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / f"mask.{ending}", exif=exif, lossless=True)
+    with pytest.raises(VocSegError, match=f"EXIF orientation: .*mask.{ending} has 3"):
+        decode_mask(tmp_path / f"mask.{ending}", name_classes(("background", "object")))
+
+
+def test_greys_whose_colour_contradicts_the_declared_values_are_refused(tmp_path):
+    greys = name_classes(("background", "cat", "dog"), ((0, 0, 0), (128,) * 3, (255,) * 3))
+    Image.fromarray(np.full((1, 2, 3), 255, np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(VocSegError, match=r"colour of dog in data.classes, but 255 means void in data.values"):
+        decode_mask(tmp_path / "mask.png", replace(greys, values=((255, 255),)))
+    assert (decode_mask(tmp_path / "mask.png", replace(greys, values=((255, 2),))).indices == 2).all()
+
+
+def test_white_of_one_bit_is_255_where_values_know_no_1(tmp_path):
+    declared = replace(name_classes(("background", "object")), values=((0, 0), (255, 1)))
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / "mask.png")
+    mask = decode_mask(tmp_path / "mask.png", declared)
+    assert mask.indices.tolist() == [[0, 1]]
+    assert "0 and 255" in mask.note
+    swapped = replace(declared, values=((0, 1), (1, 0)))
+    assert decode_mask(tmp_path / "mask.png", swapped).indices.tolist() == [[1, 0]]

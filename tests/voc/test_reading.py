@@ -260,3 +260,14 @@ def test_an_image_counts_as_in_use_while_its_mask_is_decoded(tmp_path, monkeypat
     assert reading._in_use == 0
     decode_image(tmp_path / "i.png")  # nothing is left over for who decodes one alone
     assert reading._in_use == 0
+
+
+@pytest.mark.parametrize(("bits", "greys"), [(8, (0, 255)), (4, (0, 255)), (4, range(16))])
+def test_a_bmp_whose_bits_are_taken_wrong_is_refused(tmp_path, bits, greys):
+    palette, pixels = b"".join(bytes([grey, grey, grey, 0]) for grey in greys), bytes([0, 1, 1, 0] * 4)
+    start = 54 + len(palette)
+    head = struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start)
+    info = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, bits, 0, len(pixels), 0, 0, len(greys), 0)
+    (tmp_path / "mask.bmp").write_bytes(head + info + palette + pixels)
+    with pytest.raises(VocSegError, match=f"BMP of {bits} bits .*mask.bmp.*save it as PNG"):
+        decode_image(tmp_path / "mask.bmp")

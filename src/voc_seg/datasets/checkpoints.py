@@ -104,7 +104,7 @@ class ModelDataset(AbstractDataset[State, State]):
 
 
 _MID_EPOCH = "checkpoint_mid_epoch.pth"
-_NAME = re.compile(r"checkpoint_(epoch_\d{4,}|mid_epoch)\.pth")
+_NAME = re.compile(r"checkpoint_(epoch_(\d{4}|[1-9]\d{4,})|mid_epoch)\.pth")
 
 
 def holds_checkpoints(folder: Path) -> bool:
@@ -192,9 +192,14 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
         if (self._folder / _MID_EPOCH).is_file():
             (self._folder / _MID_EPOCH).unlink()
         keep = data["config"]["training"]["checkpoint"]["keep_last"]
-        others = [path for path in self._newest_first() if path != written]
+        others = [path for path in self._newest_first() if path != written and self._is_own(path)]
         for path in others[keep - 1 :] if keep else []:
             path.unlink()
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether a file is what a save wrote under its name, as far as can be seen: no copy of another epoch."""
+        head = self._head(path)
+        return not head.is_known or path.name == f"checkpoint_epoch_{head.epoch:04d}.pth"
 
     def _run_of(self, data: State) -> int:
         """Number of the run of a checkpoint that is to be saved: with it, that one is the newest of all."""

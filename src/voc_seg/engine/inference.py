@@ -62,6 +62,26 @@ def manner_of(saved: dict[str, Any], config: InferenceConfig) -> Manner:
     return Manner(scale, flip, tuple(image_size) if image_size else None, config.longer_side, config.tile)
 
 
+def scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceConfig) -> str:
+    """What to say where larger pictures would reach the network at another scale than the stored images did.
+
+    Args:
+        saved: The content of ``best_model.pth``.
+        stored: ``data.longer_side``, to which images were reduced when they were packed.
+        config: Reduction of large pictures.
+
+    Returns:
+        Empty where nothing is to be said.
+    """
+    if not stored or saved.get("image_size") or config.longer_side == stored:
+        return ""
+    return (
+        f"data.longer_side is {stored}, but inference.longer_side {config.longer_side or 'null'}: larger pictures go "
+        "through the network at another scale than the images of training and evaluation. "
+        f"Set inference.longer_side={stored}"
+    )
+
+
 def load_segmenter(
     saved: dict[str, Any], config: InferenceConfig, runtime: Runtime
 ) -> Callable[[np.ndarray], np.ndarray]:

@@ -54,7 +54,10 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
             if sample.id.replace("_", "") == str(image):
                 return sample
         if not 0 <= image < len(samples):
-            raise VocSegError(f"sanity.image is {image}, but the training split has positions 0 to {len(samples) - 1}.")
+            raise VocSegError(
+                f"sanity.image is {image}, but the training split has positions 0 to {len(samples) - 1}. An id of "
+                "digits needs quotes within quotes: --params \"sanity.image='007'\""
+            )
         return samples[image]
     if image is None:
         # Rather one without specks: at reduced size nobody learns an object of a few pixels.

@@ -14,9 +14,14 @@ from .masks import BY_GREY, BY_PALETTE, BY_RGB
 
 _LEAST_VOID = 0.02
 """Share of a mask, and of all masks, from which on void is suspected to be an object."""
+_BLACK = "000000"
 _REMEDY = (
     "give every class its colour in data.classes, and masks are read by their colours; or, if the stored values are "
-    "right all the same, say what they mean in data.values"
+    "right all the same, say what each of them means in data.values"
+)
+_REMEDY_WITH_COLOURS = (
+    "these are not the colours of data.classes, by which masks would be read: declare those that the masks have, or "
+    "say what each stored value means in data.values"
 )
 
 
@@ -25,29 +30,48 @@ def require_one_meaning(indices: Mapping[str, pd.DataFrame], classes: Classes) -
 
     Args:
         indices: The index of each split, as `voc_seg.voc.index.index_images` gives it.
-        classes: The classes of the masks. With declared values nothing else is asked.
+        classes: The classes of the masks. Values declared for them are believed.
 
     Raises:
         VocSegError: Two files have a colour at different values, or a value in different colours; or greys are colours
             in one file and values in another.
     """
     usable = pd.concat([index[index["rejected"] == ""] for index in indices.values()], ignore_index=True)
+    _require_one_palette(usable, classes)
     if not classes.values:
-        _require_one_palette(usable)
         _require_one_kind_of_grey(usable, classes.names)
 
 
-def void_objects_warning(train: pd.DataFrame, classes: Classes) -> str:
-    """What to say where void takes the place of the objects in some masks: 0 and 255 there, 0 and 1 elsewhere."""
+def void_objects_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> str:
+    """What to say where void takes the place of the objects in some masks: 0 and 255 there, 0 and 1 elsewhere.
+
+    Of more than two classes only whole splits are suspected, and void where the last class alone is missing in train.
+    """
+    several = len(classes.names) > 2
+    for split, index in indices.items():
+        usable = index[index["rejected"] == ""]
+        objects = usable[list(classes.names[1:])].sum(axis=1)
+        hollow = usable[(objects == 0) & (usable["void"] > _LEAST_VOID * (usable["height"] * usable["width"]))]
+        if len(hollow) < max(min(2, len(usable)), _LEAST_VOID * len(usable), 1) or (several and objects.any()):
+            continue
+        return (
+            f"{len(hollow)} masks of {split} hold only {classes.names[0]} and void, such as "
+            f"{hollow['image_id'].iloc[0]}, while others hold {classes.names[1]}. If {VOID} is {classes.names[1]} "
+            f"there, say so: data.values.{VOID}={classes.names[1]},data.values.1={classes.names[1]}"
+        )
+    return _void_class_warning(indices["train"], classes) if several else ""
+
+
+def _void_class_warning(train: pd.DataFrame, classes: Classes) -> str:
+    """What to say where all classes but the last occur, and void: 0, 1 and 255 for three classes."""
     usable = train[train["rejected"] == ""]
-    objects = usable[list(classes.names[1:])].sum(axis=1)
-    hollow = usable[(objects == 0) & (usable["void"] > _LEAST_VOID * (usable["height"] * usable["width"]))]
-    if len(classes.names) > 2 or len(hollow) < max(2, _LEAST_VOID * len(usable)) or not objects.any():
+    absent = [name for name in classes.names if not usable[name].any()]
+    area = (usable["height"] * usable["width"]).sum()
+    if absent != [classes.names[-1]] or classes.values or usable["void"].sum() <= _LEAST_VOID * area:
         return ""
     return (
-        f"{len(hollow)} masks of train hold only {classes.names[0]} and void, such as {hollow['image_id'].iloc[0]}, "
-        f"while others hold {classes.names[1]}. If {VOID} is {classes.names[1]} there, say so: data.values.{VOID}="
-        f"{classes.names[1]},data.values.1={classes.names[1]}"
+        f"train has no pixel of {absent[0]}, but {100 * usable['void'].sum() / area:.2g} % of its pixels are void "
+        f"({VOID}). If {VOID} is {absent[0]} in these masks, say so: data.values.{VOID}={absent[0]}"
     )
 
 
@@ -66,17 +90,37 @@ def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:
     all_void = train["rejected"].str.startswith("no labelled pixel").sum()
     if not usable["void"].sum() + all_void or usable[list(classes.names[1:])].to_numpy().any():
         return
+    white = usable["void"].sum() > usable[classes.names[0]].sum()
+    swapped = f" (or {classes.names[1]} and {classes.names[0]} exchanged, if {VOID} is the ground)" if white else ""
     raise VocSegError(
         f"The masks of train hold only {classes.names[0]} and void (stored as {' or '.join(void)}): no pixel of "
         f"{', '.join(classes.names[1:4])}{' ...' if len(classes) > 4 else ''}. If {VOID} is a class in these masks, as "
         f"programs save masks of two classes, set data.values={{0: {classes.names[0]}, {VOID}: {classes.names[1]}}} in "
-        f"the parameters file, or --params data.values.0={classes.names[0]},data.values.{VOID}={classes.names[1]}, and "
-        "run data_processing again."
+        f"the parameters file, or --params data.values.0={classes.names[0]},data.values.{VOID}={classes.names[1]}"
+        f"{swapped}, and run data_processing again."
     )
 
 
-def _require_one_palette(usable: pd.DataFrame) -> None:
-    """Palettes that are greys, or have a colour twice, tell nothing and are not in the index."""
+def black_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> str:
+    """What to say where palettes show another value than 0 in black: the value of the background, most likely."""
+    if classes.coded or classes.values:
+        return ""
+    for index in indices.values():
+        rows = index.loc[(index["rejected"] == "") & (index["mask_palette"] != ""), ["image_id", "mask_palette"]]
+        for image_id, palette in rows.itertuples(index=False):
+            shown = json.loads(palette)
+            black = next((value for value, colour in shown.items() if colour == _BLACK), "0")
+            if shown.get("0", _BLACK) != _BLACK and black != "0":
+                return (
+                    f"The palettes of the masks show value {black} in black and value 0 in #{shown['0']} (such as "
+                    f"{image_id}), but 0 is {classes.names[0]} here. If black is {classes.names[0]}, {_REMEDY}."
+                )
+    return ""
+
+
+def _require_one_palette(usable: pd.DataFrame, classes: Classes) -> None:
+    """Colours of several values, and palettes that are greys, tell nothing and are not in the index."""
+    declared = {str(value) for value, _ in classes.values}
     by_colour: dict[str, dict[str, str]] = defaultdict(dict)
     by_value: dict[str, dict[str, str]] = defaultdict(dict)
     rows = usable.loc[usable["mask_palette"] != "", ["image_id", "mask_palette"]]
@@ -89,11 +133,11 @@ def _require_one_palette(usable: pd.DataFrame) -> None:
         ("value {} is #{} in {} and #{} in {}", by_value),
     ):
         for key, others in found.items():
-            if len(others) > 1:
+            if len(others) > 1 and not declared.issuperset([*others] if found is by_colour else [key]):
                 (one, first), (other, second) = list(others.items())[:2]
                 raise VocSegError(
                     f"The masks have different palettes: {what.format(key, one, first, other, second)}. The same value "
-                    f"would mean different classes: {_REMEDY}."
+                    f"would mean different classes: {_REMEDY_WITH_COLOURS if classes.coded else _REMEDY}."
                 )
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 from voc_seg.errors import VocSegError
 
 BY_BITS = "mask of 1 bit a pixel read as the values 0 and 1"
+BY_BLACK_AND_WHITE = "mask of 1 bit a pixel read as the values 0 and 255, as data.values has no 1"
 BY_WIDE_VALUES = "mask of more than 8 bits a pixel read by its values, which are all below 256"
 BY_GREY_OF_ALPHA = "mask read by its grey, without its alpha channel, which is opaque"
 BY_EQUAL_CHANNELS = "mask read by the value that its three channels have in common"

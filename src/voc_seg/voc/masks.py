@@ -1,6 +1,7 @@
 """Mask files as class indices: by stored value, by the colours of the classes, or by a palette in those colours."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,15 @@ from PIL import Image
 from voc_seg.errors import VocSegError
 
 from .classes import VOC_CLASSES, VOID, Classes, voc_palette
-from .mask_modes import BY_EQUAL_CHANNELS, has_equal_channels, raw_mode, require_lossless, single_channel
-from .reading import read_whole, short_name
+from .mask_modes import (
+    BY_BLACK_AND_WHITE,
+    BY_EQUAL_CHANNELS,
+    has_equal_channels,
+    raw_mode,
+    require_lossless,
+    single_channel,
+)
+from .reading import exif_orientation, read_whole, short_name
 
 BY_GREY = "mask read by the grey of its class colours"
 BY_PALETTE = "mask read by the colours of its palette, which numbers the classes in another order"
@@ -74,6 +82,18 @@ def count_values(stored: np.ndarray) -> np.ndarray:
 def _as_indices(image: Image.Image, classes: Classes) -> Mask:
     name = short_name(Path(image.filename))
     require_lossless(image, name)
+    # Pillow turns a TIFF when it loads the pixels, and drops the tag; a PNG may have it behind its pixels.
+    turn = exif_orientation(image) if image.format == "TIFF" else 1
+    mask = _of_any_mode(image, name, classes)
+    if (turn := max(turn, exif_orientation(image))) != 1:
+        raise VocSegError(
+            f"mask with an EXIF orientation: {name} has {turn}, which some programs obey and others do not; save it "
+            "without this tag"
+        )
+    return mask
+
+
+def _of_any_mode(image: Image.Image, name: str, classes: Classes) -> Mask:
     if image.mode == "L":
         return _from_grey(_grey_indices(image), name, classes)
     if image.mode == "P":
@@ -107,6 +127,9 @@ def _from_grey(stored: np.ndarray, name: str, classes: Classes) -> Mask:
 
 def _from_other_grey(stored: np.ndarray, note: str, mode: str, name: str, classes: Classes) -> Mask:
     """As `_from_grey`, where values were not 8-bit grey; the one bit of a mask shows as black and white."""
+    meaning = classes.meaning()
+    if mode == "1" and classes.values and meaning[1] < 0 <= meaning[VOID]:  # white is 1 in the file and shows as 255
+        stored, note = stored * np.uint8(255), BY_BLACK_AND_WHITE
     by_colour = _from_grey(stored * np.uint8(255), name, classes) if mode == "1" and classes.coded else None
     found = by_colour if by_colour and by_colour.note else _from_grey(stored, name, classes)
     return Mask(found.indices, mode, "; ".join(filter(None, [note, found.note])))
@@ -119,7 +142,25 @@ def _from_rgb(image: Image.Image, name: str, classes: Classes) -> Mask:
         used = np.flatnonzero(count_values(stored))
         if not classes.coded or _are_indices(used, classes):
             return Mask(_from_values(stored, used, name, classes), image.mode, BY_EQUAL_CHANNELS)
+        _require_agreement(used, name, image.mode, classes)
     return Mask(_from_colours(image, name, classes), image.mode, BY_RGB)
+
+
+def _require_agreement(used: np.ndarray, name: str, mode: str, classes: Classes) -> None:
+    """Refuse greys that are colours of classes while ``data.values`` says that they mean others."""
+    shown = _class_of(np.repeat(used[:, None].astype(np.uint8), 3, axis=1), classes)
+    declared = dict(classes.values)
+    for value, index in zip(used.tolist(), shown.tolist()):
+        if index >= 0 and declared.get(value, index) != index:
+            raise VocSegError(
+                f"colours and values disagree: {name} is {mode} and has ({value}, {value}, {value}), the colour of "
+                f"{_meant(index, classes)} in data.classes, but {value} means {_meant(declared[value], classes)} in "
+                "data.values. Make both say the same"
+            )
+
+
+def _meant(index: int, classes: Classes) -> str:
+    return "void" if index == VOID else classes.names[index]
 
 
 def _are_indices(used: np.ndarray, classes: Classes) -> bool:
@@ -164,11 +205,10 @@ def _from_palette(image: Image.Image, name: str, classes: Classes) -> Mask:
             return Mask(meaning[stored], "P", BY_PALETTE)
         if wrong.any():
             value, index = used[wrong][0], shown[wrong][0]
-            meant = "void" if index == VOID else classes.names[index]
             raise VocSegError(
-                f"palette and values disagree: {name} shows value {value} in the colour of {meant}, but not all of its "
-                "colours are those of classes. Give the classes these colours in data.classes, or say in data.values "
-                "what each stored value means"
+                f"palette and values disagree: {name} shows value {value} in the colour of {_meant(index, classes)}, "
+                "but not all of its colours are those of classes. Give the classes these colours in data.classes, or "
+                "say in data.values what each stored value means"
             )
     return Mask(_from_values(stored, used, name, classes), "P", palette=_describe_palette(used, colours))
 
@@ -180,11 +220,16 @@ def _tells(colours: np.ndarray) -> bool:
 
 
 def _describe_palette(used: np.ndarray, colours: np.ndarray) -> str:
-    """Colours by value, for `voc_seg.voc.consistency`; empty where they tell nothing. That of void may be any."""
-    if not _tells(colours):
+    """Colours by value, for `voc_seg.voc.consistency`; empty where they tell nothing. That of void may be any.
+
+    A colour of several values tells nothing about them, nor does the only colour if it is black.
+    """
+    if len(colours) == 1 and not colours.any():
         return ""
-    pairs = zip(used.tolist(), colours.tolist())
-    return json.dumps({str(value): bytes(colour).hex() for value, colour in pairs if value != VOID})
+    shown = {value: bytes(colour).hex() for value, colour in zip(used.tolist(), colours.tolist())}
+    several = Counter(shown.values())
+    told = {str(value): colour for value, colour in shown.items() if value != VOID and several[colour] == 1}
+    return json.dumps(told) if told else ""
 
 
 def _from_values(stored: np.ndarray, used: np.ndarray, name: str, classes: Classes) -> np.ndarray:

@@ -135,6 +135,7 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
     try:
         require_file(path)
         with Image.open(path, formats=formats) as image, _decoding(image.width * image.height):
+            _require_bits(image, name)
             found, checked = read(image), image.format == "PNG"
         if checked:
             # Pillow decodes pixels without looking at their checksum: a flipped bit would pass for other labels.
@@ -159,6 +160,18 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
     except Exception as error:
         cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
         raise VocSegError(f"{'truncated' if cut else 'damaged'} {kind}: {name} ({error})") from error
+
+
+def _require_bits(image: Image.Image, name: str) -> None:
+    """Refuse a BMP of which Pillow takes the bits wrong: by the greys of its palette, not by what the header says."""
+    if image.format != "BMP" or image.mode not in ("1", "L"):
+        return
+    with Path(image.filename).open("rb") as file:
+        head = file.read(30)
+    place = 24 if head[14:18] == b"\x0c\0\0\0" else 28  # the older header is shorter
+    bits = int.from_bytes(head[place : place + 2], "little")
+    if bits != {"1": 1, "L": 8}[image.mode]:
+        raise VocSegError(f"BMP of {bits} bits with a palette of greys: {name}, which cannot be read; save it as PNG")
 
 
 def _lost(path: Path, kind: str) -> str:

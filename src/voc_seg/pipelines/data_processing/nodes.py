@@ -16,7 +16,12 @@ from voc_seg.voc.class_checks import (
     require_foreground,
     unknown_value_hint,
 )
-from voc_seg.voc.consistency import require_more_than_void, require_one_meaning, void_objects_warning
+from voc_seg.voc.consistency import (
+    black_warning,
+    require_more_than_void,
+    require_one_meaning,
+    void_objects_warning,
+)
 from voc_seg.voc.index import fingerprints, index_images
 from voc_seg.voc.names import fault_on_windows
 from voc_seg.voc.splits import VOCSplit, source_named
@@ -77,7 +82,11 @@ def describe(
         )  # fmt: skip
     require_one_meaning(indices, data.class_table)
     require_more_than_void(train_index, data.class_table)
-    for warning in (void_objects_warning(train_index, data.class_table), _large_images(train_index, augmentation)):
+    for warning in (
+        void_objects_warning(indices, data.class_table),
+        black_warning(indices, data.class_table),
+        _large_images(train_index, augmentation),
+    ):
         if warning:
             logger.warning("%s", warning)
     statistics, rejected = class_statistics(indices, data.class_table.names), rejected_images(indices)

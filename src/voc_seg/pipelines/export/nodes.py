@@ -5,6 +5,7 @@ from pathlib import PurePath
 from typing import Any
 
 from voc_seg.config import DataConfig, InferenceConfig
+from voc_seg.engine.inference import scale_warning
 from voc_seg.errors import VocSegError
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.exchange import describe, model_digest, one_evaluation, to_safetensors
@@ -47,6 +48,8 @@ def export_model(
         VocSegError: ``data.classes`` are not those of the model, or it does not say its settings.
     """
     saved = _to_take_away(scored_model, data)
+    if warning := scale_warning(saved, data.longer_side, inference):
+        logger.warning("%s", warning)
     metadata = describe(saved, class_colours=data.class_table.colours, mean=MEAN, std=STD)
     model = restore_model(saved)
     onnx, onnx_facts = _to_onnx(model, metadata)

@@ -14,7 +14,7 @@ import pytest
 from click import ClickException
 from PIL import Image
 
-from voc_seg.config import AugmentationConfig, DataConfig
+from voc_seg.config import AugmentationConfig, DataConfig, InferenceConfig
 from voc_seg.pipelines.data_processing.nodes import describe
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import VOID
@@ -274,7 +274,7 @@ def test_fail_stops_with_the_list_before_anything_is_packed(tmp_path: Path, proj
 def test_the_log_sums_up(project: Path, rejected: pd.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
     tables = project / "data/02_intermediate"
     train, val, test = (pd.read_parquet(tables / f"{split}_index.parquet") for split in ("train", "val", "test"))
-    describe(train, val, test, DataConfig(), AugmentationConfig())
+    describe(train, val, test, DataConfig(), AugmentationConfig(), InferenceConfig())
     assert f"train: {len(DAMAGE)} of {len(train)} images are left out; data/08_reporting/rejected_im" in caplog.text
     assert "  3 truncated image: image_cut_in_half (JPEGImages/image_cut_in_half.jpg (image file is " in caplog.text
     assert ") and 2 more\n" in caplog.text

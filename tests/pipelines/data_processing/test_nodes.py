@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg.config import AugmentationConfig, DataConfig
+from voc_seg.config import AugmentationConfig, DataConfig, InferenceConfig
 from voc_seg.errors import VocSegError
 from voc_seg.pipelines.data_processing import create_pipeline, nodes
 from voc_seg.samples.store import SampleStore, write_store
@@ -102,7 +102,7 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
     train.image_path("b").write_bytes(b"nothing")
     indices = [index_split(split) for split in (train, make_split(tmp_path, "val", "d"), make_split(tmp_path, "test"))]
     with caplog.at_level(logging.INFO):
-        statistics, figure, rejected, _ = nodes.describe(*indices, DATA, CROPS)
+        statistics, figure, rejected, _ = nodes.describe(*indices, DATA, CROPS, InferenceConfig())
     cat = statistics.set_index("class_name").loc["cat"]
     assert (cat["train_images"], cat["train_pixels"], cat["val_images"], cat["test_images"]) == (2, 32, 1, 0)
     assert isinstance(figure, Figure)
@@ -117,7 +117,7 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
 
 def test_images_in_two_splits_are_warned_of(tmp_path, caplog):
     train, val = make_split(tmp_path, "train", "a", "b"), make_split(tmp_path, "val", "b")
-    nodes.describe(*map(index_split, (train, val, make_split(tmp_path, "test"))), DATA, CROPS)
+    nodes.describe(*map(index_split, (train, val, make_split(tmp_path, "test"))), DATA, CROPS, InferenceConfig())
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len([warning for warning in warnings if "b in train, val" in warning]) == 1
 
@@ -130,7 +130,7 @@ def test_doubtful_classes_are_warned_of(tmp_path, caplog):
         mask = np.asarray(Image.open(split.mask_path(image_id)))
         Image.fromarray(np.where(mask == 8, value, mask).astype(np.uint8)).save(split.mask_path(image_id))
     index = nodes.index_split(split, pd.DataFrame(), data)
-    nodes.describe(index, index.assign(dog=0), index[:0], data, CROPS)
+    nodes.describe(index, index.assign(dog=0), index[:0], data, CROPS, InferenceConfig())
     assert "mask value 0 is 'cat' and covers 88.6 % of the labelled pixels of train" in caplog.text
     assert "val: 1 of 2 classes have no pixel in any usable image: dog." in caplog.text
     assert "4 masks hold the value 2, one more than" in caplog.text
@@ -141,7 +141,7 @@ def test_nothing_but_background_to_learn_from_is_refused(tmp_path):
     split = make_split(tmp_path, "train", "a")
     Image.fromarray(np.zeros((10, 16), np.uint8)).save(split.mask_path("a"))
     index = index_split(split)
-    nodes.describe(index, index[:0], index[:0], DATA, CROPS)  # the statistics are there to look at
+    nodes.describe(index, index[:0], index[:0], DATA, CROPS, InferenceConfig())  # the statistics are there to look at
     with pytest.raises(VocSegError, match="every declared class but background is absent"):
         pack_split(split, index)
     val = make_split(tmp_path, "val", "b")
@@ -156,7 +156,9 @@ def test_split_without_a_usable_image_ends_the_run(tmp_path):
     index = index_split(split)
     good = index_split(make_split(tmp_path, "train", "x"))
     # Describing goes through, so that the list of rejected images is there to look at.
-    _, _, rejected, _ = nodes.describe(good, index, index_split(make_split(tmp_path, "test")), DATA, CROPS)
+    _, _, rejected, _ = nodes.describe(
+        good, index, index_split(make_split(tmp_path, "test")), DATA, CROPS, InferenceConfig()
+    )
     assert len(rejected) == 7
     message = r"None of the 7 val images is usable:\n  7 missing mask: a \(SegmentationClass/a\.png\) and 6 more\nMend"
     with pytest.raises(VocSegError, match=message):
@@ -196,7 +198,7 @@ def test_conversions_are_noted(tmp_path, caplog):
             split.mask_path(image_id)
         )
     index = index_split(split)
-    nodes.describe(index, index[:0], index[:0], DATA, CROPS)
+    nodes.describe(index, index[:0], index[:0], DATA, CROPS, InferenceConfig())
     assert "train: mask read by its RGB colours (images: 2, column note of train_index.parquet)" in caplog.text
 
 
@@ -216,7 +218,7 @@ def test_wiring():
     }  # fmt: skip
     splits = ("train", "val", "test")
     raw = {f"{split}_split" for split in splits} | {f"previous_{split}_index" for split in splits}
-    assert pipeline.inputs() == {*raw, "params:data", "params:augmentation"}
+    assert pipeline.inputs() == {*raw, "params:data", "params:augmentation", "params:inference"}
     assert pipeline.outputs() == {
         "train_samples", "val_samples", "test_samples",
         "class_statistics", "class_distribution", "shared_images",
@@ -241,9 +243,22 @@ def test_hints_resolve(function):
 )
 def test_large_photographs_are_warned_of_with_the_settings_to_use(tmp_path, caplog, height, width, crop, scale, told):
     index = index_split(make_split(tmp_path, "train", "a")).assign(height=height, width=width)
-    nodes.describe(index, index[:0], index[:0], DATA, AugmentationConfig(crop_size=crop, scale=scale))
+    nodes.describe(
+        index, index[:0], index[:0], DATA, AugmentationConfig(crop_size=crop, scale=scale), InferenceConfig()
+    )
     said = [record.getMessage() for record in caplog.records if "The images are large" in record.getMessage()]
     assert told in said[0] if told else not said
+
+
+@pytest.mark.parametrize(
+    ("longer_side", "stored", "inferred", "told"),
+    [(800, None, 500, True), (800, None, None, False), (800, 500, 500, False), (600, None, 500, False)],
+)
+def test_a_smaller_scale_of_inference_is_warned_of(tmp_path, caplog, longer_side, stored, inferred, told):
+    index = index_split(make_split(tmp_path, "train", "a")).assign(height=500, width=longer_side)
+    data = DATA.model_copy(update={"longer_side": stored})
+    nodes.describe(index, index[:0], index[:0], data, CROPS, InferenceConfig(longer_side=inferred))
+    assert ("Set inference.longer_side=800 for a model of these images" in caplog.text) is told
 
 
 def test_masks_that_do_not_mean_the_same_end_the_run(tmp_path):
@@ -256,7 +271,7 @@ def test_masks_that_do_not_mean_the_same_end_the_run(tmp_path):
     data = DataConfig(classes=["background", "thing"])
     index = nodes.index_split(split, pd.DataFrame(), data)
     with pytest.raises(VocSegError, match="different palettes"):
-        nodes.describe(index, index[:0], index[:0], data, CROPS)
+        nodes.describe(index, index[:0], index[:0], data, CROPS, InferenceConfig())
 
 
 def test_a_packed_sample_is_reduced_and_turned_as_its_row_says(tmp_path):

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from voc_seg.config import AugmentationConfig, DataConfig
+from voc_seg.config import AugmentationConfig, DataConfig, InferenceConfig
 from voc_seg.errors import VocSegError
 from voc_seg.reporting.figures import plot_class_distribution
 from voc_seg.samples.usable import UsableSamples
@@ -35,6 +35,8 @@ _LEAST_SHOWN = 0.05
 """Share of an image that a crop should show: of VOC's images a crop of 224 pixels shows a quarter."""
 _WINDOWS = 2.25
 """Longer side of an image in crops, as it is in VOC with crops of 224 pixels."""
+_NOTICED = 1.25
+"""Ratio of scales between training and inference worth a warning: random scales of the crops differ by as much."""
 _LISTED = 20
 """Images that the list of ``on_invalid: fail`` names."""
 
@@ -63,6 +65,7 @@ def describe(
     test_index: pd.DataFrame,
     data: DataConfig,
     augmentation: AugmentationConfig,
+    inference: InferenceConfig,
 ) -> tuple[pd.DataFrame, Figure, pd.DataFrame, pd.DataFrame]:
     """Sum up the data: class statistics, their figure, rejected images, and those in more than one split.
 
@@ -85,7 +88,7 @@ def describe(
     for warning in (
         void_objects_warning(indices, data.class_table),
         black_warning(indices, data.class_table),
-        _large_images(train_index, augmentation),
+        _large_images(train_index, augmentation) or _smaller_in_inference(train_index, data, augmentation, inference),
     ):
         if warning:
             logger.warning("%s", warning)
@@ -177,6 +180,23 @@ def _large_images(index: pd.DataFrame, augmentation: AugmentationConfig) -> str:
         f"takes long. To pack them reduced, with inference to match: --params data.longer_side={longer_side},"
         f"inference.longer_side={longer_side} (scores are then at that size). If objects are small, take a larger "
         "augmentation.crop_size instead."
+    )
+
+
+def _smaller_in_inference(
+    index: pd.DataFrame, data: DataConfig, augmentation: AugmentationConfig, inference: InferenceConfig
+) -> str:
+    """What to do where inference would show the network objects clearly smaller than training does; mostly empty."""
+    usable = index[index["rejected"] == ""]
+    if usable.empty or augmentation.image_size or data.longer_side or not inference.longer_side:
+        return ""  # what is packed reduced is compared when it is inferred
+    longer_side = usable[["height", "width"]].max(axis=1).median()
+    if longer_side <= _NOTICED * inference.longer_side:
+        return ""
+    return (
+        f"Images are trained on and scored at their own size, a longer side of {longer_side:.0f} pixels (median), but "
+        f"inference reduces larger pictures to {inference.longer_side}, at which objects look smaller. Set "
+        f"inference.longer_side={longer_side:.0f} for a model of these images."
     )
 
 

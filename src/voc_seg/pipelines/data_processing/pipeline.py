@@ -32,7 +32,12 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             *index,
             Node(
                 func=describe,
-                inputs=[*(f"{split}_index" for split in SPLITS), "params:data", "params:augmentation"],
+                inputs=[
+                    *(f"{split}_index" for split in SPLITS),
+                    "params:data",
+                    "params:augmentation",
+                    "params:inference",
+                ],
                 outputs=["class_statistics", "class_distribution", "rejected_images", "shared_images"],
                 name="describe_classes",
             ),

@@ -133,9 +133,15 @@ def _typed(value: Any) -> str:
         return " ".join(map(str, value))
     if isinstance(value, str):
         # As it would be read: an id of digits keeps its quotes.
-        plain = "," not in value and yaml.safe_load(value) == value
-        return value if plain else "'" + value.replace("'", "''") + "'"
+        return value if "," not in value and _reads_as_itself(value) else "'" + value.replace("'", "''") + "'"
     return "null" if value is None else str(value).lower()
+
+
+def _reads_as_itself(value: str) -> bool:
+    try:
+        return yaml.safe_load(value) == value
+    except yaml.YAMLError:  # as of *.jpg
+        return False
 
 
 def environment_option(run_params: dict[str, Any]) -> str:

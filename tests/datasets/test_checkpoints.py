@@ -12,6 +12,7 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
+from voc_seg.atomic import partial_of
 from voc_seg.datasets import CheckpointsDataset, ModelDataset
 from voc_seg.datasets import checkpoints as module
 from voc_seg.datasets.checkpoints import read_state, write_state
@@ -248,6 +249,15 @@ class TestCheckpointsDataset:
         dataset.save(_checkpoint(1, keep_last=1))
         assert _names(folder) == sorted(["checkpoint_epoch_0001.pth", *theirs])
         assert dataset.load()()["epoch"] == 1
+
+    def test_what_a_kill_left_half_written_goes(self, dataset: CheckpointsDataset, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        half, mine = partial_of(folder / "checkpoint_mid_epoch.pth"), partial_of(folder / "mine.pth")
+        for path in (half, mine):
+            path.touch()
+        dataset.save(_checkpoint(1, keep_last=1))
+        assert not half.exists()
+        assert mine.exists()
 
     @pytest.mark.parametrize("name", ["checkpoint_epoch_00001.pth", "checkpoint_epoch_0099.pth"])
     def test_a_copy_under_the_number_of_another_epoch_is_not_pruned(

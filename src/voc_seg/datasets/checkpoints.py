@@ -11,7 +11,7 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 from rich.filesize import decimal
 
-from voc_seg.atomic import replacing
+from voc_seg.atomic import SCRATCH, replacing
 from voc_seg.errors import VocSegError
 
 from .previews import table_preview
@@ -191,6 +191,8 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
         write_state(written, data)
         if (self._folder / _MID_EPOCH).is_file():
             (self._folder / _MID_EPOCH).unlink()
+        for scratch in self._folder.glob(f".checkpoint_*.pth.{SCRATCH}"):
+            scratch.unlink()  # of a process that was killed while it wrote one; this run holds the lock
         keep = data["config"]["training"]["checkpoint"]["keep_last"]
         others = [path for path in self._newest_first() if path != written and self._is_own(path)]
         for path in others[keep - 1 :] if keep else []:

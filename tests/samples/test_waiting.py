@@ -1,5 +1,6 @@
 """Waiting for loader workers ends when they neither deliver nor work, or the run is to stop, and not before."""
 
+import multiprocessing
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -18,6 +18,7 @@ from voc_seg.commands import Launch, launch_of, repeated_options, resume_command
 from voc_seg.console import ConsoleHooks, RepeatedOptions
 from voc_seg.errors import InterruptedRunError
 from voc_seg.params import split_params
+from voc_seg.pipelines.data_processing.pipeline import create_pipeline as create_data_processing
 from voc_seg.ranks import RankSession
 from voc_seg.sweep.grid import parse_grid, parse_params
 
@@ -139,6 +140,14 @@ class TestFailure:
     def test_a_training_goes_on_from_its_checkpoints(self, capsys: pytest.CaptureFixture) -> None:
         said = self.said(capsys, RuntimeError("a"), {})
         assert "kedro run --pipelines training --from-nodes train --params training.resume=true\n" in said
+
+    def test_data_processing_begins_at_its_start(self, capsys: pytest.CaptureFixture) -> None:
+        """Files or settings are fixed meanwhile, of which later nodes alone would use what was read before."""
+        hooks = ConsoleHooks()
+        pipeline = create_data_processing()
+        hooks.before_dataset_loaded(next(node for node in pipeline.nodes if node.name == "describe_classes"))
+        hooks.on_pipeline_error(RuntimeError("a"), RUN | {"pipeline_names": ["x"]}, pipeline, DataCatalog())
+        assert "kedro run --pipelines x\n" in capsys.readouterr().err
 
     def test_an_interrupted_run_says_it_elsewhere(self, capsys: pytest.CaptureFixture) -> None:
         assert "--from-nodes" not in self.said(capsys, InterruptedRunError("a", 15))

@@ -225,7 +225,7 @@ def test_a_model_that_cannot_be_used_is_refused_before_anything_runs(
     saved = path.read_bytes()
     torch.save(best_model | {"image_size": [10**9, 10**9]}, path)
     for pipeline in ("export", "inference"):
-        with pytest.raises(ClickException, match=r"best_model\.pth: image_size is \[1000.*Nothing has run\.$"):
+        with pytest.raises(ClickException, match=r"(?s)best_model\.pth: image_size is \[1000.*Nothing has run\.$"):
             run_kedro(project, pipeline, inference={"images": str(path)})
     path.write_bytes(saved)
 

@@ -74,7 +74,6 @@ def test_interrupted_and_typed_again_it_ends_with_a_table(project: Path) -> None
             Sweep(("model.width=8,9",), "", ("training",), 1, "", None),
             r"width-9 are wrong; nothing has run.\n  model.wid",
         ),
-        (Sweep(("model.skips=[2,3,4],[1]",), "", ("training",), 1, "", None), "lists written with spaces"),
         (Sweep(("seed=1",), "", ("trainig",), 1, "", None), "no pipeline trainig. There are: comparison, data_proc"),
         (Sweep(("seed=1",), "", ("data_processing",), 1, "", None), "run it once before"),
     ],

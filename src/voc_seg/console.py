@@ -166,10 +166,12 @@ class ConsoleHooks:
         if _was_interrupted(error) or not self._begun or not self._begun[-1].outputs:
             return  # the command is given elsewhere; or a check has failed, which would do so again
         pipeline = planned(pipeline, catalog, run_params)
-        first = nodes_to_resume_from(pipeline, self._finished(), catalog) if place().ranks == 1 else ()
+        # data_processing from its start: files or settings are fixed, and what has not changed is skipped.
+        whole = place().ranks > 1 or self._begun[-1].func.__module__.startswith("voc_seg.pipelines.data_processing")
+        first = () if whole else nodes_to_resume_from(pipeline, self._finished(), catalog)
         resumes = "checkpoints" in self._saved and "checkpoints" in self._begun[-1].outputs
         command = resume_command(run_params | {"launch": self._launch}, first, resumes)
-        logger.info("%s failed. To go on from there, once the cause is put right:", self._begun[-1].name)
+        logger.info("%s failed. To go on once you have fixed the cause:", self._begun[-1].name)
         logger.debug("Go on with: %s", command)
         with suppress(OSError):
             echo(command, err=True)  # in one line, to be copied

@@ -117,7 +117,7 @@ class ProjectHooks:
             _require_device_and_weights(pipeline, catalog)
             _require_best_model(pipeline, catalog)
         except VocSegError as error:
-            raise RunStoppedError(f"{error} Nothing has run.") from error
+            raise RunStoppedError(f"{error}\nNothing has run.") from error
 
     @hook_impl
     def on_node_error(self, error: Exception) -> None:

@@ -216,7 +216,7 @@ def test_a_broken_index_names_the_next_step(tmp_path: Path, scene_samples: list[
     index.write_bytes(b"PAR1")
     dataset = SampleStoreDataset(filepath=str(tmp_path / "samples.arrow"), index={"filepath": str(index)})
     dataset.save(Samples(scene_samples[:1]))
-    with pytest.raises(DatasetError, match=r"index\.parquet cannot be read: .*Make it anew with: kedro run"):
+    with pytest.raises(DatasetError, match=r"index\.parquet cannot be read: .*Rebuild it with: kedro run"):
         dataset.load()
 
 

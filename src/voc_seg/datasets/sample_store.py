@@ -119,7 +119,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
             rows = pd.read_parquet(newest(self._index), columns=["image_id", "rejected", "fingerprint"])
         except Exception as error:  # a broken file makes the reader raise many kinds
             raise VocSegError(
-                f"{self._index} cannot be read: {error}. Make it anew with: kedro run --pipelines data_processing"
+                f"{self._index} cannot be read: {error}. Rebuild it with: kedro run --pipelines data_processing"
             ) from error
         return fingerprint_of(rows[rows["rejected"] == ""])
 

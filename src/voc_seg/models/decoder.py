@@ -62,16 +62,20 @@ class AverageGrids(nn.Module):
             self.register_buffer(name, values[:, None], persistent=False)  # (all cells, 1)
 
     def forward(self, features: Tensor) -> list[Tensor]:
-        """Means ``float32 (N, C, grid, grid)`` for each grid.
+        """Means ``(N, C, grid, grid)`` for each grid, in float32 or what is finer.
 
         Args:
             features: ``float (N, C, H, W)``.
         """
         height, width = features.shape[-2:]
-        rows, columns = _weights(height, self.row, self.cells), _weights(width, self.column, self.cells)
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        rows, columns = (
+            _weights(length, cell, self.cells).to(features.dtype)
+            for length, cell in ((height, self.row), (width, self.column))
+        )
         weights = (rows[:, :, None] * columns[:, None, :]).flatten(1)  # (all cells, H W)
         with float32_products(features.device):
-            means = weights @ features.float().permute(0, 2, 3, 1).flatten(1, 2)  # (N, all cells, C)
+            means = weights @ features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, all cells, C)
         parts = means.split([grid * grid for grid in self.grids], dim=1)
         return [part.transpose(1, 2).unflatten(2, (grid, grid)) for part, grid in zip(parts, self.grids)]
 

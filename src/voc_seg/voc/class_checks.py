@@ -62,7 +62,10 @@ def background_warnings(statistics: pd.DataFrame, split: str = "train") -> list[
             "order than the mask values?"
         ]
     if not _is_rest(name):
-        return [f"{covers}. Is 0 the background in these masks? Then data.classes needs background as its first class."]
+        return [
+            f"{covers}. If {name!r} is the background, all is well. If not, and 0 is the background in these masks, "
+            "data.classes needs background as its first class."
+        ]
     return []
 
 

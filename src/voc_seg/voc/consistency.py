@@ -92,12 +92,14 @@ def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:
         return
     white = usable["void"].sum() > usable[classes.names[0]].sum()
     swapped = f" (or {classes.names[1]} and {classes.names[0]} exchanged, if {VOID} is the ground)" if white else ""
+    stored = f" (stored as {' or '.join(void)})" if void else ""
+    first = "name the classes of these masks in data.classes, " if len(classes) > 2 else ""
+    background, other = classes.names[:2]
     raise VocSegError(
-        f"The masks of train hold only {classes.names[0]} and void (stored as {' or '.join(void)}): no pixel of "
-        f"{', '.join(classes.names[1:4])}{' ...' if len(classes) > 4 else ''}. If {VOID} is a class in these masks, as "
-        f"programs save masks of two classes, set data.values={{0: {classes.names[0]}, {VOID}: {classes.names[1]}}} in "
-        f"the parameters file, or --params data.values.0={classes.names[0]},data.values.{VOID}={classes.names[1]}"
-        f"{swapped}, and run data_processing again."
+        f"The masks of train hold only {background} and void{stored}: no pixel of {', '.join(classes.names[1:4])}"
+        f"{' ...' if len(classes) > 4 else ''}. If {VOID} is a class in these masks, as programs save masks "
+        f"of two classes, {first}set data.values={{0: {background}, {VOID}: {other}}} in the parameters file, or "
+        f"--params data.values.0={background},data.values.{VOID}={other}{swapped}, and run data_processing again."
     )
 
 

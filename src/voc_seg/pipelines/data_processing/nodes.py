@@ -113,22 +113,22 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
         raise VocSegError(
             f"{len(rows)} images cannot be used, and data.on_invalid is fail:\n"
             + "\n".join([*rows[:_LISTED], *more])
-            + "\nAll of them stand in data/08_reporting/rejected_images.csv. Mend the files, or leave these images "
+            + "\nAll of them stand in data/08_reporting/rejected_images.csv. Fix the files, or leave these images "
             "out with --params data.on_invalid=quarantine"
         )
     prints = fingerprints(split, data.reading)
     if list(zip(index["image_id"], index["fingerprint"])) != list(prints.items()):
         raise VocSegError(
-            f"{split.name}_index ({len(index)} images) does not belong to {split.name}_split ({len(split)} images), "
-            "or files or data.classes have changed since it was made. "
-            "Make it anew with: kedro run --pipelines data_processing"
+            f"{split.name}_index is out of date: images, masks, the {split.name} list or settings of data (classes, "
+            "values, exif, longer_side) have changed since it was made. Update it with: "
+            "kedro run --pipelines data_processing"
         )
     usable = index[index["rejected"] == ""]
     # Without a usable test image one can still train.
     if len(index) and usable.empty and split.name != "test":
         raise VocSegError(
             f"None of the {len(index)} {split.name} images is usable:\n{_reasons(index)}\n"
-            "Mend the files, or point voc_root at other data: --params voc_root=PATH"
+            "Fix the files, or point voc_root at other data: --params voc_root=PATH"
         )
     if split.name == "train":
         require_foreground(class_statistics({"train": index}, data.class_table.names))

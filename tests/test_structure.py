@@ -147,6 +147,7 @@ def test_ids_of_digits_stay_text(name: str, tmp_path: Path) -> None:
     assert catalog.load(name)["image_id"].tolist() == ["000032", "000039"]
 
 
-def test_commands_start_without_torch() -> None:
-    program = "import sys, voc_seg.settings, voc_seg.cli; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("module", ["cli", "pipelines.data_processing.nodes"])
+def test_what_needs_no_torch_starts_without(module: str) -> None:
+    program = f"import sys, voc_seg.settings, voc_seg.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -14,12 +14,16 @@ A class that is neither true nor predicted anywhere is absent: its IoU is NaN he
 and it is left out of the mean. A class predicted but never true scores 0 and counts.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # torch takes a second or two, and tables and figures of the data need none
+    from torch import Tensor
 
 
 def confusion_matrix(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
@@ -36,7 +40,7 @@ def confusion_matrix(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
     """
     # Void gets a row of its own that is cut off afterwards: cheaper than masking every pixel first.
     rows = truth.flatten().long().clamp(max=classes)
-    counts = torch.bincount(rows * classes + prediction.flatten().long(), minlength=(classes + 1) * classes)
+    counts = (rows * classes + prediction.flatten().long()).bincount(minlength=(classes + 1) * classes)
     return counts.view(classes + 1, classes)[:classes].cpu()
 
 

@@ -24,15 +24,15 @@ from measuring import alternate, describe_machine, print_table, ratio
 from torch import distributed
 
 from voc_seg.config import AugmentationConfig, ModelConfig, OptimizerConfig, RuntimeConfig
+from voc_seg.engine.data_parallel import share_layers, spread
 from voc_seg.engine.distributed import join, leave, rank, ranks, wait_for_all
 from voc_seg.engine.optimisation import build_optimizer, set_learning_rate
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.engine.training import train_step
-from voc_seg.engine.whole_batch import share_layers, spread
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import training_batches
+from voc_seg.samples.decoded import UsableSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.splits import find_voc_folder, read_split
 
 REDUCTIONS = 5

@@ -22,8 +22,8 @@ from voc_seg.engine.evaluation import _of_one_size, evaluate
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import normalise
+from voc_seg.samples.decoded import UsableSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.splits import find_voc_folder, read_split
 
 

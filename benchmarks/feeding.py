@@ -25,8 +25,8 @@ from torchvision.transforms import v2
 from voc_seg.config import AugmentationConfig
 from voc_seg.samples.augment import MEAN, STD
 from voc_seg.samples.batches import normalise, training_batches
+from voc_seg.samples.decoded import UsableSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 CROP, BATCH = 224, 8

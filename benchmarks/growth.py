@@ -21,8 +21,8 @@ from measuring import describe_machine, print_table
 
 from voc_seg.config import Parameters
 from voc_seg.engine.training import fit
+from voc_seg.samples.decoded import UsableSamples
 from voc_seg.samples.store import Sample, SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.classes import CLASS_NAMES
 from voc_seg.voc.splits import find_voc_folder, read_split
 

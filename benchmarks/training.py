@@ -43,8 +43,8 @@ from voc_seg.engine.training import train_step
 from voc_seg.models.registry import build_model
 from voc_seg.samples.augment import MEAN, STD
 from voc_seg.samples.batches import normalise, training_batches
+from voc_seg.samples.decoded import UsableSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.classes import VOID
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 

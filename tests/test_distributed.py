@@ -17,17 +17,18 @@ import pandas as pd
 import pytest
 import torch
 
-from voc_seg import commands, ranks
-from voc_seg.commands import resume_command
 from voc_seg.config import Parameters
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.engine.training import validate
-from voc_seg.errors import VocSegError
-from voc_seg.hooks import RunStoppedError
-from voc_seg.metrics import mean_iou
+from voc_seg.hooks import commands
+from voc_seg.hooks import multiprocess as ranks
+from voc_seg.hooks.commands import resume_command
+from voc_seg.hooks.validation import RunStoppedError
+from voc_seg.metrics.confusion import mean_iou
 from voc_seg.models.registry import restore_model
 from voc_seg.samples.store import SampleStore
-from voc_seg.torchrun import Place
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.torchrun import Place
 
 # Beside this file, but pytest's importlib mode has no folder of tests on the path.
 spec = importlib.util.spec_from_file_location("ranks_at_work", Path(__file__).with_name("ranks_at_work.py"))

@@ -23,9 +23,9 @@ from voc_seg.pipelines.evaluation import create_pipeline as evaluation_pipeline
 from voc_seg.pipelines.export import create_pipeline as export_pipeline
 from voc_seg.pipelines.export import nodes
 from voc_seg.pipelines.inference.nodes import segment
+from voc_seg.scenes.sample import draw_scene, plan_split
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
-from voc_seg.voc.pictures import decode_picture
-from voc_seg.voc.scenes import draw_scene, plan_split
+from voc_seg.voc.image_reading import decode_picture
 
 Run = Callable[..., None]
 needs_onnx = pytest.mark.skipif(

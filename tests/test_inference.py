@@ -20,7 +20,7 @@ from voc_seg.datasets.checkpoints import write_state
 from voc_seg.engine.inference import load_segmenter
 from voc_seg.models.registry import build_model
 from voc_seg.pipelines.inference import nodes
-from voc_seg.reporting.own_pictures import class_shares
+from voc_seg.reporting.inference import class_shares
 from voc_seg.voc.classes import CLASS_NAMES, voc_palette
 
 Run = Callable[..., None]

@@ -12,12 +12,12 @@ from PIL import Image
 from pydantic import ValidationError
 
 from voc_seg.config import DataConfig
-from voc_seg.errors import VocSegError
-from voc_seg.reporting.panels import draw_legend
+from voc_seg.reporting.image_panels import draw_legend
 from voc_seg.reporting.style import literal, new_figure, set_title
-from voc_seg.samples.pictures import Pictures, name_pictures
+from voc_seg.samples.image_files import Pictures, name_pictures
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import fault_of_id, same_name
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.names import fault_of_id, same_name
 from voc_seg.voc.reading import decode_image
 from voc_seg.voc.splits import find_voc_folder
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from voc_seg.errors import VocSegError
 from voc_seg.sweep.sweep import Sweep, run_sweep
+from voc_seg.system.errors import VocSegError
 
 SETTINGS = (
     "model.width=8,augmentation.crop_size=64,augmentation.scale=0.2 0.3,evaluation.scale=0.25,training.epochs=3,"

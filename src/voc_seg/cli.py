@@ -13,10 +13,10 @@ from kedro.framework.cli.utils import env_option, split_string
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
-from voc_seg.errors import VocSegError
-from voc_seg.run_options import checked_runner, keeps_path, with_lists
-from voc_seg.settings_files import explain_params
-from voc_seg.torchrun import place
+from voc_seg.hooks.run_options import checked_runner, keeps_path, with_lists
+from voc_seg.hooks.settings_files import explain_params
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.torchrun import place
 
 __all__ = ["cli", "run"]
 

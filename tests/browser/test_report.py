@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Request, expect
 
-from voc_seg import metrics as scores
 from voc_seg.config import DataConfig, EvaluationConfig, Parameters
 from voc_seg.datasets import ReportDataset
+from voc_seg.metrics import confusion as scores
 from voc_seg.pipelines.evaluation.nodes import write_report
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 

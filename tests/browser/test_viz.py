@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from voc_seg.voc.scenes import write_scenes
+from voc_seg.scenes.sample import write_scenes
 
 PIPELINES = ("__default__", "data_processing", "sanity", "training", "evaluation", "inference", "export", "comparison")
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]

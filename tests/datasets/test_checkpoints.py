@@ -12,11 +12,11 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
-from voc_seg.atomic import partial_of
 from voc_seg.datasets import CheckpointsDataset, ModelDataset
 from voc_seg.datasets import checkpoints as module
 from voc_seg.datasets.checkpoints import read_state, write_state
-from voc_seg.errors import VocSegError
+from voc_seg.system.atomic import partial_of
+from voc_seg.system.errors import VocSegError
 
 
 def _checkpoint(epoch: int, keep_last: int | None = None, position: int = 0) -> dict[str, Any]:

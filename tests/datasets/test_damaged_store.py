@@ -11,13 +11,13 @@ import os, random, shutil, sys
 from pathlib import Path
 import numpy as np
 import pandas as pd
-import voc_seg.atomic
+import voc_seg.system.atomic
 from voc_seg.datasets import SampleStoreDataset
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.samples.store import Origin, Sample
 from voc_seg.voc.index import fingerprint_of
 
-voc_seg.atomic._sync = lambda path: None  # thousands of files, and no machine goes down here
+voc_seg.system.atomic._sync = lambda path: None  # thousands of files, and no machine goes down here
 base, shard_images = Path(sys.argv[1]), int(sys.argv[2])
 numbers = np.random.default_rng(0)
 SAMPLES = [  # the first two shards have one size

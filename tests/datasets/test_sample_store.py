@@ -9,10 +9,10 @@ import pytest
 from kedro.io import DatasetError
 
 from voc_seg.datasets import SampleStoreDataset
-from voc_seg.errors import VocSegError
-from voc_seg.samples.place import shards_folder
+from voc_seg.samples.decoded import UsableSamples
+from voc_seg.samples.paths import shards_folder
 from voc_seg.samples.store import Origin, Sample, SampleStore
-from voc_seg.samples.usable import UsableSamples
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.index import fingerprint_of
 from voc_seg.voc.splits import VOCSplit
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from voc_seg.datasets import voc_split
 from voc_seg.datasets.voc_split import VOCSplitDataset
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 
 def make_voc(root: Path, year: str = "2012", **lists: str) -> Path:

@@ -12,10 +12,10 @@ from voc_seg.config import Parameters
 from voc_seg.engine.checkpoint import RunState, capture, model_only, require_same_run, restore
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import describe_data, describe_run
-from voc_seg.errors import VocSegError
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.arrow_file import Origin
+from voc_seg.system.errors import VocSegError
 
 DATA = {"source": "sample", "images": 4}
 NAMES = ("background", "thing", "stuff")

@@ -9,7 +9,7 @@ from voc_seg.config import RuntimeConfig
 from voc_seg.engine import runtime
 from voc_seg.engine.cuda_support import missing_kernels, runs_on
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]  # of PyPI's torch 2.14
 CUDA_126 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from voc_seg import torchrun
 from voc_seg.config import RuntimeConfig
-from voc_seg.engine import distributed, runtime, whole_batch
+from voc_seg.engine import data_parallel as whole_batch
+from voc_seg.engine import distributed, runtime
 from voc_seg.engine.distributed import Launch, first_line
 from voc_seg.engine.interruption import Interruption
 from voc_seg.engine.resuming import starting_point
-from voc_seg.errors import VocSegError
-from voc_seg.torchrun import Place, place
+from voc_seg.system import torchrun
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.torchrun import Place, place
 
 TORCHRUN = {
     "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "2",

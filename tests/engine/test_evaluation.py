@@ -20,11 +20,11 @@ from voc_seg.engine.evaluation import (
     strips_at_size,
 )
 from voc_seg.engine.runtime import Runtime
-from voc_seg.errors import VocSegError
-from voc_seg.metrics import confusion_matrix, mean_iou
+from voc_seg.metrics.confusion import confusion_matrix, mean_iou
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.errors import VocSegError
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 PLAIN = EvaluationConfig()

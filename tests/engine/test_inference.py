@@ -15,12 +15,12 @@ from voc_seg.engine.evaluation import predict_all
 from voc_seg.engine.inference import Manner, classes_at_size, manner_of, predict_mask, tile_spans
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.training import fit
-from voc_seg.errors import VocSegError
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.scenes.sample import draw_scene, plan_split
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES
-from voc_seg.voc.scenes import draw_scene, plan_split
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 

@@ -7,8 +7,8 @@ import pytest
 
 from voc_seg.config import Parameters, SanityConfig
 from voc_seg.engine.overfit import advice, choose_sample, learnt_size, overfit
-from voc_seg.errors import VocSegError
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.errors import VocSegError
 
 NAMES = ("background", "square")
 

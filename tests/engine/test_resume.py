@@ -13,8 +13,8 @@ import torch
 from voc_seg.config import Parameters
 from voc_seg.engine import training
 from voc_seg.engine.training import EpochReport, fit
-from voc_seg.errors import InterruptedRunError
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import InterruptedRunError
 from voc_seg.voc.classes import CLASS_NAMES
 
 EVERY_STEP = {"checkpoint": {"every_minutes": 1e-9}}

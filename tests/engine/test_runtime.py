@@ -8,7 +8,7 @@ import torch
 from voc_seg.config import RuntimeConfig
 from voc_seg.engine import runtime as module
 from voc_seg.engine.runtime import Runtime, choose_runtime, deterministic, has_fast_bf16, loader_workers
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 
 def test_auto_resolves_to_a_device_that_computes() -> None:

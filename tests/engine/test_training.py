@@ -19,10 +19,10 @@ from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import stops_early
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.training import EpochReport, fit, freeze_stages, train_mode, train_step
-from voc_seg.errors import VocSegError
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.samples.batches import Batch
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES
 
 CPU = Runtime(torch.device("cpu"), torch.float32)

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from voc_seg.config import ModelConfig
-from voc_seg.errors import VocSegError
 from voc_seg.models.exchange import describe, read_safetensors, to_safetensors
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.saved import FORMAT_VERSION
+from voc_seg.system.errors import VocSegError
 
 
 @pytest.fixture(scope="module")

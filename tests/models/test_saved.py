@@ -15,10 +15,10 @@ from torchvision.models import resnet18
 from voc_seg.config import ModelConfig
 from voc_seg.datasets import ModelDataset
 from voc_seg.datasets.checkpoints import read_state
-from voc_seg.errors import VocSegError
 from voc_seg.models.exchange import describe, to_safetensors
 from voc_seg.models.registry import build_model, require_classes
 from voc_seg.models.saved import FORMAT_VERSION, require_best_model
+from voc_seg.system.errors import VocSegError
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from voc_seg import metrics as scores
 from voc_seg.datasets.predictions import MaskFolder
-from voc_seg.errors import VocSegError
+from voc_seg.metrics import confusion as scores
 from voc_seg.models.exchange import one_evaluation
 from voc_seg.reporting.belonging import require_same_counts, require_same_images, require_same_mask
 from voc_seg.reporting.report import class_ious, history_of
+from voc_seg.system.errors import VocSegError
 
 NAMES = ["background", "cat", "dog"]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from voc_seg import metrics as scores
+from voc_seg.metrics import confusion as scores
 from voc_seg.reporting import style
 from voc_seg.reporting.overlays import VOID_COLOUR, WRONG_COLOUR
 from voc_seg.reporting.report import (

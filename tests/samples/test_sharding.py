@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from voc_seg.atomic import SCRATCH, partial_of
 from voc_seg.config import AugmentationConfig
-from voc_seg.errors import VocSegError
 from voc_seg.samples.arrow_file import IDS, IncompleteStoreError
 from voc_seg.samples.batches import training_batches
-from voc_seg.samples.place import shards_folder
+from voc_seg.samples.paths import shards_folder
 from voc_seg.samples.sharding import delete_unused_shards, write_shards
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
+from voc_seg.system.atomic import SCRATCH, partial_of
+from voc_seg.system.errors import VocSegError
 
 
 class Part(list):

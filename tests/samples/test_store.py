@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voc_seg.errors import VocSegError
 from voc_seg.samples.arrow_file import IncompleteStoreError
 from voc_seg.samples.intact import note_intact, stamps_of
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES, Classes, name_classes
 from voc_seg.voc.pairs import Reading
 

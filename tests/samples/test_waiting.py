@@ -11,11 +11,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from voc_seg.config import AugmentationConfig
-from voc_seg.engine.trouble import explained
-from voc_seg.errors import VocSegError
+from voc_seg.engine.failures import explained
 from voc_seg.samples import batches, waiting
 from voc_seg.samples.batches import training_batches
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import VocSegError
 
 LATE = RuntimeError("DataLoader timed out after 1.0 seconds")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from voc_seg.lock import hold
 from voc_seg.sweep import processes
 from voc_seg.sweep.grid import Trial
 from voc_seg.sweep.processes import Job, Outcome, command, run_jobs, share_of_threads
 from voc_seg.sweep.records import Record, earlier
+from voc_seg.system.lock import hold
 
 LOGGING = "version: 1\nhandlers: {file: {filename: a.log}, console: {class: x}}\nroot: {handlers: [file, console]}\n"
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

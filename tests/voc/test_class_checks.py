@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.class_checks import (
     absence_warnings,
     absent_classes,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import Classes, name_classes
 from voc_seg.voc.consistency import (
     black_warning,

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc import index as index_module
 from voc_seg.voc.classes import CLASS_NAMES, RESERVED_NAMES, VOID, name_classes, voc_palette
 from voc_seg.voc.index import fingerprint_of, index_images

@@ -2,7 +2,7 @@
 
 import pytest
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.list_lines import id_of_line
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc import mask_modes, masks
 from voc_seg.voc.classes import VOID, Classes, name_classes
 from voc_seg.voc.masks import BY_GREY, count_values, decode_mask

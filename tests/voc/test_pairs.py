@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 from voc_seg.voc.pairs import Reading, nearest, read_pair
 from voc_seg.voc.reading import UPRIGHT

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc import reading
 from voc_seg.voc.classes import CLASS_NAMES, VOID, name_classes, voc_palette
 from voc_seg.voc.masks import BY_PALETTE, decode_mask

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.image_lists import read_ids
 from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, given_path, read_split
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
+from voc_seg.system.names import fault_of_class, same_name
 from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, name_classes, voc_palette
-from voc_seg.voc.names import fault_of_class, same_name
 from voc_seg.voc.pairs import Reading
 
 from .block import Block, FromSpaces, Share

@@ -2,14 +2,13 @@
 
 from .checkpoints import CheckpointsDataset, ModelDataset
 from .earlier_table import EarlierTableDataset
+from .image_folder import PicturesDataset, SegmentationsDataset
 from .in_memory import InMemoryDataset
-from .pictures import PicturesDataset, SegmentationsDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .report import Report, ReportDataset
 from .runs import Run, RunsDataset
 from .sample_store import SampleStoreDataset
-from .voc_split import VOCSplitDataset
-from .whole_files import (
+from .single_files import (
     BytesDataset,
     CSVDataset,
     JSONDataset,
@@ -18,6 +17,7 @@ from .whole_files import (
     ParquetDataset,
     TextDataset,
 )
+from .voc_split import VOCSplitDataset
 
 __all__ = [
     "BytesDataset",

@@ -11,8 +11,8 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 from rich.filesize import decimal
 
-from voc_seg.atomic import SCRATCH, replacing
-from voc_seg.errors import VocSegError
+from voc_seg.system.atomic import SCRATCH, replacing
+from voc_seg.system.errors import VocSegError
 
 from .previews import table_preview
 

@@ -8,8 +8,9 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
-from voc_seg.datasets.whole_files import READ_CSV
-from voc_seg.versions import newest
+from voc_seg.system.versions import newest
+
+from .single_files import READ_CSV
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg.atomic import free_name, recover_folder, replacing, replacing_folder
-from voc_seg.samples.pictures import MadeWhenAsked
-from voc_seg.voc.names import same_name
-from voc_seg.voc.parallel import in_parallel
-from voc_seg.voc.progress import progress_bar
+from voc_seg.samples.image_files import MadeWhenAsked
+from voc_seg.system.atomic import free_name, recover_folder, replacing, replacing_folder
+from voc_seg.system.names import same_name
+from voc_seg.system.parallel import in_parallel
+from voc_seg.system.progress import progress_bar
 from voc_seg.voc.reading import large_allowed
 
 from .previews import contact_sheet

@@ -10,8 +10,8 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.atomic import recover_folder, replacing, replacing_folder
-from voc_seg.voc.progress import progress_bar
+from voc_seg.system.atomic import recover_folder, replacing, replacing_folder
+from voc_seg.system.progress import progress_bar
 
 from .previews import contact_sheet
 

@@ -10,13 +10,13 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
-from voc_seg.errors import VocSegError
-from voc_seg.versions import newest
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.versions import newest
 
 from .checkpoints import read_state
 from .earlier_table import EarlierTableDataset
 from .previews import table_preview
-from .whole_files import OptionalJSONDataset
+from .single_files import OptionalJSONDataset
 
 NAMELESS = "(nameless)"
 """Stands for the run whose outputs lie in ``data`` itself."""

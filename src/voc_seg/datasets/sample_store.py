@@ -10,12 +10,12 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.errors import VocSegError
 from voc_seg.samples.arrow_file import IncompleteStoreError
+from voc_seg.samples.decoded import UsableSamples
 from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
 from voc_seg.samples.store import Origin, SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
-from voc_seg.versions import newest
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.versions import newest
 from voc_seg.voc.index import fingerprint_of
 from voc_seg.voc.reading import large_allowed, palette_image
 from voc_seg.voc.splits import find_voc_folder, given_path, source_named

@@ -8,9 +8,9 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.archives import archives_from
-from voc_seg.voc.download import fetch
+from voc_seg.download.archives import archives_from
+from voc_seg.download.fetch import fetch
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, given_path, read_split, source_named
 
 from .previews import contact_sheet

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from voc_seg.errors import VocSegError
 from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
 

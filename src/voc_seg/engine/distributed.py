@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from voc_seg.errors import VocSegError
-from voc_seg.torchrun import Place, launch_file, place
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.torchrun import Place, launch_file, place
 
 logger = logging.getLogger(__name__)
 

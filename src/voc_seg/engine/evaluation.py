@@ -13,17 +13,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from voc_seg.config import EvaluationConfig
-from voc_seg.errors import VocSegError
-from voc_seg.metrics import confusion_matrix, mean_iou, pixel_accuracy
+from voc_seg.metrics.confusion import confusion_matrix, mean_iou, pixel_accuracy
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.errors import VocSegError
 
 from .distributed import gather, gather_at_first, rank, ranks
+from .failures import EVALUATION_MEMORY, explained
 from .optimisation import loss_sum
 from .progress import quiet
 from .runtime import Runtime
-from .trouble import EVALUATION_MEMORY, explained
 
 _PIXELS = 500 * 375
 """Of a picture of VOC's usual size."""

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from voc_seg.config import InferenceConfig
-from voc_seg.errors import VocSegError
 from voc_seg.models.registry import restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.system.errors import VocSegError
 
 from .evaluation import network_logits, network_size, strips_at_size
+from .failures import INFERENCE_MEMORY, explained
 from .runtime import Runtime
-from .trouble import INFERENCE_MEMORY, explained
 
 
 @dataclass(frozen=True)

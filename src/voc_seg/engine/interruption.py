@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from types import FrameType, TracebackType
 
-from voc_seg.torchrun import place
+from voc_seg.system.torchrun import place
 
 from .distributed import finish_alone, rank, ranks, total
 

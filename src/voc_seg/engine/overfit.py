@@ -9,21 +9,21 @@ import torch
 from rich.progress import track
 
 from voc_seg.config import EvaluationConfig, OptimizerConfig, Parameters, SanityConfig, ScheduleConfig
-from voc_seg.errors import VocSegError
-from voc_seg.metrics import mean_iou, pixel_accuracy
+from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model
 from voc_seg.samples.augment import resize
 from voc_seg.samples.batches import Batch
 from voc_seg.samples.store import Sample
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row
 from .evaluation import predict_all
+from .failures import explained, require_finite
 from .optimisation import build_optimizer, learning_rate, set_learning_rate
 from .progress import quiet
 from .runtime import choose_runtime
 from .training import train_step
-from .trouble import explained, require_finite
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from rich import get_console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from voc_seg.metrics import is_baseline
-from voc_seg.voc.progress import duration
+from voc_seg.metrics.confusion import is_baseline
+from voc_seg.system.progress import duration
 
 from .checkpoint import RunState
 

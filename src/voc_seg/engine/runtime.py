@@ -10,8 +10,8 @@ from functools import cache
 import torch
 
 from voc_seg.config import RuntimeConfig
-from voc_seg.errors import VocSegError
-from voc_seg.torchrun import place
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.torchrun import place
 
 from .cuda_support import missing_kernels, without_torchs_warning
 from .memory import memory_kept

@@ -14,17 +14,26 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from voc_seg.config import Parameters, TrainingConfig
-from voc_seg.errors import InterruptedRunError, VocSegError
-from voc_seg.metrics import all_background, mean_iou, pixel_accuracy
+from voc_seg.metrics.confusion import all_background, mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import Batch, normalise, training_batches
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import InterruptedRunError, VocSegError
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row, RunState, capture, model_only, require_same_run, restore
+from .data_parallel import place_batch, share_layers, spread, sums_gradients
 from .distributed import rank, ranks, share_buffers, share_generators, total, wait_for_all
 from .evaluation import Prediction, Score, predict_all, score
+from .failures import (
+    UNSTABLE,
+    explained,
+    require_finite,
+    require_finite_weights,
+    training_memory,
+    validation_memory,
+)
 from .interruption import Interruption
 from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
 from .progress import RunProgress
@@ -37,15 +46,6 @@ from .resuming import (
     warn_of_another_schedule,
 )
 from .runtime import Runtime, choose_runtime, deterministic, loader_workers
-from .trouble import (
-    UNSTABLE,
-    explained,
-    require_finite,
-    require_finite_weights,
-    training_memory,
-    validation_memory,
-)
-from .whole_batch import place_batch, share_layers, spread, sums_gradients
 
 logger = logging.getLogger(__name__)
 

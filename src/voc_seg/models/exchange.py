@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .saved import require_best_model
 from .weights import read_content

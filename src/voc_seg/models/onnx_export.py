@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import torch
 from torch.export import Dim
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .segmentation_net import SegmentationNet
 

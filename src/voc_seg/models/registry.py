@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.models import get_weight
 
 from voc_seg.config import ModelConfig
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .encoder import count_parameters
 from .saved import THE_NETWORK, require_fields, require_network

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from voc_seg.config import ModelConfig
 from voc_seg.config.data import MAX_SIDE
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .segmentation_net import bare_model
 from .weights import fault_of_weight, resnet_of

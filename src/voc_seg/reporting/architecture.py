@@ -12,7 +12,8 @@ from torch import nn
 from voc_seg.config import ModelConfig
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.segmentation_net import SegmentationNet, bare_model
-from voc_seg.reporting.style import BLUE, GREY, HEADROOM, INK, LABEL, MUTED, ORANGE, SMALL, new_figure, set_title
+
+from .style import BLUE, GREY, HEADROOM, INK, LABEL, MUTED, ORANGE, SMALL, new_figure, set_title
 
 # Inches: a box, and from one box to the next.
 _WIDE, _TALL = 2.15, 0.62

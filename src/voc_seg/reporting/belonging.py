@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from voc_seg import metrics as scores
-from voc_seg.errors import VocSegError
+from voc_seg.metrics import confusion as scores
+from voc_seg.system.errors import VocSegError
 
 _AGAIN = "Make them again with: kedro run --pipelines evaluation"
 

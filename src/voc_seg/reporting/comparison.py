@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import flattened
-from voc_seg.reporting.belonging import is_of
-from voc_seg.reporting.report import history_of
-from voc_seg.reporting.style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
+
+from .belonging import is_of
+from .report import history_of
+from .style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
 
 METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
 """Of an evaluation on val; its mIoU is the validation's."""

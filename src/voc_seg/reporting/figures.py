@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
-from voc_seg.reporting.fonts import shown_names
-from voc_seg.reporting.style import (
+from .fonts import shown_names
+from .style import (
     ABSENT,
     BLUE,
     GREY,
@@ -25,7 +25,7 @@ from voc_seg.reporting.style import (
     set_title,
     tidy,
 )
-from voc_seg.reporting.tables import score
+from .tables import score
 
 _SPLIT_COLOURS = {"train": BLUE, "val": ORANGE, "test": GREY}
 # Up to this many points a curve shows each as a dot; more of them would only thicken the line.

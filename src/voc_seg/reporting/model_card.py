@@ -9,11 +9,12 @@ from typing import Any
 from rich.filesize import decimal
 
 from voc_seg.config import InferenceConfig, flattened
-from voc_seg.metrics import is_baseline
-from voc_seg.reporting.belonging import is_of
-from voc_seg.reporting.tables import score
+from voc_seg.metrics.confusion import is_baseline
+from voc_seg.system.names import printable
 from voc_seg.voc.classes import Classes
-from voc_seg.voc.names import printable
+
+from .belonging import is_of
+from .tables import score
 
 _VOC_TERMS = (
     "The pictures of PASCAL VOC come from Flickr and are used under their own terms; they are not part of voc_seg, "
@@ -41,7 +42,7 @@ from voc_seg.config import InferenceConfig, RuntimeConfig
 from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.exchange import read_safetensors
-from voc_seg.voc.pictures import decode_picture
+from voc_seg.voc.image_reading import decode_picture
 
 saved = read_safetensors("model.safetensors")
 settings = InferenceConfig(longer_side=${longer_side}, tile=${tile})

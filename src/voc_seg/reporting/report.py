@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from voc_seg import metrics as scores
 from voc_seg.config import flattened
+from voc_seg.metrics import confusion as scores
 from voc_seg.models.encoder import count_learnt
-from voc_seg.reporting.belonging import require_same_size
-from voc_seg.reporting.overlays import VOID_COLOUR, WRONG_COLOUR
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.parallel import in_parallel
+from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import VOID, Classes
-from voc_seg.voc.parallel import in_parallel
-from voc_seg.voc.progress import progress_bar
+
+from .belonging import require_same_size
+from .overlays import VOID_COLOUR, WRONG_COLOUR
 
 PICTURES = "report_images"
 """Folder beside the page that holds its pictures."""
@@ -28,7 +29,7 @@ LONGER_SIDE = 400
 """Of these pictures, in pixels: about 30 KB an image of VOC, its three masks included."""
 _QUALITY = 75
 
-_RIGHT_COLOUR = (230, 230, 230)  # stands for the faint picture in legends, as in voc_seg.reporting.pictures
+_RIGHT_COLOUR = (230, 230, 230)  # stands for the faint picture in legends, as in voc_seg.reporting.predictions
 _NO_HISTORY = (
     "No training history of this model is at hand: training_history.csv is not there, or tells of another run."
 )

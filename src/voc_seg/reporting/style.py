@@ -9,7 +9,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from voc_seg.reporting.fonts import families, quiet_fonts, with_known_letters
+from .fonts import families, quiet_fonts, with_known_letters
 
 DPI = 110
 INK = "#1f2933"

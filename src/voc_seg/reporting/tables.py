@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from voc_seg.metrics import is_baseline
+from voc_seg.metrics.confusion import is_baseline
 
 # Time and level stand before it on the console, which leaves so much of 80 columns.
 _WIDTH = 62

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 IDS = pa.schema([("id", pa.string())])
 """Column of a file that lists the samples of shards."""

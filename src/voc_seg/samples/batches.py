@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from voc_seg.config import AugmentationConfig
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .augment import MEAN, STD, augment
 from .store import SampleStore

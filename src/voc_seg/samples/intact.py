@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from voc_seg.atomic import replacing
-from voc_seg.errors import VocSegError
+from voc_seg.system.atomic import replacing
+from voc_seg.system.errors import VocSegError
 
 from .arrow_file import stamp_of
 from .shard import Shard

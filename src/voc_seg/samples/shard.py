@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from voc_seg.atomic import replacing
-from voc_seg.errors import VocSegError
+from voc_seg.system.atomic import replacing
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
 from .arrow_file import SAMPLES, Origin, damaged, open_arrow, sealed, stamp_of
-from .place import make_way
+from .paths import make_way
 
 _CHECKSUM, _POSITION, _CONTENT, _LAST = "checksum", "position", "content", "last"
 """Keys of the metadata of a record batch; stores of earlier versions have none of them."""

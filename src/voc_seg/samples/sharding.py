@@ -9,12 +9,12 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from voc_seg.atomic import partial_of, replacing
-from voc_seg.voc.progress import progress_bar
+from voc_seg.system.atomic import partial_of, replacing
+from voc_seg.system.progress import progress_bar
 
 from .arrow_file import IDS, UNKNOWN, IncompleteStoreError, Origin, sealed
 from .intact import note_intact, stamps_of, unchecked
-from .place import delete_shards_but, files_of_shards, make_way, shards_folder, sole_writer
+from .paths import delete_shards_but, files_of_shards, make_way, shards_folder, sole_writer
 from .shard import Packed, Sample, Shard, content_of, counted, write_shard
 from .store import CONTENT, LISTED, SHARDS, SampleStore, digest_of_ids
 

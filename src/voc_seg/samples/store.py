@@ -20,13 +20,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.progress import progress_bar
 from voc_seg.voc.pairs import Reading
-from voc_seg.voc.progress import progress_bar
 
 from .arrow_file import IDS, SAMPLES, SEAL, UNKNOWN, IncompleteStoreError, Origin, damaged, digest, open_arrow
 from .intact import forget_intact, note_intact, stamps_of, unchecked
-from .place import delete_shards_but, shards_folder, sole_writer
+from .paths import delete_shards_but, shards_folder, sole_writer
 from .shard import Sample, Shard, counted, write_shard
 
 __all__ = ["UNKNOWN", "Origin", "Sample", "SampleStore", "write_store"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 T = TypeVar("T")
 

@@ -19,9 +19,9 @@ import yaml
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from voc_seg.errors import VocSegError
-from voc_seg.lock import hold
-from voc_seg.voc.progress import duration
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.lock import hold
+from voc_seg.system.progress import duration
 
 from .grid import Trial
 from .records import Record, earlier, write

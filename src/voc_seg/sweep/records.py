@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from voc_seg.atomic import replacing
 from voc_seg.config import Parameters, flattened
-from voc_seg.errors import VocSegError
+from voc_seg.system.atomic import replacing
+from voc_seg.system.errors import VocSegError
 
 _FILE = "sweep.json"
 # None of them changes what comes out.

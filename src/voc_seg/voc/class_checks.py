@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .masks import FROM_ONE, shifted_values
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .classes import VOID, Classes
 from .mask_modes import BY_EQUAL_CHANNELS

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from glob import escape
 from pathlib import Path
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.names import same_name
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import same_name
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp")
 """Endings of images, in lower case; the first is the usual one."""

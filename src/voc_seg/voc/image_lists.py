@@ -5,9 +5,9 @@ from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import fault_of_id, same_name
 
-from .names import fault_of_id, same_name
 from .reading import LFS_POINTER, require_file
 
 # Both spellings of the SBD list are in circulation.

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import printable
+from voc_seg.system.parallel import in_parallel
+from voc_seg.system.progress import progress_bar
 
 from .classes import VOID
 from .masks import count_values, decode_mask
-from .names import printable
 from .pairs import Reading, join
-from .parallel import in_parallel
-from .progress import progress_bar
 from .reading import decode_image, decoding_together, large_allowed, short_name
 from .splits import VOCSplit
 

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Container
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.file_names import MASK_ENDINGS, stem_of
+from voc_seg.system.errors import VocSegError
+
+from .file_names import MASK_ENDINGS, stem_of
 
 _MARKED = re.compile(r"(\S+)\s+(?:-1|0|1)")
 _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")

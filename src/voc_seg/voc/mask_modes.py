@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 BY_BITS = "mask of 1 bit a pixel read as the values 0 and 1"
 BY_BLACK_AND_WHITE = "mask of 1 bit a pixel read as the values 0 and 255, as data.values has no 1"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .classes import VOC_CLASSES, VOID, Classes, voc_palette
 from .mask_modes import (

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.file_names import list_names
-from voc_seg.voc.names import printable
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import printable
+
+from .file_names import list_names
 
 _NAMED = 6
 """Entries of a folder that a message lists."""

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .classes import VOC_CLASSES, Classes
 from .masks import Mask, decode_mask

@@ -12,10 +12,10 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import printable
 
 from .classes import VOC_CLASSES, Classes
-from .names import printable
 
 T = TypeVar("T")
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.file_names import IMAGE_ENDINGS, MASK_ENDINGS, FolderFiles, find_files, list_names, stem_of
-from voc_seg.voc.image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids
-from voc_seg.voc.list_lines import id_of_line
-from voc_seg.voc.missing import contents, dead_link_advice, is_dead_link, is_folder, other_lists, require_folder
+from voc_seg.system.errors import VocSegError
+
+from .file_names import IMAGE_ENDINGS, MASK_ENDINGS, FolderFiles, find_files, list_names, stem_of
+from .image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids
+from .list_lines import id_of_line
+from .missing import contents, dead_link_advice, is_dead_link, is_folder, other_lists, require_folder
 
 
 @dataclass(frozen=True)

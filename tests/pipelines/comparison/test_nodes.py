@@ -13,8 +13,8 @@ from kedro.io import DatasetError
 from voc_seg.config import ComparisonConfig, Parameters
 from voc_seg.datasets import RunsDataset
 from voc_seg.engine.resuming import describe_run
-from voc_seg.errors import VocSegError
 from voc_seg.pipelines.comparison.nodes import compare_runs
+from voc_seg.system.errors import VocSegError
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from voc_seg.config import AugmentationConfig, DataConfig, InferenceConfig
-from voc_seg.errors import VocSegError
 from voc_seg.pipelines.data_processing import create_pipeline, nodes
+from voc_seg.samples.decoded import UsableSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.splits import SOURCES, VOCSplit
 from voc_seg.voc.statistics import rejected_images
 

@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import AugmentationConfig, DataConfig, InferenceConfig
-from voc_seg.errors import VocSegError
 from voc_seg.reporting.figures import plot_class_distribution
-from voc_seg.samples.usable import UsableSamples
+from voc_seg.samples.decoded import UsableSamples
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import fault_on_windows
 from voc_seg.voc.class_checks import (
     absence_warnings,
     background_warnings,
@@ -23,7 +24,6 @@ from voc_seg.voc.consistency import (
     void_objects_warning,
 )
 from voc_seg.voc.index import fingerprints, index_images
-from voc_seg.voc.names import fault_on_windows
 from voc_seg.voc.splits import VOCSplit, source_named
 from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
 

@@ -9,20 +9,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg import metrics as scores
 from voc_seg.config import DataConfig, EvaluationConfig, RuntimeConfig
 from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.errors import VocSegError
+from voc_seg.metrics import confusion as scores
 from voc_seg.models.exchange import model_digest
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting.belonging import require_same_counts, require_same_images, require_same_mask
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
-from voc_seg.reporting.pictures import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
+from voc_seg.reporting.predictions import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
 from voc_seg.reporting.tables import score_table, score_warnings
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.reading import palette_image
 
 logger = logging.getLogger(__name__)

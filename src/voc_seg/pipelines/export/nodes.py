@@ -6,7 +6,6 @@ from typing import Any
 
 from voc_seg.config import DataConfig, InferenceConfig
 from voc_seg.engine.inference import scale_warning
-from voc_seg.errors import VocSegError
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.exchange import describe, model_digest, one_evaluation, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
@@ -16,6 +15,7 @@ from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.reporting.belonging import is_of
 from voc_seg.reporting.model_card import model_card
 from voc_seg.samples.augment import MEAN, STD
+from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import DataConfig, InferenceConfig, RuntimeConfig
-from voc_seg.datasets.pictures import Segmentation
+from voc_seg.datasets.image_folder import Segmentation
 from voc_seg.engine.inference import load_segmenter, scale_warning
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.errors import VocSegError
 from voc_seg.models.registry import require_classes
-from voc_seg.reporting.own_pictures import (
+from voc_seg.reporting.inference import (
     SHEET,
     Thumbnail,
     class_shares,
@@ -23,10 +22,11 @@ from voc_seg.reporting.own_pictures import (
     plot_contact_sheet,
     thumbnail,
 )  # fmt: skip
-from voc_seg.samples.pictures import MadeWhenAsked, Pictures
+from voc_seg.samples.image_files import MadeWhenAsked, Pictures
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import printable
+from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import Classes
-from voc_seg.voc.names import printable
-from voc_seg.voc.progress import progress_bar
 from voc_seg.voc.reading import palette_image
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, SanityConfig
 from voc_seg.engine.overfit import advice, choose_sample, overfit
-from voc_seg.errors import VocSegError
-from voc_seg.reporting.pictures import plot_sanity
+from voc_seg.reporting.predictions import plot_sanity
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
 

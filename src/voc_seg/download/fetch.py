@@ -1,0 +1,249 @@
+"""Getting the data: drawn scenes are written; VOC's archives are fetched, checked and unpacked."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from voc_seg.scenes.sample import DEFAULT_COUNTS, drawn_scenes, write_scenes
+from voc_seg.system.atomic import replacing
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.image_lists import list_path
+from voc_seg.voc.splits import SOURCES, Source, find_voc_folder, read_split, source_named
+
+from .archives import Archive, given_archive, obtain, one_at_a_time
+from .connection import PATIENCE, Patience
+from .sbd import add_train_aug, needed, require_scipy
+from .unpack import unpack
+
+logger = logging.getLogger(__name__)
+
+_MARK = ".complete.json"
+"""Lies in a ``VOC<year>`` folder and names the archives that were unpacked into it, each with its md5."""
+
+_LOOK = "Put right what is missing, move the folder away to have it made anew, or use --params voc_root=PATH."
+
+
+def fetch(
+    source: str,
+    root: Path,
+    archives: Mapping[str, Archive],
+    given: Path | None = None,
+    patience: Patience = PATIENCE,
+) -> Path:
+    """Make the data of a source lie under ``root``; what is complete already is left alone.
+
+    Several processes may call this at once: one works, the others wait for it.
+
+    Args:
+        source: Key of `voc_seg.voc.splits.SOURCES`.
+        root: Folder that holds (or will hold) ``VOCdevkit``, and the archives.
+        archives: By file name.
+        given: An archive on disk, or a folder of archives, to be used instead of a download.
+        patience: Time-outs and retries of downloads.
+
+    Returns:
+        The ``VOC<year>`` folder.
+
+    Raises:
+        VocSegError: The source cannot be had; the message says why and what else can be done.
+    """
+    known = source_named(source)
+    if given is not None and not known.archives:
+        raise VocSegError(
+            f"voc_archive is {given}, but the source {source!r} is not unpacked from an archive. "
+            "Name a source that is: --env voc2012, voc2012_aug or voc2007."
+        )
+    if source == "own":
+        raise VocSegError(
+            "The source 'own' is a folder of yours in VOC layout: say where it lies with --params voc_root=PATH, or "
+            "as voc_root in globals.yml. docs/own_data.md has a worked example."
+        )
+    if source == "sample":
+        return _draw(root)
+    if is_complete(root, known):
+        folder = find_voc_folder(root, known.year)
+        _require_declared(folder, known, archives)
+        if given is not None:
+            logger.info("voc_archive (%s) is not needed: %s is complete", given, folder)
+        return folder
+    wanted = [_named(archives, name) for name in known.archives]
+    if source == "voc2012_aug":
+        require_scipy()
+    if given is not None and not any(given_archive(archive, given) for archive in wanted):
+        names = " nor ".join(f"{archive.name} (md5 {archive.md5})" for archive in wanted)
+        raise VocSegError(
+            f"voc_archive is {given}, which is neither {names} nor a folder that holds such a file. "
+            + (
+                "It is cut short or of another version: fetch it again."
+                if given.name in known.archives
+                else "Give the path of one, or leave voc_archive out to download it."
+            )
+        )
+    with one_at_a_time(root):
+        voc2012 = SOURCES["voc2012"]
+        base = voc2012 if source == "voc2012_aug" else known
+        if not is_complete(root, base):
+            _refuse_remains(root, base)
+            files = [obtain(archive, root, given, patience) for archive in wanted[: len(base.archives)]]
+            _unpack_devkit(root, base, files, wanted)
+        if not is_complete(root, known):
+            _unpack_sbd(root, known, obtain(wanted[-1], root, given, patience), wanted[-1])
+            if not is_complete(root, known):
+                _refuse_remains(root, known)  # a folder made by hand, without the images that only SBD has masks of
+    return find_voc_folder(root, known.year)
+
+
+def is_complete(root: Path, source: Source) -> bool:
+    """Whether everything is there: all archives are marked as unpacked, or there is every file the lists name."""
+    try:
+        folder = find_voc_folder(root, source.year)
+        if set(source.archives).issubset(_unpacked(folder)):
+            # Single files may have gone since, which is for the index to report.
+            lists = [list_path(folder, name) for name in source.lists.values() if name]
+            masks = [folder / source.mask_folder(split) for split in source.lists]
+            return all(path.is_file() for path in lists) and all(path.is_dir() for path in masks)
+        if _first_missing(folder, source) is not None:
+            return False
+        # Whoever made it by hand: train_aug is 10,582 images or something else.
+        return source.name != "voc2012_aug" or len(read_split(folder, source.name, "train")) == source.sizes["train"]
+    except (VocSegError, OSError):
+        return False
+
+
+def _require_declared(folder: Path, source: Source, archives: Mapping[str, Archive]) -> None:
+    """Refuse data that was unpacked from archives of another checksum than those declared now."""
+    for name, md5 in _unpacked(folder).items():
+        if name in source.archives and name in archives and archives[name].md5 != md5:
+            raise VocSegError(
+                f"{folder} was unpacked from a {name} of md5 {md5}, but conf/base/globals.yml now declares "
+                f"{archives[name].md5}. Move the folder away to have it made anew, or restore that md5."
+            )
+
+
+def _first_missing(folder: Path, source: Source) -> Path | None:
+    """The first file that a source's lists name and that is not there; files are not opened."""
+    for name in source.lists.values():
+        if name and not list_path(folder, name).is_file():
+            return list_path(folder, name)
+    images = {path.name for path in (folder / "JPEGImages").iterdir()}
+    for split in (read_split(folder, source.name, name) for name in source.lists):
+        masks = {path.name for path in split.masks.iterdir()} if split.ids else set()
+        for image_id in split.ids:
+            for path, there in ((split.image_path(image_id), images), (split.mask_path(image_id), masks)):
+                if path.name not in there:
+                    return path
+    return None
+
+
+def _named(archives: Mapping[str, Archive], name: str) -> Archive:
+    if name not in archives:
+        raise VocSegError(
+            f"conf/base/globals.yml has no archive {name}; it has {', '.join(archives) or 'none'}. "
+            "Put it back with its md5 and addresses."
+        )
+    return archives[name]
+
+
+def _draw(root: Path) -> Path:
+    try:
+        if (folder := drawn_scenes(root)) is not None:
+            return folder
+        with one_at_a_time(root):
+            if not (root / "VOCdevkit").exists():
+                logger.info("Drawing the sample, %d scenes, into %s", sum(DEFAULT_COUNTS.values()), root)
+            return write_scenes(root)
+    except OSError as error:
+        raise VocSegError(
+            f"The drawn sample could not be written to {root}: {error}. "
+            "Make that folder writable, empty it, or use a VOCdevkit you have with --params voc_root=PATH."
+        ) from error
+
+
+def _refuse_remains(root: Path, source: Source) -> None:
+    """Never write over a folder that somebody else has put there."""
+    if not (root / "VOCdevkit").exists():
+        return
+    folder = root / "VOCdevkit" / f"VOC{source.year}"
+    if not folder.exists():
+        raise VocSegError(f"{folder.parent} is there, but has no {folder.name}. {_LOOK}")
+    try:
+        lost = _first_missing(folder, source)
+        missing = f"{lost.relative_to(folder)} is missing" if lost else "its lists name other images than they should"
+    except (VocSegError, OSError) as error:
+        missing = str(error)
+    raise VocSegError(f"{folder} is there, but not complete: {missing}. {_LOOK}")
+
+
+def _unpack_devkit(root: Path, source: Source, files: list[Path], archives: list[Archive]) -> None:
+    """Unpack archives into one ``VOCdevkit``, which appears under its name only when whole."""
+    draft = root / ".unpacking"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        parts = [draft / str(number) for number in range(len(files))]
+        for path, part in zip(files, parts):
+            logger.info("Unpacking %s into %s", path.name, root)
+            unpack(path, part)
+            if not (part / "VOCdevkit" / f"VOC{source.year}").is_dir():
+                raise VocSegError(f"{path} has no folder VOCdevkit/VOC{source.year}: it is another archive.")
+        for part in parts[1:]:
+            _move_into(part, parts[0])
+        devkit = parts[0] / "VOCdevkit"
+        _mark(devkit / f"VOC{source.year}", archives[: len(files)])
+        _flush()
+        devkit.rename(root / "VOCdevkit")
+    except OSError as error:
+        raise VocSegError(f"Could not unpack into {root}: {error}. Put that right and run again.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    logger.info("%s is complete; %s may be deleted.", root / "VOCdevkit", " and ".join(map(str, files)))
+
+
+def _move_into(part: Path, whole: Path) -> None:
+    for path in [path for path in part.rglob("*") if path.is_file()]:
+        target = whole / path.relative_to(part)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+
+
+def _unpack_sbd(root: Path, source: Source, path: Path, archive: Archive) -> None:
+    voc = find_voc_folder(root, source.year)
+    draft = root / ".sbd"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        logger.info("Unpacking the masks of %s", path.name)
+        unpack(path, draft, needed)
+        found = [folder for folder in draft.rglob("cls") if folder.is_dir()]
+        if len(found) != 1:
+            raise VocSegError(f"{path} has no folder dataset/cls with SBD's masks: it is another archive.")
+        add_train_aug(voc, found[0].parent, source.sizes["train"])
+        _flush()
+        _mark(voc, [archive])
+    except OSError as error:
+        raise VocSegError(f"Could not unpack into {root}: {error}. Put that right and run again.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    logger.info("%s has the masks of train_aug; %s may be deleted.", voc, path)
+
+
+def _unpacked(folder: Path) -> dict[str, str]:
+    """Name and md5 of the archives that were unpacked into a folder."""
+    try:
+        found = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _flush() -> None:
+    """Have everything on disk before it is called whole: files of a marked folder are not looked at again."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+def _mark(folder: Path, archives: list[Archive]) -> None:
+    marks = _unpacked(folder) | {archive.name: archive.md5 for archive in archives}
+    with replacing(folder / _MARK) as draft:
+        draft.write_text(json.dumps(marks, indent=2) + "\n", encoding="utf-8")

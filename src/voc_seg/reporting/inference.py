@@ -1,0 +1,239 @@
+"""Pictures of which no truth is known: overlays with a legend below, and a contact sheet of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from unicodedata import east_asian_width
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from voc_seg.voc.classes import VOC_CLASSES, Classes
+
+from .fonts import default_font, pieces, shown_classes, with_known_letters
+from .image_panels import draw_legend, legend_entries, legend_height, place
+from .overlays import overlay
+from .style import GREY, HEADROOM, INK, MUTED, SMALL, new_figure, set_title
+
+LONGEST = 1600
+"""Pixels of the longer side of an overlay; larger pictures are reduced, as overlays are for looking at."""
+SHEET = 12
+"""Pictures of a contact sheet."""
+
+_UNTINTED = (230, 230, 230)  # background keeps the picture: its swatch shows that, not VOC's black
+_NARROWEST = 240  # pixels a legend needs to be read, however small the picture
+_COLUMNS = 4
+_PANEL = 480  # pixels of the longer side of a picture of the sheet
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """One picture of a contact sheet: image ``uint8 (h, w, 3)`` and mask ``uint8 (h, w)``, reduced, and its caption."""
+
+    name: str
+    caption: str
+    image: np.ndarray
+    mask: np.ndarray
+
+
+def class_shares(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> dict[str, float]:
+    """The share of the pixels of each class, 0..1, in the order of the classes.
+
+    Args:
+        mask: ``uint8 (H, W)``, class index.
+        classes: Names by mask value.
+    """
+    counts = Image.fromarray(mask).histogram()  # NumPy's bincount would make 8 bytes of each pixel first
+    return {name: counts[value] / mask.size for value, name in enumerate(classes.names)}
+
+
+def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Image:
+    """The picture tinted by class over a legend of the classes in it, from the largest to the smallest.
+
+    Args:
+        image: ``uint8 (H, W, 3)`` RGB.
+        mask: ``uint8 (H, W)``, class index.
+        classes: Names and colours by mask value.
+
+    Returns:
+        RGB; the legend stands below the picture and hides nothing of it.
+    """
+    classes = shown_classes(classes)
+    small_image, small_mask = reduced(image, mask, LONGEST)
+    tinted = Image.fromarray(_tinted(small_image, small_mask, classes))
+    strip = _legend_strip(class_shares(mask, classes), classes, max(tinted.width, _NARROWEST))
+    sheet = Image.new("RGB", (strip.width, tinted.height + strip.height), "white")
+    sheet.paste(tinted, (0, 0))
+    sheet.paste(strip, (0, tinted.height))
+    return sheet
+
+
+def _tinted(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
+    """The picture as it is where background was found, and in shades of the class's colour elsewhere.
+
+    Over the picture's own colours a tint would mix with them: a blue bus turns into another class.
+    """
+    shades = np.array(Image.fromarray(image).convert("L").convert("RGB"))
+    return overlay(np.where((mask == 0)[..., None], image, shades), mask, 0.6, classes)
+
+
+def reduced(image: np.ndarray, mask: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image and mask with a longer side of at most so many pixels; as they are if they are no larger."""
+    height, width = mask.shape
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return image, mask
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.array(small), np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+
+
+def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> Image.Image:
+    """Swatch, name and share of every class that occurs, in as many rows as they need; background last."""
+    size = int(np.clip(width / 42, 13, 26))  # pixels of the letters
+    bold = _font(default_font(bold=True), size)
+    space = bold.getlength(" ")
+    swatch, gap, line = size, size // 2, round(size * 1.9)
+    entries = _by_share(shares, classes)
+    places: list[tuple[int, int]] = []
+    left, top = size, size * 3 // 4
+    for name, share, _ in entries:
+        needed = swatch + gap + round(_length(name, size) + space + bold.getlength(_percent(share)))
+        if places and left + needed + size > width:
+            left, top = size, top + line
+        places.append((left, top))
+        left += needed + 2 * size
+    strip = Image.new("RGB", (width, top + line + size // 4), "white")
+    draw = ImageDraw.Draw(strip)
+    for (name, share, colour), (x, y) in zip(entries, places):
+        draw.rounded_rectangle((x, y, x + swatch, y + swatch), size // 5, colour, GREY)
+        text = (x + swatch + gap, y + swatch // 2)
+        _draw_text(draw, text, name, size)
+        draw.text((text[0] + _length(name, size) + space, text[1]), _percent(share), MUTED, bold, anchor="lm")
+    return strip
+
+
+def _length(text: str, size: int) -> float:
+    """Pixels that a text takes across."""
+    return sum(_font(path, size).getlength(piece) for path, piece in pieces(text))
+
+
+def _draw_text(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, size: int) -> None:
+    """A text from the middle of its left edge, with letters of as many fonts as it takes."""
+    left, middle = place
+    ascent, descent = _font(default_font(), size).getmetrics()
+    baseline = middle + (ascent - descent) / 2  # one for all fonts
+    for path, piece in pieces(text):
+        draw.text((left, baseline), piece, INK, _font(path, size), anchor="ls")
+        left += _font(path, size).getlength(piece)
+
+
+def _by_share(shares: Mapping[str, float], classes: Classes) -> list[tuple[str, float, tuple[int, int, int]]]:
+    """Name, share and colour of the classes that occur, from the largest; background last."""
+    objects = zip(classes.names[1:], classes.colours[1:])
+    found = [(name, shares[name], colour) for name, colour in objects if shares[name] > 0]
+    found.sort(key=lambda entry: -entry[1])
+    background = classes.names[0]
+    return [*found, (background, shares[background], _UNTINTED)] if shares[background] > 0 else found
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"
+
+
+@lru_cache
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
+
+
+def caption_of(shares: Mapping[str, float], classes: Classes = VOC_CLASSES) -> str:
+    """The two largest classes of a picture besides background, in a few words."""
+    found = [(name, share) for name, share, _ in _by_share(shares, classes) if name != classes.names[0]]
+    return ", ".join(f"{name} {_percent(share)}" for name, share in found[:2]) or f"{classes.names[0]} only"
+
+
+def thumbnail(name: str, image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Thumbnail:
+    """A picture made small enough for the contact sheet."""
+    classes = shown_classes(classes)
+    return Thumbnail(name, caption_of(class_shares(mask, classes), classes), *reduced(image, mask, _PANEL))
+
+
+def plot_contact_sheet(
+    pictures: Sequence[Thumbnail], total: int, rejected: int = 0, classes: Classes = VOC_CLASSES
+) -> Figure:
+    """Overlays side by side, in rows of four, over one legend.
+
+    Args:
+        pictures: At most a dozen are shown.
+        total: Pictures there are in all.
+        rejected: Files that could not be read.
+        classes: Names and colours by mask value.
+
+    Returns:
+        A panel a picture, with its name and its largest classes above it.
+    """
+    pictures, classes = list(pictures)[:SHEET], shown_classes(classes)
+    margin, gap, caption, panel, tallest = 0.15, 0.14, 0.46, 2.45, 2.45  # inches
+    columns = max(2, min(_COLUMNS, len(pictures)))
+    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
+    heights = [min(tallest, max(panel * item.mask.shape[0] / item.mask.shape[1] for item in row)) for row in rows]
+    legend = _legend(pictures, classes)
+    width = 2 * margin + columns * panel + (columns - 1) * gap
+    height = HEADROOM + sum(heights) + caption * len(rows) + legend_height(legend, width)
+    figure = new_figure(width, height, layout=None)
+    top = HEADROOM
+    for row, row_height in zip(rows, heights):
+        for column, item in enumerate(row):
+            left = margin + column * (panel + gap)
+            _caption(figure, item, left, top, panel)
+            axes = place(figure, left, top + caption, panel, row_height)
+            axes.imshow(_tinted(item.image, item.mask, classes), aspect="equal")
+            axes.set_anchor("NW")
+            axes.set_axis_off()
+        top += caption + row_height
+    draw_legend(figure, legend)
+    set_title(figure, "Own pictures", _how_many(len(pictures), total, rejected))
+    return figure
+
+
+def _caption(figure: Figure, item: Thumbnail, left: float, top: float, panel: float) -> None:
+    """Name and largest classes above a panel; what is longer than the panel is cut."""
+    width, height = figure.get_size_inches()
+    for text, down, colour, most in ((item.name, 0.2, INK, 13), (item.caption, 0.38, MUTED, 14)):
+        letters = round(panel * most)  # of this size about so many stand in an inch
+        text = with_known_letters(text)
+        shown = text if _width(text) <= letters else _cut(text, letters - 1) + "…"
+        figure.text(
+            left / width,
+            1 - (top + down) / height,
+            shown,
+            fontsize=SMALL,
+            color=colour,
+            va="baseline",
+            parse_math=False,
+        )
+
+
+def _width(text: str) -> int:
+    """Letters, of which Chinese, Japanese and Korean ones count twice, as they are as wide as two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _cut(text: str, letters: int) -> str:
+    while _width(text) > letters:
+        text = text[:-1]
+    return text
+
+
+def _legend(pictures: Sequence[Thumbnail], classes: Classes) -> dict[str, np.ndarray]:
+    """The classes found in the pictures; background, which is left as it is, always and last."""
+    entries = legend_entries([item.mask for item in pictures], classes)
+    entries.pop(classes.names[0], None)
+    return entries | {f"{classes.names[0]} (as it is)": np.array(_UNTINTED) / 255}
+
+
+def _how_many(shown: int, total: int, rejected: int) -> str:
+    pictures = "1 picture" if total == 1 else f"{total} pictures"
+    first = f"The first {shown} of {pictures}" if shown < total else pictures
+    return first + (f"; files that could not be read: {rejected} (inference_rejected.csv)" if rejected else "")

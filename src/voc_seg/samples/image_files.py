@@ -1,0 +1,179 @@
+"""Pictures without masks: found in a folder, by a pattern or by name, and read one at a time."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import WINDOWS_MARKS, fault_on_windows, formula_sign, printable, same_name
+from voc_seg.voc.image_reading import decode_picture
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PATTERN = "*?["
+_LONGEST_NAME = 200
+"""Bytes; file systems take 255, with the ending."""
+
+
+@dataclass(frozen=True)
+class Pictures(Mapping[str, np.ndarray]):
+    """Pictures by name, ``uint8 (H, W, 3)`` RGB, each decoded when it is asked for.
+
+    Args:
+        paths: The file of each name.
+    """
+
+    paths: Mapping[str, Path]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return decode_picture(self.paths[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def file(self, name: str) -> str:
+        """The path of a picture as tables show it: ``./=a.jpg``, as spreadsheets would evaluate ``=a.jpg``."""
+        path = str(self.paths[name])
+        return printable(os.path.join(".", path) if formula_sign(path) else path)  # noqa: PTH118 - Path drops the dot
+
+    def only(self, names: Sequence[str]) -> "Pictures":
+        """Some of them."""
+        return Pictures({name: self.paths[name] for name in names})
+
+
+@dataclass(frozen=True)
+class MadeWhenAsked(Mapping[str, T], Generic[T]):
+    """A value by name, made anew whenever it is asked for, so that thousands of them take the memory of one."""
+
+    names: Sequence[str]
+    make: Callable[[str], T]
+
+    def __getitem__(self, name: str) -> T:
+        return self.make(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def find_pictures(images: str) -> Pictures:
+    """What a path stands for: a file, the files of a folder, or those a pattern matches (``*``, ``?``, ``**``).
+
+    Every file counts, of whatever kind; what is no picture shows when it is read. Hidden files and folders within a
+    folder are left out. A name that exists is taken literally, even if it has brackets in it.
+
+    Args:
+        images: A path, relative to the working directory; ``~`` is the home folder.
+
+    Raises:
+        VocSegError: Nothing is there, or it cannot be read.
+    """
+    place = Path(images)
+    try:
+        if images.startswith("~") and not place.exists():
+            place = Path(os.path.expanduser(images))  # noqa: PTH111 - Path.expanduser fails for people it does not know
+        found = _found(place, images)
+    except OSError as error:
+        raise VocSegError(f"inference.images: {images} cannot be read ({error.strerror or error}).") from error
+    return Pictures(dict(zip(name_pictures(found), found)))
+
+
+def _found(place: Path, images: str) -> list[Path]:
+    if place.is_dir():
+        entries = sorted(path for path in place.iterdir() if not path.name.startswith("."))
+        files = [path for path in entries if not path.is_dir()]
+        below = f"Its subfolders are not searched; inference.images='{images}/**/*' is everything below."
+        hint = below if len(files) < len(entries) else ""
+        if not files:
+            raise VocSegError(f"inference.images: the folder {place.absolute()} holds no files. {hint}".rstrip())
+        if hint:
+            logger.info("%s: %s", images, hint)
+        return files
+    if place.exists() or place.is_symlink():
+        return [place]
+    if not any(mark in images for mark in _PATTERN):
+        raise VocSegError(
+            f"inference.images: there is no file or folder {place.absolute()}. Give a folder, a file or a pattern such "
+            "as 'pictures/*.jpg', relative to the folder you are in."
+        )
+    files = sorted(_matches(place))
+    if not files:
+        raise VocSegError(f"inference.images: no file matches {place.absolute()}.")
+    return files
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    """Files that match; links to folders are not followed by ``**``, so that none leads round in a circle."""
+    parts = pattern.parts
+    first = next(place for place, part in enumerate(parts) if any(mark in part for mark in _PATTERN))
+    base, rest = Path(*parts[:first]), list(parts[first:])
+    if rest[-1] == "**":
+        rest.append("*")
+    try:
+        for path in base.glob("/".join(rest)):
+            if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(base).parts):
+                yield path
+    except ValueError as error:
+        raise VocSegError(f"inference.images: {pattern} is no pattern: {error}.") from None
+
+
+def name_pictures(paths: Sequence[Path]) -> list[str]:
+    """A name for each picture, under which its mask is saved.
+
+    It is the file's name without ending. Where several would have one name, those files take their whole name
+    (``a.jpg``, ``a.png``); where that is not enough the folders below the common one come before it (``2023_a.jpg``),
+    and last a number behind it. Names that differ only in case or in the encoding of an accent count as the same, as
+    on macOS and Windows. Characters that file systems or tables cannot hold become ``_``.
+    """
+    if not paths:
+        return []
+    common = os.path.commonpath([path.parent.absolute() for path in paths])
+    spellings = [
+        [_safe(path.stem), _safe(path.name), _safe("_".join(path.absolute().relative_to(common).parts))]
+        for path in paths
+    ]
+    levels = [0] * len(paths)
+    while True:
+        names = [spelling[level] for spelling, level in zip(spellings, levels)]
+        often = Counter(same_name(name) for name in names)
+        shared = [index for index, name in enumerate(names) if often[same_name(name)] > 1 and levels[index] < 2]
+        if not shared:
+            return _numbered(names)
+        for index in shared:
+            levels[index] += 1
+
+
+def _numbered(names: list[str]) -> list[str]:
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        free, number = name, 1
+        while same_name(free) in taken:
+            number += 1
+            free = f"{name}_{number}"
+        taken.add(same_name(free))
+        result.append(free)
+    return result
+
+
+def _safe(name: str) -> str:
+    """The name as every file system takes it, without anything that could lead to another folder."""
+    clean = "".join(mark if mark.isprintable() and mark not in rf"/\{WINDOWS_MARKS}" else "_" for mark in name)
+    clean = clean.strip(". ").encode()[:_LONGEST_NAME].decode(errors="ignore").strip(". ") or "picture"
+    if formula_sign(clean):
+        clean = f"_{clean[1:]}" if formula_sign(clean[:1]) else clean
+        clean = clean.replace(";", "_")
+    return f"_{clean}" if fault_on_windows(clean) else clean

@@ -1,0 +1,89 @@
+"""Where a packed store lies: its file, the folder of its shards beside it, and who may write there."""
+
+import logging
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from voc_seg.system.atomic import SCRATCH, free_name, make_folder
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.lock import advice, hold, without_locks
+
+logger = logging.getLogger(__name__)
+
+# A shard, and one that was being written when a process was killed; earlier versions wrote it under the second name.
+_SHARD = r"\d{5,}-\w+\.arrow"
+_OURS = re.compile(rf"{_SHARD}(\.partial)?|\.{_SHARD}\.{SCRATCH}")
+
+
+def shards_folder(path: Path) -> Path:
+    """The folder of a store's shards: ``train_samples.shards`` beside ``train_samples.arrow``."""
+    return path.with_suffix(".shards")
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Nobody else writes this store, or its shards, meanwhile; its folder is made.
+
+    Raises:
+        VocSegError: Another process is writing it, or whether one is cannot be told.
+    """
+    lock_file, lock = path.with_name(f".{path.name}.lock"), None
+    try:
+        make_folder(path.parent)
+        lock = hold(lock_file, with_children=True)
+        if lock is None:
+            raise VocSegError(f"Another process is writing {path}. Wait for it to end and run again.")
+    except OSError as error:
+        if not without_locks(error):
+            raise VocSegError(
+                f"Could not write {path}: {error.strerror or error}. What was there before is untouched. "
+                f"{advice(lock_file)}"
+            ) from error
+        logger.warning("%s is on a file system without locks. Make sure that no other process writes it.", path)
+    try:
+        yield
+    finally:
+        if lock:
+            lock.close()
+
+
+def make_way(path: Path, folder: bool = False) -> None:
+    """Set aside, under another name, anything of another kind where a store's file or folder is to be written.
+
+    Raises:
+        VocSegError: It cannot be renamed.
+    """
+    # A broken link stays: writing follows it.
+    if not path.exists() or (path.is_dir() if folder else path.is_file()):
+        return
+    wanted, kept = "folder" if folder else "regular file", free_name(path)
+    try:
+        path.rename(kept)
+    except OSError as error:
+        raise VocSegError(
+            f"{path} is not a {wanted}, and could not be renamed to make room for one ({error.strerror or error}). "
+            "Move it elsewhere and run: kedro run --pipelines data_processing"
+        ) from error
+    logger.warning("%s was not a %s, so this project did not write it. It is now %s", path, wanted, kept.name)
+
+
+def files_of_shards(path: Path) -> list[Path]:
+    """Whole and half-written shards beside a store; what else lies in their folder is somebody else's."""
+    folder = shards_folder(path)
+    return [found for found in folder.iterdir() if _OURS.fullmatch(found.name)] if folder.is_dir() else []
+
+
+def delete_shards_but(path: Path, names: Collection[str]) -> None:
+    """Delete shards of a store, and what is left of them, save those with these names."""
+    folder = shards_folder(path)
+    if not folder.is_dir():
+        return
+    for found in files_of_shards(path):
+        if found.name not in names:
+            with suppress(OSError):  # Windows deletes nothing that is mapped: it goes at the next turn
+                found.unlink()
+    if not any(folder.iterdir()):
+        with suppress(OSError):  # a link to another disk, or a mounted one, stays
+            folder.rmdir()

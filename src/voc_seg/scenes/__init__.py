@@ -1,0 +1,1 @@
+"""Draws the embedded sample data set, images with exact masks; nothing outside the sample uses it."""

@@ -1,0 +1,1 @@
+"""Files, locks, processes, progress and errors; nothing here knows about segmentation."""

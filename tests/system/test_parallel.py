@@ -60,7 +60,6 @@ def test_an_error_comes_out_and_ends_the_work() -> None:
 
 STUCK = """
 import sys, threading
-from voc_seg.voc import parallel
 from voc_seg.system.parallel import in_parallel
 
 def work(number):

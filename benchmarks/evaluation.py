@@ -18,7 +18,7 @@ import torch
 from measuring import alternate, describe_machine, print_table, ratio
 
 from voc_seg.config import EvaluationConfig, ModelConfig, RuntimeConfig
-from voc_seg.engine.evaluation import _of_one_size, evaluate
+from voc_seg.engine.evaluation import _group_by_size, evaluate
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import normalise
@@ -44,10 +44,10 @@ def main() -> None:
 
         def forward(most: int) -> Callable[[], None]:
             batches = [normalise(torch.from_numpy(np.stack([sample.image for sample in group])).permute(0, 3, 1, 2))
-                       for group in _of_one_size(store, most * 375 * 500)]  # fmt: skip
+                       for group in _group_by_size(store, most * 375 * 500)]  # fmt: skip
 
             def run() -> None:
-                with torch.inference_mode(), runtime.memory_kept(), runtime.autocast():
+                with torch.inference_mode(), runtime.keep_freed_memory(), runtime.autocast():
                     for images in batches:
                         model(images)
 

@@ -118,7 +118,7 @@ def bare(store: SampleStore, batch: int, steps: int, runtime: Runtime) -> Side:
 
 def _seconds_a_step(step: Callable[[], None], steps: int, runtime: Runtime) -> float:
     """The mean of several steps after one that is not timed: what a step finds in memory is left by one like it."""
-    with runtime.memory_kept():
+    with runtime.keep_freed_memory():
         step()
         started = time.perf_counter()
         for _ in range(steps):

@@ -14,8 +14,8 @@ from PIL import ExifTags, Image
 
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelConfig, Parameters, RuntimeConfig
 from voc_seg.datasets import BytesDataset
-from voc_seg.engine.checkpoint import model_only
-from voc_seg.engine.resuming import describe_run
+from voc_seg.engine.checkpoint import export_best_model
+from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.models import onnx_export
 from voc_seg.models.exchange import model_digest, read_safetensors
 from voc_seg.models.registry import build_model, restore_model
@@ -44,7 +44,7 @@ def best_model() -> dict:
     data = {"source": "sample", "images": 64, "val_images": 32, "ids": "", "val_ids": ""}
     with torch.no_grad():  # the classifier's start is so small that rounding would decide between the classes
         model.decoder.classify.weight.mul_(50)
-    return model_only(model, describe_run(CLASS_NAMES, parameters, data), 7, 0.5)
+    return export_best_model(model, run_fingerprint(CLASS_NAMES, parameters, data), 7, 0.5)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from voc_seg.engine import data_parallel as whole_batch
 from voc_seg.engine import distributed, runtime
 from voc_seg.engine.distributed import Launch, first_line
 from voc_seg.engine.interruption import Interruption
-from voc_seg.engine.resuming import starting_point
+from voc_seg.engine.resuming import checkpoint_to_resume
 from voc_seg.system import torchrun
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import Place, place
@@ -39,15 +39,15 @@ class TestPlace:
 
 class TestAlone:
     def test_nothing_is_said_to_nobody(self) -> None:
-        assert (distributed.rank(), distributed.ranks()) == (0, 1)
-        assert distributed.total(1, 2.5) == (1, 2.5)
-        assert distributed.gather("a") == distributed.gather_at_first("a") == ["a"]
-        assert distributed.from_first(lambda: 3) == 3
+        assert (distributed.rank(), distributed.world_size()) == (0, 1)
+        assert distributed.all_reduce_sum(1, 2.5) == (1, 2.5)
+        assert distributed.all_gather("a") == distributed.gather_to_rank0("a") == ["a"]
+        assert distributed.broadcast_from_rank0(lambda: 3) == 3
         assert distributed.find_launch() == Launch()
 
     def test_the_network_stays_what_it_is(self) -> None:
         model = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.Dropout2d(0.1))
-        assert whole_batch.spread(whole_batch.share_layers(model, True)) is model
+        assert whole_batch.wrap_ddp(whole_batch.convert_sync_layers(model, True)) is model
         assert [type(layer) for layer in model] == [torch.nn.BatchNorm2d, torch.nn.Dropout2d]
 
     def test_a_signal_counts_at_once(self) -> None:
@@ -91,13 +91,13 @@ class TestStartingPoint:
         return {} if launch == "other" else {"launch": launch}
 
     def test_as_asked(self) -> None:
-        assert starting_point(self._read, True, Launch("other", restarted=True)) == {"launch": ""}
-        assert starting_point(self._read, False, Launch()) is None
-        assert starting_point(self._read, False, Launch("this")) is None, "its first start"
+        assert checkpoint_to_resume(self._read, True, Launch("other", restarted=True)) == {"launch": ""}
+        assert checkpoint_to_resume(self._read, False, Launch()) is None
+        assert checkpoint_to_resume(self._read, False, Launch("this")) is None, "its first start"
 
     def test_a_restart_goes_on_from_its_own_checkpoint_alone(self, caplog: pytest.LogCaptureFixture) -> None:
-        assert starting_point(self._read, False, Launch("this", restarted=True)) == {"launch": "this"}
-        assert starting_point(self._read, False, Launch("other", restarted=True)) is None
+        assert checkpoint_to_resume(self._read, False, Launch("this", restarted=True)) == {"launch": "this"}
+        assert checkpoint_to_resume(self._read, False, Launch("other", restarted=True)) is None
         assert "restarted this training before its first checkpoint" in caplog.text
 
 
@@ -119,5 +119,5 @@ def test_what_gloo_says_is_shown_without_its_source_file() -> None:
 
 
 def test_other_errors_stay_as_they_are() -> None:
-    with pytest.raises(RuntimeError, match="gloo of one process"), distributed.partners_explained():
+    with pytest.raises(RuntimeError, match="gloo of one process"), distributed.explain_lost_rank():
         raise RuntimeError("gloo of one process")

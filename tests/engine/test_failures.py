@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from voc_seg.config import Parameters
-from voc_seg.engine.failures import explained, require_finite, require_finite_weights, training_memory
+from voc_seg.engine.failures import explain_failures, out_of_memory_advice, require_finite, require_finite_weights
 from voc_seg.samples.arrow_file import IncompleteStoreError
 from voc_seg.samples.batches import Batch
 from voc_seg.system.errors import VocSegError
@@ -23,7 +23,7 @@ from voc_seg.system.errors import VocSegError
 )
 def test_exhausted_memory(make_parameters: Callable[..., Parameters], error: Exception) -> None:
     parameters = make_parameters(training={"batch_size": 8, "accumulation": 3}, augmentation={"crop_size": 224})
-    with pytest.raises(VocSegError) as caught, explained(training_memory(parameters)):
+    with pytest.raises(VocSegError) as caught, explain_failures(out_of_memory_advice(parameters)):
         raise error
     message = str(caught.value)
     assert "8 crops of 224 x 224" in message
@@ -34,7 +34,10 @@ def test_exhausted_memory(make_parameters: Callable[..., Parameters], error: Exc
 
 
 def test_advice_for_a_single_crop_is_not_to_halve_it(make_parameters: Callable[..., Parameters]) -> None:
-    with pytest.raises(VocSegError) as caught, explained(training_memory(make_parameters(training={"batch_size": 1}))):
+    with (
+        pytest.raises(VocSegError) as caught,
+        explain_failures(out_of_memory_advice(make_parameters(training={"batch_size": 1}))),
+    ):
         raise MemoryError
     assert "training.batch_size=" not in str(caught.value)
     assert "augmentation.crop_size=" not in str(caught.value)  # 64 already
@@ -45,8 +48,8 @@ def test_advice_for_a_single_crop_is_not_to_halve_it(make_parameters: Callable[.
 def test_advice_keeps_the_effective_batch(
     make_parameters: Callable[..., Parameters], batch_size: int, half: int
 ) -> None:
-    advice = training_memory(make_parameters(training={"batch_size": batch_size}))
-    with pytest.raises(VocSegError, match=f"training.batch_size={half},") as caught, explained(advice):
+    advice = out_of_memory_advice(make_parameters(training={"batch_size": batch_size}))
+    with pytest.raises(VocSegError, match=f"training.batch_size={half},") as caught, explain_failures(advice):
         raise MemoryError
     assert f"training.accumulation={batch_size // half};" in str(caught.value)
 
@@ -55,7 +58,7 @@ def test_a_dead_loader_worker() -> None:
     error = RuntimeError("DataLoader worker (pid(s) 4711) exited unexpectedly\nlong story")
     with (
         pytest.raises(VocSegError, match=r"pid\(s\) 4711.*runtime\.workers=0") as caught,
-        explained("memory"),
+        explain_failures("memory"),
     ):
         raise error
     assert "long story" not in str(caught.value)
@@ -65,14 +68,14 @@ def test_a_dead_loader_worker() -> None:
 def test_a_worker_that_a_bus_error_ends() -> None:
     text = "DataLoader worker (pid 4711) is killed by signal: Bus error. It is possible that dataloader's workers are"
     advice = r"a packed file was cut.*data_processing .*repairs.*runtime\.workers=0"
-    with pytest.raises(VocSegError, match=advice), explained("memory"):
+    with pytest.raises(VocSegError, match=advice), explain_failures("memory"):
         raise RuntimeError(text)
 
 
 @pytest.mark.parametrize("kind", [VocSegError, IncompleteStoreError])
 def test_an_error_of_a_worker_reads_as_its_own_message(kind: type[VocSegError]) -> None:
     text = f"Caught {kind.__name__} in DataLoader worker process 1.\nOriginal Traceback:\n  File ...\nvoc_seg.errors."
-    with pytest.raises(VocSegError) as caught, explained("memory"):
+    with pytest.raises(VocSegError) as caught, explain_failures("memory"):
         raise kind(text + f"{kind.__name__}: No sample store at a.arrow.\nMake it.\n")
     assert str(caught.value) == "No sample store at a.arrow.\nMake it."
 
@@ -96,13 +99,13 @@ def test_weights_that_are_not_finite_are_named() -> None:
     ],
 )
 def test_other_errors_pass_through(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, explained("memory"):
+    with pytest.raises(type(error)) as caught, explain_failures("memory"):
         raise error
     assert caught.value is error
 
 
 def test_no_error_no_change() -> None:
-    with explained("anything"):
+    with explain_failures("anything"):
         result = 1
     assert result == 1
 

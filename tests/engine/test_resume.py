@@ -160,8 +160,8 @@ class TestSignals:
             ("train_step", 0, 1, 2),
             ("train_step", 1, 2, 4),  # the last of the epoch: before its validation
             ("validate", 1, 4, 4),  # in the middle of it
-            ("capture", 0, 2, 4),  # while the one before the first validation is made
-            ("capture", 1, 2, 0),  # while the checkpoint of an epoch is made, which will do
+            ("save_state", 0, 2, 4),  # while the one before the first validation is made
+            ("save_state", 1, 2, 0),  # while the checkpoint of an epoch is made, which will do
         ],
     )
     def test_the_step_is_finished_and_a_checkpoint_written(

@@ -73,8 +73,8 @@ def test_loader_workers(monkeypatch: pytest.MonkeyPatch, device: str, asked: str
 def test_memory_is_kept_on_the_cpu_if_wanted(
     monkeypatch: pytest.MonkeyPatch, device: str, wanted: bool, kept: bool
 ) -> None:
-    monkeypatch.setattr(module, "memory_kept", lambda wanted: wanted)
-    assert Runtime(torch.device(device), torch.float32, wanted).memory_kept() is kept
+    monkeypatch.setattr(module, "keep_freed_memory", lambda wanted: wanted)
+    assert Runtime(torch.device(device), torch.float32, wanted).keep_freed_memory() is kept
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from voc_seg.config import AugmentationConfig
-from voc_seg.engine.failures import explained
+from voc_seg.engine.failures import explain_failures
 from voc_seg.samples import batches, waiting
 from voc_seg.samples.batches import training_batches
 from voc_seg.samples.store import SampleStore
@@ -144,7 +144,10 @@ def test_shared_memory_that_is_full_is_an_error_of_the_batch(
     with pytest.raises(RuntimeError, match="unable to allocate"):
         batches._collate(crops.__getitems__(share), 64)
     text = "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback\nRuntimeError: unable to allocate "
-    with pytest.raises(VocSegError, match=r"could not hand over a batch.*runtime\.workers=0"), explained("memory"):
+    with (
+        pytest.raises(VocSegError, match=r"could not hand over a batch.*runtime\.workers=0"),
+        explain_failures("memory"),
+    ):
         raise RuntimeError(text + "shared memory(shm) for file </torch_1>: Cannot allocate memory (12)")
 
 

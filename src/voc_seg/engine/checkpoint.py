@@ -35,7 +35,7 @@ class RunState:
     history: list[Row] = field(default_factory=list)
 
 
-def capture(
+def save_state(
     model: SegmentationNet,
     ema: AveragedModel | None,
     optimizer: torch.optim.Optimizer,
@@ -132,7 +132,7 @@ def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
     logger.warning("Going on with changed data, as training.accept_changed_data says: %s.", " and ".join(changed))
 
 
-def restore(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer) -> RunState:
+def load_state(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer) -> RunState:
     """Put moving average, momentum and random generators back, and give the counters; weights: ``models.registry``.
 
     Raises:
@@ -189,7 +189,7 @@ def _differences(old: Any, new: Any, name: str) -> list[str]:
     return [] if old == new or name in _FREE else [f"{name}: {old} in the checkpoint, {new} now"]
 
 
-def model_only(
+def export_best_model(
     model: SegmentationNet, about: dict[str, Any], epoch: int, miou: float, loss: float | None = None
 ) -> dict[str, Any]:
     """The content of ``best_model.pth``: a copy of the weights and what is needed to use them.

@@ -20,7 +20,7 @@ def missing_kernels(index: int) -> str:
     """
     capability, built = torch.cuda.get_device_capability(index), torch.cuda.get_arch_list()
     # ROCm has names of its own (gfx90a) and reports capabilities that mean something else.
-    if torch.version.hip or not built or runs_on(capability, built):
+    if torch.version.hip or not built or has_kernels(capability, built):
         return ""
     if capability < _TURING:
         wheels = (
@@ -35,7 +35,7 @@ def missing_kernels(index: int) -> str:
     )
 
 
-def runs_on(capability: tuple[int, int], built: list[str]) -> bool:
+def has_kernels(capability: tuple[int, int], built: list[str]) -> bool:
     """Whether a GPU runs code that was built for some architectures.
 
     By docs.nvidia.com/cuda/cuda-c-programming-guide, "Application Compatibility": machine code (``sm_80``) runs on the
@@ -64,7 +64,7 @@ def runs_on(capability: tuple[int, int], built: list[str]) -> bool:
 
 
 @contextmanager
-def without_torchs_warning() -> Iterator[None]:
+def ignore_unsupported_gpu_warning() -> Iterator[None]:
     """Context in which torch does not list, in twenty lines, what it was built for: :func:`missing_kernels` says it."""
     with warnings.catch_warnings():
         for start in ("Found GPU", r"\n.*with CUDA capability"):

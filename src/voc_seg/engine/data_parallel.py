@@ -10,10 +10,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from voc_seg.samples.batches import Batch
 
-from .distributed import ranks
+from .distributed import world_size
 
 
-class _Total(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """Sum over the processes; so is its gradient, as the loss is that of all of them."""
 
     @staticmethod
@@ -24,10 +24,10 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _Total.apply(gradient.contiguous())
+        return _AllReduceSum.apply(gradient.contiguous())
 
 
-class WholeBatchNorm2d(nn.BatchNorm2d):
+class CpuSyncBatchNorm2d(nn.BatchNorm2d):
     """Batch norm with the statistics of all processes; torch's SyncBatchNorm, which does the same, wants a GPU."""
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -35,11 +35,13 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(maps)
         values = maps.to(torch.promote_types(maps.dtype, torch.float32))
-        size = _Total.apply(values.new_tensor(values.numel() / self.num_features))  # of a channel in the whole batch
-        mean = _Total.apply(values.sum((0, 2, 3))) / size
+        size = _AllReduceSum.apply(
+            values.new_tensor(values.numel() / self.num_features)
+        )  # of a channel in the whole batch
+        mean = _AllReduceSum.apply(values.sum((0, 2, 3))) / size
         centred = values - mean[:, None, None]
         # A second sum, as the difference of two large ones would lose digits.
-        variance = _Total.apply(centred.square().sum((0, 2, 3))) / size
+        variance = _AllReduceSum.apply(centred.square().sum((0, 2, 3))) / size
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -48,7 +50,7 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(maps.dtype)
 
 
-class WholeBatchDropout2d(nn.Dropout2d):
+class SyncDropout2d(nn.Dropout2d):
     """Dropout that draws for the whole batch and uses the part of this process.
 
     One process that has the whole batch draws the same, and random generators stay alike everywhere.
@@ -67,14 +69,14 @@ class WholeBatchDropout2d(nn.Dropout2d):
         return maps * kept[self.first : self.first + len(maps)]
 
 
-def share_layers(model: nn.Module, sync_batch_norm: bool) -> nn.Module:
+def convert_sync_layers(model: nn.Module, sync_batch_norm: bool) -> nn.Module:
     """Exchange what must know the whole batch; a single process keeps its network as it is.
 
     Args:
         model: On its device. Names of parameters and buffers stay as they are.
         sync_batch_norm: Batch norm too; without, each process takes the statistics of its part.
     """
-    if ranks() == 1:
+    if world_size() == 1:
         return model
     gpu = next(model.parameters()).is_cuda
     if sync_batch_norm and gpu:
@@ -82,15 +84,15 @@ def share_layers(model: nn.Module, sync_batch_norm: bool) -> nn.Module:
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, nn.Dropout2d):
-                setattr(parent, name, WholeBatchDropout2d(layer.p))
+                setattr(parent, name, SyncDropout2d(layer.p))
             elif sync_batch_norm and not gpu and isinstance(layer, nn.BatchNorm2d):
-                layer.__class__ = WholeBatchNorm2d  # the same parameters, which the optimiser may hold
+                layer.__class__ = CpuSyncBatchNorm2d  # the same parameters, which the optimiser may hold
     return model
 
 
-def spread(model: nn.Module) -> nn.Module:
+def wrap_ddp(model: nn.Module) -> nn.Module:
     """The network whose backward passes sum the gradients of all processes; a single process gets it as it is."""
-    if ranks() == 1:
+    if world_size() == 1:
         return model
     device = next(model.parameters()).device
     with warnings.catch_warnings():
@@ -103,14 +105,14 @@ def spread(model: nn.Module) -> nn.Module:
         )
 
 
-def sums_gradients(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
+def gradient_sync(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
     """Context for a backward pass: after the last one of a step gradients are summed over the processes."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
 
 
-def place_batch(model: nn.Module, batch: Batch) -> None:
+def set_batch_offset(model: nn.Module, batch: Batch) -> None:
     """Tell the layers which part of the whole batch comes next."""
     if isinstance(model, DistributedDataParallel):
         for layer in model.modules():
-            if isinstance(layer, WholeBatchDropout2d):
+            if isinstance(layer, SyncDropout2d):
                 layer.first, layer.whole = batch.first, batch.whole

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def join(device: torch.device, timeout: int) -> None:
+def init_process_group(device: torch.device, timeout: int) -> None:
     """Meet the other processes of this run; a process that runs alone goes on without.
 
     Args:
@@ -43,7 +43,7 @@ def join(device: torch.device, timeout: int) -> None:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        store = _store_of_this_start(here, timedelta(seconds=timeout))
+        store = _rendezvous_store(here, timedelta(seconds=timeout))
         distributed.init_process_group(
             backend, store=store, rank=here.rank, world_size=here.ranks, timeout=timedelta(seconds=timeout)
         )
@@ -57,7 +57,7 @@ def join(device: torch.device, timeout: int) -> None:
     logger.debug("Process %d of %d, pid %d, %s", here.rank, here.ranks, os.getpid(), backend)
 
 
-def _store_of_this_start(here: Place, timeout: timedelta) -> distributed.Store:
+def _rendezvous_store(here: Place, timeout: timedelta) -> distributed.Store:
     """The key-value store in which processes find each other, under a name that is new with every start.
 
     torchrun's own store lives through restarts, and a restarted process would wait for the address of one that is dead
@@ -86,7 +86,7 @@ def _store_of_this_start(here: Place, timeout: timedelta) -> distributed.Store:
     return distributed.PrefixStore(name, store)
 
 
-def leave() -> None:
+def destroy_process_group() -> None:
     """End the process group, if there is one; whoever still waits for this process is told."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
@@ -97,50 +97,50 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def ranks() -> int:
+def world_size() -> int:
     """Number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Go on when every process has come here."""
-    total(0)  # a barrier of NCCL would need the GPU
+    all_reduce_sum(0)  # a barrier of NCCL would need the GPU
 
 
-def total(*values: float) -> tuple[float, ...]:
+def all_reduce_sum(*values: float) -> tuple[float, ...]:
     """Sums over the processes, in float64: exact for integers below 2 ** 53."""
-    if ranks() == 1:
+    if world_size() == 1:
         return values
     sums = torch.tensor(values, dtype=torch.float64)
     distributed.all_reduce(sums)
     return tuple(sums.tolist())
 
 
-def gather(value: T) -> list[T]:
+def all_gather(value: T) -> list[T]:
     """The values of all processes by rank, at every one of them."""
-    if ranks() == 1:
+    if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * ranks()
+    values: list[Any] = [None] * world_size()
     distributed.all_gather_object(values, value)
     return values
 
 
-def gather_at_first(value: T) -> list[T]:
+def gather_to_rank0(value: T) -> list[T]:
     """The values of all processes by rank at rank 0, which holds them all; nothing at the others."""
-    if ranks() == 1:
+    if world_size() == 1:
         return [value]
-    values: list[Any] | None = [None] * ranks() if rank() == 0 else None
+    values: list[Any] | None = [None] * world_size() if rank() == 0 else None
     distributed.gather_object(value, values)
     return values or []
 
 
-def from_first(make: Callable[[], T]) -> T:
+def broadcast_from_rank0(make: Callable[[], T]) -> T:
     """What rank 0 makes, at every process: others may see another state of a shared disk.
 
     Raises:
         VocSegError: Rank 0 could not make it; raised by all.
     """
-    if ranks() == 1:
+    if world_size() == 1:
         return make()
     answer: list[Any] = [None, ""]
     if rank() == 0:
@@ -154,16 +154,16 @@ def from_first(make: Callable[[], T]) -> T:
     return answer[0]
 
 
-def share_buffers(module: torch.nn.Module) -> None:
+def broadcast_buffers(module: torch.nn.Module) -> None:
     """Give every process the batch-norm statistics of rank 0, which are those that are kept."""
-    if ranks() > 1:
+    if world_size() > 1:
         for buffer in module.buffers():
             distributed.broadcast(buffer, 0)
 
 
-def share_generators(device: torch.device) -> None:
+def broadcast_rng_state(device: torch.device) -> None:
     """Give every GPU the state of rank 0's generator; those of CPUs are the same by seed or checkpoint."""
-    if ranks() > 1 and device.type == "cuda":
+    if world_size() > 1 and device.type == "cuda":
         state = torch.cuda.get_rng_state(device)
         distributed.broadcast(state, 0)
         torch.cuda.set_rng_state(state, device)
@@ -187,22 +187,22 @@ def find_launch() -> Launch:
         return Launch()
     found = path.read_text() if path.is_file() else ""
     # Before any of them writes: the processes of one machine share the folder.
-    names = [name for name in gather(found) if name]
-    name = names[0] if names else gather(uuid.uuid4().hex)[0]
+    names = [name for name in all_gather(found) if name]
+    name = names[0] if names else all_gather(uuid.uuid4().hex)[0]
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     partial.write_text(name)
     os.replace(partial, path)
     return Launch(name, bool(names))
 
 
-LOST = (
+LOST_RANK = (
     "Another process of this run has ended or no longer answers ({}). torchrun names it below; what it said itself is "
     "in logs/training*.log. Go on from the newest checkpoint with training.resume=true, or have torchrun do so by "
     "itself with --max-restarts=3. If all are well but slow, raise runtime.distributed_timeout."
 )
 
 
-def finish_alone() -> None:
+def ignore_sigterm() -> None:
     """Take no more SIGTERM: torchrun sends it as soon as one process has failed, before others can say why they end.
 
     For a process that is about to end; one that hangs on its way torchrun kills after half a minute.
@@ -212,7 +212,7 @@ def finish_alone() -> None:
 
 
 @contextmanager
-def partners_explained() -> Iterator[None]:
+def explain_lost_rank() -> Iterator[None]:
     """Turn what gloo and NCCL raise when a process is gone into advice.
 
     Raises:
@@ -224,12 +224,12 @@ def partners_explained() -> Iterator[None]:
         text = str(error).lower()
         # gloo's own are plain RuntimeErrors that begin with its source file.
         known = isinstance(error, distributed.DistError) or "gloo" in text or "nccl" in text
-        if ranks() == 1 or not known:
+        if world_size() == 1 or not known:
             raise
-        finish_alone()
+        ignore_sigterm()
         with suppress(RuntimeError):  # a group that is broken may fail to end as well
-            leave()
-        raise VocSegError(LOST.format(first_line(error).partition(". ")[0])) from error
+            destroy_process_group()
+        raise VocSegError(LOST_RANK.format(first_line(error).partition(". ")[0])) from error
 
 
 def first_line(error: Exception) -> str:

@@ -19,10 +19,10 @@ from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.system.errors import VocSegError
 
-from .distributed import gather, gather_at_first, rank, ranks
-from .failures import EVALUATION_MEMORY, explained
+from .distributed import all_gather, gather_to_rank0, rank, world_size
+from .failures import EVALUATION_MEMORY_ADVICE, explain_failures
 from .optimisation import loss_sum
-from .progress import quiet
+from .progress import bars_hidden
 from .runtime import Runtime
 
 _PIXELS = 500 * 375
@@ -92,7 +92,7 @@ def predict_all(
     runtime: Runtime,
     image_size: tuple[int, int] | None = None,
     rank: int = 0,
-    ranks: int = 1,
+    world_size: int = 1,
 ) -> Iterator[Prediction]:
     """Predict samples at native size and count against their truth.
 
@@ -100,8 +100,8 @@ def predict_all(
     order than the samples; which images go together depends on the samples alone. Of several processes each takes
     every so many of these groups, so the numbers of an image do not depend on how many processes there are.
     """
-    groups = _of_one_size(samples, _PIXELS * pictures_together(runtime))
-    for group in itertools.islice(groups, rank, None, ranks):
+    groups = _group_by_size(samples, _PIXELS * images_per_forward(runtime))
+    for group in itertools.islice(groups, rank, None, world_size):
         size = network_size(image_size or group[0].mask.shape, config.scale)
         # A copy: torch wants writable memory, and packed samples are read-only views.
         logits = network_logits(model, np.stack([sample.image for sample in group]), size, config.flip, runtime)
@@ -117,7 +117,7 @@ def _predict(sample: Sample, logits: Tensor) -> Prediction:
     classes = logits.shape[1]
     mask = np.empty(sample.mask.shape, dtype=np.uint8)
     confusion, loss = np.zeros((classes, classes), dtype=np.int64), 0.0
-    for rows, scores in strips_at_size(logits, *sample.mask.shape):
+    for rows, scores in upsample_in_strips(logits, *sample.mask.shape):
         found, target = scores.argmax(1), truth[:, rows]
         confusion += confusion_matrix(target, found, classes).numpy()
         loss += float(loss_sum(scores, target))
@@ -125,7 +125,7 @@ def _predict(sample: Sample, logits: Tensor) -> Prediction:
     return Prediction(sample.id, mask, confusion, loss)
 
 
-def strips_at_size(logits: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
+def upsample_in_strips(logits: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
     """Class scores at a picture's size: whole, or of a large picture a strip of rows at a time.
 
     They are those of ``interpolate(logits, (height, width), mode="bilinear")``, which would fill the memory for a large
@@ -162,14 +162,14 @@ def strips_at_size(logits: Tensor, height: int, width: int) -> Iterator[tuple[sl
         yield part, functional.interpolate(scores, (scores.shape[2], width), mode="bilinear")
 
 
-def pictures_together(runtime: Runtime) -> int:
+def images_per_forward(runtime: Runtime) -> int:
     """Pictures of VOC's usual size that go through the network at once: benchmarks/README.md has the measurements."""
     if runtime.device.type == "cuda":
         return 8
     return 4 if runtime.dtype == torch.bfloat16 else 1
 
 
-def _of_one_size(samples: Iterable[Sample], pixels: int) -> Iterator[list[Sample]]:
+def _group_by_size(samples: Iterable[Sample], pixels: int) -> Iterator[list[Sample]]:
     """Groups of samples of one size that have so many pixels together, or of a single one that has more."""
     groups: dict[tuple[int, ...], list[Sample]] = {}
     for sample in samples:
@@ -180,7 +180,7 @@ def _of_one_size(samples: Iterable[Sample], pixels: int) -> Iterator[list[Sample
     yield from groups.values()
 
 
-def score(predictions: Iterable[Prediction]) -> Score:
+def accumulate(predictions: Iterable[Prediction]) -> Score:
     """Sum the counts of a split over all processes; void pixels are in neither.
 
     Raises:
@@ -190,7 +190,7 @@ def score(predictions: Iterable[Prediction]) -> Score:
     for prediction in predictions:
         confusion = confusion + prediction.confusion
         loss += prediction.loss
-    parts = gather((confusion, loss))
+    parts = all_gather((confusion, loss))
     confusion, loss = sum(part[0] for part in parts), sum(part[1] for part in parts)
     if isinstance(confusion, int):
         raise VocSegError(
@@ -229,15 +229,15 @@ def evaluate(
     model = model.to(runtime.device).eval()
     found: dict[str, Prediction] = {}
     started = time.perf_counter()
-    with explained(EVALUATION_MEMORY), runtime.memory_kept():
+    with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         shown = track(
-            predict_all(model, samples, config, runtime, image_size, rank(), ranks()),
-            f"scoring {config.split}", total=math.ceil(len(samples) / ranks()), transient=True, disable=quiet(),
+            predict_all(model, samples, config, runtime, image_size, rank(), world_size()), f"scoring {config.split}",
+            total=math.ceil(len(samples) / world_size()), transient=True, disable=bars_hidden(),
         )  # fmt: skip
-        for prediction in itertools.chain.from_iterable(gather_at_first(list(shown))):
+        for prediction in itertools.chain.from_iterable(gather_to_rank0(list(shown))):
             found[prediction.id] = prediction
         predictions = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
-        whole = score(predictions)
+        whole = accumulate(predictions)
     rows = [
         {
             "image_id": prediction.id,

@@ -12,19 +12,19 @@ from voc_seg.samples.batches import Batch
 from voc_seg.samples.waiting import shared_memory_advice
 from voc_seg.system.errors import VocSegError
 
-from .distributed import gather, partners_explained
+from .distributed import all_gather, explain_lost_rank
 
-UNSTABLE = (
+DIVERGENCE_ADVICE = (
     "The last checkpoint is untouched. Train anew with half the training.optimizer.learning_rate or with "
     "training.schedule.warmup_epochs=1; if runtime.precision is bf16, go on with fp32 and training.resume=true."
 )
-EVALUATION_MEMORY = "Lower evaluation.scale, or score on the CPU: runtime.device=cpu."
+EVALUATION_MEMORY_ADVICE = "Lower evaluation.scale, or score on the CPU: runtime.device=cpu."
 
-INFERENCE_MEMORY = "Lower inference.tile or inference.longer_side, or segment on the CPU: runtime.device=cpu."
+INFERENCE_MEMORY_ADVICE = "Lower inference.tile or inference.longer_side, or segment on the CPU: runtime.device=cpu."
 
 
 @contextmanager
-def explained(memory_advice: str) -> Iterator[None]:
+def explain_failures(memory_advice: str) -> Iterator[None]:
     """Turn exhausted memory, dead loader workers, what workers raise and lost processes into advice.
 
     Args:
@@ -34,7 +34,7 @@ def explained(memory_advice: str) -> Iterator[None]:
         VocSegError: In place of torch's error, which stays attached as its cause.
     """
     try:
-        with partners_explained():
+        with explain_lost_rank():
             yield
     except VocSegError as error:
         text, kind = str(error), type(error).__name__  # maybe one of its subclasses
@@ -61,7 +61,7 @@ def explained(memory_advice: str) -> Iterator[None]:
         raise
 
 
-def training_memory(parameters: Parameters) -> str:
+def out_of_memory_advice(parameters: Parameters) -> str:
     """What to do when training runs out of memory; only what would change something is named."""
     training, crop = parameters.training, parameters.augmentation.crop_size
     ways = ["take a smaller model.encoder"]
@@ -79,7 +79,7 @@ def training_memory(parameters: Parameters) -> str:
     )
 
 
-def validation_memory(parameters: Parameters) -> str:
+def validation_memory_advice(parameters: Parameters) -> str:
     """What to do when memory runs out in a validation of training."""
     return (
         f"It was in the validation, whose images went through the network at evaluation.scale="
@@ -95,7 +95,7 @@ def require_finite(loss: float, step: int, rate: float, group: list[Batch], advi
         VocSegError: With step, learning rate, image ids and advice.
     """
     if not math.isfinite(loss):
-        everywhere = gather([name for batch in group for name in batch.ids])
+        everywhere = all_gather([name for batch in group for name in batch.ids])
         ids = ", ".join(name for part in everywhere for name in part)
         raise VocSegError(f"The loss is {loss} at step {step} (learning rate {rate:.3g}; images {ids}). {advice}")
 

@@ -14,13 +14,13 @@ from voc_seg.models.registry import restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
 
-from .evaluation import network_logits, network_size, strips_at_size
-from .failures import INFERENCE_MEMORY, explained
+from .evaluation import network_logits, network_size, upsample_in_strips
+from .failures import INFERENCE_MEMORY_ADVICE, explain_failures
 from .runtime import Runtime
 
 
 @dataclass(frozen=True)
-class Manner:
+class Preprocessing:
     """How pictures go through the network.
 
     | field       | meaning                                                                               |
@@ -45,7 +45,7 @@ class Manner:
         return network_size((height, width), self.scale * reduction)
 
 
-def manner_of(saved: dict[str, Any], config: InferenceConfig) -> Manner:
+def preprocessing_of(saved: dict[str, Any], config: InferenceConfig) -> Preprocessing:
     """The way a saved model was validated, and the user's wishes for large pictures.
 
     Raises:
@@ -59,7 +59,7 @@ def manner_of(saved: dict[str, Any], config: InferenceConfig) -> Manner:
             "best_model does not say with which evaluation.scale it was validated: an earlier version wrote it. "
             "Train anew: kedro run --pipelines training"
         ) from None
-    return Manner(scale, flip, tuple(image_size) if image_size else None, config.longer_side, config.tile)
+    return Preprocessing(scale, flip, tuple(image_size) if image_size else None, config.longer_side, config.tile)
 
 
 def scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceConfig) -> str:
@@ -99,13 +99,13 @@ def load_segmenter(
     Raises:
         VocSegError: The network cannot be restored, or does not say how it was validated.
     """
-    manner = manner_of(saved, config)
+    manner = preprocessing_of(saved, config)
     model = restore_model(saved).to(runtime.device).eval()
     return lambda image: predict_mask(model, image, manner, runtime)
 
 
 @torch.inference_mode()
-def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Manner, runtime: Runtime) -> np.ndarray:
+def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Preprocessing, runtime: Runtime) -> np.ndarray:
     """The class of every pixel of a picture.
 
     Args:
@@ -123,12 +123,12 @@ def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Manner, runt
     height, width = image.shape[:2]
     size = manner.network_size(height, width)
     mask = np.empty((height, width), dtype=np.uint8)
-    with explained(INFERENCE_MEMORY):
-        for rows in tile_spans(height, size[0], manner.tile):
-            for columns in tile_spans(width, size[1], manner.tile):
+    with explain_failures(INFERENCE_MEMORY_ADVICE):
+        for rows in tiles_along(height, size[0], manner.tile):
+            for columns in tiles_along(width, size[1], manner.tile):
                 window = image[rows.start : rows.stop, columns.start : columns.stop]
                 logits = network_logits(model, window[None], (rows.size, columns.size), manner.flip, runtime)
-                found = classes_at_size(logits, *window.shape[:2])
+                found = argmax_at_size(logits, *window.shape[:2])
                 mask[rows.first : rows.last, columns.first : columns.last] = found[
                     rows.first - rows.start : rows.last - rows.start,
                     columns.first - columns.start : columns.last - columns.start,
@@ -137,7 +137,7 @@ def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Manner, runt
 
 
 @dataclass(frozen=True)
-class Span:
+class Tile:
     """One tile along one side of a picture, in its pixels.
 
     | field       | meaning                                          |
@@ -154,7 +154,7 @@ class Span:
     size: int
 
 
-def tile_spans(length: int, network_length: int, tile: int) -> Iterator[Span]:
+def tiles_along(length: int, network_length: int, tile: int) -> Iterator[Tile]:
     """The tiles along one side: one that is the whole of it, or several that overlap by a quarter or more.
 
     Neighbours part in the middle of their overlap, so no pixel is taken from less than an eighth of a tile off an edge
@@ -166,7 +166,7 @@ def tile_spans(length: int, network_length: int, tile: int) -> Iterator[Span]:
         tile: The most it is given at once.
     """
     if network_length <= tile:
-        yield Span(0, length, 0, length, network_length)
+        yield Tile(0, length, 0, length, network_length)
         return
     part = max(1, length * tile // network_length)  # a tile in pixels of the picture
     step = max(1, part * 3 // 4)
@@ -174,10 +174,10 @@ def tile_spans(length: int, network_length: int, tile: int) -> Iterator[Span]:
     starts = np.linspace(0, length - part, count).astype(int).tolist()
     borders = [0, *((start + part + after) // 2 for start, after in pairwise(starts)), length]
     for start, (first, last) in zip(starts, pairwise(borders)):
-        yield Span(start, start + part, first, last, tile)
+        yield Tile(start, start + part, first, last, tile)
 
 
-def classes_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
+def argmax_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
     """The best class of every pixel of logits brought to a picture's size.
 
     Args:
@@ -189,6 +189,6 @@ def classes_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
         ``uint8 (height, width)``.
     """
     classes = np.empty((height, width), dtype=np.uint8)
-    for rows, scores in strips_at_size(logits, height, width):
+    for rows, scores in upsample_in_strips(logits, height, width):
         classes[rows] = scores.argmax(1)[0].to("cpu", torch.uint8).numpy()
     return classes

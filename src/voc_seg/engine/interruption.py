@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 
 from voc_seg.system.torchrun import place
 
-from .distributed import finish_alone, rank, ranks, total
+from .distributed import all_reduce_sum, ignore_sigterm, rank, world_size
 
 # SIGHUP: the terminal is gone, as when ssh is cut off; Windows has none.
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -33,7 +33,7 @@ class Interruption:
     @property
     def signum(self) -> int | None:
         """The signal to stop for; None: go on."""
-        return self.noted if ranks() == 1 else self._agreed
+        return self.noted if world_size() == 1 else self._agreed
 
     def __bool__(self) -> bool:
         """Whether a signal has come."""
@@ -49,10 +49,10 @@ class Interruption:
         Returns:
             The loss of all, and whether a checkpoint is overdue.
         """
-        if ranks() == 1:
+        if world_size() == 1:
             return loss, overdue
         notes = [self.noted == number for number in _SIGNALS]
-        loss, late, *came = total(loss, overdue and rank() == 0, *notes)
+        loss, late, *came = all_reduce_sum(loss, overdue and rank() == 0, *notes)
         self._agreed = next((number for number, count in zip(_SIGNALS, came) if count), self._agreed)
         return loss, bool(late)
 
@@ -66,8 +66,8 @@ class Interruption:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self._before and isinstance(error, Exception) and ranks() > 1:
-            finish_alone()
+        if self._before and isinstance(error, Exception) and world_size() > 1:
+            ignore_sigterm()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.noted = signum

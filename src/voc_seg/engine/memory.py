@@ -18,7 +18,7 @@ _AFTERWARDS = {
 
 
 @contextmanager
-def memory_kept(wanted: bool = True) -> Iterator[bool]:
+def keep_freed_memory(wanted: bool = True) -> Iterator[bool]:
     """Have glibc keep freed blocks for the next step while the context lasts.
 
     glibc maps every large block afresh and unmaps it when it is freed, so the kernel clears the same hundreds of

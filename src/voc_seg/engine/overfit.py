@@ -19,9 +19,9 @@ from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row
 from .evaluation import predict_all
-from .failures import explained, require_finite
+from .failures import explain_failures, require_finite
 from .optimisation import build_optimizer, learning_rate, set_learning_rate
-from .progress import quiet
+from .progress import bars_hidden
 from .runtime import choose_runtime
 from .training import train_step
 
@@ -73,7 +73,7 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
     )
 
 
-def learnt_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
+def overfit_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
     """Height and width at which an image is learnt: reduced to the longer side, and no side too short to learn from.
 
     A side shorter than ``_SHORTEST`` is enlarged to it: a coarsest map of a single value is nothing that batch norm
@@ -109,14 +109,14 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     network = parameters.model.model_copy(update={"dropout": 0.0})
     model = build_model(network, len(class_names)).to(runtime.device).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
-    size = learnt_size(*sample.mask.shape, config.longer_side)
+    size = overfit_size(*sample.mask.shape, config.longer_side)
     image, mask = resize(sample, size)
     batch = Batch(image[None], mask[None], (sample.id,))
     logger.info("Overfitting %s, %d x %d pixels, on %s", sample.id, size[1], size[0], runtime)
 
     history: list[Row] = []
-    with explained(f"Lower sanity.longer_side (now {config.longer_side}) or take a smaller model.encoder."):
-        for epoch in track(range(config.epochs), "overfitting", transient=True, disable=quiet()):
+    with explain_failures(f"Lower sanity.longer_side (now {config.longer_side}) or take a smaller model.encoder."):
+        for epoch in track(range(config.epochs), "overfitting", transient=True, disable=bars_hidden()):
             rate = learning_rate(epoch, config.epochs, config.learning_rate, ScheduleConfig(name="cosine"), 1)
             set_learning_rate(optimizer, rate)
             loss = train_step(model, optimizer, [batch], runtime)
@@ -135,7 +135,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     return Overfit(history, prediction.mask, metrics)
 
 
-def advice(metrics: dict, config: SanityConfig) -> str:
+def failure_advice(metrics: dict, config: SanityConfig) -> str:
     """What to do about an image that was not learnt, most likely cause first."""
     return (
         f"Sanity check failed: after {metrics['epochs']} epochs on {metrics['image_id']} the mIoU is "

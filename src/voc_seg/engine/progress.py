@@ -29,7 +29,7 @@ class RunProgress:
             TextColumn("loss {task.fields[loss]}  best {task.fields[best]}  {task.fields[speed]:.1f} images/s"),
             TimeRemainingColumn(elapsed_when_finished=True),
             transient=True,
-            disable=quiet(),
+            disable=bars_hidden(),
         )
         self.best = _best(state)
         self.task = self.bar.add_task(
@@ -76,7 +76,7 @@ class RunProgress:
         )  # fmt: skip
 
 
-def quiet() -> bool:
+def bars_hidden() -> bool:
     """Whether bars would only clutter: the console is no terminal."""
     return not get_console().is_terminal
 

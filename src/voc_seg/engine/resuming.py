@@ -9,13 +9,13 @@ from voc_seg.config import Parameters, TrainingConfig
 from voc_seg.samples.store import SampleStore
 
 from .checkpoint import RunState
-from .distributed import Launch, from_first
+from .distributed import Launch, broadcast_from_rank0
 from .runtime import choose_runtime
 
 logger = logging.getLogger(__name__)
 
 
-def starting_point(read: Callable[..., dict[str, Any]], resume: bool, launch: Launch) -> dict[str, Any] | None:
+def checkpoint_to_resume(read: Callable[..., dict[str, Any]], resume: bool, launch: Launch) -> dict[str, Any] | None:
     """The checkpoint to go on from, the same one for all processes; None to start anew.
 
     Args:
@@ -27,16 +27,16 @@ def starting_point(read: Callable[..., dict[str, Any]], resume: bool, launch: La
         VocSegError: There is no checkpoint, though ``resume`` asks for one.
     """
     if resume:
-        return from_first(read)
+        return broadcast_from_rank0(read)
     if not launch.restarted:
         return None
-    checkpoint = from_first(lambda: read(launch=launch.name))
+    checkpoint = broadcast_from_rank0(lambda: read(launch=launch.name))
     if not checkpoint:
         logger.warning("torchrun has restarted this training before its first checkpoint; it starts anew.")
     return checkpoint or None
 
 
-def describe_data(train: SampleStore, val: SampleStore) -> dict[str, str | int]:
+def data_fingerprint(train: SampleStore, val: SampleStore) -> dict[str, str | int]:
     """What a run learns from and is chosen by, short enough for a message; ids are told apart by a digest.
 
     ``content`` and ``val_content`` change when images or masks do; see :func:`_content`.
@@ -64,7 +64,7 @@ def _content(store: SampleStore) -> str:
     return f"files:{hashlib.sha256(fingerprint.encode()).hexdigest()[:12]}" if fingerprint else ""
 
 
-def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:
+def run_fingerprint(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:
     """What a checkpoint says of its run, in plain values."""
     # Of evaluation what decides which epoch is the best.
     shaping = {"seed": True, "augmentation": True, "training": True, "evaluation": {"scale", "flip"}}
@@ -87,7 +87,7 @@ def stops_early(state: RunState, patience: int | None, scale: float) -> bool:
     return patience is not None and len(since_best) >= patience
 
 
-def nothing_left(state: RunState, parameters: Parameters) -> str:
+def already_finished(state: RunState, parameters: Parameters) -> str:
     """Why a checkpoint cannot be trained on, and what would change that; empty when it can."""
     config = parameters.training
     if state.epoch >= config.epochs:
@@ -97,7 +97,7 @@ def nothing_left(state: RunState, parameters: Parameters) -> str:
     return ""
 
 
-def warn_of_another_schedule(checkpoint: dict[str, Any], config: TrainingConfig) -> None:
+def warn_schedule_changed(checkpoint: dict[str, Any], config: TrainingConfig) -> None:
     """Say where a run of another length does not equal one that had this length from its start."""
     planned = checkpoint["config"]["training"]["epochs"]
     ways = []
@@ -112,7 +112,7 @@ def warn_of_another_schedule(checkpoint: dict[str, Any], config: TrainingConfig)
         )  # fmt: skip
 
 
-def forget_best_of_another_scale(checkpoint: dict[str, Any], state: RunState, parameters: Parameters) -> None:
+def reset_best_if_scale_changed(checkpoint: dict[str, Any], state: RunState, parameters: Parameters) -> None:
     """Choose the best epoch afresh where ``evaluation.scale`` has changed: scores at two scales do not compare.
 
     The history says at which scale each epoch was validated.

@@ -13,8 +13,8 @@ from voc_seg.config import RuntimeConfig
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import place
 
-from .cuda_support import missing_kernels, without_torchs_warning
-from .memory import memory_kept
+from .cuda_support import ignore_unsupported_gpu_warning, missing_kernels
+from .memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,9 @@ class Runtime:
         """Context in which convolutions run in the chosen precision; master weights stay float32."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16)
 
-    def memory_kept(self) -> AbstractContextManager[bool]:
+    def keep_freed_memory(self) -> AbstractContextManager[bool]:
         """Context in which the CPU's memory is kept from step to step; GPUs have an allocator of their own."""
-        return memory_kept(self.keep_memory and self.device.type == "cpu")
+        return keep_freed_memory(self.keep_memory and self.device.type == "cpu")
 
     @property
     def precision(self) -> str:
@@ -58,7 +58,7 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
     return Runtime(device, torch.bfloat16 if wants_bf16 else torch.float32, config.keep_memory)
 
 
-@without_torchs_warning()
+@ignore_unsupported_gpu_warning()
 def _choose_device(name: str) -> torch.device:
     if place().ranks > 1:
         return _device_of_rank(name)

@@ -22,28 +22,28 @@ from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import InterruptedRunError, VocSegError
 from voc_seg.voc.classes import VOID
 
-from .checkpoint import Row, RunState, capture, model_only, require_same_run, restore
-from .data_parallel import place_batch, share_layers, spread, sums_gradients
-from .distributed import rank, ranks, share_buffers, share_generators, total, wait_for_all
-from .evaluation import Prediction, Score, predict_all, score
+from .checkpoint import Row, RunState, export_best_model, load_state, require_same_run, save_state
+from .data_parallel import convert_sync_layers, gradient_sync, set_batch_offset, wrap_ddp
+from .distributed import all_reduce_sum, barrier, broadcast_buffers, broadcast_rng_state, rank, world_size
+from .evaluation import Prediction, Score, accumulate, predict_all
 from .failures import (
-    UNSTABLE,
-    explained,
+    DIVERGENCE_ADVICE,
+    explain_failures,
+    out_of_memory_advice,
     require_finite,
     require_finite_weights,
-    training_memory,
-    validation_memory,
+    validation_memory_advice,
 )
 from .interruption import Interruption
 from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
 from .progress import RunProgress
 from .resuming import (
-    describe_data,
-    describe_run,
-    forget_best_of_another_scale,
-    nothing_left,
+    already_finished,
+    data_fingerprint,
+    reset_best_if_scale_changed,
+    run_fingerprint,
     stops_early,
-    warn_of_another_schedule,
+    warn_schedule_changed,
 )
 from .runtime import Runtime, choose_runtime, deterministic, loader_workers
 
@@ -99,32 +99,32 @@ def fit(
         raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
-    about = describe_run(class_names, parameters, describe_data(train, val)) | {"launch": launch}
+    about = run_fingerprint(class_names, parameters, data_fingerprint(train, val)) | {"launch": launch}
     if checkpoint:
         require_same_run(checkpoint, about)
         model = restore_model(checkpoint)
     else:
         model = build_model(parameters.model, len(class_names))
     freeze_stages(model, config.frozen_stages)
-    model = share_layers(model.to(runtime.device), config.sync_batch_norm)
+    model = convert_sync_layers(model.to(runtime.device), config.sync_batch_norm)
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)) if config.ema_decay else None
     scored = ema.module if ema else model
     optimizer = build_optimizer(model, config.optimizer)
-    state = restore(checkpoint, ema, optimizer) if checkpoint else RunState()
-    share_generators(runtime.device)
-    if reason := nothing_left(state, parameters):
+    state = load_state(checkpoint, ema, optimizer) if checkpoint else RunState()
+    broadcast_rng_state(runtime.device)
+    if reason := already_finished(state, parameters):
         logger.warning("Nothing left to train: the newest checkpoint %s, or start anew without training.resume", reason)
         yield EpochReport({}, {}, state.history)
         return
     if checkpoint:
-        warn_of_another_schedule(checkpoint, config)
-        forget_best_of_another_scale(checkpoint, state, parameters)
-    places = f"{ranks()} x {runtime}" if ranks() > 1 else f"{runtime}"
+        warn_schedule_changed(checkpoint, config)
+        reset_best_if_scale_changed(checkpoint, state, parameters)
+    places = f"{world_size()} x {runtime}" if world_size() > 1 else f"{runtime}"
     logger.info("Training on %s: %d images, validating on %d", places, len(train), len(val))
-    if ranks() > 1 and not config.sync_batch_norm and config.batch_size < _CROPS_FOR_STATISTICS * ranks():
+    if world_size() > 1 and not config.sync_batch_norm and config.batch_size < _CROPS_FOR_STATISTICS * world_size():
         logger.info(
             "Batch norm sees %.3g crops in each process; training.sync_batch_norm=true lets it see all %d of a batch",
-            config.batch_size / ranks(), config.batch_size,
+            config.batch_size / world_size(), config.batch_size,
         )  # fmt: skip
 
     steps_per_epoch = math.ceil(len(train) / (config.batch_size * config.accumulation))
@@ -135,8 +135,8 @@ def fit(
     epochs = range(state.epoch, config.epochs)
 
     with (
-        explained(training_memory(parameters)),
-        runtime.memory_kept(),
+        explain_failures(out_of_memory_advice(parameters)),
+        runtime.keep_freed_memory(),
         deterministic(config.deterministic),
         Interruption() as interruption,
         RunProgress(config.epochs, steps_per_epoch, state) as progress,
@@ -144,9 +144,9 @@ def fit(
         batches = training_batches(
             train, parameters.augmentation, config.batch_size, parameters.seed, epochs,
             loader_workers(parameters.runtime, runtime.device), runtime.device.type == "cuda", state.position,
-            rank(), ranks(), lambda: ranks() == 1 and bool(interruption),
+            rank(), world_size(), lambda: world_size() == 1 and bool(interruption),
         )  # fmt: skip
-        network = spread(model)
+        network = wrap_ddp(model)
         saved, nothing_saved = time.monotonic(), checkpoint is None
         for epoch in epochs:
             train_mode(model, config)
@@ -161,8 +161,8 @@ def fit(
                 rate = rate_at(state.step)
                 set_learning_rate(optimizer, rate)
                 loss = train_step(network, optimizer, group, runtime)
-                loss, late = interruption.agree(loss, overdue(saved, config.checkpoint.every_minutes))
-                require_finite(loss, state.step, rate, group, UNSTABLE)
+                loss, late = interruption.agree(loss, is_overdue(saved, config.checkpoint.every_minutes))
+                require_finite(loss, state.step, rate, group, DIVERGENCE_ADVICE)
                 if ema:
                     ema.update_parameters(model)
 
@@ -172,25 +172,25 @@ def fit(
                 state.seconds += time.perf_counter() - started
                 progress.step(epoch, loss, state.position / state.seconds)
                 if late and not interruption:
-                    require_finite_weights(model, state.step, UNSTABLE)
-                    yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
+                    require_finite_weights(model, state.step, DIVERGENCE_ADVICE)
+                    yield EpochReport(save_state(model, ema, optimizer, state, about), {}, state.history)
                     saved, nothing_saved = time.monotonic(), False
 
-            require_finite_weights(model, state.step, UNSTABLE)
+            require_finite_weights(model, state.step, DIVERGENCE_ADVICE)
             last = epoch + 1 == config.epochs
             started, result = time.perf_counter(), None
-            if (last or due(epoch, config.validate_every)) and not interruption:
+            if (last or is_due(epoch, config.validate_every)) and not interruption:
                 if nothing_saved:  # images of val may be far larger than crops: this may be where memory runs out
-                    yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
+                    yield EpochReport(save_state(model, ema, optimizer, state, about), {}, state.history)
                     nothing_saved = False
                 progress.validating()
-                share_buffers(scored)
-                with explained(validation_memory(parameters)):
+                broadcast_buffers(scored)
+                with explain_failures(validation_memory_advice(parameters)):
                     result = validate(scored, val, parameters, runtime, interruption)
                 interruption.agree()
             if interruption:  # in the middle of the steps or of the validation, which is then done again
-                yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
-                wait_for_all()  # whoever ends sooner has torchrun end the one that writes
+                yield EpochReport(save_state(model, ema, optimizer, state, about), {}, state.history)
+                barrier()  # whoever ends sooner has torchrun end the one that writes
                 raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of {config.epochs}.", interruption.signum)
 
             state.epoch = epoch + 1
@@ -203,10 +203,10 @@ def fit(
             state.position, state.loss, state.seconds, state.waited = 0, 0.0, 0.0, 0.0
             progress.epoch(state, mean_iou(all_background(result.confusion)) if result else None)
             last = last or stops_early(state, config.early_stopping, parameters.evaluation.scale)
-            written = last or due(epoch, config.checkpoint.every_epochs)
+            written = last or is_due(epoch, config.checkpoint.every_epochs)
             yield EpochReport(
-                capture(model, ema, optimizer, state, about) if written else {},
-                model_only(scored, about, state.epoch, state.best_miou, row["val_loss"]) if is_best else {},
+                save_state(model, ema, optimizer, state, about) if written else {},
+                export_best_model(scored, about, state.epoch, state.best_miou, row["val_loss"]) if is_best else {},
                 state.history,
             )
             if written:
@@ -228,18 +228,18 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, group: list[B
     of them, and each returns its part of the loss.
     """
     targets = [batch.targets.to(runtime.device, non_blocking=True) for batch in group]
-    (labelled,) = total(sum(int((target != VOID).sum()) for target in targets))
+    (labelled,) = all_reduce_sum(sum(int((target != VOID).sum()) for target in targets))
     labelled = max(1, labelled)
     optimizer.zero_grad(set_to_none=True)
     mean = 0.0
     for batch, target in zip(group, targets):
         images = normalise(batch.images.to(runtime.device, non_blocking=True))  # (N, 3, h, w)
-        place_batch(model, batch)
-        with sums_gradients(model, last=batch is group[-1]):
+        set_batch_offset(model, batch)
+        with gradient_sync(model, last=batch is group[-1]):
             with runtime.autocast():
                 logits = model(images)  # (N, classes, h, w)
             loss = loss_sum(logits, target) / labelled
-            (loss * ranks()).backward()  # DistributedDataParallel divides by them
+            (loss * world_size()).backward()  # DistributedDataParallel divides by them
         mean += loss.detach()
     optimizer.step()
     return float(mean)
@@ -274,12 +274,12 @@ def validate(
 
     def predictions() -> Iterator[Prediction]:
         config, image_size = parameters.evaluation, parameters.augmentation.image_size
-        for prediction in predict_all(model, val, config, runtime, image_size, rank(), ranks()):
+        for prediction in predict_all(model, val, config, runtime, image_size, rank(), world_size()):
             yield prediction
             if interruption is not None and interruption.noted:
                 return
 
-    return score(predictions())
+    return accumulate(predictions())
 
 
 def history_row(state: RunState, result: Score | None, steps: int, rate: float, seconds: float) -> Row:
@@ -298,11 +298,11 @@ def history_row(state: RunState, result: Score | None, steps: int, rate: float, 
     }
 
 
-def overdue(saved: float, minutes: float | None) -> bool:
+def is_overdue(saved: float, minutes: float | None) -> bool:
     """Whether the last checkpoint, at a time of the monotonic clock, is older than that."""
     return minutes is not None and time.monotonic() - saved >= 60 * minutes
 
 
-def due(epoch: int, every: int) -> bool:
+def is_due(epoch: int, every: int) -> bool:
     """Whether something done every so many epochs falls on this zero-based epoch."""
     return (epoch + 1) % every == 0

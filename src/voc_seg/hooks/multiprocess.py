@@ -67,9 +67,9 @@ class RankSession(KedroSession):
         finally:
             release()  # of what a notebook broke off, too
             if here.ranks > 1:
-                from voc_seg.engine.distributed import leave
+                from voc_seg.engine.distributed import destroy_process_group
 
-                leave()
+                destroy_process_group()
                 if signal.getsignal(signal.SIGTERM) is _torchrun_ends_it:
                     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -108,7 +108,7 @@ class RankHooks:
         """Meet the other processes, and discard what this one would save unless it is the first."""
         if place().ranks == 1:
             return
-        from voc_seg.engine.distributed import gather, join, partners_explained
+        from voc_seg.engine.distributed import all_gather, explain_lost_rank, init_process_group
         from voc_seg.engine.runtime import choose_runtime
 
         if place().rank:
@@ -118,13 +118,13 @@ class RankHooks:
                     dataset.save = _discard
         runtime = RuntimeConfig.model_validate(catalog.load("params:runtime"))
         try:
-            join(choose_runtime(runtime).device, runtime.distributed_timeout)
-            with partners_explained():
+            init_process_group(choose_runtime(runtime).device, runtime.distributed_timeout)
+            with explain_lost_rank():
                 asked = {
                     "environment": environment_option(run_params),
                     "--pipelines": sorted(run_params["pipeline_names"] or []),
                 }  # of which Kedro makes a set, in any order
-                require_alike(gather(asked | dict(flattened(catalog.load("parameters")))))
+                require_alike(all_gather(asked | dict(flattened(catalog.load("parameters")))))
         except VocSegError as error:
             raise RunStoppedError(f"{error}") from error
         if threading.current_thread() is threading.main_thread():

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from voc_seg.config import Parameters
+from voc_seg.engine import run as training_run
 from voc_seg.engine import training
 from voc_seg.engine.distributed import all_gather, all_reduce_sum, destroy_process_group, init_process_group, rank
 from voc_seg.engine.evaluation import Score
@@ -28,9 +29,8 @@ SEEN: dict[str, list] = {"steps": [], "losses": [], "shares": [], "pixels": []}
 
 def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
     """Have the training compute in float64 and note what it sees."""
-    build, restore, step, validate = (
-        getattr(training, name) for name in ("build_model", "restore_model", "train_step", "validate")
-    )
+    build, restore = training_run.build_model, training_run.restore_model
+    step, validate = training.train_step, training.validate
 
     def watched(model: nn.Module, optimizer: Any, group: list[Batch], runtime: Any) -> float:
         loss = step(model, optimizer, group, runtime)
@@ -53,8 +53,8 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
     def summed(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(logits, targets.long(), ignore_index=VOID, reduction="sum")
 
-    patch(training, "build_model", lambda *given: build(*given).double())
-    patch(training, "restore_model", restored)
+    patch(training_run, "build_model", lambda *given: build(*given).double())
+    patch(training_run, "restore_model", restored)
     patch(training, "normalise", lambda images: normalise(images).double())
     patch(training, "loss_sum", summed)
     patch(training, "validate", scored)

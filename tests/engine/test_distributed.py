@@ -52,8 +52,8 @@ class TestAlone:
 
     def test_a_signal_counts_at_once(self) -> None:
         interruption = Interruption()
-        assert interruption.agree(0.5, True) == (0.5, True)
-        interruption.noted = signal.SIGTERM
+        assert interruption.synchronize(0.5, True) == (0.5, True)
+        interruption.received = signal.SIGTERM
         assert interruption
         assert interruption.signum == signal.SIGTERM
 

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from voc_seg.config import Parameters
+from voc_seg.engine import run as training_run
 from voc_seg.engine import training
-from voc_seg.engine.training import EpochReport, fit
+from voc_seg.engine.run import EpochReport
+from voc_seg.engine.training import fit
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import InterruptedRunError
 from voc_seg.voc.classes import CLASS_NAMES
@@ -132,17 +134,18 @@ class TestSignals:
 
     @pytest.fixture
     def send_at(self, monkeypatch: pytest.MonkeyPatch, signum: int) -> Callable[[str, int], None]:
-        """Sends this process the signal in the n-th call of a function of the training module."""
+        """Sends this process the signal in the n-th call of a function of the training or run module."""
 
         def arm(name: str, call: int) -> None:
-            original, calls = getattr(training, name), itertools.count()
+            module = training if hasattr(training, name) else training_run
+            original, calls = getattr(module, name), itertools.count()
 
             def armed(*args: Any) -> Any:
                 if next(calls) == call:
                     os.kill(os.getpid(), signum)
                 return original(*args)
 
-            monkeypatch.setattr(training, name, armed)
+            monkeypatch.setattr(module, name, armed)
 
         return arm
 

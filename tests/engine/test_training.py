@@ -17,8 +17,9 @@ from voc_seg.engine.checkpoint import RunState
 from voc_seg.engine.evaluation import Score
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import stops_early
+from voc_seg.engine.run import EpochReport, freeze_stages, train_mode
 from voc_seg.engine.runtime import Runtime
-from voc_seg.engine.training import EpochReport, fit, freeze_stages, train_mode, train_step
+from voc_seg.engine.training import fit, train_step
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.samples.batches import Batch
 from voc_seg.samples.store import SampleStore

@@ -22,24 +22,24 @@ class Interruption:
 
     Outside the main thread, where Python takes no signals, it does nothing, and a signal that the process was
     started to ignore (``nohup``, background jobs) stays ignored. Several processes must stop at the same step, so a
-    note counts for them once :meth:`agree` has told all.
+    note counts for them once :meth:`synchronize` has told all.
     """
 
     def __init__(self) -> None:
-        self.noted: int | None = None
-        self._agreed: int | None = None
+        self.received: int | None = None
+        self._synchronized: int | None = None
         self._before: dict[int, signal.Handlers] = {}
 
     @property
     def signum(self) -> int | None:
         """The signal to stop for; None: go on."""
-        return self.noted if world_size() == 1 else self._agreed
+        return self.received if world_size() == 1 else self._synchronized
 
     def __bool__(self) -> bool:
         """Whether a signal has come."""
         return self.signum is not None
 
-    def agree(self, loss: float = 0.0, overdue: bool = False) -> tuple[float, bool]:
+    def synchronize(self, loss: float = 0.0, overdue: bool = False) -> tuple[float, bool]:
         """Tell all processes of a signal that came to any; several of them must call it together.
 
         Args:
@@ -51,9 +51,9 @@ class Interruption:
         """
         if world_size() == 1:
             return loss, overdue
-        notes = [self.noted == number for number in _SIGNALS]
+        notes = [self.received == number for number in _SIGNALS]
         loss, late, *came = all_reduce_sum(loss, overdue and rank() == 0, *notes)
-        self._agreed = next((number for number, count in zip(_SIGNALS, came) if count), self._agreed)
+        self._synchronized = next((number for number, count in zip(_SIGNALS, came) if count), self._synchronized)
         return loss, bool(late)
 
     def __enter__(self) -> "Interruption":
@@ -70,7 +70,7 @@ class Interruption:
             ignore_sigterm()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        self.noted = signum
+        self.received = signum
         here = place()
         for number, handler in self._before.items():
             # The kernel does it: a step may stay in torch for seconds, where Python takes no signals. In a notebook

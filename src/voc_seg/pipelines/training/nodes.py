@@ -18,7 +18,8 @@ from voc_seg.config import (
 )
 from voc_seg.engine.distributed import explain_lost_rank, find_launch
 from voc_seg.engine.resuming import checkpoint_to_resume
-from voc_seg.engine.training import HISTORY_COLUMNS, fit
+from voc_seg.engine.run import HISTORY_COLUMNS
+from voc_seg.engine.training import fit
 from voc_seg.reporting.figures import plot_history
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.class_checks import absence_warnings, require_foreground

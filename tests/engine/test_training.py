@@ -123,7 +123,7 @@ class TestRepeatability:
         (report,) = fit(train_store, val_store, CLASS_NAMES, parameters, straight[-1].checkpoint)
         assert (report.checkpoint, report.best_model) == ({}, {})
         assert report.history == straight[-1].history
-        assert "has finished epoch 3, and training.epochs is 3. Raise it to go on" in caplog.text
+        assert "has finished epoch 3, and training.epochs is 3. Raise it to continue" in caplog.text
 
 
 def test_training_learns(train_store: SampleStore, val_store: SampleStore, make_parameters: Make) -> None:

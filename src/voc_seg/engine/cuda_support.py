@@ -13,7 +13,7 @@ that has them: github.com/pytorch/pytorch/issues/190385."""
 
 
 def missing_kernels(index: int) -> str:
-    """Why torch cannot compute on a GPU, and what to install, in a sentence each; empty when it can.
+    """Say why torch cannot compute on a GPU and what to install; empty if it can.
 
     Args:
         index: Number of the GPU, from 0.
@@ -44,7 +44,7 @@ def has_kernels(capability: tuple[int, int], built: list[str]) -> bool:
 
     Args:
         capability: Of the GPU, as ``torch.cuda.get_device_capability`` gives it.
-        built: As ``torch.cuda.get_arch_list`` gives them; names of another kind are passed over.
+        built: As ``torch.cuda.get_arch_list`` gives them; other names are ignored.
     """
     for architecture in built:
         parts = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", architecture)

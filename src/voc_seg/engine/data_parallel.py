@@ -1,4 +1,4 @@
-"""A network over several processes, each with a part of every batch, and layers that act on the batch as a whole."""
+"""Data-parallel training: DistributedDataParallel, and layers that act on the whole batch of all ranks."""
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +14,7 @@ from .distributed import world_size
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """Sum over the processes; so is its gradient, as the loss is that of all of them."""
+    """Sum over the ranks. Its gradient is summed too, because the loss is that of all ranks."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor) -> Tensor:
@@ -28,10 +28,10 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class CpuSyncBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm with the statistics of all processes; torch's SyncBatchNorm, which does the same, wants a GPU."""
+    """Batch norm over all ranks on the CPU; torch's SyncBatchNorm needs a GPU."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps ``float (N, C, H, W)`` of this process, normalised in float32 at least; N may be 0."""
+        """Normalise this rank's maps ``float (N, C, H, W)`` in float32 or better; N may be 0."""
         if not self.training:
             return super().forward(maps)
         values = maps.to(torch.promote_types(maps.dtype, torch.float32))
@@ -40,7 +40,7 @@ class CpuSyncBatchNorm2d(nn.BatchNorm2d):
         )  # of a channel in the whole batch
         mean = _AllReduceSum.apply(values.sum((0, 2, 3))) / size
         centred = values - mean[:, None, None]
-        # A second sum, as the difference of two large ones would lose digits.
+        # Two passes: the difference of two large sums would lose digits.
         variance = _AllReduceSum.apply(centred.square().sum((0, 2, 3))) / size
         with torch.no_grad():
             self.num_batches_tracked += 1
@@ -51,9 +51,9 @@ class CpuSyncBatchNorm2d(nn.BatchNorm2d):
 
 
 class SyncDropout2d(nn.Dropout2d):
-    """Dropout that draws for the whole batch and uses the part of this process.
+    """Dropout that draws for the whole batch and applies this rank's slice.
 
-    One process that has the whole batch draws the same, and random generators stay alike everywhere.
+    A single process draws the same values, and the generators of all ranks stay equal.
     """
 
     def __init__(self, p: float) -> None:
@@ -61,7 +61,7 @@ class SyncDropout2d(nn.Dropout2d):
         self.first, self.whole = 0, 0
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps ``float (N, C, H, W)`` of this process."""
+        """Apply dropout to this rank's maps ``float (N, C, H, W)``."""
         if not self.training or not self.p:
             return maps
         # As torch draws it (aten/src/ATen/native/Dropout.cpp, make_feature_noise).
@@ -70,11 +70,11 @@ class SyncDropout2d(nn.Dropout2d):
 
 
 def convert_sync_layers(model: nn.Module, sync_batch_norm: bool) -> nn.Module:
-    """Exchange what must know the whole batch; a single process keeps its network as it is.
+    """Replace layers that must see the whole batch; a single process keeps its network unchanged.
 
     Args:
-        model: On its device. Names of parameters and buffers stay as they are.
-        sync_batch_norm: Batch norm too; without, each process takes the statistics of its part.
+        model: On its device. Names of parameters and buffers do not change.
+        sync_batch_norm: Also convert batch norm; otherwise each rank uses the statistics of its slice.
     """
     if world_size() == 1:
         return model
@@ -86,12 +86,12 @@ def convert_sync_layers(model: nn.Module, sync_batch_norm: bool) -> nn.Module:
             if isinstance(layer, nn.Dropout2d):
                 setattr(parent, name, SyncDropout2d(layer.p))
             elif sync_batch_norm and not gpu and isinstance(layer, nn.BatchNorm2d):
-                layer.__class__ = CpuSyncBatchNorm2d  # the same parameters, which the optimiser may hold
+                layer.__class__ = CpuSyncBatchNorm2d  # keeps the parameter objects, which the optimiser may hold
     return model
 
 
 def wrap_ddp(model: nn.Module) -> nn.Module:
-    """The network whose backward passes sum the gradients of all processes; a single process gets it as it is."""
+    """Wrap the network so that backward passes sum gradients over all ranks; unchanged for a single process."""
     if world_size() == 1:
         return model
     device = next(model.parameters()).device
@@ -100,18 +100,18 @@ def wrap_ddp(model: nn.Module) -> nn.Module:
         return DistributedDataParallel(
             model,
             device_ids=[device.index] if device.type == "cuda" else None,
-            broadcast_buffers=False,  # shared where they count, before a validation, not in every step
+            broadcast_buffers=False,  # done before each validation, not at every step
             gradient_as_bucket_view=True,
         )
 
 
 def gradient_sync(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
-    """Context for a backward pass: after the last one of a step gradients are summed over the processes."""
+    """Context for a backward pass: gradients are summed over the ranks in the last pass of a step only."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
 
 
 def set_batch_offset(model: nn.Module, batch: Batch) -> None:
-    """Tell the layers which part of the whole batch comes next."""
+    """Set which slice of the whole batch the layers see next."""
     if isinstance(model, DistributedDataParallel):
         for layer in model.modules():
             if isinstance(layer, SyncDropout2d):

@@ -1,4 +1,4 @@
-"""The usual troubles of a run, answered with what to do about them."""
+"""Common failures of a run, reported with advice."""
 
 import math
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from voc_seg.system.errors import VocSegError
 from .distributed import all_gather, explain_lost_rank
 
 DIVERGENCE_ADVICE = (
-    "The last checkpoint is untouched. Train anew with half the training.optimizer.learning_rate or with "
-    "training.schedule.warmup_epochs=1; if runtime.precision is bf16, go on with fp32 and training.resume=true."
+    "The last checkpoint is untouched. Retrain with half the training.optimizer.learning_rate or with "
+    "training.schedule.warmup_epochs=1; if runtime.precision is bf16, resume with fp32 and training.resume=true."
 )
 EVALUATION_MEMORY_ADVICE = "Lower evaluation.scale, or score on the CPU: runtime.device=cpu."
 
@@ -25,13 +25,13 @@ INFERENCE_MEMORY_ADVICE = "Lower inference.tile or inference.longer_side, or seg
 
 @contextmanager
 def explain_failures(memory_advice: str) -> Iterator[None]:
-    """Turn exhausted memory, dead loader workers, what workers raise and lost processes into advice.
+    """Turn exhausted memory, errors and deaths of loader workers and lost ranks into advice.
 
     Args:
         memory_advice: What to do when memory runs out.
 
     Raises:
-        VocSegError: In place of torch's error, which stays attached as its cause.
+        VocSegError: Replaces torch's error, which stays attached as its cause.
     """
     try:
         with explain_lost_rank():
@@ -40,7 +40,7 @@ def explain_failures(memory_advice: str) -> Iterator[None]:
         text, kind = str(error), type(error).__name__  # maybe one of its subclasses
         if not text.startswith(f"Caught {kind} in DataLoader worker"):
             raise
-        # What a worker raises comes back with its traceback; the message is its end.
+        # A worker's error arrives with its traceback; the message is at the end.
         raise VocSegError(text.rpartition(f"{kind}: ")[2].strip()) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise VocSegError(f"Out of memory. {memory_advice}") from error
@@ -54,7 +54,7 @@ def explain_failures(memory_advice: str) -> Iterator[None]:
             raise VocSegError(
                 f"A loader worker died ({text.splitlines()[0]}). Either a packed file was cut, or its disk was lost, "
                 "while it was read: kedro run --pipelines data_processing checks and repairs the packed samples. Or "
-                "there is too little shared memory: runtime.workers=0 does without."
+                "there is too little shared memory: runtime.workers=0 needs none."
             ) from error
         if "DataLoader worker" in text and ("exited unexpectedly" in text or "killed by signal" in text):
             raise VocSegError(f"A loader worker died ({text.splitlines()[0]}). {shared_memory_advice()}") from error
@@ -62,7 +62,7 @@ def explain_failures(memory_advice: str) -> Iterator[None]:
 
 
 def out_of_memory_advice(parameters: Parameters) -> str:
-    """What to do when training runs out of memory; only what would change something is named."""
+    """Return advice for a training that ran out of memory; only changes that would help are named."""
     training, crop = parameters.training, parameters.augmentation.crop_size
     ways = ["take a smaller model.encoder"]
     if crop > 64:
@@ -80,19 +80,19 @@ def out_of_memory_advice(parameters: Parameters) -> str:
 
 
 def validation_memory_advice(parameters: Parameters) -> str:
-    """What to do when memory runs out in a validation of training."""
+    """Return advice for a validation that ran out of memory."""
     return (
-        f"It was in the validation, whose images went through the network at evaluation.scale="
+        f"This happened in validation, whose images go through the network at evaluation.scale="
         f"{parameters.evaluation.scale:g}. Training is saved up to the newest checkpoint: resume with "
         f"training.resume=true,evaluation.scale={parameters.evaluation.scale / 2:g}, or on the CPU: runtime.device=cpu."
     )
 
 
 def require_finite(loss: float, step: int, rate: float, group: list[Batch], advice: str) -> None:
-    """Stop at a loss that is NaN or infinite.
+    """Require a finite loss.
 
     Raises:
-        VocSegError: With step, learning rate, image ids and advice.
+        VocSegError: The loss is NaN or infinite; names step, learning rate, image ids and advice.
     """
     if not math.isfinite(loss):
         everywhere = all_gather([name for batch in group for name in batch.ids])
@@ -101,10 +101,10 @@ def require_finite(loss: float, step: int, rate: float, group: list[Batch], advi
 
 
 def require_finite_weights(model: nn.Module, step: int, advice: str) -> None:
-    """Stop at weights or batch-norm statistics that are NaN or infinite, before they are written down.
+    """Require finite weights and batch-norm statistics before they are saved.
 
     Raises:
-        VocSegError: With the name of the tensor, step and advice.
+        VocSegError: Names the tensor, the step and advice.
     """
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():

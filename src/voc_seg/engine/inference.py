@@ -27,7 +27,7 @@ class Preprocessing:
     |-------------|---------------------------------------------------------------------------------------|
     | scale, flip | as in evaluation                                                                      |
     | image_size  | height and width the training images were resized to; None if they kept their own      |
-    | longer_side | pixels to which larger pictures are reduced before ``scale``, unless there is an ``image_size`` |
+    | longer_side | larger images are reduced to this before ``scale``, unless ``image_size`` is set |
     | tile        | pixels of the network's input; what is longer goes through it in tiles                |
     """
 
@@ -38,7 +38,7 @@ class Preprocessing:
     tile: int
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of what the network is given of a picture."""
+        """Return height and width at which an image goes through the network."""
         if self.image_size:
             return network_size(self.image_size, self.scale)
         reduction = min(1.0, self.longer_side / max(height, width)) if self.longer_side else 1.0
@@ -57,7 +57,7 @@ def preprocessing_of(saved: dict[str, Any], config: InferenceConfig) -> Preproce
     except (KeyError, TypeError):
         raise VocSegError(
             "best_model does not say with which evaluation.scale it was validated: an earlier version wrote it. "
-            "Train anew: kedro run --pipelines training"
+            "Retrain: kedro run --pipelines training"
         ) from None
     return Preprocessing(scale, flip, tuple(image_size) if image_size else None, config.longer_side, config.tile)
 
@@ -85,33 +85,35 @@ def scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceCo
 def load_segmenter(
     saved: dict[str, Any], config: InferenceConfig, runtime: Runtime
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that gives a picture's mask: the one that the inference pipeline, the notebook and the card use.
+    """Return the function that predicts masks; the inference pipeline, the notebook and the model card all use it.
 
     Args:
-        saved: The content of ``best_model.pth``, or what ``read_safetensors`` gives.
+        saved: The content of ``best_model.pth``, or the result of ``read_safetensors``.
         config: Reduction and tiles of large pictures.
         runtime: Device and precision.
 
     Returns:
-        Takes ``uint8 (H, W, 3)`` RGB, as ``decode_picture`` gives it, and gives ``uint8 (H, W)``, class index; it
+        Takes ``uint8 (H, W, 3)`` RGB, as ``decode_picture`` returns it, and returns ``uint8 (H, W)``, class index; it
         raises VocSegError when memory runs out.
 
     Raises:
         VocSegError: The network cannot be restored, or does not say how it was validated.
     """
-    manner = preprocessing_of(saved, config)
+    preprocessing = preprocessing_of(saved, config)
     model = restore_model(saved).to(runtime.device).eval()
-    return lambda image: predict_mask(model, image, manner, runtime)
+    return lambda image: predict_mask(model, image, preprocessing, runtime)
 
 
 @torch.inference_mode()
-def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Preprocessing, runtime: Runtime) -> np.ndarray:
-    """The class of every pixel of a picture.
+def predict_mask(
+    model: SegmentationNet, image: np.ndarray, preprocessing: Preprocessing, runtime: Runtime
+) -> np.ndarray:
+    """Return the class of every pixel of an image.
 
     Args:
         model: In evaluation mode, on the runtime's device.
         image: ``uint8 (H, W, 3)`` RGB, writable memory.
-        manner: Size and tiles.
+        preprocessing: Size and tiles.
         runtime: Device and precision.
 
     Returns:
@@ -121,13 +123,13 @@ def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Preprocessin
         VocSegError: Memory ran out.
     """
     height, width = image.shape[:2]
-    size = manner.network_size(height, width)
+    size = preprocessing.network_size(height, width)
     mask = np.empty((height, width), dtype=np.uint8)
     with explain_failures(INFERENCE_MEMORY_ADVICE):
-        for rows in tiles_along(height, size[0], manner.tile):
-            for columns in tiles_along(width, size[1], manner.tile):
+        for rows in tiles_along(height, size[0], preprocessing.tile):
+            for columns in tiles_along(width, size[1], preprocessing.tile):
                 window = image[rows.start : rows.stop, columns.start : columns.stop]
-                logits = network_logits(model, window[None], (rows.size, columns.size), manner.flip, runtime)
+                logits = network_logits(model, window[None], (rows.size, columns.size), preprocessing.flip, runtime)
                 found = argmax_at_size(logits, *window.shape[:2])
                 mask[rows.first : rows.last, columns.first : columns.last] = found[
                     rows.first - rows.start : rows.last - rows.start,
@@ -138,13 +140,13 @@ def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Preprocessin
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile along one side of a picture, in its pixels.
+    """One tile along one side of an image, in its pixels.
 
     | field       | meaning                                          |
     |-------------|--------------------------------------------------|
-    | start, stop | what the network sees                            |
-    | first, last | the part of it whose classes are kept            |
-    | size        | pixels the network is given for ``start`` to ``stop`` |
+    | start, stop | the part the network sees                            |
+    | first, last | the part whose classes are kept            |
+    | size        | network input pixels for ``start`` to ``stop`` |
     """
 
     start: int
@@ -155,20 +157,20 @@ class Tile:
 
 
 def tiles_along(length: int, network_length: int, tile: int) -> Iterator[Tile]:
-    """The tiles along one side: one that is the whole of it, or several that overlap by a quarter or more.
+    """Yield the tiles along one side: a single one, or several that overlap by at least a quarter.
 
-    Neighbours part in the middle of their overlap, so no pixel is taken from less than an eighth of a tile off an edge
-    at which the network did not see what comes next.
+    Neighbours meet in the middle of their overlap, so every pixel comes from a tile that sees at least an eighth of a
+    tile of context beyond it.
 
     Args:
-        length: Pixels of the picture.
-        network_length: Pixels the network would be given for all of it.
-        tile: The most it is given at once.
+        length: Pixels of the image.
+        network_length: Network input pixels for the whole side.
+        tile: Largest network input, pixels.
     """
     if network_length <= tile:
         yield Tile(0, length, 0, length, network_length)
         return
-    part = max(1, length * tile // network_length)  # a tile in pixels of the picture
+    part = max(1, length * tile // network_length)  # a tile in image pixels
     step = max(1, part * 3 // 4)
     count = -(-(length - part) // step) + 1
     starts = np.linspace(0, length - part, count).astype(int).tolist()
@@ -178,12 +180,12 @@ def tiles_along(length: int, network_length: int, tile: int) -> Iterator[Tile]:
 
 
 def argmax_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
-    """The best class of every pixel of logits brought to a picture's size.
+    """Upsample logits to the image's size and return the best class of every pixel.
 
     Args:
         logits: ``float32 (1, classes, h, w)``.
-        height: Of the picture.
-        width: Of the picture.
+        height: Of the image, pixels.
+        width: Of the image, pixels.
 
     Returns:
         ``uint8 (height, width)``.

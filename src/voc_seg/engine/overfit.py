@@ -1,4 +1,4 @@
-"""The sanity check: can this network learn one image by heart?"""
+"""The sanity check: can this network overfit one image?"""
 
 import logging
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from .training import train_step
 logger = logging.getLogger(__name__)
 
 _SHORTEST = 64
-"""Pixels: two values a side at stride 32."""
+"""Pixels: two values per side at stride 32."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
             )
         return samples[image]
     if image is None:
-        # Rather one without specks: at reduced size nobody learns an object of a few pixels.
+        # Prefer an image without specks: at reduced size an object of a few pixels cannot be learnt.
         candidates = (sample for least in (0.05, 0.0) for sample in samples if _has_two_classes(sample, least))
     else:
         candidates = (sample for sample in samples if sample.id == image)
@@ -90,7 +90,7 @@ def _has_two_classes(sample: Sample, least_share: float) -> bool:
 
 
 def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters) -> Overfit:
-    """Train on one image alone, without augmentation, and predict it.
+    """Train on a single image without augmentation, and predict it.
 
     The image is seen whole, reduced in size, which keeps this to seconds on a CPU.
     The prediction is made at the image's own size in evaluation mode, along the path that evaluation takes.
@@ -105,7 +105,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     config = parameters.sanity
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
-    # Dropout exists to hinder learning by heart, which is what is asked for here.
+    # Dropout exists to prevent overfitting, which is the goal here.
     network = parameters.model.model_copy(update={"dropout": 0.0})
     model = build_model(network, len(class_names)).to(runtime.device).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))

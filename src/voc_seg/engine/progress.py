@@ -38,12 +38,12 @@ class RunProgress:
         )  # fmt: skip
 
     def __enter__(self) -> "RunProgress":
-        with suppress(OSError):  # a terminal that has hung up ends no training
+        with suppress(OSError):  # a closed terminal must not end the training
             self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # or it would take the place of what ended the training
+        with suppress(OSError):  # it would hide the error that ended the training
             self.bar.stop()
 
     def step(self, epoch: int, loss: float, images_per_second: float) -> None:
@@ -58,7 +58,7 @@ class RunProgress:
         self.bar.update(self.task, description="validating")
 
     def epoch(self, state: RunState, baseline: float | None = None) -> None:
-        """One epoch is done and its row stands last in the history; ``baseline`` is the mIoU of all background."""
+        """Log the epoch in the last row of the history; ``baseline`` is the mIoU of an all-background prediction."""
         row = state.history[-1]
         if row["val_miou"] is None:
             validated = ""

@@ -1,4 +1,4 @@
-"""What a checkpoint says of its run, and whether and how a run can go on from it."""
+"""Whether and how a run resumes: the fingerprint it stores in checkpoints and what resuming changes."""
 
 import hashlib
 import logging
@@ -16,15 +16,15 @@ logger = logging.getLogger(__name__)
 
 
 def checkpoint_to_resume(read: Callable[..., dict[str, Any]], resume: bool, launch: Launch) -> dict[str, Any] | None:
-    """The checkpoint to go on from, the same one for all processes; None to start anew.
+    """Return the checkpoint to resume from, the same on all ranks, or None to train from scratch.
 
     Args:
-        read: Gives the newest checkpoint; with ``launch=NAME`` an empty dict unless it was written in that launch.
+        read: Returns the newest checkpoint; with ``launch=NAME`` an empty dict unless that launch wrote it.
         resume: ``training.resume``.
-        launch: A restart by torchrun goes on by itself, but never from what an earlier training has left.
+        launch: A restart by torchrun resumes automatically, but only from checkpoints of the same launch.
 
     Raises:
-        VocSegError: There is no checkpoint, though ``resume`` asks for one.
+        VocSegError: ``resume`` is true, but there is no checkpoint.
     """
     if resume:
         return broadcast_from_rank0(read)
@@ -32,12 +32,12 @@ def checkpoint_to_resume(read: Callable[..., dict[str, Any]], resume: bool, laun
         return None
     checkpoint = broadcast_from_rank0(lambda: read(launch=launch.name))
     if not checkpoint:
-        logger.warning("torchrun has restarted this training before its first checkpoint; it starts anew.")
+        logger.warning("torchrun has restarted this training before its first checkpoint; it starts from scratch.")
     return checkpoint or None
 
 
 def data_fingerprint(train: SampleStore, val: SampleStore) -> dict[str, str | int]:
-    """What a run learns from and is chosen by, short enough for a message; ids are told apart by a digest.
+    """Return what identifies the data of a run, short enough for a message; ids are represented by a digest.
 
     ``content`` and ``val_content`` change when images or masks do; see :func:`_content`.
     """
@@ -88,12 +88,12 @@ def stops_early(state: RunState, patience: int | None, scale: float) -> bool:
 
 
 def already_finished(state: RunState, parameters: Parameters) -> str:
-    """Why a checkpoint cannot be trained on, and what would change that; empty when it can."""
+    """Say why there is nothing left to train, and what would change that; empty if there is."""
     config = parameters.training
     if state.epoch >= config.epochs:
-        return f"has finished epoch {state.epoch}, and training.epochs is {config.epochs}. Raise it to go on"
+        return f"has finished epoch {state.epoch}, and training.epochs is {config.epochs}. Raise it to continue"
     if stops_early(state, config.early_stopping, parameters.evaluation.scale):
-        return f"stopped early, at epoch {state.epoch}. Raise training.early_stopping to go on"
+        return f"stopped early, at epoch {state.epoch}. Raise training.early_stopping to continue"
     return ""
 
 
@@ -107,7 +107,7 @@ def warn_schedule_changed(checkpoint: dict[str, Any], config: TrainingConfig) ->
         ways.append(f"epoch {planned}, then the last one, was validated")
     if ways:
         logger.warning(
-            "Planned for %d epochs, now for %d. This is not what %d from the start would give: %s.",
+            "Planned for %d epochs, now for %d. The result differs from a run planned for %d: %s.",
             planned, config.epochs, config.epochs, "; ".join(ways),
         )  # fmt: skip
 

@@ -68,7 +68,7 @@ def fit(
     run = start_run(train, val, class_names, parameters, checkpoint, launch)
     state = run.state
     if reason := already_finished(state, parameters):
-        logger.warning("Nothing left to train: the newest checkpoint %s, or start anew without training.resume", reason)
+        logger.warning("Nothing left to train: the newest checkpoint %s, or retrain without training.resume", reason)
         yield EpochReport({}, {}, state.history)
         return
     announce(run, train, val, checkpoint)
@@ -132,11 +132,10 @@ def fit(
 
 
 def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, group: list[Batch], runtime: Runtime) -> float:
-    """One optimiser step over a group of batches; returns the mean loss over all its labelled pixels.
+    """Take one optimiser step over a group of batches; return the mean loss over its labelled pixels.
 
-    Each batch's summed loss is divided by the labelled pixels of the whole group, so accumulation gives the
-    gradient of one large batch whatever the share of void in each part. Several processes count the pixels of all
-    of them, and each returns its part of the loss.
+    Each batch's summed loss is divided by the labelled pixels of the whole group on all ranks, so accumulation gives
+    the gradient of one large batch however much of each part is void. Each rank returns its part of the loss.
     """
     targets = [batch.targets.to(runtime.device, non_blocking=True) for batch in group]
     (labelled,) = all_reduce_sum(sum(int((target != VOID).sum()) for target in targets))
@@ -157,7 +156,7 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, group: list[B
 
 
 def load_batches(train: SampleStore, run: TrainingRun, interruption: Interruption) -> Iterator[Batch]:
-    """The batches of this rank from where the run stands to its end."""
+    """Return this rank's batches from the run's current position to its end."""
     parameters, state, device = run.parameters, run.state, run.runtime.device
     return training_batches(
         train, parameters.augmentation, parameters.training.batch_size, parameters.seed,

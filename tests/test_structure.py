@@ -151,3 +151,10 @@ def test_ids_of_digits_stay_text(name: str, tmp_path: Path) -> None:
 def test_what_needs_no_torch_starts_without(module: str) -> None:
     program = f"import sys, voc_seg.settings, voc_seg.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_pre_commit_runs_the_linters_of_ci() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    linters = (ROOT / ".ci/run").read_text().partition('say "linters"\n')[2].partition("\n\n")[0]
+    assert [hook["entry"] for hook in hooks] == [line.partition(" --check")[0].removesuffix(" .")
+                                                 for line in linters.splitlines()]  # fmt: skip

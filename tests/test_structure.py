@@ -96,7 +96,7 @@ def test_every_layer_has_its_colour() -> None:
     styles = json.loads((ROOT / ".viz/styles.json").read_text())
     catalog = load_catalog()
     wanted = set().union(*(wired(name) for name in NAMES))
-    assert set(styles) == wanted
+    assert set(styles) == wanted, "an entry of the catalog needs a colour in .viz/styles.json: that of its layer"
     colours = {(catalog.get(name).metadata["kedro-viz"]["layer"], styles[name]["stroke"]) for name in wanted}
     assert len(colours) == len({layer for layer, _ in colours}) == len({colour for _, colour in colours}) == 6
 

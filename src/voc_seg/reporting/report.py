@@ -196,7 +196,7 @@ def describe_images(
     return described
 
 
-def class_ious(image_id: str, truth: np.ndarray, prediction: np.ndarray, classes: int) -> list[tuple[int, float]]:
+def class_ious(image_id: str, truth: np.ndarray, prediction: np.ndarray, classes: int) -> list[list[float]]:
     """Index and IoU, to four decimals, of the classes that occur among the labelled pixels.
 
     Raises:
@@ -208,7 +208,7 @@ def class_ious(image_id: str, truth: np.ndarray, prediction: np.ndarray, classes
     predicted = np.bincount(prediction[labelled], minlength=classes)
     both = np.bincount(truth[labelled & (truth == prediction)], minlength=classes)
     union = true + predicted - both
-    return [(int(index), round(float(both[index] / union[index]), 4)) for index in np.flatnonzero(union)]
+    return [[int(index), round(float(both[index] / union[index]), 4)] for index in np.flatnonzero(union)]
 
 
 def draw_images(

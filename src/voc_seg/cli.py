@@ -43,7 +43,8 @@ class _SettingsHooks:
         env.add_argument("-e", "--env", default=os.environ.get("KEDRO_ENV"))
         try:
             given = env.parse_known_args(command_args)[0].env
-            with KedroSession.create(project_metadata.project_path, env=given) as session:
+            session = KedroSession.create(project_metadata.project_path, env=given)
+            with session:
                 _ = session.load_context().catalog
         except click.ClickException:  # the log has the message already
             raise SystemExit(1) from None

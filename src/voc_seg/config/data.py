@@ -159,7 +159,8 @@ def _meanings(values: dict[int, str | int], names: tuple[str, ...]) -> tuple[tup
             raise ValueError(
                 f"values: mask value {stored} means {meaning!r}, which is no class; known are void, {', '.join(names)}"
             )
-    return tuple(sorted((stored, indices.get(meaning, meaning)) for stored, meaning in values.items()))
+    found = ((stored, indices[one] if isinstance(one, str) else one) for stored, one in values.items())
+    return tuple(sorted(found))
 
 
 class AugmentationConfig(Block):

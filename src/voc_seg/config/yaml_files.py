@@ -29,10 +29,11 @@ def fault_of_file(path: Path) -> str | None:
         return f"{path}, line {line}: this is not UTF-8. Save the file as UTF-8."
     except OSError as error:
         return f"{path} cannot be read: {error.strerror or error}."
-    for number, line in enumerate(text.splitlines(), start=1):
-        if _CONFLICT.match(line):
+    for line, content in enumerate(text.splitlines(), start=1):
+        if _CONFLICT.match(content):
             return (
-                f"{path}, line {number}: {line[:7]} is a merge conflict marker. Choose one side and delete the markers."
+                f"{path}, line {line}: {content[:7]} is a merge conflict marker. Choose one side and delete the "
+                "markers."
             )
     if fault := fault_of_aliases(path):
         return fault
@@ -183,5 +184,5 @@ def line_of_key(text: str, key: str) -> int | None:
     return node.start_mark.line + 1 if isinstance(node, yaml.ScalarNode) and "${" in node.value else None
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__

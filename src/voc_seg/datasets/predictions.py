@@ -150,7 +150,7 @@ def _text_of(path: Path) -> Mapping[str, Any]:
     """What a PNG says of itself; nothing where it is no PNG."""
     try:
         with large_allowed(), Image.open(path, formats=["PNG"]) as picture:
-            return picture.info
+            return {str(key): value for key, value in picture.info.items()}
     except (OSError, ValueError, SyntaxError):
         return {}
 

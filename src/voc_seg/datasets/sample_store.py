@@ -105,6 +105,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
 
     def _is_below_root(self, images: Path) -> bool:
         """Whether a folder of images is that of ``voc_root``, be it through links."""
+        assert self._voc_root is not None
         if images.is_relative_to(self._voc_root):
             return True
         try:
@@ -115,6 +116,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
 
     def _indexed(self) -> str:
         """Fingerprint of the usable images of the index."""
+        assert self._index is not None
         try:
             rows = pd.read_parquet(newest(self._index), columns=["image_id", "rejected", "fingerprint"])
         except Exception as error:  # a broken file makes the reader raise many kinds

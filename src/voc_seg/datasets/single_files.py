@@ -28,6 +28,7 @@ class _WholeFile:
     _protocol: str
     _version: Version | None
     _written: str | None = None
+    _init_args: dict[str, Any]  # Kedro notes them
 
     def load(self) -> Any:
         path = Path(self._filepath)
@@ -57,7 +58,7 @@ class _WholeFile:
 
     def _init_config(self) -> dict[str, Any]:
         """The entry as a catalog file has it; Kedro notes the arguments of an inherited ``__init__`` as ``kwargs``."""
-        arguments = self._init_args  # type: ignore[attr-defined]
+        arguments = self._init_args
         self._init_args = {**arguments.pop("kwargs", {}), **{k: v for k, v in arguments.items() if k != "args"}}
         return super()._init_config()  # type: ignore[misc]
 

@@ -56,7 +56,7 @@ def _chunks(response: requests.Response, patience: Patience) -> Iterator[bytes]:
                 received += len(chunk)
                 yield chunk
         if received < _SLOWEST * passed:
-            least = decimal(_SLOWEST * patience.read_seconds)
+            least = decimal(round(_SLOWEST * patience.read_seconds))
             raise Stopped(f"less than {least} came in {patience.read_seconds:g} s")
 
 

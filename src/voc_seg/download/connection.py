@@ -7,11 +7,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
 
 _LONGEST_RETRY_AFTER = 60
 _MOST_REDIRECTS = 10
@@ -59,7 +61,7 @@ class Session(requests.Session):
 
 
 @contextmanager
-def shut_after(seconds: float, connection: socket.socket | None) -> Iterator[threading.Event]:
+def shut_after(seconds: float | None, connection: socket.socket | None) -> Iterator[threading.Event]:
     """Shut a connection that is still being read after this time: a socket's own time-out restarts with every byte.
 
     Yields:
@@ -69,12 +71,13 @@ def shut_after(seconds: float, connection: socket.socket | None) -> Iterator[thr
 
     def shut() -> None:
         late.set()
+        assert connection is not None
         with suppress(OSError, AttributeError):  # TLS within TLS, to a proxy, cannot be shut
             connection.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(seconds, shut)
+    timer = threading.Timer(seconds or 0, shut)
     timer.daemon = True
-    if connection is not None:
+    if connection is not None and seconds is not None:
         timer.start()
     try:
         yield late
@@ -82,10 +85,10 @@ def shut_after(seconds: float, connection: socket.socket | None) -> Iterator[thr
         timer.cancel()
 
 
-class _InTime:
+class _InTime(HTTPConnection):
     """Mixed into urllib3's connections."""
 
-    def getresponse(self) -> urllib3.HTTPResponse:
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 has it, too
         connection = self.sock  # not there any more afterwards, where the answer closes the connection
         with shut_after(self.timeout, connection) as late:
             try:
@@ -93,7 +96,7 @@ class _InTime:
             finally:
                 if late.is_set():
                     raise TimeoutError("the headers were not complete in time")
-        response.connection_read = connection
+        response.connection_read = connection  # type: ignore[attr-defined]  # ours, for bodies.py
         return response
 
     def _tunnel(self) -> None:
@@ -103,8 +106,9 @@ class _InTime:
 
 
 class _InTimeAdapter(HTTPAdapter):
-    def get_connection_with_tls_context(self, *args: object, **options: object) -> urllib3.HTTPConnectionPool:
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> urllib3.HTTPConnectionPool:
         pool = super().get_connection_with_tls_context(*args, **options)
+        assert isinstance(pool, urllib3.HTTPConnectionPool)
         if not issubclass(pool.ConnectionCls, _InTime):
             pool.ConnectionCls = type("InTime", (_InTime, pool.ConnectionCls), {})
         return pool

@@ -83,11 +83,11 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
         raise VocSegError(
             f"The newest checkpoint lacks {', '.join(missing)}. Move it away, or retrain without training.resume."
         )
-    kinds = dict.fromkeys(("loss", "seconds", "waited", "best_miou"), (int, float)) | {"history": list}
+    kinds: dict[str, Any] = dict.fromkeys(("loss", "seconds", "waited", "best_miou"), (int, float)) | {"history": list}
     blocks = dict.fromkeys(("model", "model_config", "config", "ema", "optimizer", "rng"), dict)
     counts = dict.fromkeys(("epoch", "step", "position", "best_epoch"), int)
     for key, kind in (kinds | blocks | counts).items():
-        value = checkpoint[key]
+        value: Any = checkpoint[key]
         if not isinstance(value, kind) or isinstance(value, bool) or (key in counts and value < 0):
             raise VocSegError(
                 f"The newest checkpoint has {repr(value)[:60]} as {key}, which this project never writes. Move it "

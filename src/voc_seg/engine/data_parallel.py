@@ -2,7 +2,7 @@
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -11,6 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from voc_seg.samples.batches import Batch
 
 from .distributed import world_size
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class _AllReduceSum(torch.autograd.Function):
@@ -42,8 +44,9 @@ class CpuSyncBatchNorm2d(nn.BatchNorm2d):
         centred = values - mean[:, None, None]
         # Two passes: the difference of two large sums would lose digits.
         variance = _AllReduceSum.apply(centred.square().sum((0, 2, 3))) / size
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         with torch.no_grad():
-            self.num_batches_tracked += 1
+            self.num_batches_tracked += 1  # type: ignore[operator, assignment]
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * size / (size - 1), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
@@ -69,7 +72,7 @@ class SyncDropout2d(nn.Dropout2d):
         return maps * kept[self.first : self.first + len(maps)]
 
 
-def convert_sync_layers(model: nn.Module, sync_batch_norm: bool) -> nn.Module:
+def convert_sync_layers(model: Network, sync_batch_norm: bool) -> Network:
     """Replace layers that must see the whole batch; a single process keeps its network unchanged.
 
     Args:

@@ -186,7 +186,8 @@ def accumulate(predictions: Iterable[Prediction]) -> Score:
     Raises:
         VocSegError: There are no predictions.
     """
-    confusion, loss = 0, 0.0
+    confusion: np.ndarray | int = 0
+    loss = 0.0
     for prediction in predictions:
         confusion = confusion + prediction.confusion
         loss += prediction.loss
@@ -238,7 +239,7 @@ def evaluate(
             found[prediction.id] = prediction
         predictions = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
         whole = accumulate(predictions)
-    rows = [
+    rows: list[dict[str, float | str]] = [
         {
             "image_id": prediction.id,
             "miou": mean_iou(prediction.confusion),

@@ -6,6 +6,7 @@ import sys
 import threading
 from contextlib import suppress
 from types import FrameType, TracebackType
+from typing import Any
 
 from voc_seg.system.torchrun import place
 
@@ -28,7 +29,7 @@ class Interruption:
     def __init__(self) -> None:
         self.received: int | None = None
         self._synchronized: int | None = None
-        self._before: dict[int, signal.Handlers] = {}
+        self._before: dict[int, Any] = {}  # handlers, as signal.signal gives them
 
     @property
     def signum(self) -> int | None:

@@ -13,7 +13,7 @@ from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model
 from voc_seg.samples.augment import resize
 from voc_seg.samples.batches import Batch
-from voc_seg.samples.store import Sample
+from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
@@ -37,10 +37,10 @@ class Overfit:
 
     history: list[Row]
     prediction: np.ndarray
-    metrics: dict[str, float | int | bool | str]
+    metrics: dict[str, float | int | bool | str | None]
 
 
-def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
+def choose_sample(samples: Sequence[Sample] | SampleStore, image: str | int | None) -> Sample:
     """The image to learn: by id, by position, or the first with at least two classes, each of them large.
 
     Large is a twentieth of the labelled pixels; where no image is like that, the first with two classes.
@@ -109,7 +109,8 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     network = parameters.model.model_copy(update={"dropout": 0.0})
     model = build_model(network, len(class_names)).to(runtime.device).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
-    size = overfit_size(*sample.mask.shape, config.longer_side)
+    height, width = sample.mask.shape
+    size = overfit_size(height, width, config.longer_side)
     image, mask = resize(sample, size)
     batch = Batch(image[None], mask[None], (sample.id,))
     logger.info("Overfitting %s, %d x %d pixels, on %s", sample.id, size[1], size[0], runtime)
@@ -124,7 +125,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
             history.append({"epoch": epoch + 1, "loss": loss, "learning_rate": rate})
         prediction = next(predict_all(model.eval(), [sample], EvaluationConfig(), runtime, size))
     miou = mean_iou(prediction.confusion)
-    metrics = {
+    metrics: dict[str, float | int | bool | str | None] = {
         "image_id": sample.id,
         "epochs": config.epochs,
         "final_loss": history[-1]["loss"],

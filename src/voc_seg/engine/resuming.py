@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from pydantic.main import IncEx
+
 from voc_seg.config import Parameters, TrainingConfig
 from voc_seg.samples.store import SampleStore
 
@@ -67,7 +69,8 @@ def _content(store: SampleStore) -> str:
 def run_fingerprint(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:
     """What a checkpoint says of its run, in plain values."""
     # Of evaluation what decides which epoch is the best.
-    shaping = {"seed": True, "augmentation": True, "training": True, "evaluation": {"scale", "flip"}}
+    shaping: dict[str, IncEx | bool] = dict.fromkeys(("seed", "augmentation", "training"), True)
+    shaping["evaluation"] = {"scale", "flip"}
     blocks = parameters.model_dump(mode="json", include=shaping)
     return {
         "class_names": list(class_names),
@@ -82,7 +85,9 @@ def stops_early(state: RunState, patience: int | None, scale: float) -> bool:
     since_best = [
         row
         for row in state.history
-        if row["epoch"] > state.best_epoch and row["val_miou"] is not None and row.get("val_scale", scale) == scale
+        if (row["epoch"] or 0) > state.best_epoch
+        and row["val_miou"] is not None
+        and row.get("val_scale", scale) == scale
     ]
     return patience is not None and len(since_best) >= patience
 

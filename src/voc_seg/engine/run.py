@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -63,9 +63,9 @@ class TrainingRun:
     saved_at: float = field(default_factory=time.monotonic)  # seconds of the monotonic clock
 
     @property
-    def scored(self) -> nn.Module:
+    def scored(self) -> SegmentationNet:
         """The network that is validated and kept as the best model."""
-        return self.ema.module if self.ema else self.model
+        return cast(SegmentationNet, self.ema.module) if self.ema else self.model
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a zero-based step."""
@@ -111,7 +111,7 @@ class TrainingRun:
         state = self.state
         state.epoch += 1
         is_best = score is not None and mean_iou(score.confusion) > state.best_miou
-        if is_best:
+        if score and is_best:
             state.best_epoch, state.best_miou = state.epoch, mean_iou(score.confusion)
         state.history.append(
             {

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from voc_seg.config import Parameters
 from voc_seg.metrics.confusion import all_background, mean_iou
+from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import Batch, normalise, training_batches
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import InterruptedRunError
@@ -110,7 +111,7 @@ def fit(
                 with explain_failures(validation_memory_advice(parameters)):
                     score = validate(run.scored, val, parameters, run.runtime, interruption)
                 interruption.synchronize()
-            if interruption:  # an interrupted validation is repeated after resuming
+            if interruption.signum is not None:  # an interrupted validation is repeated after resuming
                 yield run.report()
                 barrier()  # if another rank ended first, torchrun would kill the one that writes
                 raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of {config.epochs}.", interruption.signum)
@@ -122,7 +123,7 @@ def fit(
             yield run.report(checkpoint=save, best=is_best)
             if save:
                 interruption.synchronize()  # rank 0 has written the files that evaluation reads
-                if interruption:
+                if interruption.signum is not None:
                     stopped = f"Stopped after epoch {epoch + 1} of {config.epochs}."
                     raise InterruptedRunError(stopped, interruption.signum)
             if finished:
@@ -141,7 +142,7 @@ def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, group: list[B
     (labelled,) = all_reduce_sum(sum(int((target != VOID).sum()) for target in targets))
     labelled = max(1, labelled)
     optimizer.zero_grad(set_to_none=True)
-    mean = 0.0
+    mean: Tensor | float = 0.0
     for batch, target in zip(group, targets):
         images = normalise(batch.images.to(runtime.device, non_blocking=True))  # (N, 3, h, w)
         set_batch_offset(model, batch)
@@ -183,7 +184,7 @@ def next_group(batches: Iterator[Batch], run: TrainingRun, images: int) -> list[
 
 
 def validate(
-    model: nn.Module,
+    model: SegmentationNet,
     val: SampleStore,
     parameters: Parameters,
     runtime: Runtime,

@@ -61,7 +61,9 @@ def launch_of(context: KedroContext) -> Launch:
         "kedro run" if (context.project_path / "pyproject.toml").is_file() else "voc-seg",
         "" if "://" not in conf and Path(conf).resolve() == own.resolve() else _shown(conf),
         _shown(params.get("config") or ""),
-        bool(params.get("config")) and typed.get_parameter_source("params") is ParameterSource.DEFAULT_MAP,
+        typed is not None
+        and bool(params.get("config"))
+        and typed.get_parameter_source("params") is ParameterSource.DEFAULT_MAP,
         params.get("runner") or "",
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from click import echo
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import CatalogProtocol
+from kedro.io import CatalogProtocol, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -75,7 +75,7 @@ class ConsoleHooks:
     """The story of a run; see ``settings.py``."""
 
     def __init__(self) -> None:
-        self._catalog: CatalogProtocol | None = None
+        self._catalog: CatalogProtocol = DataCatalog()
         self._saved: dict[str, None] = {}
         self._started = time.time()
         self._launch = Launch()
@@ -213,5 +213,6 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 def path_of(catalog: CatalogProtocol, name: str) -> Path | None:
     """Where an entry of the catalog has its file or folder; None if it is in memory or elsewhere."""
-    filepath = catalog.get(name)._describe().get("filepath")
+    dataset = catalog.get(name)
+    filepath = dataset._describe().get("filepath") if dataset is not None else None
     return Path(str(filepath)) if filepath else None

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from rich import get_console
@@ -38,11 +39,11 @@ def open_log_files() -> None:
     """
     root = logging.getLogger()
     # By default rich ends the process silently once nobody reads its output (kedro run | head).
-    get_console().on_broken_pipe = _raise_again
+    get_console().on_broken_pipe = _raise_again  # type: ignore[method-assign]
     for handler in list(root.handlers):
         handler.addFilter(make_printable)
         # On the instance: conf/logging.yml may name only classes of logging and Kedro.
-        handler.handleError = lambda record, handler=handler: _take_out(handler, record)
+        handler.handleError = partial(_take_out, handler)  # type: ignore[method-assign]
         if not isinstance(handler, logging.FileHandler):
             continue
         path = Path(handler.baseFilename)

@@ -38,7 +38,7 @@ TOGETHER = ("training", "evaluation")
 class RankSession(KedroSession):
     """A session that runs on every rank what belongs there; for a process that runs alone a session like any other."""
 
-    def run(
+    def run(  # type: ignore[override]  # selection has the other options of KedroSession.run
         self,
         pipeline_name: str | None = None,
         pipeline_names: list[str] | None = None,
@@ -114,7 +114,7 @@ class RankHooks:
         if place().rank:
             for name in pipeline.all_outputs():
                 dataset = catalog.get(name)
-                if not isinstance(dataset, MemoryDataset):
+                if dataset is not None and not isinstance(dataset, MemoryDataset):
                     dataset.save = _discard
         runtime = RuntimeConfig.model_validate(catalog.load("params:runtime"))
         try:

@@ -5,9 +5,10 @@ import os
 from contextlib import suppress
 from logging.config import DictConfigurator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
+from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from rich.logging import RichHandler
 
@@ -44,7 +45,7 @@ def log_into(context: KedroContext) -> None:
 
 
 def _logging_of(context: KedroContext) -> dict[str, Any]:
-    texts = [text_of_settings(context.config_loader, "logging.yml")]
+    texts = [text_of_settings(cast(OmegaConfigLoader, context.config_loader), "logging.yml")]
     with suppress(OSError, ValueError):
         texts.append((context.project_path / "conf/logging.yml").read_text(encoding="utf-8"))
     with suppress(yaml.YAMLError):

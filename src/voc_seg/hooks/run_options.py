@@ -130,8 +130,10 @@ def keeps_path(read: Callable[..., Any]) -> Callable[..., Any]:
     return kept
 
 
-def checked_runner(start: Callable[..., Any]) -> Callable[..., Any]:
+def checked_runner(start: Callable[..., Any] | None) -> Callable[..., Any]:
     """``kedro run`` with its runner checked before it is made."""
+
+    assert start is not None, "kedro run has a callback"
 
     @wraps(start)
     def checked(**options: Any) -> Any:
@@ -172,7 +174,7 @@ def require_versions(versions: Mapping[str, str], catalog: CatalogProtocol) -> N
     """
     for name, version in versions.items():
         dataset = catalog.get(name)
-        if getattr(dataset, "_version", None) is None:
+        if not isinstance(dataset, AbstractVersionedDataset) or dataset._version is None:
             raise RunStoppedError(
                 f"--load-versions {name}: this entry has no versions. Give it versioned: true in a catalog*.yml, or "
                 f"leave it out. {_NOTHING}"
@@ -219,7 +221,9 @@ def require_room_for_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> N
     """
     for name in sorted(pipeline.all_outputs()):
         dataset = catalog.get(name)
-        if getattr(dataset, "_version", None) and getattr(dataset, "_protocol", "file") == "file":
+        if not isinstance(dataset, AbstractVersionedDataset) or not dataset._version:
+            continue
+        if getattr(dataset, "_protocol", "file") == "file":
             path = Path(dataset._filepath)
             if path.is_file():
                 raise RunStoppedError(

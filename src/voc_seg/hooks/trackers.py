@@ -4,6 +4,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,7 +62,10 @@ def writers_of(config: TrackingConfig, project: Path) -> list[Writer]:
     Raises:
         VocSegError: One is enabled, but what it needs is not installed or cannot be imported.
     """
-    wanted = {"mlflow": MlflowWriter, "tensorboard": TensorBoardWriter}
+    wanted: dict[str, Callable[[TrackingConfig, Path], Writer]] = {
+        "mlflow": MlflowWriter,
+        "tensorboard": TensorBoardWriter,
+    }
     writers: list[Writer] = []
     for name, kind in wanted.items():
         if getattr(config, name):

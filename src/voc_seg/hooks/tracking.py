@@ -121,6 +121,7 @@ class TrackingHooks:
         pipeline = planned(pipeline, catalog, run_params)
         if place().rank or not {"training_history", "metrics"} & pipeline.all_outputs():
             return
+        assert self._context is not None, "Kedro creates the context before it runs a pipeline"
         loader = self._context.config_loader
         parameters = Parameters.of(loader["parameters"])
         project = Path(run_params["project_path"])

@@ -6,10 +6,10 @@ import os
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from click import ClickException, echo
-from kedro.config import MissingConfigException
+from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
@@ -47,7 +47,7 @@ class RunStoppedError(ClickException):
 
     def __init__(self, message: str, logged: bool = False, exit_code: int = 1, command: str = "") -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it of the instance
         self.command = command
         if not logged:
             with suppress(SystemExit):  # rich's answer to a console that is gone; the log file has the message
@@ -83,7 +83,7 @@ class ProjectHooks:
         try:
             settings = context.config_loader["parameters"]
         except MissingConfigException as error:
-            loader = context.config_loader
+            loader = cast(OmegaConfigLoader, context.config_loader)  # settings.py asks for no other
             known = environments(loader)
             if loader.base_env in known:
                 raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None

@@ -1,5 +1,6 @@
 """From encoder features to logits: context at the coarsest stage, transposed convolutions up, sums with skips."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -53,6 +54,10 @@ class AverageGrids(nn.Module):
         grids: Cells along each axis, for each grid.
     """
 
+    cells: Tensor  # buffers
+    row: Tensor
+    column: Tensor
+
     def __init__(self, grids: tuple[int, ...]) -> None:
         super().__init__()
         self.grids = grids
@@ -97,7 +102,7 @@ def float32_products(device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, enabled=False) if enabled else nullcontext()
 
 
-CONTEXTS = {"none": conv_bn_relu, "pyramid": PyramidContext}
+CONTEXTS: dict[str, Callable[[int, int], nn.Module]] = {"none": conv_bn_relu, "pyramid": PyramidContext}
 
 
 class Upsample(nn.ConvTranspose2d):

@@ -80,6 +80,7 @@ def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
             f"torch {torch.__version__} could not export the network to ONNX ({str(error).partition(chr(10))[0]}). "
             "This is tested with torch 2.14; install that, or go without: pip uninstall onnxscript"
         ) from error
+    assert program is not None, "the exporter of torch.export returns one"
     proto = program.model_proto
     onnx.helper.set_model_props(proto, metadata)
     # The exporter has formulas there, of padding and cropping, which come to the size of the input.

@@ -182,7 +182,7 @@ def _fault_of_weights(weights: Mapping[Any, Any], config: ModelConfig, classes: 
             for keys, what in ((missing, "missing"), (unknown, "unknown"), (wrong, "of another shape"))
             if keys
         ]
-        found = resnet_of({key.removeprefix("encoder."): None for key in weights if key.startswith("encoder.")})
+        found = resnet_of({key.removeprefix("encoder.") for key in weights if key.startswith("encoder.")})
         hint = f" They are those of {found}." if found not in ("", config.encoder) else ""
         if wrong:
             shapes = tuple(weights[wrong[0]].shape), tuple(expected[wrong[0]].shape)

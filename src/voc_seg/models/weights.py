@@ -2,7 +2,7 @@
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _BEGINNINGS = (
 )
 _NAMES_OBJECT = re.compile(r"(?:GLOBAL |class |type )([A-Za-z_][\w.]+)")
 
-_BLOCKS = {
+_BLOCKS: dict[tuple[tuple[int, ...], bool], str] = {
     ((2, 2, 2, 2), False): "resnet18",
     ((3, 4, 6, 3), False): "resnet34",
     ((3, 4, 6, 3), True): "resnet50",
@@ -148,9 +148,9 @@ def fault_of_weight(key: str, value: Tensor) -> str:
     return ""
 
 
-def resnet_of(state: Mapping[str, Tensor]) -> str:
+def resnet_of(state: Collection[str]) -> str:
     """Which ResNet of torchvision has these keys; empty when none has."""
-    blocks = tuple(
+    blocks: tuple[int, ...] = tuple(
         len({key.split(".")[1] for key in state if key.startswith(f"layer{stage}.")}) for stage in range(1, 5)
     )
     return _BLOCKS.get((blocks, "layer1.0.conv3.weight" in state), "")

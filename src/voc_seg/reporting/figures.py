@@ -249,7 +249,7 @@ def plot_confusion(confusion: pd.DataFrame) -> Figure:
             color="white" if value > 30 else INK, fontweight="bold" if row == column else "normal",
         )  # fmt: skip
     for row in np.flatnonzero(totals[:, 0] == 0):
-        axes.text((classes - 1) / 2, row, "never true", ha="center", va="center", fontsize=SMALL, color=MUTED,
+        axes.text((classes - 1) / 2, float(row), "never true", ha="center", va="center", fontsize=SMALL, color=MUTED,
             bbox={"facecolor": ABSENT, "edgecolor": "none", "pad": 3})  # fmt: skip
     axes.set_xticks(range(classes), map(literal, shown_names(confusion.columns)), rotation=90)
     axes.set_yticks(range(classes), map(literal, shown_names(confusion.index)))

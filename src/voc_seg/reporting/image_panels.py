@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -66,7 +67,7 @@ def draw_legend(figure: Figure, entries: Mapping[str, np.ndarray], below: float 
         return
     width, height = figure.get_size_inches()
     columns = int(width / _LEGEND_ENTRY)
-    patches = [Patch(facecolor=colour, edgecolor=GREY, linewidth=0.6) for colour in entries.values()]
+    patches = [Patch(facecolor=to_rgb(tuple(colour)), edgecolor=GREY, linewidth=0.6) for colour in entries.values()]
     # A legend fills column by column; readers go by rows, so the entries are dealt accordingly.
     by_rows = [place for column in range(columns) for place in range(column, len(patches), columns)]
     names = [literal(name) for name in entries]

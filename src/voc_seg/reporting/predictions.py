@@ -204,7 +204,7 @@ def plot_sanity(
     curve.yaxis.set_major_formatter("{x:g}")
     curve.margins(x=0.02)
     curve.set_xlabel("epoch")
-    curve.xaxis.get_major_locator().set_params(integer=True)
+    curve.locator_params(axis="x", integer=True)
     tidy(curve, "Loss")
     verdict = "passed" if metrics["passed"] else "FAILED"
     set_title(

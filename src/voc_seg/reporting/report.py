@@ -208,7 +208,7 @@ def class_ious(image_id: str, truth: np.ndarray, prediction: np.ndarray, classes
     predicted = np.bincount(prediction[labelled], minlength=classes)
     both = np.bincount(truth[labelled & (truth == prediction)], minlength=classes)
     union = true + predicted - both
-    return [[int(index), _rounded(both[index] / union[index])] for index in np.flatnonzero(union)]
+    return [[int(index), round(float(both[index] / union[index]), 4)] for index in np.flatnonzero(union)]
 
 
 def draw_images(

@@ -55,7 +55,7 @@ def draw_crop(height: int, width: int, config: AugmentationConfig, rng: np.rando
         window.append(source)
         target.append(size)
     flip = bool(rng.random() < config.flip)
-    return Crop(start[0], start[1], tuple(window), tuple(target), tuple(offset), flip)
+    return Crop(start[0], start[1], (window[0], window[1]), (target[0], target[1]), (offset[0], offset[1]), flip)
 
 
 def augment(sample: Sample, config: AugmentationConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,8 @@ def augment(sample: Sample, config: AugmentationConfig, rng: np.random.Generator
         image ``uint8 (3, crop, crop)``, its channels last in memory, and mask ``uint8 (crop, crop)``. Mask values are
         values of the sample's mask, or 255 where the crop reaches past the image (image: ImageNet's mean colour).
     """
-    crop = draw_crop(*sample.mask.shape, config, rng)
+    height, width = sample.mask.shape
+    crop = draw_crop(height, width, config, rng)
     image, mask = _resize(sample, slice(crop.top, crop.top + crop.window[0]),
                           slice(crop.left, crop.left + crop.window[1]), crop.target)  # fmt: skip
     if crop.flip:  # of the resized window: torch turns it fifteen times quicker than NumPy copies backwards
@@ -91,10 +92,10 @@ def _resize(sample: Sample, rows: slice, columns: slice, size: tuple[int, int]) 
     image = torch.from_numpy(sample.image[rows, columns].copy())[None].permute(0, 3, 1, 2)
     if image.shape[-2:] != size:
         image = functional.interpolate(image, size, mode="bilinear", antialias=True)
-    rows, columns = (
+    down, right = (
         window.start + nearest(window.stop - window.start, length) for window, length in zip((rows, columns), size)
     )
-    return image[0], torch.from_numpy(sample.mask.take(rows, 0).take(columns, 1))
+    return image[0], torch.from_numpy(sample.mask.take(down, 0).take(right, 1))
 
 
 def jitter_colours(image: Tensor, amount: float, rng: np.random.Generator) -> Tensor:

@@ -140,7 +140,8 @@ def training_batches(
         atexit.register(_end_workers)
     loader = DataLoader(
         AugmentedCrops(store, config, seed),
-        batch_sampler=_shares(len(store), batch_size, seed, epochs, position, rank, ranks),
+        # Each draw is a Share, which AugmentedCrops takes; torch's stub knows of lists alone.
+        batch_sampler=_shares(len(store), batch_size, seed, epochs, position, rank, ranks),  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=partial(_collate, size=config.crop_size),
         # Its own generator: the loader would else draw from torch's global one, and dropout would differ after

@@ -209,7 +209,8 @@ class Shard:
         written = self._written(index)
         if written is None:
             return False
-        found = checksum(sample.id, *sample.mask.shape, sample.image.data, sample.mask.data)
+        height, width = sample.mask.shape
+        found = checksum(sample.id, height, width, sample.image.data, sample.mask.data)
         if found != written or self._notes(index).get(_POSITION) != str(index):
             raise damaged(self.path, self._what, f"sample {index}, {sample.id!r}, has changed since it was packed")
         return True

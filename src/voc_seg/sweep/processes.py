@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import yaml
 from rich import get_console
@@ -207,7 +207,7 @@ def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, t
     finally:
         if lock and not started:
             lock.close()
-    logger.debug("%s: %s", name, shlex.join(started.process.args))
+    logger.debug("%s: %s", name, shlex.join(cast(list[str], started.process.args)))
     logger.info("%s: started", name)
     return started
 

@@ -71,7 +71,8 @@ def run_sweep(project: Path, wanted: Sweep) -> int:
     try:
         if outcome.signum is None and any((job.folder / "06_models/best_model.pth").is_file() for job in jobs):
             chosen = {"comparison": {"runs": [trial.name for trial in trials]}}
-            with KedroSession.create(project, env=wanted.env, runtime_params=chosen) as session:
+            session = KedroSession.create(project, env=wanted.env, runtime_params=chosen)
+            with session:
                 session.run(pipeline_names=["comparison"], runner=SequentialRunner())
     finally:
         code = _say(outcome)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from .reading import UPRIGHT, exif_orientation, large_allowed, on_white, read_whole, require_end
 
@@ -25,8 +25,9 @@ def decode_picture(path: Path) -> np.ndarray:
         return read_whole(path, "picture", _upright_rgb)
 
 
-def _upright_rgb(image: Image.Image) -> np.ndarray:
-    require_end(image)
+def _upright_rgb(file: ImageFile.ImageFile) -> np.ndarray:
+    require_end(file)
+    image: Image.Image = file
     turn = None if image.format == "TIFF" else UPRIGHT.get(exif_orientation(image))  # those Pillow turns itself
     if image.mode.startswith("I"):
         # Pillow has 16-bit grey as I;16, or I in older releases; its own conversion cuts off at 255.

@@ -1,9 +1,10 @@
 """Masks that are not 8-bit grey or palette images: 1 bit, more than 8 bits, with alpha, or three equal channels."""
 
+import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ImageFile
 
 from voc_seg.system.errors import VocSegError
 
@@ -17,7 +18,7 @@ _WIDE = ("I", "F")
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 
-def require_lossless(image: Image.Image, name: str) -> None:
+def require_lossless(image: ImageFile.ImageFile, name: str) -> None:
     """Refuse masks whose labels would be read wrongly: lossy compression, several pages, or 16 bits a channel.
 
     Pillow reads only the first page, and only 8 of 16 bits of a colour channel.
@@ -28,7 +29,7 @@ def require_lossless(image: Image.Image, name: str) -> None:
     if image.format in ("JPEG", "MPO"):
         raise VocSegError(f"lossy mask: {name} is a JPEG, which changes labels; save the masks as PNG")
     if image.info.get("compression") in _LOSSY_TIFF or (
-        image.format == "WEBP" and _is_lossy_webp(Path(image.filename))
+        image.format == "WEBP" and _is_lossy_webp(Path(os.fsdecode(image.filename)))
     ):
         raise VocSegError(
             f"lossy mask: {name} is a {image.format} with lossy compression, which changes labels; save masks as PNG"
@@ -52,7 +53,7 @@ def _is_lossy_webp(path: Path) -> bool:
     return False
 
 
-def raw_mode(image: Image.Image) -> str:
+def raw_mode(image: ImageFile.ImageFile) -> str:
     """How the file stores its pixels, as Pillow's raw mode, such as ``L;4``; empty where it is unknown."""
     if not getattr(image, "tile", None):
         return ""
@@ -61,7 +62,7 @@ def raw_mode(image: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def single_channel(image: Image.Image, name: str) -> tuple[np.ndarray, str] | None:
+def single_channel(image: ImageFile.ImageFile, name: str) -> tuple[np.ndarray, str] | None:
     """The values ``uint8 (H, W)`` of a 1-bit mask, one of more than 8 bits, or grey with alpha; and a note about it.
 
     Returns:
@@ -73,7 +74,7 @@ def single_channel(image: Image.Image, name: str) -> tuple[np.ndarray, str] | No
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8), BY_BITS
     if image.mode == "LA":
-        if image.getextrema()[1][0] < 255:
+        if np.asarray(image.getchannel("A")).min() < 255:
             raise VocSegError(f"mask with transparency: {name} is LA and not opaque; save it as 8-bit grey (L)")
         return np.asarray(image.getchannel("L")), BY_GREY_OF_ALPHA
     if image.mode.startswith(_WIDE):

@@ -1,13 +1,14 @@
 """Mask files as class indices: by stored value, by the colours of the classes, or by a palette in those colours."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from voc_seg.system.errors import VocSegError
 
@@ -79,8 +80,8 @@ def count_values(stored: np.ndarray) -> np.ndarray:
     return sum((np.bincount(part, minlength=256) for part in parts), np.zeros(256, np.int64))
 
 
-def _as_indices(image: Image.Image, classes: Classes) -> Mask:
-    name = short_name(Path(image.filename))
+def _as_indices(image: ImageFile.ImageFile, classes: Classes) -> Mask:
+    name = short_name(Path(os.fsdecode(image.filename)))
     require_lossless(image, name)
     # Pillow turns a TIFF when it loads the pixels, and drops the tag; a PNG may have it behind its pixels.
     turn = exif_orientation(image) if image.format == "TIFF" else 1
@@ -93,12 +94,12 @@ def _as_indices(image: Image.Image, classes: Classes) -> Mask:
     return mask
 
 
-def _of_any_mode(image: Image.Image, name: str, classes: Classes) -> Mask:
+def _of_any_mode(image: ImageFile.ImageFile, name: str, classes: Classes) -> Mask:
     if image.mode == "L":
         return _from_grey(_grey_indices(image), name, classes)
     if image.mode == "P":
         return _from_palette(image, name, classes)
-    if image.mode == "RGBA" and image.getextrema()[3][0] < 255:
+    if image.mode == "RGBA" and np.asarray(image.getchannel("A")).min() < 255:
         raise VocSegError(f"mask with transparency: {name} is RGBA and not opaque; save it with a palette (P)")
     if image.mode in ("RGB", "RGBA"):
         return _from_rgb(image, name, classes)
@@ -107,7 +108,7 @@ def _of_any_mode(image: Image.Image, name: str, classes: Classes) -> Mask:
     raise VocSegError(f"mask mode: {name} is {image.mode}, not palette (P), 8-bit grey (L) or RGB in class colours")
 
 
-def _grey_indices(image: Image.Image) -> np.ndarray:
+def _grey_indices(image: ImageFile.ImageFile) -> np.ndarray:
     """Grey values as stored: Pillow stretches those of 2 and 4 bits over 0..255."""
     step = {"L;2": 85, "L;4": 17}.get(raw_mode(image))
     return np.asarray(image) // np.uint8(step) if step else np.asarray(image)

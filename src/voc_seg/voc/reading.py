@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import printable
@@ -117,7 +117,9 @@ def palette_image(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Ima
     return picture
 
 
-def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats: tuple[str, ...] = FORMATS) -> T:
+def read_whole(
+    path: Path, kind: str, read: Callable[[ImageFile.ImageFile], T], formats: tuple[str, ...] = FORMATS
+) -> T:
     """Open an image file, have it read, and give every way in which it can be bad its own words.
 
     Args:
@@ -162,11 +164,11 @@ def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats:
         raise VocSegError(f"{'truncated' if cut else 'damaged'} {kind}: {name} ({error})") from error
 
 
-def _require_bits(image: Image.Image, name: str) -> None:
+def _require_bits(image: ImageFile.ImageFile, name: str) -> None:
     """Refuse a BMP of which Pillow takes the bits wrong: by the greys of its palette, not by what the header says."""
     if image.format != "BMP" or image.mode not in ("1", "L"):
         return
-    with Path(image.filename).open("rb") as file:
+    with Path(os.fsdecode(image.filename)).open("rb") as file:
         head = file.read(30)
     place = 24 if head[14:18] == b"\x0c\0\0\0" else 28  # the older header is shorter
     bits = int.from_bytes(head[place : place + 2], "little")
@@ -272,9 +274,9 @@ def require_file(path: Path) -> None:
         raise VocSegError(f"not a regular file: {short_name(path)} is a pipe, a socket or a device")
 
 
-def _as_rgb(image: Image.Image) -> np.ndarray:
+def _as_rgb(image: ImageFile.ImageFile) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
-        name = short_name(Path(image.filename))
+        name = short_name(Path(os.fsdecode(image.filename)))
         raise VocSegError(f"image mode: {name} is {image.mode}, more than 8 bits a channel; save it with 8")
     require_end(image)
     turn = exif_orientation(image)  # before the pixels are loaded: Pillow turns those of a TIFF, and drops the tag
@@ -297,7 +299,7 @@ def on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered)
 
 
-def require_end(image: Image.Image) -> None:
+def require_end(image: ImageFile.ImageFile) -> None:
     """Refuse a JPEG that ends in zeros: a download that reserved its place on disk and broke off.
 
     The decoder makes grey of what is missing.
@@ -305,7 +307,7 @@ def require_end(image: Image.Image) -> None:
     Raises:
         EOFError: It does; :func:`read_whole` calls such a file truncated.
     """
-    if image.format == "JPEG" and _ends_in_zeros(Path(image.filename)):
+    if image.format == "JPEG" and _ends_in_zeros(Path(os.fsdecode(image.filename))):
         raise EOFError("it ends in zeros, without the mark of the end")
 
 

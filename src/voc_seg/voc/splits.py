@@ -235,7 +235,7 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
         "Put the PNG masks (one class index a pixel, 255 for void) into that folder.",
     )
     names = list_names(images)
-    stems = {stem_of(entry) for entry in names}
+    stems = {stem for entry in names if (stem := stem_of(entry))}
     ids = read_ids(path, lambda line: id_of_line(line, stems, images.name, masks.name))
     image_files = find_files(images, names, ids, "image", IMAGE_ENDINGS)
     mask_files = find_files(masks, list_names(masks), ids, "mask", MASK_ENDINGS)

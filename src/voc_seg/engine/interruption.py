@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from types import FrameType, TracebackType
 
-from voc_seg.system.torchrun import place
+from voc_seg.system.torchrun import process_info
 
 from .distributed import all_reduce_sum, ignore_sigterm, rank, world_size
 
@@ -71,7 +71,7 @@ class Interruption:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.received = signum
-        here = place()
+        here = process_info()
         for number, handler in self._before.items():
             # The kernel does it: a step may stay in torch for seconds, where Python takes no signals. In a notebook
             # that would take the kernel along, so there it is as it was.

@@ -10,7 +10,7 @@ from kedro.pipeline import Pipeline
 
 from voc_seg.system.atomic import make_folder
 from voc_seg.system.lock import advice, hold, without_locks
-from voc_seg.system.torchrun import is_restart, place
+from voc_seg.system.torchrun import is_restart, process_info
 
 from .console import path_of
 from .kedro_internals import planned
@@ -73,7 +73,7 @@ class SoleRunHooks:
         release()
         outputs = planned(pipeline, catalog, run_params).all_outputs()
         self._unpacked = _SPLITS & outputs
-        if place().rank:
+        if process_info().rank:
             return
         for output, (maker, remedy) in _SOLE.items():
             path = path_of(catalog, output) if output in outputs else None

@@ -21,7 +21,7 @@ from kedro.pipeline import Pipeline
 from voc_seg import __version__
 from voc_seg.config import Parameters
 from voc_seg.system.errors import InterruptedRunError, VocSegError
-from voc_seg.system.torchrun import place
+from voc_seg.system.torchrun import process_info
 from voc_seg.system.versions import newest
 
 from .kedro_internals import planned
@@ -119,7 +119,7 @@ class TrackingHooks:
         """
         self._end("KILLED")  # one that a notebook broke off
         pipeline = planned(pipeline, catalog, run_params)
-        if place().rank or not {"training_history", "metrics"} & pipeline.all_outputs():
+        if process_info().rank or not {"training_history", "metrics"} & pipeline.all_outputs():
             return
         loader = self._context.config_loader
         parameters = Parameters.of(loader["parameters"])

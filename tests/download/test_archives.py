@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from voc_seg.download.archives import Archive, given_archive, obtain, one_at_a_time
-from voc_seg.download.connection import Patience
+from voc_seg.download.archives import Archive, download_lock, fetch_archive, given_archive
+from voc_seg.download.connection import RetryPolicy
 from voc_seg.system.errors import VocSegError
 
 NAME = "VOC.tar"
 PAYLOAD = hashlib.shake_128(b"payload").digest(3_000_000)
 OTHER = hashlib.shake_128(b"other").digest(3_000_000)
-QUICK = Patience(connect_seconds=1, read_seconds=0.2, attempts=3, backoff_seconds=0.01)
+QUICK = RetryPolicy(connect_seconds=1, read_seconds=0.2, attempts=3, backoff_seconds=0.01)
 MIB = 2**20
 
 
@@ -34,7 +34,7 @@ def archive(*addresses: str) -> Archive:
 
 def get(folder: Path, *addresses: str) -> None:
     """Obtain the archive, which must be whole then and alone in its folder."""
-    path = obtain(archive(*addresses), folder, patience=QUICK)
+    path = fetch_archive(archive(*addresses), folder, policy=QUICK)
     assert path == folder / NAME
     assert path.read_bytes() == PAYLOAD
     assert list(folder.iterdir()) == [path]
@@ -153,7 +153,7 @@ def test_server_says_when_to_try_again(here, archive_server, monkeypatch):
     pauses = []
     monkeypatch.setattr("time.sleep", pauses.append)
     later = [(503, {"Retry-After": after}) for after in ("7", "900", "Wed, 21 Oct 2015 07:28:00 GMT")]
-    obtain(archive(archive_server.serve(NAME, PAYLOAD, answers=later)), here)
+    fetch_archive(archive(archive_server.serve(NAME, PAYLOAD, answers=later)), here)
     assert pauses == [7, 2, 4]
 
 
@@ -290,8 +290,8 @@ def test_two_processes_fetch_once(here, archive_server):
     script = (
         "import logging, sys\nfrom pathlib import Path\nfrom voc_seg.download.archives import *\n"
         "logging.basicConfig(level='INFO')\nfolder = Path(sys.argv[1])\n"
-        "with one_at_a_time(folder):\n"
-        "    path = obtain(Archive(sys.argv[2], sys.argv[3], (sys.argv[4],)), folder)\n"
+        "with download_lock(folder):\n"
+        "    path = fetch_archive(Archive(sys.argv[2], sys.argv[3], (sys.argv[4],)), folder)\n"
         "    assert path.stat().st_size == 3_000_000\n"
     )
     command = [sys.executable, "-c", script, str(here), NAME, md5(PAYLOAD), address]
@@ -304,48 +304,48 @@ def test_two_processes_fetch_once(here, archive_server):
 
 
 def test_lock_makes_its_folder_and_errors_pass_through(tmp_path):
-    with pytest.raises(OSError, match="mine"), one_at_a_time(tmp_path / "a" / "b"):
+    with pytest.raises(OSError, match="mine"), download_lock(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
         raise OSError("mine")
-    with one_at_a_time(tmp_path / "a" / "b"):
+    with download_lock(tmp_path / "a" / "b"):
         pass
     (tmp_path / "file").touch()
-    with pytest.raises(VocSegError, match=r"file.* cannot be written to.*voc_root"), one_at_a_time(tmp_path / "file"):
+    with pytest.raises(VocSegError, match=r"file.* cannot be written to.*voc_root"), download_lock(tmp_path / "file"):
         pass
 
 
 def test_given_file_is_used_where_it_is(here, tmp_path):
     given = tmp_path / "under another name"
     given.write_bytes(PAYLOAD)
-    assert obtain(archive(), here, given) == given
+    assert fetch_archive(archive(), here, given) == given
     assert list(here.iterdir()) == []
 
 
 def test_given_folder_is_looked_into(here, tmp_path):
     assert given_archive(archive(), tmp_path) is None
     (tmp_path / NAME).write_bytes(PAYLOAD)
-    assert obtain(archive(), here, tmp_path) == tmp_path / NAME
+    assert fetch_archive(archive(), here, tmp_path) == tmp_path / NAME
     (tmp_path / NAME).write_bytes(OTHER)
     with pytest.raises(VocSegError, match=f"{tmp_path / NAME} is not .*{md5(OTHER)}, not {md5(PAYLOAD)}.*delete it"):
-        obtain(archive(), here, tmp_path)
+        fetch_archive(archive(), here, tmp_path)
 
 
 def test_given_file_that_is_another_one_is_left_to_the_caller(here, tmp_path, archive_server):
     given = tmp_path / "other.tar"
     given.write_bytes(OTHER)
     assert given_archive(archive(), given) is None
-    assert obtain(archive(archive_server.serve(NAME, PAYLOAD)), here, given) == here / NAME
+    assert fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here, given) == here / NAME
 
 
 def test_given_path_that_is_not_there(here, tmp_path):
     with pytest.raises(VocSegError, match=f"voc_archive is {tmp_path / 'absent'}, which does not exist"):
-        obtain(archive(), here, tmp_path / "absent")
+        fetch_archive(archive(), here, tmp_path / "absent")
 
 
 def test_file_of_the_right_name_and_wrong_content_is_not_touched(here, archive_server):
     (here / NAME).write_bytes(OTHER)
     with pytest.raises(VocSegError, match=f"{md5(OTHER)}, not {md5(PAYLOAD)}.*delete it and run again"):
-        obtain(archive(archive_server.serve(NAME, PAYLOAD)), here)
+        fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here)
     assert (here / NAME).read_bytes() == OTHER
     assert archive_server.requests == []
 
@@ -353,7 +353,7 @@ def test_file_of_the_right_name_and_wrong_content_is_not_touched(here, archive_s
 def test_a_server_that_trickles_is_left(here, archive_server, caplog):
     archive_server.serve("slow", PAYLOAD, trickle=True)
     good = archive_server.serve("good", PAYLOAD)
-    path = obtain(archive(archive_server.address("slow"), good), here, patience=replace(QUICK, attempts=1))
+    path = fetch_archive(archive(archive_server.address("slow"), good), here, policy=replace(QUICK, attempts=1))
     assert path.read_bytes() == PAYLOAD
     assert "less than 200.0 bytes came in 0.2 s" in caplog.text
 
@@ -370,7 +370,7 @@ def test_a_length_that_cannot_be_right_goes_to_the_mirror(here, archive_server, 
     part(here).write_bytes(PAYLOAD[:5000])
     wrong = archive_server.serve("wrong", b"", answers=[(200, {"Content-Length": str(length)})])
     good = archive_server.serve(NAME, PAYLOAD)
-    obtain(replace(archive(wrong, good), size=len(PAYLOAD)), here, patience=QUICK)
+    fetch_archive(replace(archive(wrong, good), size=len(PAYLOAD)), here, policy=QUICK)
     assert [request.range for request in archive_server.requests] == ["bytes=5000-"] * 2
 
 
@@ -391,11 +391,11 @@ def test_a_web_page_by_content_does_not_overwrite_what_arrived(here, archive_ser
 def test_a_body_longer_than_declared_is_left(here, archive_server):
     endless = archive_server.serve("endless", OTHER * 2, chunked=True)
     with pytest.raises(VocSegError, match="sends more than 3000000 bytes"):
-        obtain(replace(archive(endless), size=len(PAYLOAD)), here, patience=QUICK)
+        fetch_archive(replace(archive(endless), size=len(PAYLOAD)), here, policy=QUICK)
     assert len(archive_server.requests) == 1
     assert list(here.iterdir()) == []
 
 
 def test_what_a_body_has_beyond_the_archive_is_not_read(here, archive_server):
     longer = archive_server.serve("longer", PAYLOAD * 2, chunked=True)
-    assert obtain(replace(archive(longer), size=len(PAYLOAD)), here, patience=QUICK).read_bytes() == PAYLOAD
+    assert fetch_archive(replace(archive(longer), size=len(PAYLOAD)), here, policy=QUICK).read_bytes() == PAYLOAD

@@ -17,7 +17,7 @@ from PIL import Image
 from voc_seg.download import fetch as download
 from voc_seg.download import sbd
 from voc_seg.download.archives import Archive
-from voc_seg.download.connection import Patience
+from voc_seg.download.connection import RetryPolicy
 from voc_seg.download.fetch import fetch, is_complete
 from voc_seg.download.sbd import read_mat, train_aug_ids
 from voc_seg.system.errors import VocSegError
@@ -26,7 +26,7 @@ from voc_seg.voc.reading import palette_image
 from voc_seg.voc.splits import SOURCES, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
-HURRY = Patience(connect_seconds=1, read_seconds=0.5, attempts=2, backoff_seconds=0.01)
+HURRY = RetryPolicy(connect_seconds=1, read_seconds=0.5, attempts=2, backoff_seconds=0.01)
 VOC2012, SBD = SOURCES["voc2012_aug"].archives
 TRAINVAL, TEST = SOURCES["voc2007"].archives
 
@@ -138,7 +138,7 @@ def test_voc2007_is_put_together_from_two_archives(tmp_path, archives, archive_s
 def test_a_cut_connection_does_not_matter(tmp_path, offer, archive_server):
     content = tar(voc_files("2012", train="a", val="b"))
     archives = {VOC2012: offer(VOC2012, content, cuts=[len(content) // 3, len(content) // 3])}
-    fetch("voc2012", tmp_path, archives, patience=replace(HURRY, attempts=4))
+    fetch("voc2012", tmp_path, archives, policy=replace(HURRY, attempts=4))
     assert [request.range for request in archive_server.requests][1] == f"bytes={len(content) // 3}-"
     assert is_complete(tmp_path, SOURCES["voc2012"])
 
@@ -215,7 +215,7 @@ def test_an_interrupted_unpacking_is_done_again(tmp_path, archives, archive_serv
 def test_a_wrong_checksum_is_never_unpacked(tmp_path, offer):
     good = offer(VOC2012, tar(voc_files("2012", train="a", val="b")))
     with pytest.raises(VocSegError, match=r"md5 is \w{32}, not 0{32}(.|\n)*yourself(.|\n)*voc_archive=PATH"):
-        fetch("voc2012", tmp_path, {VOC2012: replace(good, md5="0" * 32)}, patience=HURRY)
+        fetch("voc2012", tmp_path, {VOC2012: replace(good, md5="0" * 32)}, policy=HURRY)
     assert not (tmp_path / "VOCdevkit").exists()
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 

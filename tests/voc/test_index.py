@@ -16,7 +16,7 @@ from voc_seg.voc.classes import CLASS_NAMES, RESERVED_NAMES, VOID, name_classes,
 from voc_seg.voc.index import fingerprint_of, index_images
 from voc_seg.voc.masks import decode_mask
 from voc_seg.voc.pairs import Reading
-from voc_seg.voc.reading import decode_image, palette_image
+from voc_seg.voc.reading import decode_dataset_image, palette_image
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
@@ -166,7 +166,7 @@ class TestRepeat:
 
             return call
 
-        monkeypatch.setattr(index_module, "decode_image", noted(decode_image))
+        monkeypatch.setattr(index_module, "decode_dataset_image", noted(decode_dataset_image))
         monkeypatch.setattr(index_module, "decode_mask", noted(decode_mask))
         return names
 
@@ -223,7 +223,7 @@ class TestRepeat:
             raise VocSegError("damaged image: a.jpg ([Errno 24] Too many open files)")
 
         with monkeypatch.context() as patch:
-            patch.setattr(index_module, "decode_image", fail)
+            patch.setattr(index_module, "decode_dataset_image", fail)
             first = index_images(split)
         assert (first["rejected"] != "").all()
         assert (index_images(split, previous=first)["rejected"] == "").all()

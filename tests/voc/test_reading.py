@@ -13,7 +13,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.voc import reading
 from voc_seg.voc.classes import CLASS_NAMES, VOID, name_classes, voc_palette
 from voc_seg.voc.masks import BY_PALETTE, decode_mask
-from voc_seg.voc.reading import decode_image, orientation, palette_image
+from voc_seg.voc.reading import decode_dataset_image, orientation, palette_image
 
 HEIGHT, WIDTH = 12, 20
 
@@ -38,14 +38,14 @@ def test_masks_come_back_bit_by_bit(tmp_path, mask, palette):
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_images_become_rgb(tmp_path, mode):
     Image.new(mode, (WIDTH, HEIGHT)).save(tmp_path / "i.jpg")
-    image = decode_image(tmp_path / "i.jpg")
+    image = decode_dataset_image(tmp_path / "i.jpg")
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert image.dtype == np.uint8
 
 
 def test_decoding_a_missing_file_is_the_users_error(tmp_path):
     with pytest.raises(VocSegError, match="missing image"):
-        decode_image(tmp_path / "absent.jpg")
+        decode_dataset_image(tmp_path / "absent.jpg")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
@@ -131,7 +131,7 @@ def test_bytes_after_the_end_of_a_jpeg_do_not_matter(tmp_path):
     whole = path.read_bytes()
     for trailer in (b"\0" * 50, b"SEFT" + b"\0" * 8, b"\0" * 50 + b"x"):
         path.write_bytes(whole + trailer)
-        assert decode_image(path).shape == (HEIGHT, WIDTH, 3)
+        assert decode_dataset_image(path).shape == (HEIGHT, WIDTH, 3)
 
 
 def test_orientation(tmp_path):
@@ -180,7 +180,7 @@ def test_palette_images_hold_indices_and_show_colours(mask):
     np.testing.assert_array_equal(np.asarray(own.convert("RGB"))[mask == 0], [[9, 8, 7]] * int((mask == 0).sum()))
 
 
-@pytest.mark.parametrize("read", [decode_image, decode_mask])
+@pytest.mark.parametrize("read", [decode_dataset_image, decode_mask])
 @pytest.mark.parametrize(
     "content",
     [
@@ -205,17 +205,17 @@ def test_other_formats_are_not_opened(tmp_path, monkeypatch, read, content):
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])
 def test_the_formats_of_a_data_set_are_read_whatever_their_ending(tmp_path, format):
     Image.new("RGB", (WIDTH, HEIGHT), (200, 10, 10)).save(tmp_path / "i.jpg", format=format)
-    assert decode_image(tmp_path / "i.jpg").shape == (HEIGHT, WIDTH, 3)
+    assert decode_dataset_image(tmp_path / "i.jpg").shape == (HEIGHT, WIDTH, 3)
 
 
 def test_transparent_pixels_of_an_image_are_white(tmp_path):
     """As in pictures that are segmented later; what lies below them is anything."""
     pixels = np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 0, 0, 51]]], np.uint8)
     Image.fromarray(pixels).save(tmp_path / "i.png")
-    assert decode_image(tmp_path / "i.png")[0].tolist() == [[255] * 3, [10, 20, 30], [204] * 3]
+    assert decode_dataset_image(tmp_path / "i.png")[0].tolist() == [[255] * 3, [10, 20, 30], [204] * 3]
     pixels[..., 3] = 255
     Image.fromarray(pixels).save(tmp_path / "i.png")
-    np.testing.assert_array_equal(decode_image(tmp_path / "i.png"), pixels[..., :3])
+    np.testing.assert_array_equal(decode_dataset_image(tmp_path / "i.png"), pixels[..., :3])
 
 
 @pytest.mark.parametrize("bits", [2, 4])
@@ -234,7 +234,7 @@ def test_huge_sizes_are_refused_before_decoding(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2 - 1)
     Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "m.png")
     monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("decoded"))
-    for read in (decode_image, decode_mask):
+    for read in (decode_dataset_image, decode_mask):
         with pytest.raises(VocSegError, match=r"oversized (image|mask): .*m\.png"):
             read(tmp_path / "m.png")
 
@@ -246,19 +246,19 @@ def test_an_image_counts_as_in_use_while_its_mask_is_decoded(tmp_path, monkeypat
     kept, most = [], []
 
     def pair(_: int) -> None:
-        with reading.decoding_together():
-            decode_image(tmp_path / "i.png")
+        with reading.hold_decode_memory():
+            decode_dataset_image(tmp_path / "i.png")
             kept.append(1)
             most.append(len(kept))
             time.sleep(0.02)
-            decode_image(tmp_path / "i.png")
+            decode_dataset_image(tmp_path / "i.png")
             kept.pop()
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(pair, range(8)))
     assert max(most) == 1
     assert reading._in_use == 0
-    decode_image(tmp_path / "i.png")  # nothing is left over for who decodes one alone
+    decode_dataset_image(tmp_path / "i.png")  # nothing is left over for who decodes one alone
     assert reading._in_use == 0
 
 
@@ -270,4 +270,4 @@ def test_a_bmp_whose_bits_are_taken_wrong_is_refused(tmp_path, bits, greys):
     info = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, bits, 0, len(pixels), 0, 0, len(greys), 0)
     (tmp_path / "mask.bmp").write_bytes(head + info + palette + pixels)
     with pytest.raises(VocSegError, match=f"BMP of {bits} bits .*mask.bmp.*save it as PNG"):
-        decode_image(tmp_path / "mask.bmp")
+        decode_dataset_image(tmp_path / "mask.bmp")

@@ -7,7 +7,7 @@ import pytest
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, given_path, read_split
+from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, read_split, resolve_path
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs official VOC data in ../shared/voc")
@@ -238,7 +238,7 @@ def test_a_root_that_leads_nowhere_is_no_traceback(tmp_path, monkeypatch, root, 
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "file").touch()
     with pytest.raises(VocSegError, match=r"data in .*\(which (is not a folder|does not exist)\)"):
-        find_voc_folder(given_path(root), year)
+        find_voc_folder(resolve_path(root), year)
 
 
 @pytest.mark.parametrize("text", ["", "\n \n", "\ufeff\n"], ids=["nothing", "blank lines", "byte order mark"])
@@ -275,8 +275,8 @@ def test_paths_follow_from_what_is_there(tmp_path):
     assert (split.image_path("a"), split.mask_path("a")) == (
         folder / "JPEGImages/a.JPG", folder / "SegmentationClass/a.tif",
     )  # fmt: skip
-    assert split.fault("a") == split.fault("c") == ""
-    assert split.fault("b") == "ambiguous image: JPEGImages has b.jpg and b.png; delete all but one"
+    assert split.problem("a") == split.problem("c") == ""
+    assert split.problem("b") == "ambiguous image: JPEGImages has b.jpg and b.png; delete all but one"
     assert hash(split) == hash(split)
 
 

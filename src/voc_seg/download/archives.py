@@ -12,17 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from voc_seg.system.atomic import make_folder
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.lock import advice, hold, without_locks
+from voc_seg.system.lock import acquire_lock, lock_advice, locks_unsupported
 
-from .connection import PATIENCE, Patience
-from .mirrors import Archive, download, md5_of, remnants
+from .connection import DEFAULT_POLICY, RetryPolicy
+from .mirrors import Archive, download, md5_of, partial_files
 
 logger = logging.getLogger(__name__)
 
-_LOOK_AGAIN = 0.2  # seconds between two looks at a lock
+_POLL_SECONDS = 0.2  # seconds between two looks at a lock
 
 
-class _Declared(BaseModel):
+class ArchiveSpec(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -30,14 +30,14 @@ class _Declared(BaseModel):
     bytes: Annotated[int, Field(gt=0)] | None = None
 
 
-def archives_from(settings: Mapping[str, Any]) -> dict[str, Archive]:
+def parse_archives(settings: Mapping[str, Any]) -> dict[str, Archive]:
     """The ``archives`` block of the configuration: by file name ``md5``, ``addresses`` and, if known, ``bytes``.
 
     Raises:
         VocSegError: With every key that is wrong, its value and what is allowed.
     """
     try:
-        declared = TypeAdapter(dict[str, _Declared]).validate_python(dict(settings))
+        declared = TypeAdapter(dict[str, ArchiveSpec]).validate_python(dict(settings))
     except ValidationError as error:
         lines = [f"  {' > '.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
         raise VocSegError("archives in conf/base/globals.yml is wrong:\n" + "\n".join(lines)) from None
@@ -45,7 +45,7 @@ def archives_from(settings: Mapping[str, Any]) -> dict[str, Archive]:
 
 
 @contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
+def download_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder of archives; waits without limit while another process holds it.
 
     Args:
@@ -57,16 +57,16 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     lock_file, lock = folder / ".lock", None
     try:
         make_folder(folder)
-        lock = hold(lock_file, with_children=True)
+        lock = acquire_lock(lock_file, with_children=True)
         if lock is None:
             logger.info("Another process is fetching into %s; waiting for it", folder)
         while lock is None:
-            time.sleep(_LOOK_AGAIN)
-            lock = hold(lock_file, with_children=True)
+            time.sleep(_POLL_SECONDS)
+            lock = acquire_lock(lock_file, with_children=True)
     except OSError as error:
-        if not without_locks(error):
+        if not locks_unsupported(error):
             raise VocSegError(
-                f"{folder} cannot be written to: {error}. {advice(lock_file)} "
+                f"{folder} cannot be written to: {error}. {lock_advice(lock_file)} "
                 "Or use a VOCdevkit you have with --params voc_root=PATH."
             ) from error
         logger.warning("%s is on a file system without locks. Make sure that no other process fetches there.", folder)
@@ -77,17 +77,19 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
             lock.close()
 
 
-def obtain(archive: Archive, folder: Path, given: Path | None = None, patience: Patience = PATIENCE) -> Path:
+def fetch_archive(
+    archive: Archive, folder: Path, given: Path | None = None, policy: RetryPolicy = DEFAULT_POLICY
+) -> Path:
     """The archive as a file whose checksum is right.
 
     What has arrived of an interrupted download stays in ``<name>.part`` and is resumed; see `mirrors.download`.
-    To be called inside `one_at_a_time`, as two processes must not write that file at once.
+    To be called inside `download_lock`, as two processes must not write that file at once.
 
     Args:
         archive: What to get.
         folder: Where archives are kept; it exists.
         given: As in `given_archive`; comes first, and is ignored where it is not this archive.
-        patience: Time-outs and retries.
+        policy: Time-outs and retries.
 
     Returns:
         The given file, used where it is, or ``folder/<name>``.
@@ -100,12 +102,12 @@ def obtain(archive: Archive, folder: Path, given: Path | None = None, patience: 
     path, part = folder / archive.name, folder / f"{archive.name}.part"
     if path.exists():
         return _checked(archive, path)
-    whole = download(archive, part, patience)
+    whole = download(archive, part, policy)
     try:
         with whole.open("r+b") as file:
             os.fsync(file.fileno())
         os.replace(whole, path)
-        for remnant in remnants(part):
+        for remnant in partial_files(part):
             remnant.unlink(missing_ok=True)
     except OSError as error:
         raise VocSegError(f"{whole} could not be renamed to {path}: {error}. Fix that and run again.") from error

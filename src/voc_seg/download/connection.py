@@ -18,7 +18,7 @@ _MOST_REDIRECTS = 10
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to wait for a server, and how often to try again.
 
     Args:
@@ -34,15 +34,15 @@ class Patience:
     backoff_seconds: float = 1
 
 
-PATIENCE = Patience()
+DEFAULT_POLICY = RetryPolicy()
 
 
-class Failure(Exception):
-    """A failed attempt; ``lasting`` if retrying the address is useless; the server asked to wait ``pause`` seconds."""
+class TransferError(Exception):
+    """A failed attempt; ``permanent`` if a retry is useless, ``pause`` the seconds the server asks to wait."""
 
-    def __init__(self, reason: str, lasting: bool = False, pause: float = 0) -> None:
+    def __init__(self, reason: str, permanent: bool = False, pause: float = 0) -> None:
         super().__init__(reason)
-        self.reason, self.lasting, self.pause = reason, lasting, pause
+        self.reason, self.permanent, self.pause = reason, permanent, pause
 
 
 class Session(requests.Session):
@@ -51,15 +51,15 @@ class Session(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         for scheme in ("https://", "http://"):
-            self.mount(scheme, _InTimeAdapter())
+            self.mount(scheme, _DeadlineAdapter())
 
     def resolve_redirects(self, *args: object, **options: object) -> Iterator[requests.Response]:
-        """Follow no redirects here: requests would read their bodies, however long. `ask` follows them."""
+        """Follow no redirects here: requests would read their bodies, however long. `send_get` follows them."""
         return iter(())
 
 
 @contextmanager
-def shut_after(seconds: float, connection: socket.socket | None) -> Iterator[threading.Event]:
+def close_after(seconds: float, connection: socket.socket | None) -> Iterator[threading.Event]:
     """Shut a connection that is still being read after this time: a socket's own time-out restarts with every byte.
 
     Yields:
@@ -82,12 +82,12 @@ def shut_after(seconds: float, connection: socket.socket | None) -> Iterator[thr
         timer.cancel()
 
 
-class _InTime:
+class _DeadlineMixin:
     """Mixed into urllib3's connections."""
 
     def getresponse(self) -> urllib3.HTTPResponse:
         connection = self.sock  # not there any more afterwards, where the answer closes the connection
-        with shut_after(self.timeout, connection) as late:
+        with close_after(self.timeout, connection) as late:
             try:
                 response = super().getresponse()
             finally:
@@ -98,46 +98,48 @@ class _InTime:
 
     def _tunnel(self) -> None:
         """Ask a proxy for the connection."""
-        with shut_after(self.timeout, self.sock):
+        with close_after(self.timeout, self.sock):
             super()._tunnel()
 
 
-class _InTimeAdapter(HTTPAdapter):
+class _DeadlineAdapter(HTTPAdapter):
     def get_connection_with_tls_context(self, *args: object, **options: object) -> urllib3.HTTPConnectionPool:
         pool = super().get_connection_with_tls_context(*args, **options)
-        if not issubclass(pool.ConnectionCls, _InTime):
-            pool.ConnectionCls = type("InTime", (_InTime, pool.ConnectionCls), {})
+        if not issubclass(pool.ConnectionCls, _DeadlineMixin):
+            pool.ConnectionCls = type("InTime", (_DeadlineMixin, pool.ConnectionCls), {})
         return pool
 
 
-def ask(session: requests.Session, address: str, headers: dict[str, str], patience: Patience) -> requests.Response:
+def send_get(
+    session: requests.Session, address: str, headers: dict[str, str], policy: RetryPolicy
+) -> requests.Response:
     """Send a GET request and follow redirects, whose bodies are not read.
 
     Args:
         session: A `Session`.
         address: https or http. Redirects may lead to these only, and not out of https.
         headers: Of the request.
-        patience: Its time-outs.
+        policy: Its time-outs.
 
     Returns:
         The answer, 200 or 206 or 416, with its body to be read; to be closed by the caller.
 
     Raises:
-        Failure: No answer came, or one of another status.
+        TransferError: No answer came, or one of another status.
     """
     for _ in range(_MOST_REDIRECTS):
-        response = _get(session, address, headers, patience)
+        response = _get(session, address, headers, policy)
         try:
             target = _redirected(session, response, address)
             if target is None:
                 _require_success(response)
                 return response
-        except Failure:
+        except TransferError:
             response.close()
             raise
         response.close()
         address = target
-    raise Failure(f"redirects more than {_MOST_REDIRECTS} times", lasting=True)
+    raise TransferError(f"redirects more than {_MOST_REDIRECTS} times", permanent=True)
 
 
 def _redirected(session: requests.Session, response: requests.Response, address: str) -> str | None:
@@ -146,31 +148,33 @@ def _redirected(session: requests.Session, response: requests.Response, address:
         target = None if location is None else urljoin(address, location)
         to = urlsplit(target).scheme if target else ""
     except ValueError as error:
-        raise Failure(f"redirects to an invalid address: {error}", lasting=True) from error
+        raise TransferError(f"redirects to an invalid address: {error}", permanent=True) from error
     scheme = urlsplit(address).scheme
     if target and (to not in ("https", "http") or (scheme, to) == ("https", "http")):
-        raise Failure(f"redirects from {scheme} to {to}, which is refused", lasting=True)
+        raise TransferError(f"redirects from {scheme} to {to}, which is refused", permanent=True)
     return target
 
 
-def _get(session: requests.Session, address: str, headers: dict[str, str], patience: Patience) -> requests.Response:
-    timeout = (patience.connect_seconds, patience.read_seconds)
+def _get(session: requests.Session, address: str, headers: dict[str, str], policy: RetryPolicy) -> requests.Response:
+    timeout = (policy.connect_seconds, policy.read_seconds)
     try:
         return session.get(address, headers=headers, stream=True, timeout=timeout, allow_redirects=False)
     except requests.ConnectTimeout as error:
-        raise Failure(f"no connection within {patience.connect_seconds:g} s") from error
+        raise TransferError(f"no connection within {policy.connect_seconds:g} s") from error
     except requests.Timeout as error:
-        raise Failure(f"no answer within {patience.read_seconds:g} s") from error
+        raise TransferError(f"no answer within {policy.read_seconds:g} s") from error
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
         cause = _first_cause(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
-            raise Failure(f"its TLS certificate is refused: {cause.verify_message}", lasting=True) from error
+            raise TransferError(f"its TLS certificate is refused: {cause.verify_message}", permanent=True) from error
         # A name that does not exist will not do so in a second; a name server may have a moment's weakness.
         unknown = isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
-        raise Failure(f"connection failed: {getattr(cause, 'strerror', None) or cause}", lasting=unknown) from error
+        raise TransferError(
+            f"connection failed: {getattr(cause, 'strerror', None) or cause}", permanent=unknown
+        ) from error
     # Such as an unknown scheme, contradictory lengths, or a missing bundle of certificates.
     except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-        raise Failure(str(error), lasting=True) from error
+        raise TransferError(str(error), permanent=True) from error
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -184,6 +188,6 @@ def _require_success(response: requests.Response) -> None:
     if status in (408, 429) or status >= 500:
         after = response.headers.get("Retry-After", "")
         pause = int(after) if re.fullmatch(r"[0-9]{1,3}", after) else 0
-        raise Failure(reason, pause=pause if pause <= _LONGEST_RETRY_AFTER else 0)
+        raise TransferError(reason, pause=pause if pause <= _LONGEST_RETRY_AFTER else 0)
     if status not in (200, 206, 416):
-        raise Failure(reason, lasting=True)
+        raise TransferError(reason, permanent=True)

@@ -8,22 +8,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from voc_seg.scenes.sample import DEFAULT_COUNTS, drawn_scenes, write_scenes
-from voc_seg.system.atomic import replacing
+from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.image_lists import list_path
 from voc_seg.voc.splits import SOURCES, Source, find_voc_folder, read_split, source_named
 
-from .archives import Archive, given_archive, obtain, one_at_a_time
-from .connection import PATIENCE, Patience
-from .sbd import add_train_aug, needed, require_scipy
+from .archives import Archive, download_lock, fetch_archive, given_archive
+from .connection import DEFAULT_POLICY, RetryPolicy
+from .sbd import add_train_aug, is_needed_member, require_scipy
 from .unpack import unpack
 
 logger = logging.getLogger(__name__)
 
-_MARK = ".complete.json"
+_MARKER = ".complete.json"
 """Lies in a ``VOC<year>`` folder and names the archives that were unpacked into it, each with its md5."""
 
-_LOOK = "Put right what is missing, move the folder away to have it made anew, or use --params voc_root=PATH."
+_RECOVERY_ADVICE = (
+    "Put right what is missing, move the folder away to have it made anew, or use --params voc_root=PATH."
+)
 
 
 def fetch(
@@ -31,7 +33,7 @@ def fetch(
     root: Path,
     archives: Mapping[str, Archive],
     given: Path | None = None,
-    patience: Patience = PATIENCE,
+    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Path:
     """Make the data of a source lie under ``root``; what is complete already is left alone.
 
@@ -42,7 +44,7 @@ def fetch(
         root: Folder that holds (or will hold) ``VOCdevkit``, and the archives.
         archives: By file name.
         given: An archive on disk, or a folder of archives, to be used instead of a download.
-        patience: Time-outs and retries of downloads.
+        policy: Time-outs and retries of downloads.
 
     Returns:
         The ``VOC<year>`` folder.
@@ -62,14 +64,14 @@ def fetch(
             "as voc_root in globals.yml. docs/own_data.md has a worked example."
         )
     if source == "sample":
-        return _draw(root)
+        return _draw_sample(root)
     if is_complete(root, known):
         folder = find_voc_folder(root, known.year)
         _require_declared(folder, known, archives)
         if given is not None:
             logger.info("voc_archive (%s) is not needed: %s is complete", given, folder)
         return folder
-    wanted = [_named(archives, name) for name in known.archives]
+    wanted = [_archive_named(archives, name) for name in known.archives]
     if source == "voc2012_aug":
         require_scipy()
     if given is not None and not any(given_archive(archive, given) for archive in wanted):
@@ -82,17 +84,19 @@ def fetch(
                 else "Give the path of one, or leave voc_archive out to download it."
             )
         )
-    with one_at_a_time(root):
+    with download_lock(root):
         voc2012 = SOURCES["voc2012"]
         base = voc2012 if source == "voc2012_aug" else known
         if not is_complete(root, base):
-            _refuse_remains(root, base)
-            files = [obtain(archive, root, given, patience) for archive in wanted[: len(base.archives)]]
+            _refuse_incomplete_folder(root, base)
+            files = [fetch_archive(archive, root, given, policy) for archive in wanted[: len(base.archives)]]
             _unpack_devkit(root, base, files, wanted)
         if not is_complete(root, known):
-            _unpack_sbd(root, known, obtain(wanted[-1], root, given, patience), wanted[-1])
+            _unpack_sbd(root, known, fetch_archive(wanted[-1], root, given, policy), wanted[-1])
             if not is_complete(root, known):
-                _refuse_remains(root, known)  # a folder made by hand, without the images that only SBD has masks of
+                _refuse_incomplete_folder(
+                    root, known
+                )  # a folder made by hand, without the images that only SBD has masks of
     return find_voc_folder(root, known.year)
 
 
@@ -100,7 +104,7 @@ def is_complete(root: Path, source: Source) -> bool:
     """Whether everything is there: all archives are marked as unpacked, or there is every file the lists name."""
     try:
         folder = find_voc_folder(root, source.year)
-        if set(source.archives).issubset(_unpacked(folder)):
+        if set(source.archives).issubset(_unpacked_archives(folder)):
             # Single files may have gone since, which is for the index to report.
             lists = [list_path(folder, name) for name in source.lists.values() if name]
             masks = [folder / source.mask_folder(split) for split in source.lists]
@@ -115,7 +119,7 @@ def is_complete(root: Path, source: Source) -> bool:
 
 def _require_declared(folder: Path, source: Source, archives: Mapping[str, Archive]) -> None:
     """Refuse data that was unpacked from archives of another checksum than those declared now."""
-    for name, md5 in _unpacked(folder).items():
+    for name, md5 in _unpacked_archives(folder).items():
         if name in source.archives and name in archives and archives[name].md5 != md5:
             raise VocSegError(
                 f"{folder} was unpacked from a {name} of md5 {md5}, but conf/base/globals.yml now declares "
@@ -138,7 +142,7 @@ def _first_missing(folder: Path, source: Source) -> Path | None:
     return None
 
 
-def _named(archives: Mapping[str, Archive], name: str) -> Archive:
+def _archive_named(archives: Mapping[str, Archive], name: str) -> Archive:
     if name not in archives:
         raise VocSegError(
             f"conf/base/globals.yml has no archive {name}; it has {', '.join(archives) or 'none'}. "
@@ -147,11 +151,11 @@ def _named(archives: Mapping[str, Archive], name: str) -> Archive:
     return archives[name]
 
 
-def _draw(root: Path) -> Path:
+def _draw_sample(root: Path) -> Path:
     try:
         if (folder := drawn_scenes(root)) is not None:
             return folder
-        with one_at_a_time(root):
+        with download_lock(root):
             if not (root / "VOCdevkit").exists():
                 logger.info("Drawing the sample, %d scenes, into %s", sum(DEFAULT_COUNTS.values()), root)
             return write_scenes(root)
@@ -162,19 +166,19 @@ def _draw(root: Path) -> Path:
         ) from error
 
 
-def _refuse_remains(root: Path, source: Source) -> None:
+def _refuse_incomplete_folder(root: Path, source: Source) -> None:
     """Never write over a folder that somebody else has put there."""
     if not (root / "VOCdevkit").exists():
         return
     folder = root / "VOCdevkit" / f"VOC{source.year}"
     if not folder.exists():
-        raise VocSegError(f"{folder.parent} is there, but has no {folder.name}. {_LOOK}")
+        raise VocSegError(f"{folder.parent} is there, but has no {folder.name}. {_RECOVERY_ADVICE}")
     try:
         lost = _first_missing(folder, source)
         missing = f"{lost.relative_to(folder)} is missing" if lost else "its lists name other images than they should"
     except (VocSegError, OSError) as error:
         missing = str(error)
-    raise VocSegError(f"{folder} is there, but not complete: {missing}. {_LOOK}")
+    raise VocSegError(f"{folder} is there, but not complete: {missing}. {_RECOVERY_ADVICE}")
 
 
 def _unpack_devkit(root: Path, source: Source, files: list[Path], archives: list[Archive]) -> None:
@@ -191,8 +195,8 @@ def _unpack_devkit(root: Path, source: Source, files: list[Path], archives: list
         for part in parts[1:]:
             _move_into(part, parts[0])
         devkit = parts[0] / "VOCdevkit"
-        _mark(devkit / f"VOC{source.year}", archives[: len(files)])
-        _flush()
+        _write_marker(devkit / f"VOC{source.year}", archives[: len(files)])
+        _flush_disk()
         devkit.rename(root / "VOCdevkit")
     except OSError as error:
         raise VocSegError(f"Could not unpack into {root}: {error}. Put that right and run again.") from error
@@ -214,13 +218,13 @@ def _unpack_sbd(root: Path, source: Source, path: Path, archive: Archive) -> Non
     shutil.rmtree(draft, ignore_errors=True)
     try:
         logger.info("Unpacking the masks of %s", path.name)
-        unpack(path, draft, needed)
+        unpack(path, draft, is_needed_member)
         found = [folder for folder in draft.rglob("cls") if folder.is_dir()]
         if len(found) != 1:
             raise VocSegError(f"{path} has no folder dataset/cls with SBD's masks: it is another archive.")
         add_train_aug(voc, found[0].parent, source.sizes["train"])
-        _flush()
-        _mark(voc, [archive])
+        _flush_disk()
+        _write_marker(voc, [archive])
     except OSError as error:
         raise VocSegError(f"Could not unpack into {root}: {error}. Put that right and run again.") from error
     finally:
@@ -228,22 +232,22 @@ def _unpack_sbd(root: Path, source: Source, path: Path, archive: Archive) -> Non
     logger.info("%s has the masks of train_aug; %s may be deleted.", voc, path)
 
 
-def _unpacked(folder: Path) -> dict[str, str]:
+def _unpacked_archives(folder: Path) -> dict[str, str]:
     """Name and md5 of the archives that were unpacked into a folder."""
     try:
-        found = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+        found = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _flush() -> None:
+def _flush_disk() -> None:
     """Have everything on disk before it is called whole: files of a marked folder are not looked at again."""
     if hasattr(os, "sync"):
         os.sync()
 
 
-def _mark(folder: Path, archives: list[Archive]) -> None:
-    marks = _unpacked(folder) | {archive.name: archive.md5 for archive in archives}
-    with replacing(folder / _MARK) as draft:
+def _write_marker(folder: Path, archives: list[Archive]) -> None:
+    marks = _unpacked_archives(folder) | {archive.name: archive.md5 for archive in archives}
+    with atomic_write(folder / _MARKER) as draft:
         draft.write_text(json.dumps(marks, indent=2) + "\n", encoding="utf-8")

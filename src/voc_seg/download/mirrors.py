@@ -12,8 +12,15 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.reading import require_file
 
-from .connection import Failure, Patience, Session
-from .transfer import Differs, NoRoom, TooLong, arrived, attempt, shorten
+from .connection import RetryPolicy, Session, TransferError
+from .transfer import (
+    BodyTooLongError,
+    ContentMismatchError,
+    DiskFullError,
+    received_bytes,
+    transfer_once,
+    truncate_file,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +64,12 @@ def md5_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def remnants(part: Path) -> tuple[Path, Path]:
+def partial_files(part: Path) -> tuple[Path, Path]:
     """The files an interrupted download may leave: ``<name>.part``, and ``<name>.fresh`` with contradicting bytes."""
     return part, part.with_suffix(".fresh")
 
 
-def download(archive: Archive, part: Path, patience: Patience) -> Path:
+def download(archive: Archive, part: Path, policy: RetryPolicy) -> Path:
     """Download an archive from the first address that has it.
 
     A server that cannot resume ``part`` sends the file from the beginning, which is compared with ``part``. If they
@@ -71,20 +78,20 @@ def download(archive: Archive, part: Path, patience: Patience) -> Path:
     Args:
         archive: What to download.
         part: ``<name>.part``, with what has arrived so far, if anything.
-        patience: Time-outs and retries.
+        policy: Time-outs and retries.
 
     Returns:
-        The file with the right checksum, one of `remnants`.
+        The file with the right checksum, one of `partial_files`.
 
     Raises:
         VocSegError: Every address failed, or the disk is full.
     """
-    failures: list[Failure] = []
+    failures: list[TransferError] = []
     with Session() as session:
         for address in archive.addresses:
             try:
-                return _fetch(session, archive, address, part, patience)
-            except Failure as failure:
+                return _fetch(session, archive, address, part, policy)
+            except TransferError as failure:
                 failures.append(failure)
                 following = archive.addresses[len(failures) :]
                 logger.warning(
@@ -93,13 +100,13 @@ def download(archive: Archive, part: Path, patience: Patience) -> Path:
                     failure.reason,
                     f"trying {following[0]} next" if following else "no address is left",
                 )
-    if failures and all(isinstance(failure, NoRoom) for failure in failures):
+    if failures and all(isinstance(failure, DiskFullError) for failure in failures):
         raise VocSegError(failures[0].reason)
     reasons = [f"  - {address}: {failure.reason}\n" for address, failure in zip(archive.addresses, failures)]
     there = "".join(
-        f"{decimal(arrived(file))} are kept in {file}; the next run resumes there.\n"
-        for file in remnants(part)
-        if arrived(file)
+        f"{decimal(received_bytes(file))} are kept in {file}; the next run resumes there.\n"
+        for file in partial_files(part)
+        if received_bytes(file)
     )
     raise VocSegError(
         f"Could not download {archive.name}:\n" + "".join(reasons) + there + "You can:\n"
@@ -110,61 +117,61 @@ def download(archive: Archive, part: Path, patience: Patience) -> Path:
     )
 
 
-def _fetch(session: Session, archive: Archive, address: str, part: Path, patience: Patience) -> Path:
-    """The archive from one address, or the `Failure` that ends it."""
-    for file in sorted(remnants(part), key=arrived, reverse=True):
-        if arrived(file):
+def _fetch(session: Session, archive: Archive, address: str, part: Path, policy: RetryPolicy) -> Path:
+    """The archive from one address, or the `TransferError` that ends it."""
+    for file in sorted(partial_files(part), key=received_bytes, reverse=True):
+        if received_bytes(file):
             try:
-                _complete(session, archive, address, file, patience)
+                _complete(session, archive, address, file, policy)
                 return file
-            except Differs as error:
+            except ContentMismatchError as error:
                 logger.warning("%s does not fit what has arrived: %s", address, error.reason)
     # The server has another file, or earlier addresses sent wrong bytes: start over, beside the longer of the two.
-    file = min(remnants(part), key=arrived)
+    file = min(partial_files(part), key=received_bytes)
     for _ in range(2):  # twice if it came in pieces: the server's file may have changed in between
-        shorten(file, 0)
+        truncate_file(file, 0)
         try:
-            _complete(session, archive, address, file, patience)
+            _complete(session, archive, address, file, policy)
             return file
-        except Differs as error:
-            shorten(file, 0)
-            failure = Failure(error.reason)
-            if error.one_go:
+        except ContentMismatchError as error:
+            truncate_file(file, 0)
+            failure = TransferError(error.reason)
+            if error.single_response:
                 break
     raise failure
 
 
-def _complete(session: Session, archive: Archive, address: str, file: Path, patience: Patience) -> None:
+def _complete(session: Session, archive: Archive, address: str, file: Path, policy: RetryPolicy) -> None:
     """Resume a file from one address until it is the archive.
 
     Raises:
-        Failure: The address cannot be used any further; what has arrived stays.
-        Differs: The file is complete but has another checksum, or as for `attempt`. It is cut back to what it was, or
-            deleted if it was complete before.
+        TransferError: The address cannot be used any further; what has arrived stays.
+        ContentMismatchError: The file is complete but has a different checksum, or as for `transfer_once`. The file
+            is truncated to its earlier size, or deleted if it was complete before.
     """
-    before = furthest = arrived(file)
+    before = furthest = received_bytes(file)
     failures = 0
     while True:
-        failure, resumed = None, arrived(file) > 0
+        failure, resumed = None, received_bytes(file) > 0
         try:
-            attempt(session, address, file, patience, archive.size)
-        except Failure as error:
+            transfer_once(session, address, file, policy, archive.size)
+        except TransferError as error:
             failure = error
-        if failure is None or isinstance(failure, TooLong) or arrived(file) == archive.size:
+        if failure is None or isinstance(failure, BodyTooLongError) or received_bytes(file) == archive.size:
             found = md5_of(file)
             if found == archive.md5:
                 return
             reason = failure.reason if failure else f"md5 is {found}, not {archive.md5}"
-            shorten(file, before if archive.size is None or before < archive.size else 0)
-            raise Differs(reason, one_go=not resumed)
-        if failure.lasting:
+            truncate_file(file, before if archive.size is None or before < archive.size else 0)
+            raise ContentMismatchError(reason, single_response=not resumed)
+        if failure.permanent:
             raise failure
-        size = arrived(file)
+        size = received_bytes(file)
         # More than ever before, not more than last time: a server that always starts over must not go on for ever.
         failures = 1 if size >= furthest + _GOOD_ATTEMPT else failures + 1
         furthest = max(furthest, size)
-        if failures >= patience.attempts:
-            raise Failure(f"{failure.reason} ({failures} attempts)")
-        pause = max(failure.pause, min(patience.backoff_seconds * 2 ** (failures - 1), _LONGEST_PAUSE))
+        if failures >= policy.attempts:
+            raise TransferError(f"{failure.reason} ({failures} attempts)")
+        pause = max(failure.pause, min(policy.backoff_seconds * 2 ** (failures - 1), _LONGEST_PAUSE))
         logger.warning("%s failed: %s; retrying in %g s", address, failure.reason, pause)
         time.sleep(pause)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from voc_seg.system.atomic import replacing
+from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.parallel import in_parallel
+from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import CLASS_NAMES
 from voc_seg.voc.image_lists import read_ids
@@ -22,10 +22,10 @@ from voc_seg.voc.reading import palette_image
 TRAIN_AUG_MASKS = "SegmentationClassAug"
 TRAIN_AUG_LIST = "trainaug"
 
-_ANOTHER = "This is not SBD's official archive: see benchmark.tgz in conf/base/globals.yml, or take --env voc2012."
+_NOT_OFFICIAL = "This is not SBD's official archive: see benchmark.tgz in conf/base/globals.yml, or take --env voc2012."
 
 
-def needed(member: str) -> bool:
+def is_needed_member(member: str) -> bool:
     """Whether a file of SBD's archive is needed: the class masks and its two lists."""
     return re.search(r"(^|/)dataset/(cls/[^/]+\.mat|(train|val)\.txt)$", member) is not None
 
@@ -85,7 +85,7 @@ def add_train_aug(voc: Path, sbd: Path, size: int) -> None:
             "Move it away and run again; it is then made from VOC's and SBD's masks."
         )
     if not listed:
-        with replacing(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text("".join(f"{image_id}\n" for image_id in ids), encoding="utf-8")
 
 
@@ -103,7 +103,7 @@ def _write_masks(folder: Path, own: Path, sbd: Path, ids: tuple[str, ...], offic
 
     try:
         with progress_bar("converting SBD's masks", len(ids)) as advance:
-            for _ in in_parallel(write, ids):
+            for _ in parallel_map(write, ids):
                 advance(1)
         draft.rename(folder)
     except OSError as error:
@@ -134,15 +134,15 @@ def read_mat(path: Path) -> np.ndarray:
             mask = np.asarray(loadmat(file)["GTcls"]["Segmentation"][0, 0])
     except FileNotFoundError:
         raise VocSegError(
-            f"SBD's archive lists {path.stem}, but has no {path.parent.name}/{path.name}. {_ANOTHER}"
+            f"SBD's archive lists {path.stem}, but has no {path.parent.name}/{path.name}. {_NOT_OFFICIAL}"
         ) from None
     except Exception as error:  # loadmat raises whatever a broken file leads it to
         raise VocSegError(
-            f"SBD's mask {path.name} cannot be read: {type(error).__name__}: {error}. {_ANOTHER}"
+            f"SBD's mask {path.name} cannot be read: {type(error).__name__}: {error}. {_NOT_OFFICIAL}"
         ) from error
     if mask.ndim != 2 or mask.dtype != np.uint8 or mask.max(initial=0) >= len(CLASS_NAMES):
         raise VocSegError(
             f"SBD's mask {path.name} is {mask.dtype} {mask.shape} with values up to {mask.max(initial=0)}, "
-            f"not uint8 (H, W) with classes 0 to {len(CLASS_NAMES) - 1}. {_ANOTHER}"
+            f"not uint8 (H, W) with classes 0 to {len(CLASS_NAMES) - 1}. {_NOT_OFFICIAL}"
         )
     return mask

@@ -20,7 +20,7 @@ _ALWAYS_ALLOWED = 64 * 2**20
 _PADDING = 2**20
 
 
-class _Refusal(Exception):
+class UnsafeMemberError(Exception):
     """Why a member must not be unpacked."""
 
 
@@ -51,7 +51,7 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool] | None = N
         partial.mkdir(parents=True)
         _unpack_members(archive, partial, wanted)
         os.replace(partial, folder)
-    except _Refusal as error:
+    except UnsafeMemberError as error:
         raise VocSegError(
             f"{archive} is refused: {error}. Nothing was unpacked. Do not trust where it came from: delete it and name "
             "another address, with its md5, in conf/base/globals.yml, or use --params voc_root=PATH."
@@ -98,13 +98,13 @@ def _unpack_members(archive: Path, folder: Path, wanted: Callable[[str], bool] |
 
 
 def _check(member: tarfile.TarInfo, limit: int) -> None:
-    """Raise `_Refusal` unless the member is a plain file or folder inside."""
+    """Raise `UnsafeMemberError` unless the member is a plain file or folder inside."""
     reason = _bad_path(member.name) or _bad_kind(member)
     # Nothing is sparse here, so what has been written never exceeds the position in the unpacked stream.
     if not reason and member.offset_data + member.size > limit:
         reason = f"brings the archive to over {decimal(limit)}, too much for one of its size"
     if reason:
-        raise _Refusal(f"its member {member.name!r} {reason}")
+        raise UnsafeMemberError(f"its member {member.name!r} {reason}")
 
 
 def _bad_path(name: str) -> str:

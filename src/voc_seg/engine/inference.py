@@ -93,7 +93,7 @@ def load_segmenter(
         runtime: Device and precision.
 
     Returns:
-        Takes ``uint8 (H, W, 3)`` RGB, as ``decode_picture`` gives it, and gives ``uint8 (H, W)``, class index; it
+        Takes ``uint8 (H, W, 3)`` RGB, as ``decode_image`` gives it, and gives ``uint8 (H, W)``, class index; it
         raises VocSegError when memory runs out.
 
     Raises:

@@ -22,7 +22,7 @@ from voc_seg import __version__
 from voc_seg.config import Parameters
 from voc_seg.system.errors import InterruptedRunError, VocSegError
 from voc_seg.system.torchrun import process_info
-from voc_seg.system.versions import newest
+from voc_seg.system.versions import newest_version
 
 from .kedro_internals import planned
 from .trackers import RunFacts, Writer, without_password, writers_of
@@ -150,7 +150,7 @@ class TrackingHooks:
             scores = numbers_in({name: data.get(name) for name in SCORES})
             self._attempt(lambda writer: writer.numbers("evaluation", [(0, scores)]))  # MLflow draws bars at 0
         if dataset_name in FILES.keys() & self._files:
-            path = newest(self._files[dataset_name])
+            path = newest_version(self._files[dataset_name])
             self._attempt(lambda writer: writer.file(path, FILES[dataset_name]))
 
     @hook_impl(tryfirst=True)

@@ -30,7 +30,7 @@ _LONGEST_NAME = 255  # bytes, on nearly every file system
 
 
 @contextmanager
-def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
+def atomic_write(path: Path, size: int | None = None) -> Iterator[Path]:
     """Write to the path it gives; when all went well that file takes the place of ``path``, in one step.
 
     The file is on the disk before it takes the name, and the name before this returns (fsync of both), so that
@@ -44,7 +44,7 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
         VocSegError: The disk is full, the folder cannot be written to, or the like. The old file is untouched.
     """
     target = _behind_links(path)
-    partial = partial_of(path)
+    partial = partial_path(path)
     try:
         make_folder(target.parent)
         yield partial
@@ -60,8 +60,8 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
         raise VocSegError(_explanation(path, cause, size)) from error
 
 
-def partial_of(path: Path) -> Path:
-    """Where :func:`replacing` writes a file; what is there when nobody does was left by a process that was killed."""
+def partial_path(path: Path) -> Path:
+    """Return the path :func:`atomic_write` writes to; a leftover there is from a killed process."""
     target = _behind_links(path)
     name = f".{target.name}.{SCRATCH}"
     if len(os.fsencode(name)) > _LONGEST_NAME:
@@ -78,7 +78,7 @@ def make_folder(folder: Path) -> None:
     _behind_links(folder).mkdir(parents=True, exist_ok=True)
 
 
-def free_name(path: Path) -> Path:
+def unused_path(path: Path) -> Path:
     """A path beside this one that nothing has: ``a.kept.png`` for ``a.png``, then ``a.kept1.png`` and so on."""
     names = (f"{path.stem}.kept{number or ''}{path.suffix}" for number in itertools.count())
     return next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
@@ -103,7 +103,7 @@ def _behind_links(path: Path) -> Path:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
+def atomic_write_folder(folder: Path) -> Iterator[Path]:
     """Fill the folder it gives; when all went well its files take the place of those an earlier call put in ``folder``.
 
     Files that somebody else put there stay, and so does the folder itself, be it linked or mounted: what is written
@@ -111,12 +111,12 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     every reader of the folder calls first, does the rest. The names of the files written are kept in the folder.
 
     Raises:
-        VocSegError: As for :func:`replacing`. The old files are untouched.
+        VocSegError: As for :func:`atomic_write`. The old files are untouched.
     """
     target = _behind_links(folder)
     ready = target / _READY
     settled = False
-    filling = target / _FILLING if target.is_dir() else partial_of(folder)
+    filling = target / _FILLING if target.is_dir() else partial_path(folder)
     try:
         recover_folder(folder)
         shutil.rmtree(filling, ignore_errors=True)
@@ -148,7 +148,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def recover_folder(folder: Path) -> None:
-    """Put the files in place that a killed :func:`replacing_folder` had written in full, and remove those they replace.
+    """Finish a completed but killed :func:`atomic_write_folder`: install its files, remove those they replace.
 
     Raises:
         OSError: One of them cannot be moved or removed.
@@ -202,7 +202,7 @@ def _put_in_place(source: Path, target: Path, ours: bool) -> None:
         return  # it has been, before a kill
     make_folder(target.parent)
     if os.path.lexists(target) and (not ours or target.is_dir()):
-        kept = free_name(target)
+        kept = unused_path(target)
         os.replace(target, kept)
         logger.warning("%s was not written by this project. It is now %s", target, kept.name)
     _move(source, target)
@@ -214,7 +214,7 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:  # a folder in the folder may be on another disk
             raise
-        with replacing(target) as partial:
+        with atomic_write(target) as partial:
             shutil.copyfile(source, partial)
         source.unlink()
 

@@ -15,7 +15,7 @@ else:
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
-def hold(path: Path, with_children: bool = False) -> BinaryIO | None:
+def acquire_lock(path: Path, with_children: bool = False) -> BinaryIO | None:
     """Lock a file for as long as this process has it open.
 
     Args:
@@ -28,7 +28,7 @@ def hold(path: Path, with_children: bool = False) -> BinaryIO | None:
         The open file; None where another process holds it.
 
     Raises:
-        OSError: The file cannot be made or opened, or the file system has no locks (`without_locks`).
+        OSError: The file cannot be made or opened, or the file system has no locks (`locks_unsupported`).
     """
     file = path.open("ab")
     try:
@@ -48,13 +48,13 @@ def hold(path: Path, with_children: bool = False) -> BinaryIO | None:
     return file
 
 
-def without_locks(error: OSError) -> bool:
-    """Whether an error of :func:`hold` says that the file system has no locks at all, as some network ones."""
+def locks_unsupported(error: OSError) -> bool:
+    """Whether an error of :func:`acquire_lock` says that the file system has no locks at all, as some network ones."""
     return error.errno in _NO_LOCKS
 
 
-def advice(path: Path) -> str:
-    """What to do where :func:`hold` could not lock a file."""
+def lock_advice(path: Path) -> str:
+    """What to do where :func:`acquire_lock` could not lock a file."""
     if os.path.lexists(path):
         return (
             f"The lock {path} cannot be opened, so there is no telling whether another process writes there. If none "

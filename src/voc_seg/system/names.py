@@ -20,7 +20,7 @@ WINDOWS_MARKS = '<>:"|?*'
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\xb9\xb2\xb3]) *(\..*)?", re.IGNORECASE)
 
 
-def same_name(name: str) -> str:
+def name_key(name: str) -> str:
     """A key that is equal for names that look the same or differ in case alone, as files do on a Mac or Windows."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
@@ -44,7 +44,7 @@ def formula_sign(text: str) -> str:
     return next((start for start in starts if start in set("=+-@")), "")
 
 
-def fault_on_windows(name: str) -> str | None:
+def windows_name_problem(name: str) -> str | None:
     """Why Windows, NTFS and exFAT allow no file of this name, with any extension; None if they do."""
     if mark := next((mark for mark in name if mark in WINDOWS_MARKS), None):
         return f"it holds {mark}"
@@ -53,7 +53,7 @@ def fault_on_windows(name: str) -> str | None:
     return None
 
 
-def fault_of_name(name: str) -> str | None:
+def name_problem(name: str) -> str | None:
     """Why neither an id nor a class may be called so; None if it may."""
     if not name.strip():
         return "it is blank"
@@ -66,7 +66,7 @@ def fault_of_name(name: str) -> str | None:
     return None
 
 
-def fault_of_id(image_id: str, windows: bool = os.name == "nt") -> str | None:
+def image_id_problem(image_id: str, windows: bool = os.name == "nt") -> str | None:
     """Why an image id cannot name files; None if it can. On Windows more names cannot than elsewhere."""
     if any(mark in image_id for mark in "/\\"):
         return "it must be a file name without folder and ending"
@@ -75,13 +75,13 @@ def fault_of_id(image_id: str, windows: bool = os.name == "nt") -> str | None:
     size = len(image_id.encode(errors="replace"))
     if size > LONGEST_ID:
         return f"it has {size} bytes, and {LONGEST_ID} is the limit"
-    if windows and (fault := fault_on_windows(image_id)):
+    if windows and (fault := windows_name_problem(image_id)):
         return fault
-    return fault_of_name(image_id)
+    return name_problem(image_id)
 
 
-def fault_of_class(name: str) -> str | None:
+def class_name_problem(name: str) -> str | None:
     """Why no class may be called so; None if one may."""
     if len(name) > LONGEST_CLASS:
         return f"it has {len(name)} letters, and {LONGEST_CLASS} is the limit"
-    return fault_of_name(name)
+    return name_problem(name)

@@ -19,7 +19,7 @@ _WAIT = 60.0
 """Seconds that who gives up on the results waits for threads at work; an interrupted run does not wait at all."""
 
 
-def in_parallel(function: Callable[[A], B], items: Iterable[A], sizes: Sequence[int] = ()) -> Iterator[B]:
+def parallel_map(function: Callable[[A], B], items: Iterable[A], sizes: Sequence[int] = ()) -> Iterator[B]:
     """``map`` over threads: results come in the order of the items, and only a few are held at a time.
 
     Threads suffice where Pillow and NumPy do the work, as they release the GIL. (``Executor.map`` would take in all

@@ -4,7 +4,7 @@ from glob import escape
 from pathlib import Path
 
 
-def newest(path: Path) -> Path:
+def newest_version(path: Path) -> Path:
     """The file of an entry: the path itself, or its newest version (``a.csv/<time>/a.csv``) where that is a folder."""
     if not path.is_dir():
         return path

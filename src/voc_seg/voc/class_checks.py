@@ -7,7 +7,7 @@ import pandas as pd
 
 from voc_seg.system.errors import VocSegError
 
-from .masks import FROM_ONE, shifted_values
+from .masks import NUMBERED_FROM_ONE, shifted_values
 
 _NAMED = 5
 """Classes that a message names."""
@@ -80,7 +80,7 @@ def unknown_value_hint(rejected: pd.DataFrame, class_names: list[str] | tuple[st
     matches = [_ONE_VALUE.fullmatch(reason) for reason in reasons]
     if not matches or any(match is None or int(match[1]) != len(class_names) for match in matches):
         return ""
-    if reasons.str.contains(FROM_ONE, regex=False).all():
+    if reasons.str.contains(NUMBERED_FROM_ONE, regex=False).all():
         return (
             f"{len(matches)} masks hold the value {len(class_names)} and no 0: the masks probably number the classes "
             f"from 1, so the others are read wrongly too. Set {shifted_values(class_names)} and run data_processing "

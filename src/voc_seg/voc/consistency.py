@@ -25,7 +25,7 @@ _REMEDY_WITH_COLOURS = (
 )
 
 
-def require_one_meaning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> None:
+def require_consistent_masks(indices: Mapping[str, pd.DataFrame], classes: Classes) -> None:
     """Refuse masks of which some would be read with other classes than the rest.
 
     Args:
@@ -103,7 +103,7 @@ def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:
     )
 
 
-def black_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> str:
+def black_value_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> str:
     """What to say where palettes show another value than 0 in black: the value of the background, most likely."""
     if classes.coded or classes.values:
         return ""

@@ -8,7 +8,7 @@ from glob import escape
 from pathlib import Path
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import same_name
+from voc_seg.system.names import name_key
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp")
 """Endings of images, in lower case; the first is the usual one."""
@@ -28,11 +28,11 @@ class FolderFiles:
     | field  | meaning                                                                                  |
     |--------|------------------------------------------------------------------------------------------|
     | names  | file name by id, where it is not the id with the usual ending                            |
-    | faults | why an id has no file, by id; empty for one that is missing without a hint               |
+    | problems | why an id has no file, by id; empty for one that is missing without a hint               |
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
-    faults: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 def list_names(folder: Path) -> list[str]:
@@ -73,11 +73,11 @@ def find_files(
     wanted = dict.fromkeys(ids)
     files = _by_stem(names, {image_id: image_id for image_id in wanted}.get, endings)
     if lost := [image_id for image_id in wanted if image_id not in files]:
-        similar = {same_name(image_id): image_id for image_id in lost}
-        files |= _by_stem(names, lambda stem: similar.get(same_name(stem)), endings)
+        similar = {name_key(image_id): image_id for image_id in lost}
+        files |= _by_stem(names, lambda stem: similar.get(name_key(stem)), endings)
     usual = endings[0]
     others = {image_id: name for image_id, (name, *twins) in files.items() if not twins and name != image_id + usual}
-    faults = {
+    problems = {
         image_id: f"ambiguous {kind}: {folder.name} has {' and '.join(found)}; delete all but one"
         for image_id, found in files.items()
         if len(found) > 1
@@ -86,8 +86,8 @@ def find_files(
     relatives = _related_folders(folder) if missing else []
     for image_id in missing[:_HINTS]:
         if hint := _hint(folder, names, relatives, image_id, endings):
-            faults[image_id] = f"missing {kind}: {folder.name}/{image_id}{usual} ({hint})"
-    return FolderFiles(others, faults)
+            problems[image_id] = f"missing {kind}: {folder.name}/{image_id}{usual} ({hint})"
+    return FolderFiles(others, problems)
 
 
 def _by_stem(

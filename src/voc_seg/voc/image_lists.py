@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import fault_of_id, same_name
+from voc_seg.system.names import image_id_problem, name_key
 
 from .reading import LFS_POINTER, require_file
 
@@ -54,12 +54,12 @@ def read_ids(path: Path, id_of: Callable[[str], str] = str) -> tuple[str, ...]:
             image_id = id_of(line)
         except VocSegError as error:
             raise VocSegError(f"Line {number} of {path} is {line!r}: {error}.") from error
-        if fault := fault_of_id(image_id):
+        if problem := image_id_problem(image_id):
             raise VocSegError(
-                f"Line {number} of {path} is {image_id!r}: {fault}. Each line "
+                f"Line {number} of {path} is {image_id!r}: {problem}. Each line "
                 "must be one image id: a file name without folder and ending. Rename the image and its mask."
             )
-        twin = ids.get(same_name(image_id))
+        twin = ids.get(name_key(image_id))
         if twin == image_id:
             raise VocSegError(f"Line {number} of {path} repeats the image id {image_id!r}. Delete that line.")
         if twin:
@@ -67,7 +67,7 @@ def read_ids(path: Path, id_of: Callable[[str], str] = str) -> tuple[str, ...]:
                 f"Line {number} of {path} is {image_id!r}, which differs from {twin!r} only in case or in the encoding "
                 "of an accent: on macOS and Windows both are one file. Rename one of the images and its mask."
             )
-        ids[same_name(image_id)] = image_id
+        ids[name_key(image_id)] = image_id
     if not ids:
         raise VocSegError(f"The image list {path} is empty. It needs one image id a line.")
     return tuple(ids.values())

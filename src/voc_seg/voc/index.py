@@ -11,13 +11,13 @@ import pandas as pd
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import printable
-from voc_seg.system.parallel import in_parallel
+from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 
 from .classes import VOID
 from .masks import count_values, decode_mask
-from .pairs import Reading, join
-from .reading import decode_image, decoding_together, large_allowed, short_name
+from .pairs import Reading, align_pair
+from .reading import allow_large_images, decode_dataset_image, hold_decode_memory, short_name
 from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)
@@ -67,9 +67,9 @@ def index_images(
     changed = [image_id for image_id in split.ids if image_id not in known.index]
     _log_work(split, len(changed))
     read = partial(_read_one, split, reading)
-    with large_allowed(), progress_bar(f"reading {split.name}", len(changed)) as advance:
+    with allow_large_images(), progress_bar(f"reading {split.name}", len(changed)) as advance:
         rows = []
-        for image_id, row in zip(changed, in_parallel(read, changed)):
+        for image_id, row in zip(changed, parallel_map(read, changed)):
             files = short_name(split.image_path(image_id)), short_name(split.mask_path(image_id))
             rows.append((image_id, split.name, *row, *files, prints[image_id]))
             advance(1)
@@ -96,17 +96,17 @@ def fingerprints(split: VOCSplit, reading: Reading) -> dict[str, str]:
 
     def state(image_id: str) -> str:
         image, mask = split.image_path(image_id), split.mask_path(image_id)
-        return f"{image.name} {_stamp(image)} {mask.name} {_stamp(mask)} {split.fault(image_id)}"
+        return f"{image.name} {_stamp(image)} {mask.name} {_stamp(mask)} {split.problem(image_id)}"
 
     return {image_id: _digest(f"{how} {state(image_id)}") for image_id in split.ids}
 
 
 def fingerprint_of(rows: pd.DataFrame) -> str:
     """One text for all rows of an index; it changes with any file, and with an image more, less or elsewhere."""
-    return joint_fingerprint(rows["image_id"], rows["fingerprint"])
+    return combined_fingerprint(rows["image_id"], rows["fingerprint"])
 
 
-def joint_fingerprint(ids: Iterable[str], prints: Iterable[str]) -> str:
+def combined_fingerprint(ids: Iterable[str], prints: Iterable[str]) -> str:
     """The same, of image ids and their fingerprints."""
     return _digest(" ".join([*ids, *prints]))
 
@@ -139,19 +139,19 @@ def _unchanged(
     return previous[np.array(same, dtype=bool)].set_index("image_id")
 
 
-@decoding_together()
+@hold_decode_memory()
 def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | int, ...]:
     counts = [0] * (len(reading.classes) + 1)
     height = width = 0
     mode = note = palette = reason = ""
     try:
-        if fault := split.fault(image_id):
-            raise VocSegError(fault)
-        image = decode_image(split.image_path(image_id))
+        if problem := split.problem(image_id):
+            raise VocSegError(problem)
+        image = decode_dataset_image(split.image_path(image_id))
         height, width = image.shape[:2]
         mask = decode_mask(split.mask_path(image_id), reading.classes)
         mode, palette = mask.mode, mask.palette
-        pair = join(image, mask, split.image_path(image_id), split.mask_path(image_id), reading)
+        pair = align_pair(image, mask, split.image_path(image_id), split.mask_path(image_id), reading)
         height, width = pair.mask.indices.shape
         note = "; ".join(pair.notes)
         counts = _count_pixels(pair.mask.indices, short_name(split.mask_path(image_id)), len(reading.classes))

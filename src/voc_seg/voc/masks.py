@@ -20,12 +20,12 @@ from .mask_modes import (
     require_lossless,
     single_channel,
 )
-from .reading import exif_orientation, read_whole, short_name
+from .reading import exif_orientation, read_image_file, short_name
 
 BY_GREY = "mask read by the grey of its class colours"
 BY_PALETTE = "mask read by the colours of its palette, which numbers the classes in another order"
 BY_RGB = "mask read by its RGB colours"
-FROM_ONE = "if the masks number the classes from 1"
+NUMBERED_FROM_ONE = "if the masks number the classes from 1"
 
 _NAMED = 5
 """Colours or labels that a message lists."""
@@ -69,7 +69,7 @@ def decode_mask(path: Path, classes: Classes = VOC_CLASSES) -> Mask:
         VocSegError: The file is missing, empty, no image, cannot be decoded to its end, has a mode that cannot
             hold indices, or values or colours that mean no class.
     """
-    return read_whole(path, "mask", lambda image: _as_indices(image, classes))
+    return read_image_file(path, "mask", lambda image: _as_indices(image, classes))
 
 
 def count_values(stored: np.ndarray) -> np.ndarray:
@@ -242,7 +242,9 @@ def _from_values(stored: np.ndarray, used: np.ndarray, name: str, classes: Class
         advice = f"data.values says what others mean, such as data.values.{unknown[0]}=void"
         labels = set(used.tolist()) - {VOID}
         if unknown == [len(classes)] and 0 not in labels and len(labels) > 1 and not classes.values:
-            advice = f"{FROM_ONE}, as 0 does not occur, set {shifted_values(classes.names)}; otherwise {advice}"
+            advice = (
+                f"{NUMBERED_FROM_ONE}, as 0 does not occur, set {shifted_values(classes.names)}; otherwise {advice}"
+            )
         raise VocSegError(
             f"unknown labels: {name} has {', '.join(map(str, unknown[:_NAMED]))}{more} (known are {known}; {advice})"
         )

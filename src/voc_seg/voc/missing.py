@@ -28,7 +28,7 @@ def contents(folder: Path) -> str:
 
 
 def _shown(path: Path) -> str:
-    return f"{printable(path.name)} ({_target(path)})" if is_dead_link(path) else printable(path.name)
+    return f"{printable(path.name)} ({_target(path)})" if is_broken_link(path) else printable(path.name)
 
 
 def _target(link: Path) -> str:
@@ -40,14 +40,14 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
-def is_dead_link(path: Path) -> bool:
+def is_broken_link(path: Path) -> bool:
     """Whether a path is a broken link, also one of a circle of links."""
     return os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114
 
 
-def dead_link_advice(paths: Iterable[Path]) -> str:
+def broken_link_advice(paths: Iterable[Path]) -> str:
     """What to do about the first broken link among some paths, as a sentence; empty where there is none."""
-    dead = next((path for path in paths if is_dead_link(path)), None)
+    dead = next((path for path in paths if is_broken_link(path)), None)
     if dead is None:
         return ""
     return f"{dead} is {_target(dead)}: mount the disk it points to, or link to where the files are now."
@@ -66,7 +66,7 @@ def require_folder(folder: Path, what: str, use: str) -> None:
     """
     if is_folder(folder):
         return
-    if advice := dead_link_advice([folder]):
+    if advice := broken_link_advice([folder]):
         raise VocSegError(f"{what} should be in {folder}. {advice}")
     if os.path.lexists(folder):
         raise VocSegError(f"{what} should be in {folder}, which is not a folder. {use}")
@@ -77,7 +77,7 @@ def require_folder(folder: Path, what: str, use: str) -> None:
     raise VocSegError(f"{what} should be in {folder}, which does not exist. {similar if beside else ''}{use}")
 
 
-def other_lists(folder: Path) -> str:
+def describe_other_lists(folder: Path) -> str:
     """The lists found instead of a missing one, as a sentence; empty where there are none."""
     try:
         names = sorted(path.name for path in folder.glob("*.txt"))

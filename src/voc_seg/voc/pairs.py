@@ -11,7 +11,7 @@ from voc_seg.system.errors import VocSegError
 
 from .classes import VOC_CLASSES, Classes
 from .masks import Mask, decode_mask
-from .reading import UPRIGHT, decode_image, decoding_together, orientation, short_name
+from .reading import UPRIGHT, decode_dataset_image, hold_decode_memory, orientation, short_name
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ def read_pair(image_path: Path, mask_path: Path, reading: Reading = Reading()) -
     """Read an image and its mask.
 
     Raises:
-        VocSegError: One of them cannot be read, or as for `join`.
+        VocSegError: One of them cannot be read, or as for `align_pair`.
     """
-    with decoding_together():
-        image, mask = decode_image(image_path), decode_mask(mask_path, reading.classes)
-        return join(image, mask, image_path, mask_path, reading)
+    with hold_decode_memory():
+        image, mask = decode_dataset_image(image_path), decode_mask(mask_path, reading.classes)
+        return align_pair(image, mask, image_path, mask_path, reading)
 
 
-def join(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path, reading: Reading) -> Pair:
+def align_pair(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path, reading: Reading) -> Pair:
     """Turn an image the way its mask was drawn, and reduce both if wanted.
 
     Args:
@@ -123,11 +123,11 @@ def _reduced(image: np.ndarray, mask: Mask, longer_side: int) -> tuple[np.ndarra
     factor = longer_side / max(height, width)
     rows, columns = (max(1, round(length * factor)) for length in (height, width))
     smaller = Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    picked = mask.indices.take(nearest(height, rows), 0).take(nearest(width, columns), 1)
+    picked = mask.indices.take(nearest_indices(height, rows), 0).take(nearest_indices(width, columns), 1)
     return np.array(smaller), Mask(picked, mask.mode, mask.note, mask.palette)
 
 
-def nearest(length: int, size: int) -> np.ndarray:
+def nearest_indices(length: int, size: int) -> np.ndarray:
     """The places of ``length`` values that ``size`` values are taken from: torch's ``nearest-exact``."""
     places = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * (np.float32(length) / np.float32(size))
     return np.minimum(places.astype(np.intp), length - 1)

@@ -68,7 +68,7 @@ def short_name(path: Path) -> str:
     return printable(f"{path.parent.name}/{path.name}")
 
 
-def decode_image(path: Path) -> np.ndarray:
+def decode_dataset_image(path: Path) -> np.ndarray:
     """Read an image.
 
     Returns:
@@ -79,7 +79,7 @@ def decode_image(path: Path) -> np.ndarray:
         VocSegError: The file is missing, empty, none of `FORMATS`, grey of more than 8 bits, has too many pixels, or
             cannot be decoded to its end.
     """
-    return read_whole(path, "image", _as_rgb)
+    return read_image_file(path, "image", _as_rgb)
 
 
 def orientation(path: Path) -> int:
@@ -117,7 +117,7 @@ def palette_image(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Ima
     return picture
 
 
-def read_whole(path: Path, kind: str, read: Callable[[Image.Image], T], formats: tuple[str, ...] = FORMATS) -> T:
+def read_image_file(path: Path, kind: str, read: Callable[[Image.Image], T], formats: tuple[str, ...] = FORMATS) -> T:
     """Open an image file, have it read, and give every way in which it can be bad its own words.
 
     Args:
@@ -196,7 +196,7 @@ def _unidentified(path: Path, kind: str, formats: Sequence[str]) -> str:
 
 
 @contextmanager
-def large_allowed() -> Iterator[None]:
+def allow_large_images() -> Iterator[None]:
     """Silence Pillow's warning about images of half the size that it refuses; cameras make such images.
 
     Warning filters belong to the whole process: the first thread that enters sets one, and the last removes it.
@@ -217,7 +217,7 @@ def large_allowed() -> Iterator[None]:
 
 
 @contextmanager
-def decoding_together() -> Iterator[None]:
+def hold_decode_memory() -> Iterator[None]:
     """Count everything this thread decodes as in use until the end: an image is kept while its mask is decoded."""
     _of_thread.held = 0
     try:
@@ -276,15 +276,15 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
         name = short_name(Path(image.filename))
         raise VocSegError(f"image mode: {name} is {image.mode}, more than 8 bits a channel; save it with 8")
-    require_end(image)
+    reject_zero_filled_jpeg(image)
     turn = exif_orientation(image)  # before the pixels are loaded: Pillow turns those of a TIFF, and drops the tag
-    pixels = on_white(image).convert("RGB")
+    pixels = flatten_on_white(image).convert("RGB")
     if image.format == "TIFF" and turn in _AS_STORED:
         pixels = pixels.transpose(_AS_STORED[turn])
     return np.asarray(pixels)
 
 
-def on_white(image: Image.Image) -> Image.Image:
+def flatten_on_white(image: Image.Image) -> Image.Image:
     """The image on a white background; the image itself where it is opaque.
 
     The colours stored under transparent pixels are arbitrary, mostly black.
@@ -297,13 +297,13 @@ def on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered)
 
 
-def require_end(image: Image.Image) -> None:
+def reject_zero_filled_jpeg(image: Image.Image) -> None:
     """Refuse a JPEG that ends in zeros: a download that reserved its place on disk and broke off.
 
     The decoder makes grey of what is missing.
 
     Raises:
-        EOFError: It does; :func:`read_whole` calls such a file truncated.
+        EOFError: It does; :func:`read_image_file` calls such a file truncated.
     """
     if image.format == "JPEG" and _ends_in_zeros(Path(image.filename)):
         raise EOFError("it ends in zeros, without the mark of the end")

@@ -11,7 +11,7 @@ from voc_seg.system.errors import VocSegError
 from .file_names import IMAGE_ENDINGS, MASK_ENDINGS, FolderFiles, find_files, list_names, stem_of
 from .image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids
 from .list_lines import id_of_line
-from .missing import contents, dead_link_advice, is_dead_link, is_folder, other_lists, require_folder
+from .missing import broken_link_advice, contents, describe_other_lists, is_broken_link, is_folder, require_folder
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class VOCSplit:
         """The file with the class indices of one image; ``<id>.png`` where none was found."""
         return self.masks / self.mask_files.names.get(image_id, f"{image_id}.png")
 
-    def fault(self, image_id: str) -> str:
+    def problem(self, image_id: str) -> str:
         """Why an image or its mask has no usable file; empty where none is known."""
-        return self.image_files.faults.get(image_id) or self.mask_files.faults.get(image_id, "")
+        return self.image_files.problems.get(image_id) or self.mask_files.problems.get(image_id, "")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -133,7 +133,7 @@ def source_named(name: str) -> Source:
     return SOURCES[name]
 
 
-def given_path(path: str | Path) -> Path:
+def resolve_path(path: str | Path) -> Path:
     """A path from the settings with ``~`` and links resolved; broken links stay as they are."""
     return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111 - Path's own fail for these
 
@@ -155,12 +155,12 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
         if is_folder(folder):
             return folder
     # Own data may bear any name, but VOC2007 must not pass for VOC2012.
-    own_name = given_path(root).name
+    own_name = resolve_path(root).name
     of_another_year = re.fullmatch(r"VOC\d{4}", own_name) and own_name != name
     if _has_lists(root) and not of_another_year:
         return root
     absent = f"No {name} data in {root.absolute()} ({contents(root)}). "
-    if advice := dead_link_advice([root / "VOCdevkit", root / "VOCdevkit" / name, root / name, *_list_folders(root)]):
+    if advice := broken_link_advice([root / "VOCdevkit", root / "VOCdevkit" / name, root / name, *_list_folders(root)]):
         raise VocSegError(absent + advice)
     raise VocSegError(
         f"{absent}Looked for VOCdevkit/{name}, {name} and ImageSets/Segmentation in it. Point voc_root at a folder "
@@ -176,7 +176,7 @@ def _find_any_folder(root: Path) -> Path:
     several = f"Several folders of {root.absolute()} have it: {', '.join(folder.name for folder in found)}. "
     nothing = f"No data in VOC layout in {root.absolute()} ({contents(root)}). "
     links = [root / "VOCdevkit", *(path for folder in candidates for path in _list_folders(folder))]
-    if not found and (advice := dead_link_advice(links)):
+    if not found and (advice := broken_link_advice(links)):
         raise VocSegError(nothing + advice)
     without_lists = next((folder for folder in candidates if is_folder(folder / "JPEGImages")), None)
     if not found and without_lists:
@@ -222,8 +222,8 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     if name is None:
         return nothing
     path = list_path(folder, name)
-    if not os.path.lexists(path) or is_dead_link(path):
-        if split in known.optional and not is_dead_link(path):
+    if not os.path.lexists(path) or is_broken_link(path):
+        if split in known.optional and not is_broken_link(path):
             return nothing
         raise VocSegError(_missing_list(path, known, split))
     if split in known.optional and is_blank(path):
@@ -256,6 +256,7 @@ def _missing_list(path: Path, source: Source, split: str) -> str:
             f"{source.mask_folder(split)} beside JPEGImages. Without voc_root both are downloaded and made; "
             "or use the voc2012 source."
         )
-    if advice := dead_link_advice([path]):
+    if advice := broken_link_advice([path]):
         return f"{text} {advice}"
-    return f"{text} {other_lists(path.parent)}Write it, one image id a line, or point voc_root at a complete VOCdevkit."
+    other = describe_other_lists(path.parent)
+    return f"{text} {other}Write it, one image id a line, or point voc_root at a complete VOCdevkit."

@@ -23,7 +23,8 @@ from voc_seg.system.lock import acquire_lock
 def held_elsewhere(path: Path) -> Iterator[bool]:
     """Whether another process gets the lock, which it keeps meanwhile."""
     path.parent.mkdir(exist_ok=True)
-    program = f"from pathlib import Path; from voc_seg.system import lock; f = lock.acquire_lock(Path({str(path)!r})); print(bool(f))"
+    setup = "from pathlib import Path; from voc_seg.system import lock"
+    program = f"{setup}; f = lock.acquire_lock(Path({str(path)!r})); print(f is not None)"
     command = [sys.executable, "-u", "-c", f"{program}; input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process.stdout.readline() == "True\n"

@@ -19,7 +19,7 @@ from voc_seg.pipelines.data_processing.nodes import describe
 from voc_seg.samples.store import SampleStore
 from voc_seg.scenes.sample import write_scenes
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import palette_image
 
 Run = Callable[..., None]
 SIZE = (60, 40)  # width, height

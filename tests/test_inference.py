@@ -125,7 +125,7 @@ def test_nothing_readable_is_an_error_and_leaves_what_was_there(project: Path, p
     infer(run_kedro, project, pictures / "print.png")
     with pytest.raises(ClickException, match=r"No picture that can be read among the files given \(2\)") as caught:
         infer(run_kedro, project, pictures / "[ct][ue][tx]*.jpg")
-    assert "truncated picture: " in str(caught.value) and "text.jpg" in str(caught.value)
+    assert "truncated image: " in str(caught.value) and "text.jpg" in str(caught.value)
     assert [path.name for path in (project / "data/07_model_output/inference/masks").glob("[!.]*")] == ["print.png"]
 
 

@@ -18,7 +18,7 @@ from voc_seg.samples.image_files import Pictures, name_pictures
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import image_id_problem, name_key
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.reading import decode_dataset_image
+from voc_seg.voc.image_reading import decode_dataset_image
 from voc_seg.voc.splits import find_voc_folder
 
 IDS = ["NA", "null", "1e5", "007", "$x_1$", "{a}", "weed (0)", "<i>"]

@@ -22,8 +22,9 @@ from voc_seg.download.fetch import fetch, is_complete
 from voc_seg.download.sbd import read_mat, train_aug_ids
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.reading import palette_image
-from voc_seg.voc.splits import SOURCES, read_split
+from voc_seg.voc.masks import palette_image
+from voc_seg.voc.sources import SOURCES
+from voc_seg.voc.splits import read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
 HURRY = RetryPolicy(connect_seconds=1, read_seconds=0.5, attempts=2, backoff_seconds=0.01)

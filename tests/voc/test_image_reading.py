@@ -12,8 +12,8 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.decode_memory import allow_large_images
 from voc_seg.voc.image_reading import decode_image
-from voc_seg.voc.reading import allow_large_images
 
 HEIGHT, WIDTH = 24, 40
 RED, BLUE = (200, 40, 40), (40, 40, 200)
@@ -145,22 +145,22 @@ def _declared(path: Path) -> None:
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "cut.jpg": (_cut, "truncated picture: "),
-    "zeroed.jpg": (_zeroed, "truncated picture: .*ends in zeros"),
-    "cut.png": (_cut, "ed picture: "),
-    "cut.webp": (_cut, "picture: "),
-    "flipped.png": (_flipped, "damaged picture: "),
-    "text.jpg": (lambda path: path.write_text("hello"), "unreadable picture: .*/text.jpg .not JPEG, PNG, TIFF, "),
-    "empty.png": (lambda path: path.touch(), "empty picture: .*empty.png .0 bytes"),
+    "cut.jpg": (_cut, "truncated image: "),
+    "zeroed.jpg": (_zeroed, "truncated image: .*ends in zeros"),
+    "cut.png": (_cut, "ed image: "),
+    "cut.webp": (_cut, "image: "),
+    "flipped.png": (_flipped, "damaged image: "),
+    "text.jpg": (lambda path: path.write_text("hello"), "unreadable image: .*/text.jpg .not JPEG, PNG, TIFF, "),
+    "empty.png": (lambda path: path.touch(), "empty image: .*empty.png .0 bytes"),
     "other.png": (lambda path: halves("P").save(path, format="GIF"), "a GIF, not JPEG, .*WEBP"),
     "pointer.jpg": (
         lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
-        "Git LFS pointer instead of picture: .*; fetch the files with: git lfs pull",
+        "Git LFS pointer instead of image: .*; fetch the files with: git lfs pull",
     ),
-    "bomb.png": (_declared, "oversized picture: .*900000000 pixels"),
-    "folder.jpg": (lambda path: path.mkdir(), "folder instead of picture"),
-    "gone.jpg": (lambda path: path.symlink_to("nowhere"), "dangling link instead of picture"),
-    "circle.jpg": (lambda path: path.symlink_to(path), "picture: .*circle.jpg"),
+    "bomb.png": (_declared, "oversized image: .*900000000 pixels"),
+    "folder.jpg": (lambda path: path.mkdir(), "folder instead of image"),
+    "gone.jpg": (lambda path: path.symlink_to("nowhere"), "dangling link instead of image"),
+    "circle.jpg": (lambda path: path.symlink_to(path), "image: .*circle.jpg"),
     "pipe.jpg": (os.mkfifo, "not a regular file: "),
 }
 

@@ -13,10 +13,10 @@ from PIL import Image
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc import index as index_module
 from voc_seg.voc.classes import CLASS_NAMES, RESERVED_NAMES, VOID, name_classes, voc_palette
+from voc_seg.voc.image_reading import decode_dataset_image
 from voc_seg.voc.index import fingerprint_of, index_images
-from voc_seg.voc.masks import decode_mask
+from voc_seg.voc.masks import decode_mask, palette_image
 from voc_seg.voc.pairs import Reading
-from voc_seg.voc.reading import decode_dataset_image, palette_image
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
+from voc_seg.voc.image_reading import UPRIGHT
 from voc_seg.voc.pairs import Reading, nearest_indices, read_pair
-from voc_seg.voc.reading import UPRIGHT
 
 HEIGHT, WIDTH = 12, 20
 

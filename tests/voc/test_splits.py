@@ -7,7 +7,8 @@ import pytest
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, read_split, resolve_path
+from voc_seg.voc.sources import SOURCES
+from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, resolve_path
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs official VOC data in ../shared/voc")

@@ -16,7 +16,7 @@ from voc_seg.system.atomic import atomic_write, atomic_write_folder, recover_fol
 from voc_seg.system.names import name_key
 from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
-from voc_seg.voc.reading import allow_large_images
+from voc_seg.voc.decode_memory import allow_large_images
 
 from .previews import contact_sheet
 

@@ -16,9 +16,11 @@ from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
 from voc_seg.samples.store import Origin, SampleStore, write_store
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.versions import newest_version
+from voc_seg.voc.decode_memory import allow_large_images
 from voc_seg.voc.index import fingerprint_of
-from voc_seg.voc.reading import allow_large_images, palette_image
-from voc_seg.voc.splits import find_voc_folder, resolve_path, source_named
+from voc_seg.voc.masks import palette_image
+from voc_seg.voc.sources import source_named
+from voc_seg.voc.splits import find_voc_folder, resolve_path
 
 from .previews import contact_sheet
 

@@ -11,7 +11,8 @@ from PIL import Image
 from voc_seg.download.archives import parse_archives
 from voc_seg.download.fetch import fetch
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, resolve_path, source_named
+from voc_seg.voc.sources import source_named
+from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, resolve_path
 
 from .previews import contact_sheet
 

@@ -11,7 +11,8 @@ from voc_seg.scenes.sample import DEFAULT_COUNTS, drawn_scenes, write_scenes
 from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.image_lists import list_path
-from voc_seg.voc.splits import SOURCES, Source, find_voc_folder, read_split, source_named
+from voc_seg.voc.sources import SOURCES, Source, source_named
+from voc_seg.voc.splits import find_voc_folder, read_split
 
 from .archives import Archive, download_lock, fetch_archive, given_archive
 from .connection import DEFAULT_POLICY, RetryPolicy
@@ -40,7 +41,7 @@ def fetch(
     Several processes may call this at once: one works, the others wait for it.
 
     Args:
-        source: Key of `voc_seg.voc.splits.SOURCES`.
+        source: Key of `voc_seg.voc.sources.SOURCES`.
         root: Folder that holds (or will hold) ``VOCdevkit``, and the archives.
         archives: By file name.
         given: An archive on disk, or a folder of archives, to be used instead of a download.

@@ -17,7 +17,7 @@ from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import CLASS_NAMES
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import palette_image
 
 TRAIN_AUG_MASKS = "SegmentationClassAug"
 TRAIN_AUG_LIST = "trainaug"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import palette_image
 
 from .painting import draw_scene
 from .plan import ScenePlan, plan_split

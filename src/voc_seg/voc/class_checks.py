@@ -7,7 +7,7 @@ import pandas as pd
 
 from voc_seg.system.errors import VocSegError
 
-from .masks import NUMBERED_FROM_ONE, shifted_values
+from .mask_values import NUMBERED_FROM_ONE, shifted_values
 
 _NAMED = 5
 """Classes that a message names."""

@@ -15,9 +15,12 @@ from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 
 from .classes import VOID
-from .masks import count_values, decode_mask
+from .decode_memory import allow_large_images, hold_decode_memory
+from .image_file import short_name
+from .image_reading import decode_dataset_image
+from .mask_values import count_values
+from .masks import decode_mask
 from .pairs import Reading, align_pair
-from .reading import allow_large_images, decode_dataset_image, hold_decode_memory, short_name
 from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)

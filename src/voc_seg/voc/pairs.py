@@ -10,8 +10,10 @@ from PIL import Image
 from voc_seg.system.errors import VocSegError
 
 from .classes import VOC_CLASSES, Classes
+from .decode_memory import hold_decode_memory
+from .image_file import short_name
+from .image_reading import UPRIGHT, decode_dataset_image, orientation
 from .masks import Mask, decode_mask
-from .reading import UPRIGHT, decode_dataset_image, hold_decode_memory, orientation, short_name
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from voc_seg.voc.consistency import (
     void_objects_warning,
 )
 from voc_seg.voc.index import fingerprints, index_images
-from voc_seg.voc.splits import VOCSplit, source_named
+from voc_seg.voc.sources import source_named
+from voc_seg.voc.splits import VOCSplit
 from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc import reading
+from voc_seg.voc import decode_memory
 from voc_seg.voc.classes import CLASS_NAMES, VOID, name_classes, voc_palette
-from voc_seg.voc.masks import BY_PALETTE, decode_mask
-from voc_seg.voc.reading import decode_dataset_image, orientation, palette_image
+from voc_seg.voc.image_reading import decode_dataset_image, orientation
+from voc_seg.voc.masks import BY_PALETTE, decode_mask, palette_image
 
 HEIGHT, WIDTH = 12, 20
 
@@ -242,11 +242,11 @@ def test_huge_sizes_are_refused_before_decoding(tmp_path, monkeypatch):
 def test_an_image_counts_as_in_use_while_its_mask_is_decoded(tmp_path, monkeypatch):
     """Threads are then bounded by bytes: as many as there are could each keep a large image and wait."""
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "i.png")
-    monkeypatch.setattr(reading, "_MOST_BYTES", WIDTH * HEIGHT * 20)
+    monkeypatch.setattr(decode_memory, "_MAX_BYTES", WIDTH * HEIGHT * 20)
     kept, most = [], []
 
     def pair(_: int) -> None:
-        with reading.hold_decode_memory():
+        with decode_memory.hold_decode_memory():
             decode_dataset_image(tmp_path / "i.png")
             kept.append(1)
             most.append(len(kept))
@@ -257,9 +257,9 @@ def test_an_image_counts_as_in_use_while_its_mask_is_decoded(tmp_path, monkeypat
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(pair, range(8)))
     assert max(most) == 1
-    assert reading._in_use == 0
+    assert decode_memory._in_use == 0
     decode_dataset_image(tmp_path / "i.png")  # nothing is left over for who decodes one alone
-    assert reading._in_use == 0
+    assert decode_memory._in_use == 0
 
 
 @pytest.mark.parametrize(("bits", "greys"), [(8, (0, 255)), (4, (0, 255)), (4, range(16))])

@@ -173,7 +173,7 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "mask_all_void": (
         lambda f: palette_image(np.full(SIZE[::-1], VOID, np.uint8)).save(f.mask),
-        "no labelled pixel: {m} is void (255) all over",
+        "no labelled pixel: {m} is entirely void (255)",
     ),
     "mask_is_jpeg": (
         lambda f: Image.fromarray(mask_of(15)).save(f.mask, format="JPEG"),

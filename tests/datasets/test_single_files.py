@@ -74,7 +74,7 @@ def test_a_save_that_fails_leaves_the_old_file(
     if point == "open":
         monkeypatch.setattr(*(Path, "write_bytes") if kind == "BytesDataset" else (dataset._fs, "open"), fail)
     else:
-        monkeypatch.setattr("voc_seg.system.atomic._sync", fail)
+        monkeypatch.setattr("voc_seg.system.atomic.sync_file", fail)
     with pytest.raises(DatasetError, match=f"Could not write .*{name}: No space left on device") as caught:
         dataset.save(new)
     assert isinstance(caught.value.__cause__, VocSegError)

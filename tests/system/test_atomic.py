@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from voc_seg.system import atomic
-from voc_seg.system.atomic import atomic_write, atomic_write_folder, recover_folder, sync_folder
+from voc_seg.system.atomic import atomic_write, sync_folder
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.errors import VocSegError
 
 
@@ -68,7 +69,7 @@ class TestFile:
     ) -> None:
         done: list[str] = []
         replace = os.replace
-        monkeypatch.setattr(atomic, "_sync", lambda synced: done.append(f"sync {synced.name}"))
+        monkeypatch.setattr(atomic, "sync_file", lambda synced: done.append(f"sync {synced.name}"))
         monkeypatch.setattr(os, "replace", lambda a, b: done.append("replace") or replace(a, b))
         with atomic_write(path) as partial:
             partial.write_text("new")
@@ -257,7 +258,7 @@ def test_file_systems_that_cannot_sync_folders_are_put_up_with(
     def fail(_: Path) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(atomic, "_sync", fail)
+    monkeypatch.setattr(atomic, "sync_file", fail)
     with nullcontext() if passes else pytest.raises(OSError, match=os.strerror(number)):
         sync_folder(tmp_path)
 

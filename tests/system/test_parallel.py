@@ -86,7 +86,7 @@ def test_a_signal_ends_the_process_while_a_thread_is_stuck(number: signal.Signal
 
 
 def test_large_results_are_not_held_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_MOST_BYTES", 10)
+    monkeypatch.setattr(parallel, "_MAX_BYTES", 10)
     begun: list[int] = []
     results = parallel.parallel_map(lambda item: begun.append(item) or item, range(6), [4, 4, 4, 99, 1, 1])
     found = []

@@ -97,7 +97,7 @@ def test_a_colour_of_two_values_does_not_hide_the_others(index):
 
 def test_with_colours_declared_the_remedy_is_not_to_declare_them(index):
     masks = palette_mask([0, 1], [COLOURS[0], (9, 9, 0)]), palette_mask([0, 2], [COLOURS[0], (1, 1, 1), (9, 9, 0)])
-    with pytest.raises(VocSegError, match=r"not the colours of data\.classes"):
+    with pytest.raises(VocSegError, match=r"not the colours in data\.classes"):
         require_consistent_masks({"train": index(*masks, classes=COLOURED)}, COLOURED)
 
 

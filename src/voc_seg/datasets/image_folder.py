@@ -10,7 +10,7 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.samples.image_files import Pictures, find_pictures
-from voc_seg.system.atomic import atomic_write_folder, recover_folder
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar

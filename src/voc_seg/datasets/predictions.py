@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from voc_seg.samples.image_files import MadeWhenAsked
-from voc_seg.system.atomic import atomic_write, atomic_write_folder, recover_folder, unused_path
+from voc_seg.system.atomic import atomic_write, unused_path
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.names import name_key
 from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar

@@ -10,7 +10,8 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.system.atomic import atomic_write, atomic_write_folder, recover_folder
+from voc_seg.system.atomic import atomic_write
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.progress import progress_bar
 
 from .previews import contact_sheet

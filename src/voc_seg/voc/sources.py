@@ -11,15 +11,15 @@ class Source:
     """One set of images and masks in VOC layout.
 
     Args:
-        name: What the catalog calls it.
-        year: The folder is ``VOC<year>``; None where it may have any name.
-        lists: For each split the file name, without ending, under ``ImageSets/Segmentation``; None where no
-            masks are public.
-        mask_folders: Splits whose masks do not lie in ``SegmentationClass``.
-        optional: Splits that are empty, not an error, when the folder has no list or no masks of them.
-        archives: Names of the files it is unpacked from.
-        home: Folder of its raw data; sources of the same archive share one.
-        sizes: Images in the official list of each split.
+        name: Its name in the catalog.
+        year: The folder is ``VOC<year>``; None for any name.
+        lists: File name, without ending, of each split's list in ``ImageSets/Segmentation``; None if its masks are
+            not public.
+        mask_folders: Mask folder of splits that do not use ``SegmentationClass``.
+        optional: Splits that may lack a list or masks; they are then empty.
+        archives: File names of its archives.
+        home: Folder of its raw data; sources with the same archive share it.
+        sizes: Number of images in the official list of each split.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Source:
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     def mask_folder(self, split: str) -> str:
-        """Folder of a split's masks inside ``VOC<year>``."""
+        """Return the folder of a split's masks inside ``VOC<year>``."""
         return self.mask_folders.get(split, "SegmentationClass")
 
 
@@ -49,7 +49,7 @@ _VOC2012 = Source(
 SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
-        # Any folder in VOC layout may stand in for the sample (voc_root), and most have no test masks.
+        # voc_root may point at any folder in VOC layout, and most have no test masks.
         Source("sample", "2012", _LISTS, optional=frozenset({"test"}), home="sample"),
         _VOC2012,
         Source(
@@ -64,7 +64,7 @@ SOURCES: dict[str, Source] = {
             _VOC2012,
             name="voc2012_aug",
             lists={"train": "trainaug", "val": "val", "test": None},
-            # The official masks stay the truth of val: those of SBD have no void borders.
+            # val keeps the official masks: SBD's have no void borders.
             mask_folders={"train": "SegmentationClassAug"},
             archives=(*_VOC2012.archives, "benchmark.tgz"),
             sizes={"train": 10_582, "val": 1449},
@@ -72,7 +72,7 @@ SOURCES: dict[str, Source] = {
         Source("own", None, _LISTS, optional=frozenset({"test"}), home="own"),
     )
 }
-"""Every source by name. ``voc2012_aug`` is VOC 2012 with the SBD masks; ``own`` is what voc_root points at.
+"""Every source by name. ``voc2012_aug`` is VOC 2012 with the SBD masks; ``own`` is the user's folder, voc_root.
 
 Sizes of the lists: the tables of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/dbstats.html and voc2007/dbstats.html;
 10,582 for VOC 2012 with SBD is Chen et al., DeepLab, arXiv:1606.00915, section 4.1.
@@ -80,7 +80,7 @@ Sizes of the lists: the tables of http://host.robots.ox.ac.uk/pascal/VOC/voc2012
 
 
 def source_named(name: str) -> Source:
-    """The source of that name; `VocSegError` names the known ones."""
+    """Return the source of this name; raises `VocSegError` if it is unknown."""
     if name not in SOURCES:
         raise VocSegError(f"Unknown source {name!r} of VOC data. Known are: {', '.join(SOURCES)}.")
     return SOURCES[name]

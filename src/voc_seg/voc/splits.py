@@ -1,4 +1,4 @@
-"""Which images belong to which split, and where their files lie: VOC's folder layout."""
+"""The images of each split and their files in VOC's folder layout."""
 
 import os
 import re
@@ -25,8 +25,8 @@ class VOCSplit:
     | ids         | tuple[str, ...] | image ids: file names without ending; empty if not public |
     | images      | Path            | folder of ``<id>.jpg``                                    |
     | masks       | Path            | folder of ``<id>.png``                                    |
-    | image_files | FolderFiles     | images of other endings, and what is wrong with some      |
-    | mask_files  | FolderFiles     | the same of masks                                         |
+    | image_files | FolderFiles     | file names that differ from ``<id>.jpg``, and problems    |
+    | mask_files  | FolderFiles     | the same for masks                                        |
     """
 
     name: str
@@ -38,15 +38,15 @@ class VOCSplit:
     mask_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)
 
     def image_path(self, image_id: str) -> Path:
-        """The file of one image; ``<id>.jpg`` where none was found."""
+        """Return the file of an image; ``<id>.jpg`` if none was found."""
         return self.images / self.image_files.names.get(image_id, f"{image_id}.jpg")
 
     def mask_path(self, image_id: str) -> Path:
-        """The file with the class indices of one image; ``<id>.png`` where none was found."""
+        """Return the mask file of an image; ``<id>.png`` if none was found."""
         return self.masks / self.mask_files.names.get(image_id, f"{image_id}.png")
 
     def problem(self, image_id: str) -> str:
-        """Why an image or its mask has no usable file; empty where none is known."""
+        """Return why an image or its mask has no usable file; empty if no problem is known."""
         return self.image_files.problems.get(image_id) or self.mask_files.problems.get(image_id, "")
 
     def __len__(self) -> int:
@@ -54,19 +54,19 @@ class VOCSplit:
 
 
 def resolve_path(path: str | Path) -> Path:
-    """A path from the settings with ``~`` and links resolved; broken links stay as they are."""
+    """Return a path from the settings with ``~`` and links resolved; broken links are kept."""
     return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111 - Path's own fail for these
 
 
 def find_voc_folder(root: Path | str, year: str | None) -> Path:
-    """The folder with ``JPEGImages``, ``ImageSets`` and masks.
+    """Find the folder with ``JPEGImages``, ``ImageSets`` and masks.
 
     Args:
-        root: That folder itself, a ``VOCdevkit`` or what contains a ``VOCdevkit``.
+        root: The folder itself, a ``VOCdevkit`` or a folder that contains one.
         year: Year of the folder's name, such as "2012"; None for a folder of any name.
 
     Raises:
-        VocSegError: Nothing of the kind is there, or several where the name is not known.
+        VocSegError: No such folder exists, or ``year`` is None and there are several.
     """
     root, name = Path(root), f"VOC{year}"
     if year is None:
@@ -74,7 +74,7 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
     for folder in (root / "VOCdevkit" / name, root / name):
         if is_folder(folder):
             return folder
-    # Own data may bear any name, but VOC2007 must not pass for VOC2012.
+    # Own data may have any name, but VOC2007 must not be read as VOC2012.
     own_name = resolve_path(root).name
     of_another_year = re.fullmatch(r"VOC\d{4}", own_name) and own_name != name
     if _has_lists(root) and not of_another_year:
@@ -122,16 +122,16 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     """Read the list of one split.
 
     Args:
-        folder: A ``VOC<year>`` folder, as `find_voc_folder` gives it.
+        folder: A ``VOC<year>`` folder, as returned by `find_voc_folder`.
         source: Key of `SOURCES`.
         split: train, val or test.
 
     Returns:
-        The split; without ids where the source has no public masks for it.
+        The split; without ids if the source has no public masks for it.
 
     Raises:
-        VocSegError: Unknown source or split; the list, the folder of images or that of masks is missing; the list is
-            empty where the split is not optional, has an id twice, or names files of other folders.
+        VocSegError: The source or split is unknown; the list, image folder or mask folder is missing; the list of a
+            required split is empty, or a list repeats an id or names files of other folders.
     """
     known = source_named(source)
     if split not in known.lists:
@@ -147,7 +147,7 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
             return nothing
         raise VocSegError(_missing_list(path, known, split))
     if split in known.optional and is_blank(path):
-        return nothing  # as scripts leave it that divide images into lists
+        return nothing  # written by scripts that divide images into lists
     require_folder(images, f"The images of {source} {split}", "Put the images into that folder.")
     require_folder(
         masks,
@@ -160,7 +160,7 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     image_files = find_files(images, names, ids, "image", IMAGE_ENDINGS)
     mask_files = find_files(masks, list_names(masks), ids, "mask", MASK_ENDINGS)
     found = VOCSplit(split, source, ids, images, masks, image_files, mask_files)
-    # The official 2012 development kit lists its test images but keeps their masks back.
+    # The official 2012 development kit lists its test images without their masks.
     kept_back = known.name == "sample" and split in known.optional
     if kept_back and not any(os.path.lexists(found.mask_path(image_id)) for image_id in found.ids):
         return nothing
@@ -173,8 +173,8 @@ def _missing_list(path: Path, source: Source, split: str) -> str:
         other = "".join(f" (or {name}.txt)" for name in OTHER_SPELLINGS.get(path.stem, ()))
         return (
             f"{text} {source.name} needs that list{other} with the SBD ids, and the SBD masks as PNG in "
-            f"{source.mask_folder(split)} beside JPEGImages. Without voc_root both are downloaded and made; "
-            "or use the voc2012 source."
+            f"{source.mask_folder(split)} beside JPEGImages. Without voc_root both are downloaded and "
+            "created; or use the voc2012 source."
         )
     if advice := broken_link_advice([path]):
         return f"{text} {advice}"

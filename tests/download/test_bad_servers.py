@@ -1,4 +1,4 @@
-"""Servers that lie, trickle and never end: what has arrived stays, and the next address is asked."""
+"""Servers that lie, trickle and never end: received bytes are kept, and the next address is tried."""
 
 import hashlib
 import itertools
@@ -171,7 +171,7 @@ BAD = {
     "206 with XML by content": rest(b"\xef\xbb\xbf<?xml version='1.0'?>".ljust(30_000)),
     "416": says("416 No"),
     "416 that gives a shorter file": says("416 No", Content_Range="bytes */1000"),
-    "416 that gives what has arrived": says("416 No", Content_Range=f"bytes */{THERE}"),
+    "416 with the received length": says("416 No", Content_Range=f"bytes */{THERE}"),
     "416 that gives nothing": says("416 No", Content_Range="bytes */0"),
     "headers that trickle": trickles(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
     "100 without end": floods(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
@@ -312,7 +312,7 @@ def test_a_disk_that_runs_full_keeps_what_fits(here, archive_server):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
-        with pytest.raises(VocSegError, match=r"part could not be written: .*What has arrived is kept"):
+        with pytest.raises(VocSegError, match=r"part could not be written: .*The received bytes are kept"):
             fetch_archive(archive(address), here, policy=ONCE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -182,14 +182,14 @@ def test_an_incomplete_folder_of_somebody_else_is_named_not_overwritten(tmp_path
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     (tmp_path / "VOCdevkit/VOC2012" / lost).unlink()
-    with pytest.raises(VocSegError, match=rf"VOC2012 is there, but not complete: {lost} is missing\. .*voc_root="):
+    with pytest.raises(VocSegError, match=rf"VOC2012 exists, but is incomplete: {lost} is missing\. .*voc_root="):
         fetch("voc2012", tmp_path, archives)
     assert archive_server.requests == []
 
 
 def test_an_empty_devkit_is_named(tmp_path, archives):
     (tmp_path / "VOCdevkit").mkdir()
-    with pytest.raises(VocSegError, match=r"VOCdevkit is there, but has no VOC2012\. .*voc_root="):
+    with pytest.raises(VocSegError, match=r"VOCdevkit exists, but has no VOC2012\. .*voc_root="):
         fetch("voc2012", tmp_path, archives)
 
 
@@ -223,7 +223,7 @@ def test_a_wrong_checksum_is_never_unpacked(tmp_path, offer):
 
 def test_an_archive_of_something_else(tmp_path, offer):
     archives = {VOC2012: offer(VOC2012, tar(voc_files("2007", train="a", val="b")))}
-    with pytest.raises(VocSegError, match=r"has no folder VOCdevkit/VOC2012: it is another archive"):
+    with pytest.raises(VocSegError, match=r"has no folder VOCdevkit/VOC2012: it is a different archive"):
         fetch("voc2012", tmp_path, archives)
     assert not (tmp_path / "VOCdevkit").exists()
 
@@ -306,7 +306,7 @@ class TestTrainAug:
 
     def test_another_number_of_images_is_refused(self, tmp_path, archives, monkeypatch):
         monkeypatch.undo()
-        with pytest.raises(VocSegError, match=r"train_aug comes to 4 images, not 10582"):
+        with pytest.raises(VocSegError, match=r"train_aug has 4 images, not 10582"):
             fetch("voc2012_aug", tmp_path, archives)
         assert not (tmp_path / "VOCdevkit/VOC2012/SegmentationClassAug").exists()
 
@@ -314,7 +314,7 @@ class TestTrainAug:
         masks = fetch("voc2012", tmp_path, archives) / "SegmentationClassAug"
         masks.mkdir()
         (masks / "a.png").write_bytes(b"mine")
-        with pytest.raises(VocSegError, match=r"SegmentationClassAug is there, but does not hold the masks of all 4"):
+        with pytest.raises(VocSegError, match=r"SegmentationClassAug exists, but does not have the masks of all 4"):
             fetch("voc2012_aug", tmp_path, archives)
         assert (masks / "a.png").read_bytes() == b"mine"
 
@@ -329,7 +329,7 @@ class TestTrainAug:
     def test_a_list_of_somebody_else_is_left_alone(self, tmp_path, archives):
         path = fetch("voc2012", tmp_path, archives) / "ImageSets/Segmentation/trainaug.txt"
         path.write_text("a\n")
-        with pytest.raises(VocSegError, match=r"trainaug\.txt is there and lists other images than train_aug"):
+        with pytest.raises(VocSegError, match=r"trainaug\.txt exists and lists other images than train_aug"):
             fetch("voc2012_aug", tmp_path, archives)
         assert path.read_text() == "a\n"
 
@@ -346,7 +346,7 @@ class TestTrainAug:
         folder = fetch("voc2012", tmp_path, archives)
         (folder / ".complete.json").unlink()
         (folder / "JPEGImages/s2.jpg").unlink()
-        with pytest.raises(VocSegError, match=r"VOC2012 is there, but not complete: JPEGImages/s2\.jpg is missing"):
+        with pytest.raises(VocSegError, match=r"VOC2012 exists, but is incomplete: JPEGImages/s2\.jpg is missing"):
             fetch("voc2012_aug", tmp_path, archives)
 
     def test_a_list_in_another_order_is_left_alone(self, tmp_path, archives):
@@ -421,7 +421,7 @@ def test_two_processes_at_once_fetch_once(tmp_path, archives, archive_server):
 
 
 def test_own_data_needs_voc_root(tmp_path):
-    with pytest.raises(VocSegError, match=r"'own' is a folder of yours.*--params voc_root=PATH"):
+    with pytest.raises(VocSegError, match=r"'own' is your own folder.*--params voc_root=PATH"):
         fetch("own", tmp_path, {})
 
 

@@ -1,4 +1,4 @@
-"""The body of a response as it comes in; responses that are too slow, or web pages, are refused."""
+"""Reads the body of a response as it arrives; refuses slow responses and web pages."""
 
 import re
 import time
@@ -10,46 +10,46 @@ from rich.filesize import decimal
 
 from .connection import RetryPolicy, TransferError, close_after
 
-_CHUNK = 2**16  # what is lost of a cut connection is at most this
-_SLOWEST = 1000  # bytes a second; a server that sends less might as well be silent
+_CHUNK = 2**16  # the most that an interrupted connection loses
+_SLOWEST = 1000  # bytes per second; a slower server counts as unresponsive
 _HEAD = 512  # bytes; in a tar archive they contain zeros, in a compressed one bytes that are not text
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _PAGE_STARTS = (b"<!doctype", b"<html", b"<?xml")
 
 
 class IncompleteBodyError(Exception):
-    """The body ended early, with the reason."""
+    """The body ended early; the message says why."""
 
 
 def read_body(response: requests.Response, start: int, policy: RetryPolicy) -> Iterator[bytes]:
-    """The body in chunks, as they come.
+    """Yield the body in chunks as they arrive.
 
     Args:
-        response: An answer that is not read yet.
-        start: Where in the file the body begins.
+        response: An unread response.
+        start: Offset of the body in the file.
         policy: Time-outs.
 
     Raises:
-        IncompleteBodyError: The connection was cut, or the server sends nothing or too little.
+        IncompleteBodyError: The connection was cut, or the server sends nothing or too slowly.
         TransferError: The body is not part of an archive.
     """
     return _reject_web_pages(_chunks(response, policy), start)
 
 
 def _chunks(response: requests.Response, policy: RetryPolicy) -> Iterator[bytes]:
-    """The body as it comes in, without waiting for full chunks, so that a very slow server is noticed."""
+    """Yield the body without waiting for full chunks, so that a very slow server is detected."""
     connection = getattr(response.raw, "connection_read", None)
     while True:
         since, received = time.monotonic(), 0
-        # A single read may take its time-out; a longer one receives chunk sizes, but hardly any of the body.
+        # A read that outlasts its time-out receives chunk sizes, but hardly any of the body.
         with close_after(2 * policy.read_seconds, connection):
             while (passed := time.monotonic() - since) <= policy.read_seconds:
                 try:
-                    # Not iter_content: it would unpack a .tgz that is labelled as gzip-encoded.
+                    # Not iter_content, which would decompress a .tgz labelled as gzip-encoded.
                     chunk = response.raw.read1(_CHUNK, decode_content=False)
                 except urllib3.exceptions.ReadTimeoutError as error:
                     raise IncompleteBodyError(f"nothing came for {policy.read_seconds:g} s") from error
-                except (urllib3.exceptions.HTTPError, ValueError) as error:  # ValueError: of TLS that was shut
+                except (urllib3.exceptions.HTTPError, ValueError) as error:  # ValueError: closed TLS connection
                     raise IncompleteBodyError("connection was cut") from error
                 if not chunk:
                     return
@@ -61,7 +61,7 @@ def _chunks(response: requests.Response, policy: RetryPolicy) -> Iterator[bytes]
 
 
 def _reject_web_pages(chunks: Iterator[bytes], start: int) -> Iterator[bytes]:
-    """The same body; refused if it begins like a web page, or if the file begins with text."""
+    """Yield the same body; refuse it if it begins like a web page, or if the file begins with text."""
     head = b""
     try:
         while len(head) < _HEAD and (chunk := next(chunks, b"")):

@@ -1,4 +1,4 @@
-"""Requests to a server: redirects, time limits, and which failures are worth another attempt."""
+"""Requests to a server: redirects, time limits, and which failures justify a retry."""
 
 import re
 import socket
@@ -19,13 +19,13 @@ _MOST_REDIRECTS = 10
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long to wait for a server, and how often to try again.
+    """Time-outs and retries of a download.
 
     Args:
-        connect_seconds: For a connection.
-        read_seconds: For all headers of an answer, and for the next bytes of its body.
-        attempts: At one address in a row; one that brings 1 MiB more than there ever was starts the count anew.
-        backoff_seconds: Pause after the first failure; it doubles with every further one, up to 30 s.
+        connect_seconds: Limit for connecting.
+        read_seconds: Limit for all headers of a response, and for the next bytes of its body.
+        attempts: Consecutive attempts per address; 1 MiB beyond the furthest position so far resets the count.
+        backoff_seconds: Pause after the first failure; doubles with each further one, up to 30 s.
     """
 
     connect_seconds: float = 15
@@ -46,7 +46,7 @@ class TransferError(Exception):
 
 
 class Session(requests.Session):
-    """A session whose answers must have all their headers within the read time-out."""
+    """A session that requires all headers of a response within the read time-out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,22 +54,22 @@ class Session(requests.Session):
             self.mount(scheme, _DeadlineAdapter())
 
     def resolve_redirects(self, *args: object, **options: object) -> Iterator[requests.Response]:
-        """Follow no redirects here: requests would read their bodies, however long. `send_get` follows them."""
+        """Follow no redirects: requests would read their bodies, however long. `send_get` follows them."""
         return iter(())
 
 
 @contextmanager
 def close_after(seconds: float, connection: socket.socket | None) -> Iterator[threading.Event]:
-    """Shut a connection that is still being read after this time: a socket's own time-out restarts with every byte.
+    """Close a connection that is still being read after this time: a socket's time-out restarts with every byte.
 
     Yields:
-        An event that is set once the time is over.
+        An event that is set when the time is over.
     """
     late = threading.Event()
 
     def shut() -> None:
         late.set()
-        with suppress(OSError, AttributeError):  # TLS within TLS, to a proxy, cannot be shut
+        with suppress(OSError, AttributeError):  # TLS within TLS, to a proxy, cannot be closed
             connection.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, shut)
@@ -83,10 +83,10 @@ def close_after(seconds: float, connection: socket.socket | None) -> Iterator[th
 
 
 class _DeadlineMixin:
-    """Mixed into urllib3's connections."""
+    """Adds a deadline for headers to urllib3's connections."""
 
     def getresponse(self) -> urllib3.HTTPResponse:
-        connection = self.sock  # not there any more afterwards, where the answer closes the connection
+        connection = self.sock  # getresponse() may close it
         with close_after(self.timeout, connection) as late:
             try:
                 response = super().getresponse()
@@ -97,7 +97,7 @@ class _DeadlineMixin:
         return response
 
     def _tunnel(self) -> None:
-        """Ask a proxy for the connection."""
+        """Connect through a proxy."""
         with close_after(self.timeout, self.sock):
             super()._tunnel()
 
@@ -118,14 +118,14 @@ def send_get(
     Args:
         session: A `Session`.
         address: https or http. Redirects may lead to these only, and not out of https.
-        headers: Of the request.
-        policy: Its time-outs.
+        headers: Headers of the request.
+        policy: Time-outs.
 
     Returns:
-        The answer, 200 or 206 or 416, with its body to be read; to be closed by the caller.
+        The response (200, 206 or 416) with an unread body; the caller closes it.
 
     Raises:
-        TransferError: No answer came, or one of another status.
+        TransferError: There is no response, or one with another status.
     """
     for _ in range(_MOST_REDIRECTS):
         response = _get(session, address, headers, policy)
@@ -167,12 +167,12 @@ def _get(session: requests.Session, address: str, headers: dict[str, str], polic
         cause = _first_cause(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise TransferError(f"its TLS certificate is refused: {cause.verify_message}", permanent=True) from error
-        # A name that does not exist will not do so in a second; a name server may have a moment's weakness.
+        # An unknown host name stays unknown; a name server may fail temporarily.
         unknown = isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
         raise TransferError(
             f"connection failed: {getattr(cause, 'strerror', None) or cause}", permanent=unknown
         ) from error
-    # Such as an unknown scheme, contradictory lengths, or a missing bundle of certificates.
+    # For example an unknown scheme, contradictory lengths, or a missing certificate bundle.
     except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
         raise TransferError(str(error), permanent=True) from error
 

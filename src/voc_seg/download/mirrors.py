@@ -1,4 +1,4 @@
-"""Download an archive from the first address that has it; bytes already received are kept until it is complete."""
+"""Downloads an archive from the first address that has it; received bytes are kept until it is complete."""
 
 import hashlib
 import logging
@@ -35,7 +35,7 @@ class Archive:
 
     Args:
         name: File name, such as ``VOCtrainval_11-May-2012.tar``.
-        md5: Its checksum, 32 hexadecimal digits.
+        md5: Checksum, 32 hexadecimal digits.
         addresses: https or http, tried in this order.
         size: Bytes, if known.
     """
@@ -47,10 +47,10 @@ class Archive:
 
 
 def md5_of(path: Path) -> str:
-    """The md5 of a file as hexadecimal digits.
+    """Return the md5 of a file as hexadecimal digits.
 
     Raises:
-        VocSegError: It cannot be read.
+        VocSegError: The file cannot be read.
     """
     digest = hashlib.md5(usedforsecurity=False)
     try:
@@ -65,7 +65,7 @@ def md5_of(path: Path) -> str:
 
 
 def partial_files(part: Path) -> tuple[Path, Path]:
-    """The files an interrupted download may leave: ``<name>.part``, and ``<name>.fresh`` with contradicting bytes."""
+    """Return the files an interrupted download may leave: ``<name>.part``, and ``<name>.fresh`` with other bytes."""
     return part, part.with_suffix(".fresh")
 
 
@@ -73,11 +73,11 @@ def download(archive: Archive, part: Path, policy: RetryPolicy) -> Path:
     """Download an archive from the first address that has it.
 
     A server that cannot resume ``part`` sends the file from the beginning, which is compared with ``part``. If they
-    differ, only the checksum can tell which is right, so the server's file is received beside ``part``.
+    differ, only the checksum can decide, so the server's file is received into a second file.
 
     Args:
-        archive: What to download.
-        part: ``<name>.part``, with what has arrived so far, if anything.
+        archive: The archive.
+        part: ``<name>.part`` with the bytes received so far; may be missing.
         policy: Time-outs and retries.
 
     Returns:
@@ -111,24 +111,24 @@ def download(archive: Archive, part: Path, policy: RetryPolicy) -> Path:
     raise VocSegError(
         f"Could not download {archive.name}:\n" + "".join(reasons) + there + "You can:\n"
         "  - run the same command again;\n"
-        f"  - download {archive.name} (md5 {archive.md5}) yourself and give it with --params voc_archive=PATH;\n"
-        "  - use a VOCdevkit you have with --params voc_root=PATH;\n"
+        f"  - download {archive.name} (md5 {archive.md5}) yourself and set --params voc_archive=PATH;\n"
+        "  - use an existing VOCdevkit with --params voc_root=PATH;\n"
         "  - correct the addresses in conf/base/globals.yml."
     )
 
 
 def _fetch(session: Session, archive: Archive, address: str, part: Path, policy: RetryPolicy) -> Path:
-    """The archive from one address, or the `TransferError` that ends it."""
+    """Return the archive from one address, or raise the `TransferError` that ended the transfer."""
     for file in sorted(partial_files(part), key=received_bytes, reverse=True):
         if received_bytes(file):
             try:
                 _complete(session, archive, address, file, policy)
                 return file
             except ContentMismatchError as error:
-                logger.warning("%s does not fit what has arrived: %s", address, error.reason)
-    # The server has another file, or earlier addresses sent wrong bytes: start over, beside the longer of the two.
+                logger.warning("%s does not match the received bytes: %s", address, error.reason)
+    # The server has another file, or earlier addresses sent wrong bytes: start over, keeping the longer file.
     file = min(partial_files(part), key=received_bytes)
-    for _ in range(2):  # twice if it came in pieces: the server's file may have changed in between
+    for _ in range(2):  # twice if it came in parts: the server's file may have changed in between
         truncate_file(file, 0)
         try:
             _complete(session, archive, address, file, policy)
@@ -145,7 +145,7 @@ def _complete(session: Session, archive: Archive, address: str, file: Path, poli
     """Resume a file from one address until it is the archive.
 
     Raises:
-        TransferError: The address cannot be used any further; what has arrived stays.
+        TransferError: The address has failed for good; received bytes are kept.
         ContentMismatchError: The file is complete but has a different checksum, or as for `transfer_once`. The file
             is truncated to its earlier size, or deleted if it was complete before.
     """
@@ -167,7 +167,7 @@ def _complete(session: Session, archive: Archive, address: str, file: Path, poli
         if failure.permanent:
             raise failure
         size = received_bytes(file)
-        # More than ever before, not more than last time: a server that always starts over must not go on for ever.
+        # Compared with the furthest position, not the last one: a server that always starts over must not loop.
         failures = 1 if size >= furthest + _GOOD_ATTEMPT else failures + 1
         furthest = max(furthest, size)
         if failures >= policy.attempts:

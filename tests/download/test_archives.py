@@ -33,7 +33,7 @@ def archive(*addresses: str) -> Archive:
 
 
 def get(folder: Path, *addresses: str) -> None:
-    """Obtain the archive, which must be whole then and alone in its folder."""
+    """Fetch the archive, which must then be complete and the only file in its folder."""
     path = fetch_archive(archive(*addresses), folder, policy=QUICK)
     assert path == folder / NAME
     assert path.read_bytes() == PAYLOAD
@@ -58,7 +58,7 @@ def here(tmp_path, archive_server, caplog):
     return folder
 
 
-def test_whole_file_in_one_go(here, archive_server, caplog):
+def test_complete_file_in_one_response(here, archive_server, caplog):
     get(here, archive_server.serve(NAME, PAYLOAD))
     assert [(request.range, request.status) for request in archive_server.requests] == [(None, 200)]
     assert f"Fetching {NAME} (3.0 MB) from http://127.0.0.1" in caplog.text
@@ -67,7 +67,7 @@ def test_whole_file_in_one_go(here, archive_server, caplog):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 1_234_567, len(PAYLOAD) - 1])
-def test_cut_connection_is_gone_on_with(here, archive_server, caplog, cut):
+def test_cut_connection_is_resumed(here, archive_server, caplog, cut):
     get(here, archive_server.serve(NAME, PAYLOAD, cuts=[cut]))
     assert [request.range for request in archive_server.requests] == [None, f"bytes={cut}-" if cut else None]
     assert sum(request.sent for request in archive_server.requests) == len(PAYLOAD)
@@ -75,7 +75,7 @@ def test_cut_connection_is_gone_on_with(here, archive_server, caplog, cut):
     assert ("resuming at" in caplog.text) == bool(cut)
 
 
-def test_line_that_is_cut_for_ever_leaves_what_arrived_to_the_next_run(here, archive_server):
+def test_connection_that_is_always_cut_keeps_the_received_bytes(here, archive_server):
     address = archive_server.serve(NAME, PAYLOAD, cuts=[1000] * 3)
     with pytest.raises(VocSegError) as caught:
         get(here, address)
@@ -95,12 +95,12 @@ def test_line_that_is_cut_for_ever_leaves_what_arrived_to_the_next_run(here, arc
     assert archive_server.requests[-1].range == "bytes=3000-"
 
 
-def test_attempt_that_brings_a_mebibyte_starts_the_count_anew(here, archive_server):
+def test_attempt_that_brings_a_mebibyte_resets_the_count(here, archive_server):
     get(here, archive_server.serve(NAME, PAYLOAD, cuts=[10, 10, MIB, 10, MIB, 10]))
     assert len(archive_server.requests) == 7
 
 
-def test_server_that_always_starts_over_does_not_go_on_for_ever(here, archive_server):
+def test_server_that_always_starts_over_is_abandoned(here, archive_server):
     address = archive_server.serve(NAME, PAYLOAD, cuts=[MIB + 5] * 20, ranges=False)
     with pytest.raises(VocSegError, match=r"connection was cut .*\(3 attempts\)"):
         get(here, address)
@@ -184,7 +184,7 @@ def test_unusable_range_starts_over(here, archive_server, content_range):
     assert [request.range for request in archive_server.requests] == ["bytes=5000-", None]
 
 
-def test_part_that_is_whole_is_not_fetched_again(here, archive_server):
+def test_complete_part_is_not_fetched_again(here, archive_server):
     part(here).write_bytes(PAYLOAD)
     get(here, archive_server.serve(NAME, PAYLOAD))
     assert [(request.status, request.sent) for request in archive_server.requests] == [(416, 0)]
@@ -202,7 +202,7 @@ def test_416_to_a_request_without_range_is_a_failure(here, archive_server):
         get(here, archive_server.serve(NAME, PAYLOAD, answers=[(416, {})]))
 
 
-def test_web_page_does_not_overwrite_what_arrived(here, archive_server):
+def test_web_page_does_not_overwrite_received_bytes(here, archive_server):
     part(here).write_bytes(PAYLOAD[:5000])
     login = archive_server.serve("login", PAYLOAD, answers=[(200, {"Content-Type": "text/html; charset=utf-8"})])
     get(here, login, archive_server.serve(NAME, PAYLOAD))
@@ -381,7 +381,7 @@ def test_an_absurd_length_is_no_lack_of_room(here, archive_server):
     assert archive_server.requests[-1].range == "bytes=5000-"
 
 
-def test_a_web_page_by_content_does_not_overwrite_what_arrived(here, archive_server):
+def test_a_web_page_by_content_does_not_overwrite_received_bytes(here, archive_server):
     part(here).write_bytes(PAYLOAD[:5000])
     login = archive_server.serve("login", b"\n<!DOCTYPE html><p>Log in", ranges=False)
     get(here, login, archive_server.serve(NAME, PAYLOAD))
@@ -396,6 +396,6 @@ def test_a_body_longer_than_declared_is_left(here, archive_server):
     assert list(here.iterdir()) == []
 
 
-def test_what_a_body_has_beyond_the_archive_is_not_read(here, archive_server):
+def test_bytes_beyond_the_archive_are_not_read(here, archive_server):
     longer = archive_server.serve("longer", PAYLOAD * 2, chunked=True)
     assert fetch_archive(replace(archive(longer), size=len(PAYLOAD)), here, policy=QUICK).read_bytes() == PAYLOAD

@@ -187,7 +187,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("answer", BAD.values(), ids=BAD)
-def test_what_has_arrived_stays_and_is_resumed_at_the_next_address(here, archive_server, raw, monkeypatch, answer):
+def test_received_bytes_are_resumed_at_the_next_address(here, archive_server, raw, monkeypatch, answer):
     monkeypatch.setattr(transfer, "_LARGEST", 2 * WHOLE)
     part(here).write_bytes(PAYLOAD[:THERE])
     bad = raw(answer)
@@ -279,7 +279,7 @@ def test_of_three_that_contradict_each_other_the_shortest_goes(here, raw, archiv
     assert fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE).read_bytes() == PAYLOAD
 
 
-def test_what_a_lying_address_has_added_does_not_keep_the_next_from_the_archive(here, raw, archive_server):
+def test_wrong_bytes_of_one_address_do_not_stop_the_next(here, raw, archive_server):
     part(here).write_bytes(PAYLOAD[:THERE])
     bad = raw(says("206 OK", OTHER[:500], Content_Length=WHOLE - THERE, Content_Range=REST), says("503 No"))
     path = fetch_archive(archive(bad.address, archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)

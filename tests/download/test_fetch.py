@@ -1,4 +1,4 @@
-"""Fetching sources whole: small stand-in archives from a server on this machine."""
+"""Fetching whole sources: small stand-in archives from a server on this machine."""
 
 import hashlib
 import io
@@ -76,7 +76,7 @@ def mat(mask: np.ndarray) -> bytes:
 
 
 def sbd_files(train: str, val: str, value: int = 7) -> dict[str, bytes]:
-    """SBD's folder with a mask of one class for each id, and files that nobody needs."""
+    """SBD's folder with a mask of one class for each id, and files that are not needed."""
     files = {"train.txt": train, "val.txt": val}
     files = {name: "".join(f"{image_id}\n" for image_id in ids.split()).encode() for name, ids in files.items()}
     for image_id in (train + " " + val).split():
@@ -177,7 +177,7 @@ def test_an_archive_that_is_not_needed_is_passed_over_aloud(tmp_path, archives, 
 
 
 @pytest.mark.parametrize("lost", ["JPEGImages/b.jpg", "SegmentationClass/a.png", "ImageSets/Segmentation/val.txt"])
-def test_an_incomplete_folder_of_somebody_else_is_named_not_overwritten(tmp_path, archives, archive_server, lost):
+def test_an_incomplete_folder_of_other_origin_is_refused(tmp_path, archives, archive_server, lost):
     for name, content in voc_files("2012", train="a", val="b").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -210,7 +210,7 @@ def test_an_interrupted_unpacking_is_done_again(tmp_path, archives, archive_serv
     monkeypatch.undo()
     folder = fetch("voc2012", tmp_path, archives)
     assert not (folder / "leftover").exists()
-    assert len(archive_server.requests) == 1  # the archive itself was whole
+    assert len(archive_server.requests) == 1  # the archive itself was complete
 
 
 def test_a_wrong_checksum_is_never_unpacked(tmp_path, offer):
@@ -228,7 +228,7 @@ def test_an_archive_of_something_else(tmp_path, offer):
     assert not (tmp_path / "VOCdevkit").exists()
 
 
-def test_an_archive_that_nobody_declares(tmp_path):
+def test_an_undeclared_archive(tmp_path):
     with pytest.raises(VocSegError, match=rf"globals\.yml has no archive {VOC2012}; it has none"):
         fetch("voc2012", tmp_path, {})
 
@@ -310,7 +310,7 @@ class TestTrainAug:
             fetch("voc2012_aug", tmp_path, archives)
         assert not (tmp_path / "VOCdevkit/VOC2012/SegmentationClassAug").exists()
 
-    def test_masks_of_somebody_else_are_left_alone(self, tmp_path, archives):
+    def test_masks_of_other_origin_are_kept(self, tmp_path, archives):
         masks = fetch("voc2012", tmp_path, archives) / "SegmentationClassAug"
         masks.mkdir()
         (masks / "a.png").write_bytes(b"mine")
@@ -319,14 +319,14 @@ class TestTrainAug:
         assert (masks / "a.png").read_bytes() == b"mine"
 
     @pytest.mark.parametrize("lost", ["SegmentationClassAug", "ImageSets/Segmentation/trainaug.txt"])
-    def test_what_is_deleted_as_a_whole_is_made_anew(self, tmp_path, archives, lost):
+    def test_deleted_outputs_are_created_again(self, tmp_path, archives, lost):
         folder = fetch("voc2012_aug", tmp_path, archives)
         path = folder / lost
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         fetch("voc2012_aug", tmp_path, archives)
         assert len(read_split(folder, "voc2012_aug", "train")) == 4
 
-    def test_a_list_of_somebody_else_is_left_alone(self, tmp_path, archives):
+    def test_a_list_of_other_origin_is_kept(self, tmp_path, archives):
         path = fetch("voc2012", tmp_path, archives) / "ImageSets/Segmentation/trainaug.txt"
         path.write_text("a\n")
         with pytest.raises(VocSegError, match=r"trainaug\.txt exists and lists other images than train_aug"):

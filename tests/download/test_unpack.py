@@ -1,4 +1,4 @@
-"""Unpacking: good archives come out whole, hostile and broken ones leave nothing anywhere."""
+"""Unpacking: good archives are unpacked completely, hostile and damaged ones leave nothing."""
 
 import gzip
 import io
@@ -66,7 +66,7 @@ def refused(archive: Path) -> str:
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize("layout", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
-def test_archive_comes_out_whole(tmp_path, mode, layout):
+def test_archive_is_unpacked_completely(tmp_path, mode, layout):
     archive = pack(tmp_path / "voc", mode=mode, format=layout)
     unpack(archive, tmp_path / "new" / "out")
     assert files_of(tmp_path / "new" / "out") == FILES

@@ -53,7 +53,7 @@ class TestFile:
         assert names(path.parent) == ["a.txt"]
 
     @pytest.mark.parametrize("call", ["fsync", "replace"])
-    def test_what_the_system_says_becomes_advice(self, path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_system_errors_become_advice(self, path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -113,7 +113,7 @@ class TestFolder:
             (filling / "old.png").write_text("old")
         return folder
 
-    def test_a_new_folder_takes_the_place_of_the_old_one_whole(self, folder: Path) -> None:
+    def test_a_new_folder_replaces_the_old_one_completely(self, folder: Path) -> None:
         with atomic_write_folder(folder) as partial:
             (partial / "new.png").write_text("new")
             assert seen(folder) == ["old.png"]
@@ -252,7 +252,7 @@ def fail_after(renames: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("number", "passes"), [(errno.EINVAL, True), (errno.EIO, False)])
-def test_file_systems_that_cannot_sync_folders_are_put_up_with(
+def test_file_systems_that_cannot_sync_folders_are_tolerated(
     tmp_path: Path, number: int, passes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Path) -> None:

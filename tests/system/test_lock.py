@@ -21,7 +21,7 @@ from voc_seg.system.lock import acquire_lock
 
 @contextmanager
 def held_elsewhere(path: Path) -> Iterator[bool]:
-    """Whether another process gets the lock, which it keeps meanwhile."""
+    """Whether another process gets the lock, which it holds for the duration."""
     path.parent.mkdir(exist_ok=True)
     setup = "from pathlib import Path; from voc_seg.system import lock"
     program = f"{setup}; f = lock.acquire_lock(Path({str(path)!r})); print(f is not None)"
@@ -38,16 +38,14 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         assert not file.closed
 
 
-def test_what_cannot_be_locked_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_locked_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         acquire_lock(tmp_path / "nowhere" / "a.lock")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
 @pytest.mark.parametrize(("folder", "wanted"), [(0o2775, 0o664), (0o770, 0o660), (0o755, 0o600), (0o777, 0o666)])
-def test_whoever_may_write_to_the_folder_may_lock_there_whatever_the_umask(
-    tmp_path: Path, folder: int, wanted: int
-) -> None:
+def test_all_who_may_write_to_the_folder_may_lock_whatever_the_umask(tmp_path: Path, folder: int, wanted: int) -> None:
     tmp_path.chmod(folder)
     before = os.umask(0o077)
     try:
@@ -61,7 +59,7 @@ def test_a_run_is_refused_where_its_lock_cannot_be_opened(project: Path, run_ked
     lock = project / "data/06_models/.training.lock"
     lock.parent.mkdir(exist_ok=True)
     lock.unlink(missing_ok=True)
-    lock.mkdir()  # refused to root as well, as that of somebody else is to others
+    lock.mkdir()  # refused to root as well, like another user's file
     message = r"06_models/\.training\.lock cannot be opened, so .*delete that file.*\(chmod g\+rw.* Nothing has run"
     try:
         with pytest.raises(ClickException, match=message):

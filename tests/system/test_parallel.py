@@ -92,6 +92,6 @@ def test_large_results_are_not_held_many_at_a_time(monkeypatch: pytest.MonkeyPat
     found = []
     for number, result in enumerate(results):
         found.append(result)
-        assert number > 2 or 3 not in begun  # larger than all that may be held: it is read alone
+        assert number > 2 or 3 not in begun  # larger than the limit: it is read on its own
         assert number > 3 or 4 not in begun
     assert found == list(range(6))

@@ -52,15 +52,15 @@ SHORTENED = palette_mask([0, 1], COLOURS), palette_mask([0, 1], [COLOURS[0], COL
 
 
 @pytest.mark.parametrize(
-    ("masks", "told"),
+    ("masks", "message"),
     [
         (QUANTISED, "#000000 is value 0 in m0 and value 1 in m1"),
         (SHORTENED, "value 1 is #e69f00 in m0 and #0072b2 in m1"),
     ],
     ids=["renumbered", "shortened"],
 )
-def test_palettes_that_differ_are_refused(index, masks, told):
-    with pytest.raises(VocSegError, match=f"{told}.*colour in data.classes.*data.values"):
+def test_palettes_that_differ_are_refused(index, masks, message):
+    with pytest.raises(VocSegError, match=f"{message}.*colour in data.classes.*data.values"):
         require_consistent_masks({"train": index(*masks)}, PLAIN)
 
 
@@ -173,7 +173,7 @@ def test_void_is_doubted_where_the_last_class_is_missing(index):
     assert not void_objects_warning({"train": index(grey(0, 1), grey(1, 1))}, PLAIN)
 
 
-def test_where_255_covers_most_both_ways_round_are_told(index):
+def test_a_mostly_white_mask_gets_advice_for_both_orders(index):
     two = name_classes(("background", "object"))
     with pytest.raises(VocSegError, match="object and background exchanged"):
         require_more_than_void(index(grey(0, 255, 255), classes=two), two)

@@ -68,7 +68,7 @@ def test_the_exact_name_is_taken_before_a_similar_one(make):
         ("JPEGImagesPNG/a.png", "found JPEGImagesPNG/a.png: move the files directly into JPEGImages"),
     ],
 )
-def test_a_missing_file_says_what_is_there(make, there, hint):
+def test_a_missing_file_gets_a_hint(make, there, hint):
     if there.startswith("JPEGImages/"):
         (make() / "train").mkdir()
         hint = "found JPEGImages/train/a.png: move the files directly into JPEGImages"

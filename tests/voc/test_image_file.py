@@ -77,7 +77,7 @@ def test_only_a_few_strange_colours_are_listed(tmp_path):
 
 
 def reordered(mask: np.ndarray) -> Image.Image:
-    """As an optimiser of PNGs leaves it: the values in use numbered anew, the palette shortened to them."""
+    """As PNG optimisers write it: used values renumbered, the palette shortened to them."""
     used, numbers = np.unique(mask, return_inverse=True)
     picture = Image.fromarray(numbers.reshape(mask.shape).astype(np.uint8))
     picture.putpalette(voc_palette()[used].tobytes())
@@ -96,7 +96,7 @@ def test_a_palette_that_contradicts_the_indices_is_read_by_its_colours(tmp_path,
 
 @pytest.mark.parametrize("values", [(0, 1), (0, 1, 2), (2,), (0, 1, 2, VOID)])
 def test_names_without_colours_are_no_reason_to_doubt_indices(tmp_path, values):
-    """Black, green, maroon: VOC's default colours of classes 0, 2, 1, which nobody here has asked for."""
+    """Black, green, maroon: VOC's default colours of classes 0, 2, 1, which are not declared here."""
     palette = np.zeros((256, 3), np.uint8)
     palette[[1, 2, VOID]] = (0, 128, 0), (128, 0, 0), (255, 255, 255)
     mask = np.random.default_rng(2).choice(np.array(values, np.uint8), (9, 8))
@@ -144,7 +144,7 @@ def test_orientation(tmp_path):
 
 @pytest.mark.parametrize(("kind", "value"), [(1, b"\6\0\0\0"), (2, b"6\0\0\0"), (3, b"\0\0\0\0"), (3, b"\x11\1\0\0")])
 def test_an_orientation_that_means_nothing_is_none(tmp_path, kind, value):
-    """Stored as byte or text, 0, 273: found in real pictures."""
+    """Stored as byte or text, 0, 273: found in real images."""
     exif = b"Exif\0\0II*\0" + struct.pack("<IHHHI", 8, 1, 0x0112, kind, 1) + value + bytes(4)
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "i.jpg", exif=exif)
     assert orientation(tmp_path / "i.jpg") == 1
@@ -209,7 +209,7 @@ def test_the_formats_of_a_data_set_are_read_whatever_their_ending(tmp_path, form
 
 
 def test_transparent_pixels_of_an_image_are_white(tmp_path):
-    """As in pictures that are segmented later; what lies below them is anything."""
+    """As in images with a transparent background; the hidden colours are arbitrary."""
     pixels = np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 0, 0, 51]]], np.uint8)
     Image.fromarray(pixels).save(tmp_path / "i.png")
     assert decode_dataset_image(tmp_path / "i.png")[0].tolist() == [[255] * 3, [10, 20, 30], [204] * 3]

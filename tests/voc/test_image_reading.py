@@ -166,7 +166,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_picture_says_why(tmp_path: Path, name: str) -> None:
+def test_an_unreadable_image_gives_the_reason(tmp_path: Path, name: str) -> None:
     make, message = BAD[name]
     make(tmp_path / name)
     with pytest.raises(VocSegError, match=message):
@@ -185,7 +185,7 @@ def test_a_large_picture_is_no_reason_to_warn(tmp_path: Path, monkeypatch: pytes
     assert len(recwarn) == 0
 
 
-def test_threads_do_not_take_each_other_the_leave_to_read_large_pictures(recwarn: pytest.WarningsRecorder) -> None:
+def test_threads_do_not_end_each_others_permission_for_large_images(recwarn: pytest.WarningsRecorder) -> None:
     before = warnings.filters[:]
     first, second = allow_large_images(), allow_large_images()
     first.__enter__()

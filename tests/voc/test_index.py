@@ -216,7 +216,7 @@ class TestRepeat:
         again = index_images(split, previous=without).drop(columns="fingerprint")
         pd.testing.assert_frame_equal(again, first.drop(columns="fingerprint"))
 
-    def test_what_went_wrong_is_tried_again(self, split, monkeypatch):
+    def test_a_failed_read_is_retried(self, split, monkeypatch):
         """Too many open files, a disk that was away, a permission: nothing of it shows in the files."""
 
         def fail(path):
@@ -228,7 +228,7 @@ class TestRepeat:
         assert (first["rejected"] != "").all()
         assert (index_images(split, previous=first)["rejected"] == "").all()
 
-    def test_a_verdict_on_what_was_decoded_stays(self, split, reads):
+    def test_a_verdict_on_a_decoded_pair_is_kept(self, split, reads):
         palette_image(np.full((HEIGHT, WIDTH), VOID, np.uint8)).save(split.mask_path("a"))
         first = index_images(split)
         assert first["rejected"][0].startswith("no labelled pixel")

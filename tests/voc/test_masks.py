@@ -41,7 +41,7 @@ def read(tmp_path, stored, classes, mode="L"):
         ({15: 1, 0: 0, 3: 0, 7: VOID}, [0, 3, 7, 15], [0, 0, VOID, 1]),  # one class of VOC's
     ],
 )
-def test_stored_values_mean_what_is_declared(tmp_path, mode, values, stored, expected):
+def test_stored_values_have_the_declared_meaning(tmp_path, mode, values, stored, expected):
     found = read(tmp_path, stored, classes_with(values), mode)
     np.testing.assert_array_equal(found.indices, [expected])
     assert found.indices.dtype == np.uint8
@@ -246,7 +246,7 @@ def test_declared_values_hold_in_equal_channels(tmp_path):
     ],
     ids=["black and white", "one index too high", "unknown", "65535", "negative", "fractions", "nan", "alpha"],
 )
-def test_what_other_modes_cannot_mean_is_refused(tmp_path, image, classes, message):
+def test_invalid_values_in_other_modes_are_refused(tmp_path, image, classes, message):
     image.save(tmp_path / "m.tif")
     with pytest.raises(VocSegError, match=message):
         decode_mask(tmp_path / "m.tif", classes)

@@ -103,9 +103,9 @@ def transfer_once(
                 return
             total = extent.total or declared
             _make_room(part, total)
-            begun = f", resuming at {decimal(extent.start)}" if extent.start else ""
+            resumed = f", resuming at {decimal(extent.start)}" if extent.start else ""
             size = f" ({decimal(extent.total)})" if extent.total else ""
-            logger.info("Fetching %s%s from %s%s", part.stem, size, address, begun)
+            logger.info("Fetching %s%s from %s%s", part.stem, size, address, resumed)
             _receive(response, part, extent, total, policy)
             return
     raise TransferError("sends neither the file nor the requested range", permanent=True)
@@ -131,7 +131,7 @@ def _byte_range(response: requests.Response, offset: int) -> _ByteRange | None:
     if response.status_code == 200:
         return _ByteRange(0, size, size)
     found = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", content_range)
-    # A server may start earlier than asked (RFC 9110, 15.3.7), but not leave a gap.
+    # A server may start earlier than requested (RFC 9110, 15.3.7), but not leave a gap.
     if found and int(found[1]) <= offset <= int(found[2]):
         start, end = int(found[1]), int(found[2]) + 1
         total = None if found[3] == "*" else int(found[3])

@@ -45,7 +45,7 @@ def parallel_map(function: Callable[[A], B], items: Iterable[A], sizes: Sequence
                 future.set_exception(error)
             del job, future, item  # a waiting thread would keep the image alive
 
-    pool = [threading.Thread(target=work, daemon=True, name=f"in_parallel_{number}") for number in range(threads)]
+    pool = [threading.Thread(target=work, daemon=True, name=f"parallel_map_{number}") for number in range(threads)]
     for thread in pool:
         thread.start()
     wait, held = _WAIT, 0

@@ -97,7 +97,7 @@ def test_good_pictures_are_segmented_and_bad_files_listed(
     rejected = pd.read_csv(reporting / "inference_rejected.csv").set_index("file")["reason"]
     reasons = {Path(file).name: reason for file, reason in rejected.items()}
     assert list(reasons) == ["cut.jpg", "empty.png", "notes.txt", "text.jpg"]
-    starts = ("truncated picture", "empty picture", "unreadable picture", "unreadable picture")
+    starts = ("truncated image", "empty image", "unreadable image", "unreadable image")
     assert all(reason.startswith(start) for reason, start in zip(reasons.values(), starts))
     assert (reporting / "inference_gallery.png").stat().st_size > 0
     assert "Left out, of 10 files: 4" in caplog.text

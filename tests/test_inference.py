@@ -212,7 +212,7 @@ def test_pictures_that_change_during_a_run_are_left_out(
     assert pd.read_csv(reporting / "inference_shares.csv")["image"].tolist() == kept
     rejected = pd.read_csv(reporting / "inference_rejected.csv").set_index("file")["reason"]
     assert {Path(file).stem: reason.partition(": ")[0] for file, reason in rejected.items()} == {
-        "notes": "unreadable picture", **dict.fromkeys(["gone", "pipe", "text"], "changed during the run"),
+        "notes": "unreadable image", **dict.fromkeys(["gone", "pipe", "text"], "changed during the run"),
     }  # fmt: skip
     assert caplog.text.count("Left out, although it was readable at first") == 3
     assert caplog.text.count("Not on the contact sheet") == 2

@@ -28,7 +28,7 @@ from voc_seg.metrics.confusion import mean_iou
 from voc_seg.models.registry import restore_model
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.torchrun import Place
+from voc_seg.system.torchrun import ProcessInfo
 
 # Beside this file, but pytest's importlib mode has no folder of tests on the path.
 spec = importlib.util.spec_from_file_location("ranks_at_work", Path(__file__).with_name("ranks_at_work.py"))
@@ -321,7 +321,7 @@ def test_processes_with_different_settings_are_refused() -> None:
 
 
 def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "place", lambda: Place(ranks=4, local_ranks=2, machines=2))
+    monkeypatch.setattr(commands, "process_info", lambda: ProcessInfo(world_size=4, local_world_size=2, nodes=2))
     command = resume_command({"runtime_params": {"seed": 1}, "env": None, "pipeline_names": ["evaluation", "training"]})
     assert command == (
         "torchrun --nnodes=2 --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 --nproc-per-node=2 -m voc_seg "
@@ -340,7 +340,7 @@ def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch)
 def test_the_refusal_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, pipelines: list[str], selects: bool, message: str
 ) -> None:
-    monkeypatch.setattr(ranks, "place", lambda: Place(ranks=2))
+    monkeypatch.setattr(ranks, "process_info", lambda: ProcessInfo(world_size=2))
     with pytest.raises(RunStoppedError, match=message) as caught:
         ranks.refuse_what_is_for_one(pipelines, selects)
     assert "--pipelines training,evaluation" in str(caught.value)

@@ -25,7 +25,7 @@ from voc_seg.pipelines.export import nodes
 from voc_seg.pipelines.inference.nodes import segment
 from voc_seg.scenes.sample import draw_scene, plan_split
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
-from voc_seg.voc.image_reading import decode_picture
+from voc_seg.voc.image_reading import decode_image
 
 Run = Callable[..., None]
 needs_onnx = pytest.mark.skipif(
@@ -128,7 +128,7 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
     *_, onnx, weights, card = nodes.export_model(saved, {}, {}, data, InferenceConfig())
     (tmp_path / "model.onnx").write_bytes(onnx)
     (tmp_path / "model.safetensors").write_bytes(weights)
-    pictures = {"picture": decode_picture(tmp_path / "picture.jpg")}
+    pictures = {"picture": decode_image(tmp_path / "picture.jpg")}
     # On some CPUs torch computes in bf16 unless told otherwise; ONNX Runtime has fp32.
     expected, in_fp32 = (
         np.asarray(segment(pictures, saved, data, InferenceConfig(), runtime)["picture"].mask)

@@ -16,9 +16,9 @@ from voc_seg.reporting.image_panels import draw_legend
 from voc_seg.reporting.style import literal, new_figure, set_title
 from voc_seg.samples.image_files import Pictures, name_pictures
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import fault_of_id, same_name
+from voc_seg.system.names import image_id_problem, name_key
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.reading import decode_image
+from voc_seg.voc.image_reading import decode_dataset_image
 from voc_seg.voc.splits import find_voc_folder
 
 IDS = ["NA", "null", "1e5", "007", "$x_1$", "{a}", "weed (0)", "<i>"]
@@ -101,9 +101,9 @@ def test_the_longest_id_fits_into_the_names_of_its_files(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("image_id", ["CON", "nul.tar", "com1 .x", "LPT\xb2", "a:b", "a?", 'a"b', "a|b", "<a>"])
 def test_an_id_that_windows_cannot_store_is_refused_there(image_id: str) -> None:
-    assert fault_of_id(image_id, windows=True)
-    assert fault_of_id(image_id, windows=False) is None
-    assert fault_of_id("console, com10 and nulls", windows=True) is None
+    assert image_id_problem(image_id, windows=True)
+    assert image_id_problem(image_id, windows=False) is None
+    assert image_id_problem("console, com10 and nulls", windows=True) is None
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_every_picture_has_a_name_that_windows_can_store() -> None:
 
 def test_pictures_whose_names_a_mac_takes_for_one_have_two() -> None:
     names = name_pictures([Path("\u00e9.jpg"), Path("e\u0301.jpg")])
-    assert len({same_name(name) for name in names}) == 2
+    assert len({name_key(name) for name in names}) == 2
 
 
 def test_the_path_of_a_picture_is_no_formula_and_gives_no_orders() -> None:
@@ -162,7 +162,7 @@ def test_the_path_of_a_picture_is_no_formula_and_gives_no_orders() -> None:
 
 def test_a_file_in_a_message_is_in_one_line_and_gives_no_orders(tmp_path: Path) -> None:
     with pytest.raises(VocSegError, match=r"missing image: .*/a\\n\\x1b\[2J\.jpg") as caught:
-        decode_image(tmp_path / "a\n\x1b[2J.jpg")
+        decode_dataset_image(tmp_path / "a\n\x1b[2J.jpg")
     assert "\n" not in str(caught.value)
     for name in ("\x1b[2J", "\u202e"):
         (tmp_path / "folder" / name).mkdir(parents=True)

@@ -26,8 +26,7 @@ from voc_seg.samples.sharding import write_shards
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.masks import decode_mask
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import decode_mask, palette_image
 
 # The same examples on every run: a suite that fails once in a while is worse than one that looks at fewer.
 settings.register_profile("voc_seg", derandomize=True, deadline=None, max_examples=60)

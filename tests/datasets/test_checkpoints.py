@@ -15,7 +15,7 @@ from kedro.io import DatasetError
 from voc_seg.datasets import CheckpointsDataset, ModelDataset
 from voc_seg.datasets import checkpoints as module
 from voc_seg.datasets.checkpoints import read_state, write_state
-from voc_seg.system.atomic import partial_of
+from voc_seg.system.atomic import partial_path
 from voc_seg.system.errors import VocSegError
 
 
@@ -252,7 +252,7 @@ class TestCheckpointsDataset:
 
     def test_what_a_kill_left_half_written_goes(self, dataset: CheckpointsDataset, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        half, mine = partial_of(folder / "checkpoint_mid_epoch.pth"), partial_of(folder / "mine.pth")
+        half, mine = partial_path(folder / "checkpoint_mid_epoch.pth"), partial_path(folder / "mine.pth")
         for path in (half, mine):
             path.touch()
         dataset.save(_checkpoint(1, keep_last=1))

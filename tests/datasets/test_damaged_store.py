@@ -17,7 +17,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.samples.store import Origin, Sample
 from voc_seg.voc.index import fingerprint_of
 
-voc_seg.system.atomic._sync = lambda path: None  # thousands of files, and no machine goes down here
+voc_seg.system.atomic.sync_file = lambda path: None  # thousands of files, and no machine goes down here
 base, shard_images = Path(sys.argv[1]), int(sys.argv[2])
 numbers = np.random.default_rng(0)
 SAMPLES = [  # the first two shards have one size

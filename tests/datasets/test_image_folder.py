@@ -12,7 +12,7 @@ from PIL import Image
 from voc_seg.datasets import PicturesDataset, SegmentationsDataset
 from voc_seg.datasets.image_folder import Segmentation
 from voc_seg.samples.image_files import MadeWhenAsked
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import palette_image
 
 
 def _made(value: int, shape: tuple[int, int] = (6, 8)) -> Segmentation:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from voc_seg import datasets
 from voc_seg.settings import CONFIG_LOADER_ARGS
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.versions import newest
+from voc_seg.system.versions import newest_version
 
 
 def _figure(width: float) -> Figure:
@@ -74,7 +74,7 @@ def test_a_save_that_fails_leaves_the_old_file(
     if point == "open":
         monkeypatch.setattr(*(Path, "write_bytes") if kind == "BytesDataset" else (dataset._fs, "open"), fail)
     else:
-        monkeypatch.setattr("voc_seg.system.atomic._sync", fail)
+        monkeypatch.setattr("voc_seg.system.atomic.sync_file", fail)
     with pytest.raises(DatasetError, match=f"Could not write .*{name}: No space left on device") as caught:
         dataset.save(new)
     assert isinstance(caught.value.__cause__, VocSegError)
@@ -146,7 +146,7 @@ def test_versions_are_whole_files_that_can_be_loaded(kind: str, tmp_path: Path) 
             assert dataset.preview()
     files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
     assert files == [f"2026-01-01T00.00.00.000Z/{name}", f"2026-01-02T00.00.00.000Z/{name}"]
-    assert newest(path) == path / files[-1]
+    assert newest_version(path) == path / files[-1]
     again = AbstractDataset.from_config("entry", entry, save_version="2026-01-01T00.00.00.000Z")
     with pytest.raises(DatasetError, match="must not exist"):
         again.save(new)

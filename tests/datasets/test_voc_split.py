@@ -124,7 +124,7 @@ def test_archives_and_an_archive_on_disk_are_handed_on(tmp_path, fetched):
     ],
 )
 def test_a_wrong_block_of_archives_is_named(tmp_path, wrong, message):
-    with pytest.raises(DatasetError, match=rf"archives in conf/base/globals\.yml is wrong:\n  {message}"):
+    with pytest.raises(DatasetError, match=rf"archives in conf/base/globals\.yml is invalid:\n  {message}"):
         VOCSplitDataset("voc2012", "train", str(tmp_path), archives=wrong).load()
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from voc_seg.download.archives import Archive, given_archive, obtain, one_at_a_time
-from voc_seg.download.connection import Patience
+from voc_seg.download.archives import Archive, download_lock, fetch_archive, given_archive
+from voc_seg.download.connection import RetryPolicy
 from voc_seg.system.errors import VocSegError
 
 NAME = "VOC.tar"
 PAYLOAD = hashlib.shake_128(b"payload").digest(3_000_000)
 OTHER = hashlib.shake_128(b"other").digest(3_000_000)
-QUICK = Patience(connect_seconds=1, read_seconds=0.2, attempts=3, backoff_seconds=0.01)
+QUICK = RetryPolicy(connect_seconds=1, read_seconds=0.2, attempts=3, backoff_seconds=0.01)
 MIB = 2**20
 
 
@@ -33,8 +33,8 @@ def archive(*addresses: str) -> Archive:
 
 
 def get(folder: Path, *addresses: str) -> None:
-    """Obtain the archive, which must be whole then and alone in its folder."""
-    path = obtain(archive(*addresses), folder, patience=QUICK)
+    """Fetch the archive, which must then be complete and the only file in its folder."""
+    path = fetch_archive(archive(*addresses), folder, policy=QUICK)
     assert path == folder / NAME
     assert path.read_bytes() == PAYLOAD
     assert list(folder.iterdir()) == [path]
@@ -58,7 +58,7 @@ def here(tmp_path, archive_server, caplog):
     return folder
 
 
-def test_whole_file_in_one_go(here, archive_server, caplog):
+def test_complete_file_in_one_response(here, archive_server, caplog):
     get(here, archive_server.serve(NAME, PAYLOAD))
     assert [(request.range, request.status) for request in archive_server.requests] == [(None, 200)]
     assert f"Fetching {NAME} (3.0 MB) from http://127.0.0.1" in caplog.text
@@ -67,15 +67,15 @@ def test_whole_file_in_one_go(here, archive_server, caplog):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 1_234_567, len(PAYLOAD) - 1])
-def test_cut_connection_is_gone_on_with(here, archive_server, caplog, cut):
+def test_cut_connection_is_resumed(here, archive_server, caplog, cut):
     get(here, archive_server.serve(NAME, PAYLOAD, cuts=[cut]))
     assert [request.range for request in archive_server.requests] == [None, f"bytes={cut}-" if cut else None]
     assert sum(request.sent for request in archive_server.requests) == len(PAYLOAD)
     assert "connection was cut after" in caplog.text
-    assert ("going on at" in caplog.text) == bool(cut)
+    assert ("resuming at" in caplog.text) == bool(cut)
 
 
-def test_line_that_is_cut_for_ever_leaves_what_arrived_to_the_next_run(here, archive_server):
+def test_connection_that_is_always_cut_keeps_the_received_bytes(here, archive_server):
     address = archive_server.serve(NAME, PAYLOAD, cuts=[1000] * 3)
     with pytest.raises(VocSegError) as caught:
         get(here, address)
@@ -95,12 +95,12 @@ def test_line_that_is_cut_for_ever_leaves_what_arrived_to_the_next_run(here, arc
     assert archive_server.requests[-1].range == "bytes=3000-"
 
 
-def test_attempt_that_brings_a_mebibyte_starts_the_count_anew(here, archive_server):
+def test_attempt_that_brings_a_mebibyte_resets_the_count(here, archive_server):
     get(here, archive_server.serve(NAME, PAYLOAD, cuts=[10, 10, MIB, 10, MIB, 10]))
     assert len(archive_server.requests) == 7
 
 
-def test_server_that_always_starts_over_does_not_go_on_for_ever(here, archive_server):
+def test_server_that_always_starts_over_is_abandoned(here, archive_server):
     address = archive_server.serve(NAME, PAYLOAD, cuts=[MIB + 5] * 20, ranges=False)
     with pytest.raises(VocSegError, match=r"connection was cut .*\(3 attempts\)"):
         get(here, address)
@@ -120,7 +120,7 @@ def test_wrong_checksum_everywhere_leaves_nothing(here, archive_server):
         get(here, *addresses)
     assert list(here.iterdir()) == []
     assert str(caught.value).count(f"md5 is {md5(OTHER)}, not {md5(PAYLOAD)}") == 2
-    assert "have arrived" not in str(caught.value)
+    assert "have been received" not in str(caught.value)
 
 
 def test_stale_part_is_tried_once_more_from_nothing(here, archive_server):
@@ -153,7 +153,7 @@ def test_server_says_when_to_try_again(here, archive_server, monkeypatch):
     pauses = []
     monkeypatch.setattr("time.sleep", pauses.append)
     later = [(503, {"Retry-After": after}) for after in ("7", "900", "Wed, 21 Oct 2015 07:28:00 GMT")]
-    obtain(archive(archive_server.serve(NAME, PAYLOAD, answers=later)), here)
+    fetch_archive(archive(archive_server.serve(NAME, PAYLOAD, answers=later)), here)
     assert pauses == [7, 2, 4]
 
 
@@ -184,7 +184,7 @@ def test_unusable_range_starts_over(here, archive_server, content_range):
     assert [request.range for request in archive_server.requests] == ["bytes=5000-", None]
 
 
-def test_part_that_is_whole_is_not_fetched_again(here, archive_server):
+def test_complete_part_is_not_fetched_again(here, archive_server):
     part(here).write_bytes(PAYLOAD)
     get(here, archive_server.serve(NAME, PAYLOAD))
     assert [(request.status, request.sent) for request in archive_server.requests] == [(416, 0)]
@@ -202,7 +202,7 @@ def test_416_to_a_request_without_range_is_a_failure(here, archive_server):
         get(here, archive_server.serve(NAME, PAYLOAD, answers=[(416, {})]))
 
 
-def test_web_page_does_not_overwrite_what_arrived(here, archive_server):
+def test_web_page_does_not_overwrite_received_bytes(here, archive_server):
     part(here).write_bytes(PAYLOAD[:5000])
     login = archive_server.serve("login", PAYLOAD, answers=[(200, {"Content-Type": "text/html; charset=utf-8"})])
     get(here, login, archive_server.serve(NAME, PAYLOAD))
@@ -290,8 +290,8 @@ def test_two_processes_fetch_once(here, archive_server):
     script = (
         "import logging, sys\nfrom pathlib import Path\nfrom voc_seg.download.archives import *\n"
         "logging.basicConfig(level='INFO')\nfolder = Path(sys.argv[1])\n"
-        "with one_at_a_time(folder):\n"
-        "    path = obtain(Archive(sys.argv[2], sys.argv[3], (sys.argv[4],)), folder)\n"
+        "with download_lock(folder):\n"
+        "    path = fetch_archive(Archive(sys.argv[2], sys.argv[3], (sys.argv[4],)), folder)\n"
         "    assert path.stat().st_size == 3_000_000\n"
     )
     command = [sys.executable, "-c", script, str(here), NAME, md5(PAYLOAD), address]
@@ -304,48 +304,48 @@ def test_two_processes_fetch_once(here, archive_server):
 
 
 def test_lock_makes_its_folder_and_errors_pass_through(tmp_path):
-    with pytest.raises(OSError, match="mine"), one_at_a_time(tmp_path / "a" / "b"):
+    with pytest.raises(OSError, match="mine"), download_lock(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
         raise OSError("mine")
-    with one_at_a_time(tmp_path / "a" / "b"):
+    with download_lock(tmp_path / "a" / "b"):
         pass
     (tmp_path / "file").touch()
-    with pytest.raises(VocSegError, match=r"file.* cannot be written to.*voc_root"), one_at_a_time(tmp_path / "file"):
+    with pytest.raises(VocSegError, match=r"file.* cannot be written to.*voc_root"), download_lock(tmp_path / "file"):
         pass
 
 
 def test_given_file_is_used_where_it_is(here, tmp_path):
     given = tmp_path / "under another name"
     given.write_bytes(PAYLOAD)
-    assert obtain(archive(), here, given) == given
+    assert fetch_archive(archive(), here, given) == given
     assert list(here.iterdir()) == []
 
 
 def test_given_folder_is_looked_into(here, tmp_path):
     assert given_archive(archive(), tmp_path) is None
     (tmp_path / NAME).write_bytes(PAYLOAD)
-    assert obtain(archive(), here, tmp_path) == tmp_path / NAME
+    assert fetch_archive(archive(), here, tmp_path) == tmp_path / NAME
     (tmp_path / NAME).write_bytes(OTHER)
     with pytest.raises(VocSegError, match=f"{tmp_path / NAME} is not .*{md5(OTHER)}, not {md5(PAYLOAD)}.*delete it"):
-        obtain(archive(), here, tmp_path)
+        fetch_archive(archive(), here, tmp_path)
 
 
 def test_given_file_that_is_another_one_is_left_to_the_caller(here, tmp_path, archive_server):
     given = tmp_path / "other.tar"
     given.write_bytes(OTHER)
     assert given_archive(archive(), given) is None
-    assert obtain(archive(archive_server.serve(NAME, PAYLOAD)), here, given) == here / NAME
+    assert fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here, given) == here / NAME
 
 
 def test_given_path_that_is_not_there(here, tmp_path):
     with pytest.raises(VocSegError, match=f"voc_archive is {tmp_path / 'absent'}, which does not exist"):
-        obtain(archive(), here, tmp_path / "absent")
+        fetch_archive(archive(), here, tmp_path / "absent")
 
 
 def test_file_of_the_right_name_and_wrong_content_is_not_touched(here, archive_server):
     (here / NAME).write_bytes(OTHER)
     with pytest.raises(VocSegError, match=f"{md5(OTHER)}, not {md5(PAYLOAD)}.*delete it and run again"):
-        obtain(archive(archive_server.serve(NAME, PAYLOAD)), here)
+        fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here)
     assert (here / NAME).read_bytes() == OTHER
     assert archive_server.requests == []
 
@@ -353,7 +353,7 @@ def test_file_of_the_right_name_and_wrong_content_is_not_touched(here, archive_s
 def test_a_server_that_trickles_is_left(here, archive_server, caplog):
     archive_server.serve("slow", PAYLOAD, trickle=True)
     good = archive_server.serve("good", PAYLOAD)
-    path = obtain(archive(archive_server.address("slow"), good), here, patience=replace(QUICK, attempts=1))
+    path = fetch_archive(archive(archive_server.address("slow"), good), here, policy=replace(QUICK, attempts=1))
     assert path.read_bytes() == PAYLOAD
     assert "less than 200 bytes came in 0.2 s" in caplog.text
 
@@ -370,7 +370,7 @@ def test_a_length_that_cannot_be_right_goes_to_the_mirror(here, archive_server, 
     part(here).write_bytes(PAYLOAD[:5000])
     wrong = archive_server.serve("wrong", b"", answers=[(200, {"Content-Length": str(length)})])
     good = archive_server.serve(NAME, PAYLOAD)
-    obtain(replace(archive(wrong, good), size=len(PAYLOAD)), here, patience=QUICK)
+    fetch_archive(replace(archive(wrong, good), size=len(PAYLOAD)), here, policy=QUICK)
     assert [request.range for request in archive_server.requests] == ["bytes=5000-"] * 2
 
 
@@ -381,7 +381,7 @@ def test_an_absurd_length_is_no_lack_of_room(here, archive_server):
     assert archive_server.requests[-1].range == "bytes=5000-"
 
 
-def test_a_web_page_by_content_does_not_overwrite_what_arrived(here, archive_server):
+def test_a_web_page_by_content_does_not_overwrite_received_bytes(here, archive_server):
     part(here).write_bytes(PAYLOAD[:5000])
     login = archive_server.serve("login", b"\n<!DOCTYPE html><p>Log in", ranges=False)
     get(here, login, archive_server.serve(NAME, PAYLOAD))
@@ -391,11 +391,11 @@ def test_a_web_page_by_content_does_not_overwrite_what_arrived(here, archive_ser
 def test_a_body_longer_than_declared_is_left(here, archive_server):
     endless = archive_server.serve("endless", OTHER * 2, chunked=True)
     with pytest.raises(VocSegError, match="sends more than 3000000 bytes"):
-        obtain(replace(archive(endless), size=len(PAYLOAD)), here, patience=QUICK)
+        fetch_archive(replace(archive(endless), size=len(PAYLOAD)), here, policy=QUICK)
     assert len(archive_server.requests) == 1
     assert list(here.iterdir()) == []
 
 
-def test_what_a_body_has_beyond_the_archive_is_not_read(here, archive_server):
+def test_bytes_beyond_the_archive_are_not_read(here, archive_server):
     longer = archive_server.serve("longer", PAYLOAD * 2, chunked=True)
-    assert obtain(replace(archive(longer), size=len(PAYLOAD)), here, patience=QUICK).read_bytes() == PAYLOAD
+    assert fetch_archive(replace(archive(longer), size=len(PAYLOAD)), here, policy=QUICK).read_bytes() == PAYLOAD

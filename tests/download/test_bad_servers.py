@@ -1,4 +1,4 @@
-"""Servers that lie, trickle and never end: what has arrived stays, and the next address is asked."""
+"""Servers that lie, trickle and never end: received bytes are kept, and the next address is tried."""
 
 import hashlib
 import itertools
@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from voc_seg.download import transfer
-from voc_seg.download.archives import Archive, obtain
-from voc_seg.download.connection import Patience
+from voc_seg.download.archives import Archive, fetch_archive
+from voc_seg.download.connection import RetryPolicy
 from voc_seg.system.errors import VocSegError
 
 NAME = "VOC.tar"
@@ -25,7 +25,7 @@ PAYLOAD = hashlib.shake_128(b"payload").digest(WHOLE)
 OTHER = hashlib.shake_128(b"other").digest(WHOLE)
 THERE = 270_000
 REST = f"bytes {THERE}-{WHOLE - 1}/{WHOLE}"
-ONCE = Patience(connect_seconds=1, read_seconds=0.3, attempts=1, backoff_seconds=0.01)
+ONCE = RetryPolicy(connect_seconds=1, read_seconds=0.3, attempts=1, backoff_seconds=0.01)
 
 
 class RawServer:
@@ -171,7 +171,7 @@ BAD = {
     "206 with XML by content": rest(b"\xef\xbb\xbf<?xml version='1.0'?>".ljust(30_000)),
     "416": says("416 No"),
     "416 that gives a shorter file": says("416 No", Content_Range="bytes */1000"),
-    "416 that gives what has arrived": says("416 No", Content_Range=f"bytes */{THERE}"),
+    "416 with the received length": says("416 No", Content_Range=f"bytes */{THERE}"),
     "416 that gives nothing": says("416 No", Content_Range="bytes */0"),
     "headers that trickle": trickles(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
     "100 without end": floods(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
@@ -187,15 +187,15 @@ BAD = {
 
 
 @pytest.mark.parametrize("answer", BAD.values(), ids=BAD)
-def test_what_has_arrived_stays_and_is_resumed_at_the_next_address(here, archive_server, raw, monkeypatch, answer):
+def test_received_bytes_are_resumed_at_the_next_address(here, archive_server, raw, monkeypatch, answer):
     monkeypatch.setattr(transfer, "_LARGEST", 2 * WHOLE)
     part(here).write_bytes(PAYLOAD[:THERE])
     bad = raw(answer)
     with pytest.raises(VocSegError, match="are kept in"):
-        obtain(archive(bad.address), here, patience=ONCE)
+        fetch_archive(archive(bad.address), here, policy=ONCE)
     assert part(here).read_bytes() == PAYLOAD[:THERE]
     good = archive_server.serve(NAME, PAYLOAD)
-    path = obtain(archive(bad.address, good, size=None), here, patience=ONCE)
+    path = fetch_archive(archive(bad.address, good, size=None), here, policy=ONCE)
     assert path.read_bytes() == PAYLOAD
     assert list(here.iterdir()) == [path]
     assert bad.ranges[0] == f"bytes={THERE}-"
@@ -205,7 +205,7 @@ def test_what_has_arrived_stays_and_is_resumed_at_the_next_address(here, archive
 def test_nothing_is_left_of_texts_where_a_file_should_begin(here, raw, archive_server):
     answers = [b"\n <html>", b'{"error": "no such file"}', b"Access denied\n", b"<Error/>"]
     bad = [raw(says("200 OK", chunked(body) + chunked(b""), **CHUNKED)) for body in answers]
-    obtain(archive(*(server.address for server in bad), archive_server.serve(NAME, PAYLOAD)), here, patience=ONCE)
+    fetch_archive(archive(*(server.address for server in bad), archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
     assert [server.ranges for server in bad] == [[None]] * len(bad)
     assert archive_server.requests[0].range is None
 
@@ -214,7 +214,7 @@ def test_a_server_without_ranges_is_compared_and_may_be_cut_again_and_again(here
     cuts = [says("200 OK", PAYLOAD[:length], Content_Length=WHOLE) for length in (150_000, 100_000, 290_000)]
     part(here).write_bytes(PAYLOAD[:1000])
     server = raw(*cuts, says("200 OK", PAYLOAD))
-    obtain(archive(server.address), here, patience=replace(ONCE, attempts=9))
+    fetch_archive(archive(server.address), here, policy=replace(ONCE, attempts=9))
     assert server.ranges == [f"bytes={length}-" for length in (1000, 150_000, 150_000, 290_000)]
     assert (here / NAME).read_bytes() == PAYLOAD
 
@@ -226,20 +226,20 @@ def test_a_connection_that_is_reset_is_resumed(here, raw):
         raise ConnectionResetError
 
     server = raw(reset, rest(PAYLOAD[90_000:], f"bytes 90000-{WHOLE - 1}/{WHOLE}"))
-    assert obtain(archive(server.address), here, patience=replace(ONCE, attempts=2)).read_bytes() == PAYLOAD
+    assert fetch_archive(archive(server.address), here, policy=replace(ONCE, attempts=2)).read_bytes() == PAYLOAD
     assert server.ranges == [None, "bytes=90000-"]
 
 
 def test_trailers_without_end_do_not_spoil_what_they_follow(here, raw):
     server = raw(floods(head("200 OK", **CHUNKED) + chunked(PAYLOAD) + b"0\r\n", b"X-More: x\r\n"))
-    assert obtain(archive(server.address), here, patience=replace(ONCE, read_seconds=0.1)).read_bytes() == PAYLOAD
+    assert fetch_archive(archive(server.address), here, policy=replace(ONCE, read_seconds=0.1)).read_bytes() == PAYLOAD
 
 
 @pytest.mark.parametrize("size", [WHOLE, None], ids=["declared", "undeclared"])
 def test_a_file_that_changes_between_the_parts_is_fetched_once_more(here, raw, size):
     changed = says("206 OK", PAYLOAD[90_000:], Content_Range=f"bytes 90000-{WHOLE - 1}/{WHOLE}")
     server = raw(says("200 OK", OTHER[:90_000], Content_Length=WHOLE), changed, says("200 OK", PAYLOAD))
-    obtain(archive(server.address, size=size), here, patience=replace(ONCE, attempts=3))
+    fetch_archive(archive(server.address, size=size), here, policy=replace(ONCE, attempts=3))
     assert server.ranges == [None, "bytes=90000-", None]
     assert (here / NAME).read_bytes() == PAYLOAD
 
@@ -249,7 +249,7 @@ def test_a_server_that_changes_its_file_for_ever_is_left(here, raw):
     changed = says("206 OK", PAYLOAD[90_000:], Content_Range=f"bytes 90000-{WHOLE - 1}/{WHOLE}")
     server = raw(*[cut, changed] * 20)
     with pytest.raises(VocSegError, match="md5 is"):
-        obtain(archive(server.address), here, patience=replace(ONCE, attempts=3))
+        fetch_archive(archive(server.address), here, policy=replace(ONCE, attempts=3))
     assert len(server.ranges) == 4
     assert list(here.iterdir()) == []
 
@@ -258,12 +258,12 @@ def test_an_old_part_and_the_beginning_of_the_right_file_both_stay(here, raw, ar
     part(here).write_bytes(OTHER[:1000])
     server = raw(says("200 OK", PAYLOAD[:280_000], Content_Length=WHOLE))
     with pytest.raises(VocSegError) as caught:
-        obtain(archive(server.address), here, patience=ONCE)
+        fetch_archive(archive(server.address), here, policy=ONCE)
     assert part(here).read_bytes() == OTHER[:1000]
     fresh = here / f"{NAME}.fresh"
     assert fresh.read_bytes() == PAYLOAD[:280_000]
     assert f"{part(here)}; the next" in str(caught.value) and f"{fresh}; the next" in str(caught.value)
-    path = obtain(archive(archive_server.serve(NAME, PAYLOAD)), here, patience=ONCE)
+    path = fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
     assert archive_server.requests[0].range == "bytes=280000-"
     assert list(here.iterdir()) == [path]
 
@@ -273,27 +273,27 @@ def test_of_three_that_contradict_each_other_the_shortest_goes(here, raw, archiv
     (here / f"{NAME}.fresh").write_bytes(OTHER[1:2001])
     server = raw(says("200 OK", PAYLOAD[:500], Content_Length=WHOLE))
     with pytest.raises(VocSegError):
-        obtain(archive(server.address), here, patience=ONCE)
+        fetch_archive(archive(server.address), here, policy=ONCE)
     assert part(here).read_bytes() == PAYLOAD[:500]
     assert (here / f"{NAME}.fresh").read_bytes() == OTHER[1:2001]
-    assert obtain(archive(archive_server.serve(NAME, PAYLOAD)), here, patience=ONCE).read_bytes() == PAYLOAD
+    assert fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE).read_bytes() == PAYLOAD
 
 
-def test_what_a_lying_address_has_added_does_not_keep_the_next_from_the_archive(here, raw, archive_server):
+def test_wrong_bytes_of_one_address_do_not_stop_the_next(here, raw, archive_server):
     part(here).write_bytes(PAYLOAD[:THERE])
     bad = raw(says("206 OK", OTHER[:500], Content_Length=WHOLE - THERE, Content_Range=REST), says("503 No"))
-    path = obtain(archive(bad.address, archive_server.serve(NAME, PAYLOAD)), here, patience=ONCE)
+    path = fetch_archive(archive(bad.address, archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
     assert path.read_bytes() == PAYLOAD
 
 
 def test_a_part_that_is_too_long_is_cut_to_the_declared_size(here):
     part(here).write_bytes(PAYLOAD + b"more")
-    assert obtain(archive("http://nowhere.invalid/"), here, patience=ONCE).read_bytes() == PAYLOAD
+    assert fetch_archive(archive("http://nowhere.invalid/"), here, policy=ONCE).read_bytes() == PAYLOAD
 
 
 def test_a_part_of_the_declared_size_that_is_another_file_is_replaced(here, archive_server):
     part(here).write_bytes(OTHER)
-    obtain(archive(archive_server.serve(NAME, PAYLOAD)), here, patience=ONCE)
+    fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
     assert [request.range for request in archive_server.requests] == [None]
 
 
@@ -302,7 +302,7 @@ def test_without_room_beside_it_a_part_stays_and_the_next_address_is_asked(here,
     usage = shutil.disk_usage(here)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=50_000))
     bad = raw(says("200 OK", OTHER))
-    obtain(archive(bad.address, archive_server.serve(NAME, PAYLOAD)), here, patience=ONCE)
+    fetch_archive(archive(bad.address, archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
     assert bad.ranges == [f"bytes={THERE}-", None]
     assert archive_server.requests[0].range == f"bytes={THERE}-"
 
@@ -312,20 +312,20 @@ def test_a_disk_that_runs_full_keeps_what_fits(here, archive_server):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
-        with pytest.raises(VocSegError, match=r"part could not be written: .*What has arrived is kept"):
-            obtain(archive(address), here, patience=ONCE)
+        with pytest.raises(VocSegError, match=r"part could not be written: .*The received bytes are kept"):
+            fetch_archive(archive(address), here, policy=ONCE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     length = part(here).stat().st_size
     assert part(here).read_bytes() == PAYLOAD[:length] and length > 100_000
-    obtain(archive(address), here, patience=ONCE)
+    fetch_archive(archive(address), here, policy=ONCE)
     assert archive_server.requests[-1].range == f"bytes={length}-"
 
 
 def test_headers_that_trickle_over_tls_are_left(here, tls_archive_server, archive_server):
     slow = {f"X-{number}": "x" for number in range(90)}
     address = tls_archive_server.serve("slow", b"", answers=[(200, slow)], slow_headers=True)
-    obtain(archive(address, archive_server.serve(NAME, PAYLOAD)), here, patience=ONCE)
+    fetch_archive(archive(address, archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
     assert len(tls_archive_server.requests) == len(archive_server.requests) == 1
 
 
@@ -335,5 +335,5 @@ def test_a_proxy_that_trickles_is_left(here, raw, monkeypatch, scheme):
     for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
         monkeypatch.setenv(name, proxy.address.removesuffix(NAME))
     with pytest.raises(VocSegError, match=r"nowhere\.invalid/: (connection failed|no answer within)"):
-        obtain(archive(f"{scheme}://nowhere.invalid/"), here, patience=replace(ONCE, connect_seconds=0.3))
+        fetch_archive(archive(f"{scheme}://nowhere.invalid/"), here, policy=replace(ONCE, connect_seconds=0.3))
     assert len(proxy.ranges) == 1

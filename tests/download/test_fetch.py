@@ -1,4 +1,4 @@
-"""Fetching sources whole: small stand-in archives from a server on this machine."""
+"""Fetching whole sources: small stand-in archives from a server on this machine."""
 
 import hashlib
 import io
@@ -17,16 +17,17 @@ from PIL import Image
 from voc_seg.download import fetch as download
 from voc_seg.download import sbd
 from voc_seg.download.archives import Archive
-from voc_seg.download.connection import Patience
+from voc_seg.download.connection import RetryPolicy
 from voc_seg.download.fetch import fetch, is_complete
 from voc_seg.download.sbd import read_mat, train_aug_ids
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.reading import palette_image
-from voc_seg.voc.splits import SOURCES, read_split
+from voc_seg.voc.masks import palette_image
+from voc_seg.voc.sources import SOURCES
+from voc_seg.voc.splits import read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
-HURRY = Patience(connect_seconds=1, read_seconds=0.5, attempts=2, backoff_seconds=0.01)
+HURRY = RetryPolicy(connect_seconds=1, read_seconds=0.5, attempts=2, backoff_seconds=0.01)
 VOC2012, SBD = SOURCES["voc2012_aug"].archives
 TRAINVAL, TEST = SOURCES["voc2007"].archives
 
@@ -75,7 +76,7 @@ def mat(mask: np.ndarray) -> bytes:
 
 
 def sbd_files(train: str, val: str, value: int = 7) -> dict[str, bytes]:
-    """SBD's folder with a mask of one class for each id, and files that nobody needs."""
+    """SBD's folder with a mask of one class for each id, and files that are not needed."""
     files = {"train.txt": train, "val.txt": val}
     files = {name: "".join(f"{image_id}\n" for image_id in ids.split()).encode() for name, ids in files.items()}
     for image_id in (train + " " + val).split():
@@ -138,7 +139,7 @@ def test_voc2007_is_put_together_from_two_archives(tmp_path, archives, archive_s
 def test_a_cut_connection_does_not_matter(tmp_path, offer, archive_server):
     content = tar(voc_files("2012", train="a", val="b"))
     archives = {VOC2012: offer(VOC2012, content, cuts=[len(content) // 3, len(content) // 3])}
-    fetch("voc2012", tmp_path, archives, patience=replace(HURRY, attempts=4))
+    fetch("voc2012", tmp_path, archives, policy=replace(HURRY, attempts=4))
     assert [request.range for request in archive_server.requests][1] == f"bytes={len(content) // 3}-"
     assert is_complete(tmp_path, SOURCES["voc2012"])
 
@@ -176,19 +177,19 @@ def test_an_archive_that_is_not_needed_is_passed_over_aloud(tmp_path, archives, 
 
 
 @pytest.mark.parametrize("lost", ["JPEGImages/b.jpg", "SegmentationClass/a.png", "ImageSets/Segmentation/val.txt"])
-def test_an_incomplete_folder_of_somebody_else_is_named_not_overwritten(tmp_path, archives, archive_server, lost):
+def test_an_incomplete_folder_of_other_origin_is_refused(tmp_path, archives, archive_server, lost):
     for name, content in voc_files("2012", train="a", val="b").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     (tmp_path / "VOCdevkit/VOC2012" / lost).unlink()
-    with pytest.raises(VocSegError, match=rf"VOC2012 is there, but not complete: {lost} is missing\. .*voc_root="):
+    with pytest.raises(VocSegError, match=rf"VOC2012 exists, but is incomplete: {lost} is missing\. .*voc_root="):
         fetch("voc2012", tmp_path, archives)
     assert archive_server.requests == []
 
 
 def test_an_empty_devkit_is_named(tmp_path, archives):
     (tmp_path / "VOCdevkit").mkdir()
-    with pytest.raises(VocSegError, match=r"VOCdevkit is there, but has no VOC2012\. .*voc_root="):
+    with pytest.raises(VocSegError, match=r"VOCdevkit exists, but has no VOC2012\. .*voc_root="):
         fetch("voc2012", tmp_path, archives)
 
 
@@ -209,25 +210,25 @@ def test_an_interrupted_unpacking_is_done_again(tmp_path, archives, archive_serv
     monkeypatch.undo()
     folder = fetch("voc2012", tmp_path, archives)
     assert not (folder / "leftover").exists()
-    assert len(archive_server.requests) == 1  # the archive itself was whole
+    assert len(archive_server.requests) == 1  # the archive itself was complete
 
 
 def test_a_wrong_checksum_is_never_unpacked(tmp_path, offer):
     good = offer(VOC2012, tar(voc_files("2012", train="a", val="b")))
     with pytest.raises(VocSegError, match=r"md5 is \w{32}, not 0{32}(.|\n)*yourself(.|\n)*voc_archive=PATH"):
-        fetch("voc2012", tmp_path, {VOC2012: replace(good, md5="0" * 32)}, patience=HURRY)
+        fetch("voc2012", tmp_path, {VOC2012: replace(good, md5="0" * 32)}, policy=HURRY)
     assert not (tmp_path / "VOCdevkit").exists()
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_an_archive_of_something_else(tmp_path, offer):
     archives = {VOC2012: offer(VOC2012, tar(voc_files("2007", train="a", val="b")))}
-    with pytest.raises(VocSegError, match=r"has no folder VOCdevkit/VOC2012: it is another archive"):
+    with pytest.raises(VocSegError, match=r"has no folder VOCdevkit/VOC2012: it is a different archive"):
         fetch("voc2012", tmp_path, archives)
     assert not (tmp_path / "VOCdevkit").exists()
 
 
-def test_an_archive_that_nobody_declares(tmp_path):
+def test_an_undeclared_archive(tmp_path):
     with pytest.raises(VocSegError, match=rf"globals\.yml has no archive {VOC2012}; it has none"):
         fetch("voc2012", tmp_path, {})
 
@@ -305,30 +306,30 @@ class TestTrainAug:
 
     def test_another_number_of_images_is_refused(self, tmp_path, archives, monkeypatch):
         monkeypatch.undo()
-        with pytest.raises(VocSegError, match=r"train_aug comes to 4 images, not 10582"):
+        with pytest.raises(VocSegError, match=r"train_aug has 4 images, not 10582"):
             fetch("voc2012_aug", tmp_path, archives)
         assert not (tmp_path / "VOCdevkit/VOC2012/SegmentationClassAug").exists()
 
-    def test_masks_of_somebody_else_are_left_alone(self, tmp_path, archives):
+    def test_masks_of_other_origin_are_kept(self, tmp_path, archives):
         masks = fetch("voc2012", tmp_path, archives) / "SegmentationClassAug"
         masks.mkdir()
         (masks / "a.png").write_bytes(b"mine")
-        with pytest.raises(VocSegError, match=r"SegmentationClassAug is there, but does not hold the masks of all 4"):
+        with pytest.raises(VocSegError, match=r"SegmentationClassAug exists, but does not have the masks of all 4"):
             fetch("voc2012_aug", tmp_path, archives)
         assert (masks / "a.png").read_bytes() == b"mine"
 
     @pytest.mark.parametrize("lost", ["SegmentationClassAug", "ImageSets/Segmentation/trainaug.txt"])
-    def test_what_is_deleted_as_a_whole_is_made_anew(self, tmp_path, archives, lost):
+    def test_deleted_outputs_are_created_again(self, tmp_path, archives, lost):
         folder = fetch("voc2012_aug", tmp_path, archives)
         path = folder / lost
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         fetch("voc2012_aug", tmp_path, archives)
         assert len(read_split(folder, "voc2012_aug", "train")) == 4
 
-    def test_a_list_of_somebody_else_is_left_alone(self, tmp_path, archives):
+    def test_a_list_of_other_origin_is_kept(self, tmp_path, archives):
         path = fetch("voc2012", tmp_path, archives) / "ImageSets/Segmentation/trainaug.txt"
         path.write_text("a\n")
-        with pytest.raises(VocSegError, match=r"trainaug\.txt is there and lists other images than train_aug"):
+        with pytest.raises(VocSegError, match=r"trainaug\.txt exists and lists other images than train_aug"):
             fetch("voc2012_aug", tmp_path, archives)
         assert path.read_text() == "a\n"
 
@@ -345,7 +346,7 @@ class TestTrainAug:
         folder = fetch("voc2012", tmp_path, archives)
         (folder / ".complete.json").unlink()
         (folder / "JPEGImages/s2.jpg").unlink()
-        with pytest.raises(VocSegError, match=r"VOC2012 is there, but not complete: JPEGImages/s2\.jpg is missing"):
+        with pytest.raises(VocSegError, match=r"VOC2012 exists, but is incomplete: JPEGImages/s2\.jpg is missing"):
             fetch("voc2012_aug", tmp_path, archives)
 
     def test_a_list_in_another_order_is_left_alone(self, tmp_path, archives):
@@ -420,7 +421,7 @@ def test_two_processes_at_once_fetch_once(tmp_path, archives, archive_server):
 
 
 def test_own_data_needs_voc_root(tmp_path):
-    with pytest.raises(VocSegError, match=r"'own' is a folder of yours.*--params voc_root=PATH"):
+    with pytest.raises(VocSegError, match=r"'own' is your own folder.*--params voc_root=PATH"):
         fetch("own", tmp_path, {})
 
 

@@ -1,4 +1,4 @@
-"""Unpacking: good archives come out whole, hostile and broken ones leave nothing anywhere."""
+"""Unpacking: good archives are unpacked completely, hostile and damaged ones leave nothing."""
 
 import gzip
 import io
@@ -66,7 +66,7 @@ def refused(archive: Path) -> str:
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize("layout", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
-def test_archive_comes_out_whole(tmp_path, mode, layout):
+def test_archive_is_unpacked_completely(tmp_path, mode, layout):
     archive = pack(tmp_path / "voc", mode=mode, format=layout)
     unpack(archive, tmp_path / "new" / "out")
     assert files_of(tmp_path / "new" / "out") == FILES
@@ -205,14 +205,14 @@ def test_truncated_archive_is_broken(tmp_path, length):
     archive = pack(tmp_path / "voc.tar")
     assert archive.read_bytes()[33_280:].strip(b"\0") == b""
     os.truncate(archive, length)
-    assert "is no tar archive or a broken one" in refused(archive)
+    assert "is not a tar archive, or is damaged" in refused(archive)
 
 
 @pytest.mark.parametrize("lost", [1, 8, 20, 5000, 30_000])
 def test_truncated_gzip_is_broken(tmp_path, lost):
     archive = pack(tmp_path / "voc.tgz", mode="w:gz")
     os.truncate(archive, archive.stat().st_size - lost)
-    assert "is no tar archive or a broken one" in refused(archive)
+    assert "is not a tar archive, or is damaged" in refused(archive)
 
 
 def test_broken_header_is_not_taken_for_the_end(tmp_path):
@@ -228,7 +228,7 @@ def test_broken_compression(tmp_path):
     content = bytearray(archive.read_bytes())
     content[15_000] ^= 255
     archive.write_bytes(content)
-    assert "is no tar archive or a broken one" in refused(archive)
+    assert "is not a tar archive, or is damaged" in refused(archive)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_broken_compression(tmp_path):
 def test_other_files_are_no_archives(tmp_path, content):
     archive = tmp_path / "voc.tar"
     archive.write_bytes(content)
-    assert "is no tar archive" in refused(archive)
+    assert "is not a tar archive" in refused(archive)
 
 
 def test_archive_that_is_not_there(tmp_path):

@@ -206,9 +206,7 @@ class TestChangedContent:
         self, run: tuple, parameters: Parameters, caplog: pytest.LogCaptureFixture, old: dict[str, str]
     ) -> None:
         self._go_on(run, parameters, old, {"content": "samples:a", "val_content": "samples:b"})
-        assert (
-            "images and masks of train and val are those of the checkpoint: one side has no" in caplog.text
-        )
+        assert "images and masks of train and val are those of the checkpoint: one side has no" in caplog.text
 
     def test_the_same_content_is_passed_without_a_word(
         self, run: tuple, parameters: Parameters, caplog: pytest.LogCaptureFixture

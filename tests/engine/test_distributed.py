@@ -15,7 +15,7 @@ from voc_seg.engine.interruption import Interruption
 from voc_seg.engine.resuming import checkpoint_to_resume
 from voc_seg.system import torchrun
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.torchrun import Place, place
+from voc_seg.system.torchrun import ProcessInfo, process_info
 
 TORCHRUN = {
     "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "2",
@@ -23,18 +23,18 @@ TORCHRUN = {
 }  # fmt: skip
 
 
-class TestPlace:
+class TestProcessInfo:
     def test_it_is_what_torchrun_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in TORCHRUN.items():
             monkeypatch.setenv(name, value)
-        assert place() == Place(3, 4, 1, 2, 2, "node-0:29500", "/tmp/launch")
+        assert process_info() == ProcessInfo(3, 4, 1, 2, 2, "node-0:29500", "/tmp/launch")
         monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "")
-        assert place().agent_folder == ""
+        assert process_info().agent_folder == ""
 
     def test_a_scheduler_that_sets_some_of_it_is_not_torchrun(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("WORLD_SIZE", "4")
         monkeypatch.setenv("RANK", "3")
-        assert place() == Place()
+        assert process_info() == ProcessInfo()
 
 
 class TestAlone:
@@ -61,7 +61,9 @@ class TestAlone:
 class TestDevice:
     @pytest.fixture
     def four_of_two_machines(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(runtime, "place", lambda: Place(rank=3, ranks=4, local_rank=1, local_ranks=2))
+        monkeypatch.setattr(
+            runtime, "process_info", lambda: ProcessInfo(rank=3, world_size=4, local_rank=1, local_world_size=2)
+        )
 
     @pytest.mark.parametrize(("gpus", "expected"), [(0, "cpu"), (2, "cuda:1"), (8, "cuda:1")])
     def test_each_process_has_its_own(
@@ -102,7 +104,7 @@ class TestStartingPoint:
 
 
 def test_a_launch_is_known_by_what_it_left_with_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(torchrun, "place", lambda: Place(agent_folder=str(tmp_path)))
+    monkeypatch.setattr(torchrun, "process_info", lambda: ProcessInfo(agent_folder=str(tmp_path)))
     first = distributed.find_launch()
     assert first.name
     assert not first.restarted

@@ -10,7 +10,7 @@ from voc_seg.samples.decoded import UsableSamples
 from voc_seg.samples.store import Origin
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import name_classes
-from voc_seg.voc.index import fingerprints, joint_fingerprint
+from voc_seg.voc.index import combined_fingerprint, fingerprints
 from voc_seg.voc.pairs import Reading
 from voc_seg.voc.splits import VOCSplit
 
@@ -29,7 +29,7 @@ def test_masks_are_read_by_the_colours_of_their_classes(split: VOCSplit) -> None
     classes = name_classes(("background", "crack"), ((0, 0, 0), (9, 8, 7)))
     prints = fingerprints(split, Reading(classes))
     samples = UsableSamples(split, ("b", "a"), Reading(classes), (prints["b"], prints["a"]))
-    joint = joint_fingerprint(("b", "a"), (prints["b"], prints["a"]))
+    joint = combined_fingerprint(("b", "a"), (prints["b"], prints["a"]))
     assert samples.origin == Origin(
         "own", str(split.images.resolve()), ("background", "crack"), joint, Reading(classes).settings
     )
@@ -75,7 +75,7 @@ def test_parts_are_the_samples_in_order(split: VOCSplit, shard_images: int, part
 def test_no_samples_are_one_part(split: VOCSplit) -> None:
     (part,) = UsableSamples(split, ()).in_parts()
     assert part.ids == ()
-    assert part.origin.fingerprint == joint_fingerprint((), ())
+    assert part.origin.fingerprint == combined_fingerprint((), ())
 
 
 def test_files_that_nobody_looked_at_have_no_fingerprint(split: VOCSplit) -> None:

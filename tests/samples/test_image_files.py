@@ -94,7 +94,7 @@ def test_pictures_are_read_when_they_are_asked_for(folder: Path) -> None:
     assert list(pictures) == ["a", "b", "notes"]
     assert pictures["b"].shape == (3, 4, 3)
     (folder / "b.jpg").unlink()
-    with pytest.raises(VocSegError, match="missing picture"):
+    with pytest.raises(VocSegError, match="missing image"):
         pictures["b"]
     assert list(pictures.only(["notes", "a"])) == ["notes", "a"]
 

@@ -21,7 +21,7 @@ from voc_seg.samples.batches import training_batches
 from voc_seg.samples.paths import shards_folder
 from voc_seg.samples.sharding import delete_unused_shards, write_shards
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
-from voc_seg.system.atomic import SCRATCH, partial_of
+from voc_seg.system.atomic import SCRATCH, partial_path
 from voc_seg.system.errors import VocSegError
 
 
@@ -211,7 +211,7 @@ class TestWriting:
         assert shards_folder(path).is_symlink()
 
     def test_a_killed_pack_of_one_file_leaves_no_room_taken(self, path: Path, scene_samples: list[Sample]) -> None:
-        partial = partial_of(path)
+        partial = partial_path(path)
         partial.write_bytes(b"half of a large file")
         delete_unused_shards(path)
         assert not partial.exists()
@@ -258,7 +258,7 @@ class TestWriting:
     @pytest.mark.parametrize("write", [write_store, lambda path, samples: write_shards(path, [Part(samples, "f")])])
     def test_a_folder_that_cannot_be_written_to(self, tmp_path: Path, write: Callable) -> None:
         (tmp_path / "out").write_bytes(b"")  # a file where the folder should be: refused to root as well
-        with pytest.raises(VocSegError, match=r"Could not write .*a\.arrow: .*What was there before is untouched"):
+        with pytest.raises(VocSegError, match=r"Could not write .*a\.arrow: .*is untouched"):
             write(tmp_path / "out" / "a.arrow", tiny(2))
 
     def test_a_full_disk_names_the_shard_and_what_it_takes(

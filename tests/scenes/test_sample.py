@@ -1,4 +1,4 @@
-"""The drawn data set: VOC's layout and conventions, balance of the classes, determinism, whole or nothing."""
+"""The drawn data set: VOC's layout and conventions, balance of the classes, determinism, atomic writing."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def test_layout_is_that_of_voc(voc_root: Path) -> None:
     assert sorted(listed) == sorted(p.stem for p in (voc_root / "SegmentationClass").iterdir())
 
 
-def test_masks_are_palette_pngs_of_the_size_of_their_pictures(voc_root: Path) -> None:
+def test_masks_are_palette_pngs_of_the_size_of_their_images(voc_root: Path) -> None:
     for path in (voc_root / "SegmentationClass").iterdir():
-        with Image.open(path) as labels, Image.open(voc_root / "JPEGImages" / f"{path.stem}.jpg") as picture:
+        with Image.open(path) as labels, Image.open(voc_root / "JPEGImages" / f"{path.stem}.jpg") as image:
             assert labels.mode == "P"
-            assert picture.mode == "RGB"
-            assert picture.format == "JPEG"
-            assert labels.size == picture.size
+            assert image.mode == "RGB"
+            assert image.format == "JPEG"
+            assert labels.size == image.size
             assert sorted(labels.size)[1] == 500
             np.testing.assert_array_equal(np.reshape(labels.getpalette(), (256, 3)), voc_palette())
             assert set(np.unique(np.asarray(labels)).tolist()) <= {*range(21), 255}
@@ -93,17 +93,17 @@ def test_same_seed_draws_the_same_bytes(voc_root: Path, tmp_path: Path) -> None:
     assert _contents(again) == _contents(voc_root)
 
 
-def test_another_seed_and_another_split_draw_other_pictures() -> None:
+def test_another_seed_and_another_split_draw_other_images() -> None:
     plans = [
         scenes.plan_split("train", 1, 0),
         scenes.plan_split("train", 1, 1),
         scenes.plan_split("val", 1, 0),
     ]
-    pictures = [scenes.draw_scene(plan)[0].tobytes() for (plan,) in plans]
-    assert len(set(pictures)) == 3
+    images = [scenes.draw_scene(plan)[0].tobytes() for (plan,) in plans]
+    assert len(set(images)) == 3
 
 
-def test_a_whole_data_set_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_complete_data_set_is_not_redrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = scenes.write_scenes(tmp_path, {"train": 1})
     monkeypatch.setattr(scenes, "draw_scene", lambda _: pytest.fail("drew again"))
     assert scenes.write_scenes(tmp_path, {"train": 1}) == root
@@ -118,7 +118,9 @@ def test_other_counts_or_a_missing_file_are_drawn_again(tmp_path: Path) -> None:
     assert (root / "JPEGImages" / "scene_train_0002.jpg").is_file()
 
 
-def test_interrupted_drawing_leaves_nothing_taken_for_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_drawing_leaves_nothing_that_counts_as_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn = []
 
     def interrupted(plan: scenes.ScenePlan) -> tuple[np.ndarray, np.ndarray]:
@@ -133,14 +135,14 @@ def test_interrupted_drawing_leaves_nothing_taken_for_whole(tmp_path: Path, monk
             scenes.write_scenes(tmp_path, {"train": 2})
     assert list((tmp_path / "VOCdevkit").iterdir()) == []
     root = scenes.write_scenes(tmp_path, {"train": 2})
-    with Image.open(root / "JPEGImages" / "scene_train_0001.jpg") as picture:
-        assert max(picture.size) == 500
+    with Image.open(root / "JPEGImages" / "scene_train_0001.jpg") as image:
+        assert max(image.size) == 500
 
 
 def test_foreign_data_is_never_replaced(tmp_path: Path) -> None:
     foreign = tmp_path / "VOCdevkit" / "VOC2012" / "JPEGImages"
     foreign.mkdir(parents=True)
     (foreign / "2007_000032.jpg").write_bytes(b"a photograph")
-    with pytest.raises(FileExistsError, match="not drawn here"):
+    with pytest.raises(FileExistsError, match="not a drawn sample"):
         scenes.write_scenes(tmp_path, {"train": 1})
     assert (foreign / "2007_000032.jpg").read_bytes() == b"a photograph"

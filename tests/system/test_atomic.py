@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from voc_seg.system import atomic
-from voc_seg.system.atomic import recover_folder, replacing, replacing_folder, sync_folder
+from voc_seg.system.atomic import atomic_write, sync_folder
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.errors import VocSegError
 
 
@@ -30,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 class TestFile:
     def test_a_new_file_takes_the_place_of_the_old_one(self, path: Path) -> None:
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("new")
             assert path.read_text() == "old"
             assert partial.parent == path.parent
@@ -38,13 +39,13 @@ class TestFile:
         assert names(path.parent) == ["a.txt"]
 
     def test_folders_are_made(self, tmp_path: Path) -> None:
-        with replacing(tmp_path / "b" / "c" / "d.txt") as partial:
+        with atomic_write(tmp_path / "b" / "c" / "d.txt") as partial:
             partial.write_text("new")
         assert (tmp_path / "b/c/d.txt").read_text() == "new"
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("mine"), VocSegError("mine")])
     def test_any_error_leaves_the_old_file_alone_and_passes(self, path: Path, error: BaseException) -> None:
-        with pytest.raises(type(error)) as caught, replacing(path) as partial:
+        with pytest.raises(type(error)) as caught, atomic_write(path) as partial:
             partial.write_text("ne")
             raise error
         assert caught.value is error
@@ -52,13 +53,13 @@ class TestFile:
         assert names(path.parent) == ["a.txt"]
 
     @pytest.mark.parametrize("call", ["fsync", "replace"])
-    def test_what_the_system_says_becomes_advice(self, path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_system_errors_become_advice(self, path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, call, fail)
         message = r"Could not write .*a\.txt: No space left on device\. It takes about 5\.0 MB\. .* are free there\. "
-        with pytest.raises(VocSegError, match=message), replacing(path, size=5_000_000) as partial:
+        with pytest.raises(VocSegError, match=message), atomic_write(path, size=5_000_000) as partial:
             partial.write_text("new")
         assert path.read_text() == "old"
         assert names(path.parent) == ["a.txt"]
@@ -68,9 +69,9 @@ class TestFile:
     ) -> None:
         done: list[str] = []
         replace = os.replace
-        monkeypatch.setattr(atomic, "_sync", lambda synced: done.append(f"sync {synced.name}"))
+        monkeypatch.setattr(atomic, "sync_file", lambda synced: done.append(f"sync {synced.name}"))
         monkeypatch.setattr(os, "replace", lambda a, b: done.append("replace") or replace(a, b))
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("new")
         assert done == ["sync .a.txt.voc_seg-partial", "replace", f"sync {path.parent.name}"]
 
@@ -78,7 +79,7 @@ class TestFile:
         link = tmp_path / "linked" / "b.txt"
         link.parent.mkdir()
         link.symlink_to(path)
-        with replacing(link) as partial:
+        with atomic_write(link) as partial:
             partial.write_text("new")
             assert partial.parent == path.parent
         assert link.is_symlink()
@@ -86,7 +87,7 @@ class TestFile:
 
     def test_a_link_to_a_folder_that_is_not_there_makes_it(self, tmp_path: Path) -> None:
         (tmp_path / "models").symlink_to(tmp_path / "disk" / "models")
-        with replacing(tmp_path / "models" / "a.txt") as partial:
+        with atomic_write(tmp_path / "models" / "a.txt") as partial:
             partial.write_text("new")
         assert (tmp_path / "models").is_symlink()
         assert (tmp_path / "disk/models/a.txt").read_text() == "new"
@@ -94,12 +95,12 @@ class TestFile:
     def test_files_of_others_are_not_taken_for_our_own_scratch(self, path: Path) -> None:
         for ending in ("partial", "old"):
             path.with_name(f"a.txt.{ending}").write_text("theirs")
-        with replacing(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("new")
         assert names(path.parent) == ["a.txt", "a.txt.old", "a.txt.partial"]
 
     def test_the_longest_names_can_be_written(self, tmp_path: Path) -> None:
-        with replacing(tmp_path / ("ü" * 127)) as partial:
+        with atomic_write(tmp_path / ("ü" * 127)) as partial:
             partial.write_text("new")
         assert names(tmp_path) == ["ü" * 127]
 
@@ -108,33 +109,33 @@ class TestFolder:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         folder = tmp_path / "masks"
-        with replacing_folder(folder) as filling:
+        with atomic_write_folder(folder) as filling:
             (filling / "old.png").write_text("old")
         return folder
 
-    def test_a_new_folder_takes_the_place_of_the_old_one_whole(self, folder: Path) -> None:
-        with replacing_folder(folder) as partial:
+    def test_a_new_folder_replaces_the_old_one_completely(self, folder: Path) -> None:
+        with atomic_write_folder(folder) as partial:
             (partial / "new.png").write_text("new")
             assert seen(folder) == ["old.png"]
         assert seen(folder) == ["new.png"]
         assert names(folder.parent) == ["masks"]
 
     def test_an_error_leaves_the_old_one(self, folder: Path) -> None:
-        with pytest.raises(ValueError, match="mine"), replacing_folder(folder) as partial:
+        with pytest.raises(ValueError, match="mine"), atomic_write_folder(folder) as partial:
             (partial / "new.png").write_text("new")
             raise ValueError("mine")
         assert names(folder.parent) == ["masks"]
         assert seen(folder) == ["old.png"]
 
     def test_an_error_before_there_was_one_leaves_none(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="mine"), replacing_folder(tmp_path / "masks") as partial:
+        with pytest.raises(ValueError, match="mine"), atomic_write_folder(tmp_path / "masks") as partial:
             (partial / "new.png").write_text("new")
             raise ValueError("mine")
         assert names(tmp_path) == []
 
     def test_a_rename_that_fails_leaves_the_old_one(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fail_after(0, monkeypatch)
-        with pytest.raises(VocSegError, match=r"Could not write .*masks"), replacing_folder(folder) as partial:
+        with pytest.raises(VocSegError, match=r"Could not write .*masks"), atomic_write_folder(folder) as partial:
             (partial / "new.png").write_text("new")
         assert names(folder.parent) == ["masks"]
         assert seen(folder) == ["old.png"]
@@ -148,7 +149,7 @@ class TestFolder:
             (folder / name).write_text("theirs")
         with monkeypatch.context() as patched:
             fail_after(renames, patched)
-            with pytest.raises(VocSegError, match="Could not move all files into"), replacing_folder(folder) as new:
+            with pytest.raises(VocSegError, match="Could not move all files into"), atomic_write_folder(folder) as new:
                 (new / "sub").mkdir()
                 for name in ("new.png", "sub/a.png"):
                     (new / name).write_text("new")
@@ -163,7 +164,7 @@ class TestFolder:
         for ending in ("old", "partial"):
             shutil.copytree(folder, folder.with_name(f"masks.{ending}"))
         recover_folder(folder)
-        with replacing_folder(folder) as partial:
+        with atomic_write_folder(folder) as partial:
             (partial / "new.png").write_text("new")
         for ending in ("old", "partial"):
             assert seen(folder.with_name(f"masks.{ending}")) == ["old.png"]
@@ -178,7 +179,7 @@ class TestFolder:
         shutil.copy(folder / "old.png", folder / "old corrected.png")
         (folder / "mine").mkdir()
         (folder / "mine" / "new.png").write_text("mine")
-        with replacing_folder(folder) as partial:
+        with atomic_write_folder(folder) as partial:
             (partial / "new.png").write_text("new")
         assert seen(folder) == ["mine", "new.png", "notes.txt", "old corrected.png"]
         assert names(folder / "mine") == ["new.png"]
@@ -189,7 +190,7 @@ class TestFolder:
     ) -> None:
         (folder / ".voc_seg-files").unlink()
         (folder / "new.png").write_text("old")
-        with replacing_folder(folder) as partial:
+        with atomic_write_folder(folder) as partial:
             (partial / "new.png").write_text("new")
         assert seen(folder) == ["new.png", "old.png"]
         assert (folder / "new.png").read_text() == "new"
@@ -199,7 +200,7 @@ class TestFolder:
     def test_a_list_that_is_wrong_removes_nothing_elsewhere(self, folder: Path, listed: str) -> None:
         (folder.parent / "outside.txt").write_text("theirs")
         (folder / ".voc_seg-files").write_text(listed)
-        with replacing_folder(folder) as partial:
+        with atomic_write_folder(folder) as partial:
             (partial / "new.png").write_text("new")
         assert names(folder.parent) == ["masks", "outside.txt"]
         assert seen(folder) == ["new.png", "old.png"]
@@ -208,7 +209,7 @@ class TestFolder:
         link = tmp_path / "masks"
         link.symlink_to(tmp_path / "disk" / "masks")
         for name in ("old.png", "new.png"):  # first it leads nowhere
-            with replacing_folder(link) as partial:
+            with atomic_write_folder(link) as partial:
                 (partial / name).write_text(name)
         assert link.is_symlink()
         assert seen(tmp_path / "disk" / "masks") == ["new.png"]
@@ -228,7 +229,7 @@ class TestFolder:
 
         (folder / "disk").mkdir()
         monkeypatch.setattr(os, "replace", busy)
-        with replacing_folder(folder) as partial:
+        with atomic_write_folder(folder) as partial:
             (partial / "disk").mkdir()
             for name in ("new.png", "disk/new.png"):
                 (partial / name).write_text("new")
@@ -251,13 +252,13 @@ def fail_after(renames: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("number", "passes"), [(errno.EINVAL, True), (errno.EIO, False)])
-def test_file_systems_that_cannot_sync_folders_are_put_up_with(
+def test_file_systems_that_cannot_sync_folders_are_tolerated(
     tmp_path: Path, number: int, passes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Path) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(atomic, "_sync", fail)
+    monkeypatch.setattr(atomic, "sync_file", fail)
     with nullcontext() if passes else pytest.raises(OSError, match=os.strerror(number)):
         sync_folder(tmp_path)
 
@@ -275,7 +276,7 @@ def test_a_file_that_is_mounted_by_itself_says_so(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(
         Path, "read_bytes", lambda one: mounts.encode() if one == Path("/proc/self/mountinfo") else real(one)
     )
-    with pytest.raises(VocSegError, match="mounted as a single file"), replacing(path) as partial:
+    with pytest.raises(VocSegError, match="mounted as a single file"), atomic_write(path) as partial:
         partial.write_text("new")
     assert [one.name for one in tmp_path.iterdir()] == ["a b.csv"]
     assert path.read_text() == "old"

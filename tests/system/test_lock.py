@@ -12,20 +12,19 @@ from pathlib import Path
 import pytest
 from click import ClickException
 
-from voc_seg.download.archives import one_at_a_time
+from voc_seg.download.archives import download_lock
 from voc_seg.pipelines.training import nodes
 from voc_seg.samples.paths import sole_writer
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.lock import hold
+from voc_seg.system.lock import acquire_lock
 
 
 @contextmanager
 def held_elsewhere(path: Path) -> Iterator[bool]:
-    """Whether another process gets the lock, which it keeps meanwhile."""
+    """Whether another process gets the lock, which it holds for the duration."""
     path.parent.mkdir(exist_ok=True)
-    program = (
-        f"import pathlib, voc_seg.system.lock as lock; f = lock.hold(pathlib.Path({str(path)!r})); print(f is not None)"
-    )
+    setup = "from pathlib import Path; from voc_seg.system import lock"
+    program = f"{setup}; f = lock.acquire_lock(Path({str(path)!r})); print(f is not None)"
     command = [sys.executable, "-u", "-c", f"{program}; input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process.stdout.readline() == "True\n"
@@ -34,25 +33,23 @@ def held_elsewhere(path: Path) -> Iterator[bool]:
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path / "a.lock"):
-        assert hold(tmp_path / "a.lock") is None
-    with hold(tmp_path / "a.lock") as file:
+        assert acquire_lock(tmp_path / "a.lock") is None
+    with acquire_lock(tmp_path / "a.lock") as file:
         assert not file.closed
 
 
-def test_what_cannot_be_locked_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_locked_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        hold(tmp_path / "nowhere" / "a.lock")
+        acquire_lock(tmp_path / "nowhere" / "a.lock")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
 @pytest.mark.parametrize(("folder", "wanted"), [(0o2775, 0o664), (0o770, 0o660), (0o755, 0o600), (0o777, 0o666)])
-def test_whoever_may_write_to_the_folder_may_lock_there_whatever_the_umask(
-    tmp_path: Path, folder: int, wanted: int
-) -> None:
+def test_all_who_may_write_to_the_folder_may_lock_whatever_the_umask(tmp_path: Path, folder: int, wanted: int) -> None:
     tmp_path.chmod(folder)
     before = os.umask(0o077)
     try:
-        with hold(tmp_path / "a.lock") as file:
+        with acquire_lock(tmp_path / "a.lock") as file:
             assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) | 0o004 == wanted | 0o004
     finally:
         os.umask(before)
@@ -62,7 +59,7 @@ def test_a_run_is_refused_where_its_lock_cannot_be_opened(project: Path, run_ked
     lock = project / "data/06_models/.training.lock"
     lock.parent.mkdir(exist_ok=True)
     lock.unlink(missing_ok=True)
-    lock.mkdir()  # refused to root as well, as that of somebody else is to others
+    lock.mkdir()  # refused to root as well, like another user's file
     message = r"06_models/\.training\.lock cannot be opened, so .*delete that file.*\(chmod g\+rw.* Nothing has run"
     try:
         with pytest.raises(ClickException, match=message):
@@ -82,7 +79,7 @@ def test_a_file_system_without_locks_is_a_warning(
     monkeypatch.setattr("fcntl.flock", fail)
     run_kedro(project, "data_processing")
     assert "05_model_input is on a file system without locks" in caplog.text
-    with sole_writer(project / "data/05_model_input/a.arrow"), one_at_a_time(project / "data/01_raw/downloads"):
+    with sole_writer(project / "data/05_model_input/a.arrow"), download_lock(project / "data/01_raw/downloads"):
         assert "a.arrow is on a file system without locks" in caplog.text
         assert "downloads is on a file system without locks" in caplog.text
 
@@ -93,7 +90,7 @@ def test_a_store_is_not_written_where_its_lock_cannot_be_opened(tmp_path: Path) 
     message = r"Could not write .*a\.arrow: .*\.a\.arrow\.lock cannot be opened"
     with pytest.raises(VocSegError, match=message), sole_writer(tmp_path / "a.arrow"):
         pass
-    with pytest.raises(VocSegError, match=r"The lock .*\.lock cannot be opened"), one_at_a_time(tmp_path):
+    with pytest.raises(VocSegError, match=r"The lock .*\.lock cannot be opened"), download_lock(tmp_path):
         pass
 
 

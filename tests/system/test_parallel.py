@@ -10,7 +10,7 @@ import time
 import pytest
 
 from voc_seg.system import parallel
-from voc_seg.system.parallel import in_parallel
+from voc_seg.system.parallel import parallel_map
 
 
 def test_results_come_in_order() -> None:
@@ -18,13 +18,13 @@ def test_results_come_in_order() -> None:
         time.sleep(0.02 if number == 0 else 0)
         return number * number
 
-    assert list(in_parallel(slow_first, range(50))) == [number * number for number in range(50)]
-    assert list(in_parallel(slow_first, [])) == []
+    assert list(parallel_map(slow_first, range(50))) == [number * number for number in range(50)]
+    assert list(parallel_map(slow_first, [])) == []
 
 
 def test_it_runs_ahead_of_who_asks_by_a_few_only() -> None:
     started = []
-    results = in_parallel(lambda number: started.append(number), range(1000))
+    results = parallel_map(lambda number: started.append(number), range(1000))
     next(results)
     time.sleep(0.05)
     assert 2 <= len(started) < 50
@@ -38,7 +38,7 @@ def test_several_threads_work() -> None:
         time.sleep(0.005)
         names.add(threading.current_thread().name)
 
-    list(in_parallel(note, range(20)))
+    list(parallel_map(note, range(20)))
     assert len(names) == min(8, os.cpu_count() or 1)
     assert threading.current_thread().name not in names
 
@@ -52,7 +52,7 @@ def test_an_error_comes_out_and_ends_the_work() -> None:
         done.append(number)
         return number
 
-    results = in_parallel(fail_at_3, range(1000))
+    results = parallel_map(fail_at_3, range(1000))
     with pytest.raises(ValueError, match="three"):
         list(results)
     assert len(done) < 100
@@ -60,7 +60,7 @@ def test_an_error_comes_out_and_ends_the_work() -> None:
 
 STUCK = """
 import sys, threading
-from voc_seg.system.parallel import in_parallel
+from voc_seg.system.parallel import parallel_map
 
 def work(number):
     if number == 3:
@@ -68,7 +68,7 @@ def work(number):
         threading.Event().wait()
     return number
 
-list(in_parallel(work, range(1000)))
+list(parallel_map(work, range(1000)))
 """
 
 
@@ -86,12 +86,12 @@ def test_a_signal_ends_the_process_while_a_thread_is_stuck(number: signal.Signal
 
 
 def test_large_results_are_not_held_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_MOST_BYTES", 10)
+    monkeypatch.setattr(parallel, "_MAX_BYTES", 10)
     begun: list[int] = []
-    results = parallel.in_parallel(lambda item: begun.append(item) or item, range(6), [4, 4, 4, 99, 1, 1])
+    results = parallel.parallel_map(lambda item: begun.append(item) or item, range(6), [4, 4, 4, 99, 1, 1])
     found = []
     for number, result in enumerate(results):
         found.append(result)
-        assert number > 2 or 3 not in begun  # larger than all that may be held: it is read alone
+        assert number > 2 or 3 not in begun  # larger than the limit: it is read on its own
         assert number > 3 or 4 not in begun
     assert found == list(range(6))

@@ -32,7 +32,7 @@ def test_short_work_shows_nothing(screen: io.StringIO) -> None:
 def test_long_work_shows_a_bar(
     screen: io.StringIO, monkeypatch: pytest.MonkeyPatch, unit: str, total: int | None, done: int, shown: str
 ) -> None:
-    monkeypatch.setattr(progress, "_PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(progress, "_DELAY_SECONDS", -1)
     with progress_bar("reading train", total, unit, done) as advance:
         advance(1)
     assert "reading train" in screen.getvalue()
@@ -42,7 +42,7 @@ def test_long_work_shows_a_bar(
 def test_nothing_where_the_console_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(progress, "_PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(progress, "_DELAY_SECONDS", -1)
     text = io.StringIO()
     console = Console(file=text)
     monkeypatch.setattr(progress, "get_console", lambda: console)

@@ -11,7 +11,7 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 from rich.filesize import decimal
 
-from voc_seg.system.atomic import SCRATCH, replacing
+from voc_seg.system.atomic import SCRATCH, atomic_write
 from voc_seg.system.errors import VocSegError
 
 from .previews import table_preview
@@ -29,7 +29,7 @@ def write_state(path: Path, state: State) -> None:
     """
     import torch  # takes a second: only when a network is at stake
 
-    with replacing(path, size=_size(state)) as partial, partial.open("wb") as file:
+    with atomic_write(path, size=_size(state)) as partial, partial.open("wb") as file:
         torch.save(state, file)
 
 

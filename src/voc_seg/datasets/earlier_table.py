@@ -8,7 +8,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
-from voc_seg.system.versions import newest
+from voc_seg.system.versions import newest_version
 
 from .single_files import READ_CSV
 
@@ -32,7 +32,7 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        path = newest(self._filepath)
+        path = newest_version(self._filepath)
         if not path.is_file():
             return pd.DataFrame()
         try:
@@ -48,7 +48,7 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
         raise DatasetError(f"{self._filepath} is written by another entry of the catalog.")
 
     def _exists(self) -> bool:
-        return newest(self._filepath).is_file()
+        return newest_version(self._filepath).is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

@@ -10,9 +10,9 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.samples.image_files import Pictures, find_pictures
-from voc_seg.system.atomic import recover_folder, replacing_folder
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.parallel import in_parallel
+from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 
 from .predictions import MaskFolder
@@ -84,13 +84,13 @@ class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation | None], Ma
             made.overlay.save(overlays / f"{name}.jpg", quality=90, subsampling=0)  # colours keep their edges
             return True
 
-        with replacing_folder(self._folder) as folder, progress_bar("segmenting", len(data)) as advance:
+        with atomic_write_folder(self._folder) as folder, progress_bar("segmenting", len(data)) as advance:
             masks, overlays = folder / "masks", folder / "overlays"
             masks.mkdir()
             overlays.mkdir()
             # Made here, one after the other; only their writing is left to threads.
             written = 0
-            for done in in_parallel(write, ((name, data[name]) for name in data)):
+            for done in parallel_map(write, ((name, data[name]) for name in data)):
                 written += done
                 advance(1)
             if not written:

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from voc_seg.samples.image_files import MadeWhenAsked
-from voc_seg.system.atomic import free_name, recover_folder, replacing, replacing_folder
-from voc_seg.system.names import same_name
-from voc_seg.system.parallel import in_parallel
+from voc_seg.system.atomic import atomic_write, unused_path
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
+from voc_seg.system.names import name_key
+from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
-from voc_seg.voc.reading import large_allowed
+from voc_seg.voc.decode_memory import allow_large_images
 
 from .previews import contact_sheet
 
@@ -32,7 +33,7 @@ class MaskFolder(Mapping[str, np.ndarray]):
     def __getitem__(self, image_id: str) -> np.ndarray:
         if image_id not in self:
             raise KeyError(image_id)
-        with large_allowed(), Image.open(self._path(image_id)) as picture:
+        with allow_large_images(), Image.open(self._path(image_id)) as picture:
             return np.array(picture)
 
     def __contains__(self, image_id: object) -> bool:
@@ -63,8 +64,8 @@ class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.nd
         def write(name: str) -> None:
             data[name].save(folder / f"{name}.png")
 
-        with replacing_folder(self._folder) as folder, progress_bar("writing masks", len(data)) as advance:
-            for _ in in_parallel(write, data):
+        with atomic_write_folder(self._folder) as folder, progress_bar("writing masks", len(data)) as advance:
+            for _ in parallel_map(write, data):
                 advance(1)
 
     def load(self) -> Mapping[str, np.ndarray]:
@@ -103,10 +104,10 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], Mapping[str
         for name, figure in names.items():
             path = self._folder / name
             if path.exists() and not (_is_tagged(path) or _is_untagged_figure(path)):
-                kept = free_name(path)
+                kept = unused_path(path)
                 path.rename(kept)
                 logger.warning("%s was not written by this project. It is now %s", path, kept.name)
-            with replacing(path) as partial:
+            with atomic_write(path) as partial:
                 figure.savefig(partial, format="png", metadata={_TAG: name})
         for path in self._paths():
             if path.name not in names and _is_tagged(path):
@@ -116,9 +117,9 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], Mapping[str
     def _name(image_id: str, others: Iterable[str]) -> str:
         # Compared as macOS and Windows do: Gallery and gallery are one file there.
         name = image_id
-        if same_name(f"prediction_{name}.png") == _GALLERY:
-            taken = {same_name(other) for other in others}
-            while same_name(name := f"{name}_") in taken:
+        if name_key(f"prediction_{name}.png") == _GALLERY:
+            taken = {name_key(other) for other in others}
+            while name_key(name := f"{name}_") in taken:
                 pass
         return f"prediction_{name}.png"
 
@@ -142,15 +143,15 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], Mapping[str
 
 
 def _read(path: Path) -> Image.Image:
-    with large_allowed(), Image.open(path) as picture:
+    with allow_large_images(), Image.open(path) as picture:
         return picture.copy()
 
 
 def _text_of(path: Path) -> Mapping[str, Any]:
     """What a PNG says of itself; nothing where it is no PNG."""
     try:
-        with large_allowed(), Image.open(path, formats=["PNG"]) as picture:
-            return {str(key): value for key, value in picture.info.items()}
+        with allow_large_images(), Image.open(path, formats=["PNG"]) as picture:
+            return picture.info
     except (OSError, ValueError, SyntaxError):
         return {}
 

@@ -10,7 +10,8 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.system.atomic import recover_folder, replacing, replacing_folder
+from voc_seg.system.atomic import atomic_write
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.progress import progress_bar
 
 from .previews import contact_sheet
@@ -53,10 +54,10 @@ class ReportDataset(AbstractDataset[Report, str]):
 
     def save(self, data: Report) -> None:
         # The page is on the disk before the pictures change, and takes its name right after them.
-        with replacing(self._filepath) as page:
+        with atomic_write(self._filepath) as page:
             page.write_text(data.page, encoding="utf-8")
             with (
-                replacing_folder(self._filepath.with_name(data.folder)) as folder,
+                atomic_write_folder(self._filepath.with_name(data.folder)) as folder,
                 progress_bar("writing the report", data.images) as advance,
             ):
                 for files in data.pictures:

@@ -11,7 +11,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.versions import newest
+from voc_seg.system.versions import newest_version
 
 from .checkpoints import read_state
 from .earlier_table import EarlierTableDataset
@@ -105,7 +105,7 @@ def _read(folder: Path) -> Run:
     digest = model_digest(state)
     found_scores: list[dict[str, Any]] = []
     for name in ("08_reporting/metrics.json", "07_model_output/evaluation_facts.json"):
-        path = newest(folder / name)
+        path = newest_version(folder / name)
         advice = "Delete it, or make it again with: kedro run --pipelines evaluation"
         try:
             found = OptionalJSONDataset(filepath=path.as_posix()).load()

@@ -15,10 +15,12 @@ from voc_seg.samples.decoded import UsableSamples
 from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
 from voc_seg.samples.store import Origin, SampleStore, write_store
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.versions import newest
+from voc_seg.system.versions import newest_version
+from voc_seg.voc.decode_memory import allow_large_images
 from voc_seg.voc.index import fingerprint_of
-from voc_seg.voc.reading import large_allowed, palette_image
-from voc_seg.voc.splits import find_voc_folder, given_path, source_named
+from voc_seg.voc.masks import palette_image
+from voc_seg.voc.sources import source_named
+from voc_seg.voc.splits import find_voc_folder, resolve_path
 
 from .previews import contact_sheet
 
@@ -52,7 +54,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
     ) -> None:
         self._filepath = Path(filepath)
         self._source = source
-        self._voc_root = given_path(voc_root) if voc_root else None
+        self._voc_root = resolve_path(voc_root) if voc_root else None
         self._index = Path(index["filepath"]) if index else None
         self.metadata = metadata
 
@@ -62,7 +64,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
             logger.info("%s: %d samples, unchanged", self._filepath.name, len(data))
             delete_unused_shards(self._filepath)
             return
-        with large_allowed():
+        with allow_large_images():
             if len(parts) == 1:
                 write_store(self._filepath, data, data.origin, data.nbytes)
             else:
@@ -95,7 +97,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
                 f"{self._filepath} holds samples of {store.origin.folder}, but voc_root of this run is "
                 f"{self._voc_root}. Run data_processing with the same --env and --params voc_root as this pipeline."
             )
-        if self._index and newest(self._index).is_file() and store.origin.fingerprint != self._indexed():
+        if self._index and newest_version(self._index).is_file() and store.origin.fingerprint != self._indexed():
             raise VocSegError(
                 f"{self._filepath} is older than {self._index}: the last data_processing found other files and did "
                 "not finish packing them. Run it again: kedro run --pipelines data_processing"
@@ -118,7 +120,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         """Fingerprint of the usable images of the index."""
         assert self._index is not None
         try:
-            rows = pd.read_parquet(newest(self._index), columns=["image_id", "rejected", "fingerprint"])
+            rows = pd.read_parquet(newest_version(self._index), columns=["image_id", "rejected", "fingerprint"])
         except Exception as error:  # a broken file makes the reader raise many kinds
             raise VocSegError(
                 f"{self._index} cannot be read: {error}. Rebuild it with: kedro run --pipelines data_processing"

@@ -11,7 +11,7 @@ from kedro_datasets._typing import HTMLPreview, TablePreview
 from PIL import Image
 from rich.filesize import decimal
 
-from voc_seg.system.atomic import replacing
+from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 
 READ_CSV: dict[str, Any] = {
@@ -42,7 +42,7 @@ class _WholeFile:
             write(self, data)
             return
         path, version = self._filepath, self._version
-        with replacing(self._target()) as partial:
+        with atomic_write(self._target()) as partial:
             self._filepath, self._version = PurePosixPath(partial.as_posix()), None
             try:
                 write(self, data)
@@ -111,7 +111,7 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
         if not data:
             self._filepath.unlink(missing_ok=True)
             return
-        with replacing(self._filepath, size=len(data)) as partial:
+        with atomic_write(self._filepath, size=len(data)) as partial:
             partial.write_bytes(data)
 
     def load(self) -> bytes:

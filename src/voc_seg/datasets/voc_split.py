@@ -8,10 +8,11 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.download.archives import archives_from
+from voc_seg.download.archives import parse_archives
 from voc_seg.download.fetch import fetch
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.splits import VOCSplit, find_voc_folder, given_path, read_split, source_named
+from voc_seg.voc.sources import source_named
+from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, resolve_path
 
 from .previews import contact_sheet
 
@@ -55,8 +56,8 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         self._source = source_named(source)
         self._split = split
         self._folder = Path(filepath) / self._source.home
-        self._voc_root = given_path(voc_root) if voc_root else None
-        self._voc_archive = given_path(voc_archive) if voc_archive else None
+        self._voc_root = resolve_path(voc_root) if voc_root else None
+        self._voc_archive = resolve_path(voc_archive) if voc_archive else None
         self._archives = archives or {}
         self.metadata = metadata
 
@@ -74,7 +75,7 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
                 )
             folder = find_voc_folder(self._voc_root, self._source.year)
         else:
-            archives = archives_from(self._archives)
+            archives = parse_archives(self._archives)
             folder = fetch(self._source.name, self._folder, archives, self._voc_archive)
         return read_split(folder, self._source.name, self._split)
 

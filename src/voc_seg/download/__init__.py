@@ -1,1 +1,1 @@
-"""Fetches data sets: archives with checksums, mirrors, safe unpacking, SBD; nothing here reads a mask for training."""
+"""Downloads data sets: archives with checksums, mirrors, safe unpacking, SBD. No training data is read here."""

@@ -1,4 +1,4 @@
-"""Archive files: declared with checksum and addresses, got whole and checked, one process at a time."""
+"""Archive files, declared with checksum and addresses; fetched and verified by one process at a time."""
 
 import logging
 import os
@@ -12,17 +12,19 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from voc_seg.system.atomic import make_folder
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.lock import advice, hold, without_locks
+from voc_seg.system.lock import acquire_lock, lock_advice, locks_unsupported
 
-from .connection import PATIENCE, Patience
-from .mirrors import Archive, download, md5_of, remnants
+from .connection import DEFAULT_POLICY, RetryPolicy
+from .mirrors import Archive, download, md5_of, partial_files
 
 logger = logging.getLogger(__name__)
 
-_LOOK_AGAIN = 0.2  # seconds between two looks at a lock
+_POLL_SECONDS = 0.2  # between two attempts to take the lock
 
 
-class _Declared(BaseModel):
+class ArchiveSpec(BaseModel):
+    """One entry of the ``archives`` block."""
+
     model_config = ConfigDict(extra="forbid")
 
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -30,26 +32,26 @@ class _Declared(BaseModel):
     bytes: Annotated[int, Field(gt=0)] | None = None
 
 
-def archives_from(settings: Mapping[str, Any]) -> dict[str, Archive]:
-    """The ``archives`` block of the configuration: by file name ``md5``, ``addresses`` and, if known, ``bytes``.
+def parse_archives(settings: Mapping[str, Any]) -> dict[str, Archive]:
+    """Parse the ``archives`` block of the configuration: ``md5``, ``addresses`` and optional ``bytes`` by file name.
 
     Raises:
-        VocSegError: With every key that is wrong, its value and what is allowed.
+        VocSegError: Keys are invalid; the message lists each with its value and what is allowed.
     """
     try:
-        declared = TypeAdapter(dict[str, _Declared]).validate_python(dict(settings))
+        declared = TypeAdapter(dict[str, ArchiveSpec]).validate_python(dict(settings))
     except ValidationError as error:
         lines = [f"  {' > '.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
-        raise VocSegError("archives in conf/base/globals.yml is wrong:\n" + "\n".join(lines)) from None
+        raise VocSegError("archives in conf/base/globals.yml is invalid:\n" + "\n".join(lines)) from None
     return {name: Archive(name, one.md5, one.addresses, one.bytes) for name, one in declared.items()}
 
 
 @contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder of archives; waits without limit while another process holds it.
+def download_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of an archive folder; wait without limit while another process holds it.
 
     Args:
-        folder: Is created where it does not exist.
+        folder: Created if missing.
 
     Raises:
         VocSegError: The folder cannot be written to.
@@ -57,17 +59,17 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     lock_file, lock = folder / ".lock", None
     try:
         make_folder(folder)
-        lock = hold(lock_file, with_children=True)
+        lock = acquire_lock(lock_file, with_children=True)
         if lock is None:
             logger.info("Another process is fetching into %s; waiting for it", folder)
         while lock is None:
-            time.sleep(_LOOK_AGAIN)
-            lock = hold(lock_file, with_children=True)
+            time.sleep(_POLL_SECONDS)
+            lock = acquire_lock(lock_file, with_children=True)
     except OSError as error:
-        if not without_locks(error):
+        if not locks_unsupported(error):
             raise VocSegError(
-                f"{folder} cannot be written to: {error}. {advice(lock_file)} "
-                "Or use a VOCdevkit you have with --params voc_root=PATH."
+                f"{folder} cannot be written to: {error}. {lock_advice(lock_file)} "
+                "Or use an existing VOCdevkit with --params voc_root=PATH."
             ) from error
         logger.warning("%s is on a file system without locks. Make sure that no other process fetches there.", folder)
     try:
@@ -77,55 +79,58 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
             lock.close()
 
 
-def obtain(archive: Archive, folder: Path, given: Path | None = None, patience: Patience = PATIENCE) -> Path:
-    """The archive as a file whose checksum is right.
+def fetch_archive(
+    archive: Archive, folder: Path, given: Path | None = None, policy: RetryPolicy = DEFAULT_POLICY
+) -> Path:
+    """Return the archive as a file with a verified checksum; download it if necessary.
 
-    What has arrived of an interrupted download stays in ``<name>.part`` and is resumed; see `mirrors.download`.
-    To be called inside `one_at_a_time`, as two processes must not write that file at once.
+    An interrupted download is kept in ``<name>.part`` and resumed; see `mirrors.download`. Call this inside
+    `download_lock`: two processes must not write that file at once.
 
     Args:
-        archive: What to get.
-        folder: Where archives are kept; it exists.
-        given: As in `given_archive`; comes first, and is ignored where it is not this archive.
-        patience: Time-outs and retries.
+        archive: The archive.
+        folder: The existing folder of archives.
+        given: As in `given_archive`; preferred, and ignored if it is not this archive.
+        policy: Time-outs and retries.
 
     Returns:
-        The given file, used where it is, or ``folder/<name>``.
+        The given file in its place, or ``folder/<name>``.
 
     Raises:
-        VocSegError: Every address failed, the disk is full, or a file of that name is another one.
+        VocSegError: Every address failed, the disk is full, or a file of this name has another checksum.
     """
     if given is not None and (found := given_archive(archive, given)) is not None:
         return found
     path, part = folder / archive.name, folder / f"{archive.name}.part"
     if path.exists():
         return _checked(archive, path)
-    whole = download(archive, part, patience)
+    complete = download(archive, part, policy)
     try:
-        with whole.open("r+b") as file:
+        with complete.open("r+b") as file:
             os.fsync(file.fileno())
-        os.replace(whole, path)
-        for remnant in remnants(part):
+        os.replace(complete, path)
+        for remnant in partial_files(part):
             remnant.unlink(missing_ok=True)
     except OSError as error:
-        raise VocSegError(f"{whole} could not be renamed to {path}: {error}. Fix that and run again.") from error
-    logger.info("Fetched %s; its md5 is right", path)
+        raise VocSegError(
+            f"{complete} could not be renamed to {path}: {error}. Fix the cause and run again."
+        ) from error
+    logger.info("Fetched %s and verified its md5", path)
     return path
 
 
 def given_archive(archive: Archive, given: Path) -> Path | None:
-    """The archive at a place the user named with ``voc_archive``.
+    """Return the archive at the path of ``voc_archive``.
 
     Args:
-        archive: What is looked for.
-        given: A file, which is the archive if its checksum is, whatever its name; or a folder with a file of the
-            archive's name.
+        archive: The archive to look for.
+        given: A file, identified by its checksum whatever its name; or a folder with a file of the archive's name.
 
     Returns:
-        The file; None where it is another one or the folder has none: sources may need two archives.
+        The file; None if it is another one or the folder has none: a source may need two archives.
 
     Raises:
-        VocSegError: Nothing is there, it cannot be read, or the folder's file has another checksum.
+        VocSegError: The path does not exist or cannot be read, or the folder's file has another checksum.
     """
     if given.is_dir():
         path = given / archive.name
@@ -133,7 +138,7 @@ def given_archive(archive: Archive, given: Path) -> Path | None:
     if not given.exists():
         raise VocSegError(
             f"voc_archive is {given}, which does not exist. "
-            f"Give the path of {archive.name} or of the folder it lies in: --params voc_archive=PATH."
+            f"Give the path of {archive.name} or of its folder: --params voc_archive=PATH."
         )
     return given if md5_of(given) == archive.md5 else None
 
@@ -143,6 +148,6 @@ def _checked(archive: Archive, path: Path) -> Path:
     if found != archive.md5:
         raise VocSegError(
             f"{path} is not the archive that is needed: its md5 is {found}, not {archive.md5}. "
-            "It may be cut short: delete it and run again."
+            "It may be truncated: delete it and run again."
         )
     return path

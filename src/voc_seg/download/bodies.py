@@ -1,4 +1,4 @@
-"""The body of a response as it comes in; responses that are too slow, or web pages, are refused."""
+"""Reads the body of a response as it arrives; refuses slow responses and web pages."""
 
 import re
 import time
@@ -8,71 +8,71 @@ import requests
 import urllib3
 from rich.filesize import decimal
 
-from .connection import Failure, Patience, shut_after
+from .connection import RetryPolicy, TransferError, close_after
 
-_CHUNK = 2**16  # what is lost of a cut connection is at most this
-_SLOWEST = 1000  # bytes a second; a server that sends less might as well be silent
+_CHUNK = 2**16  # the most that an interrupted connection loses
+_SLOWEST = 1000  # bytes per second; a slower server counts as unresponsive
 _HEAD = 512  # bytes; in a tar archive they contain zeros, in a compressed one bytes that are not text
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _PAGE_STARTS = (b"<!doctype", b"<html", b"<?xml")
 
 
-class Stopped(Exception):
-    """The body ended early, with the reason."""
+class IncompleteBodyError(Exception):
+    """The body ended early; the message says why."""
 
 
-def body(response: requests.Response, start: int, patience: Patience) -> Iterator[bytes]:
-    """The body in chunks, as they come.
+def read_body(response: requests.Response, start: int, policy: RetryPolicy) -> Iterator[bytes]:
+    """Yield the body in chunks as they arrive.
 
     Args:
-        response: An answer that is not read yet.
-        start: Where in the file the body begins.
-        patience: Time-outs.
+        response: An unread response.
+        start: Offset of the body in the file.
+        policy: Time-outs.
 
     Raises:
-        Stopped: The connection was cut, or the server sends nothing or too little.
-        Failure: The body is not part of an archive.
+        IncompleteBodyError: The connection was cut, or the server sends nothing or too slowly.
+        TransferError: The body is not part of an archive.
     """
-    return _without_pages(_chunks(response, patience), start)
+    return _reject_web_pages(_chunks(response, policy), start)
 
 
-def _chunks(response: requests.Response, patience: Patience) -> Iterator[bytes]:
-    """The body as it comes in, without waiting for full chunks, so that a very slow server is noticed."""
+def _chunks(response: requests.Response, policy: RetryPolicy) -> Iterator[bytes]:
+    """Yield the body without waiting for full chunks, so that a very slow server is detected."""
     connection = getattr(response.raw, "connection_read", None)
     while True:
         since, received = time.monotonic(), 0
-        # A single read may take its time-out; a longer one receives chunk sizes, but hardly any of the body.
-        with shut_after(2 * patience.read_seconds, connection):
-            while (passed := time.monotonic() - since) <= patience.read_seconds:
+        # A read that outlasts its time-out receives chunk sizes, but hardly any of the body.
+        with close_after(2 * policy.read_seconds, connection):
+            while (passed := time.monotonic() - since) <= policy.read_seconds:
                 try:
-                    # Not iter_content: it would unpack a .tgz that is labelled as gzip-encoded.
+                    # Not iter_content, which would decompress a .tgz labelled as gzip-encoded.
                     chunk = response.raw.read1(_CHUNK, decode_content=False)
                 except urllib3.exceptions.ReadTimeoutError as error:
-                    raise Stopped(f"nothing came for {patience.read_seconds:g} s") from error
-                except (urllib3.exceptions.HTTPError, ValueError) as error:  # ValueError: of TLS that was shut
-                    raise Stopped("connection was cut") from error
+                    raise IncompleteBodyError(f"nothing came for {policy.read_seconds:g} s") from error
+                except (urllib3.exceptions.HTTPError, ValueError) as error:  # ValueError: closed TLS connection
+                    raise IncompleteBodyError("connection was cut") from error
                 if not chunk:
                     return
                 received += len(chunk)
                 yield chunk
         if received < _SLOWEST * passed:
-            least = decimal(round(_SLOWEST * patience.read_seconds))
-            raise Stopped(f"less than {least} came in {patience.read_seconds:g} s")
+            least = decimal(_SLOWEST * policy.read_seconds)
+            raise IncompleteBodyError(f"less than {least} came in {policy.read_seconds:g} s")
 
 
-def _without_pages(chunks: Iterator[bytes], start: int) -> Iterator[bytes]:
-    """The same body; refused if it begins like a web page, or if the file begins with text."""
+def _reject_web_pages(chunks: Iterator[bytes], start: int) -> Iterator[bytes]:
+    """Yield the same body; refuse it if it begins like a web page, or if the file begins with text."""
     head = b""
     try:
         while len(head) < _HEAD and (chunk := next(chunks, b"")):
             head += chunk
-    except Stopped:
+    except IncompleteBodyError:
         if head:
             yield head
         raise
     page = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGE_STARTS)
     if page or (head and start == 0 and not _BINARY.search(head[:_HEAD])):
-        raise Failure("sends a web page or other text instead of the archive", lasting=True)
+        raise TransferError("sends a web page or other text instead of the archive", permanent=True)
     if head:
         yield head
     yield from chunks

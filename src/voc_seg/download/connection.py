@@ -1,4 +1,4 @@
-"""Requests to a server: redirects, time limits, and which failures are worth another attempt."""
+"""Requests to a server: redirects, time limits, and which failures justify a retry."""
 
 import re
 import socket
@@ -7,27 +7,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection
 
 _LONGEST_RETRY_AFTER = 60
 _MOST_REDIRECTS = 10
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait for a server, and how often to try again.
+class RetryPolicy:
+    """Time-outs and retries of a download.
 
     Args:
-        connect_seconds: For a connection.
-        read_seconds: For all headers of an answer, and for the next bytes of its body.
-        attempts: At one address in a row; one that brings 1 MiB more than there ever was starts the count anew.
-        backoff_seconds: Pause after the first failure; it doubles with every further one, up to 30 s.
+        connect_seconds: Limit for connecting.
+        read_seconds: Limit for all headers of a response, and for the next bytes of its body.
+        attempts: Consecutive attempts per address; 1 MiB beyond the furthest position so far resets the count.
+        backoff_seconds: Pause after the first failure; doubles with each further one, up to 30 s.
     """
 
     connect_seconds: float = 15
@@ -36,43 +34,42 @@ class Patience:
     backoff_seconds: float = 1
 
 
-PATIENCE = Patience()
+DEFAULT_POLICY = RetryPolicy()
 
 
-class Failure(Exception):
-    """A failed attempt; ``lasting`` if retrying the address is useless; the server asked to wait ``pause`` seconds."""
+class TransferError(Exception):
+    """A failed attempt; ``permanent`` if a retry is useless, ``pause`` the seconds the server asks to wait."""
 
-    def __init__(self, reason: str, lasting: bool = False, pause: float = 0) -> None:
+    def __init__(self, reason: str, permanent: bool = False, pause: float = 0) -> None:
         super().__init__(reason)
-        self.reason, self.lasting, self.pause = reason, lasting, pause
+        self.reason, self.permanent, self.pause = reason, permanent, pause
 
 
 class Session(requests.Session):
-    """A session whose answers must have all their headers within the read time-out."""
+    """A session that requires all headers of a response within the read time-out."""
 
     def __init__(self) -> None:
         super().__init__()
         for scheme in ("https://", "http://"):
-            self.mount(scheme, _InTimeAdapter())
+            self.mount(scheme, _DeadlineAdapter())
 
     def resolve_redirects(self, *args: object, **options: object) -> Iterator[requests.Response]:
-        """Follow no redirects here: requests would read their bodies, however long. `ask` follows them."""
+        """Follow no redirects: requests would read their bodies, however long. `send_get` follows them."""
         return iter(())
 
 
 @contextmanager
-def shut_after(seconds: float | None, connection: socket.socket | None) -> Iterator[threading.Event]:
-    """Shut a connection that is still being read after this time: a socket's own time-out restarts with every byte.
+def close_after(seconds: float, connection: socket.socket | None) -> Iterator[threading.Event]:
+    """Close a connection that is still being read after this time: a socket's time-out restarts with every byte.
 
     Yields:
-        An event that is set once the time is over.
+        An event that is set when the time is over.
     """
     late = threading.Event()
 
     def shut() -> None:
         late.set()
-        assert connection is not None
-        with suppress(OSError, AttributeError):  # TLS within TLS, to a proxy, cannot be shut
+        with suppress(OSError, AttributeError):  # TLS within TLS, to a proxy, cannot be closed
             connection.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds or 0, shut)
@@ -85,12 +82,12 @@ def shut_after(seconds: float | None, connection: socket.socket | None) -> Itera
         timer.cancel()
 
 
-class _InTime(HTTPConnection):
-    """Mixed into urllib3's connections."""
+class _DeadlineMixin:
+    """Adds a deadline for headers to urllib3's connections."""
 
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 has it, too
-        connection = self.sock  # not there any more afterwards, where the answer closes the connection
-        with shut_after(self.timeout, connection) as late:
+    def getresponse(self) -> urllib3.HTTPResponse:
+        connection = self.sock  # getresponse() may close it
+        with close_after(self.timeout, connection) as late:
             try:
                 response = super().getresponse()
             finally:
@@ -100,48 +97,49 @@ class _InTime(HTTPConnection):
         return response
 
     def _tunnel(self) -> None:
-        """Ask a proxy for the connection."""
-        with shut_after(self.timeout, self.sock):
+        """Connect through a proxy."""
+        with close_after(self.timeout, self.sock):
             super()._tunnel()
 
 
-class _InTimeAdapter(HTTPAdapter):
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> urllib3.HTTPConnectionPool:
+class _DeadlineAdapter(HTTPAdapter):
+    def get_connection_with_tls_context(self, *args: object, **options: object) -> urllib3.HTTPConnectionPool:
         pool = super().get_connection_with_tls_context(*args, **options)
-        assert isinstance(pool, urllib3.HTTPConnectionPool)
-        if not issubclass(pool.ConnectionCls, _InTime):
-            pool.ConnectionCls = type("InTime", (_InTime, pool.ConnectionCls), {})
+        if not issubclass(pool.ConnectionCls, _DeadlineMixin):
+            pool.ConnectionCls = type("InTime", (_DeadlineMixin, pool.ConnectionCls), {})
         return pool
 
 
-def ask(session: requests.Session, address: str, headers: dict[str, str], patience: Patience) -> requests.Response:
+def send_get(
+    session: requests.Session, address: str, headers: dict[str, str], policy: RetryPolicy
+) -> requests.Response:
     """Send a GET request and follow redirects, whose bodies are not read.
 
     Args:
         session: A `Session`.
         address: https or http. Redirects may lead to these only, and not out of https.
-        headers: Of the request.
-        patience: Its time-outs.
+        headers: Headers of the request.
+        policy: Time-outs.
 
     Returns:
-        The answer, 200 or 206 or 416, with its body to be read; to be closed by the caller.
+        The response (200, 206 or 416) with an unread body; the caller closes it.
 
     Raises:
-        Failure: No answer came, or one of another status.
+        TransferError: There is no response, or one with another status.
     """
     for _ in range(_MOST_REDIRECTS):
-        response = _get(session, address, headers, patience)
+        response = _get(session, address, headers, policy)
         try:
             target = _redirected(session, response, address)
             if target is None:
                 _require_success(response)
                 return response
-        except Failure:
+        except TransferError:
             response.close()
             raise
         response.close()
         address = target
-    raise Failure(f"redirects more than {_MOST_REDIRECTS} times", lasting=True)
+    raise TransferError(f"redirects more than {_MOST_REDIRECTS} times", permanent=True)
 
 
 def _redirected(session: requests.Session, response: requests.Response, address: str) -> str | None:
@@ -150,31 +148,33 @@ def _redirected(session: requests.Session, response: requests.Response, address:
         target = None if location is None else urljoin(address, location)
         to = urlsplit(target).scheme if target else ""
     except ValueError as error:
-        raise Failure(f"redirects to an invalid address: {error}", lasting=True) from error
+        raise TransferError(f"redirects to an invalid address: {error}", permanent=True) from error
     scheme = urlsplit(address).scheme
     if target and (to not in ("https", "http") or (scheme, to) == ("https", "http")):
-        raise Failure(f"redirects from {scheme} to {to}, which is refused", lasting=True)
+        raise TransferError(f"redirects from {scheme} to {to}, which is refused", permanent=True)
     return target
 
 
-def _get(session: requests.Session, address: str, headers: dict[str, str], patience: Patience) -> requests.Response:
-    timeout = (patience.connect_seconds, patience.read_seconds)
+def _get(session: requests.Session, address: str, headers: dict[str, str], policy: RetryPolicy) -> requests.Response:
+    timeout = (policy.connect_seconds, policy.read_seconds)
     try:
         return session.get(address, headers=headers, stream=True, timeout=timeout, allow_redirects=False)
     except requests.ConnectTimeout as error:
-        raise Failure(f"no connection within {patience.connect_seconds:g} s") from error
+        raise TransferError(f"no connection within {policy.connect_seconds:g} s") from error
     except requests.Timeout as error:
-        raise Failure(f"no answer within {patience.read_seconds:g} s") from error
+        raise TransferError(f"no answer within {policy.read_seconds:g} s") from error
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
         cause = _first_cause(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
-            raise Failure(f"its TLS certificate is refused: {cause.verify_message}", lasting=True) from error
-        # A name that does not exist will not do so in a second; a name server may have a moment's weakness.
+            raise TransferError(f"its TLS certificate is refused: {cause.verify_message}", permanent=True) from error
+        # An unknown host name stays unknown; a name server may fail temporarily.
         unknown = isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
-        raise Failure(f"connection failed: {getattr(cause, 'strerror', None) or cause}", lasting=unknown) from error
-    # Such as an unknown scheme, contradictory lengths, or a missing bundle of certificates.
+        raise TransferError(
+            f"connection failed: {getattr(cause, 'strerror', None) or cause}", permanent=unknown
+        ) from error
+    # For example an unknown scheme, contradictory lengths, or a missing certificate bundle.
     except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
-        raise Failure(str(error), lasting=True) from error
+        raise TransferError(str(error), permanent=True) from error
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -188,6 +188,6 @@ def _require_success(response: requests.Response) -> None:
     if status in (408, 429) or status >= 500:
         after = response.headers.get("Retry-After", "")
         pause = int(after) if re.fullmatch(r"[0-9]{1,3}", after) else 0
-        raise Failure(reason, pause=pause if pause <= _LONGEST_RETRY_AFTER else 0)
+        raise TransferError(reason, pause=pause if pause <= _LONGEST_RETRY_AFTER else 0)
     if status not in (200, 206, 416):
-        raise Failure(reason, lasting=True)
+        raise TransferError(reason, permanent=True)

@@ -1,4 +1,4 @@
-"""Download one file over http or https; an interrupted transfer is resumed, and no received byte is dropped."""
+"""Downloads one file over http or https; an interrupted transfer is resumed without losing received bytes."""
 
 import logging
 import re
@@ -13,47 +13,47 @@ from rich.filesize import decimal
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.progress import progress_bar
 
-from .bodies import Stopped, body
-from .connection import Failure, Patience, ask
+from .bodies import IncompleteBodyError, read_body
+from .connection import RetryPolicy, TransferError, send_get
 
 logger = logging.getLogger(__name__)
 
-_LARGEST = 8 * 2**30  # bytes; where no size is declared, a longer body is nonsense or has no end
+_LARGEST = 8 * 2**30  # bytes; without a declared size, a longer body is invalid or endless
 _PAGE_TYPES = re.compile(r"\s*(text/html|(application|text)/([\w.-]+\+)?(xml|json))\b", re.IGNORECASE)
 
 
-class Differs(Exception):
-    """What has arrived does not match the server's file; ``one_go`` if all of it came in a single response."""
+class ContentMismatchError(Exception):
+    """The received bytes do not match the server's file; ``single_response`` if one response sent them all."""
 
-    def __init__(self, reason: str, one_go: bool = False) -> None:
+    def __init__(self, reason: str, single_response: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.one_go = reason, one_go
+        self.reason, self.single_response = reason, single_response
 
 
-class NoRoom(Failure):
-    """The disk has less room than the file needs."""
+class DiskFullError(TransferError):
+    """The disk has less free space than the file needs."""
 
 
-class TooLong(Failure):
-    """The body is longer than the file, or than the range that was announced."""
+class BodyTooLongError(TransferError):
+    """The body is longer than the file or the announced range."""
 
 
 @dataclass(frozen=True)
-class _Extent:
-    """The bytes ``start`` to ``end`` (exclusive) of a file of ``whole`` bytes; None where the server does not say."""
+class _ByteRange:
+    """Bytes ``start`` to ``end`` (exclusive) of a file of ``total`` bytes; None if the server does not say."""
 
     start: int
     end: int | None
-    whole: int | None
+    total: int | None
 
 
-def arrived(part: Path) -> int:
-    """Bytes of a file that are there already."""
+def received_bytes(part: Path) -> int:
+    """Return the size of a partial file; 0 if it does not exist."""
     return part.stat().st_size if part.is_file() else 0
 
 
-def shorten(part: Path, length: int) -> None:
-    """Cut a file to so many bytes, or delete it where none are to stay."""
+def truncate_file(part: Path, length: int) -> None:
+    """Truncate a file to ``length`` bytes, or delete it for 0."""
     try:
         if length:
             with part.open("r+b") as file:
@@ -61,149 +61,153 @@ def shorten(part: Path, length: int) -> None:
         else:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise VocSegError(f"{part} could not be written: {error}. Fix that and run again.") from error
+        raise VocSegError(f"{part} could not be written: {error}. Fix the cause and run again.") from error
 
 
-def attempt(
-    session: requests.Session, address: str, part: Path, patience: Patience, declared: int | None = None
+def transfer_once(
+    session: requests.Session, address: str, part: Path, policy: RetryPolicy, declared: int | None = None
 ) -> None:
-    """Ask once for what is missing of a file and receive it.
+    """Request the missing bytes of a file once and receive them.
 
-    Where the server cannot resume, it is asked for the whole file, whose beginning is compared with what has arrived:
-    ``part`` only ever grows.
+    If the server cannot resume, the whole file is requested and its beginning is compared with ``part``, which only
+    ever grows.
 
     Args:
         session: A `voc_seg.download.connection.Session`.
         address: https or http.
-        part: What has arrived so far, if anything.
-        patience: Time-outs.
-        declared: Bytes of the whole file, if known. What ``part`` has beyond them is cut off.
+        part: The bytes received so far; may be missing.
+        policy: Time-outs.
+        declared: Size of the file in bytes, if known; ``part`` is truncated to it.
 
     Raises:
-        Failure: The server failed, or the connection; what has arrived stays. Without one, all of the file is there.
-        TooLong: The body went on beyond the file's end, where ``part`` ends; its checksum may be right.
-        NoRoom: The disk has less room than the server says the file needs.
-        Differs: The server has another file than that of which ``part`` is the beginning; ``part`` is as before.
-        VocSegError: The disk ran full, or ``part`` cannot be written.
+        TransferError: The server or the connection failed; received bytes are kept.
+        BodyTooLongError: The body is longer than the file; ``part`` ends at the file's end and may be correct.
+        DiskFullError: The disk has less free space than the file needs, by the server's length.
+        ContentMismatchError: ``part`` is not the beginning of the server's file; ``part`` is unchanged.
+        VocSegError: The disk is full, or ``part`` cannot be written.
     """
-    there = arrived(part)
-    if declared is not None and there >= declared:
-        shorten(part, declared)
+    received = received_bytes(part)
+    if declared is not None and received >= declared:
+        truncate_file(part, declared)
         return
-    for asked in dict.fromkeys((there, 0)):
-        # No compression on the way: ranges count the bytes of the file.
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={asked}-"} if asked else {})
-        with ask(session, address, headers, patience) as response:
-            extent = _extent(response, asked)
+    for offset in dict.fromkeys((received, 0)):
+        # No transfer compression: ranges count the bytes of the file.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
+        with send_get(session, address, headers, policy) as response:
+            extent = _byte_range(response, offset)
             if extent is None:
                 continue
-            _require_plausible(extent.whole, declared)
-            if extent.start == extent.whole:  # nothing is missing
-                _require_beginning(there, extent.whole)
+            _require_plausible(extent.total, declared)
+            if extent.start == extent.total:  # nothing is missing
+                _require_not_shorter(received, extent.total)
                 return
-            whole = extent.whole or declared
-            _make_room(part, whole)
-            begun = f", going on at {decimal(extent.start)}" if extent.start else ""
-            size = f" ({decimal(extent.whole)})" if extent.whole else ""
-            logger.info("Fetching %s%s from %s%s", part.stem, size, address, begun)
-            _receive(response, part, extent, whole, patience)
+            total = extent.total or declared
+            _make_room(part, total)
+            resumed = f", resuming at {decimal(extent.start)}" if extent.start else ""
+            size = f" ({decimal(extent.total)})" if extent.total else ""
+            logger.info("Fetching %s%s from %s%s", part.stem, size, address, resumed)
+            _receive(response, part, extent, total, policy)
             return
-    raise Failure("sends neither the file nor the requested range", lasting=True)
+    raise TransferError("sends neither the file nor the requested range", permanent=True)
 
 
-def _extent(response: requests.Response, asked: int) -> _Extent | None:
-    """The range the body covers; None if it is not the requested one, and asking without a range may help."""
+def _byte_range(response: requests.Response, offset: int) -> _ByteRange | None:
+    """Return the range of the body; None if it is not the requested one and a request without a range may help."""
     headers = response.headers
     content_range = headers.get("Content-Range", "").strip()
     if response.status_code == 416:
-        if not asked:
-            raise Failure(f"416 {response.reason}".strip(), lasting=True)
+        if not offset:
+            raise TransferError(f"416 {response.reason}".strip(), permanent=True)
         found = re.fullmatch(r"bytes \*/([0-9]{1,18})", content_range)
-        # Nothing is beyond the end of the file. A range before it can be satisfied: that answer is a server's fault.
-        return _Extent(int(found[1]), None, int(found[1])) if found and int(found[1]) <= asked else None
+        # Valid only at the end of the file: any earlier range can be satisfied.
+        return _ByteRange(int(found[1]), None, int(found[1])) if found and int(found[1]) <= offset else None
     if _PAGE_TYPES.match(headers.get("Content-Type", "")):
-        # Of a network that wants a login, say, or of a server that explains what is wrong.
-        raise Failure(f"sends {headers['Content-Type']}, a web page instead of the archive", lasting=True)
+        # For example a login page of the network, or an error page.
+        raise TransferError(f"sends {headers['Content-Type']}, a web page instead of the archive", permanent=True)
     length = headers.get("Content-Length", "").strip()
     size = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
     if size is None and length.isdecimal():
-        raise Failure(f"offers a length of {len(length)} digits", lasting=True)
+        raise TransferError(f"offers a length of {len(length)} digits", permanent=True)
     if response.status_code == 200:
-        return _Extent(0, size, size)
+        return _ByteRange(0, size, size)
     found = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", content_range)
-    # A server may start earlier than asked (RFC 9110, 15.3.7), but not leave a gap.
-    if found and int(found[1]) <= asked <= int(found[2]):
+    # A server may start earlier than requested (RFC 9110, 15.3.7), but not leave a gap.
+    if found and int(found[1]) <= offset <= int(found[2]):
         start, end = int(found[1]), int(found[2]) + 1
-        whole = None if found[3] == "*" else int(found[3])
-        if (whole is None or end <= whole) and size in (None, end - start):
-            return _Extent(start, end, whole)
-    if not asked:
-        raise Failure("206 for a range that was not requested", lasting=True)
+        total = None if found[3] == "*" else int(found[3])
+        if (total is None or end <= total) and size in (None, end - start):
+            return _ByteRange(start, end, total)
+    if not offset:
+        raise TransferError("206 for a range that was not requested", permanent=True)
     return None
 
 
-def _require_plausible(whole: int | None, declared: int | None) -> None:
-    """Refuse a length that cannot be right, before room is looked for."""
-    if whole is None:
+def _require_plausible(total: int | None, declared: int | None) -> None:
+    """Refuse an impossible length before checking for free space."""
+    if total is None:
         return
-    if declared is not None and whole != declared:
-        raise Failure(f"offers {whole} bytes instead of {declared}", lasting=True)
-    if whole == 0 or (declared is None and whole > _LARGEST):
-        raise Failure(f"offers {whole} bytes, which cannot be an archive", lasting=True)
+    if declared is not None and total != declared:
+        raise TransferError(f"offers {total} bytes instead of {declared}", permanent=True)
+    if total == 0 or (declared is None and total > _LARGEST):
+        raise TransferError(f"offers {total} bytes, which cannot be an archive", permanent=True)
 
 
-def _require_beginning(there: int, whole: int | None) -> None:
-    if whole is not None and whole < there:
-        raise Differs(f"offers {whole} bytes, and {there} have arrived")
+def _require_not_shorter(received: int, total: int | None) -> None:
+    if total is not None and total < received:
+        raise ContentMismatchError(f"offers {total} bytes, but {received} have been received")
 
 
-def _make_room(part: Path, whole: int | None) -> None:
-    needed, free = (whole or 0) - arrived(part), shutil.disk_usage(part.parent).free
+def _make_room(part: Path, total: int | None) -> None:
+    needed, free = (total or 0) - received_bytes(part), shutil.disk_usage(part.parent).free
     if needed > free:
-        raise NoRoom(
+        raise DiskFullError(
             f"{part.stem} needs {decimal(needed)} more in {part.parent}, where {decimal(free)} are free. "
             "Make room there and run again.",
-            lasting=True,
+            permanent=True,
         )
 
 
-def _receive(response: requests.Response, part: Path, extent: _Extent, whole: int | None, patience: Patience) -> None:
-    """Compare the body with what has arrived and append what is new. What has come stays, whatever happens."""
-    there, position, stopped = arrived(part), extent.start, ""
-    ends = [length for length in (extent.end, whole) if length is not None]
+def _receive(
+    response: requests.Response, part: Path, extent: _ByteRange, total: int | None, policy: RetryPolicy
+) -> None:
+    """Compare the body with the received bytes and append new ones, which are kept whatever happens."""
+    received, position, stopped = received_bytes(part), extent.start, ""
+    ends = [length for length in (extent.end, total) if length is not None]
     most = min(ends, default=_LARGEST)
-    chunks = body(response, position, patience)
+    chunks = read_body(response, position, policy)
     try:
         first = next(chunks, b"")
-    except Stopped as error:
-        raise Failure(f"{error} after 0 bytes of this answer") from error
+    except IncompleteBodyError as error:
+        raise TransferError(f"{error} after 0 bytes of this answer") from error
     if not first:
-        raise Failure("connection was cut after 0 bytes of this answer")
-    _require_beginning(there, whole)
+        raise TransferError("connection was cut after 0 bytes of this answer")
+    _require_not_shorter(received, total)
     try:
-        with part.open("a+b") as file, progress_bar(f"Fetching {part.stem}", whole, "bytes", done=position) as advance:
+        with part.open("a+b") as file, progress_bar(f"Fetching {part.stem}", total, "bytes", done=position) as advance:
             file.seek(position)
             try:
                 for chunk in chain([first], chunks):
                     fitting = chunk[: most - position]
-                    known = file.read(len(fitting)) if position < there else b""
+                    known = file.read(len(fitting)) if position < received else b""
                     if not fitting.startswith(known):
-                        raise Differs(f"has other bytes between {position} and {position + len(known)}")
+                        raise ContentMismatchError(f"has other bytes between {position} and {position + len(known)}")
                     file.write(fitting[len(known) :])
                     position += len(fitting)
                     advance(len(fitting))
                     if len(fitting) < len(chunk):
-                        raise (TooLong if ends else Failure)(f"sends more than {most} bytes", lasting=True)
-            except Stopped as error:
+                        raise (BodyTooLongError if ends else TransferError)(
+                            f"sends more than {most} bytes", permanent=True
+                        )
+            except IncompleteBodyError as error:
                 stopped = str(error)
     except OSError as error:
         raise VocSegError(
-            f"{part} could not be written: {error}. What has arrived is kept: fix that and run again."
+            f"{part} could not be written: {error}. The received bytes are kept. Fix the cause and run again."
         ) from error
-    except Failure:
+    except TransferError:
         if not ends:
-            shorten(part, there)  # an endless body is no archive
+            truncate_file(part, received)  # an endless body is not an archive
         raise
-    if stopped or (whole is not None and position < whole):
-        size = f" of {decimal(whole)}" if whole else ""
-        raise Failure(f"{stopped or 'connection was cut'} after {decimal(position)}{size}")
+    if stopped or (total is not None and position < total):
+        size = f" of {decimal(total)}" if total else ""
+        raise TransferError(f"{stopped or 'connection was cut'} after {decimal(position)}{size}")

@@ -1,4 +1,4 @@
-"""Unpacking an archive that nobody need trust: whole or not at all, and nowhere but into its folder."""
+"""Unpacks untrusted archives: atomically, and only into the target folder."""
 
 import lzma
 import os
@@ -20,28 +20,27 @@ _ALWAYS_ALLOWED = 64 * 2**20
 _PADDING = 2**20
 
 
-class _Refusal(Exception):
-    """Why a member must not be unpacked."""
+class UnsafeMemberError(Exception):
+    """A member must not be unpacked; the message says why."""
 
 
 def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool] | None = None) -> None:
     """Unpack a tar file, compressed or not, into a new folder.
 
-    Everything goes into ``.<folder>.partial`` beside the folder first, which takes its name when all is there.
-    An archive may unpack to 20 times its own size, or to 64 MiB where that is more: those of VOC are not compressed
-    and that of SBD hardly shrinks.
+    Files are first unpacked into ``.<folder>.partial``, which is renamed at the end. An archive may unpack to 20 times
+    its size, or to 64 MiB if that is more: VOC's archives are not compressed, and SBD's hardly shrinks.
 
     Args:
         archive: The tar file.
         folder: Must not exist.
-        wanted: Whether to write a member, by its name in the archive; None writes all. Every member is checked.
+        wanted: Selects members to write by their name in the archive; None writes all. Every member is checked.
 
     Raises:
-        VocSegError: A member is no plain file or folder or would leave the folder, the archive is broken, the folder
-            exists or the disk is full. Nothing stays of what was unpacked.
+        VocSegError: A member is not a plain file or folder or would leave the folder, the archive is damaged, the
+            folder exists or the disk is full. Everything unpacked is removed.
     """
     if not hasattr(tarfile, "data_filter"):
-        raise VocSegError("This Python cannot unpack safely. Take a newer patch release: 3.10.12, 3.11.4 or later.")
+        raise VocSegError("This Python cannot unpack safely. Install a newer patch release: 3.10.12, 3.11.4 or later.")
     if folder.exists():
         raise VocSegError(f"{archive} cannot be unpacked to {folder}, which exists. Delete it and run again.")
     partial = folder.with_name(f".{folder.name}.partial")
@@ -51,19 +50,19 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool] | None = N
         partial.mkdir(parents=True)
         _unpack_members(archive, partial, wanted)
         os.replace(partial, folder)
-    except _Refusal as error:
+    except UnsafeMemberError as error:
         raise VocSegError(
-            f"{archive} is refused: {error}. Nothing was unpacked. Do not trust where it came from: delete it and name "
-            "another address, with its md5, in conf/base/globals.yml, or use --params voc_root=PATH."
+            f"{archive} is refused: {error}. Nothing was unpacked. Do not trust its source: delete it and set another "
+            "address, with its md5, in conf/base/globals.yml, or use --params voc_root=PATH."
         ) from error
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, MemoryError) as error:
         raise VocSegError(_broken(archive, error)) from error
     except OSError as error:
-        # The modules for gzip and bzip2 raise it too, without a number.
+        # gzip and bzip2 raise OSError too, without errno.
         if error.errno is None:
             raise VocSegError(_broken(archive, error)) from error
         raise VocSegError(
-            f"{archive} could not be unpacked to {folder}: {error}. Nothing was unpacked. Put that right and run again."
+            f"{archive} could not be unpacked to {folder}: {error}. Nothing was unpacked. Fix the cause and run again."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -71,8 +70,8 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool] | None = N
 
 def _broken(archive: Path, error: Exception) -> str:
     return (
-        f"{archive} is no tar archive or a broken one: {str(error) or type(error).__name__}. Nothing was unpacked. "
-        "Delete it, see that its md5 in conf/base/globals.yml is right, and run again."
+        f"{archive} is not a tar archive, or is damaged: {str(error) or type(error).__name__}. Nothing was unpacked. "
+        "Delete it, check its md5 in conf/base/globals.yml, and run again."
     )
 
 
@@ -81,7 +80,7 @@ def _unpack_members(archive: Path, folder: Path, wanted: Callable[[str], bool] |
     limit = max(_LARGEST_RATIO * size, _ALWAYS_ALLOWED)
     read = 0
     if wanted is None:
-        _check_room(f"Unpacking {archive.name}", size, folder)  # or more, if it is compressed
+        _check_room(f"Unpacking {archive.name}", size, folder)  # at least; more if it is compressed
     with (
         archive.open("rb") as file,
         progress_bar(f"Unpacking {archive.name}", size, "bytes") as advance,
@@ -98,13 +97,13 @@ def _unpack_members(archive: Path, folder: Path, wanted: Callable[[str], bool] |
 
 
 def _check(member: tarfile.TarInfo, limit: int) -> None:
-    """Raise `_Refusal` unless the member is a plain file or folder inside."""
+    """Raise `UnsafeMemberError` unless the member is a plain file or folder inside the target folder."""
     reason = _bad_path(member.name) or _bad_kind(member)
-    # Nothing is sparse here, so what has been written never exceeds the position in the unpacked stream.
+    # Sparse files are refused, so the bytes written never exceed the position in the unpacked stream.
     if not reason and member.offset_data + member.size > limit:
-        reason = f"brings the archive to over {decimal(limit)}, too much for one of its size"
+        reason = f"brings the archive to over {decimal(limit)}, too much for its size"
     if reason:
-        raise _Refusal(f"its member {member.name!r} {reason}")
+        raise UnsafeMemberError(f"its member {member.name!r} {reason}")
 
 
 def _bad_path(name: str) -> str:
@@ -143,10 +142,10 @@ def _check_room(what: str, size: int, folder: Path) -> None:
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """Raise where the members do not end with a block of zeros: tarfile takes any bad header for the end."""
+    """Raise unless a block of zeros follows the members: tarfile takes any bad header for the end."""
     tar.fileobj.seek(tar.offset)
     block = tar.fileobj.read(tarfile.BLOCKSIZE)
     if block != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("it ends without end mark" if len(block) < tarfile.BLOCKSIZE else "a header is broken")
-    # On to the end of the file, so that gzip compares its checksum.
+    # Read to the end of the file, so that gzip verifies its checksum.
     tar.fileobj.read(_PADDING)

@@ -19,7 +19,7 @@ import torch
 from torch import distributed
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.torchrun import Place, launch_file, place
+from voc_seg.system.torchrun import ProcessInfo, launch_file, process_info
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ def init_process_group(device: torch.device, timeout: int) -> None:
     Raises:
         VocSegError: A rank did not connect in time.
     """
-    here = place()
-    if here.ranks == 1 or distributed.is_initialized():
+    here = process_info()
+    if here.world_size == 1 or distributed.is_initialized():
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -45,19 +45,19 @@ def init_process_group(device: torch.device, timeout: int) -> None:
     try:
         store = _rendezvous_store(here, timedelta(seconds=timeout))
         distributed.init_process_group(
-            backend, store=store, rank=here.rank, world_size=here.ranks, timeout=timedelta(seconds=timeout)
+            backend, store=store, rank=here.rank, world_size=here.world_size, timeout=timedelta(seconds=timeout)
         )
     except RuntimeError as error:
         raise VocSegError(
-            f"Process {here.rank} of {here.ranks} could not connect to the others at {here.address} within {timeout} s "
+            f"Process {here.rank} of {here.world_size} could not connect to the others at {here.address} within {timeout} s "
             f"(runtime.distributed_timeout): {first_line(error)}. Check that every machine was started with the "
             "same --nnodes and --rdzv-endpoint, and that the machines can reach each other (GLOO_SOCKET_IFNAME and "
             "NCCL_SOCKET_IFNAME name the network interface)."
         ) from error
-    logger.debug("Process %d of %d, pid %d, %s", here.rank, here.ranks, os.getpid(), backend)
+    logger.debug("Process %d of %d, pid %d, %s", here.rank, here.world_size, os.getpid(), backend)
 
 
-def _rendezvous_store(here: Place, timeout: timedelta) -> distributed.Store:
+def _rendezvous_store(here: ProcessInfo, timeout: timedelta) -> distributed.Store:
     """Return the key-value store in which ranks find each other, under a prefix that is new at every start.
 
     torchrun's own store survives restarts, and a restarted rank would wait for the address of a dead one
@@ -67,7 +67,7 @@ def _rendezvous_store(here: Place, timeout: timedelta) -> distributed.Store:
     host, _, port = here.address.rpartition(":")
     hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store = distributed.TCPStore(
-        host, int(port), here.ranks, is_master=not hosted and here.rank == 0, timeout=timeout, multi_tenant=True
+        host, int(port), here.world_size, is_master=not hosted and here.rank == 0, timeout=timeout, multi_tenant=True
     )
     if here.rank:
         token = uuid.uuid4().hex
@@ -75,7 +75,7 @@ def _rendezvous_store(here: Place, timeout: timedelta) -> distributed.Store:
         prefix = store.get(f"voc_seg/prefix/{token}").decode()  # blocks until rank 0 answers
         store.set(f"voc_seg/acknowledged/{prefix}/{here.rank}", "")
         return distributed.PrefixStore(prefix, store)
-    prefix, others, deadline = uuid.uuid4().hex, range(1, here.ranks), time.monotonic() + timeout.total_seconds()
+    prefix, others, deadline = uuid.uuid4().hex, range(1, here.world_size), time.monotonic() + timeout.total_seconds()
     while not store.check([f"voc_seg/acknowledged/{prefix}/{other}" for other in others]):
         if time.monotonic() > deadline:
             raise distributed.DistStoreError("some of them never contacted rank 0")

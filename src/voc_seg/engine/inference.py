@@ -93,7 +93,7 @@ def load_segmenter(
         runtime: Device and precision.
 
     Returns:
-        Takes ``uint8 (H, W, 3)`` RGB, as ``decode_picture`` returns it, and returns ``uint8 (H, W)``, class index; it
+        Takes ``uint8 (H, W, 3)`` RGB, as ``decode_image`` returns it, and returns ``uint8 (H, W)``, class index; it
         raises VocSegError when memory runs out.
 
     Raises:

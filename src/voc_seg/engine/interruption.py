@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
-from voc_seg.system.torchrun import place
+from voc_seg.system.torchrun import process_info
 
 from .distributed import all_reduce_sum, ignore_sigterm, rank, world_size
 
@@ -72,7 +72,7 @@ class Interruption:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.received = signum
-        here = place()
+        here = process_info()
         for number, handler in self._before.items():
             # SIG_DFL acts even while a step is in torch for seconds, where Python runs no handlers. In a notebook it
             # would end the kernel, so the previous handler is restored there.

@@ -11,7 +11,7 @@ import torch
 
 from voc_seg.config import RuntimeConfig
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.torchrun import place
+from voc_seg.system.torchrun import process_info
 
 from .cuda_support import ignore_unsupported_gpu_warning, missing_kernels
 from .memory import keep_freed_memory
@@ -60,7 +60,7 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
 
 @ignore_unsupported_gpu_warning()
 def _choose_device(name: str) -> torch.device:
-    if place().ranks > 1:
+    if process_info().world_size > 1:
         return _device_of_rank(name)
     if name == "auto":
         if torch.cuda.is_available():
@@ -106,19 +106,21 @@ def _warn_once(text: str) -> None:
 
 
 def _device_of_rank(name: str) -> torch.device:
-    here, gpus = place(), torch.cuda.device_count()
+    here, gpus = process_info(), torch.cuda.device_count()
     if name == "cpu" or (name == "auto" and not gpus):
         return torch.device("cpu")
     if name not in ("auto", "cuda"):
-        raise VocSegError(f"runtime.device is {name}, but {here.ranks} processes run. Use auto, cpu or cuda for them.")
-    if here.local_ranks > gpus:
         raise VocSegError(
-            f"torchrun started {here.local_ranks} processes on this machine, where torch {torch.__version__} sees "
+            f"runtime.device is {name}, but {here.world_size} processes run. Use auto, cpu or cuda for them."
+        )
+    if here.local_world_size > gpus:
+        raise VocSegError(
+            f"torchrun started {here.local_world_size} processes on this machine, where torch {torch.__version__} sees "
             f"{gpus} GPUs. Start as many as there are: --nproc-per-node={max(1, gpus)}, or use runtime.device=cpu."
         )
     # Every process checks all GPUs of its machine, so that all decide alike.
-    reasons = [reason for index in range(here.local_ranks) if (reason := missing_kernels(index))]
-    if reasons and name == "auto" and here.machines == 1:
+    reasons = [reason for index in range(here.local_world_size) if (reason := missing_kernels(index))]
+    if reasons and name == "auto" and here.nodes == 1:
         _warn_once(f"Computing on the CPU. {reasons[0]}.")
         return torch.device("cpu")
     if reasons:  # other machines may have other GPUs
@@ -136,7 +138,7 @@ def loader_workers(config: RuntimeConfig, device: torch.device) -> int:
         return config.workers
     # A cluster job may be limited to fewer cores than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, max(1, cores // place().local_ranks)) if device.type == "cuda" else 0
+    return min(4, max(1, cores // process_info().local_world_size)) if device.type == "cuda" else 0
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from kedro.framework.context import KedroContext
 from kedro.framework.project import settings as project_settings
 
 from voc_seg.config import flattened
-from voc_seg.system.torchrun import Place, place
+from voc_seg.system.torchrun import ProcessInfo, process_info
 
 NEXT = {
     "data_processing": "kedro run --pipelines sanity",
@@ -116,17 +116,17 @@ def resume_command(run_params: dict[str, Any], from_nodes: Iterable[str] = (), r
     settings |= {"training.resume": "true"} if resume else {}
     given = ",".join(f"{key}={value}" for key, value in settings.items())
     params = f" --params {shlex.quote(given)}" if given else ""
-    start = f"{_launcher(place(), launch.program)}{selection}{environment_option(run_params)}"
+    start = f"{_launcher(process_info(), launch.program)}{selection}{environment_option(run_params)}"
     return f"{start}{launch.options()}{params}"
 
 
-def _launcher(here: Place, program: str) -> str:
+def _launcher(here: ProcessInfo, program: str) -> str:
     """What ran these processes; with several machines it is to be typed on each."""
-    if here.ranks == 1:
+    if here.world_size == 1:
         return program
     # Where the machines meet is known to torchrun alone.
-    meeting = f" --nnodes={here.machines} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if here.machines > 1 else ""
-    return f"torchrun{meeting} --nproc-per-node={here.local_ranks} -m voc_seg"
+    meeting = f" --nnodes={here.nodes} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if here.nodes > 1 else ""
+    return f"torchrun{meeting} --nproc-per-node={here.local_world_size} -m voc_seg"
 
 
 def _typed(value: Any) -> str:

@@ -19,7 +19,7 @@ from kedro.pipeline.node import Node
 from voc_seg.config import TrainingConfig
 from voc_seg.system.errors import InterruptedRunError
 from voc_seg.system.progress import duration
-from voc_seg.system.torchrun import is_restart, place
+from voc_seg.system.torchrun import is_restart, process_info
 
 from .commands import NEXT, Launch, launch_in, launch_of, repeated_options, resume_command, viz_options
 from .kedro_internals import nodes_to_resume_from, planned
@@ -100,7 +100,7 @@ class ConsoleHooks:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Say what does not run."""
         self._catalog, self._saved, self._started, self._begun = catalog, {}, time.time(), []
-        if place().rank:
+        if process_info().rank:
             return
         running = {node.name for node in planned(pipeline, catalog, run_params).nodes}
         if skipped := [node.name for node in pipeline.nodes if node.name not in running]:
@@ -111,7 +111,7 @@ class ConsoleHooks:
         """For the log file alone; Kedro's own line names every input and takes up to six on the console."""
         logger.debug("Running %s", node.name)
         self._begin(node)
-        if "best_model" in node.outputs and not place().rank:
+        if "best_model" in node.outputs and not process_info().rank:
             self._say_what_is_replaced()
 
     @hook_impl
@@ -141,7 +141,7 @@ class ConsoleHooks:
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any]) -> None:
         """Say what was written where, and what to type next."""
-        if place().rank:
+        if process_info().rank:
             return
         self._say_what_was_written()
         ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
@@ -161,14 +161,16 @@ class ConsoleHooks:
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         """Say what a run that failed has left to look at, and how to go on from there."""
-        if place().rank:
+        if process_info().rank:
             return
         self._say_what_was_written()
         if _was_interrupted(error) or not self._begun or not self._begun[-1].outputs:
             return  # the command is given elsewhere; or a check has failed, which would do so again
         pipeline = planned(pipeline, catalog, run_params)
         # data_processing from its start: files or settings are fixed, and what has not changed is skipped.
-        whole = place().ranks > 1 or self._begun[-1].func.__module__.startswith("voc_seg.pipelines.data_processing")
+        whole = process_info().world_size > 1 or self._begun[-1].func.__module__.startswith(
+            "voc_seg.pipelines.data_processing"
+        )
         first = () if whole else nodes_to_resume_from(pipeline, self._finished(), catalog)
         resumes = "checkpoints" in self._saved and "checkpoints" in self._begun[-1].outputs
         command = resume_command(run_params | {"launch": self._launch}, first, resumes)

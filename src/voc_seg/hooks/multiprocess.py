@@ -21,7 +21,7 @@ from kedro.pipeline import Pipeline
 
 from voc_seg.config import RuntimeConfig, flattened
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.torchrun import EVERY_RANK, place
+from voc_seg.system.torchrun import EVERY_RANK, process_info
 
 from .commands import NEXT, environment_option
 from .log_handlers import change
@@ -51,9 +51,9 @@ class RankSession(KedroSession):
         Raises:
             RunStoppedError: Several processes would run what is for one, or an option names what is not there.
         """
-        here = place()
+        here = process_info()
         names = [pipeline_name] if pipeline_name else list(pipeline_names or [])
-        if here.ranks > 1:
+        if here.world_size > 1:
             refuse_what_is_for_one(names, bool(tags or any(selection.values())))
         chosen = require_selection(names, {"tags": tags, **selection})
         if chosen is not None and runner is not None:
@@ -66,7 +66,7 @@ class RankSession(KedroSession):
             raise RunStoppedError(f"{error} Nothing has run.") from error
         finally:
             release()  # of what a notebook broke off, too
-            if here.ranks > 1:
+            if here.world_size > 1:
                 from voc_seg.engine.distributed import destroy_process_group
 
                 destroy_process_group()
@@ -81,7 +81,7 @@ def refuse_what_is_for_one(pipelines: list[str], selects: bool) -> None:
         pipelines: Names; empty for plain ``kedro run``.
         selects: Whether the run names nodes, tags or the like.
     """
-    ranks = place().ranks
+    ranks = process_info().world_size
     together = ",".join(TOGETHER)
     # Of a name that no pipeline has Kedro tells.
     others = [name for name in pipelines or ["data_processing"] if name in NEXT and name not in TOGETHER]
@@ -106,12 +106,12 @@ class RankHooks:
     @hook_impl(trylast=True)  # what is refused is so before anybody waits for others
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Meet the other processes, and discard what this one would save unless it is the first."""
-        if place().ranks == 1:
+        if process_info().world_size == 1:
             return
         from voc_seg.engine.distributed import all_gather, explain_lost_rank, init_process_group
         from voc_seg.engine.runtime import choose_runtime
 
-        if place().rank:
+        if process_info().rank:
             for name in pipeline.all_outputs():
                 dataset = catalog.get(name)
                 if dataset is not None and not isinstance(dataset, MemoryDataset):
@@ -156,7 +156,7 @@ _OWN_AFFAIR = {"runtime.device", "runtime.workers", "runtime.keep_memory"}
 def _torchrun_ends_it(signum: int, frame: FrameType | None) -> None:
     """Outside training, where nothing is to be written first: rank 0 says why before it goes."""
     signal.signal(signum, signal.SIG_IGN)
-    if place().rank:
+    if process_info().rank:
         raise SystemExit(128 + signum)
     raise VocSegError(
         "Ended by torchrun (SIGTERM): it was asked to stop, or another process of this run has ended, which it names "
@@ -174,7 +174,7 @@ def separate_logs() -> None:
 
     Their errors still come to the console, with their rank; warnings would come once for every process.
     """
-    here = place()
+    here = process_info()
     if not here.rank:
         return
     rich.reconfigure(force_terminal=False)  # no bars
@@ -188,5 +188,5 @@ def separate_logs() -> None:
 
 
 def _with_rank(record: logging.LogRecord) -> bool:
-    change(record, lambda message: f"[rank {place().rank}] {message}")
+    change(record, lambda message: f"[rank {process_info().rank}] {message}")
     return True

@@ -10,7 +10,7 @@ from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from voc_seg.system.atomic import is_mounted_file
-from voc_seg.system.torchrun import place
+from voc_seg.system.torchrun import process_info
 
 from .validation import RunStoppedError
 
@@ -25,7 +25,7 @@ class OutputHooks:
         Raises:
             RunStoppedError: One of them cannot be written. A disk that fills up later is not foreseen.
         """
-        if place().rank:  # rank 0 writes
+        if process_info().rank:  # rank 0 writes
             return
         outputs = set(pipeline.all_outputs())
         if run_params.get("only_missing_outputs"):

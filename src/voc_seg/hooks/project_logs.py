@@ -12,7 +12,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from rich.logging import RichHandler
 
-from voc_seg.system.torchrun import place
+from voc_seg.system.torchrun import process_info
 
 from .kedro_internals import text_of_settings
 from .log_handlers import open_log_files
@@ -55,7 +55,7 @@ def _logging_of(context: KedroContext) -> dict[str, Any]:
 
 
 def _of_this_rank(path: Path) -> Path:
-    rank = place().rank
+    rank = process_info().rank
     return path.with_name(f"{path.stem}_rank{rank}{path.suffix}") if rank else path
 
 

@@ -9,8 +9,8 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from voc_seg.system.atomic import make_folder
-from voc_seg.system.lock import advice, hold, without_locks
-from voc_seg.system.torchrun import is_restart, place
+from voc_seg.system.lock import acquire_lock, lock_advice, locks_unsupported
+from voc_seg.system.torchrun import is_restart, process_info
 
 from .console import path_of
 from .kedro_internals import planned
@@ -41,11 +41,11 @@ def release(*makers: str) -> None:
 def _take(path: Path, maker: str, remedy: str) -> None:
     try:
         make_folder(path.parent)
-        lock = hold(path)
+        lock = acquire_lock(path)
     except OSError as error:
-        if not without_locks(error):
+        if not locks_unsupported(error):
             reason = f"Could not write {path.parent}: {error.strerror or error}."
-            raise RunStoppedError(f"{reason} {advice(path)} Nothing has run.") from error
+            raise RunStoppedError(f"{reason} {lock_advice(path)} Nothing has run.") from error
         logger.warning(
             "%s is on a file system without locks (%s). Make sure that no other run writes there.",
             path.parent, error.strerror,
@@ -73,7 +73,7 @@ class SoleRunHooks:
         release()
         outputs = planned(pipeline, catalog, run_params).all_outputs()
         self._unpacked = _SPLITS & outputs
-        if place().rank:
+        if process_info().rank:
             return
         for output, (maker, remedy) in _SOLE.items():
             path = path_of(catalog, output) if output in outputs else None

@@ -21,8 +21,8 @@ from kedro.pipeline import Pipeline
 from voc_seg import __version__
 from voc_seg.config import Parameters
 from voc_seg.system.errors import InterruptedRunError, VocSegError
-from voc_seg.system.torchrun import place
-from voc_seg.system.versions import newest
+from voc_seg.system.torchrun import process_info
+from voc_seg.system.versions import newest_version
 
 from .kedro_internals import planned
 from .trackers import RunFacts, Writer, without_password, writers_of
@@ -119,7 +119,7 @@ class TrackingHooks:
         """
         self._end("KILLED")  # one that a notebook broke off
         pipeline = planned(pipeline, catalog, run_params)
-        if place().rank or not {"training_history", "metrics"} & pipeline.all_outputs():
+        if process_info().rank or not {"training_history", "metrics"} & pipeline.all_outputs():
             return
         assert self._context is not None, "Kedro creates the context before it runs a pipeline"
         loader = self._context.config_loader
@@ -151,7 +151,7 @@ class TrackingHooks:
             scores = numbers_in({name: data.get(name) for name in SCORES})
             self._attempt(lambda writer: writer.numbers("evaluation", [(0, scores)]))  # MLflow draws bars at 0
         if dataset_name in FILES.keys() & self._files:
-            path = newest(self._files[dataset_name])
+            path = newest_version(self._files[dataset_name])
             self._attempt(lambda writer: writer.file(path, FILES[dataset_name]))
 
     @hook_impl(tryfirst=True)

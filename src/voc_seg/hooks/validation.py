@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, TrainingConfig
 from voc_seg.config.foreign import block_of
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.torchrun import place
+from voc_seg.system.torchrun import process_info
 
 from .commands import NEXT, Launch, command, launch_of, resume_command
 from .kedro_internals import environments, planned
@@ -132,7 +132,7 @@ class ProjectHooks:
         while cause is not None:
             if isinstance(cause, VocSegError):
                 message, exit_code = str(cause), getattr(cause, "exit_code", None)
-                if exit_code and place().rank:
+                if exit_code and process_info().rank:
                     raise RunStoppedError(message, True, exit_code) from error  # rank 0 says it
                 if exit_code:
                     message += " A checkpoint is written. Go on with:"

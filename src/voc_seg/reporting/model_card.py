@@ -42,12 +42,12 @@ from voc_seg.config import InferenceConfig, RuntimeConfig
 from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.exchange import read_safetensors
-from voc_seg.voc.image_reading import decode_picture
+from voc_seg.voc.image_reading import decode_image
 
 saved = read_safetensors("model.safetensors")
 settings = InferenceConfig(longer_side=${longer_side}, tile=${tile})
 segmenter = load_segmenter(saved, settings, choose_runtime(RuntimeConfig(device="cpu")))
-mask = segmenter(decode_picture(Path("picture.jpg")))  # uint8 (height, width) of the picture
+mask = segmenter(decode_image(Path("picture.jpg")))  # uint8 (height, width) of the picture
 print([saved["class_names"][value] for value in np.unique(mask)])
 """)
 

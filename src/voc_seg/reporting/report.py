@@ -15,7 +15,7 @@ from voc_seg.config import flattened
 from voc_seg.metrics import confusion as scores
 from voc_seg.models.encoder import count_learnt
 from voc_seg.samples.store import Sample, SampleStore
-from voc_seg.system.parallel import in_parallel
+from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import VOID, Classes
 
@@ -190,7 +190,7 @@ def describe_images(
 
     described = []
     with progress_bar("describing images", len(samples)) as advance:
-        for image in in_parallel(describe, samples):
+        for image in parallel_map(describe, samples):
             described.append(image)
             advance(1)
     return described
@@ -215,7 +215,7 @@ def draw_images(
     samples: SampleStore, predictions: Mapping[str, np.ndarray], classes: Classes
 ) -> Iterator[dict[str, bytes]]:
     """The pictures of each image by file name, drawn a few at a time as they are asked for."""
-    return in_parallel(lambda sample: draw_image(sample, predictions[sample.id], classes), samples)
+    return parallel_map(lambda sample: draw_image(sample, predictions[sample.id], classes), samples)
 
 
 def draw_image(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict[str, bytes]:

@@ -31,7 +31,7 @@ class Origin:
 
     | field       | type            | meaning                                                          |
     |-------------|-----------------|------------------------------------------------------------------|
-    | source      | str             | key of `voc_seg.voc.splits.SOURCES`                              |
+    | source      | str             | key of `voc_seg.voc.sources.SOURCES`                              |
     | folder      | str             | the folder of the images                                         |
     | classes     | tuple[str, ...] | class names by mask value; empty: not known                      |
     | fingerprint | str             | changes when any file or the list of images does; empty: unknown |

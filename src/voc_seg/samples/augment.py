@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from voc_seg.config import AugmentationConfig
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.pairs import nearest
+from voc_seg.voc.pairs import nearest_indices
 
 from .store import Sample
 
@@ -93,7 +93,8 @@ def _resize(sample: Sample, rows: slice, columns: slice, size: tuple[int, int]) 
     if image.shape[-2:] != size:
         image = functional.interpolate(image, size, mode="bilinear", antialias=True)
     down, right = (
-        window.start + nearest(window.stop - window.start, length) for window, length in zip((rows, columns), size)
+        window.start + nearest_indices(window.stop - window.start, length)
+        for window, length in zip((rows, columns), size)
     )
     return image[0], torch.from_numpy(sample.mask.take(down, 0).take(right, 1))
 

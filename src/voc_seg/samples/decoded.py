@@ -6,8 +6,8 @@ from functools import cached_property
 
 from voc_seg.config import DataConfig
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.parallel import in_parallel
-from voc_seg.voc.index import fingerprints, joint_fingerprint
+from voc_seg.system.parallel import parallel_map
+from voc_seg.voc.index import combined_fingerprint, fingerprints
 from voc_seg.voc.pairs import Reading, read_pair
 from voc_seg.voc.splits import VOCSplit
 
@@ -37,7 +37,7 @@ class UsableSamples:
     @cached_property
     def origin(self) -> Origin:
         """What the samples are made from."""
-        fingerprint = joint_fingerprint(self.ids, self.prints) if len(self.prints) == len(self.ids) else ""
+        fingerprint = combined_fingerprint(self.ids, self.prints) if len(self.prints) == len(self.ids) else ""
         return Origin(
             self.split.source,
             str(self.split.images.resolve()),
@@ -65,7 +65,7 @@ class UsableSamples:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[Sample]:
-        return in_parallel(self._read, enumerate(self.ids), self.sizes)
+        return parallel_map(self._read, enumerate(self.ids), self.sizes)
 
     def _read(self, numbered: tuple[int, str]) -> Sample:
         number, image_id = numbered

@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import WINDOWS_MARKS, fault_on_windows, formula_sign, printable, same_name
-from voc_seg.voc.image_reading import decode_picture
+from voc_seg.system.names import WINDOWS_MARKS, formula_sign, name_key, printable, windows_name_problem
+from voc_seg.voc.image_reading import decode_image
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Pictures(Mapping[str, np.ndarray]):
     paths: Mapping[str, Path]
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return decode_picture(self.paths[name])
+        return decode_image(self.paths[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.paths)
@@ -148,8 +148,8 @@ def name_pictures(paths: Sequence[Path]) -> list[str]:
     levels = [0] * len(paths)
     while True:
         names = [spelling[level] for spelling, level in zip(spellings, levels)]
-        often = Counter(same_name(name) for name in names)
-        shared = [index for index, name in enumerate(names) if often[same_name(name)] > 1 and levels[index] < 2]
+        often = Counter(name_key(name) for name in names)
+        shared = [index for index, name in enumerate(names) if often[name_key(name)] > 1 and levels[index] < 2]
         if not shared:
             return _numbered(names)
         for index in shared:
@@ -161,10 +161,10 @@ def _numbered(names: list[str]) -> list[str]:
     result = []
     for name in names:
         free, number = name, 1
-        while same_name(free) in taken:
+        while name_key(free) in taken:
             number += 1
             free = f"{name}_{number}"
-        taken.add(same_name(free))
+        taken.add(name_key(free))
         result.append(free)
     return result
 
@@ -176,4 +176,4 @@ def _safe(name: str) -> str:
     if formula_sign(clean):
         clean = f"_{clean[1:]}" if formula_sign(clean[:1]) else clean
         clean = clean.replace(";", "_")
-    return f"_{clean}" if fault_on_windows(clean) else clean
+    return f"_{clean}" if windows_name_problem(clean) else clean

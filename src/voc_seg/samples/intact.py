@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from voc_seg.system.atomic import replacing
+from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 
 from .arrow_file import stamp_of
@@ -28,7 +28,7 @@ def note_intact(store: Path, stamps: dict[str, str]) -> None:
     if stamps == _noted(store):
         return
     # Where nothing can be written, samples are read again next time.
-    with suppress(VocSegError), replacing(_note(store)) as partial:
+    with suppress(VocSegError), atomic_write(_note(store)) as partial:
         partial.write_text(json.dumps(stamps), encoding="utf-8")
 
 

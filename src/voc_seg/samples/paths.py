@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from voc_seg.system.atomic import SCRATCH, free_name, make_folder
+from voc_seg.system.atomic import SCRATCH, make_folder, unused_path
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.lock import advice, hold, without_locks
+from voc_seg.system.lock import acquire_lock, lock_advice, locks_unsupported
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +32,14 @@ def sole_writer(path: Path) -> Iterator[None]:
     lock_file, lock = path.with_name(f".{path.name}.lock"), None
     try:
         make_folder(path.parent)
-        lock = hold(lock_file, with_children=True)
+        lock = acquire_lock(lock_file, with_children=True)
         if lock is None:
             raise VocSegError(f"Another process is writing {path}. Wait for it to end and run again.")
     except OSError as error:
-        if not without_locks(error):
+        if not locks_unsupported(error):
             raise VocSegError(
                 f"Could not write {path}: {error.strerror or error}. What was there before is untouched. "
-                f"{advice(lock_file)}"
+                f"{lock_advice(lock_file)}"
             ) from error
         logger.warning("%s is on a file system without locks. Make sure that no other process writes it.", path)
     try:
@@ -58,7 +58,7 @@ def make_way(path: Path, folder: bool = False) -> None:
     # A broken link stays: writing follows it.
     if not path.exists() or (path.is_dir() if folder else path.is_file()):
         return
-    wanted, kept = "folder" if folder else "regular file", free_name(path)
+    wanted, kept = "folder" if folder else "regular file", unused_path(path)
     try:
         path.rename(kept)
     except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from voc_seg.system.atomic import replacing
+from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
@@ -60,7 +60,7 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
     content = hashlib.blake2b(digest_size=_CONTENT_BYTES)
     schema = SAMPLES.with_metadata(sealed(origin.metadata))
     with (
-        replacing(path, size) as partial,
+        atomic_write(path, size) as partial,
         pa.OSFile(str(partial), "wb") as sink,
         pa.ipc.new_file(sink, schema) as writer,
     ):

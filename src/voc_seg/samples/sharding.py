@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from voc_seg.system.atomic import partial_of, replacing
+from voc_seg.system.atomic import atomic_write, partial_path
 from voc_seg.system.progress import progress_bar
 
 from .arrow_file import IDS, UNKNOWN, IncompleteStoreError, Origin, sealed
@@ -60,7 +60,7 @@ def write_shards(path: Path, parts: Sequence[Part], origin: Origin = UNKNOWN) ->
         shards = [Shard(shards_folder(path) / _name(number, part)) for number, part in enumerate(parts)]
         names = [shard.path.name for shard in shards]
         delete_shards_but(path, {*names, *_shards_in_use(path)})  # left by an interrupted run of other files
-        partial_of(path).unlink(missing_ok=True)  # of one large file, perhaps, which was killed
+        partial_path(path).unlink(missing_ok=True)  # of one large file, perhaps, which was killed
         changed = {shard.path for shard in unchecked(path, shards)}
         held = [_packed_if_held(shard, part, shard.path in changed) for shard, part in zip(shards, parts)]
         if kept := sum(found is not None for found in held):
@@ -78,7 +78,11 @@ def write_shards(path: Path, parts: Sequence[Part], origin: Origin = UNKNOWN) ->
         lists = {SHARDS: json.dumps(listed).encode(), CONTENT: content.encode(), LISTED: ids.encode()}
         schema = IDS.with_metadata(sealed(origin.metadata | lists))
         make_way(path)
-        with replacing(path) as partial, pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        with (
+            atomic_write(path) as partial,
+            pa.OSFile(str(partial), "wb") as sink,
+            pa.ipc.new_file(sink, schema) as writer,
+        ):
             for of_shard in packed:
                 ids = pa.array([name for name, _ in of_shard], pa.string())
                 writer.write_batch(pa.record_batch([ids], schema=schema))
@@ -107,7 +111,7 @@ def delete_unused_shards(path: Path) -> None:
     Raises:
         VocSegError: Another process is writing this store.
     """
-    partial = partial_of(path)
+    partial = partial_path(path)
     found = {shard.name for shard in files_of_shards(path)}
     if partial.exists() or found.difference(_shards_in_use(path)):
         with sole_writer(path):

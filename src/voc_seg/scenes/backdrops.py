@@ -1,7 +1,7 @@
-"""Outdoor backgrounds of the drawn scenes: painted over the whole picture, never labelled as an object.
+"""Outdoor backgrounds of the drawn scenes: they fill the whole image and are never labelled.
 
-Every painter takes a pen whose unit is the picture height (y from 0 at the top to 1 at the bottom), a random
-generator and the picture width in that unit.
+Every function takes a pen whose unit is the image height (y from 0 at the top to 1 at the bottom), a random
+generator and the image width in that unit.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Parts of outdoor backgrounds: sky, clouds, hills, trees, houses, grass; never labelled as objects.
 
-Coordinates are in picture heights, ``width`` is the picture's width in that unit.
+Coordinates are in image heights; ``width`` is the image width in that unit.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def hills(pen: Pen, rng: np.random.Generator, width: float, base: float, high: f
 
 
 def tree(pen: Pen, rng: np.random.Generator, x: float, base: float, high: float) -> None:
-    """A leafy tree or a fir standing at ``(x, base)``."""
+    """A leafy tree or a fir with its foot at ``(x, base)``."""
     trunk, crown = vary(rng, (110, 82, 58), 0.15, 8), vary(rng, (76, 118, 70), 0.18, 12)
     pen.limb([(x, base), (x, base - high * 0.5)], [high * 0.11, high * 0.07], trunk, edge=False)
     if rng.random() < 0.3:
@@ -77,7 +77,7 @@ def tree(pen: Pen, rng: np.random.Generator, x: float, base: float, high: float)
 
 
 def houses(pen: Pen, rng: np.random.Generator, width: float, base: float) -> None:
-    """A row of houses with windows, standing at ``base``, across the picture."""
+    """A row of houses with windows across the image, with their feet at ``base``."""
     x = rng.uniform(-0.15, 0)
     while x < width:
         wide, high = rng.uniform(0.2, 0.38), rng.uniform(0.25, 0.55)
@@ -102,7 +102,7 @@ def houses(pen: Pen, rng: np.random.Generator, width: float, base: float) -> Non
 
 
 def tufts(pen: Pen, rng: np.random.Generator, width: float, top: float, grass: Colour, count: int = 70) -> None:
-    """Tufts of grass from ``top`` down to the bottom of the picture, larger as they come nearer."""
+    """Tufts of grass from ``top`` down to the bottom of the image, larger towards the viewer."""
     for x, v, lean in zip(
         rng.uniform(0, width, count), rng.uniform(0, 1, count), rng.uniform(-0.01, 0.01, count), strict=True
     ):

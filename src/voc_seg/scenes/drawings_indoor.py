@@ -1,4 +1,4 @@
-"""Drawings of the VOC furniture and household things, one unit high, standing at y = 1."""
+"""Drawings of the VOC furniture and household things, one unit high, with their feet at y = 1."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def draw_diningtable(pen: Pen, rng: np.random.Generator) -> None:
         pen.limb([(x, 0.4), (x, 0.97)], [0.12, 0.085], wood)
     pen.box(0.06, 0.36, 1.84, 0.47, wood)
     pen.poly([(0.3, 0.1), (1.6, 0.1), (1.9, 0.36), (0.0, 0.36)], shade(wood, 1.25))
-    # The cloth: its top lies in the perspective of the table, its front hangs straight down.
+    # The cloth: its top follows the table's perspective, its front hangs straight down.
     fringe = rng.uniform(0.54, 0.62)
     top = [(0.46, 0.1), (1.44, 0.1), (1.62, 0.36), (0.28, 0.36)]
     drop = [(0.28, 0.36), (1.62, 0.36), (1.62, fringe), (0.28, fringe)]

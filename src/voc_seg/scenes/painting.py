@@ -1,4 +1,4 @@
-"""From the plan of a scene to its picture and its mask: backdrop, objects from far to near, light, void."""
+"""Renders a scene plan as an image and a mask: backdrop, objects from far to near, light, void borders."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ DRAWINGS: dict[str, tuple[Drawing, float]] = {
     "train": (transport.draw_train, 2.9),
     "tvmonitor": (indoor.draw_tvmonitor, 1.45),
 }
-"""The drawing of every class and the width of its box, whose height is 1."""
+"""Drawing function of every class, and the width of its box for a height of 1."""
 
 BACKDROPS: dict[str, Callable[[Pen, np.random.Generator, float], None]] = {
     "street": backdrops.street,
@@ -62,18 +62,18 @@ _MARGIN = 0.1
 
 
 def _grain(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Noise of unit variance, ``float32 (height, width)``: one tile repeated, which saves time."""
+    """Return noise of unit variance, ``float32 (height, width)``; a repeated tile saves time."""
     tile = rng.standard_normal((96, 96), dtype=np.float32)
     return np.tile(tile, (height // 96 + 1, width // 96 + 1))[:height, :width]
 
 
 def _planes(image: Image.Image) -> np.ndarray:
-    """An RGB image as ``float32 (3, H, W)`` in 0..255: numpy is fast along rows, not along triples."""
+    """Return an RGB image as ``float32 (3, H, W)`` in 0..255; channels first is faster in NumPy."""
     return np.asarray(image).transpose(2, 0, 1).astype(np.float32, order="C")
 
 
 def _draw_backdrop(plan: ScenePlan, rng: np.random.Generator) -> np.ndarray:
-    """The background of a scene, ``float32 (3, H, W)`` in 0..255."""
+    """Draw the background of a scene, ``float32 (3, H, W)`` in 0..255."""
     width, height = plan.size
     scale = _OVERSAMPLING * height
     pen = Pen((_OVERSAMPLING * width, scale), np.array([[scale, 0.0, 0.0], [0.0, scale, 0.0]]))
@@ -81,26 +81,26 @@ def _draw_backdrop(plan: ScenePlan, rng: np.random.Generator) -> np.ndarray:
     return _planes(pen.colour.reduce(_OVERSAMPLING))
 
 
-def _draw_object(place: Placement, rng: np.random.Generator, sun: int) -> tuple[np.ndarray, np.ndarray, int, int]:
-    """An object on its own layer: colour ``float32 (3, h, w)``, coverage ``(h, w)`` in 0..1, left, top.
+def _draw_object(placement: Placement, rng: np.random.Generator, sun: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """Draw an object on its own layer: colour ``float32 (3, h, w)``, coverage ``(h, w)`` in 0..1, left, top.
 
-    ``sun`` is 1 or -1: light comes from the upper left or the upper right.
+    ``sun`` is 1 for light from the upper left, -1 for light from the upper right.
     """
-    draw, aspect = DRAWINGS[place.name]
-    wide, high = (aspect + 2 * _MARGIN) * place.height, (1 + 2 * _MARGIN) * place.height
+    draw, aspect = DRAWINGS[placement.name]
+    wide, high = (aspect + 2 * _MARGIN) * placement.height, (1 + 2 * _MARGIN) * placement.height
     size = (_OVERSAMPLING * int(np.ceil(wide)), _OVERSAMPLING * int(np.ceil(high)))
-    scale = _OVERSAMPLING * place.height
-    cos, sin = np.cos(place.turn), np.sin(place.turn)
-    spin = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-scale if place.mirrored else scale, scale])
+    scale = _OVERSAMPLING * placement.height
+    cos, sin = np.cos(placement.turn), np.sin(placement.turn)
+    spin = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-scale if placement.mirrored else scale, scale])
     middle = np.array([size[0] / 2, _OVERSAMPLING * high / 2])
     pen = Pen(size, np.column_stack([spin, middle - spin @ (aspect / 2, 0.5)]))
     draw(pen, rng)
     cover = pen.cover.reduce(_OVERSAMPLING)
     colour = _planes(pen.colour.reduce(_OVERSAMPLING))
-    # Relief: blurred coverage rises from the edge inwards; its slope along the light tells lit from shaded.
-    depth = max(3, int(place.height * 0.06))
+    # Relief: blurred coverage rises from the edge inwards; its slope along the light separates lit from shaded.
+    depth = max(3, int(placement.height * 0.06))
     soft = cover.filter(ImageFilter.BoxBlur(depth))
-    lit, unlit = (ImageChops.offset(soft, -way * sun * depth, -way * depth) for way in (1, -1))
+    lit, unlit = (ImageChops.offset(soft, -sign * sun * depth, -sign * depth) for sign in (1, -1))
     relief = np.asarray(ImageChops.subtract(lit, unlit, scale=2, offset=128), dtype=np.float32)
     fall = np.linspace(1.06, 0.92, colour.shape[1], dtype=np.float32)[:, None]
     light = relief * (0.4 / 255)
@@ -109,37 +109,37 @@ def _draw_object(place: Placement, rng: np.random.Generator, sun: int) -> tuple[
     light += 0.025 * _grain(rng, *light.shape)
     colour *= light
     alpha = np.asarray(cover, dtype=np.float32) / 255
-    left, top = round(place.x - wide / 2), round(place.y - (1 + _MARGIN) * place.height)
+    left, top = round(placement.x - wide / 2), round(placement.y - (1 + _MARGIN) * placement.height)
     return colour, alpha, left, top
 
 
-def _cast_shadow(canvas: np.ndarray, place: Placement, strength: float) -> None:
-    """Darken the canvas in place by a soft ellipse below the object's feet."""
-    half, low = place.height * DRAWINGS[place.name][1] * 0.5, max(5.0, place.height * 0.06)
-    x0, x1 = max(0, int(place.x - 1.2 * half)), min(canvas.shape[2], int(place.x + 1.2 * half) + 1)
-    y0, y1 = max(0, int(place.y - 2 * low)), min(canvas.shape[1], int(place.y + 1.5 * low) + 1)
+def _cast_shadow(canvas: np.ndarray, placement: Placement, strength: float) -> None:
+    """Darken the canvas in place with a soft ellipse below the object's feet."""
+    half, low = placement.height * DRAWINGS[placement.name][1] * 0.5, max(5.0, placement.height * 0.06)
+    x0, x1 = max(0, int(placement.x - 1.2 * half)), min(canvas.shape[2], int(placement.x + 1.2 * half) + 1)
+    y0, y1 = max(0, int(placement.y - 2 * low)), min(canvas.shape[1], int(placement.y + 1.5 * low) + 1)
     if x0 >= x1 or y0 >= y1:
         return
-    dx = (np.arange(x0, x1, dtype=np.float32) - place.x) / (1.05 * half)
-    dy = (np.arange(y0, y1, dtype=np.float32) - (place.y - 0.2 * low)) / low
+    dx = (np.arange(x0, x1, dtype=np.float32) - placement.x) / (1.05 * half)
+    dy = (np.arange(y0, y1, dtype=np.float32) - (placement.y - 0.2 * low)) / low
     near = np.clip(1.3 - dx[None, :] ** 2 - dy[:, None] ** 2, 0, 1)
     canvas[:, y0:y1, x0:x1] *= 1 - strength * near
 
 
-def _draw_cabinet(canvas: np.ndarray, owner: np.ndarray, place: Placement, rng: np.random.Generator) -> None:
-    """A low cabinet below an object that needs one, drawn over canvas and instance numbers in place."""
-    half = place.height * DRAWINGS[place.name][1] * 0.6
+def _draw_cabinet(canvas: np.ndarray, instances: np.ndarray, placement: Placement, rng: np.random.Generator) -> None:
+    """Draw a low cabinet below an object, in place on canvas and instance numbers."""
+    half = placement.height * DRAWINGS[placement.name][1] * 0.6
     high = int(canvas.shape[1] * 0.17)
-    x0, x1 = max(0, int(place.x - half)), min(canvas.shape[2], int(place.x + half))
-    y0, y1 = int(place.y) - 3, min(canvas.shape[1], int(place.y) + high)
+    x0, x1 = max(0, int(placement.x - half)), min(canvas.shape[2], int(placement.x + half))
+    y0, y1 = int(placement.y) - 3, min(canvas.shape[1], int(placement.y) + high)
     pen = Pen((x1 - x0, y1 - y0), np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
     backdrops_indoor.cabinet(pen, rng, x1 - x0, y1 - y0)
     canvas[:, y0:y1, x0:x1] = _planes(pen.colour)
-    owner[y0:y1, x0:x1] = 0
+    instances[y0:y1, x0:x1] = 0
 
 
-def _window(numbers: np.ndarray, radius: int, extreme: np.ufunc) -> np.ndarray:
-    """The maximum or minimum over the square of ``2 * radius + 1`` pixels about each pixel, same shape."""
+def _window_extreme(numbers: np.ndarray, radius: int, extreme: np.ufunc) -> np.ndarray:
+    """Return the maximum or minimum over a square window of ``2 * radius + 1`` pixels; same shape."""
     for axis in (0, 1):
         padding = [(radius, radius) if k == axis else (0, 0) for k in (0, 1)]
         padded = np.pad(numbers, padding, mode="edge")
@@ -149,39 +149,39 @@ def _window(numbers: np.ndarray, radius: int, extreme: np.ufunc) -> np.ndarray:
     return numbers
 
 
-def _label(owner: np.ndarray, labels: list[int]) -> np.ndarray:
-    """Class mask from instance numbers (0 background, k the k-th object), void along every border.
+def _label(instances: np.ndarray, labels: list[int]) -> np.ndarray:
+    """Return the class mask of instance numbers (0 background, k the k-th object), with void borders.
 
-    The border is two pixels wide inside objects and three outside, about the five pixels of VOC.
+    A border is two pixels wide inside objects and three outside, close to VOC's five.
     """
-    inner = _window(owner, 2, np.maximum) != _window(owner, 2, np.minimum)
-    outer = (owner == 0) & (_window(owner, 3, np.maximum) > 0)
-    mask = np.asarray([0, *labels], dtype=np.uint8)[owner]
+    inner = _window_extreme(instances, 2, np.maximum) != _window_extreme(instances, 2, np.minimum)
+    outer = (instances == 0) & (_window_extreme(instances, 3, np.maximum) > 0)
+    mask = np.asarray([0, *labels], dtype=np.uint8)[instances]
     mask[inner | outer] = VOID
     return mask
 
 
 def draw_scene(plan: ScenePlan) -> tuple[np.ndarray, np.ndarray]:
-    """The picture of a plan, ``uint8 (H, W, 3)`` RGB, and its mask, ``uint8 (H, W)``: 0..20 or 255 (void)."""
+    """Draw a plan: image ``uint8 (H, W, 3)`` RGB and mask ``uint8 (H, W)``, 0..20 or 255 (void)."""
     rng = np.random.default_rng(plan.key)
     canvas = _draw_backdrop(plan, rng)
     height, width = canvas.shape[1:]
-    # Paper texture: coarse mottling and fine grain, so that flat fills are not a constant colour.
+    # Paper texture (coarse mottling, fine grain) keeps flat fills from being constant colours.
     coarse = rng.normal(0, 4, size=(9, 12)).astype(np.float32)
     paper = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
     canvas += paper + 3 * _grain(rng, height, width)
-    owner = np.zeros((height, width), dtype=np.uint8)
+    instances = np.zeros((height, width), dtype=np.uint8)
     sun = int(rng.choice([-1, 1]))
     flying = THEMES[plan.theme].flying
     aspects = {name: aspect for name, (_, aspect) in DRAWINGS.items()}
     placements = lay_out(plan, aspects, rng)
-    for number, place in enumerate(placements, start=1):
-        if place.name not in flying:
-            _cast_shadow(canvas, place, 0.4)
-        if place.name == "tvmonitor" and plan.theme == "living_room":
-            # A cabinet below the set, drawn with it but belonging to the background.
-            _draw_cabinet(canvas, owner, place, rng)
-        colour, alpha, left, top = _draw_object(place, rng, sun)
+    for number, placement in enumerate(placements, start=1):
+        if placement.name not in flying:
+            _cast_shadow(canvas, placement, 0.4)
+        if placement.name == "tvmonitor" and plan.theme == "living_room":
+            # The cabinet below a television is background.
+            _draw_cabinet(canvas, instances, placement, rng)
+        colour, alpha, left, top = _draw_object(placement, rng, sun)
         x0, y0 = max(0, left), max(0, top)
         x1, y1 = min(width, left + alpha.shape[1]), min(height, top + alpha.shape[0])
         part = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
@@ -189,8 +189,8 @@ def draw_scene(plan: ScenePlan) -> tuple[np.ndarray, np.ndarray]:
         paint -= canvas[:, y0:y1, x0:x1]
         paint *= alpha[part]
         canvas[:, y0:y1, x0:x1] += paint
-        owner[y0:y1, x0:x1][alpha[part] > 0.5] = number
+        instances[y0:y1, x0:x1][alpha[part] > 0.5] = number
     light = rng.uniform(0.88, 1.08) * rng.uniform(0.95, 1.05, size=3)
     canvas *= light.astype(np.float32)[:, None, None]
     image = np.clip(canvas, 0, 255, out=canvas).transpose(1, 2, 0).astype(np.uint8, order="C")
-    return image, _label(owner, [CLASS_NAMES.index(place.name) for place in placements])
+    return image, _label(instances, [CLASS_NAMES.index(placement.name) for placement in placements])

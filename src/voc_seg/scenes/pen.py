@@ -1,4 +1,4 @@
-"""A pen that draws flat shapes in unit coordinates on a colour layer with its own coverage mask."""
+"""A pen that draws flat shapes in unit coordinates on a colour layer with a coverage mask."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 Colour = tuple[int, ...]
-"""Red, green, blue (0..255); a fourth number below 255 makes it a glaze: translucent, adding no coverage."""
+"""Red, green, blue (0..255); a fourth number below 255 is the opacity of a glaze, which adds no coverage."""
 
 Points = Sequence[tuple[float, float]] | np.ndarray | str
-"""Unit coordinates: pairs, an array ``(n, 2)``, or text as in the ``points`` of an SVG polygon: "x,y x,y"."""
+"""Unit coordinates: pairs, an array ``(n, 2)``, or text like an SVG polygon's ``points``: "x,y x,y"."""
 
 _OUTLINE = 0.62
 
@@ -29,18 +29,18 @@ _QUARTER = _arc(np.pi / 2, 6)
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """The colour with its light multiplied by ``factor``, clipped to 0..255; a glaze keeps its opacity."""
+    """Return the colour with its brightness multiplied by ``factor``, clipped to 0..255; opacity is kept."""
     return tuple(int(min(255, max(0, channel * factor))) for channel in colour[:3]) + tuple(colour[3:])
 
 
 def vary(rng: np.random.Generator, colour: Colour, light: float = 0.12, tint: float = 14.0) -> Colour:
-    """A neighbour of a colour: lighter or darker by up to ``light`` (relative), channels off by ``tint``."""
+    """Return a random variation: brightness within ``light`` (relative), each channel within ``tint``."""
     factor = 1 + rng.uniform(-light, light)
     return tuple(int(min(255, max(0, channel * factor + rng.uniform(-tint, tint)))) for channel in colour)
 
 
 def blend(first: Colour, second: Colour, share: float) -> Colour:
-    """The colour ``share`` (0..1) of the way from the first to the second."""
+    """Interpolate two colours; ``share`` (0..1) is the weight of the second."""
     return tuple(int(a + (b - a) * share) for a, b in zip(first, second, strict=True))
 
 
@@ -62,7 +62,7 @@ def _spline_weights(steps: int) -> np.ndarray:
 
 
 def _spline(points: np.ndarray, closed: bool, steps: int) -> np.ndarray:
-    """Catmull-Rom curve through ``(n, d)`` points, ``steps`` points for each piece between two of them."""
+    """Return a Catmull-Rom curve through ``(n, d)`` points, with ``steps`` points per segment."""
     ends = (points[-1:], points[:2]) if closed else (points[:1], points[-1:])
     padded = np.concatenate([ends[0], points, ends[1]])
     quads = padded[np.arange(len(padded) - 3)[:, None] + np.arange(4)]
@@ -73,8 +73,8 @@ def _spline(points: np.ndarray, closed: bool, steps: int) -> np.ndarray:
 class Pen:
     """Draws on ``colour`` (RGB image) and ``cover`` (8-bit mask) through an affine map from unit coordinates.
 
-    Coordinates have y pointing down; ``matrix`` is ``float (2, 3)`` and takes them to pixels of the layer. It
-    keeps shapes (rotation, mirror, one scale), so that widths are scaled by a single number.
+    The y axis points down. ``matrix``, ``float (2, 3)``, maps unit coordinates to pixels of the layer; it is a
+    similarity (rotation, mirror, uniform scale), so one number scales all widths.
     """
 
     def __init__(self, size: tuple[int, int], matrix: np.ndarray, ground: Colour = (40, 34, 38)) -> None:
@@ -91,11 +91,11 @@ class Pen:
         self._cover = ImageDraw.Draw(self.cover)
 
     def pixels(self, points: Points) -> list[float]:
-        """Unit points ``(n, 2)`` as pixel coordinates of the layer, x and y in turn."""
+        """Return unit points ``(n, 2)`` as pixel coordinates ``[x, y, x, y, ...]``."""
         return (_array(points) @ self.matrix[:, :2].T + self.matrix[:, 2]).ravel().tolist()
 
     def poly(self, points: Points, fill: Colour, edge: bool = True) -> None:
-        """A filled polygon, with a darker outline unless ``edge`` is false or the fill is a glaze."""
+        """Draw a filled polygon, with a darker outline unless ``edge`` is false or the fill is a glaze."""
         corners = self.pixels(points)
         if len(fill) == 4:
             self._glaze.polygon(corners, fill=fill)
@@ -107,13 +107,13 @@ class Pen:
             self._paint.line(corners + corners[:4], fill=shade(fill, _OUTLINE), width=width)
 
     def blob(self, points: Points, fill: Colour, edge: bool = True) -> None:
-        """A smooth closed shape through the points."""
+        """Draw a smooth closed shape through the points."""
         self.poly(_spline(_array(points), closed=True, steps=6), fill, edge)
 
     def ellipse(
         self, x: float, y: float, rx: float, ry: float, fill: Colour, edge: bool = True, turn: float = 0.0
     ) -> None:
-        """An ellipse about ``(x, y)`` with half-axes ``rx``, ``ry``, turned by ``turn`` radians."""
+        """Draw an ellipse centred on ``(x, y)`` with half-axes ``rx``, ``ry``, rotated by ``turn`` radians."""
         cos, sin = np.cos(turn), np.sin(turn)
         circle = _ROUND * (rx, ry)
         self.poly(circle @ np.array([[cos, sin], [-sin, cos]]) + (x, y), fill, edge)
@@ -121,7 +121,7 @@ class Pen:
     def box(
         self, x0: float, y0: float, x1: float, y1: float, fill: Colour, corner: float = 0.0, edge: bool = True
     ) -> None:
-        """An upright rectangle; ``corner`` is the radius of its corners."""
+        """Draw an upright rectangle; ``corner`` is the radius of its corners."""
         if corner <= 0:
             self.poly([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill, edge)
             return
@@ -132,7 +132,7 @@ class Pen:
         self.poly(np.concatenate(corners), fill, edge)
 
     def line(self, points: Points, width: float, fill: Colour, smooth: bool = False) -> None:
-        """A line of even width with round ends; ``smooth`` bends it through its points."""
+        """Draw a line of constant width with round ends; ``smooth`` fits a curve through its points."""
         path = _spline(_array(points), closed=False, steps=6) if smooth else points
         corners = self.pixels(path)
         thick = max(1, round(width * self.scale))
@@ -147,20 +147,20 @@ class Pen:
                 draw.ellipse((x - half, y - half, x + half, y + half), fill=ink)
 
     def limb(self, points: Points, widths: Sequence[float], fill: Colour, edge: bool = True) -> None:
-        """A smooth stroke whose full width changes along its points: a leg, a neck, a tail."""
+        """Draw a smooth stroke with a width for each point: a leg, a neck, a tail."""
         path = _spline(np.column_stack([_array(points), widths]), closed=False, steps=5)
         steps = np.diff(path[:, :2], axis=0)
         along = np.concatenate([steps[:1], steps[1:] + steps[:-1], steps[-1:]])
         along /= np.hypot(along[:, :1], along[:, 1:]) + 1e-9
         reach = along * path[:, 2:3] / 2
         side = reach[:, ::-1] * (-1, 1)
-        # Half circles about both ends: from one side by way of the direction out of the stroke to the other.
+        # Half circles cap both ends.
         tip = path[-1, :2] + _CAP[:, :1] * side[-1] + _CAP[:, 1:] * reach[-1]
         root = path[0, :2] - _CAP[:, :1] * side[0] - _CAP[:, 1:] * reach[0]
         self.poly(np.concatenate([path[:, :2] + side, tip, (path[:, :2] - side)[::-1], root]), fill, edge)
 
     def gradient(self, y0: float, y1: float, top: Colour, bottom: Colour) -> None:
-        """Full-width rows from ``y0`` to ``y1`` from one colour to another (unrotated layers only)."""
+        """Fill rows ``y0`` to ``y1`` at full width with a colour gradient (unrotated layers only)."""
         first, last = (round(y * self.scale + self.matrix[1, 2]) for y in (y0, y1))
         height = max(1, last - first)
         ramp = np.linspace(top, bottom, height).round().astype(np.uint8)[:, None, :]
@@ -169,12 +169,12 @@ class Pen:
         )
 
     def erase(self, points: Points) -> None:
-        """Cut a polygon out of the coverage: whatever lies behind the object shows through it."""
+        """Cut a polygon out of the coverage, so that the background shows through."""
         self._cover.polygon(self.pixels(points), fill=0)
 
     @contextmanager
     def inside(self, points: Points, smooth: bool = True) -> Iterator[None]:
-        """What is drawn meanwhile stays within the shape and adds no coverage: patches, stripes, prints."""
+        """Clip drawing to the shape, without adding coverage: patches, stripes, prints."""
         path = _spline(_array(points), closed=True, steps=6) if smooth else points
         before, cover = self.colour.copy(), self.cover.copy()
         yield

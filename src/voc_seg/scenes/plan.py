@@ -1,4 +1,4 @@
-"""What the drawn scenes show: themes, a schedule that balances the classes, and the layout of one picture."""
+"""Contents of the drawn scenes: themes, a schedule that balances the classes, and the layout of one image."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Theme:
-    """A kind of scene: its backdrop, the classes that belong in it and where on the picture they stand.
+    """A kind of scene: its backdrop, its classes and where in the image they are drawn.
 
-    ``ground`` is the band (far, near) of heights of the feet, ``fixed`` gives single classes another band;
-    both count in picture heights from the top. Classes in ``flying`` have their middle in the band.
+    ``ground`` is the band (far, near) for the feet of objects; ``fixed`` overrides it for single classes. Both are in
+    image heights from the top. For classes in ``flying`` the band applies to the centre of the object.
     """
 
     backdrop: str
@@ -71,21 +71,21 @@ NOMINAL_HEIGHT: dict[str, float] = {
     "motorbike": 0.36, "person": 0.6, "pottedplant": 0.44, "sheep": 0.36, "sofa": 0.36, "train": 0.36,
     "tvmonitor": 0.36,
 }  # fmt: skip
-"""Height of each drawing in parts of the square root of the picture's area, before depth and crowding."""
+"""Height of each drawing relative to the square root of the image area, before depth and crowding."""
 
 LEVEL: frozenset[str] = frozenset({"bottle", "diningtable", "sofa", "train", "tvmonitor", "pottedplant", "chair"})
-"""Classes that stand level; all others are turned a little, flying ones more."""
+"""Classes drawn upright; all others are rotated slightly, flying ones more."""
 
 SUPPORTS: dict[tuple[str, str], float] = {("bottle", "diningtable"): 0.27, ("cat", "sofa"): 0.67}
-"""Who stands on whom: the feet come to this height of the support's box (0 its top, 1 its feet)."""
+"""(object, support): height of the object's feet in the support's box, from 0 (top) to 1 (bottom)."""
 
 SIZES: tuple[tuple[int, int], ...] = ((500, 375), (500, 375), (500, 375), (500, 333), (500, 400), (375, 500))
-"""Picture sizes (width, height) in pixels as found in VOC, repeated by how common they are."""
+"""Image sizes (width, height) in pixels as in VOC, repeated by frequency."""
 
 
 @dataclass(frozen=True)
 class ScenePlan:
-    """One picture to draw: its id, the key of its random numbers, theme, size (width, height) and objects."""
+    """One image to draw: id, random seed (``key``), theme, size (width, height) in pixels and objects."""
 
     image_id: str
     key: tuple[int, ...]
@@ -96,7 +96,7 @@ class ScenePlan:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where one object stands: centre ``x`` and feet ``y`` in pixels, its ``height`` in pixels, its pose."""
+    """Position of one object: centre ``x``, feet ``y`` and ``height`` in pixels, ``turn`` in radians."""
 
     name: str
     x: float
@@ -107,38 +107,38 @@ class Placement:
 
 
 def plan_split(split: str, count: int, seed: int = 0) -> list[ScenePlan]:
-    """The ``count`` pictures of a split.
+    """Plan the ``count`` images of a split.
 
-    Every picture is built around the class seen least so far, so that no class depends on luck: with 20
-    classes and two to five objects a picture their numbers stay within a few of one another.
+    Every image is built around the class used least so far. With 20 classes and two to five objects an image, the
+    class counts stay within a few of one another.
     """
     number = zlib.crc32(split.encode())
     rng = np.random.default_rng([seed, number])
     seen: Counter[str] = Counter(dict.fromkeys(NOMINAL_HEIGHT, 0))
-    staged: Counter[str] = Counter()
+    theme_counts: Counter[str] = Counter()
     plans = []
     for index in range(1, count + 1):
-        luck = {name: rng.random() for name in seen}
-        rarest = min(seen, key=lambda name: seen[name] + luck[name])
+        jitter = {name: rng.random() for name in seen}
+        rarest = min(seen, key=lambda name: seen[name] + jitter[name])
         themes = [name for name, theme in THEMES.items() if rarest in theme.classes]
-        theme = min(themes, key=lambda name: staged[name] + 2 * rng.random())
-        staged[theme] += 1
+        theme = min(themes, key=lambda name: theme_counts[name] + 2 * rng.random())
+        theme_counts[theme] += 1
         size = SIZES[rng.integers(len(SIZES))]
         wanted = int(rng.choice([2, 3, 4, 5], p=[0.06, 0.36, 0.36, 0.22]))
         objects = [rarest]
         if size[0] < size[1]:
             wanted = min(wanted, 3)
         while len(objects) < min(wanted, len(THEMES[theme].classes)):
-            # A class may come twice, the bulky ones only once: they would hide one another.
+            # Bulky classes occur once, others up to twice: bulky objects would hide each other.
             bulky = ("bus", "train", "diningtable", "sofa")
             pool = [n for n in THEMES[theme].classes if objects.count(n) < (1 if n in bulky else 2)]
-            objects.append(min(pool, key=lambda n: seen[n] + 1.5 * luck[n] + 4 * objects.count(n)))
+            objects.append(min(pool, key=lambda n: seen[n] + 1.5 * jitter[n] + 4 * objects.count(n)))
         seen.update(objects)
         plans.append(ScenePlan(f"scene_{split}_{index:04d}", (seed, number, index), theme, size, tuple(objects)))
     return plans
 
 
-def _attempt(plan: ScenePlan, aspects: dict[str, float], rng: np.random.Generator) -> list[Placement]:
+def _try_layout(plan: ScenePlan, aspects: dict[str, float], rng: np.random.Generator) -> list[Placement]:
     width, height = plan.size
     theme = THEMES[plan.theme]
     crowd = {1: 1.3, 2: 1.2, 3: 1.05, 4: 0.92, 5: 0.82}[len(plan.objects)]
@@ -157,8 +157,8 @@ def _attempt(plan: ScenePlan, aspects: dict[str, float], rng: np.random.Generato
         y = (far + (near - far) * depth) * height
         if name in theme.flying:
             y += tall / 2
-        sway = 0.0 if name in LEVEL else 0.12 if name in theme.flying else 0.025
-        placement = Placement(name, x, y, tall, bool(rng.random() < 0.5), float(rng.normal(0, 1) * sway))
+        tilt = 0.0 if name in LEVEL else 0.12 if name in theme.flying else 0.025
+        placement = Placement(name, x, y, tall, bool(rng.random() < 0.5), float(rng.normal(0, 1) * tilt))
         result.append(placement)
         placed.setdefault(name, placement)
     for k, one in enumerate(result):
@@ -173,7 +173,7 @@ def _attempt(plan: ScenePlan, aspects: dict[str, float], rng: np.random.Generato
 
 
 def _crowding(placements: list[Placement], aspects: dict[str, float]) -> float:
-    """Largest share of any object's box that another object's box covers."""
+    """Return the largest fraction of any object's box that another box covers."""
     worst = 0.0
     for k, a in enumerate(placements):
         for b in placements[:k]:
@@ -188,13 +188,13 @@ def _crowding(placements: list[Placement], aspects: dict[str, float]) -> float:
 
 
 def lay_out(plan: ScenePlan, aspects: dict[str, float], rng: np.random.Generator) -> list[Placement]:
-    """Places for the objects of a plan, far to near; the first of some tries in which nobody is hidden.
+    """Place the objects of a plan, ordered far to near, and keep the least crowded of up to eight layouts.
 
-    ``aspects`` gives width over height of every class's drawing.
+    ``aspects`` maps each class to the width of its drawing divided by its height.
     """
     best, least = [], np.inf
     for _ in range(8):
-        tried = _attempt(plan, aspects, rng)
+        tried = _try_layout(plan, aspects, rng)
         crowding = _crowding(tried, aspects)
         if crowding < least:
             best, least = tried, crowding
@@ -203,7 +203,7 @@ def lay_out(plan: ScenePlan, aspects: dict[str, float], rng: np.random.Generator
     feet = {placement.name: placement.y for placement in best}
 
     def depth(placement: Placement) -> float:
-        # Things on a support come directly after it, wherever their own feet are.
+        # An object on a support is drawn right after it, whatever its own feet position.
         under = [feet[base] for top, base in SUPPORTS if top == placement.name and base in feet]
         return max([placement.y, *(y + 0.5 for y in under)])
 

@@ -1,4 +1,4 @@
-"""Drawn scenes in VOC layout: a small labelled data set that needs neither network nor licence."""
+"""Drawn scenes in VOC layout: a small labelled data set without a download or a licence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import palette_image
 
 from .painting import draw_scene
 from .plan import ScenePlan, plan_split
@@ -18,18 +18,18 @@ from .plan import ScenePlan, plan_split
 __all__ = ["DEFAULT_COUNTS", "draw_scene", "drawn_scenes", "plan_split", "write_scenes"]
 
 DEFAULT_COUNTS: Mapping[str, int] = {"train": 64, "val": 32, "test": 32}
-"""Pictures per split."""
+"""Images per split."""
 
 _MANIFEST = "scenes.json"
 _REVISION = 1
-"""To be raised with every change that alters the pictures: data drawn by another revision is drawn again."""
+"""Raise it with every change to the images: scenes of another revision are drawn again."""
 
 
 def drawn_scenes(root: Path, counts: Mapping[str, int] = DEFAULT_COUNTS, seed: int = 0) -> Path | None:
-    """The folder that `write_scenes` would give, if it is there already and whole."""
+    """Return the folder that `write_scenes` would return if it exists and is complete, else None."""
     plans, manifest = _plan(counts, seed)
     target = _folder(root)
-    return target if _is_whole(target, manifest, plans) else None
+    return target if _is_complete(target, manifest, plans) else None
 
 
 def _plan(counts: Mapping[str, int], seed: int) -> tuple[dict[str, list[ScenePlan]], dict[str, object]]:
@@ -41,7 +41,7 @@ def _folder(root: Path) -> Path:
     return Path(root) / "VOCdevkit" / "VOC2012"
 
 
-def _is_whole(folder: Path, manifest: Mapping[str, object], plans: Mapping[str, list[ScenePlan]]) -> bool:
+def _is_complete(folder: Path, manifest: Mapping[str, object], plans: Mapping[str, list[ScenePlan]]) -> bool:
     try:
         found = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -69,31 +69,33 @@ def _write_into(folder: Path, plans: Mapping[str, list[ScenePlan]], manifest: Ma
 def write_scenes(root: Path, counts: Mapping[str, int] = DEFAULT_COUNTS, seed: int = 0) -> Path:
     """Draw a data set in VOC layout under ``root`` and return its folder ``root/VOCdevkit/VOC2012``.
 
-    The folder appears under its name only when whole. If it is there already with the same counts and seed it
-    is left alone; scenes drawn otherwise are replaced; a folder not drawn here (the real VOC) is never
-    touched but reported: ``FileExistsError``.
+    The folder is created atomically. A complete folder with the same counts and seed is kept; scenes drawn with
+    other settings are replaced.
+
+    Raises:
+        FileExistsError: The folder was not drawn by this function (the real VOC, say); it is not touched.
     """
     plans, manifest = _plan(counts, seed)
     target = _folder(root)
-    if _is_whole(target, manifest, plans):
+    if _is_complete(target, manifest, plans):
         return target
     if target.exists() and not (target / _MANIFEST).is_file():
         raise FileExistsError(
-            f"{target} holds data that was not drawn here; choose another folder for the drawn scenes"
+            f"{target} holds data that is not a drawn sample. Choose another folder for the drawn scenes"
         )
-    draft = target.with_name(f".VOC2012-draft-{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
+    partial = target.with_name(f".VOC2012-draft-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write_into(draft, plans, manifest)
+        _write_into(partial, plans, manifest)
         if target.exists():
-            if _is_whole(target, manifest, plans):  # drawn by somebody else in the meantime
+            if _is_complete(target, manifest, plans):  # another process has drawn it
                 return target
             shutil.rmtree(target)
-        draft.rename(target)
+        partial.rename(target)
     except OSError:
-        # Somebody else may have finished the same data set first; theirs is as good as ours.
-        if not _is_whole(target, manifest, plans):
+        # Another process may have finished first; its scenes are identical.
+        if not _is_complete(target, manifest, plans):
             raise
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return target

@@ -20,7 +20,7 @@ from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.lock import hold
+from voc_seg.system.lock import acquire_lock
 from voc_seg.system.progress import duration
 
 from .grid import Trial
@@ -190,7 +190,7 @@ def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, t
     name, lock, started = job.trial.name, None, None
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
-        if (lock := hold(job.folder / ".lock", with_children=True)) is None:
+        if (lock := acquire_lock(job.folder / ".lock", with_children=True)) is None:
             logger.info("%s: running already, begun by another sweep", name)
             outcome.elsewhere.append(name)
             return None

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.main import IncEx
 
 from voc_seg.config import Parameters, flattened
-from voc_seg.system.atomic import replacing
+from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 
 _FILE = "sweep.json"
@@ -70,5 +70,5 @@ def _has_models(folder: Path) -> bool:
 
 def write(folder: Path, record: Record, finished: Collection[str]) -> None:
     """Remember a run, with these pipelines finished."""
-    with replacing(folder / _FILE) as partial:
+    with atomic_write(folder / _FILE) as partial:
         partial.write_text(json.dumps(asdict(record) | {"finished": sorted(finished)}, indent=2), encoding="utf-8")

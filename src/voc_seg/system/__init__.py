@@ -1,1 +1,1 @@
-"""Files, locks, processes, progress and errors; nothing here knows about segmentation."""
+"""Files, locks, processes, progress and errors. Nothing about segmentation belongs here."""

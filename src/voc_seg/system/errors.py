@@ -1,21 +1,21 @@
-"""The exceptions of this project that concern all of it."""
+"""Exceptions used throughout the project."""
 
 
 class VocSegError(Exception):
-    """Something the user can put right. The message names the thing, its value and what to do next.
+    """An error the user can fix. The message names what is wrong, its value and what to do next.
 
-    ``kedro run`` shows and logs the message alone; from Python it is the ``__cause__`` of what Kedro raises.
+    ``kedro run`` shows and logs only the message; in Python it is the ``__cause__`` of Kedro's exception.
     """
 
 
 class InterruptedRunError(VocSegError):
-    """A run was asked to stop, and has written down where it is.
+    """A run stopped on request, after saving its position.
 
     Args:
-        message: Where it is.
-        signum: The signal that asked.
+        message: The position.
+        signum: The signal that requested the stop.
     """
 
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signum  # as shells report a process that a signal ended
+        self.exit_code = 128 + signum  # as shells report a process ended by a signal

@@ -1,16 +1,16 @@
-"""What image ids and class names may be: anything that files, tables, figures and consoles show as it is."""
+"""Valid image ids and class names: anything that files, tables, figures and consoles show unchanged."""
 
 import os
 import re
 import unicodedata
 
 LONGEST_ID = 200
-"""Bytes in UTF-8: file systems take 255, and files made of an id have ``prediction_`` and endings besides."""
+"""Bytes in UTF-8: file systems allow 255, and file names add ``prediction_`` and an ending to the id."""
 LONGEST_CLASS = 100
-"""Letters: what figures and legends have room for."""
+"""Letters; figures and legends have no room for more."""
 
-# Control characters, halves of characters, and marks that reverse the text around them, break the line or cannot be
-# seen. Joiners are not among them: Persian and emoji need those.
+# Control characters, lone surrogates, and invisible, line-breaking or direction-changing characters.
+# Joiners are allowed: Persian and emoji need them.
 _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
@@ -20,32 +20,32 @@ WINDOWS_MARKS = '<>:"|?*'
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\xb9\xb2\xb3]) *(\..*)?", re.IGNORECASE)
 
 
-def same_name(name: str) -> str:
-    """A key that is equal for names that look the same or differ in case alone, as files do on a Mac or Windows."""
+def name_key(name: str) -> str:
+    """Return a key that is equal for names that look the same or differ only in case (one file on a Mac)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def printable(text: str, lines: bool = False) -> str:
-    r"""Text as consoles and tables can show it: characters that move the cursor or hide text become ``\x1b``.
+    r"""Escape characters that move the cursor or hide text, as in ``\x1b``.
 
     Args:
-        text: Of any origin; file names may hold bytes that are no text.
-        lines: Keep tabs and newlines, as messages of several lines need them.
+        text: Untrusted text; file names may hold bytes that are not text.
+        lines: Keep tabs and newlines, for messages of several lines.
     """
     return (_LINES if lines else _HIDDEN).sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def formula_sign(text: str) -> str:
-    """The sign that makes a spreadsheet evaluate this text as a formula; empty where there is none.
+    """Return the sign that makes a spreadsheet evaluate this text as a formula; empty if there is none.
 
-    Some spreadsheets split at semicolons, and Japanese and Chinese ones accept the full-width signs too.
+    Some spreadsheets split at semicolons, and Japanese and Chinese ones also accept full-width signs.
     """
     starts = (unicodedata.normalize("NFKC", part.strip()[:1]) for part in text.split(";"))
     return next((start for start in starts if start in set("=+-@")), "")
 
 
-def fault_on_windows(name: str) -> str | None:
-    """Why Windows, NTFS and exFAT allow no file of this name, with any extension; None if they do."""
+def windows_name_problem(name: str) -> str | None:
+    """Return why Windows, NTFS or exFAT allow no file of this name, with any extension; None if they do."""
     if mark := next((mark for mark in name if mark in WINDOWS_MARKS), None):
         return f"it holds {mark}"
     if _WINDOWS_DEVICES.fullmatch(name):
@@ -53,8 +53,8 @@ def fault_on_windows(name: str) -> str | None:
     return None
 
 
-def fault_of_name(name: str) -> str | None:
-    """Why neither an id nor a class may be called so; None if it may."""
+def name_problem(name: str) -> str | None:
+    """Return why a name is invalid for images and classes; None if it is valid."""
     if not name.strip():
         return "it is blank"
     if name != name.strip():
@@ -66,8 +66,8 @@ def fault_of_name(name: str) -> str | None:
     return None
 
 
-def fault_of_id(image_id: str, windows: bool = os.name == "nt") -> str | None:
-    """Why an image id cannot name files; None if it can. On Windows more names cannot than elsewhere."""
+def image_id_problem(image_id: str, windows: bool = os.name == "nt") -> str | None:
+    """Return why an image id cannot name files; None if it can. Windows allows fewer names."""
     if any(mark in image_id for mark in "/\\"):
         return "it must be a file name without folder and ending"
     if image_id.startswith(".") or image_id.endswith("."):
@@ -75,13 +75,13 @@ def fault_of_id(image_id: str, windows: bool = os.name == "nt") -> str | None:
     size = len(image_id.encode(errors="replace"))
     if size > LONGEST_ID:
         return f"it has {size} bytes, and {LONGEST_ID} is the limit"
-    if windows and (fault := fault_on_windows(image_id)):
-        return fault
-    return fault_of_name(image_id)
+    if windows and (problem := windows_name_problem(image_id)):
+        return problem
+    return name_problem(image_id)
 
 
-def fault_of_class(name: str) -> str | None:
-    """Why no class may be called so; None if one may."""
+def class_name_problem(name: str) -> str | None:
+    """Return why a class name is invalid; None if it is valid."""
     if len(name) > LONGEST_CLASS:
         return f"it has {len(name)} letters, and {LONGEST_CLASS} is the limit"
-    return fault_of_name(name)
+    return name_problem(name)

@@ -1,4 +1,4 @@
-"""Work on many images at once, in order, with flat memory."""
+"""A parallel map with ordered results and bounded memory."""
 
 import os
 import threading
@@ -12,26 +12,25 @@ from typing import TypeVar
 A = TypeVar("A")
 B = TypeVar("B")
 
-_MOST_THREADS = 8
-_MOST_BYTES = 2**29
-"""Of results that are held at a time: threads times the largest image would be gigabytes."""
+_MAX_THREADS = 8
+_MAX_BYTES = 2**29
+"""Limit on results held at a time: threads times the largest image would be gigabytes."""
 _WAIT = 60.0
-"""Seconds that who gives up on the results waits for threads at work; an interrupted run does not wait at all."""
+"""Seconds to wait for running threads when the caller stops early; an interrupted run does not wait."""
 
 
-def in_parallel(function: Callable[[A], B], items: Iterable[A], sizes: Sequence[int] = ()) -> Iterator[B]:
-    """``map`` over threads: results come in the order of the items, and only a few are held at a time.
+def parallel_map(function: Callable[[A], B], items: Iterable[A], sizes: Sequence[int] = ()) -> Iterator[B]:
+    """Map a function over items in threads; results keep the order of the items, and only a few are held.
 
-    Threads suffice where Pillow and NumPy do the work, as they release the GIL. (``Executor.map`` would take in all
-    items at once, and hold all results that nobody has asked for.) The threads are daemons, unlike those of an
-    executor: one that is stuck, on a disk that does not answer, keeps nobody from ending the run.
+    Threads suffice because Pillow and NumPy release the GIL. ``Executor.map`` would take all items at once and hold all
+    results. The threads are daemons, unlike an executor's, so one that hangs on a disk cannot block the end of a run.
 
     Args:
         function: Called by several threads at once.
-        items: Taken in one by one.
-        sizes: Bytes of each result, where they are large: half a gigabyte of results is held at a time, or one.
+        items: Consumed one by one.
+        sizes: Bytes of each result, if large; at most half a gigabyte (or one result) is held at a time.
     """
-    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    threads = min(_MAX_THREADS, os.cpu_count() or 1)
     running: deque[Future[B]] = deque()
     jobs: SimpleQueue[tuple[Future[B], A] | None] = SimpleQueue()
 
@@ -44,16 +43,16 @@ def in_parallel(function: Callable[[A], B], items: Iterable[A], sizes: Sequence[
                 future.set_result(function(item))
             except BaseException as error:
                 future.set_exception(error)
-            del job, future, item  # or a waiting thread would hold a picture
+            del job, future, item  # a waiting thread would keep the image alive
 
-    pool = [threading.Thread(target=work, daemon=True, name=f"in_parallel_{number}") for number in range(threads)]
+    pool = [threading.Thread(target=work, daemon=True, name=f"parallel_map_{number}") for number in range(threads)]
     for thread in pool:
         thread.start()
     wait, held = _WAIT, 0
     waiting: deque[int] = deque()
     try:
         for item, size in zip(items, chain(sizes, repeat(0))):
-            while running and (held + size > _MOST_BYTES or len(running) > 2 * threads):
+            while running and (held + size > _MAX_BYTES or len(running) > 2 * threads):
                 held -= waiting.popleft()
                 yield running.popleft().result()
             future: Future[B] = Future()

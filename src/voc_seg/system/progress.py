@@ -1,4 +1,4 @@
-"""A progress bar for work that takes a while; silent where the console is no terminal."""
+"""A progress bar for slow work; silent if the console is not a terminal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,24 +16,24 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-_PATIENCE_SECONDS = 2.0
-"""Work that is done sooner shows no bar."""
+_DELAY_SECONDS = 2.0
+"""Shorter work shows no bar."""
 
 
 @contextmanager
 def progress_bar(
     text: str, total: int | None, unit: Literal["images", "bytes"] = "images", done: int = 0
 ) -> Iterator[Callable[[int], None]]:
-    """A bar that appears on a terminal once the work has taken two seconds, and goes when it is done.
+    """Show a bar on a terminal after two seconds of work, and remove it at the end.
 
     Args:
-        text: What is being done.
-        total: How much there is to do, in units; None where nobody knows.
-        unit: Bytes are shown as sizes, with their speed.
-        done: Units that were done before.
+        text: Label of the work.
+        total: Number of units; None if unknown.
+        unit: Bytes are shown as sizes with a speed.
+        done: Units already done.
 
     Yields:
-        ``advance(units)``, to be called whenever some more are done.
+        ``advance(units)``, to be called with each number of finished units.
     """
     amount = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
     columns = [TextColumn("{task.description}"), BarColumn(bar_width=20), *amount, TimeRemainingColumn()]
@@ -44,20 +44,20 @@ def progress_bar(
 
     def advance(units: int) -> None:
         bar.advance(task, units)
-        if on_terminal and not bar.live.is_started and time.perf_counter() - started > _PATIENCE_SECONDS:
-            with suppress(OSError):  # a terminal that has hung up ends no work
+        if on_terminal and not bar.live.is_started and time.perf_counter() - started > _DELAY_SECONDS:
+            with suppress(OSError):  # a closed terminal must not stop the work
                 bar.start()
 
     try:
         yield advance
     finally:
-        if bar.live.is_started:  # else stop() would print an empty line
+        if bar.live.is_started:  # otherwise stop() prints an empty line
             with suppress(OSError):
                 bar.stop()
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 3:07 min, 2:05 h."""
+    """Format seconds: 45 s, 3:07 min, 2:05 h."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"

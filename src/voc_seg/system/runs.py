@@ -1,9 +1,9 @@
-"""Runs with a name: each leaves its outputs in a folder of its own."""
+"""Named runs: each writes its outputs to its own folder."""
 
 RUNS = "data/runs"
-"""Folder of the runs with a name, below the project's."""
+"""Folder of named runs, relative to the project."""
 
 
 def outputs_folder(run: str | None) -> str:
-    """Where a run leaves models, predictions and reports; the catalog's ``${outputs_folder:...}``."""
+    """Return the folder of a run's models, predictions and reports: ``${outputs_folder:...}`` in the catalog."""
     return f"{RUNS}/{run}" if run else "data"

@@ -1,1 +1,1 @@
-"""What VOC data is: classes, splits, reading of images and masks, index and statistics; no downloads, no tensors."""
+"""VOC data: classes, splits, reading of images and masks, index and statistics. No downloads and no tensors."""

@@ -17,7 +17,8 @@ from voc_seg.pipelines.data_processing import create_pipeline, nodes
 from voc_seg.samples.decoded import UsableSamples
 from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.splits import SOURCES, VOCSplit
+from voc_seg.voc.sources import SOURCES
+from voc_seg.voc.splits import VOCSplit
 from voc_seg.voc.statistics import rejected_images
 
 DATA = DataConfig()

@@ -23,7 +23,7 @@ from voc_seg.reporting.predictions import GALLERY_ROWS, gallery_items, plot_gall
 from voc_seg.reporting.tables import score_table, score_warnings
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import palette_image
 
 logger = logging.getLogger(__name__)
 

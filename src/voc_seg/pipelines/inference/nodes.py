@@ -27,7 +27,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import printable
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import Classes
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import palette_image
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc import reading
+from voc_seg.voc import decode_memory
 from voc_seg.voc.classes import CLASS_NAMES, VOID, name_classes, voc_palette
-from voc_seg.voc.masks import BY_PALETTE, decode_mask
-from voc_seg.voc.reading import decode_image, orientation, palette_image
+from voc_seg.voc.image_reading import decode_dataset_image, orientation
+from voc_seg.voc.masks import BY_PALETTE, decode_mask, palette_image
 
 HEIGHT, WIDTH = 12, 20
 
@@ -38,14 +38,14 @@ def test_masks_come_back_bit_by_bit(tmp_path, mask, palette):
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_images_become_rgb(tmp_path, mode):
     Image.new(mode, (WIDTH, HEIGHT)).save(tmp_path / "i.jpg")
-    image = decode_image(tmp_path / "i.jpg")
+    image = decode_dataset_image(tmp_path / "i.jpg")
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert image.dtype == np.uint8
 
 
 def test_decoding_a_missing_file_is_the_users_error(tmp_path):
     with pytest.raises(VocSegError, match="missing image"):
-        decode_image(tmp_path / "absent.jpg")
+        decode_dataset_image(tmp_path / "absent.jpg")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
@@ -77,7 +77,7 @@ def test_only_a_few_strange_colours_are_listed(tmp_path):
 
 
 def reordered(mask: np.ndarray) -> Image.Image:
-    """As an optimiser of PNGs leaves it: the values in use numbered anew, the palette shortened to them."""
+    """As PNG optimisers write it: used values renumbered, the palette shortened to them."""
     used, numbers = np.unique(mask, return_inverse=True)
     picture = Image.fromarray(numbers.reshape(mask.shape).astype(np.uint8))
     picture.putpalette(voc_palette()[used].tobytes())
@@ -96,7 +96,7 @@ def test_a_palette_that_contradicts_the_indices_is_read_by_its_colours(tmp_path,
 
 @pytest.mark.parametrize("values", [(0, 1), (0, 1, 2), (2,), (0, 1, 2, VOID)])
 def test_names_without_colours_are_no_reason_to_doubt_indices(tmp_path, values):
-    """Black, green, maroon: VOC's default colours of classes 0, 2, 1, which nobody here has asked for."""
+    """Black, green, maroon: VOC's default colours of classes 0, 2, 1, which are not declared here."""
     palette = np.zeros((256, 3), np.uint8)
     palette[[1, 2, VOID]] = (0, 128, 0), (128, 0, 0), (255, 255, 255)
     mask = np.random.default_rng(2).choice(np.array(values, np.uint8), (9, 8))
@@ -131,7 +131,7 @@ def test_bytes_after_the_end_of_a_jpeg_do_not_matter(tmp_path):
     whole = path.read_bytes()
     for trailer in (b"\0" * 50, b"SEFT" + b"\0" * 8, b"\0" * 50 + b"x"):
         path.write_bytes(whole + trailer)
-        assert decode_image(path).shape == (HEIGHT, WIDTH, 3)
+        assert decode_dataset_image(path).shape == (HEIGHT, WIDTH, 3)
 
 
 def test_orientation(tmp_path):
@@ -144,7 +144,7 @@ def test_orientation(tmp_path):
 
 @pytest.mark.parametrize(("kind", "value"), [(1, b"\6\0\0\0"), (2, b"6\0\0\0"), (3, b"\0\0\0\0"), (3, b"\x11\1\0\0")])
 def test_an_orientation_that_means_nothing_is_none(tmp_path, kind, value):
-    """Stored as byte or text, 0, 273: found in real pictures."""
+    """Stored as byte or text, 0, 273: found in real images."""
     exif = b"Exif\0\0II*\0" + struct.pack("<IHHHI", 8, 1, 0x0112, kind, 1) + value + bytes(4)
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "i.jpg", exif=exif)
     assert orientation(tmp_path / "i.jpg") == 1
@@ -180,7 +180,7 @@ def test_palette_images_hold_indices_and_show_colours(mask):
     np.testing.assert_array_equal(np.asarray(own.convert("RGB"))[mask == 0], [[9, 8, 7]] * int((mask == 0).sum()))
 
 
-@pytest.mark.parametrize("read", [decode_image, decode_mask])
+@pytest.mark.parametrize("read", [decode_dataset_image, decode_mask])
 @pytest.mark.parametrize(
     "content",
     [
@@ -205,17 +205,17 @@ def test_other_formats_are_not_opened(tmp_path, monkeypatch, read, content):
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])
 def test_the_formats_of_a_data_set_are_read_whatever_their_ending(tmp_path, format):
     Image.new("RGB", (WIDTH, HEIGHT), (200, 10, 10)).save(tmp_path / "i.jpg", format=format)
-    assert decode_image(tmp_path / "i.jpg").shape == (HEIGHT, WIDTH, 3)
+    assert decode_dataset_image(tmp_path / "i.jpg").shape == (HEIGHT, WIDTH, 3)
 
 
 def test_transparent_pixels_of_an_image_are_white(tmp_path):
-    """As in pictures that are segmented later; what lies below them is anything."""
+    """As in images with a transparent background; the hidden colours are arbitrary."""
     pixels = np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 0, 0, 51]]], np.uint8)
     Image.fromarray(pixels).save(tmp_path / "i.png")
-    assert decode_image(tmp_path / "i.png")[0].tolist() == [[255] * 3, [10, 20, 30], [204] * 3]
+    assert decode_dataset_image(tmp_path / "i.png")[0].tolist() == [[255] * 3, [10, 20, 30], [204] * 3]
     pixels[..., 3] = 255
     Image.fromarray(pixels).save(tmp_path / "i.png")
-    np.testing.assert_array_equal(decode_image(tmp_path / "i.png"), pixels[..., :3])
+    np.testing.assert_array_equal(decode_dataset_image(tmp_path / "i.png"), pixels[..., :3])
 
 
 @pytest.mark.parametrize("bits", [2, 4])
@@ -234,7 +234,7 @@ def test_huge_sizes_are_refused_before_decoding(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2 - 1)
     Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "m.png")
     monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("decoded"))
-    for read in (decode_image, decode_mask):
+    for read in (decode_dataset_image, decode_mask):
         with pytest.raises(VocSegError, match=r"oversized (image|mask): .*m\.png"):
             read(tmp_path / "m.png")
 
@@ -242,24 +242,24 @@ def test_huge_sizes_are_refused_before_decoding(tmp_path, monkeypatch):
 def test_an_image_counts_as_in_use_while_its_mask_is_decoded(tmp_path, monkeypatch):
     """Threads are then bounded by bytes: as many as there are could each keep a large image and wait."""
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "i.png")
-    monkeypatch.setattr(reading, "_MOST_BYTES", WIDTH * HEIGHT * 20)
+    monkeypatch.setattr(decode_memory, "_MAX_BYTES", WIDTH * HEIGHT * 20)
     kept, most = [], []
 
     def pair(_: int) -> None:
-        with reading.decoding_together():
-            decode_image(tmp_path / "i.png")
+        with decode_memory.hold_decode_memory():
+            decode_dataset_image(tmp_path / "i.png")
             kept.append(1)
             most.append(len(kept))
             time.sleep(0.02)
-            decode_image(tmp_path / "i.png")
+            decode_dataset_image(tmp_path / "i.png")
             kept.pop()
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(pair, range(8)))
     assert max(most) == 1
-    assert reading._in_use == 0
-    decode_image(tmp_path / "i.png")  # nothing is left over for who decodes one alone
-    assert reading._in_use == 0
+    assert decode_memory._in_use == 0
+    decode_dataset_image(tmp_path / "i.png")  # nothing is left over for who decodes one alone
+    assert decode_memory._in_use == 0
 
 
 @pytest.mark.parametrize(("bits", "greys"), [(8, (0, 255)), (4, (0, 255)), (4, range(16))])
@@ -270,4 +270,4 @@ def test_a_bmp_whose_bits_are_taken_wrong_is_refused(tmp_path, bits, greys):
     info = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, bits, 0, len(pixels), 0, 0, len(greys), 0)
     (tmp_path / "mask.bmp").write_bytes(head + info + palette + pixels)
     with pytest.raises(VocSegError, match=f"BMP of {bits} bits .*mask.bmp.*save it as PNG"):
-        decode_image(tmp_path / "mask.bmp")
+        decode_dataset_image(tmp_path / "mask.bmp")

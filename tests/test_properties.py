@@ -102,7 +102,7 @@ class TestStore:
     ) -> None:
         path = tmp_path_factory.getbasetemp() / f"property_{next(numbers)}.arrow"
         cuts = range(0, len(given_samples), shard_images)
-        parts = [Part(given_samples[start : start + shard_images], start) for start in cuts]
+        parts = [ShardRange(given_samples[start : start + shard_images], start) for start in cuts]
         with contextlib.suppress(VocSegError):
             write_shards(path, [*parts[:interrupted_at], Broken([], "broken")])
         path.unlink(missing_ok=True)
@@ -114,7 +114,7 @@ class TestStore:
         assert len(list(shards_folder(path).iterdir())) == len(parts)
 
 
-class Part(list):
+class ShardRange(list):
     """Samples of one shard."""
 
     nbytes = 0
@@ -124,7 +124,7 @@ class Part(list):
         self.origin = Origin(fingerprint=f"print {fingerprint}")
 
 
-class Broken(Part):
+class Broken(ShardRange):
     """Samples that cannot be decoded."""
 
     def __iter__(self) -> Iterator[Sample]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from voc_seg.datasets import PicturesDataset, SegmentationsDataset
 from voc_seg.datasets.image_folder import Segmentation
-from voc_seg.samples.image_files import MadeWhenAsked
+from voc_seg.samples.image_files import LazyMapping
 from voc_seg.voc.reading import palette_image
 
 
@@ -114,7 +114,7 @@ def test_a_run_that_breaks_off_leaves_the_earlier_one(
 ) -> None:
     dataset.save({"old": _made(1)})
     with pytest.raises((DatasetError, KeyboardInterrupt)):
-        dataset.save(MadeWhenAsked(("a", "b"), _failing(error)))
+        dataset.save(LazyMapping(("a", "b"), _failing(error)))
     assert _files(tmp_path) == [f"07_model_output/inference/{name}" for name in ("masks/old.png", "overlays/old.jpg")]
 
 
@@ -142,5 +142,5 @@ def test_only_a_few_are_held_at_a_time(dataset: SegmentationsDataset, monkeypatc
         return _made(1)
 
     monkeypatch.setattr(Image.Image, "save", noted)
-    dataset.save(MadeWhenAsked([str(number) for number in range(60)], make))
+    dataset.save(LazyMapping([str(number) for number in range(60)], make))
     assert max(number - done for number, done in enumerate(made)) <= 6

@@ -20,7 +20,7 @@ from voc_seg.reporting.report import (
     draw_image,
     draw_images,
     fill_page,
-    history_of,
+    matching_history,
 )
 from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOC_CLASSES, name_classes
@@ -77,7 +77,7 @@ def opened(content: bytes) -> Image.Image:
 class TestHistory:
     def test_that_of_the_model_is_shown_whole(self, tmp_path):
         HISTORY.to_csv(tmp_path / "history.csv", index=False)  # 0.30000000000000004 as text and back
-        history = history_of(BEST, pd.read_csv(tmp_path / "history.csv"))
+        history = matching_history(BEST, pd.read_csv(tmp_path / "history.csv"))
         assert history["epoch"].tolist() == [1, 2, 3]
 
     @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ class TestHistory:
         ],
     )
     def test_that_of_another_run_is_not(self, history):
-        assert history_of(BEST, history).empty
+        assert matching_history(BEST, history).empty
 
 
 class TestPage:

@@ -86,7 +86,7 @@ class ModelDataset(AbstractDataset[State, State]):
 
     def preview(self) -> TablePreview:
         """Epoch, score, size and what the network is, for Kedro-Viz."""
-        from voc_seg.models.encoder import count_learnt
+        from voc_seg.models.encoder import count_weights
         from voc_seg.models.saved import require_fields
 
         state = read_state(self._filepath)
@@ -95,7 +95,7 @@ class ModelDataset(AbstractDataset[State, State]):
             "epoch": state["epoch"],
             "val mIoU": round(state["val_miou"], 4),
             "file size": decimal(self._filepath.stat().st_size),
-            "parameters": f"{count_learnt(state['model']):,}",
+            "parameters": f"{count_weights(state['model']):,}",
             "classes": len(state["class_names"]),
             "trained on": state.get("source"),
             **state["model_config"],
@@ -113,7 +113,7 @@ def holds_checkpoints(folder: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class _Head:
+class _Header:
     """What a checkpoint says of its place among the others; of one that cannot be read, nothing."""
 
     run: int = -1  # runs into one folder count from 1; 0 in files of earlier versions, which did not count
@@ -130,7 +130,7 @@ class _Head:
         return self.epoch, self.position
 
 
-def _read_head(path: Path) -> _Head:
+def _read_header(path: Path) -> _Header:
     """The head of a checkpoint; its tensors stay on the disk, so it takes milliseconds."""
     import torch
 
@@ -142,10 +142,10 @@ def _read_head(path: Path) -> _Head:
         history = state.get("history") or [""]
         counts = [state.get("run", 0), state["epoch"], state.get("position", 0)]
         if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
-            return _Head()
-        return _Head(counts[0], repr(history[0]), counts[1], counts[2])
+            return _Header()
+        return _Header(counts[0], repr(history[0]), counts[1], counts[2])
     except Exception:  # whatever a damaged file may hold
-        return _Head()
+        return _Header()
 
 
 class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
@@ -176,14 +176,14 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
     ) -> None:
         self._folder = Path(filepath)
         self._best_model = Path(best_model["filepath"]) if best_model else None
-        self._heads: dict[tuple[str, int, int, int], _Head] = {}
-        self._passed_over: set[Path] = set()
+        self._heads: dict[tuple[str, int, int, int], _Header] = {}
+        self._reported: set[Path] = set()
         self.metadata = metadata
 
     def save(self, data: State) -> None:
         if not data:
             return
-        data = data | {"run": self._run_of(data)}
+        data = data | {"run": self._run_number(data)}
         if data["position"]:
             write_state(self._folder / _MID_EPOCH, data)
             return
@@ -203,10 +203,10 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
         head = self._head(path)
         return not head.is_known or path.name == f"checkpoint_epoch_{head.epoch:04d}.pth"
 
-    def _run_of(self, data: State) -> int:
+    def _run_number(self, data: State) -> int:
         """Number of the run of a checkpoint that is to be saved: with it, that one is the newest of all."""
         heads = [self._head(path) for path in self._newest_first()[:1]]
-        newest = heads[0] if heads else _Head()
+        newest = heads[0] if heads else _Header()
         started_anew = (data["epoch"], data["position"]) < newest.progress
         return max(1, newest.run + started_anew)
 
@@ -225,7 +225,7 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
                 continue
             if launch and state.get("launch") != launch:
                 return {}
-            self._require_its_best_model(path, state)
+            self._require_matching_best_model(path, state)
             logger.info("Going on from %s", path)
             return state
         if launch:
@@ -235,7 +235,7 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
             "Train without it first: kedro run --pipelines training"
         )
 
-    def _require_its_best_model(self, path: Path, state: State) -> None:
+    def _require_matching_best_model(self, path: Path, state: State) -> None:
         """Refuse a best model of another run: one that was started anew, and killed before its first checkpoint."""
         if self._best_model is None or not state.get("best_epoch"):
             return
@@ -263,9 +263,9 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
             if not _NAME.fullmatch(path.name):
                 continue
             if not path.is_file():
-                if path not in self._passed_over:
+                if path not in self._reported:
                     logger.warning("Skipping %s, which is not a file", path)
-                self._passed_over.add(path)
+                self._reported.add(path)
                 continue
             heads[path], times[path] = self._head(path), path.stat().st_mtime_ns
         latest: dict[str, int] = {}  # of the runs of earlier versions
@@ -279,11 +279,11 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
 
         return sorted(heads, key=order, reverse=True)
 
-    def _head(self, path: Path) -> _Head:
+    def _head(self, path: Path) -> _Header:
         about = path.stat()
         key = (path.name, about.st_size, about.st_mtime_ns, about.st_ino)
         if key not in self._heads:
-            self._heads[key] = _read_head(path)
+            self._heads[key] = _read_header(path)
         return self._heads[key]
 
     def _exists(self) -> bool:

@@ -9,7 +9,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.samples.image_files import Pictures, find_pictures
+from voc_seg.samples.image_files import ImageFiles, find_images
 from voc_seg.system.atomic import recover_folder, replacing_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.parallel import in_parallel
@@ -19,7 +19,7 @@ from .predictions import MaskFolder
 from .previews import contact_sheet
 
 
-class PicturesDataset(AbstractDataset[None, Pictures]):
+class PicturesDataset(AbstractDataset[None, ImageFiles]):
     """Pictures to segment; read-only. A load lists them and reads none.
 
     Args:
@@ -32,7 +32,7 @@ class PicturesDataset(AbstractDataset[None, Pictures]):
         self._images = images
         self.metadata = metadata
 
-    def load(self) -> Pictures:
+    def load(self) -> ImageFiles:
         """The files by name.
 
         Raises:
@@ -43,7 +43,7 @@ class PicturesDataset(AbstractDataset[None, Pictures]):
                 "Which pictures? Give a folder, a file or a pattern: "
                 "kedro run --pipelines inference --params inference.images=PATH"
             )
-        return find_pictures(str(self._images))
+        return find_images(str(self._images))
 
     def save(self, data: None) -> None:
         """Always an error."""

@@ -11,7 +11,7 @@ from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg.samples.image_files import MadeWhenAsked
+from voc_seg.samples.image_files import LazyMapping
 from voc_seg.system.atomic import free_name, recover_folder, replacing, replacing_folder
 from voc_seg.system.names import same_name
 from voc_seg.system.parallel import in_parallel
@@ -125,7 +125,7 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], Mapping[str
     def load(self) -> Mapping[str, Image.Image]:
         """The figures as images by the name in their file's name, each read when it is asked for."""
         paths = {path.stem.removeprefix("prediction_"): path for path in self._paths()}
-        return MadeWhenAsked(tuple(paths), lambda name: _read(paths[name]))
+        return LazyMapping(tuple(paths), lambda name: _read(paths[name]))
 
     def _exists(self) -> bool:
         return any(_is_tagged(path) or _is_untagged_figure(path) for path in self._paths())

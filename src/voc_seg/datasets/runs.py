@@ -96,7 +96,7 @@ def _read(folder: Path) -> Run:
     Raises:
         VocSegError: Its best model or its scores cannot be read.
     """
-    from voc_seg.models.exchange import model_digest, one_evaluation  # torch only when there is a network to read
+    from voc_seg.models.exchange import merge_evaluation, model_digest  # torch only when there is a network to read
     from voc_seg.models.saved import require_fields, require_tensors
 
     state = read_state(_model(folder))
@@ -117,5 +117,5 @@ def _read(folder: Path) -> Run:
     return Run(
         {name: value for name, value in state.items() if name != "model"} | {"model_digest": digest},
         EarlierTableDataset(filepath=str(folder / "08_reporting/training_history.csv")).load(),
-        one_evaluation(*found_scores),
+        merge_evaluation(*found_scores),
     )

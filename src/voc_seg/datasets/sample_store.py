@@ -11,8 +11,8 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.samples.arrow_file import IncompleteStoreError
-from voc_seg.samples.decoded import UsableSamples
-from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
+from voc_seg.samples.decoded import DecodedSamples
+from voc_seg.samples.sharding import delete_unlisted_shards, shard_matches, write_shards
 from voc_seg.samples.store import Origin, SampleStore, write_store
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.versions import newest
@@ -25,7 +25,7 @@ from .previews import contact_sheet
 logger = logging.getLogger(__name__)
 
 
-class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
+class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
     """Saves samples as a stream; loads a memory-mapped :class:`SampleStore`.
 
     A store that was made of the very same files stays as it is: nothing is decoded again. One of many images is saved
@@ -56,11 +56,11 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         self._index = Path(index["filepath"]) if index else None
         self.metadata = metadata
 
-    def save(self, data: UsableSamples) -> None:
-        parts = data.in_parts()
-        if self._is_of(data.origin, parts):
+    def save(self, data: DecodedSamples) -> None:
+        parts = data.split_into_shards()
+        if self._matches(data.origin, parts):
             logger.info("%s: %d samples, unchanged", self._filepath.name, len(data))
-            delete_unused_shards(self._filepath)
+            delete_unlisted_shards(self._filepath)
             return
         with large_allowed():
             if len(parts) == 1:
@@ -68,11 +68,15 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
             else:
                 write_shards(self._filepath, parts, data.origin)
 
-    def _is_of(self, origin: Origin, parts: Sequence[UsableSamples]) -> bool:
+    def _matches(self, origin: Origin, parts: Sequence[DecodedSamples]) -> bool:
         """Whether the store holds these very samples, whole, in these parts."""
         try:
             store = SampleStore(self._filepath)
-            same = store.origin == origin and len(store.shards) == len(parts) and all(map(holds, store.shards, parts))
+            same = (
+                store.origin == origin
+                and len(store.shards) == len(parts)
+                and all(map(shard_matches, store.shards, parts))
+            )
             if same:
                 store.require_intact()
         except IncompleteStoreError as error:
@@ -95,7 +99,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
                 f"{self._filepath} holds samples of {store.origin.folder}, but voc_root of this run is "
                 f"{self._voc_root}. Run data_processing with the same --env and --params voc_root as this pipeline."
             )
-        if self._index and newest(self._index).is_file() and store.origin.fingerprint != self._indexed():
+        if self._index and newest(self._index).is_file() and store.origin.fingerprint != self._index_fingerprint():
             raise VocSegError(
                 f"{self._filepath} is older than {self._index}: the last data_processing found other files and did "
                 "not finish packing them. Run it again: kedro run --pipelines data_processing"
@@ -113,7 +117,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
             return False
         return images == (folder / "JPEGImages").resolve()
 
-    def _indexed(self) -> str:
+    def _index_fingerprint(self) -> str:
         """Fingerprint of the usable images of the index."""
         try:
             rows = pd.read_parquet(newest(self._index), columns=["image_id", "rejected", "fingerprint"])

@@ -21,7 +21,7 @@ READ_CSV: dict[str, Any] = {
 """How tables are read, so that an id or a class may be called ``NA``."""
 
 
-class _WholeFile:
+class _AtomicFile:
     """Saves beside the file and lets it take its place at the end; object stores do so by themselves."""
 
     _filepath: PurePosixPath
@@ -62,17 +62,17 @@ class _WholeFile:
         return super()._init_config()  # type: ignore[misc]
 
 
-class CSVDataset(_WholeFile, pandas.CSVDataset):
+class CSVDataset(_AtomicFile, pandas.CSVDataset):
     """A table as CSV; an empty cell alone is an absent value."""
 
     DEFAULT_LOAD_ARGS = READ_CSV
 
 
-class ParquetDataset(_WholeFile, pandas.ParquetDataset):
+class ParquetDataset(_AtomicFile, pandas.ParquetDataset):
     """A table as Parquet."""
 
 
-class JSONDataset(_WholeFile, json.JSONDataset):
+class JSONDataset(_AtomicFile, json.JSONDataset):
     """Plain values as JSON."""
 
 
@@ -86,7 +86,7 @@ class OptionalJSONDataset(JSONDataset):
         return super().load() if self.exists() else {}
 
 
-class TextDataset(_WholeFile, text.TextDataset):
+class TextDataset(_AtomicFile, text.TextDataset):
     """A text."""
 
     def preview(self) -> HTMLPreview:
@@ -128,7 +128,7 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
         return TablePreview({"index": [0], "columns": ["file", "size"], "data": [row]})
 
 
-class MatplotlibDataset(_WholeFile, matplotlib.MatplotlibDataset):
+class MatplotlibDataset(_AtomicFile, matplotlib.MatplotlibDataset):
     """One figure as PNG; loads as an image."""
 
     def load(self) -> Image.Image:

@@ -74,7 +74,7 @@ class AverageGrids(nn.Module):
             for length, cell in ((height, self.row), (width, self.column))
         )
         weights = (rows[:, :, None] * columns[:, None, :]).flatten(1)  # (all cells, H W)
-        with float32_products(features.device):
+        with without_autocast(features.device):
             means = weights @ features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, all cells, C)
         parts = means.split([grid * grid for grid in self.grids], dim=1)
         return [part.transpose(1, 2).unflatten(2, (grid, grid)) for part, grid in zip(parts, self.grids)]
@@ -91,7 +91,7 @@ def _weights(length: int, cell: Tensor, cells: Tensor) -> Tensor:
     return inside / inside.sum(1, keepdim=True)
 
 
-def float32_products(device: torch.device) -> AbstractContextManager[Any]:
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Context in which matrix products are not cast to bf16: means over a large map would lose digits."""
     enabled = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
     return torch.autocast(device.type, enabled=False) if enabled else nullcontext()

@@ -86,6 +86,6 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def count_learnt(weights: Mapping[str, Tensor]) -> int:
+def count_weights(weights: Mapping[str, Tensor]) -> int:
     """Number of learnt values in a state dict; what batch norm counts is not among them."""
     return sum(value.numel() for name, value in weights.items() if name.rpartition(".")[2] in ("weight", "bias"))

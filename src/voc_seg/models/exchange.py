@@ -25,7 +25,7 @@ def model_digest(saved: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def one_evaluation(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+def merge_evaluation(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """``metrics.json`` and ``evaluation_facts.json`` together; empty unless both are from the same evaluation.
 
     Two evaluations never have the same speed to the last digit.
@@ -34,7 +34,7 @@ def one_evaluation(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> dict
     return {**facts, **metrics} if same else {}
 
 
-def describe(saved: dict[str, Any], **more: Any) -> dict[str, str]:
+def model_metadata(saved: dict[str, Any], **more: Any) -> dict[str, str]:
     """What a saved network says of itself, as text: file formats take nothing else.
 
     Args:
@@ -62,7 +62,7 @@ def describe(saved: dict[str, Any], **more: Any) -> dict[str, str]:
 
 
 def to_safetensors(saved: dict[str, Any], metadata: dict[str, str]) -> bytes:
-    """The weights of ``best_model.pth`` as the bytes of a safetensors file, with what :func:`describe` gave."""
+    """The weights of ``best_model.pth`` as the bytes of a safetensors file, with what :func:`model_metadata` gave."""
     return save({name: value.contiguous() for name, value in saved["model"].items()}, metadata)
 
 
@@ -82,7 +82,7 @@ def read_saved(path: Path, checksums: bool = True) -> dict[str, Any]:
         "It may be cut short or come from elsewhere; make it again with: kedro run --pipelines training",
         checksums,
     )
-    if metadata or not isinstance(state, dict) or _are_tensors_alone(state):
+    if metadata or not isinstance(state, dict) or _only_tensors(state):
         return _with_metadata(path, state, metadata)
     return state
 
@@ -104,7 +104,7 @@ def read_safetensors(path: Path | str) -> dict[str, Any]:
     return saved
 
 
-def _are_tensors_alone(state: dict[Any, Any]) -> bool:
+def _only_tensors(state: dict[Any, Any]) -> bool:
     return all(isinstance(value, Tensor) for value in state.values())
 
 

@@ -13,12 +13,12 @@ from voc_seg.config.data import MAX_SIDE
 from voc_seg.system.errors import VocSegError
 
 from .segmentation_net import bare_model
-from .weights import fault_of_weight, resnet_of
+from .weights import identify_resnet, weight_fault
 
 FORMAT_VERSION = 1
 """Of saved networks; raised with every change after which older files cannot be read."""
 
-THE_NETWORK = "The saved network"
+UNNAMED_NETWORK = "The saved network"
 """In messages, a network whose file is not known."""
 
 _ADVICE = "Restore the file that training wrote, or train again: kedro run --pipelines training"
@@ -92,8 +92,8 @@ def require_fields(saved: Mapping[str, Any], name: str, *keys: str) -> None:
     Raises:
         VocSegError: With the field, its value and what belongs there.
     """
-    found = {key: _at(saved, key) for key in keys}
-    if lacking := [key for key, value in found.items() if value is _ABSENT]:
+    found = {key: _get_nested(saved, key) for key in keys}
+    if lacking := [key for key, value in found.items() if value is _MISSING]:
         if {"optimizer", "history"} <= saved.keys():
             raise VocSegError(
                 f"{name} is a checkpoint, not a best model: it lacks {', '.join(lacking)}. Checkpoints belong in the "
@@ -103,7 +103,7 @@ def require_fields(saved: Mapping[str, Any], name: str, *keys: str) -> None:
     for key, value in found.items():
         fits, allowed = _FIELDS[key]
         if not fits(value):
-            raise VocSegError(f"{name}: {key} is {shown(value)}; it must be {allowed}. {_ADVICE}")
+            raise VocSegError(f"{name}: {key} is {short_repr(value)}; it must be {allowed}. {_ADVICE}")
 
 
 def require_best_model(saved: Mapping[str, Any], name: str) -> None:
@@ -117,10 +117,10 @@ def require_best_model(saved: Mapping[str, Any], name: str) -> None:
     require_network(saved, name)
     require_fields(saved, name, *_OF_EVERY_MODEL)
     optional = [key for key in _FIELDS if key in ("val_loss", "source", "precision", *SETTINGS)]
-    require_fields(saved, name, *(key for key in optional if _at(saved, key) is not _ABSENT))
+    require_fields(saved, name, *(key for key in optional if _get_nested(saved, key) is not _MISSING))
 
 
-def require_network(saved: Mapping[str, Any], name: str = THE_NETWORK) -> ModelConfig:
+def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> ModelConfig:
     """Refuse a saved network of another format, or whose weights do not fit its ``model_config``.
 
     Returns:
@@ -134,8 +134,8 @@ def require_network(saved: Mapping[str, Any], name: str = THE_NETWORK) -> ModelC
     if (version := saved.get("format_version")) != FORMAT_VERSION or isinstance(version, bool):
         if "format_version" in saved:
             raise VocSegError(
-                f"{name} has format_version {shown(version)}, this version of voc_seg reads {FORMAT_VERSION}. Use the "
-                "version that wrote it, or train again: kedro run --pipelines training"
+                f"{name} has format_version {short_repr(version)}, this version of voc_seg reads {FORMAT_VERSION}. Use "
+                "the version that wrote it, or train again: kedro run --pipelines training"
             )
         raise VocSegError(
             f"{name} has no format_version: it is not a network saved by this project. Weights from elsewhere go into "
@@ -147,9 +147,9 @@ def require_network(saved: Mapping[str, Any], name: str = THE_NETWORK) -> ModelC
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(("model_config", *map(str, first["loc"])))
-        raise VocSegError(f"{name}: {key} is {shown(first['input'])}: {first['msg']}. {_ADVICE}") from error
+        raise VocSegError(f"{name}: {key} is {short_repr(first['input'])}: {first['msg']}. {_ADVICE}") from error
     require_tensors(saved["model"], name)
-    if fault := _fault_of_weights(saved["model"], config, len(saved["class_names"])):
+    if fault := _weights_fault(saved["model"], config, len(saved["class_names"])):
         raise VocSegError(f"{name}: {fault} {_ADVICE}")
     return config
 
@@ -162,14 +162,16 @@ def require_tensors(weights: Mapping[Any, Any], name: str) -> None:
     """
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise VocSegError(f"{name}: model has {shown(value)} as {shown(key)}, which is not a tensor. {_ADVICE}")
+            raise VocSegError(
+                f"{name}: model has {short_repr(value)} as {short_repr(key)}, which is not a tensor. {_ADVICE}"
+            )
         if value.device.type == "meta" or value.layout != torch.strided or value.is_quantized:
             raise VocSegError(f"{name}: {key} is not a plain tensor with values. {_ADVICE}")
         if value.untyped_storage().nbytes() < value.numel() * value.element_size():
             raise VocSegError(f"{name}: the file does not hold all {value.numel()} values of {key}. {_ADVICE}")
 
 
-def _fault_of_weights(weights: Mapping[Any, Any], config: ModelConfig, classes: int) -> str:
+def _weights_fault(weights: Mapping[Any, Any], config: ModelConfig, classes: int) -> str:
     """Why weights do not fit a network, as a sentence; empty when they do."""
     with torch.device("meta"):  # shapes alone
         expected = bare_model(config, classes).state_dict()
@@ -182,7 +184,7 @@ def _fault_of_weights(weights: Mapping[Any, Any], config: ModelConfig, classes: 
             for keys, what in ((missing, "missing"), (unknown, "unknown"), (wrong, "of another shape"))
             if keys
         ]
-        found = resnet_of({key.removeprefix("encoder."): None for key in weights if key.startswith("encoder.")})
+        found = identify_resnet({key.removeprefix("encoder."): None for key in weights if key.startswith("encoder.")})
         hint = f" They are those of {found}." if found not in ("", config.encoder) else ""
         if wrong:
             shapes = tuple(weights[wrong[0]].shape), tuple(expected[wrong[0]].shape)
@@ -192,22 +194,22 @@ def _fault_of_weights(weights: Mapping[Any, Any], config: ModelConfig, classes: 
             f"{', '.join(counts)}.{hint}"
         )
     for key, value in weights.items():
-        if fault := fault_of_weight(key, value):
+        if fault := weight_fault(key, value):
             return f"{key} {fault}; weights are finite floating-point numbers."
     return ""
 
 
-_ABSENT = object()
+_MISSING = object()
 
 
-def _at(saved: Mapping[str, Any], key: str) -> Any:
+def _get_nested(saved: Mapping[str, Any], key: str) -> Any:
     value: Any = saved
     for part in key.split("."):
-        value = value.get(part, _ABSENT) if isinstance(value, Mapping) else _ABSENT
+        value = value.get(part, _MISSING) if isinstance(value, Mapping) else _MISSING
     return value
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """A value for a message, short and in one line."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"

@@ -130,7 +130,7 @@ def _is_block(value: Any) -> bool:
     return isinstance(value, dict) and bool(value)
 
 
-def fault_of_weight(key: str, value: Tensor) -> str:
+def weight_fault(key: str, value: Tensor) -> str:
     """Why a tensor of the right shape cannot be a weight, a sum or a variance; empty when it can."""
     if value.device.type == "meta":
         return "holds no values"
@@ -148,7 +148,7 @@ def fault_of_weight(key: str, value: Tensor) -> str:
     return ""
 
 
-def resnet_of(state: Mapping[str, Tensor]) -> str:
+def identify_resnet(state: Mapping[str, Tensor]) -> str:
     """Which ResNet of torchvision has these keys; empty when none has."""
     blocks = tuple(
         len({key.split(".")[1] for key in state if key.startswith(f"layer{stage}.")}) for stage in range(1, 5)
@@ -156,7 +156,7 @@ def resnet_of(state: Mapping[str, Tensor]) -> str:
     return _BLOCKS.get((blocks, "layer1.0.conv3.weight" in state), "")
 
 
-def encoders_in(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def find_encoders(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """The ResNets in a state dict by their prefix (``module.``, ``encoder.`` ...), with their tensors by plain keys."""
     prefixes = [
         key.removesuffix("conv1.weight")

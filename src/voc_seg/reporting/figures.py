@@ -57,13 +57,13 @@ def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
     figure = new_figure(10.5, 1.7 + len(objects) * (0.13 + 0.07 * max(len(splits), 2)))
     images, pixels = figure.subplots(1, 2, sharey=True)
     thickness = 0.8 / max(len(splits), 1)
-    places = np.arange(len(objects))
+    positions = np.arange(len(objects))
     for number, split in enumerate(splits):
-        offset = places + (number - (len(splits) - 1) / 2) * thickness
+        offset = positions + (number - (len(splits) - 1) / 2) * thickness
         colour = _SPLIT_COLOURS[split]
         images.barh(offset, objects[f"{split}_images"], thickness * 0.9, color=colour, label=split)
         pixels.barh(offset, 100 * objects[f"{split}_pixel_share"], thickness * 0.9, color=colour, label=split)
-    images.set_yticks(places, _shown_names(objects))
+    images.set_yticks(positions, _shown_names(objects))
     images.set_ylim(len(objects) - 0.4, -0.6)
     tidy(images, "Images that contain the class", grid="x")
     tidy(pixels, "Share of labelled pixels, %", grid="x")
@@ -179,20 +179,20 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
     scores = scores.sort_values("iou", ascending=False, na_position="last", kind="stable")
     figure = new_figure(9.5, 1.9 + 0.27 * len(scores))
     axes = figure.subplots()
-    places = np.arange(len(scores))
-    axes.barh(places, scores["iou"].fillna(0.0), 0.72, color=BLUE)
-    for place, row in zip(places, scores.itertuples(index=False), strict=True):
+    positions = np.arange(len(scores))
+    axes.barh(positions, scores["iou"].fillna(0.0), 0.72, color=BLUE)
+    for position, row in zip(positions, scores.itertuples(index=False), strict=True):
         absent = pd.isna(row.iou)
         note = "absent" if absent else f"{row.iou:.3f}"
         if not absent and row.true_pixels == 0:
             note += "  predicted, never true"
         axes.annotate(
-            note, (0.0 if absent else row.iou, place), xytext=(5, 0), textcoords="offset points", va="center",
+            note, (0.0 if absent else row.iou, position), xytext=(5, 0), textcoords="offset points", va="center",
             fontsize=SMALL, color=MUTED if absent else INK, style="italic" if absent else "normal",
             # The lines of mIoU and floor pass behind the numbers instead of through them.
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
         )  # fmt: skip
-    axes.set_yticks(places, _shown_names(scores))
+    axes.set_yticks(positions, _shown_names(scores))
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel("IoU")

@@ -13,7 +13,7 @@ from voc_seg.metrics.confusion import is_baseline
 from voc_seg.system.names import printable
 from voc_seg.voc.classes import Classes
 
-from .belonging import is_of
+from .same_evaluation import is_score_of
 from .tables import score
 
 _VOC_TERMS = (
@@ -173,7 +173,7 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
         f"Epoch {saved['epoch']} of {planned}, the best by val mIoU: **{score(saved['val_miou'])}**, "
         f"{_conditions(saved['config']['evaluation'])}."
     )
-    if not is_of(metrics, saved):
+    if not is_score_of(metrics, saved):
         return [best, "It has not been evaluated further: `kedro run --pipelines evaluation,export` adds the scores."]
     table = _table(
         ["split", "images", "mIoU", "pixel accuracy", "mean class accuracy", "frequency-weighted IoU"],

@@ -13,16 +13,16 @@ from PIL import Image
 
 from voc_seg.config import flattened
 from voc_seg.metrics import confusion as scores
-from voc_seg.models.encoder import count_learnt
+from voc_seg.models.encoder import count_weights
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.system.parallel import in_parallel
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import VOID, Classes
 
-from .belonging import require_same_size
 from .overlays import VOID_COLOUR, WRONG_COLOUR
+from .same_evaluation import require_same_size
 
-PICTURES = "report_images"
+IMAGE_FOLDER = "report_images"
 """Folder beside the page that holds its pictures."""
 
 LONGER_SIDE = 400
@@ -35,7 +35,7 @@ _NO_HISTORY = (
 )
 
 
-def history_of(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
+def matching_history(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
     """The history, if it is that of the model; an empty table otherwise.
 
     Args:
@@ -90,7 +90,7 @@ def describe_settings(
         "Model": {
             **best_model["model_config"],
             "weights": Path(best_model["model_config"]["weights"] or "none").name,  # no folder of this machine
-            "parameters": f"{count_learnt(best_model['model']) / 1e6:.1f} M",
+            "parameters": f"{count_weights(best_model['model']) / 1e6:.1f} M",
             "epoch": best_model["epoch"],
             "validation mIoU": f"{best_model['val_miou']:.4f}",
         },
@@ -122,13 +122,13 @@ def fill_page(
         classes: Names and colours by mask value.
 
     Returns:
-        HTML that refers to pictures in `PICTURES` and to nothing else.
+        HTML that refers to pictures in `IMAGE_FOLDER` and to nothing else.
     """
     palette = classes.palette()
     palette[0] = _RIGHT_COLOUR  # background is not tinted: its swatch shows what is seen there
     content = {
         "title": title,
-        "folder": PICTURES,
+        "folder": IMAGE_FOLDER,
         "metrics": metrics,
         "at_baseline": scores.is_baseline(metrics["miou"], metrics["all_background_miou"]),
         "floor": scores.summarise(scores.all_background(confusion.to_numpy())),
@@ -246,14 +246,14 @@ def draw_image(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict
 
 
 def _mask(values: np.ndarray, palette: np.ndarray, size: tuple[int, int]) -> bytes:
-    picture = Image.fromarray(values).resize(size, Image.Resampling.NEAREST)
-    picture.putpalette(palette.tobytes())
-    return _encoded(picture, format="PNG", transparency=0)
+    mask_image = Image.fromarray(values).resize(size, Image.Resampling.NEAREST)
+    mask_image.putpalette(palette.tobytes())
+    return _encoded(mask_image, format="PNG", transparency=0)
 
 
-def _encoded(picture: Image.Image, **options: Any) -> bytes:
+def _encoded(image: Image.Image, **options: Any) -> bytes:
     content = io.BytesIO()
-    picture.save(content, **options)
+    image.save(content, **options)
     return content.getvalue()
 
 

@@ -22,7 +22,7 @@ SAMPLES = pa.schema(
 
 _ORIGIN, SEAL = b"origin", b"seal"
 _SEAL_BYTES = 12
-_AGAIN = "kedro run --pipelines data_processing"
+_REPACK_COMMAND = "kedro run --pipelines data_processing"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def digest(*texts: bytes) -> str:
     return found.hexdigest()
 
 
-def sealed(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def with_seal(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The metadata of an Arrow schema with a checksum, which `open_arrow` compares."""
     others = {key: text for key, text in metadata.items() if key != SEAL}
     return others | {SEAL: digest(*(part for item in sorted(others.items()) for part in item)).encode()}
@@ -113,14 +113,14 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-            raise IncompleteStoreError(f"{path} is {kind}, not a {what}. Move it elsewhere and run: {_AGAIN}")
+            raise IncompleteStoreError(f"{path} is {kind}, not a {what}. Move it elsewhere and run: {_REPACK_COMMAND}")
         with pa.memory_map(str(path)) as file:
             content = file.read_buffer()  # which keeps the map when the file is closed
     except (FileNotFoundError, NotADirectoryError):
-        raise IncompleteStoreError(f"No {what} at {path}. Make it with: {_AGAIN}") from None
+        raise IncompleteStoreError(f"No {what} at {path}. Make it with: {_REPACK_COMMAND}") from None
     except (pa.ArrowException, OSError) as error:
         if (found := stamp_of(path)) and not found.size:  # nothing to map
-            raise damaged(path, what, "it is empty") from error
+            raise damaged_error(path, what, "it is empty") from error
         raise VocSegError(
             f"{path}, a {what}, cannot be opened ({error}). It may be whole: look at its permissions, and at the "
             "limits on memory (ulimit -v) and on mapped files (vm.max_map_count)."
@@ -130,7 +130,7 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
         if reader.schema.equals(IDS):
             reader = pa.ipc.open_file(pa.py_buffer(content.to_pybytes()))
         metadata = reader.schema.metadata or {}
-        if SEAL in metadata and metadata != sealed(metadata):
+        if SEAL in metadata and metadata != with_seal(metadata):
             raise ValueError("its metadata has changed since it was written")
         Origin.of(reader.schema)
         known = any(reader.schema.equals(schema) for schema in schemas)
@@ -143,12 +143,12 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
         AttributeError,
         MemoryError,
     ) as error:
-        raise damaged(path, what, error) from error
+        raise damaged_error(path, what, error) from error
     if not known:
-        raise damaged(path, what, f"its columns are {columns}")
+        raise damaged_error(path, what, f"its columns are {columns}")
     return reader
 
 
-def damaged(path: Path, what: str, why: object) -> IncompleteStoreError:
+def damaged_error(path: Path, what: str, why: object) -> IncompleteStoreError:
     """The error for a damaged file."""
-    return IncompleteStoreError(f"{path} is not a complete {what} ({why}). Delete it and run: {_AGAIN}")
+    return IncompleteStoreError(f"{path} is not a complete {what} ({why}). Delete it and run: {_REPACK_COMMAND}")

@@ -20,7 +20,7 @@ from voc_seg.system.errors import VocSegError
 
 from .augment import MEAN, STD, augment
 from .store import SampleStore
-from .waiting import POLL, batches_of, shared_memory_advice
+from .waiting import POLL, poll_batches, shared_memory_advice
 
 
 class Batch(NamedTuple):
@@ -31,8 +31,8 @@ class Batch(NamedTuple):
     | images  | (N, 3, h, w) | uint8   | RGB, 0..255, before `normalise`; channels-last |
     | targets | (N, h, w)    | uint8   | class index, or 255 for void   |
     | ids     | N            | str     |                                |
-    | first   |              | int     | place of the first crop in the whole batch, where several processes share it |
-    | whole   |              | int     | crops of the whole batch       |
+    | first   |              | int     | index of the first crop in the global batch |
+    | whole   |              | int     | size of the global batch       |
     """
 
     images: Tensor
@@ -64,7 +64,7 @@ def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 
-class Share(NamedTuple):
+class RankSlice(NamedTuple):
     """The part of a batch that one process makes: keys ``(epoch, index)``, place of the first, size of the batch."""
 
     keys: list[tuple[int, int]]
@@ -87,11 +87,11 @@ class AugmentedCrops(Dataset):
         image, mask = augment(sample, self.config, np.random.default_rng([1, self.seed, epoch, index]))
         return image, mask, sample.id
 
-    def __getitems__(self, share: Share) -> tuple[list[tuple[Tensor, Tensor, str]], Share]:
-        return [self[key] for key in share.keys], share
+    def __getitems__(self, rank_slice: RankSlice) -> tuple[list[tuple[Tensor, Tensor, str]], RankSlice]:
+        return [self[key] for key in rank_slice.keys], rank_slice
 
 
-def _collate(made: tuple[list[tuple[Tensor, Tensor, str]], Share], size: int) -> Batch:
+def _collate(made: tuple[list[tuple[Tensor, Tensor, str]], RankSlice], size: int) -> Batch:
     crops, (_, first, whole) = made
     if not crops:  # fewer than there are processes
         return Batch(torch.empty(0, 3, size, size, dtype=torch.uint8), torch.empty(0, size, size, dtype=torch.uint8),
@@ -121,7 +121,7 @@ def training_batches(
     """Every batch of several epochs, one after the other; the last batch of an epoch may be smaller.
 
     Args:
-        store: Packed samples.
+        store: IdAndChecksum samples.
         config: Augmentation.
         batch_size: Crops a batch, over all processes.
         seed: Fixes order and crops.
@@ -137,10 +137,10 @@ def training_batches(
         VocSegError: Workers cannot be started, or neither deliver nor work.
     """
     if workers:
-        atexit.register(_end_workers)
+        atexit.register(_kill_workers)
     loader = DataLoader(
         AugmentedCrops(store, config, seed),
-        batch_sampler=_shares(len(store), batch_size, seed, epochs, position, rank, ranks),
+        batch_sampler=_rank_slices(len(store), batch_size, seed, epochs, position, rank, ranks),
         num_workers=workers,
         collate_fn=partial(_collate, size=config.crop_size),
         # Its own generator: the loader would else draw from torch's global one, and dropout would differ after
@@ -150,13 +150,13 @@ def training_batches(
         timeout=POLL if workers else 0,
         # Spawned workers inherit no locks or threads and behave alike on every platform.
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_leave_signals_alone,
+        worker_init_fn=_ignore_signals,
     )
     if not workers:
         return iter(loader)
     try:
-        with _signals_held_back():
-            return batches_of(iter(loader), interrupted)
+        with _blocked_signals():
+            return poll_batches(iter(loader), interrupted)
     except OSError as error:  # of semaphores, which lie in shared memory as well
         raise VocSegError(f"Loader workers could not be started ({error}). {shared_memory_advice()}") from error
 
@@ -164,14 +164,14 @@ def training_batches(
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def _leave_signals_alone(worker: int) -> None:
+def _ignore_signals(worker: int) -> None:
     """A terminal sends Ctrl-C to every process; when to stop is for the main one to say."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
+def _blocked_signals() -> Iterator[None]:
     """Start workers that signals do not reach even before they have imported torch: they inherit what is blocked."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -183,20 +183,20 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_workers() -> None:
+def _kill_workers() -> None:
     """At the end of the process, before multiprocessing asks them with a signal and waits: an error keeps them."""
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
 
 
-def _shares(
+def _rank_slices(
     size: int, batch_size: int, seed: int, epochs: range, position: int, rank: int, ranks: int
-) -> Iterator[Share]:
+) -> Iterator[RankSlice]:
     for epoch in epochs:
         order = epoch_order(size, seed, epoch).tolist()
         for start in range(position if epoch == epochs.start else 0, size, batch_size):
             batch = order[start : start + batch_size]
             # Rounded up, so that the first process, whose batch-norm statistics are kept, never goes without.
             first, end = (math.ceil(len(batch) * part / ranks) for part in (rank, rank + 1))
-            yield Share([(epoch, index) for index in batch[first:end]], first, len(batch))
+            yield RankSlice([(epoch, index) for index in batch[first:end]], first, len(batch))

@@ -15,7 +15,7 @@ from .store import Origin, Sample
 
 
 @dataclass(frozen=True)
-class UsableSamples:
+class DecodedSamples:
     """Samples of a split, decoded while they are iterated over, a few at a time, so that memory stays flat.
 
     Args:
@@ -51,7 +51,7 @@ class UsableSamples:
         """Bytes that all of them take decoded."""
         return sum(self.sizes)
 
-    def in_parts(self) -> list["UsableSamples"]:
+    def split_into_shards(self) -> list["DecodedSamples"]:
         """The same samples in the same order, as many as go into one file each; at least one part."""
         cuts = range(0, max(len(self), 1), self.shard_images)
         slices = [slice(start, start + self.shard_images) for start in cuts]

@@ -24,7 +24,7 @@ _LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Pictures(Mapping[str, np.ndarray]):
+class ImageFiles(Mapping[str, np.ndarray]):
     """Pictures by name, ``uint8 (H, W, 3)`` RGB, each decoded when it is asked for.
 
     Args:
@@ -47,13 +47,13 @@ class Pictures(Mapping[str, np.ndarray]):
         path = str(self.paths[name])
         return printable(os.path.join(".", path) if formula_sign(path) else path)  # noqa: PTH118 - Path drops the dot
 
-    def only(self, names: Sequence[str]) -> "Pictures":
+    def only(self, names: Sequence[str]) -> "ImageFiles":
         """Some of them."""
-        return Pictures({name: self.paths[name] for name in names})
+        return ImageFiles({name: self.paths[name] for name in names})
 
 
 @dataclass(frozen=True)
-class MadeWhenAsked(Mapping[str, T], Generic[T]):
+class LazyMapping(Mapping[str, T], Generic[T]):
     """A value by name, made anew whenever it is asked for, so that thousands of them take the memory of one."""
 
     names: Sequence[str]
@@ -69,7 +69,7 @@ class MadeWhenAsked(Mapping[str, T], Generic[T]):
         return len(self.names)
 
 
-def find_pictures(images: str) -> Pictures:
+def find_images(images: str) -> ImageFiles:
     """What a path stands for: a file, the files of a folder, or those a pattern matches (``*``, ``?``, ``**``).
 
     Every file counts, of whatever kind; what is no picture shows when it is read. Hidden files and folders within a
@@ -88,7 +88,7 @@ def find_pictures(images: str) -> Pictures:
         found = _found(place, images)
     except OSError as error:
         raise VocSegError(f"inference.images: {images} cannot be read ({error.strerror or error}).") from error
-    return Pictures(dict(zip(name_pictures(found), found)))
+    return ImageFiles(dict(zip(name_images(found), found)))
 
 
 def _found(place: Path, images: str) -> list[Path]:
@@ -130,7 +130,7 @@ def _matches(pattern: Path) -> Iterator[Path]:
         raise VocSegError(f"inference.images: {pattern} is no pattern: {error}.") from None
 
 
-def name_pictures(paths: Sequence[Path]) -> list[str]:
+def name_images(paths: Sequence[Path]) -> list[str]:
     """A name for each picture, under which its mask is saved.
 
     It is the file's name without ending. Where several would have one name, those files take their whole name

@@ -23,7 +23,7 @@ def shards_folder(path: Path) -> Path:
 
 
 @contextmanager
-def sole_writer(path: Path) -> Iterator[None]:
+def exclusive_writer(path: Path) -> Iterator[None]:
     """Nobody else writes this store, or its shards, meanwhile; its folder is made.
 
     Raises:
@@ -49,7 +49,7 @@ def sole_writer(path: Path) -> Iterator[None]:
             lock.close()
 
 
-def make_way(path: Path, folder: bool = False) -> None:
+def move_aside(path: Path, folder: bool = False) -> None:
     """Set aside, under another name, anything of another kind where a store's file or folder is to be written.
 
     Raises:
@@ -69,18 +69,18 @@ def make_way(path: Path, folder: bool = False) -> None:
     logger.warning("%s was not a %s, so this project did not write it. It is now %s", path, wanted, kept.name)
 
 
-def files_of_shards(path: Path) -> list[Path]:
+def shard_files(path: Path) -> list[Path]:
     """Whole and half-written shards beside a store; what else lies in their folder is somebody else's."""
     folder = shards_folder(path)
     return [found for found in folder.iterdir() if _OURS.fullmatch(found.name)] if folder.is_dir() else []
 
 
-def delete_shards_but(path: Path, names: Collection[str]) -> None:
+def delete_other_shards(path: Path, names: Collection[str]) -> None:
     """Delete shards of a store, and what is left of them, save those with these names."""
     folder = shards_folder(path)
     if not folder.is_dir():
         return
-    for found in files_of_shards(path):
+    for found in shard_files(path):
         if found.name not in names:
             with suppress(OSError):  # Windows deletes nothing that is mapped: it goes at the next turn
                 found.unlink()

@@ -12,16 +12,18 @@ import pyarrow as pa
 from voc_seg.system.atomic import partial_of, replacing
 from voc_seg.system.progress import progress_bar
 
-from .arrow_file import IDS, UNKNOWN, IncompleteStoreError, Origin, sealed
-from .intact import note_intact, stamps_of, unchecked
-from .paths import delete_shards_but, files_of_shards, make_way, shards_folder, sole_writer
-from .shard import Packed, Sample, Shard, content_of, counted, write_shard
-from .store import CONTENT, LISTED, SHARDS, SampleStore, digest_of_ids
+from .arrow_file import IDS, UNKNOWN, IncompleteStoreError, Origin, with_seal
+from .intact import record_intact, shards_to_verify, stamps_of
+from .paths import delete_other_shards, exclusive_writer, move_aside, shard_files, shards_folder
+from .sample import IdAndChecksum, Sample, content_digest
+from .shard import Shard
+from .shard_writer import with_progress, write_shard
+from .store import CONTENT, LISTED, SHARDS, SampleStore, ids_digest
 
 logger = logging.getLogger(__name__)
 
 
-class Part(Protocol):
+class ShardRange(Protocol):
     """Samples of one shard, decoded while they are iterated over."""
 
     @property
@@ -37,7 +39,7 @@ class Part(Protocol):
     def __iter__(self) -> Iterator[Sample]: ...
 
 
-def write_shards(path: Path, parts: Sequence[Part], origin: Origin = UNKNOWN) -> int:
+def write_shards(path: Path, parts: Sequence[ShardRange], origin: Origin = UNKNOWN) -> int:
     """Write samples into shards, one a part, and then the file that lists them.
 
     A shard has its part's fingerprint in its name, so whatever part is there already is not decoded again: after an
@@ -55,41 +57,41 @@ def write_shards(path: Path, parts: Sequence[Part], origin: Origin = UNKNOWN) ->
     Raises:
         VocSegError: As for `write_store`.
     """
-    with sole_writer(path), progress_bar(f"packing {path.stem}", sum(map(len, parts))) as advance:
-        make_way(shards_folder(path), folder=True)
-        shards = [Shard(shards_folder(path) / _name(number, part)) for number, part in enumerate(parts)]
+    with exclusive_writer(path), progress_bar(f"packing {path.stem}", sum(map(len, parts))) as advance:
+        move_aside(shards_folder(path), folder=True)
+        shards = [Shard(shards_folder(path) / _shard_name(number, part)) for number, part in enumerate(parts)]
         names = [shard.path.name for shard in shards]
-        delete_shards_but(path, {*names, *_shards_in_use(path)})  # left by an interrupted run of other files
+        delete_other_shards(path, {*names, *_listed_shards(path)})  # left by an interrupted run of other files
         partial_of(path).unlink(missing_ok=True)  # of one large file, perhaps, which was killed
-        changed = {shard.path for shard in unchecked(path, shards)}
-        held = [_packed_if_held(shard, part, shard.path in changed) for shard, part in zip(shards, parts)]
-        if kept := sum(found is not None for found in held):
-            logger.info("%s: %d of %d shards are there already", path.name, kept, len(held))
-        packed: list[list[Packed]] = []
-        for shard, part, found in zip(shards, parts, held):
+        changed = {shard.path for shard in shards_to_verify(path, shards)}
+        reusable = [_reusable_samples(shard, part, shard.path in changed) for shard, part in zip(shards, parts)]
+        if kept := sum(found is not None for found in reusable):
+            logger.info("%s: %d of %d shards are there already", path.name, kept, len(reusable))
+        packed: list[list[IdAndChecksum]] = []
+        for shard, part, found in zip(shards, parts, reusable):
             if found is None:
-                found = write_shard(shard.path, counted(part, advance), part.origin, part.nbytes)
+                found = write_shard(shard.path, with_progress(part, advance), part.origin, part.nbytes)
             else:
                 advance(len(part))
             packed.append(found)
-        listed = [_listed(shard, of_shard) for shard, of_shard in zip(shards, packed)]
-        content = content_of(value for of_shard in packed for _, value in of_shard)
-        ids = digest_of_ids(name for of_shard in packed for name, _ in of_shard)
+        listed = [_list_entry(shard, of_shard) for shard, of_shard in zip(shards, packed)]
+        content = content_digest(value for of_shard in packed for _, value in of_shard)
+        ids = ids_digest(name for of_shard in packed for name, _ in of_shard)
         lists = {SHARDS: json.dumps(listed).encode(), CONTENT: content.encode(), LISTED: ids.encode()}
-        schema = IDS.with_metadata(sealed(origin.metadata | lists))
-        make_way(path)
+        schema = IDS.with_metadata(with_seal(origin.metadata | lists))
+        move_aside(path)
         with replacing(path) as partial, pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for of_shard in packed:
                 ids = pa.array([name for name, _ in of_shard], pa.string())
                 writer.write_batch(pa.record_batch([ids], schema=schema))
-        delete_shards_but(path, names)
-        note_intact(path, stamps_of([shard.path for shard in shards]))
+        delete_other_shards(path, names)
+        record_intact(path, stamps_of([shard.path for shard in shards]))
     images = sum(map(len, packed))
     logger.info("%s: %d images in %d shards", path.name, images, len(packed))
     return images
 
 
-def holds(shard: Shard, part: Part) -> bool:
+def shard_matches(shard: Shard, part: ShardRange) -> bool:
     """Whether a shard holds the very samples of a part, by its head; nothing is read of the samples.
 
     Raises:
@@ -101,42 +103,42 @@ def holds(shard: Shard, part: Part) -> bool:
         return False
 
 
-def delete_unused_shards(path: Path) -> None:
+def delete_unlisted_shards(path: Path) -> None:
     """Delete what a pack that was given up half-way has left beside a store.
 
     Raises:
         VocSegError: Another process is writing this store.
     """
     partial = partial_of(path)
-    found = {shard.name for shard in files_of_shards(path)}
-    if partial.exists() or found.difference(_shards_in_use(path)):
-        with sole_writer(path):
+    found = {shard.name for shard in shard_files(path)}
+    if partial.exists() or found.difference(_listed_shards(path)):
+        with exclusive_writer(path):
             partial.unlink(missing_ok=True)
-            delete_shards_but(path, _shards_in_use(path))
+            delete_other_shards(path, _listed_shards(path))
 
 
-def _name(number: int, part: Part) -> str:
+def _shard_name(number: int, part: ShardRange) -> str:
     # Of unknown files nothing is ever taken up again, nor is anything replaced that an old store may still need.
     return f"{number:05d}-{part.origin.fingerprint or secrets.token_hex(12)}.arrow"
 
 
-def _listed(shard: Shard, packed: list[Packed]) -> dict[str, str | int]:
+def _list_entry(shard: Shard, packed: list[IdAndChecksum]) -> dict[str, str | int]:
     """What the list says of a shard; by its content one that has taken the place of another shows."""
-    size, content = shard.path.stat().st_size, content_of(value for _, value in packed)
+    size, content = shard.path.stat().st_size, content_digest(value for _, value in packed)
     return {"name": shard.path.name, "images": len(packed), "bytes": size, "content": content if packed else ""}
 
 
-def _shards_in_use(path: Path) -> list[str]:
+def _listed_shards(path: Path) -> list[str]:
     try:
         return [shard.path.name for shard in SampleStore(path).shards]
     except IncompleteStoreError:
         return []  # nobody can read it
 
 
-def _packed_if_held(shard: Shard, part: Part, changed: bool) -> list[Packed] | None:
+def _reusable_samples(shard: Shard, part: ShardRange, changed: bool) -> list[IdAndChecksum] | None:
     """The samples of a shard that holds those of a part; None if it does not, or is damaged inside."""
     try:
-        if not holds(shard, part):
+        if not shard_matches(shard, part):
             return None
         if changed:
             shard.require_intact()

@@ -22,7 +22,7 @@ _TICKS = 20
 """Of processor time in ``_IDLE`` looks, each usually 10 ms: a worker that only waits wakes up now and then as well."""
 
 
-def batches_of(loader: Iterator[T], interrupted: Callable[[], bool]) -> Iterator[T]:
+def poll_batches(loader: Iterator[T], interrupted: Callable[[], bool]) -> Iterator[T]:
     """The batches of a loader with ``timeout=POLL``; they end early when the run is interrupted in a wait.
 
     Args:

@@ -17,9 +17,9 @@ from voc_seg.metrics import confusion as scores
 from voc_seg.models.exchange import model_digest
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting import report as reporting
-from voc_seg.reporting.belonging import require_same_counts, require_same_images, require_same_mask
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
 from voc_seg.reporting.predictions import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
+from voc_seg.reporting.same_evaluation import require_same_counts, require_same_images, require_same_mask
 from voc_seg.reporting.tables import score_table, score_warnings
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
@@ -196,11 +196,11 @@ def write_report(
         metrics,
         class_scores,
         confusion_matrix,
-        reporting.history_of(scored_model, model_history),
+        reporting.matching_history(scored_model, model_history),
         reporting.describe_settings(scored_model, metrics, source, evaluation.model_dump(include={"scale", "flip"})),
         classes,
     )
-    return Report(page, reporting.PICTURES, reporting.draw_images(samples, predictions, classes), len(samples))
+    return Report(page, reporting.IMAGE_FOLDER, reporting.draw_images(samples, predictions, classes), len(samples))
 
 
 def _spread(size: int, count: int) -> list[int]:

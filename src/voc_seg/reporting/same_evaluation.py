@@ -12,7 +12,7 @@ from voc_seg.system.errors import VocSegError
 _AGAIN = "Make them again with: kedro run --pipelines evaluation"
 
 
-def is_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+def is_score_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
     """Whether scores are of this very model: an epoch's number says nothing of which run it was.
 
     Digests tell, where both have one; scores of earlier versions have none.

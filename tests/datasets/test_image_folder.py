@@ -122,7 +122,7 @@ def test_pictures_that_are_gone_leave_no_files(dataset: SegmentationsDataset, tm
     dataset.save({"a": _made(1), "b": None})
     masks = dataset.load()
     assert (list(masks), "b" in masks) == (["a"], False)
-    with pytest.raises(DatasetError, match="None of the pictures can be read any more"):
+    with pytest.raises(DatasetError, match="None of the images can be read any more"):
         dataset.save({"b": None, "c": None})
     assert _files(tmp_path) == [f"07_model_output/inference/{name}" for name in ("masks/a.png", "overlays/a.jpg")]
 

@@ -14,7 +14,7 @@ from torchvision.models import resnet18
 
 from voc_seg.config import ModelConfig
 from voc_seg.datasets import ModelDataset
-from voc_seg.datasets.checkpoints import read_state
+from voc_seg.datasets.model_file import read_state
 from voc_seg.models.exchange import model_metadata, to_safetensors
 from voc_seg.models.registry import build_model, require_classes
 from voc_seg.models.saved import FORMAT_VERSION, require_best_model

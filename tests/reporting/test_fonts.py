@@ -12,8 +12,9 @@ from PIL import Image, ImageFont
 
 from voc_seg.reporting import fonts
 from voc_seg.reporting.comparison import plot_runs
+from voc_seg.reporting.confusion_figure import plot_confusion
 from voc_seg.reporting.dataset import plot_samples
-from voc_seg.reporting.figures import plot_class_distribution, plot_class_iou, plot_confusion
+from voc_seg.reporting.figures import plot_class_distribution, plot_class_iou
 from voc_seg.reporting.inference import labelled_overlay, plot_contact_sheet, thumbnail
 from voc_seg.reporting.predictions import plot_gallery, plot_mask, plot_prediction, plot_sanity
 from voc_seg.reporting.style import new_figure

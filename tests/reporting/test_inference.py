@@ -102,7 +102,7 @@ def test_the_sheet_shows_a_dozen_and_says_of_how_many(image: np.ndarray, mask: n
     assert "The first 12 of 40 images; files that could not be read: 2 (inference_rejected.csv)" in texts
     assert "picture 11 $x$" in texts and "picture 12 $x$" not in texts
     (legend,) = figure.legends
-    assert sorted(text.get_text() for text in legend.get_texts()) == ["background (as it is)", "dog", "person"]
+    assert sorted(text.get_text() for text in legend.get_texts()) == ["background (not tinted)", "dog", "person"]
     figure.canvas.draw()
 
 

@@ -12,7 +12,8 @@ import pytest
 from voc_seg.datasets.predictions import MaskFolder
 from voc_seg.metrics import confusion as scores
 from voc_seg.models.exchange import merge_evaluation
-from voc_seg.reporting.report import class_ious, matching_history
+from voc_seg.reporting.report import matching_history
+from voc_seg.reporting.report_images import class_ious
 from voc_seg.reporting.same_evaluation import require_same_counts, require_same_images, require_same_mask
 from voc_seg.system.errors import VocSegError
 

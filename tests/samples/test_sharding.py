@@ -150,7 +150,7 @@ class TestWriting:
         with caplog.at_level(logging.INFO):
             assert write_shards(path, again) == 5
         assert [part.asked for part in again] == [0, 2, 1]
-        assert "a.arrow: 1 of 3 shards are there already" in caplog.text
+        assert "a.arrow: 1 of 3 shards are already written" in caplog.text
         assert [sample.id for sample in SampleStore(path)] == [sample.id for sample in scene_samples]
 
     def test_the_old_store_stays_until_the_new_one_is_whole(self, path: Path, scene_samples: list[Sample]) -> None:
@@ -321,7 +321,7 @@ class TestDamage:
         with pytest.raises(
             VocSegError,
             match=r"00001-f2\.arrow is missing: train_samples\.arrow is not a complete sample store\. Only these "
-            r"of its 3 shards are made again by: kedro run --pipelines data_processing --params data\.shard_images=2$",
+            r"of its 3 shards again: kedro run --pipelines data_processing --params data\.shard_images=2$",
         ):
             SampleStore(path)
 
@@ -370,7 +370,7 @@ class TestDamage:
         assert len(store) == 5
         monkeypatch.setattr(pa, "memory_map", no_memory)
         for use in (lambda: store[0], lambda: write_shards(path, network_boxes(scene_samples[:3], 2))):
-            with pytest.raises(VocSegError, match=r"cannot be opened \(.*allocate memory.* It may be whole: look"):
+            with pytest.raises(VocSegError, match=r"cannot be opened \(.*allocate memory.* It may be intact: check"):
                 use()
         monkeypatch.undo()
         assert len(SampleStore(path)) == 5

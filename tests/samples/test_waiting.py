@@ -62,7 +62,7 @@ def test_workers_that_do_nothing_end_the_wait_with_advice(worker: Callable[[str,
     loader = Loader([1, *[LATE] * 59])
     found = waiting.poll_batches(loader, run_on)
     assert next(found) == 1
-    with pytest.raises(VocSegError, match=r"workers do nothing.*runtime\.workers=0.*--shm-size"):
+    with pytest.raises(VocSegError, match=r"workers are idle.*runtime\.workers=0.*--shm-size"):
         next(found)
     assert len(list(loader.script)) > 0, "within a minute"
 
@@ -85,7 +85,7 @@ def test_where_nothing_is_known_of_workers_the_wait_is_longer(
 
     monkeypatch.setattr(waiting.Path, "read_text", absent)
     assert list(waiting.poll_batches(Loader([*[LATE] * 500, 1]), run_on)) == [1]
-    with pytest.raises(VocSegError, match="workers do nothing"):
+    with pytest.raises(VocSegError, match="workers are idle"):
         next(waiting.poll_batches(Loader([LATE] * 1000), run_on))
 
 
@@ -124,7 +124,7 @@ def test_a_real_loader_can_be_waited_for_again_and_again(monkeypatch: pytest.Mon
     loader = DataLoader(Lost(), num_workers=1, timeout=0.1, multiprocessing_context="fork")
     found = waiting.poll_batches(iter(loader), run_on)
     assert next(found).item() == 0
-    with pytest.raises(VocSegError, match="workers do nothing"):
+    with pytest.raises(VocSegError, match="workers are idle"):
         next(found)
 
 

@@ -1,4 +1,4 @@
-"""Previews for Kedro-Viz: many images as one, and tables."""
+"""Previews for Kedro-Viz: contact sheets and tables."""
 
 import base64
 import io
@@ -12,12 +12,12 @@ _GAP = 6
 
 
 def contact_sheet(images: Iterable[Image.Image], columns: int = 4, width: int = 180) -> ImagePreview:
-    """Pictures in rows on a transparent ground, so that it suits a light page and a dark one.
+    """Images in rows on a transparent background, which suits light and dark pages.
 
     Args:
-        images: Any sizes and modes; of none the sheet is blank.
-        columns: Pictures in a row.
-        width: Of each, pixels; its height follows.
+        images: Any sizes and modes; the sheet is blank if there are none.
+        columns: Images in a row.
+        width: Width of each image in pixels; its aspect ratio is kept.
 
     Returns:
         A PNG in base64.

@@ -28,16 +28,16 @@ logger = logging.getLogger(__name__)
 class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
     """Saves samples as a stream; loads a memory-mapped :class:`SampleStore`.
 
-    A store that was made of the very same files stays as it is: nothing is decoded again. One of many images is saved
-    in shards, of which those that are there already, and whole, stay.
+    A store packed from the same files stays unchanged, and nothing is decoded again. Many images are saved in shards;
+    complete shards of the same files are reused.
 
     Args:
         filepath: The Arrow file; shards go into a folder beside it.
-        source: The data a run is about. Samples packed from another source are not loaded, so that no network
-            is trained or scored on the wrong pictures.
-        voc_root: Folder the images must come from, where the run knows one.
-        index: Its ``filepath`` is the index the samples were packed by. Samples older than it are not loaded: it has
-            been made anew, but packing did not come to its end.
+        source: The data source of the run. Samples packed from another source are refused, so that no network is
+            trained or scored on the wrong images.
+        voc_root: Folder the images must come from, if the run sets one.
+        index: Its ``filepath`` is the index used for packing. Samples older than the index are refused: it was rebuilt,
+            but packing did not finish.
         metadata: For Kedro-Viz.
     """
 
@@ -69,7 +69,7 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
                 write_shards(self._filepath, parts, data.origin)
 
     def _matches(self, origin: Origin, parts: Sequence[DecodedSamples]) -> bool:
-        """Whether the store holds these very samples, whole, in these parts."""
+        """Whether the store holds exactly these samples, intact, in these parts."""
         try:
             store = SampleStore(self._filepath)
             same = (
@@ -84,7 +84,7 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
                 fault = str(error).partition(" Delete it")[0].partition(" Move it")[0]
                 logger.warning("%s The samples are packed again.", fault)
             return False
-        # Without checksums, of an earlier version: packed again to have them.
+        # A store of an earlier version has no checksums and is packed again.
         return same and store.has_checksums
 
     def load(self) -> SampleStore:
@@ -108,7 +108,7 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
         return store
 
     def _is_below_root(self, images: Path) -> bool:
-        """Whether a folder of images is that of ``voc_root``, be it through links."""
+        """Whether a folder of images belongs to ``voc_root``, possibly through links."""
         if images.is_relative_to(self._voc_root):
             return True
         try:
@@ -121,7 +121,7 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
         """Fingerprint of the usable images of the index."""
         try:
             rows = pd.read_parquet(newest(self._index), columns=["image_id", "rejected", "fingerprint"])
-        except Exception as error:  # a broken file makes the reader raise many kinds
+        except Exception as error:  # readers raise many exception types on broken files
             raise VocSegError(
                 f"{self._index} cannot be read: {error}. Rebuild it with: kedro run --pipelines data_processing"
             ) from error
@@ -134,7 +134,7 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
         return {"filepath": str(self._filepath), "source": self._source}
 
     def preview(self, images: int = 8) -> ImagePreview:
-        """The first pictures, each with its mask, for Kedro-Viz."""
+        """The first images, each with its mask, for Kedro-Viz."""
         store = SampleStore(self._filepath)
         samples = [store[position] for position in range(min(images, len(store)))]
         return contact_sheet(

@@ -1,4 +1,4 @@
-"""Networks from settings, from ImageNet weights and from saved models."""
+"""Networks built from settings, ImageNet weights or saved models."""
 
 import logging
 import os
@@ -60,7 +60,7 @@ def require_classes(saved: dict[str, Any], names: Sequence[str]) -> None:
     if list(known) != list(names):
         raise VocSegError(
             f"The model was trained for the {len(known)} classes {', '.join(known)}; data.classes are "
-            f"{', '.join(names)}. Give the data.classes (or the --env) it was trained with, or train anew: "
+            f"{', '.join(names)}. Use the data.classes (or the --env) it was trained with, or train again: "
             "kedro run --pipelines training"
         )
 
@@ -88,7 +88,7 @@ def _from_file(model: SegmentationNet, config: ModelConfig) -> dict[str, Tensor]
 
 
 def _select_encoder_weights(state: dict[str, Tensor], model: SegmentationNet, config: ModelConfig) -> dict[str, Tensor]:
-    """The tensors for the encoder, as float32; refused unless all are there, in shape and finite."""
+    """The tensors for the encoder, as float32; refused unless all are present, finite and of the right shape."""
     expected = model.encoder.state_dict()
     state = _strip_encoder_prefix(state, config)
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
@@ -111,7 +111,7 @@ def _select_encoder_weights(state: dict[str, Tensor], model: SegmentationNet, co
 
 
 def _strip_encoder_prefix(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """The tensors of the encoder alone, where all of its keys have a prefix: ``module.``, ``encoder.`` ..."""
+    """Only the tensors of the encoder, without the common prefix of their keys: ``module.``, ``encoder.`` ..."""
     encoders = find_encoders(state)
     if len(encoders) > 1:
         raise VocSegError(
@@ -120,14 +120,14 @@ def _strip_encoder_prefix(state: dict[str, Tensor], config: ModelConfig) -> dict
         )
     for prefix, inner in encoders.items():
         if prefix:
-            # Beside an encoder lie only the other parts of its network.
-            logger.info("model.weights: taking the tensors of %s* alone, for the encoder", prefix)
+            # Tensors with other keys belong to other parts of the network.
+            logger.info("model.weights: loading only the tensors %s* into the encoder", prefix)
         return inner
     return state
 
 
 def _encoder_advice(state: dict[str, Tensor], config: ModelConfig) -> str:
-    """What to do about weights of another network."""
+    """Advice on weights of another network."""
     found = identify_resnet(state)
     if found in _IMAGENET and found != config.encoder:
         return f"Its tensors are those of {found}: set model.encoder={found}, or use other weights."
@@ -143,13 +143,13 @@ def _download(encoder: str) -> dict[str, Tensor]:
     except (URLError, RuntimeError, OSError) as error:
         raise VocSegError(
             f"Could not download the ImageNet weights of {encoder} from {weights.url}: {error}. "
-            f"Fetch that file by other means and set model.weights to its path, put it into "
+            f"Download that file yourself and set model.weights to its path, move it to "
             f"{torch.hub.get_dir()}/checkpoints, or train from scratch with model.weights=null."
         ) from error
 
 
 def require_weights(config: ModelConfig) -> None:
-    """Refuse a file of weights that cannot start a training; this is quick, so it is asked before anything runs.
+    """Refuse an unusable file of weights; quick enough to check before the run.
 
     Raises:
         VocSegError: As :func:`load_encoder_weights`.

@@ -1,4 +1,4 @@
-"""Checks of a saved network before it is used: its file may be damaged, old or made by hand."""
+"""Checks of a saved network before use: its file may be damaged, old or written by hand."""
 
 from collections.abc import Callable, Mapping
 from textwrap import shorten
@@ -16,10 +16,10 @@ from .segmentation_net import bare_model
 from .weights import identify_resnet, weight_fault
 
 FORMAT_VERSION = 1
-"""Of saved networks; raised with every change after which older files cannot be read."""
+"""Version of saved networks; increased with every incompatible change."""
 
 UNNAMED_NETWORK = "The saved network"
-"""In messages, a network whose file is not known."""
+"""Name in messages of a network whose file is unknown."""
 
 _ADVICE = "Restore the file that training wrote, or train again: kedro run --pipelines training"
 
@@ -53,7 +53,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (lambda value: isinstance(value, dict) and len(value) > 0, "a dictionary of tensors by name"),
     "model_config": (lambda value: isinstance(value, dict), "the settings of the network"),
     "model_config.encoder": (lambda value: isinstance(value, str), "the name of an encoder"),
-    "model_config.weights": (_is_text_or_none, "null, or where the weights came from"),
+    "model_config.weights": (_is_text_or_none, "null, or the origin of the weights"),
     "class_names": (_are_names, "a list of 2 to 255 different names"),
     "image_size": (_is_size, f"null, or height and width of 1 to {MAX_SIDE} pixels"),
     "epoch": (_is_count, "a whole number"),
@@ -63,7 +63,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "best_miou": (lambda value: _is_number(value, -1, 1), "a number up to 1"),
     # Networks of earlier versions lack some of these.
     "config": (lambda value: isinstance(value, dict), "the settings of the training"),
-    "config.data": (lambda value: isinstance(value, dict), "what the data were"),
+    "config.data": (lambda value: isinstance(value, dict), "facts about the data"),
     "config.data.source": (lambda value: isinstance(value, str), "the name of a source"),
     "config.data.images": (_is_count, "a whole number"),
     "config.data.val_images": (_is_count, "a whole number"),
@@ -78,11 +78,11 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OF_EVERY_MODEL = ("model_config.encoder", "model_config.weights", "image_size", "epoch", "val_miou")
 SETTINGS = tuple(key for key in _FIELDS if key.startswith("config"))
-"""What the model card and the image sizes of inference are taken from."""
+"""Fields used by the model card and for the image sizes of inference."""
 
 
 def require_fields(saved: Mapping[str, Any], name: str, *keys: str) -> None:
-    """Refuse a saved network that lacks a field, or has a wrong value in it; ``a.b`` is ``b`` in ``a``.
+    """Refuse a saved network with a missing field or an invalid value; ``a.b`` is ``b`` in ``a``.
 
     Args:
         saved: The content of the file.
@@ -138,8 +138,8 @@ def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> Mo
                 "the version that wrote it, or train again: kedro run --pipelines training"
             )
         raise VocSegError(
-            f"{name} has no format_version: it is not a network saved by this project. Weights from elsewhere go into "
-            "model.weights; make this file with: kedro run --pipelines training"
+            f"{name} has no format_version: it is not a network saved by this project. For weights from elsewhere, set "
+            "model.weights; to create this file: kedro run --pipelines training"
         )
     require_fields(saved, name, "model", "model_config", "class_names")
     try:
@@ -155,10 +155,10 @@ def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> Mo
 
 
 def require_tensors(weights: Mapping[Any, Any], name: str) -> None:
-    """Refuse a state dict that holds anything but plain tensors by name, each with all of its values.
+    """Refuse a state dict unless it has only plain, complete tensors by name.
 
     Raises:
-        VocSegError: With the entry.
+        VocSegError: With the offending entry.
     """
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
@@ -172,8 +172,8 @@ def require_tensors(weights: Mapping[Any, Any], name: str) -> None:
 
 
 def _weights_fault(weights: Mapping[Any, Any], config: ModelConfig, classes: int) -> str:
-    """Why weights do not fit a network, as a sentence; empty when they do."""
-    with torch.device("meta"):  # shapes alone
+    """Why weights do not fit a network, as a sentence; empty if they fit."""
+    with torch.device("meta"):  # only shapes
         expected = bare_model(config, classes).state_dict()
     missing = [key for key in expected if key not in weights]
     unknown = [key for key in weights if key not in expected]
@@ -210,7 +210,7 @@ def _get_nested(saved: Mapping[str, Any], key: str) -> Any:
 
 
 def short_repr(value: Any) -> str:
-    """A value for a message, short and in one line."""
+    """A short, one-line text of a value, for messages."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     return shorten(repr(value)[:200], 80, placeholder=" ...")

@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 from .fonts import shown_names
 from .style import (
-    ABSENT,
     BLUE,
     GREY,
     INK,
@@ -30,7 +28,6 @@ from .tables import score
 _SPLIT_COLOURS = {"train": BLUE, "val": ORANGE, "test": GREY}
 # Up to this many points a curve shows each as a dot; more of them would only thicken the line.
 _DOTS = 30
-_BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#cfdff0", "#6f9fd0", "#2364aa", "#12355b"])
 
 
 def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
@@ -165,7 +162,7 @@ def _mark_best(axes: Axes, history: pd.DataFrame, middle: float) -> str:
 
 
 def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure:
-    """IoU of every class from best to worst, with mIoU and the floor of predicting background everywhere.
+    """IoU of every class from best to worst, with mIoU and the baseline of predicting background everywhere.
 
     Args:
         class_scores: One row a class: class_index, class_name, iou (0..1, empty where the class is absent),
@@ -189,7 +186,7 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
         axes.annotate(
             note, (0.0 if absent else row.iou, position), xytext=(5, 0), textcoords="offset points", va="center",
             fontsize=SMALL, color=MUTED if absent else INK, style="italic" if absent else "normal",
-            # The lines of mIoU and floor pass behind the numbers instead of through them.
+            # The lines of mIoU and baseline pass behind the numbers instead of through them.
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
         )  # fmt: skip
     axes.set_yticks(positions, _shown_names(scores))
@@ -220,50 +217,3 @@ def _reference(axes: Axes, value: float | None, name: str, colour: str, height: 
         textcoords="offset points", ha="left" if value < 0.75 else "right", fontsize=LABEL, fontweight="bold",
         color=colour,
     )  # fmt: skip
-
-
-def plot_confusion(confusion: pd.DataFrame) -> Figure:
-    """The confusion matrix in per cent of each true class.
-
-    Args:
-        confusion: Pixel counts, rows truth and columns prediction, class names as index and columns.
-
-    Returns:
-        A heat map whose rows sum to 100; cells of 1 % and more carry their number, and classes that are never
-        true are grey rows.
-    """
-    counts = confusion.to_numpy(dtype=float)  # (classes, classes)
-    totals = counts.sum(axis=1, keepdims=True)
-    percent = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
-    classes = len(counts)
-    side = max(3.6, 0.37 * classes)
-    figure = new_figure(side + 2.2, side + 2.1, layout="compressed")
-    axes = figure.subplots()
-    # A square-root scale: confusions of a few per cent are the interesting ones and would look white else.
-    scale = PowerNorm(0.5, vmin=0, vmax=100)
-    cells = axes.imshow(np.ma.masked_invalid(percent), cmap=_BLUES.with_extremes(bad=ABSENT), norm=scale)
-    for row, column in np.argwhere(np.nan_to_num(percent) >= 1):
-        value = percent[row, column]
-        axes.text(
-            column, row, f"{value:.0f}", ha="center", va="center", fontsize=SMALL,
-            color="white" if value > 30 else INK, fontweight="bold" if row == column else "normal",
-        )  # fmt: skip
-    for row in np.flatnonzero(totals[:, 0] == 0):
-        axes.text((classes - 1) / 2, row, "never true", ha="center", va="center", fontsize=SMALL, color=MUTED,
-            bbox={"facecolor": ABSENT, "edgecolor": "none", "pad": 3})  # fmt: skip
-    axes.set_xticks(range(classes), map(literal, shown_names(confusion.columns)), rotation=90)
-    axes.set_yticks(range(classes), map(literal, shown_names(confusion.index)))
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    tidy(axes, grid="none")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
-    axes.grid(True, which="minor", color="white", linewidth=1.2)
-    axes.tick_params(which="minor", length=0)
-    bar = figure.colorbar(cells, ax=axes, shrink=0.5, aspect=25, pad=0.015, ticks=[0, 1, 5, 10, 25, 50, 100])
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=SMALL, length=0, colors=INK)
-    set_title(figure, "Confusion matrix", "Where the pixels of each true class went, in % (numbers from 1 % up)")
-    return figure

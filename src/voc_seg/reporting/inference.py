@@ -1,4 +1,4 @@
-"""Pictures of which no truth is known: overlays with a legend below, and a contact sheet of them."""
+"""Images without ground truth: overlays with a legend, and their contact sheet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -227,10 +227,10 @@ def _cut(text: str, letters: int) -> str:
 
 
 def _legend(images: Sequence[Thumbnail], classes: Classes) -> dict[str, np.ndarray]:
-    """The classes found in the images; background, which is left as it is, always and last."""
+    """The classes found in the images; background, which is not tinted, always and last."""
     entries = legend_entries([item.mask for item in images], classes)
     entries.pop(classes.names[0], None)
-    return entries | {f"{classes.names[0]} (as it is)": np.array(_UNTINTED) / 255}
+    return entries | {f"{classes.names[0]} (not tinted)": np.array(_UNTINTED) / 255}
 
 
 def _count_text(shown: int, total: int, rejected: int) -> str:

@@ -195,7 +195,7 @@ def plot_sanity(
     dot = "o" if len(history) == 1 else None
     curve.plot(history["epoch"], history["loss"], color=BLUE, linewidth=1.8, marker=dot)
     lowest, highest = history["loss"].min(), history["loss"].max()
-    # An overfit that works falls by orders of magnitude; most of it would lie on the floor of a linear axis.
+    # An overfit that works falls by orders of magnitude; most of it would be invisible on a linear axis.
     if lowest > 0 and highest > 20 * lowest:
         curve.set_yscale("log")
         curve.tick_params(which="minor", length=0)

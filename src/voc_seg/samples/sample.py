@@ -13,7 +13,7 @@ CHECKSUM_BYTES = 12
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its truth.
+    """One image with its mask.
 
     | field | shape     | dtype | range                                 |
     |-------|-----------|-------|---------------------------------------|
@@ -32,12 +32,12 @@ IdAndChecksum = tuple[str, int | None]
 
 
 def checksum(name: str, height: int, width: int, image: bytes | pa.Buffer, mask: bytes | pa.Buffer) -> int:
-    """CRC-32 of everything a sample consists of."""
+    """CRC-32 of a sample: id, size, image and mask."""
     return zlib.crc32(mask, zlib.crc32(image, zlib.crc32(f"{name} {height} {width} ".encode())))
 
 
 def content_digest(checksums: Iterable[int | None]) -> str:
-    """One text for samples by their checksums, in order, however they are sharded; "" where one is unknown."""
+    """A digest of samples from their checksums, in order, independent of sharding; "" where one is unknown."""
     digest = hashlib.blake2b(digest_size=CHECKSUM_BYTES)
     for value in checksums:
         if value is None:

@@ -13,17 +13,17 @@ from .sample import IdAndChecksum, Sample, checksum, content_digest
 from .shard_writer import CHECKSUM, CONTENT, LAST, POSITION
 
 _STRIP = 2**20
-"""Labels that are looked at at once."""
+"""Labels checked at a time."""
 
 
 def _extent(column: pa.BinaryArray) -> tuple[int, int]:
-    """Where the bytes of the only row begin and end in the column's data."""
+    """Start and end of the only row's bytes in the column's data."""
     begin, end = np.frombuffer(column.buffers()[1], np.int32, 2).tolist()
     return begin, end
 
 
 def _find_unknown_label(mask: np.ndarray, classes: int) -> int | None:
-    """A label in ``uint8 (H, W)`` that is neither a class nor void; None where there is none."""
+    """The first label in ``uint8 (H, W)`` that is neither a class nor void, if any."""
     labels = mask.reshape(-1)
     for start in range(0, labels.size, _STRIP):
         part = labels[start : start + _STRIP]
@@ -33,15 +33,15 @@ def _find_unknown_label(mask: np.ndarray, classes: int) -> int | None:
 
 
 class Shard:
-    """Random access to one file of samples, which is opened when the first is asked for.
+    """Random access to one file of samples, opened on first access.
 
-    Arrays are views of the file: read-only, nothing is copied. A sample is compared with its checksum where it has
-    labels that are no class, and where somebody has written to the file since it was opened.
+    Arrays are read-only views of the file. A sample is compared with its checksum if it has unknown labels or the file
+    has been written to since it was opened.
 
     Args:
         path: The file.
-        what: What a message calls it.
-        content: What `Shard.content` is to be; "": not known.
+        what: Its name in messages.
+        content: Expected value of `Shard.content`; "" if unknown.
     """
 
     def __init__(self, path: Path, what: str = "sample store", content: str = "") -> None:
@@ -64,25 +64,25 @@ class Shard:
 
     @cached_property
     def _classes(self) -> int:
-        """How many classes the samples were packed for; 0: not known."""
+        """Number of classes the samples were packed for; 0 if unknown."""
         return len(self.origin.classes)
 
     @property
     def origin(self) -> Origin:
-        """What the samples were made from."""
+        """The source of the samples."""
         return Origin.of(self._reader.schema)
 
     @property
     def content(self) -> str:
-        """What `content_digest` says of all samples; read from the last of them alone."""
+        """`content_digest` of all samples, read from the metadata of the last."""
         return self._notes(len(self) - 1).get(CONTENT, "") if len(self) else content_digest(())
 
     def ids(self) -> list[str]:
-        """Ids of the samples; every one is looked at."""
+        """Ids of the samples; reads every record batch."""
         return [self._batch(index)["id"][0].as_py() for index in range(len(self))]
 
     def packed(self) -> list[IdAndChecksum]:
-        """Id of each sample and the checksum it was written with; every one is looked at, but not its pixels."""
+        """Id of each sample and the checksum it was written with; pixels are not read."""
         return [(name, self._written(index)) for index, name in enumerate(self.ids())]
 
     def require_intact(self) -> None:
@@ -148,10 +148,7 @@ class Shard:
         return sample
 
     def _check_file_unchanged(self) -> None:
-        """Check that the file has not changed since it was mapped, before the map is read.
-
-        Reading the map of a truncated file would kill the process (SIGBUS).
-        """
+        """Check the file before the map is read: reading the map of a truncated file kills the process (SIGBUS)."""
         stamp = self._reader and self._stamp
         now = stamp_of(self.path)
         # The map of a file that was deleted or replaced keeps the old content.
@@ -164,7 +161,7 @@ class Shard:
         self._checked.clear()
 
     def _verify_if_suspect(self, index: int, sample: Sample) -> None:
-        """Compare a sample with its checksum if its file was written to or a label is no class."""
+        """Compare a sample with its checksum if its file was written to or a label is unknown."""
         label = _find_unknown_label(sample.mask, self._classes) if self._classes else None
         if (self._overwritten or label is not None) and self._verify_checksum(index, sample):
             return
@@ -185,7 +182,7 @@ class Shard:
             batch = self._reader.get_batch(index)
             if index in self._checked:
                 return batch
-            batch.validate(full=True)  # of offsets that lead out of the file, before anything follows them
+            batch.validate(full=True)  # rejects offsets outside the file before they are used
         except (pa.ArrowException, ValueError, OSError, MemoryError) as error:
             raise damaged_error(self.path, self._what, f"sample {index}: {error}") from error
         if batch.num_rows != 1 or any(column.null_count for column in batch.columns):

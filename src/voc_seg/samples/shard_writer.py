@@ -24,8 +24,8 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
     Args:
         path: Arrow IPC file to write.
         samples: Consumed one by one, so memory stays flat.
-        origin: What they are made from.
-        size: Bytes they will take; for the message when there is no room.
+        origin: Their source.
+        size: Expected bytes, for the message when the disk is full.
 
     Returns:
         Id and `checksum` of each.
@@ -77,7 +77,7 @@ def _mark_last(samples: Iterable[Sample]) -> Iterator[tuple[Sample, bool]]:
 
 
 def with_progress(samples: Iterable[Sample], advance: Callable[[int], None]) -> Iterator[Sample]:
-    """The same samples; a progress bar advances by each."""
+    """The same samples, with one step of a progress bar for each."""
     for sample in samples:
         yield sample
         advance(1)

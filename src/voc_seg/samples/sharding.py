@@ -1,4 +1,4 @@
-"""Packing into shards, for what is too much for one file: what is written stays, whatever ends the run."""
+"""Packing many samples into shards; complete shards survive an interruption."""
 
 import json
 import logging
@@ -24,15 +24,15 @@ logger = logging.getLogger(__name__)
 
 
 class ShardRange(Protocol):
-    """Samples of one shard, decoded while they are iterated over."""
+    """Samples of one shard, decoded on iteration."""
 
     @property
     def origin(self) -> Origin:
-        """What they are made from; the fingerprint is that of these samples alone."""
+        """Their source; the fingerprint covers only these samples."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes they take decoded, about."""
+        """Approximate decoded size."""
 
     def __len__(self) -> int: ...
 
@@ -40,16 +40,16 @@ class ShardRange(Protocol):
 
 
 def write_shards(path: Path, parts: Sequence[ShardRange], origin: Origin = UNKNOWN) -> int:
-    """Write samples into shards, one a part, and then the file that lists them.
+    """Write samples into shards, one for each part, and then the file that lists them.
 
-    A shard has its part's fingerprint in its name, so whatever part is there already is not decoded again: after an
-    interruption the next call goes on after the last whole shard, and where files have changed only their shards are
-    written. The old store stays whole until the list takes its place in one step; until then both take room.
+    A shard has its part's fingerprint in its name, so an existing shard is not written again: after an interruption the
+    next call resumes after the last complete shard, and where files have changed only their shards are written. The old
+    store stays complete until the list replaces it atomically; until then both take disk space.
 
     Args:
         path: The file that lists them; shards go into `shards_folder`.
         parts: Consumed one after the other, sample by sample.
-        origin: What all of them are made from.
+        origin: The source of all of them.
 
     Returns:
         Number of samples in the store.
@@ -62,11 +62,11 @@ def write_shards(path: Path, parts: Sequence[ShardRange], origin: Origin = UNKNO
         shards = [Shard(shards_folder(path) / _shard_name(number, part)) for number, part in enumerate(parts)]
         names = [shard.path.name for shard in shards]
         delete_other_shards(path, {*names, *_listed_shards(path)})  # left by an interrupted run of other files
-        partial_of(path).unlink(missing_ok=True)  # of one large file, perhaps, which was killed
+        partial_of(path).unlink(missing_ok=True)  # perhaps left by a killed write of a single file
         changed = {shard.path for shard in shards_to_verify(path, shards)}
         reusable = [_reusable_samples(shard, part, shard.path in changed) for shard, part in zip(shards, parts)]
         if kept := sum(found is not None for found in reusable):
-            logger.info("%s: %d of %d shards are there already", path.name, kept, len(reusable))
+            logger.info("%s: %d of %d shards are already written", path.name, kept, len(reusable))
         packed: list[list[IdAndChecksum]] = []
         for shard, part, found in zip(shards, parts, reusable):
             if found is None:
@@ -92,10 +92,10 @@ def write_shards(path: Path, parts: Sequence[ShardRange], origin: Origin = UNKNO
 
 
 def shard_matches(shard: Shard, part: ShardRange) -> bool:
-    """Whether a shard holds the very samples of a part, by its head; nothing is read of the samples.
+    """Whether a shard holds the samples of a part, according to its metadata; samples are not read.
 
     Raises:
-        VocSegError: The shard is there and cannot be opened.
+        VocSegError: The shard exists but cannot be opened.
     """
     try:
         return bool(part.origin.fingerprint) and shard.origin == part.origin and len(shard) == len(part)
@@ -104,7 +104,7 @@ def shard_matches(shard: Shard, part: ShardRange) -> bool:
 
 
 def delete_unlisted_shards(path: Path) -> None:
-    """Delete what a pack that was given up half-way has left beside a store.
+    """Delete leftovers of an abandoned write beside a store.
 
     Raises:
         VocSegError: Another process is writing this store.
@@ -118,12 +118,12 @@ def delete_unlisted_shards(path: Path) -> None:
 
 
 def _shard_name(number: int, part: ShardRange) -> str:
-    # Of unknown files nothing is ever taken up again, nor is anything replaced that an old store may still need.
+    # Without a fingerprint a shard cannot be reused and must not replace one that an old store needs: a random name.
     return f"{number:05d}-{part.origin.fingerprint or secrets.token_hex(12)}.arrow"
 
 
 def _list_entry(shard: Shard, packed: list[IdAndChecksum]) -> dict[str, str | int]:
-    """What the list says of a shard; by its content one that has taken the place of another shows."""
+    """A shard's entry in the list; its content digest reveals a swapped shard."""
     size, content = shard.path.stat().st_size, content_digest(value for _, value in packed)
     return {"name": shard.path.name, "images": len(packed), "bytes": size, "content": content if packed else ""}
 
@@ -132,11 +132,11 @@ def _listed_shards(path: Path) -> list[str]:
     try:
         return [shard.path.name for shard in SampleStore(path).shards]
     except IncompleteStoreError:
-        return []  # nobody can read it
+        return []  # unreadable, so nothing is in use
 
 
 def _reusable_samples(shard: Shard, part: ShardRange, changed: bool) -> list[IdAndChecksum] | None:
-    """The samples of a shard that holds those of a part; None if it does not, or is damaged inside."""
+    """The entries of a shard if it holds the part's samples intact, else None."""
     try:
         if not shard_matches(shard, part):
             return None

@@ -39,7 +39,7 @@ def test_pictures_are_only_read(tmp_path: Path) -> None:
     Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
     dataset = PicturesDataset(images=str(tmp_path))
     assert list(dataset.load()) == ["a"]
-    with pytest.raises(DatasetError, match="only read"):
+    with pytest.raises(DatasetError, match="read-only"):
         dataset.save({})
 
 

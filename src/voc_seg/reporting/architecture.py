@@ -22,7 +22,7 @@ _ACROSS, _DOWN = 3.0, 0.95
 
 @dataclass(frozen=True)
 class Box:
-    """One box: what it is, what comes out of it, and where it stands (column from the left, row from the top)."""
+    """One box of the drawing: name, output shape and position (column from the left, row from the top)."""
 
     name: str
     output: str
@@ -66,7 +66,7 @@ def plot_network(config: ModelConfig, classes: int) -> Figure:
         classes: Number of classes.
 
     Returns:
-        Encoder, decoder and classifier in three columns; what has the same stride stands in one row.
+        Encoder, decoder and classifier in three columns; each row has one stride.
     """
     model = bare_model(config, classes)
     boxes = network_boxes(model, config)

@@ -34,13 +34,13 @@ def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
     """Images per class and pixels per class of every split, beside each other.
 
     Background (class 0) is in nearly every image and has about three pixels in four. It would press the other
-    bars flat on a linear axis and make their lengths meaningless on a logarithmic one, so it stands in the
+    bars flat on a linear axis and make their lengths meaningless on a logarithmic one, so it is in the
     subtitle instead.
 
     Args:
         statistics: One row a class: class_index, class_name, and for each split ``s`` of train, val and test
             ``s_images`` (images that contain the class), ``s_pixels`` and ``s_pixel_share`` (0..1 of the
-            labelled pixels). Splits that are missing or hold nothing are left out.
+            labelled pixels). Missing and empty splits are skipped.
 
     Returns:
         Two panels of horizontal bars, classes from most to fewest images in the first split.
@@ -84,7 +84,7 @@ def _background_line(statistics: pd.DataFrame, splits: list[str]) -> str:
     if background.empty:
         return ""
     shares = [f"{100 * background[f'{split}_pixel_share'].iloc[0]:.1f} % in {split}" for split in splits]
-    return f"Background is left out of the bars: its share of the pixels is {', '.join(shares)}"
+    return f"Background has no bars: its share of the pixels is {', '.join(shares)}"
 
 
 def plot_history(history: pd.DataFrame) -> Figure:
@@ -132,7 +132,7 @@ def plot_history(history: pd.DataFrame) -> Figure:
 
 
 def _curve(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: str) -> None:
-    """Draw a column over the epochs that have a value; dots while they are few enough to be told apart."""
+    """Draw a column over the epochs that have a value; with dots if there are few enough."""
     values = pd.to_numeric(history[column])
     known = values.notna()
     if known.any():

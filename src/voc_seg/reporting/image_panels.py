@@ -33,7 +33,7 @@ def add_axes(figure: Figure, left: float, top: float, width: float, height: floa
 def show_image(axes: Axes, image: np.ndarray) -> None:
     """A picture in a thin frame, without ticks."""
     axes.imshow(image)
-    # Left-aligned, so that a portrait picture stands under its heading.
+    # Left-aligned, so that a portrait image is under its heading.
     axes.set_anchor("W")
     axes.set_xticks([])
     axes.set_yticks([])

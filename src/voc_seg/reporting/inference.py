@@ -57,7 +57,7 @@ def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC
         classes: Names and colours by mask value.
 
     Returns:
-        RGB; the legend stands below the image and hides nothing of it.
+        RGB; the legend is below the image.
     """
     classes = shown_classes(classes)
     small_image, small_mask = reduced(image, mask, OVERLAY_SIDE)
@@ -148,7 +148,7 @@ def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def caption_of(shares: Mapping[str, float], classes: Classes = VOC_CLASSES) -> str:
-    """The two largest classes of an image besides background, in a few words."""
+    """Short text of the two largest classes of an image other than background."""
     found = [(name, share) for name, share, _ in _sorted_by_share(shares, classes) if name != classes.names[0]]
     return ", ".join(f"{name} {_percent(share)}" for name, share in found[:2]) or f"{classes.names[0]} only"
 
@@ -216,7 +216,7 @@ def _caption(figure: Figure, item: Thumbnail, left: float, top: float, panel: fl
 
 
 def _width(text: str) -> int:
-    """Letters, of which Chinese, Japanese and Korean ones count twice, as they are as wide as two."""
+    """Width in letters; Chinese, Japanese and Korean letters count twice."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from voc_seg.voc.classes import VOC_CLASSES, VOID, Classes
 
-# The three stay apart by lightness alone (Rec. 601 luma 89, 140, 190 and up), so whoever cannot tell red from
-# green, or reads a grey print, still sees which is which.
+# The three differ in lightness (Rec. 601 luma 89, 140, 190 and up), so that they are distinguishable in grey prints
+# and for colour-blind readers.
 WRONG_COLOUR = (214, 39, 20)
 VOID_COLOUR = (140, 140, 140)
 _DARKEST_PALE = 190

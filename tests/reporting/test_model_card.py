@@ -48,10 +48,8 @@ def test_it_says_what_the_model_is() -> None:
     assert "| `model.onnx` | the network for ONNX Runtime and others, opset 18; the same metadata | 46.0 MB |" in text
     assert "in ONNX Runtime 1.32.0 at 1 x 33 x 95 (batch x height x width): logits differ by at most 1e-06." in text
     assert "mean (0.485, 0.456, 0.406), over standard deviation (0.229, 0.224, 0.225)" in text
-    assert (
     data = "1,464 training images; 1,449 validation images, used to choose the epoch. It was trained from scratch."
     assert data in text
-    )
     assert "| `training.optimizer.learning_rate` | `0.006` |" in text
     assert "| `seed` | `0` |" in text
     assert "keep_last" not in text

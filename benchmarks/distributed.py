@@ -31,7 +31,7 @@ from voc_seg.engine.runtime import choose_runtime
 from voc_seg.engine.training import train_step
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import training_batches
-from voc_seg.samples.decoded import UsableSamples
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.voc.splits import find_voc_folder, read_split
 
@@ -91,7 +91,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
         split = read_split(find_voc_folder(arguments.voc_root, "2012"), "sample", "train")
         store, out = Path(folder) / "train.arrow", Path(folder) / "out.json"
-        write_store(store, UsableSamples(split, split.ids))
+        write_store(store, DecodedSamples(split, split.ids))
 
         def side(processes: int) -> Callable[[], float]:
             threads = arguments.processes // processes

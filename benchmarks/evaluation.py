@@ -22,7 +22,7 @@ from voc_seg.engine.evaluation import _group_by_size, evaluate
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import normalise
-from voc_seg.samples.decoded import UsableSamples
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.voc.splits import find_voc_folder, read_split
 
@@ -39,7 +39,7 @@ def main() -> None:
     describe_machine()
     with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
         path = Path(folder) / "val.arrow"
-        write_store(path, UsableSamples(split, split.ids[: arguments.images]))
+        write_store(path, DecodedSamples(split, split.ids[: arguments.images]))
         store = SampleStore(path)
 
         def forward(most: int) -> Callable[[], None]:

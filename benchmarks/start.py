@@ -20,7 +20,8 @@ import torch
 from measuring import alternate, console, describe_machine, print_table, ratio
 
 from voc_seg.config import ModelConfig, Parameters
-from voc_seg.datasets.checkpoints import CheckpointsDataset, ModelDataset
+from voc_seg.datasets.checkpoints import CheckpointsDataset
+from voc_seg.datasets.model_file import ModelDataset
 from voc_seg.engine.checkpoint import RunState, export_best_model, save_state
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import run_fingerprint

@@ -15,7 +15,7 @@ from kedro.io import DatasetError
 
 from voc_seg.config import ModelConfig, Parameters
 from voc_seg.datasets import CheckpointsDataset, CSVDataset, MasksDataset, ModelDataset, SampleStoreDataset
-from voc_seg.datasets.checkpoints import read_state, write_state
+from voc_seg.datasets.model_file import read_state, write_state
 from voc_seg.engine.training import fit
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.samples.store import SampleStore, write_store

@@ -270,7 +270,7 @@ class TestKilled:
         os.kill(process_of(project, 1, process), signal.SIGKILL)
         said = finished(process)
         assert said.count("Training on 2 x cpu") == 2
-        assert re.search(r"Going on from .*checkpoint_epoch_000[12]\.pth", said), said
+        assert re.search(r"Resuming from .*checkpoint_epoch_000[12]\.pth", said), said
         pd.testing.assert_frame_equal(history(project), history(trained))
 
     def test_without_restarts_the_others_say_why_they_end(self, project: Path) -> None:

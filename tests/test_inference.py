@@ -16,7 +16,7 @@ from kedro.framework.startup import bootstrap_project
 from PIL import ExifTags, Image
 
 from voc_seg.config import ModelConfig
-from voc_seg.datasets.checkpoints import write_state
+from voc_seg.datasets.model_file import write_state
 from voc_seg.engine.inference import load_segmenter
 from voc_seg.models.registry import build_model
 from voc_seg.pipelines.inference import nodes

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from voc_seg.config import DataConfig
 from voc_seg.reporting.image_panels import draw_legend
 from voc_seg.reporting.style import literal, new_figure, set_title
-from voc_seg.samples.image_files import Pictures, name_pictures
+from voc_seg.samples.image_files import ImageFiles, name_images
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import image_id_problem, name_key
 from voc_seg.voc.image_lists import read_ids
@@ -143,20 +143,20 @@ def test_figures_show_names_letter_by_letter(tmp_path: Path) -> None:
 
 def test_no_picture_has_a_name_that_is_a_formula() -> None:
     paths = [Path(path) for path in ("=cmd().jpg", "-a.jpg", "@b.jpg", ".=c.jpg", "\uff1dd.jpg", "x;=e.jpg", "f;g.jpg")]
-    assert name_pictures(paths) == ["_cmd()", "_a", "_b", "_c", "_d", "x_=e", "f;g"]
+    assert name_images(paths) == ["_cmd()", "_a", "_b", "_c", "_d", "x_=e", "f;g"]
 
 
 def test_every_picture_has_a_name_that_windows_can_store() -> None:
-    assert name_pictures([Path("CON.jpg"), Path("nul.tar.gz"), Path("a:b.jpg")]) == ["_CON", "_nul.tar", "a_b"]
+    assert name_images([Path("CON.jpg"), Path("nul.tar.gz"), Path("a:b.jpg")]) == ["_CON", "_nul.tar", "a_b"]
 
 
 def test_pictures_whose_names_a_mac_takes_for_one_have_two() -> None:
-    names = name_pictures([Path("\u00e9.jpg"), Path("e\u0301.jpg")])
+    names = name_images([Path("\u00e9.jpg"), Path("e\u0301.jpg")])
     assert len({name_key(name) for name in names}) == 2
 
 
 def test_the_path_of_a_picture_is_no_formula_and_gives_no_orders() -> None:
-    pictures = Pictures({"a": Path("=cmd().jpg"), "b": Path("x/a\n\x1b[31m\u202e.jpg"), "c": Path("/x/=y.jpg")})
+    pictures = ImageFiles({"a": Path("=cmd().jpg"), "b": Path("x/a\n\x1b[31m\u202e.jpg"), "c": Path("/x/=y.jpg")})
     assert [pictures.file(name) for name in pictures] == ["./=cmd().jpg", r"x/a\n\x1b[31m\u202e.jpg", "/x/=y.jpg"]
 
 

@@ -54,7 +54,7 @@ def test_interrupted_and_typed_again_it_ends_with_a_table(project: Path) -> None
     process = start(project, SWEEP)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 1, said
-    assert "Going on from" in log.read_text()
+    assert "Resuming from" in log.read_text()
     assert "weights-null: finished" in said
     assert "weights-missing.pth: model.weights: there is no file missing.pth." in " ".join(said.split())
     assert said.index("Runs by val mIoU") < said.index("Failed: 1.")

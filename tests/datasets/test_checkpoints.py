@@ -14,7 +14,7 @@ from kedro.io import DatasetError
 
 from voc_seg.datasets import CheckpointsDataset, ModelDataset
 from voc_seg.datasets import checkpoints as module
-from voc_seg.datasets.checkpoints import read_state, write_state
+from voc_seg.datasets.model_file import read_state, write_state
 from voc_seg.system.atomic import partial_path
 from voc_seg.system.errors import VocSegError
 
@@ -290,7 +290,7 @@ class TestCheckpointsDataset:
         _save(dataset, folder, 1)
         write_state(folder / "checkpoint_epoch_0002.pth", {"model": {}})
         assert dataset.load()()["epoch"] == 1
-        assert "checkpoint_epoch_0002.pth does not say which epoch it is of" in caplog.text
+        assert "checkpoint_epoch_0002.pth does not say which epoch it belongs to" in caplog.text
 
     def test_pruning_leaves_other_files_alone(self, dataset: CheckpointsDataset, folder: Path) -> None:
         folder.mkdir(parents=True)

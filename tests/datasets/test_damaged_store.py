@@ -36,7 +36,7 @@ class Samples(list):
         part = rows[rows["image_id"].isin([sample.id for sample in self])]
         return Origin("own", "/images", ("background", "cat", "dog"), fingerprint_of(part), "data.values={}")
 
-    def in_parts(self):
+    def split_into_shards(self):
         return [Samples(self[n : n + shard_images]) for n in range(0, len(self), shard_images)]
 
 dataset = SampleStoreDataset(filepath=str(base / "a.arrow"), source="own", index={"filepath": str(index)})

@@ -11,7 +11,7 @@ from PIL import Image
 
 from voc_seg.datasets import PicturesDataset, SegmentationsDataset
 from voc_seg.datasets.image_folder import Segmentation
-from voc_seg.samples.image_files import MadeWhenAsked
+from voc_seg.samples.image_files import LazyMapping
 from voc_seg.voc.masks import palette_image
 
 
@@ -39,7 +39,7 @@ def test_pictures_are_only_read(tmp_path: Path) -> None:
     Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
     dataset = PicturesDataset(images=str(tmp_path))
     assert list(dataset.load()) == ["a"]
-    with pytest.raises(DatasetError, match="only read"):
+    with pytest.raises(DatasetError, match="read-only"):
         dataset.save({})
 
 
@@ -114,7 +114,7 @@ def test_a_run_that_breaks_off_leaves_the_earlier_one(
 ) -> None:
     dataset.save({"old": _made(1)})
     with pytest.raises((DatasetError, KeyboardInterrupt)):
-        dataset.save(MadeWhenAsked(("a", "b"), _failing(error)))
+        dataset.save(LazyMapping(("a", "b"), _failing(error)))
     assert _files(tmp_path) == [f"07_model_output/inference/{name}" for name in ("masks/old.png", "overlays/old.jpg")]
 
 
@@ -122,7 +122,7 @@ def test_pictures_that_are_gone_leave_no_files(dataset: SegmentationsDataset, tm
     dataset.save({"a": _made(1), "b": None})
     masks = dataset.load()
     assert (list(masks), "b" in masks) == (["a"], False)
-    with pytest.raises(DatasetError, match="None of the pictures can be read any more"):
+    with pytest.raises(DatasetError, match="None of the images can be read any more"):
         dataset.save({"b": None, "c": None})
     assert _files(tmp_path) == [f"07_model_output/inference/{name}" for name in ("masks/a.png", "overlays/a.jpg")]
 
@@ -142,5 +142,5 @@ def test_only_a_few_are_held_at_a_time(dataset: SegmentationsDataset, monkeypatc
         return _made(1)
 
     monkeypatch.setattr(Image.Image, "save", noted)
-    dataset.save(MadeWhenAsked([str(number) for number in range(60)], make))
+    dataset.save(LazyMapping([str(number) for number in range(60)], make))
     assert max(number - done for number, done in enumerate(made)) <= 6

@@ -130,5 +130,5 @@ def test_a_wrong_block_of_archives_is_named(tmp_path, wrong, message):
 
 def test_voc_root_and_voc_archive_exclude_each_other(tmp_path):
     dataset = VOCSplitDataset("voc2012", "train", voc_root=str(tmp_path), voc_archive="a.tar")
-    with pytest.raises(DatasetError, match=r"voc_archive \(.*a\.tar\) would be passed over: give one of them"):
+    with pytest.raises(DatasetError, match=r"voc_archive \(.*a\.tar\) would be ignored: give only one of them"):
         dataset.load()

@@ -67,7 +67,7 @@ def runs(client: Any, experiment: str = "voc_seg") -> list[Any]:
     return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
 
 
-def history_of(client: Any, run: Any, name: str) -> dict[int, float]:
+def matching_history(client: Any, run: Any, name: str) -> dict[int, float]:
     return {point.step: point.value for point in client.get_metric_history(run.info.run_id, name)}
 
 
@@ -131,11 +131,11 @@ def test_numbers_are_those_of_the_tables(tracked: Path, client: Callable) -> Non
     (run,) = runs(store)
     table = pd.read_csv(tracked / "data/08_reporting/training_history.csv").set_index("epoch")
     for name in ("train_loss", "val_miou", "learning_rate", "epoch_seconds"):
-        assert history_of(store, run, f"training/{name}") == pytest.approx(table[name].to_dict()), name
+        assert matching_history(store, run, f"training/{name}") == pytest.approx(table[name].to_dict()), name
     assert run.data.metrics["training/best_val_miou"] == pytest.approx(table["val_miou"].max())
     metrics = json.loads((tracked / "data/08_reporting/metrics.json").read_text())
     for name in SCORES:
-        assert history_of(store, run, f"evaluation/{name}") == {0: pytest.approx(metrics[name])}, name
+        assert matching_history(store, run, f"evaluation/{name}") == {0: pytest.approx(metrics[name])}, name
 
 
 def test_files_are_those_of_the_run(tracked: Path, client: Callable) -> None:
@@ -160,8 +160,8 @@ def test_a_resumed_run_is_a_new_one_with_the_whole_history(tracked: Path, client
     run_kedro(tracked, "training", training={"epochs": 3, "resume": True}, tracking={"mlflow": True})
     store = client(tracked)
     newest, first = runs(store)
-    assert list(history_of(store, newest, "training/train_loss")) == [1, 2, 3]
-    assert list(history_of(store, first, "training/train_loss")) == [1, 2]
+    assert list(matching_history(store, newest, "training/train_loss")) == [1, 2, 3]
+    assert list(matching_history(store, first, "training/train_loss")) == [1, 2]
     assert newest.data.tags["resumed"] == "true"
     assert [entry.path for entry in store.list_artifacts(newest.info.run_id, "model")] == ["model/best_model.pth"]
 

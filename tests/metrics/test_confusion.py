@@ -93,11 +93,11 @@ class TestByHand:
 
 
 def test_all_background_floor() -> None:
-    floor = all_background(BY_HAND)
-    np.testing.assert_array_equal(floor, [[5, 0, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
-    assert pixel_accuracy(floor) == pytest.approx(5 / 8)
+    baseline = all_background(BY_HAND)
+    np.testing.assert_array_equal(baseline, [[5, 0, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    assert pixel_accuracy(baseline) == pytest.approx(5 / 8)
     # Class 0 has 5 of 8 pixels; class 1 is true but never predicted and counts 0; 2 and 3 are absent.
-    assert mean_iou(floor) == pytest.approx((5 / 8 + 0) / 2)
+    assert mean_iou(baseline) == pytest.approx((5 / 8 + 0) / 2)
 
 
 def test_floor_of_voc_like_shares() -> None:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from voc_seg.reporting.inference import (
-    LONGEST,
+    OVERLAY_SIDE,
     caption_of,
     class_shares,
     labelled_overlay,
@@ -71,7 +71,7 @@ def test_many_classes_take_more_rows_and_none_is_cut() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1)])
 def test_odd_shapes_have_a_legend(shape: tuple[int, int]) -> None:
     seen = labelled_overlay(np.zeros((*shape, 3), np.uint8), np.ones(shape, np.uint8))
-    assert seen.width >= 240 and max(seen.size) <= LONGEST + 60
+    assert seen.width >= 240 and max(seen.size) <= OVERLAY_SIDE + 60
 
 
 def test_large_pictures_are_reduced_and_small_ones_are_not(image: np.ndarray, mask: np.ndarray) -> None:
@@ -99,10 +99,10 @@ def test_the_sheet_shows_a_dozen_and_says_of_how_many(image: np.ndarray, mask: n
     figure = plot_contact_sheet(items, 40, 2)
     assert len(figure.axes) == 12
     texts = [text.get_text() for text in figure.texts]
-    assert "The first 12 of 40 pictures; files that could not be read: 2 (inference_rejected.csv)" in texts
+    assert "The first 12 of 40 images; files that could not be read: 2 (inference_rejected.csv)" in texts
     assert "picture 11 $x$" in texts and "picture 12 $x$" not in texts
     (legend,) = figure.legends
-    assert sorted(text.get_text() for text in legend.get_texts()) == ["background (as it is)", "dog", "person"]
+    assert sorted(text.get_text() for text in legend.get_texts()) == ["background (not tinted)", "dog", "person"]
     figure.canvas.draw()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voc_seg.samples.decoded import UsableSamples
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import Origin
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import name_classes
@@ -28,7 +28,7 @@ def split(tmp_path: Path) -> VOCSplit:
 def test_masks_are_read_by_the_colours_of_their_classes(split: VOCSplit) -> None:
     classes = name_classes(("background", "crack"), ((0, 0, 0), (9, 8, 7)))
     prints = fingerprints(split, Reading(classes))
-    samples = UsableSamples(split, ("b", "a"), Reading(classes), (prints["b"], prints["a"]))
+    samples = DecodedSamples(split, ("b", "a"), Reading(classes), (prints["b"], prints["a"]))
     joint = combined_fingerprint(("b", "a"), (prints["b"], prints["a"]))
     assert samples.origin == Origin(
         "own", str(split.images.resolve()), ("background", "crack"), joint, Reading(classes).settings
@@ -45,7 +45,7 @@ def test_a_mask_that_is_replaced_after_it_was_looked_into_is_not_packed(split: V
     prints = fingerprints(split, Reading(classes))
     Image.new("RGB", (6, 4), (0, 0, 0)).save(split.masks / "new.png")
     (split.masks / "new.png").replace(split.mask_path("b"))
-    rest = iter(UsableSamples(split, split.ids, Reading(classes), tuple(prints.values())))
+    rest = iter(DecodedSamples(split, split.ids, Reading(classes), tuple(prints.values())))
     assert next(rest).id == "a"
     with pytest.raises(VocSegError, match=r"The files of b.*changed since.*data_processing"):
         next(rest)
@@ -54,7 +54,7 @@ def test_a_mask_that_is_replaced_after_it_was_looked_into_is_not_packed(split: V
 def test_a_file_that_has_gone_since_is_named(split: VOCSplit) -> None:
     split.image_path("b").unlink()
     classes = name_classes(("background", "crack"), ((0, 0, 0), (9, 8, 7)))
-    rest = iter(UsableSamples(split, split.ids, Reading(classes)))
+    rest = iter(DecodedSamples(split, split.ids, Reading(classes)))
     assert next(rest).id == "a"
     with pytest.raises(VocSegError, match="missing image"):
         next(rest)
@@ -62,10 +62,10 @@ def test_a_file_that_has_gone_since_is_named(split: VOCSplit) -> None:
 
 @pytest.mark.parametrize(("shard_images", "parts"), [(1, ["b", "a", "c"]), (2, ["ba", "c"]), (3, ["bac"])])
 def test_parts_are_the_samples_in_order(split: VOCSplit, shard_images: int, parts: list[str]) -> None:
-    samples = UsableSamples(
+    samples = DecodedSamples(
         split, ("b", "a", "c"), prints=("2", "1", "3"), sizes=(10, 10, 10), shard_images=shard_images
     )
-    found = samples.in_parts()
+    found = samples.split_into_shards()
     assert ["".join(part.ids) for part in found] == parts
     assert "".join(print_ for part in found for print_ in part.prints) == "213"
     assert sum(part.nbytes for part in found) == 30
@@ -73,10 +73,10 @@ def test_parts_are_the_samples_in_order(split: VOCSplit, shard_images: int, part
 
 
 def test_no_samples_are_one_part(split: VOCSplit) -> None:
-    (part,) = UsableSamples(split, ()).in_parts()
+    (part,) = DecodedSamples(split, ()).split_into_shards()
     assert part.ids == ()
     assert part.origin.fingerprint == combined_fingerprint((), ())
 
 
 def test_files_that_nobody_looked_at_have_no_fingerprint(split: VOCSplit) -> None:
-    assert UsableSamples(split, split.ids).origin.fingerprint == ""
+    assert DecodedSamples(split, split.ids).origin.fingerprint == ""

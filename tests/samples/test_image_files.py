@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voc_seg.samples.image_files import MadeWhenAsked, Pictures, find_pictures, name_pictures
+from voc_seg.samples.image_files import ImageFiles, LazyMapping, find_images, name_images
 from voc_seg.system.errors import VocSegError
 
 
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def found(images: object) -> list[str]:
-    return [Path(path).name for path in find_pictures(str(images)).paths.values()]
+    return [Path(path).name for path in find_images(str(images)).paths.values()]
 
 
 def test_a_folder_is_its_files(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -86,11 +86,11 @@ def test_nothing_there_is_said(folder: Path) -> None:
         "~" * 5000: "cannot be read|there is no file",
     }.items():
         with pytest.raises(VocSegError, match=message):
-            find_pictures(str(images))
+            find_images(str(images))
 
 
 def test_pictures_are_read_when_they_are_asked_for(folder: Path) -> None:
-    pictures = find_pictures(str(folder))
+    pictures = find_images(str(folder))
     assert list(pictures) == ["a", "b", "notes"]
     assert pictures["b"].shape == (3, 4, 3)
     (folder / "b.jpg").unlink()
@@ -117,17 +117,17 @@ def test_pictures_are_read_when_they_are_asked_for(folder: Path) -> None:
     ],
 )
 def test_names_are_short_and_of_one_picture_each(paths: list[str], names: list[str]) -> None:
-    assert name_pictures([Path(path) for path in paths]) == names
+    assert name_images([Path(path) for path in paths]) == names
 
 
 def test_no_name_leads_elsewhere_or_is_too_long(tmp_path: Path) -> None:
     no_text = b"x/\xff\xfe.jpg".decode(errors="surrogateescape")
     odd = [Path("x/..\\..\\evil.jpg"), Path("x/" + "é" * 120 + ".jpg"), Path(no_text)]
-    for name in name_pictures(odd):
+    for name in name_images(odd):
         (tmp_path / f"{name}.png").write_bytes(b"")
         assert len(name.encode()) <= 200
     assert len(list(tmp_path.iterdir())) == 3
-    assert Pictures({"a": odd[2]}).file("a") == r"x/\udcff\udcfe.jpg"
+    assert ImageFiles({"a": odd[2]}).file("a") == r"x/\udcff\udcfe.jpg"
 
 
 def test_what_is_made_when_asked_is_not_kept() -> None:
@@ -137,7 +137,7 @@ def test_what_is_made_when_asked_is_not_kept() -> None:
         made.append(name)
         return np.zeros(1)
 
-    lazy = MadeWhenAsked(("a", "b"), make)
+    lazy = LazyMapping(("a", "b"), make)
     assert (list(lazy), len(lazy), made) == (["a", "b"], 2, [])
     lazy["b"], lazy["b"]
     assert made == ["b", "b"]

@@ -14,7 +14,7 @@ from click import ClickException
 
 from voc_seg.download.archives import download_lock
 from voc_seg.pipelines.training import nodes
-from voc_seg.samples.paths import sole_writer
+from voc_seg.samples.paths import exclusive_writer
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.lock import acquire_lock
 
@@ -79,7 +79,7 @@ def test_a_file_system_without_locks_is_a_warning(
     monkeypatch.setattr("fcntl.flock", fail)
     run_kedro(project, "data_processing")
     assert "05_model_input is on a file system without locks" in caplog.text
-    with sole_writer(project / "data/05_model_input/a.arrow"), download_lock(project / "data/01_raw/downloads"):
+    with exclusive_writer(project / "data/05_model_input/a.arrow"), download_lock(project / "data/01_raw/downloads"):
         assert "a.arrow is on a file system without locks" in caplog.text
         assert "downloads is on a file system without locks" in caplog.text
 
@@ -88,7 +88,7 @@ def test_a_store_is_not_written_where_its_lock_cannot_be_opened(tmp_path: Path) 
     (tmp_path / ".a.arrow.lock").mkdir()
     (tmp_path / ".lock").mkdir()
     message = r"Could not write .*a\.arrow: .*\.a\.arrow\.lock cannot be opened"
-    with pytest.raises(VocSegError, match=message), sole_writer(tmp_path / "a.arrow"):
+    with pytest.raises(VocSegError, match=message), exclusive_writer(tmp_path / "a.arrow"):
         pass
     with pytest.raises(VocSegError, match=r"The lock .*\.lock cannot be opened"), download_lock(tmp_path):
         pass

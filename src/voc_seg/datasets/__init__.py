@@ -1,9 +1,10 @@
-"""Kedro datasets: the only code that touches disk or network on behalf of a node."""
+"""Kedro datasets: the only code that accesses disk or network for a node."""
 
-from .checkpoints import CheckpointsDataset, ModelDataset
+from .checkpoints import CheckpointsDataset
 from .earlier_table import EarlierTableDataset
 from .image_folder import PicturesDataset, SegmentationsDataset
 from .in_memory import InMemoryDataset
+from .model_file import ModelDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .report import Report, ReportDataset
 from .runs import Run, RunsDataset

@@ -1,4 +1,4 @@
-"""A table that need not be there, as an input: what an earlier run left, or another node of this run."""
+"""An optional input table, left by an earlier run or written by another node of this run."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
-    """A Parquet or CSV file as it was left; an empty table when there is none or it cannot be read.
+    """A Parquet or CSV file; an empty table if the file is missing or unreadable.
 
     A node may not read and write one entry, so the file has two: this one to read, another to write.
 
@@ -39,8 +39,8 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
             if path.suffix == ".csv":
                 return pd.read_csv(path, **READ_CSV)
             return pd.read_parquet(path)
-        except Exception as error:  # a broken file makes the reader raise many kinds
-            logger.warning("%s cannot be read and counts as not there: %s", path, error)
+        except Exception as error:  # readers raise many exception types on broken files
+            logger.warning("%s cannot be read and is treated as missing: %s", path, error)
             return pd.DataFrame()
 
     def save(self, data: None) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of the user's own as a catalog entry, and what the network makes of them."""
+"""The user's own images as a catalog entry, and their predicted masks and overlays."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.samples.image_files import Pictures, find_pictures
+from voc_seg.samples.image_files import ImageFiles, find_images
 from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.parallel import parallel_map
@@ -19,12 +19,12 @@ from .predictions import MaskFolder
 from .previews import contact_sheet
 
 
-class PicturesDataset(AbstractDataset[None, Pictures]):
-    """Pictures to segment; read-only. A load lists them and reads none.
+class PicturesDataset(AbstractDataset[None, ImageFiles]):
+    """Images to segment; read-only. Loading lists the files without reading them.
 
     Args:
-        images: Folder, file or pattern; relative to the working directory, as a path on a command line is. (Kedro
-            would take a ``filepath`` from the project's folder, and spoil one with ``~``.)
+        images: Folder, file or pattern, relative to the working directory. (Kedro would resolve a ``filepath`` against
+            the project folder and break ``~``.)
         metadata: For Kedro-Viz.
     """
 
@@ -32,7 +32,7 @@ class PicturesDataset(AbstractDataset[None, Pictures]):
         self._images = images
         self.metadata = metadata
 
-    def load(self) -> Pictures:
+    def load(self) -> ImageFiles:
         """The files by name.
 
         Raises:
@@ -40,14 +40,14 @@ class PicturesDataset(AbstractDataset[None, Pictures]):
         """
         if not self._images:
             raise VocSegError(
-                "Which pictures? Give a folder, a file or a pattern: "
+                "No images to segment. Give a folder, a file or a pattern: "
                 "kedro run --pipelines inference --params inference.images=PATH"
             )
-        return find_pictures(str(self._images))
+        return find_images(str(self._images))
 
     def save(self, data: None) -> None:
         """Always an error."""
-        raise DatasetError("Pictures of the user's own are only read.")
+        raise DatasetError("This entry is read-only: it lists the user's own images.")
 
     def _exists(self) -> bool:
         return True  # a load without a path says what to type
@@ -57,7 +57,7 @@ class PicturesDataset(AbstractDataset[None, Pictures]):
 
 
 class Segmentation(NamedTuple):
-    """What is saved of one picture: its mask with a palette (mode P), and an overlay to look at (RGB)."""
+    """The results for one image: its mask with a palette (mode P) and an overlay (RGB)."""
 
     mask: Image.Image
     overlay: Image.Image
@@ -66,9 +66,9 @@ class Segmentation(NamedTuple):
 class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation | None], Mapping[str, np.ndarray]]):
     """Masks and overlays by name: ``masks/<name>.png`` and ``overlays/<name>.jpg``.
 
-    Saving takes them one by one, so they may be made while they are saved, and replaces all of an earlier run: masks
-    and overlays are of one run. A name with None has neither; when all have, the save fails. Files of others stay.
-    Loading gives the masks, ``uint8 (H, W)``, each read when it is asked for.
+    Saving consumes the values one by one, so they may be computed lazily, and replaces all results of an earlier run.
+    Names with None are skipped; saving fails if all are None. Other files in the folder stay. Loading returns the
+    masks, ``uint8 (H, W)``, each read on access.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -88,14 +88,14 @@ class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation | None], Ma
             masks, overlays = folder / "masks", folder / "overlays"
             masks.mkdir()
             overlays.mkdir()
-            # Made here, one after the other; only their writing is left to threads.
+            # Computed here, one after the other; only writing is done in threads.
             written = 0
             for done in parallel_map(write, ((name, data[name]) for name in data)):
                 written += done
                 advance(1)
             if not written:
                 raise VocSegError(
-                    "None of the pictures can be read any more; nothing was written. Run again, and do not move or "
+                    "None of the images can be read any more; nothing was written. Run again, and do not move or "
                     "change them during the run."
                 )
 

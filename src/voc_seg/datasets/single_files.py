@@ -1,4 +1,4 @@
-"""Tables, JSON, text, figures and plain bytes, written so that a file is there whole or not at all."""
+"""Tables, JSON, text, figures and plain bytes, written atomically."""
 
 import html
 from pathlib import Path, PurePosixPath
@@ -16,13 +16,13 @@ from voc_seg.system.errors import VocSegError
 
 READ_CSV: dict[str, Any] = {
     "keep_default_na": False,
-    "na_values": [""],  # what pandas writes for a value that is absent
+    "na_values": [""],  # what pandas writes for a missing value
 }
 """How tables are read, so that an id or a class may be called ``NA``."""
 
 
-class _WholeFile:
-    """Saves beside the file and lets it take its place at the end; object stores do so by themselves."""
+class _AtomicFile:
+    """Writes a temporary file and renames it; object stores are atomic by themselves."""
 
     _filepath: PurePosixPath
     _protocol: str
@@ -33,11 +33,11 @@ class _WholeFile:
     def load(self) -> Any:
         path = Path(self._filepath)
         if self._protocol == "file" and path.exists() and not (path.is_file() or path.is_dir()):
-            raise VocSegError(f"{path} is a pipe, a socket or a device, not a file. Move it away and make it again.")
+            raise VocSegError(f"{path} is a pipe, a socket or a device, not a file. Move it away and run again.")
         return super().load()  # type: ignore[misc]
 
     def save(self, data: Any) -> None:
-        write = super().save.__wrapped__  # type: ignore[misc]  # Kedro's wrapper would hide what the system says
+        write = super().save.__wrapped__  # type: ignore[misc]  # Kedro's wrapper would hide the system's error
         if self._protocol != "file":
             write(self, data)
             return
@@ -51,52 +51,52 @@ class _WholeFile:
         self._written = self.resolve_save_version()  # type: ignore[attr-defined]
 
     def _target(self) -> Path:
-        """The file to write; a version that this object wrote is written once more, as training does every epoch."""
+        """The file to write; this object may overwrite its own version, as training does every epoch."""
         if self._version and self._written == self._version.save:
             return Path(self._get_versioned_path(self._written))  # type: ignore[attr-defined]
         return Path(self._get_save_path())  # type: ignore[attr-defined]
 
     def _init_config(self) -> dict[str, Any]:
-        """The entry as a catalog file has it; Kedro notes the arguments of an inherited ``__init__`` as ``kwargs``."""
-        arguments = self._init_args
+        """The entry as in a catalog file; Kedro records arguments of an inherited ``__init__`` as ``kwargs``."""
+        arguments = self._init_args  # type: ignore[attr-defined]
         self._init_args = {**arguments.pop("kwargs", {}), **{k: v for k, v in arguments.items() if k != "args"}}
         return super()._init_config()  # type: ignore[misc]
 
 
-class CSVDataset(_WholeFile, pandas.CSVDataset):
-    """A table as CSV; an empty cell alone is an absent value."""
+class CSVDataset(_AtomicFile, pandas.CSVDataset):
+    """A table as CSV; only an empty cell is a missing value."""
 
     DEFAULT_LOAD_ARGS = READ_CSV
 
 
-class ParquetDataset(_WholeFile, pandas.ParquetDataset):
+class ParquetDataset(_AtomicFile, pandas.ParquetDataset):
     """A table as Parquet."""
 
 
-class JSONDataset(_WholeFile, json.JSONDataset):
+class JSONDataset(_AtomicFile, json.JSONDataset):
     """Plain values as JSON."""
 
 
 class OptionalJSONDataset(JSONDataset):
-    """Plain values as JSON; an empty dict while there is no such file, for nodes that can do without."""
+    """Plain values as JSON; an empty dict if the file is missing, for nodes with an optional input."""
 
     IS_OPTIONAL = True
-    """A run that only reads it need not have it; to ``--only-missing-outputs`` it is missing all the same."""
+    """A run that only reads it does not need it; for ``--only-missing-outputs`` it still counts as missing."""
 
     def load(self) -> Any:
         return super().load() if self.exists() else {}
 
 
-class TextDataset(_WholeFile, text.TextDataset):
+class TextDataset(_AtomicFile, text.TextDataset):
     """A text."""
 
     def preview(self) -> HTMLPreview:
-        """The text as it is, for Kedro-Viz."""
+        """The plain text, for Kedro-Viz."""
         return HTMLPreview(f"<pre style='white-space: pre-wrap'>{html.escape(self.load())}</pre>")
 
 
 class BytesDataset(AbstractDataset[bytes, bytes]):
-    """A file as its bytes. Saving none removes the file: what an earlier run left would pass for this one's.
+    """A file as bytes. Saving empty bytes removes the file, so that an old one is not mistaken for this run's.
 
     Args:
         filepath: The file.
@@ -129,7 +129,7 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
         return TablePreview({"index": [0], "columns": ["file", "size"], "data": [row]})
 
 
-class MatplotlibDataset(_WholeFile, matplotlib.MatplotlibDataset):
+class MatplotlibDataset(_AtomicFile, matplotlib.MatplotlibDataset):
     """One figure as PNG; loads as an image."""
 
     def load(self) -> Image.Image:

@@ -56,7 +56,7 @@ def _chunks(response: requests.Response, policy: RetryPolicy) -> Iterator[bytes]
                 received += len(chunk)
                 yield chunk
         if received < _SLOWEST * passed:
-            least = decimal(_SLOWEST * policy.read_seconds)
+            least = decimal(round(_SLOWEST * policy.read_seconds))
             raise IncompleteBodyError(f"less than {least} came in {policy.read_seconds:g} s")
 
 

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
 
 _LONGEST_RETRY_AFTER = 60
 _MOST_REDIRECTS = 10
@@ -59,7 +61,7 @@ class Session(requests.Session):
 
 
 @contextmanager
-def close_after(seconds: float, connection: socket.socket | None) -> Iterator[threading.Event]:
+def close_after(seconds: float | None, connection: socket.socket | None) -> Iterator[threading.Event]:
     """Close a connection that is still being read after this time: a socket's time-out restarts with every byte.
 
     Yields:
@@ -69,6 +71,7 @@ def close_after(seconds: float, connection: socket.socket | None) -> Iterator[th
 
     def shut() -> None:
         late.set()
+        assert connection is not None
         with suppress(OSError, AttributeError):  # TLS within TLS, to a proxy, cannot be closed
             connection.shutdown(socket.SHUT_RDWR)
 
@@ -82,10 +85,10 @@ def close_after(seconds: float, connection: socket.socket | None) -> Iterator[th
         timer.cancel()
 
 
-class _DeadlineMixin:
+class _DeadlineMixin(HTTPConnection):
     """Adds a deadline for headers to urllib3's connections."""
 
-    def getresponse(self) -> urllib3.HTTPResponse:
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # urllib3 does the same
         connection = self.sock  # getresponse() may close it
         with close_after(self.timeout, connection) as late:
             try:
@@ -103,8 +106,9 @@ class _DeadlineMixin:
 
 
 class _DeadlineAdapter(HTTPAdapter):
-    def get_connection_with_tls_context(self, *args: object, **options: object) -> urllib3.HTTPConnectionPool:
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> urllib3.HTTPConnectionPool:
         pool = super().get_connection_with_tls_context(*args, **options)
+        assert isinstance(pool, urllib3.HTTPConnectionPool)
         if not issubclass(pool.ConnectionCls, _DeadlineMixin):
             pool.ConnectionCls = type("InTime", (_DeadlineMixin, pool.ConnectionCls), {})
         return pool

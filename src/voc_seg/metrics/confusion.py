@@ -11,7 +11,7 @@ Definitions follow Long et al., "Fully Convolutional Networks for Semantic Segme
     frequency-weighted IoU = sum_i t[i] IoU[i] / sum_i t[i]
 
 A class that is neither true nor predicted anywhere is absent: its IoU is NaN here, an empty cell in tables,
-and it is left out of the mean. A class predicted but never true scores 0 and counts.
+and the mean excludes it. A class that is predicted but never true scores 0 and counts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def confusion_matrix(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
 
     Args:
         truth: Integer tensor of any shape with values in {0..classes-1} and void; everything from ``classes``
-            up is void (255 in VOC) and is left out.
+            up is void (255 in VOC) and not counted.
         prediction: Integer tensor of the same shape, values in {0..classes-1}.
         classes: Number of classes.
 
@@ -71,14 +71,14 @@ def precision(confusion: np.ndarray) -> np.ndarray:
 
 
 def all_background(confusion: np.ndarray) -> np.ndarray:
-    """The confusion matrix of a network that says background (class 0) everywhere on the same pixels."""
-    floor = np.zeros_like(confusion)
-    floor[:, 0] = confusion.sum(1)
-    return floor
+    """The confusion matrix of predicting background (class 0) everywhere on the same pixels."""
+    baseline = np.zeros_like(confusion)
+    baseline[:, 0] = confusion.sum(1)
+    return baseline
 
 
 def summarise(confusion: np.ndarray) -> dict[str, float | int]:
-    """The scores of a split, as they stand in ``metrics.json``."""
+    """The scores of a split, as in ``metrics.json``."""
     iou = class_iou(confusion)
     share = _ratio(confusion.sum(1), confusion.sum())
     return {
@@ -93,7 +93,7 @@ def summarise(confusion: np.ndarray) -> dict[str, float | int]:
 
 
 def is_baseline(miou: float | None, baseline: float | None) -> bool:
-    """Whether a mIoU is no better, in the three decimals shown, than that of background everywhere; not if absent."""
+    """Whether a mIoU is no better than the baseline in the three decimals shown; False if either is absent."""
     if miou is None or baseline is None or np.isnan([miou, baseline]).any():
         return False
     return round(miou, 3) <= round(baseline, 3)

@@ -11,7 +11,7 @@ from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOC_CLASSES, Classes
 
 from .fonts import shown_classes
-from .image_panels import GAP, MARGIN, coloured, draw_legend, legend_entries, legend_height, place, show
+from .image_panels import GAP, MARGIN, add_axes, draw_legend, legend_entries, legend_height, mask_over_grey, show_image
 from .overlays import overlay
 from .style import HEADROOM, INK, SMALL, literal, new_figure, set_title
 
@@ -40,8 +40,10 @@ def plot_samples(samples: Sequence[Sample], classes: Classes = VOC_CLASSES) -> F
     left = MARGIN
     for sample, shape in zip(samples, shapes):
         _caption(figure, left, HEADROOM, sample.id)
-        for row, picture in enumerate((sample.image, coloured(sample.image, sample.mask, classes))):
-            show(place(figure, left, HEADROOM + _CAPTION + row * (height + GAP), shape * height, height), picture)
+        for row, panel in enumerate((sample.image, mask_over_grey(sample.image, sample.mask, classes))):
+            show_image(
+                add_axes(figure, left, HEADROOM + _CAPTION + row * (height + GAP), shape * height, height), panel
+            )
         left += shape * height + GAP
     draw_legend(figure, entries)
     set_title(figure, "Pictures and masks", "void: pixels that nobody labelled, which neither train nor count")
@@ -73,12 +75,12 @@ def plot_crops(
     row_height = _CAPTION + panel + GAP
     figure_height = HEADROOM + len(crops) * row_height + legend_height(entries, _WIDTH)
     figure = new_figure(_WIDTH, figure_height, layout=None)
-    for row, (name, pictures) in enumerate(crops.items()):
+    for row, (name, row_crops) in enumerate(crops.items()):
         top = HEADROOM + row * row_height
         _caption(figure, MARGIN, top, f"{name}:  {_in_words(settings[name])}")
-        for column, (image, mask) in enumerate(pictures):
+        for column, (image, mask) in enumerate(row_crops):
             crop = overlay(image.permute(1, 2, 0).numpy(), mask.numpy(), classes=classes)
-            show(place(figure, MARGIN + column * (panel + GAP), top + _CAPTION, panel, panel), crop)
+            show_image(add_axes(figure, MARGIN + column * (panel + GAP), top + _CAPTION, panel, panel), crop)
     draw_legend(figure, entries)
     set_title(figure, f"Crops of {sample.id}", "void: outside the picture, or not labelled")
     return figure

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from voc_seg.voc.classes import VOID, Classes
 
-from .overlays import faint, overlay
+from .overlays import overlay, pale_grey
 from .style import GREY, INK, SMALL, literal
 
 MARGIN = 0.15
@@ -19,22 +19,22 @@ _LEGEND_ROW = 0.25
 _LEGEND_ENTRY = 1.25
 
 
-def coloured(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
+def mask_over_grey(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
     """The mask in its colours over a faint grey version of the image, ``uint8 (H, W, 3)``."""
     # On the image itself the tints mix with its own colours: a blue bus turns into another class.
-    return overlay(faint(image), mask, 0.75, classes)
+    return overlay(pale_grey(image), mask, 0.75, classes)
 
 
-def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+def add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Axes at a place given in inches from the figure's top left corner."""
     across, down = figure.get_size_inches()
     return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
-def show(axes: Axes, picture: np.ndarray) -> None:
+def show_image(axes: Axes, image: np.ndarray) -> None:
     """A picture in a thin frame, without ticks."""
-    axes.imshow(picture)
-    # Left-aligned, so that a portrait picture stands under its heading.
+    axes.imshow(image)
+    # Left-aligned, so that a portrait image is under its heading.
     axes.set_anchor("W")
     axes.set_xticks([])
     axes.set_yticks([])

@@ -1,4 +1,4 @@
-"""Pictures of which no truth is known: overlays with a legend below, and a contact sheet of them."""
+"""Images without ground truth: overlays with a legend, and their contact sheet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from PIL import Image, ImageDraw, ImageFont
 
 from voc_seg.voc.classes import VOC_CLASSES, Classes
 
-from .fonts import default_font, pieces, shown_classes, with_known_letters
-from .image_panels import draw_legend, legend_entries, legend_height, place
+from .fonts import default_font, replace_unknown_letters, shown_classes, split_by_font
+from .image_panels import add_axes, draw_legend, legend_entries, legend_height
 from .overlays import overlay
 from .style import GREY, HEADROOM, INK, MUTED, SMALL, new_figure, set_title
 
-LONGEST = 1600
-"""Pixels of the longer side of an overlay; larger pictures are reduced, as overlays are for looking at."""
-SHEET = 12
+OVERLAY_SIDE = 1600
+"""Pixels of the longer side of an overlay; larger images are reduced, as overlays are for looking at."""
+SHEET_IMAGES = 12
 """Pictures of a contact sheet."""
 
-_UNTINTED = (230, 230, 230)  # background keeps the picture: its swatch shows that, not VOC's black
-_NARROWEST = 240  # pixels a legend needs to be read, however small the picture
+_UNTINTED = (230, 230, 230)  # background keeps the image: its swatch shows that, not VOC's black
+_LEGEND_MIN_WIDTH = 240  # pixels a legend needs to be read, however small the image
 _COLUMNS = 4
-_PANEL = 480  # pixels of the longer side of a picture of the sheet
+_THUMBNAIL_SIDE = 480  # pixels of the longer side of an image of the sheet
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One picture of a contact sheet: image ``uint8 (h, w, 3)`` and mask ``uint8 (h, w)``, reduced, and its caption."""
+    """One image of a contact sheet: image ``uint8 (h, w, 3)`` and mask ``uint8 (h, w)``, reduced, and its caption."""
 
     name: str
     caption: str
@@ -49,7 +49,7 @@ def class_shares(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> dict[str, 
 
 
 def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Image:
-    """The picture tinted by class over a legend of the classes in it, from the largest to the smallest.
+    """The image tinted by class over a legend of the classes in it, from the largest to the smallest.
 
     Args:
         image: ``uint8 (H, W, 3)`` RGB.
@@ -57,12 +57,12 @@ def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC
         classes: Names and colours by mask value.
 
     Returns:
-        RGB; the legend stands below the picture and hides nothing of it.
+        RGB; the legend is below the image.
     """
     classes = shown_classes(classes)
-    small_image, small_mask = reduced(image, mask, LONGEST)
+    small_image, small_mask = reduced(image, mask, OVERLAY_SIDE)
     tinted = Image.fromarray(_tinted(small_image, small_mask, classes))
-    strip = _legend_strip(class_shares(mask, classes), classes, max(tinted.width, _NARROWEST))
+    strip = _legend_strip(class_shares(mask, classes), classes, max(tinted.width, _LEGEND_MIN_WIDTH))
     sheet = Image.new("RGB", (strip.width, tinted.height + strip.height), "white")
     sheet.paste(tinted, (0, 0))
     sheet.paste(strip, (0, tinted.height))
@@ -70,9 +70,9 @@ def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC
 
 
 def _tinted(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
-    """The picture as it is where background was found, and in shades of the class's colour elsewhere.
+    """The image as it is where background was found, and in shades of the class's colour elsewhere.
 
-    Over the picture's own colours a tint would mix with them: a blue bus turns into another class.
+    Over the image's own colours a tint would mix with them: a blue bus turns into another class.
     """
     shades = np.array(Image.fromarray(image).convert("L").convert("RGB"))
     return overlay(np.where((mask == 0)[..., None], image, shades), mask, 0.6, classes)
@@ -95,18 +95,18 @@ def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> 
     bold = _font(default_font(bold=True), size)
     space = bold.getlength(" ")
     swatch, gap, line = size, size // 2, round(size * 1.9)
-    entries = _by_share(shares, classes)
-    places: list[tuple[int, int]] = []
+    entries = _sorted_by_share(shares, classes)
+    positions: list[tuple[int, int]] = []
     left, top = size, size * 3 // 4
     for name, share, _ in entries:
         needed = swatch + gap + round(_length(name, size) + space + bold.getlength(_percent(share)))
-        if places and left + needed + size > width:
+        if positions and left + needed + size > width:
             left, top = size, top + line
-        places.append((left, top))
+        positions.append((left, top))
         left += needed + 2 * size
     strip = Image.new("RGB", (width, top + line + size // 4), "white")
     draw = ImageDraw.Draw(strip)
-    for (name, share, colour), (x, y) in zip(entries, places):
+    for (name, share, colour), (x, y) in zip(entries, positions):
         draw.rounded_rectangle((x, y, x + swatch, y + swatch), size // 5, colour, GREY)
         text = (x + swatch + gap, y + swatch // 2)
         _draw_text(draw, text, name, size)
@@ -116,20 +116,20 @@ def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> 
 
 def _length(text: str, size: int) -> float:
     """Pixels that a text takes across."""
-    return sum(_font(path, size).getlength(piece) for path, piece in pieces(text))
+    return sum(_font(path, size).getlength(piece) for path, piece in split_by_font(text))
 
 
-def _draw_text(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, size: int) -> None:
+def _draw_text(draw: ImageDraw.ImageDraw, position: tuple[float, float], text: str, size: int) -> None:
     """A text from the middle of its left edge, with letters of as many fonts as it takes."""
-    left, middle = place
+    left, middle = position
     ascent, descent = _font(default_font(), size).getmetrics()
     baseline = middle + (ascent - descent) / 2  # one for all fonts
-    for path, piece in pieces(text):
+    for path, piece in split_by_font(text):
         draw.text((left, baseline), piece, INK, _font(path, size), anchor="ls")
         left += _font(path, size).getlength(piece)
 
 
-def _by_share(shares: Mapping[str, float], classes: Classes) -> list[tuple[str, float, tuple[int, int, int]]]:
+def _sorted_by_share(shares: Mapping[str, float], classes: Classes) -> list[tuple[str, float, tuple[int, int, int]]]:
     """Name, share and colour of the classes that occur, from the largest; background last."""
     objects = zip(classes.names[1:], classes.colours[1:])
     found = [(name, shares[name], colour) for name, colour in objects if shares[name] > 0]
@@ -148,37 +148,37 @@ def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def caption_of(shares: Mapping[str, float], classes: Classes = VOC_CLASSES) -> str:
-    """The two largest classes of a picture besides background, in a few words."""
-    found = [(name, share) for name, share, _ in _by_share(shares, classes) if name != classes.names[0]]
+    """Short text of the two largest classes of an image other than background."""
+    found = [(name, share) for name, share, _ in _sorted_by_share(shares, classes) if name != classes.names[0]]
     return ", ".join(f"{name} {_percent(share)}" for name, share in found[:2]) or f"{classes.names[0]} only"
 
 
 def thumbnail(name: str, image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Thumbnail:
-    """A picture made small enough for the contact sheet."""
+    """An image made small enough for the contact sheet."""
     classes = shown_classes(classes)
-    return Thumbnail(name, caption_of(class_shares(mask, classes), classes), *reduced(image, mask, _PANEL))
+    return Thumbnail(name, caption_of(class_shares(mask, classes), classes), *reduced(image, mask, _THUMBNAIL_SIDE))
 
 
 def plot_contact_sheet(
-    pictures: Sequence[Thumbnail], total: int, rejected: int = 0, classes: Classes = VOC_CLASSES
+    images: Sequence[Thumbnail], total: int, rejected: int = 0, classes: Classes = VOC_CLASSES
 ) -> Figure:
     """Overlays side by side, in rows of four, over one legend.
 
     Args:
-        pictures: At most a dozen are shown.
+        images: At most a dozen are shown.
         total: Pictures there are in all.
         rejected: Files that could not be read.
         classes: Names and colours by mask value.
 
     Returns:
-        A panel a picture, with its name and its largest classes above it.
+        A panel an image, with its name and its largest classes above it.
     """
-    pictures, classes = list(pictures)[:SHEET], shown_classes(classes)
+    images, classes = list(images)[:SHEET_IMAGES], shown_classes(classes)
     margin, gap, caption, panel, tallest = 0.15, 0.14, 0.46, 2.45, 2.45  # inches
-    columns = max(2, min(_COLUMNS, len(pictures)))
-    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
+    columns = max(2, min(_COLUMNS, len(images)))
+    rows = [images[start : start + columns] for start in range(0, len(images), columns)]
     heights = [min(tallest, max(panel * item.mask.shape[0] / item.mask.shape[1] for item in row)) for row in rows]
-    legend = _legend(pictures, classes)
+    legend = _legend(images, classes)
     width = 2 * margin + columns * panel + (columns - 1) * gap
     height = HEADROOM + sum(heights) + caption * len(rows) + legend_height(legend, width)
     figure = new_figure(width, height, layout=None)
@@ -187,13 +187,13 @@ def plot_contact_sheet(
         for column, item in enumerate(row):
             left = margin + column * (panel + gap)
             _caption(figure, item, left, top, panel)
-            axes = place(figure, left, top + caption, panel, row_height)
+            axes = add_axes(figure, left, top + caption, panel, row_height)
             axes.imshow(_tinted(item.image, item.mask, classes), aspect="equal")
             axes.set_anchor("NW")
             axes.set_axis_off()
         top += caption + row_height
     draw_legend(figure, legend)
-    set_title(figure, "Own pictures", _how_many(len(pictures), total, rejected))
+    set_title(figure, "Own images", _count_text(len(images), total, rejected))
     return figure
 
 
@@ -202,7 +202,7 @@ def _caption(figure: Figure, item: Thumbnail, left: float, top: float, panel: fl
     width, height = figure.get_size_inches()
     for text, down, colour, most in ((item.name, 0.2, INK, 13), (item.caption, 0.38, MUTED, 14)):
         letters = round(panel * most)  # of this size about so many stand in an inch
-        text = with_known_letters(text)
+        text = replace_unknown_letters(text)
         shown = text if _width(text) <= letters else _cut(text, letters - 1) + "…"
         figure.text(
             left / width,
@@ -216,7 +216,7 @@ def _caption(figure: Figure, item: Thumbnail, left: float, top: float, panel: fl
 
 
 def _width(text: str) -> int:
-    """Letters, of which Chinese, Japanese and Korean ones count twice, as they are as wide as two."""
+    """Width in letters; Chinese, Japanese and Korean letters count twice."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
@@ -226,14 +226,14 @@ def _cut(text: str, letters: int) -> str:
     return text
 
 
-def _legend(pictures: Sequence[Thumbnail], classes: Classes) -> dict[str, np.ndarray]:
-    """The classes found in the pictures; background, which is left as it is, always and last."""
-    entries = legend_entries([item.mask for item in pictures], classes)
+def _legend(images: Sequence[Thumbnail], classes: Classes) -> dict[str, np.ndarray]:
+    """The classes found in the images; background, which is not tinted, always and last."""
+    entries = legend_entries([item.mask for item in images], classes)
     entries.pop(classes.names[0], None)
-    return entries | {f"{classes.names[0]} (as it is)": np.array(_UNTINTED) / 255}
+    return entries | {f"{classes.names[0]} (not tinted)": np.array(_UNTINTED) / 255}
 
 
-def _how_many(shown: int, total: int, rejected: int) -> str:
-    pictures = "1 picture" if total == 1 else f"{total} pictures"
-    first = f"The first {shown} of {pictures}" if shown < total else pictures
+def _count_text(shown: int, total: int, rejected: int) -> str:
+    images = "1 image" if total == 1 else f"{total} images"
+    first = f"The first {shown} of {images}" if shown < total else images
     return first + (f"; files that could not be read: {rejected} (inference_rejected.csv)" if rejected else "")

@@ -11,7 +11,7 @@ from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.voc.classes import VOC_CLASSES, Classes
 
 from .fonts import shown_classes
-from .image_panels import GAP, MARGIN, coloured, draw_legend, legend_entries, legend_height, place, show
+from .image_panels import GAP, MARGIN, add_axes, draw_legend, legend_entries, legend_height, mask_over_grey, show_image
 from .overlays import error_map
 from .style import (
     BLUE,
@@ -54,10 +54,10 @@ def plot_prediction(sample: Sample, prediction: np.ndarray, iou: float, classes:
     top = HEADROOM_ALONE + 0.24
     figure_height = top + panel_height + foot
     figure = new_figure(figure_width, figure_height, layout=None)
-    for column, (name, picture) in enumerate(_panels(sample, prediction, classes).items()):
+    for column, (name, panel) in enumerate(_panels(sample, prediction, classes).items()):
         left = MARGIN + column * (panel_width + GAP)
-        axes = place(figure, left, top, panel_width, panel_height)
-        show(axes, picture)
+        axes = add_axes(figure, left, top, panel_width, panel_height)
+        show_image(axes, panel)
         axes.set_title(name, loc="left", fontsize=LABEL, color=MUTED, pad=4)
     draw_legend(figure, entries)
     set_title(figure, f"{sample.id}   mIoU {score(iou)}")
@@ -91,9 +91,9 @@ def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]], classes: Cla
             fontsize=SMALL, color=INK, va="baseline",
         )  # fmt: skip
         top += caption
-        for column, picture in enumerate(_panels(sample, prediction, classes).values()):
+        for column, panel in enumerate(_panels(sample, prediction, classes).values()):
             left = MARGIN + column * (panel_width + GAP)
-            show(place(figure, left, top, panel_width, height), picture)
+            show_image(add_axes(figure, left, top, panel_width, height), panel)
         top += height
     draw_legend(figure, entries)
     explanation = "Image, truth, prediction, errors (wrong red, void grey). mIoU here is over an image's own classes"
@@ -120,7 +120,7 @@ def gallery_items(
 
 
 def plot_mask(title: str, image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Figure:
-    """A picture beside the mask that a network gave it.
+    """An image beside the mask that a network gave it.
 
     Args:
         title: What it is called.
@@ -138,8 +138,8 @@ def plot_mask(title: str, image: np.ndarray, mask: np.ndarray, classes: Classes 
     figure_width = 2 * MARGIN + 2 * panel_width + GAP
     entries = legend_entries([mask], classes)
     figure = new_figure(figure_width, HEADROOM + panel_height + legend_height(entries, figure_width), layout=None)
-    for column, picture in enumerate((image, coloured(image, mask, classes))):
-        show(place(figure, MARGIN + column * (panel_width + GAP), HEADROOM, panel_width, panel_height), picture)
+    for column, panel in enumerate((image, mask_over_grey(image, mask, classes))):
+        show_image(add_axes(figure, MARGIN + column * (panel_width + GAP), HEADROOM, panel_width, panel_height), panel)
     draw_legend(figure, entries)
     shares = np.bincount(mask.ravel(), minlength=len(classes)) / mask.size
     objects = [value for value in np.argsort(-shares, kind="stable") if value != 0 and shares[value] >= 0.0005]
@@ -182,20 +182,20 @@ def plot_sanity(
     figure = new_figure(figure_width, figure_height, layout=None)
     panels = {
         "image": image,
-        "truth": coloured(image, truth, classes),
-        "prediction": coloured(image, prediction, classes),
+        "truth": mask_over_grey(image, truth, classes),
+        "prediction": mask_over_grey(image, prediction, classes),
     }
-    for column, (name, picture) in enumerate(panels.items()):
-        axes = place(figure, MARGIN + column * (panel_width + GAP), top, panel_width, panel_height)
-        show(axes, picture)
+    for column, (name, panel) in enumerate(panels.items()):
+        axes = add_axes(figure, MARGIN + column * (panel_width + GAP), top, panel_width, panel_height)
+        show_image(axes, panel)
         axes.set_title(name, loc="left", fontsize=LABEL, color=MUTED, pad=4)
     draw_legend(figure, entries, below=top + panel_height)
     left = 0.75
-    curve = place(figure, left, top + panel_height + foot + 0.3, figure_width - left - MARGIN, curve_height)
+    curve = add_axes(figure, left, top + panel_height + foot + 0.3, figure_width - left - MARGIN, curve_height)
     dot = "o" if len(history) == 1 else None
     curve.plot(history["epoch"], history["loss"], color=BLUE, linewidth=1.8, marker=dot)
     lowest, highest = history["loss"].min(), history["loss"].max()
-    # An overfit that works falls by orders of magnitude; most of it would lie on the floor of a linear axis.
+    # An overfit that works falls by orders of magnitude; most of it would be invisible on a linear axis.
     if lowest > 0 and highest > 20 * lowest:
         curve.set_yscale("log")
         curve.tick_params(which="minor", length=0)
@@ -219,7 +219,7 @@ def plot_sanity(
 def _panels(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict[str, np.ndarray]:
     return {
         "image": sample.image,
-        "truth": coloured(sample.image, sample.mask, classes),
-        "prediction": coloured(sample.image, prediction, classes),
+        "truth": mask_over_grey(sample.image, sample.mask, classes),
+        "prediction": mask_over_grey(sample.image, prediction, classes),
         "errors (void grey)": error_map(sample.image, sample.mask, prediction),
     }

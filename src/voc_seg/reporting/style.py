@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
-from .fonts import families, quiet_fonts, with_known_letters
+from .fonts import families, quiet_fonts, replace_unknown_letters
 
 DPI = 110
 INK = "#1f2933"
@@ -58,7 +58,7 @@ def literal(text: str) -> str:
 
     Letters that no font has become question marks.
     """
-    return with_known_letters(text).replace("$", r"\$")
+    return replace_unknown_letters(text).replace("$", r"\$")
 
 
 def set_title(figure: Figure, title: str, subtitle: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The usable samples of a split, straight from their files."""
+"""The usable samples of a split, decoded from their files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -15,16 +15,16 @@ from .store import Origin, Sample
 
 
 @dataclass(frozen=True)
-class UsableSamples:
+class DecodedSamples:
     """Samples of a split, decoded while they are iterated over, a few at a time, so that memory stays flat.
 
     Args:
-        split: Where the files lie.
-        ids: Which images, in this order.
+        split: The files.
+        ids: Ids of the images, in this order.
         reading: How files become samples: classes, EXIF orientation, size.
-        prints: The fingerprint of each; see `voc_seg.voc.index.fingerprints`. Fewer than ids: unknown.
-        sizes: Bytes that each of them takes decoded; none: unknown.
-        shard_images: Most of them that go into one file.
+        prints: The fingerprint of each, see `voc_seg.voc.index.fingerprints`; unknown if fewer than ids.
+        sizes: Decoded size of each, bytes; empty if unknown.
+        shard_images: Maximum number of images in one file.
     """
 
     split: VOCSplit
@@ -36,7 +36,7 @@ class UsableSamples:
 
     @cached_property
     def origin(self) -> Origin:
-        """What the samples are made from."""
+        """The source of the samples."""
         fingerprint = combined_fingerprint(self.ids, self.prints) if len(self.prints) == len(self.ids) else ""
         return Origin(
             self.split.source,
@@ -48,11 +48,11 @@ class UsableSamples:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all of them take decoded."""
+        """Decoded size of all samples."""
         return sum(self.sizes)
 
-    def in_parts(self) -> list["UsableSamples"]:
-        """The same samples in the same order, as many as go into one file each; at least one part."""
+    def split_into_shards(self) -> list["DecodedSamples"]:
+        """The same samples in the same order, split into at most `shard_images` each; at least one part."""
         cuts = range(0, max(len(self), 1), self.shard_images)
         slices = [slice(start, start + self.shard_images) for start in cuts]
         return [
@@ -70,13 +70,13 @@ class UsableSamples:
     def _read(self, numbered: tuple[int, str]) -> Sample:
         number, image_id = numbered
         pair = read_pair(self.split.image_path(image_id), self.split.mask_path(image_id), self.reading)
-        # Asked when all has been read: what is packed is what was looked into for the index.
+        # Checked after reading, so that the packed samples are those of the index.
         if self.prints and fingerprints(replace(self.split, ids=(image_id,)), self.reading) != {
             image_id: self.prints[number]
         }:
             raise VocSegError(
                 f"The files of {image_id}, {self.split.image_path(image_id)} and {self.split.mask_path(image_id)}, "
-                "have changed since they were indexed. Let nothing write to them during the run, and run again: "
+                "have changed since they were indexed. Make sure that nothing writes to them, and run again: "
                 "kedro run --pipelines data_processing"
             )
         return Sample(image_id, pair.image, pair.mask.indices)

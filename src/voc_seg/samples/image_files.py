@@ -1,4 +1,4 @@
-"""Pictures without masks: found in a folder, by a pattern or by name, and read one at a time."""
+"""Images without masks: found in a folder, by a pattern or by name, and read one at a time."""
 
 import logging
 import os
@@ -24,8 +24,8 @@ _LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Pictures(Mapping[str, np.ndarray]):
-    """Pictures by name, ``uint8 (H, W, 3)`` RGB, each decoded when it is asked for.
+class ImageFiles(Mapping[str, np.ndarray]):
+    """Images by name, ``uint8 (H, W, 3)`` RGB, each decoded on access.
 
     Args:
         paths: The file of each name.
@@ -43,18 +43,18 @@ class Pictures(Mapping[str, np.ndarray]):
         return len(self.paths)
 
     def file(self, name: str) -> str:
-        """The path of a picture as tables show it: ``./=a.jpg``, as spreadsheets would evaluate ``=a.jpg``."""
+        """The path of an image for tables: ``./=a.jpg``, because spreadsheets would evaluate ``=a.jpg``."""
         path = str(self.paths[name])
         return printable(os.path.join(".", path) if formula_sign(path) else path)  # noqa: PTH118 - Path drops the dot
 
-    def only(self, names: Sequence[str]) -> "Pictures":
-        """Some of them."""
-        return Pictures({name: self.paths[name] for name in names})
+    def only(self, names: Sequence[str]) -> "ImageFiles":
+        """The images with these names."""
+        return ImageFiles({name: self.paths[name] for name in names})
 
 
 @dataclass(frozen=True)
-class MadeWhenAsked(Mapping[str, T], Generic[T]):
-    """A value by name, made anew whenever it is asked for, so that thousands of them take the memory of one."""
+class LazyMapping(Mapping[str, T], Generic[T]):
+    """Values by name, computed on every access, so that thousands take the memory of one."""
 
     names: Sequence[str]
     make: Callable[[str], T]
@@ -69,11 +69,11 @@ class MadeWhenAsked(Mapping[str, T], Generic[T]):
         return len(self.names)
 
 
-def find_pictures(images: str) -> Pictures:
-    """What a path stands for: a file, the files of a folder, or those a pattern matches (``*``, ``?``, ``**``).
+def find_images(images: str) -> ImageFiles:
+    """Find images: a file, the files of a folder, or those a pattern matches (``*``, ``?``, ``**``).
 
-    Every file counts, of whatever kind; what is no picture shows when it is read. Hidden files and folders within a
-    folder are left out. A name that exists is taken literally, even if it has brackets in it.
+    Files of any type are returned; reading tells whether one is an image. Hidden files and folders within a folder are
+    skipped. A name that exists is taken literally, even if it contains brackets.
 
     Args:
         images: A path, relative to the working directory; ``~`` is the home folder.
@@ -84,11 +84,11 @@ def find_pictures(images: str) -> Pictures:
     place = Path(images)
     try:
         if images.startswith("~") and not place.exists():
-            place = Path(os.path.expanduser(images))  # noqa: PTH111 - Path.expanduser fails for people it does not know
+            place = Path(os.path.expanduser(images))  # noqa: PTH111 - Path.expanduser fails for unknown users
         found = _found(place, images)
     except OSError as error:
         raise VocSegError(f"inference.images: {images} cannot be read ({error.strerror or error}).") from error
-    return Pictures(dict(zip(name_pictures(found), found)))
+    return ImageFiles(dict(zip(name_images(found), found)))
 
 
 def _found(place: Path, images: str) -> list[Path]:
@@ -107,7 +107,7 @@ def _found(place: Path, images: str) -> list[Path]:
     if not any(mark in images for mark in _PATTERN):
         raise VocSegError(
             f"inference.images: there is no file or folder {place.absolute()}. Give a folder, a file or a pattern such "
-            "as 'pictures/*.jpg', relative to the folder you are in."
+            "as 'images/*.jpg', relative to the working directory."
         )
     files = sorted(_matches(place))
     if not files:
@@ -116,7 +116,7 @@ def _found(place: Path, images: str) -> list[Path]:
 
 
 def _matches(pattern: Path) -> Iterator[Path]:
-    """Files that match; links to folders are not followed by ``**``, so that none leads round in a circle."""
+    """Files that match; ``**`` does not follow links to folders, which could form a cycle."""
     parts = pattern.parts
     first = next(place for place, part in enumerate(parts) if any(mark in part for mark in _PATTERN))
     base, rest = Path(*parts[:first]), list(parts[first:])
@@ -127,16 +127,16 @@ def _matches(pattern: Path) -> Iterator[Path]:
             if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(base).parts):
                 yield path
     except ValueError as error:
-        raise VocSegError(f"inference.images: {pattern} is no pattern: {error}.") from None
+        raise VocSegError(f"inference.images: {pattern} is not a valid pattern: {error}.") from None
 
 
-def name_pictures(paths: Sequence[Path]) -> list[str]:
-    """A name for each picture, under which its mask is saved.
+def name_images(paths: Sequence[Path]) -> list[str]:
+    """A unique name for each image, under which its mask is saved.
 
-    It is the file's name without ending. Where several would have one name, those files take their whole name
-    (``a.jpg``, ``a.png``); where that is not enough the folders below the common one come before it (``2023_a.jpg``),
-    and last a number behind it. Names that differ only in case or in the encoding of an accent count as the same, as
-    on macOS and Windows. Characters that file systems or tables cannot hold become ``_``.
+    It is the file name without extension. Names that clash get their extension (``a.jpg``, ``a.png``), then their
+    folders below the common one as a prefix (``2023_a.jpg``), then a number as a suffix. Names that differ only in case
+    or in the encoding of an accent clash, as on macOS and Windows. Characters that file systems or tables do not allow
+    become ``_``.
     """
     if not paths:
         return []
@@ -170,7 +170,7 @@ def _numbered(names: list[str]) -> list[str]:
 
 
 def _safe(name: str) -> str:
-    """The name as every file system takes it, without anything that could lead to another folder."""
+    """The name in a form every file system accepts, without path separators."""
     clean = "".join(mark if mark.isprintable() and mark not in rf"/\{WINDOWS_MARKS}" else "_" for mark in name)
     clean = clean.strip(". ").encode()[:_LONGEST_NAME].decode(errors="ignore").strip(". ") or "picture"
     if formula_sign(clean):

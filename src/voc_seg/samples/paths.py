@@ -1,4 +1,4 @@
-"""Where a packed store lies: its file, the folder of its shards beside it, and who may write there."""
+"""Files of a packed store: its path, the folder of its shards, and the lock for writing."""
 
 import logging
 import re
@@ -23,11 +23,11 @@ def shards_folder(path: Path) -> Path:
 
 
 @contextmanager
-def sole_writer(path: Path) -> Iterator[None]:
-    """Nobody else writes this store, or its shards, meanwhile; its folder is made.
+def exclusive_writer(path: Path) -> Iterator[None]:
+    """Hold the lock for writing a store and its shards; creates its folder.
 
     Raises:
-        VocSegError: Another process is writing it, or whether one is cannot be told.
+        VocSegError: Another process holds the lock, or it cannot be acquired.
     """
     lock_file, lock = path.with_name(f".{path.name}.lock"), None
     try:
@@ -49,8 +49,8 @@ def sole_writer(path: Path) -> Iterator[None]:
             lock.close()
 
 
-def make_way(path: Path, folder: bool = False) -> None:
-    """Set aside, under another name, anything of another kind where a store's file or folder is to be written.
+def move_aside(path: Path, folder: bool = False) -> None:
+    """Rename anything of another type at the path of a store's file or folder.
 
     Raises:
         VocSegError: It cannot be renamed.
@@ -69,20 +69,20 @@ def make_way(path: Path, folder: bool = False) -> None:
     logger.warning("%s was not a %s, so this project did not write it. It is now %s", path, wanted, kept.name)
 
 
-def files_of_shards(path: Path) -> list[Path]:
-    """Whole and half-written shards beside a store; what else lies in their folder is somebody else's."""
+def shard_files(path: Path) -> list[Path]:
+    """Complete and partial shards of a store; other files in their folder are the user's."""
     folder = shards_folder(path)
     return [found for found in folder.iterdir() if _OURS.fullmatch(found.name)] if folder.is_dir() else []
 
 
-def delete_shards_but(path: Path, names: Collection[str]) -> None:
-    """Delete shards of a store, and what is left of them, save those with these names."""
+def delete_other_shards(path: Path, names: Collection[str]) -> None:
+    """Delete complete and partial shards of a store, except those with these names."""
     folder = shards_folder(path)
     if not folder.is_dir():
         return
-    for found in files_of_shards(path):
+    for found in shard_files(path):
         if found.name not in names:
-            with suppress(OSError):  # Windows deletes nothing that is mapped: it goes at the next turn
+            with suppress(OSError):  # Windows does not delete mapped files: the next call does
                 found.unlink()
     if not any(folder.iterdir()):
         with suppress(OSError):  # a link to another disk, or a mounted one, stays

@@ -53,7 +53,7 @@ def _is_lossy_webp(path: Path) -> bool:
     return False
 
 
-def raw_mode(image: Image.Image) -> str:
+def raw_mode(image: ImageFile.ImageFile) -> str:
     """Return how the file stores its pixels, as Pillow's raw mode (``L;4``); empty if unknown."""
     if not getattr(image, "tile", None):
         return ""
@@ -62,7 +62,7 @@ def raw_mode(image: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def single_channel(image: Image.Image, name: str) -> tuple[np.ndarray, str] | None:
+def single_channel(image: ImageFile.ImageFile, name: str) -> tuple[np.ndarray, str] | None:
     """Return the values ``uint8 (H, W)`` of a mask with 1 bit, more than 8 bits or grey with alpha, and a note.
 
     Returns:

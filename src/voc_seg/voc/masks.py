@@ -90,7 +90,7 @@ def _as_indices(image: ImageFile.ImageFile, classes: Classes) -> Mask:
     return mask
 
 
-def _decode_mode(image: Image.Image, name: str, classes: Classes) -> Mask:
+def _decode_mode(image: ImageFile.ImageFile, name: str, classes: Classes) -> Mask:
     if image.mode == "L":
         return _from_grey(_grey_indices(image), name, classes)
     if image.mode == "P":
@@ -104,7 +104,7 @@ def _decode_mode(image: Image.Image, name: str, classes: Classes) -> Mask:
     raise VocSegError(f"mask mode: {name} is {image.mode}, not palette (P), 8-bit grey (L) or RGB in class colours")
 
 
-def _grey_indices(image: Image.Image) -> np.ndarray:
+def _grey_indices(image: ImageFile.ImageFile) -> np.ndarray:
     """Return grey values as stored: Pillow scales those of 2 and 4 bits to 0..255."""
     step = {"L;2": 85, "L;4": 17}.get(raw_mode(image))
     return np.asarray(image) // np.uint8(step) if step else np.asarray(image)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from voc_seg.config import AugmentationConfig, DataConfig, InferenceConfig
 from voc_seg.reporting.figures import plot_class_distribution
-from voc_seg.samples.decoded import UsableSamples
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import windows_name_problem
 from voc_seg.voc.class_checks import (
@@ -98,7 +98,7 @@ def describe(
     return statistics, plot_class_distribution(statistics), rejected, several
 
 
-def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFrame, data: DataConfig) -> UsableSamples:
+def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFrame, data: DataConfig) -> DecodedSamples:
     """The usable samples of a split in the order of its list.
 
     What comes back is decoded while the catalog writes it. (Were this a generator function, Kedro would save every
@@ -134,7 +134,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
     if split.name == "train":
         require_foreground(class_statistics({"train": index}, data.class_table.names))
     sizes = (4 * usable["height"] * usable["width"]).tolist()  # three bytes of the image, one of the mask
-    return UsableSamples(
+    return DecodedSamples(
         split,
         tuple(usable["image_id"]),
         data.reading,

@@ -11,9 +11,10 @@ import pytest
 
 from voc_seg.datasets.predictions import MaskFolder
 from voc_seg.metrics import confusion as scores
-from voc_seg.models.exchange import one_evaluation
-from voc_seg.reporting.belonging import require_same_counts, require_same_images, require_same_mask
-from voc_seg.reporting.report import class_ious, history_of
+from voc_seg.models.exchange import merge_evaluation
+from voc_seg.reporting.report import matching_history
+from voc_seg.reporting.report_images import class_ious
+from voc_seg.reporting.same_evaluation import require_same_counts, require_same_images, require_same_mask
 from voc_seg.system.errors import VocSegError
 
 NAMES = ["background", "cat", "dog"]
@@ -91,11 +92,11 @@ def test_a_mask_must_have_the_score_of_the_table() -> None:
 def test_scores_and_facts_of_two_evaluations_are_none(facts: dict[str, Any], one: bool) -> None:
     """Facts of a new model would vouch for the old scores."""
     metrics = {"images_per_second": 1.5, "model_digest": "a", "miou": 0.5}
-    assert one_evaluation(metrics, facts) == (metrics if one else {})
-    assert one_evaluation({}, {}) == {}
+    assert merge_evaluation(metrics, facts) == (metrics if one else {})
+    assert merge_evaluation({}, {}) == {}
 
 
 @pytest.mark.parametrize(("loss", "own"), [(0.75, True), (0.5, False), (None, True)])
 def test_runs_that_learn_nothing_are_told_apart_by_their_loss(loss: float | None, own: bool) -> None:
     history = pd.DataFrame({"epoch": [1], "val_miou": [0.035], "val_loss": [0.75], "is_best": [True]})
-    assert history_of({"epoch": 1, "val_miou": 0.035, "val_loss": loss}, history).empty is not own
+    assert matching_history({"epoch": 1, "val_miou": 0.035, "val_loss": loss}, history).empty is not own

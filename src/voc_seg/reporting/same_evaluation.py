@@ -12,10 +12,10 @@ from voc_seg.system.errors import VocSegError
 _AGAIN = "Make them again with: kedro run --pipelines evaluation"
 
 
-def is_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
-    """Whether scores are of this very model: an epoch's number says nothing of which run it was.
+def is_score_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+    """Whether scores belong to this model.
 
-    Digests tell, where both have one; scores of earlier versions have none.
+    Digests are compared where both have one; scores of earlier versions have none, so epoch and mIoU decide.
     """
     if {"model_digest"} <= metrics.keys() & saved.keys() and metrics["model_digest"] != saved["model_digest"]:
         return False
@@ -26,7 +26,7 @@ def is_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
 def require_same_counts(
     metrics: Mapping[str, Any], confusion: pd.DataFrame, class_scores: pd.DataFrame | None = None
 ) -> None:
-    """Refuse scores that do not follow from the confusion matrix: they are from another evaluation.
+    """Refuse scores that do not match the confusion matrix because they are from another evaluation.
 
     Raises:
         VocSegError: With the first score that differs.
@@ -46,13 +46,13 @@ def require_same_counts(
 
 
 def require_same_images(ids: Iterable[str], predictions: Mapping[str, Any], image_scores: pd.DataFrame) -> None:
-    """Refuse masks and scores of other images than those of the split.
+    """Refuse masks and scores unless they cover exactly the images of the split.
 
     Raises:
-        VocSegError: With an image that has none, or that is not of the split.
+        VocSegError: With a missing or an unknown image.
     """
     known, scored = set(ids), set(image_scores["image_id"])
-    # Asked one by one: some Macs list file names in another form of Unicode than the ids have.
+    # Checked one by one: some Macs list file names in another Unicode form than the ids.
     masked = {image_id for image_id in known if image_id in predictions}
     for what, lacking in (("image_scores.csv lacks", known - scored), ("predictions lack", known - masked)):
         if lacking:

@@ -315,9 +315,9 @@ def test_what_is_for_one_process_is_refused(project: Path) -> None:
 
 
 def test_processes_with_different_settings_are_refused() -> None:
-    ranks.require_alike([{"seed": 1, "runtime.device": "cuda:0"}, {"seed": 1, "runtime.device": "cuda:1"}])
+    ranks.require_same_settings([{"seed": 1, "runtime.device": "cuda:0"}, {"seed": 1, "runtime.device": "cuda:1"}])
     with pytest.raises(VocSegError, match=r"  seed: 1 at rank 0, 2 at rank 1\n  run: None at rank 0, a at rank 1"):
-        ranks.require_alike([{"seed": 1, "flip": 0.5}, {"seed": 2, "flip": 0.5, "run": "a"}])
+        ranks.require_same_settings([{"seed": 1, "flip": 0.5}, {"seed": 2, "flip": 0.5, "run": "a"}])
 
 
 def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,7 +342,7 @@ def test_the_refusal_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(ranks, "place", lambda: Place(ranks=2))
     with pytest.raises(RunStoppedError, match=message) as caught:
-        ranks.refuse_what_is_for_one(pipelines, selects)
+        ranks.require_single_process(pipelines, selects)
     assert "--pipelines training,evaluation" in str(caught.value)
-    ranks.refuse_what_is_for_one(["training", "evaluation"], False)
-    ranks.refuse_what_is_for_one(["trainin"], False)  # Kedro tells what there is
+    ranks.require_single_process(["training", "evaluation"], False)
+    ranks.require_single_process(["trainin"], False)  # Kedro tells what there is

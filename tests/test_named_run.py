@@ -11,7 +11,7 @@ from kedro.config import OmegaConfigLoader
 from pydantic import ValidationError
 
 from voc_seg.config import Parameters
-from voc_seg.hooks.commands import repeated_options
+from voc_seg.hooks.commands import context_options
 from voc_seg.hooks.console import RepeatedOptions
 from voc_seg.settings import CONFIG_LOADER_ARGS
 
@@ -111,7 +111,7 @@ def test_a_name_in_a_parameters_file_is_not_passed_over(
 )
 def test_commands_in_messages_are_completed(message: str, completed: str) -> None:
     given = {"env": "voc2012", "runtime_params": {"run": "a"}}
-    options = repeated_options(given)
+    options = context_options(given)
     assert options == " --env voc2012 --params run=a"
     repeated = RepeatedOptions()
     repeated.given = given
@@ -124,8 +124,8 @@ def test_commands_repeat_where_the_data_is_and_how_it_is_read() -> None:
     data = {"voc_root": "/my pictures", "data": {"values": {255: "void"}, "exif": "apply"}}
     given = {"env": None, "runtime_params": {**data, "run": "a", "training": {"epochs": 3}}}
     told = "'voc_root=/my pictures,data.values.255=void,data.exif=apply"
-    assert repeated_options(given, "data_processing") == f" --params {told}'"
-    assert repeated_options(given, "evaluation") == f" --params {told},run=a'"
+    assert context_options(given, "data_processing") == f" --params {told}'"
+    assert context_options(given, "evaluation") == f" --params {told},run=a'"
     repeated = RepeatedOptions()
     repeated.given = given
     for message, completed in (

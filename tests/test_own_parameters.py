@@ -17,7 +17,7 @@ from kedro.framework.startup import bootstrap_project
 from pydantic import ValidationError
 
 from voc_seg.config import Parameters, TrainingConfig, flattened
-from voc_seg.hooks.validation import explain
+from voc_seg.hooks.validation import describe_validation_errors
 from voc_seg.system.errors import VocSegError
 
 ROOT = Path(__file__).parents[1]
@@ -95,8 +95,8 @@ def test_keys_of_users_pass(key: Any, value: Any) -> None:
 def test_slips_of_ours_are_refused_with_the_key_that_was_meant(key: str, value: Any, meant: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Parameters.of({key: value})
-    assert f"{key}: unknown key" in explain(caught.value)
-    assert f"did you mean {meant}?" in explain(caught.value)
+    assert f"{key}: unknown key" in describe_validation_errors(caught.value)
+    assert f"did you mean {meant}?" in describe_validation_errors(caught.value)
 
 
 def test_a_setting_without_its_block_is_not_dropped_in_silence() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from voc_seg.sweep.sweep import Sweep, run_sweep
+from voc_seg.sweep.sweep import SweepOptions, run_sweep
 from voc_seg.system.errors import VocSegError
 
 SETTINGS = (
@@ -71,14 +71,17 @@ def test_interrupted_and_typed_again_it_ends_with_a_table(project: Path) -> None
     ("sweep", "message"),
     [
         (
-            Sweep(("model.width=8,9",), "", ("training",), 1, "", None),
+            SweepOptions(("model.width=8,9",), "", ("training",), 1, "", None),
             r"width-9 are wrong; nothing has run.\n  model.wid",
         ),
-        (Sweep(("seed=1",), "", ("trainig",), 1, "", None), "no pipeline trainig. There are: comparison, data_proc"),
-        (Sweep(("seed=1",), "", ("data_processing",), 1, "", None), "run it once before"),
+        (
+            SweepOptions(("seed=1",), "", ("trainig",), 1, "", None),
+            "no pipeline trainig. There are: comparison, data_proc",
+        ),
+        (SweepOptions(("seed=1",), "", ("data_processing",), 1, "", None), "run it once before"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_runs(project: Path, sweep: Sweep, message: str) -> None:
+def test_what_is_wrong_is_said_before_anything_runs(project: Path, sweep: SweepOptions, message: str) -> None:
     with pytest.raises(VocSegError, match=message):
         run_sweep(project, sweep)
     assert not list((project / "data/runs").glob("seed*"))

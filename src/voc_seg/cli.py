@@ -13,7 +13,7 @@ from kedro.framework.cli.utils import env_option, split_string
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
-from voc_seg.hooks.run_options import checked_runner, keeps_path, with_lists
+from voc_seg.hooks.run_options import accept_lists, checked_runner, keep_config_path
 from voc_seg.hooks.settings_files import explain_params
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import place
@@ -26,9 +26,9 @@ run.callback = checked_runner(run.callback)
 
 for _option in run.params:
     if _option.name == "params" and _option.callback:
-        _option.callback = explain_params(with_lists(_option.callback))
+        _option.callback = explain_params(accept_lists(_option.callback))
     if _option.name == "config" and _option.callback:
-        _option.callback = keeps_path(_option.callback)
+        _option.callback = keep_config_path(_option.callback)
 
 
 class _SettingsHooks:
@@ -86,13 +86,13 @@ def sweep(
 
     The same command once more goes on: finished runs are skipped, interrupted and failed ones resumed.
     """
-    from voc_seg.sweep.sweep import Sweep, run_sweep  # what other commands need not wait for
+    from voc_seg.sweep.sweep import SweepOptions, run_sweep  # what other commands need not wait for
 
     try:
         if place().ranks > 1:
             raise VocSegError("A sweep is for one process, but torchrun has started several. Leave torchrun out.")
         env = env or os.environ.get("KEDRO_ENV")  # as the runs will
-        code = run_sweep(Path(metadata.project_path), Sweep(grid, params, tuple(pipelines), jobs, name, env))
+        code = run_sweep(Path(metadata.project_path), SweepOptions(grid, params, tuple(pipelines), jobs, name, env))
     except (VocSegError, MissingConfigException) as error:
         logger.error("%s", error)
         code = 1

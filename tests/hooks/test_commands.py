@@ -15,7 +15,7 @@ from kedro.pipeline import Node, Pipeline
 
 from voc_seg.cli import run as command
 from voc_seg.config.overrides import split_params
-from voc_seg.hooks.commands import Launch, launch_of, repeated_options, resume_command
+from voc_seg.hooks.commands import Launch, context_options, launch_from_context, resume_command
 from voc_seg.hooks.console import ConsoleHooks, RepeatedOptions
 from voc_seg.hooks.multiprocess import RankSession
 from voc_seg.pipelines.data_processing.pipeline import create_pipeline as create_data_processing
@@ -77,11 +77,11 @@ def test_commands_repeat_how_the_run_was_started() -> None:
     launch = Launch("voc-seg", "conf.tar.gz", "my run.yml", runner="ThreadRunner")
     run = RUN | {"env": "voc2012", "runtime_params": {"run": "a"}, "launch": launch}
     given = " --env voc2012 --conf-source conf.tar.gz --config 'my run.yml'"
-    assert repeated_options(run, "training") == f"{given} --params run=a"
-    assert repeated_options(run, "evaluation") == f"{given} --runner ThreadRunner --params run=a"
+    assert context_options(run, "training") == f"{given} --params run=a"
+    assert context_options(run, "evaluation") == f"{given} --runner ThreadRunner --params run=a"
     assert resume_command(run, resume=False).startswith(f"voc-seg --pipelines evaluation{given} --runner ThreadRunner")
     # --params would replace those in the file.
-    assert repeated_options(run | {"launch": Launch(config="a.yml", config_has_params=True)}) == (
+    assert context_options(run | {"launch": Launch(config="a.yml", config_has_params=True)}) == (
         " --env voc2012 --config a.yml"
     )
 
@@ -105,10 +105,10 @@ def test_a_project_that_is_installed_as_a_package_is_known(make_project: Callabl
     project = make_project(tmp_path / "project")
     bootstrap_project(project)
     with RankSession.create(project) as session:
-        assert launch_of(session.load_context()) == Launch()
+        assert launch_from_context(session.load_context()) == Launch()
     (tmp_path / "elsewhere").mkdir()
     with RankSession.create(tmp_path / "elsewhere", conf_source=str(project / "conf")) as session:
-        assert launch_of(session.load_context()) == Launch("voc-seg", str(project / "conf"))
+        assert launch_from_context(session.load_context()) == Launch("voc-seg", str(project / "conf"))
 
 
 class TestFailure:

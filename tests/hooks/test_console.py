@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from kedro_viz.launchers.cli.main import viz as viz_commands
 from kedro_viz.launchers.cli.run import run as viz_run
 
-from voc_seg.hooks.commands import NEXT
+from voc_seg.hooks.commands import NEXT_COMMAND
 from voc_seg.hooks.console import RelativePaths, RepeatedOptions
 from voc_seg.scenes.sample import write_scenes
 
@@ -45,7 +45,7 @@ def test_a_run_says_what_it_wrote_where_and_what_comes_next(said: Callable) -> N
 
 def test_the_next_command_takes_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viz_run, "callback", lambda **options: None)  # else a server starts
-    (viz,) = {line for line in NEXT.values() if line.startswith("kedro viz")}
+    (viz,) = {line for line in NEXT_COMMAND.values() if line.startswith("kedro viz")}
     done = CliRunner().invoke(viz_commands, [*viz.split()[2:], "--env", "voc2012"])
     assert done.exit_code == 0, done.output
 

@@ -18,12 +18,12 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import AbstractRunner, ParallelRunner, SequentialRunner, ThreadRunner
 
 from voc_seg.datasets import CheckpointsDataset, EarlierTableDataset, OptionalJSONDataset
-from voc_seg.hooks.kedro_internals import planned
+from voc_seg.hooks.kedro_internals import pipeline_to_run
 from voc_seg.hooks.multiprocess import RankSession
 from voc_seg.hooks.run_options import (
+    require_known_runner,
     require_room_for_versions,
     require_runner,
-    require_runner_options,
     require_versionable,
     require_versions,
 )
@@ -122,7 +122,7 @@ def test_the_runner_is_looked_at_before_data_is_made(run: Callable, project: Pat
 )
 def test_runners_that_there_are_not(runner: str | None, params: dict[str, Any], message: str) -> None:
     with pytest.raises(ClickException) as caught:
-        require_runner_options(runner, params)
+        require_known_runner(runner, params)
     assert message in str(caught.value)
 
 
@@ -175,11 +175,11 @@ def test_optional_entries_do_not_claim_to_exist(tmp_path: Path) -> None:
     assert not any(dataset.exists() for dataset in (metrics, checkpoints, table))
     catalog = DataCatalog({"metrics": metrics, "checkpoints": checkpoints})
     pipeline = Pipeline([Node(lambda: ({}, {}), None, ["metrics", "checkpoints"], name="make")])
-    assert len(planned(pipeline, catalog, {"only_missing_outputs": True}).nodes) == 1
+    assert len(pipeline_to_run(pipeline, catalog, {"only_missing_outputs": True}).nodes) == 1
     metrics.save({})
     (tmp_path / "checkpoint_epoch_0001.pth").touch()
-    assert not planned(pipeline, catalog, {"only_missing_outputs": True}).nodes
-    assert planned(pipeline, catalog, {"only_missing_outputs": False}) is pipeline
+    assert not pipeline_to_run(pipeline, catalog, {"only_missing_outputs": True}).nodes
+    assert pipeline_to_run(pipeline, catalog, {"only_missing_outputs": False}) is pipeline
 
 
 def test_a_misspelt_environment_in_an_archive(run: Callable, tmp_path: Path) -> None:

@@ -158,14 +158,14 @@ def test_commands_that_would_give_a_traceback_look_at_the_settings_first(project
 
 
 def test_a_sweep_names_the_line(project: Path) -> None:
-    from voc_seg.sweep.sweep import Sweep, run_sweep
+    from voc_seg.sweep.sweep import SweepOptions, run_sweep
 
     bootstrap_project(project)
     path = project / "conf" / "local" / "parameters.yml"
     path.write_text("training:\n\tepochs: 3\n")
     try:
         with pytest.raises(ClickException, match="line 2"):
-            run_sweep(project, Sweep(("training.epochs=1,2",), "", ("training",), 1, "", None))
+            run_sweep(project, SweepOptions(("training.epochs=1,2",), "", ("training",), 1, "", None))
     finally:
         path.unlink()
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from .block import Block, flattened
 from .data import AugmentationConfig, ClassConfig, DataConfig
-from .foreign import meant, own_settings, unread
+from .foreign import meant, project_parameters, unread
 from .network import ModelConfig
 from .results import ComparisonConfig, EvaluationConfig, InferenceConfig
 from .running import RunName, RuntimeConfig, TrackingConfig
@@ -54,7 +54,7 @@ class Parameters(Block):
         Raises:
             pydantic.ValidationError: One of them is wrong, or a key is a slip of ours.
         """
-        return cls.model_validate(own_settings(settings, cls))
+        return cls.model_validate(project_parameters(settings, cls))
 
     @classmethod
     def meant(cls, key: Any, value: Any) -> str | None:

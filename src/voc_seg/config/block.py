@@ -13,8 +13,8 @@ def _split_on_spaces(value: Any) -> Any:
     return [value] if isinstance(value, (int, float)) else value
 
 
-FromSpaces = BeforeValidator(_split_on_spaces)
-Share = Annotated[float, Field(ge=0, le=1)]
+SpaceSeparated = BeforeValidator(_split_on_spaces)
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Block(BaseModel):
@@ -24,7 +24,7 @@ class Block(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _reject_bool_for_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Pydantic would make 1 of true."""
         types = _types_in(cls.model_fields[info.field_name or ""].annotation)
         if bool not in types and types & {int, float}:

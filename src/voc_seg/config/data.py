@@ -10,10 +10,10 @@ from voc_seg.system.names import fault_of_class, same_name
 from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, name_classes, voc_palette
 from voc_seg.voc.pairs import Reading
 
-from .block import Block, FromSpaces, Share
+from .block import Block, Fraction, SpaceSeparated
 
 
-def _name_alone(value: Any) -> Any:
+def _accept_bare_name(value: Any) -> Any:
     """A class may be written as its name, or as a block with name and colour."""
     if value is None or isinstance(value, (bool, int, float, date)):
         raise ValueError(f"YAML reads this name as {'null' if value is None else repr(value)}: write it in quotes")
@@ -27,7 +27,7 @@ Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 StoredValue = Annotated[int, Field(ge=0, le=255)]
 
 
-def _stored_to_meaning(values: Any) -> Any:
+def _normalise_values(values: Any) -> Any:
     """``values`` in one form: stored value to class name, class index or ``void``.
 
     Two spellings are read: ``{255: object}``, and ``{object: [1, 2]}``, which is shorter where values are merged.
@@ -71,14 +71,17 @@ class ClassConfig(Block):
     )
 
 
+NameOrBlock = Annotated[ClassConfig, BeforeValidator(_accept_bare_name)]
+
+
 class DataConfig(Block):
     """What the masks mean, and what to do about images that cannot be used."""
 
-    classes: Annotated[tuple[Annotated[ClassConfig, BeforeValidator(_name_alone)], ...] | None, FromSpaces] = Field(
+    classes: Annotated[tuple[NameOrBlock, ...] | None, SpaceSeparated] = Field(
         None,
         description="class of mask value 0 (background), 1, 2 ...; null takes the 21 of VOC",
     )
-    values: Annotated[dict[StoredValue, str | int] | None, BeforeValidator(_stored_to_meaning)] = Field(
+    values: Annotated[dict[StoredValue, str | int] | None, BeforeValidator(_normalise_values)] = Field(
         None,
         description="what stored mask values mean: {255: object, 4: void}, or {object: [1, 2], void: [4, 255]} to "
         "merge several; a class named here has these values alone, the others keep their index, and 255 is void unless "
@@ -165,16 +168,16 @@ def _meanings(values: dict[int, str | int], names: tuple[str, ...]) -> tuple[tup
 class AugmentationConfig(Block):
     """How a training crop is cut from an image."""
 
-    image_size: Annotated[tuple[Side, Side] | None, FromSpaces] = Field(
+    image_size: Annotated[tuple[Side, Side] | None, SpaceSeparated] = Field(
         None,
         description="height, width in pixels to which images are resized first; null keeps their own size",
     )
     crop_size: PositiveInt = Field(224, ge=64, le=4096, description="side of the square crop, pixels")
-    scale: Annotated[tuple[float, float], FromSpaces] = Field(
+    scale: Annotated[tuple[float, float], SpaceSeparated] = Field(
         (0.9, 1.1), description="smallest and largest random factor on the image's size, drawn log-uniformly"
     )
-    flip: Share = Field(0.5, description="probability of a left-right flip")
-    colour_jitter: Share = Field(
+    flip: Fraction = Field(0.5, description="probability of a left-right flip")
+    colour_jitter: Fraction = Field(
         0.0, description="largest relative change of brightness, contrast and saturation; 0 is off"
     )
 

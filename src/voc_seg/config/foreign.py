@@ -7,11 +7,11 @@ from pydantic import BaseModel
 
 from voc_seg.system.errors import VocSegError
 
-_LONG, _VERY_LONG = 6, 10
+_ONE_TYPO_LENGTH, _TWO_TYPOS_LENGTH = 6, 10
 """Letters of a key from which on one slip, or two, tell that it was meant."""
 
 
-def own_settings(settings: Mapping[Any, Any], model: type[BaseModel]) -> dict[Any, Any]:
+def project_parameters(settings: Mapping[Any, Any], model: type[BaseModel]) -> dict[Any, Any]:
     """Settings without the top-level keys of users; a key that is probably a slip of ours stays, to be refused.
 
     Args:
@@ -21,25 +21,25 @@ def own_settings(settings: Mapping[Any, Any], model: type[BaseModel]) -> dict[An
     return {key: value for key, value in settings.items() if key in model.model_fields or meant(key, value, model)}
 
 
-def foreign_settings(settings: Mapping[Any, Any], model: type[BaseModel]) -> dict[Any, Any]:
+def user_parameters(settings: Mapping[Any, Any], model: type[BaseModel]) -> dict[Any, Any]:
     """The top-level keys of users."""
-    return {key: value for key, value in settings.items() if key not in own_settings(settings, model)}
+    return {key: value for key, value in settings.items() if key not in project_parameters(settings, model)}
 
 
 def meant(key: Any, value: Any, model: type[BaseModel]) -> str | None:
     """The key of ours that a top-level key was probably meant to be; None for a key of somebody else."""
     return next(
-        (name for name in model.model_fields if isinstance(key, str) and _is_slip(key, value, name, model)), None
+        (name for name in model.model_fields if isinstance(key, str) and _is_typo(key, value, name, model)), None
     )
 
 
-def _is_slip(key: str, value: Any, name: str, model: type[BaseModel]) -> bool:
+def _is_typo(key: str, value: Any, name: str, model: type[BaseModel]) -> bool:
     """Whether a key is a slip of ``name``: the shorter the name, the more the value has to bear it out.
 
     ``mode: fast`` is not ``model``, which holds a block; ``mode: {encoder: resnet18}`` is.
     """
-    written, wanted = _plain(key), _plain(name)
-    slips = _slips(written, wanted)
+    written, wanted = _letters(key), _letters(name)
+    slips = _edit_distance(written, wanted)
     block = block_of(model.model_fields[name].annotation)
     if slips == 0:
         return True
@@ -47,8 +47,8 @@ def _is_slip(key: str, value: Any, name: str, model: type[BaseModel]) -> bool:
         return False
     if block and isinstance(value, Mapping) and block.model_fields.keys() & value.keys():
         return slips <= 2 or (len(written) >= 3 and wanted.startswith(written))  # train, eval, aug
-    if len(wanted) >= _LONG:
-        return slips == 1 or (slips == 2 and len(wanted) >= _VERY_LONG)
+    if len(wanted) >= _ONE_TYPO_LENGTH:
+        return slips == 1 or (slips == 2 and len(wanted) >= _TWO_TYPOS_LENGTH)
     transposed = sorted(written) == sorted(wanted)
     if block or isinstance(value, (Mapping, list)):
         return slips == 1 and transposed
@@ -101,11 +101,11 @@ def _dotted(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from _dotted(block, f"{prefix}{name}.")
 
 
-def _plain(key: str) -> str:
+def _letters(key: str) -> str:
     return "".join(letter for letter in key.casefold() if letter.isalnum())
 
 
-def _slips(written: str, wanted: str) -> int:
+def _edit_distance(written: str, wanted: str) -> int:
     """Letters that were left out, added, mistyped or swapped with their neighbour (Damerau-Levenshtein distance)."""
     rows = [list(range(len(wanted) + 1))]
     for i, letter in enumerate(written, start=1):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .block import Block, FromSpaces, Share
+from .block import Block, Fraction, SpaceSeparated
 
 
 class ModelConfig(Block):
@@ -14,7 +14,7 @@ class ModelConfig(Block):
     weights: str | None = Field(
         None, description="null, imagenet (torchvision downloads them), or a .pth or .safetensors state dict"
     )
-    skips: Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], FromSpaces] = Field(
+    skips: Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], SpaceSeparated] = Field(
         (2, 3, 4),
         min_length=1,
         description="encoder stages the decoder fuses; 1, 2, 3, 4 have stride 2, 4, 8, 16",
@@ -29,7 +29,7 @@ class ModelConfig(Block):
     stride_in_1x1: bool = Field(
         False, description="bottleneck stride on the 1x1 convolution: for weights trained so (ResNet of 2015)"
     )
-    dropout: Share = Field(0.1, description="share of decoder channels dropped before the classifier")
+    dropout: Fraction = Field(0.1, description="share of decoder channels dropped before the classifier")
 
     @model_validator(mode="after")
     def _skips_are_distinct(self) -> "ModelConfig":

@@ -16,12 +16,12 @@ def split_params(text: str) -> list[str]:
             items.append(text[start:position])
             start = position + 1
         elif text[position] in _CLOSING and text[start:position].partition("=")[2].strip() == "":
-            position = max(position, _end(text, position))
+            position = max(position, _closing_position(text, position))
         position += 1
     return [*items, text[start:]]
 
 
-def _end(text: str, start: int) -> int:
+def _closing_position(text: str, start: int) -> int:
     """Where a bracket or quote at ``start`` closes; -1 if it does not."""
     if text[start] in "'\"":
         quoted = re.compile(r"'(?:[^']|'')*'" if text[start] == "'" else r'"(?:[^"\\]|\\.)*"').match(text, start)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from .block import Block, FromSpaces
+from .block import Block, SpaceSeparated
 
 
 class EvaluationConfig(Block):
@@ -52,6 +52,6 @@ class InferenceConfig(Block):
 class ComparisonConfig(Block):
     """Runs side by side."""
 
-    runs: Annotated[tuple[str, ...] | None, FromSpaces] = Field(
+    runs: Annotated[tuple[str, ...] | None, SpaceSeparated] = Field(
         None, description="names of the runs to compare, with * for any text, though not first; null compares all"
     )

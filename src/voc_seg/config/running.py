@@ -7,16 +7,16 @@ from pydantic import BeforeValidator, Field, PositiveInt, field_validator
 
 from .block import Block
 
-_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
-"""What Windows takes for no folder."""
+_PORTS = {f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10)}
+_RESERVED_ON_WINDOWS = {"CON", "PRN", "AUX", "NUL", *_PORTS}
 
 
-def _name_of_a_folder(run: Any) -> Any:
+def _check_run_name(run: Any) -> Any:
     if run is None:
         return None
     if not isinstance(run, str):
         raise ValueError("YAML does not read this as text: begin the name with a letter")
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", run) or run.upper() in _DEVICES:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", run) or run.upper() in _RESERVED_ON_WINDOWS:
         raise ValueError(
             "a run's name is that of its folder: up to 100 letters (a-z), digits, '.', '_' and '-', with a letter "
             "or digit first and no '.' last"
@@ -24,7 +24,7 @@ def _name_of_a_folder(run: Any) -> Any:
     return run
 
 
-RunName = Annotated[str | None, BeforeValidator(_name_of_a_folder)]
+RunName = Annotated[str | None, BeforeValidator(_check_run_name)]
 
 
 class RuntimeConfig(Block):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from .block import Block, Share
+from .block import Block, Fraction
 
 
 class OptimizerConfig(Block):
@@ -69,7 +69,7 @@ class TrainingConfig(Block):
     checkpoint: CheckpointConfig = CheckpointConfig()
 
     @model_validator(mode="after")
-    def _warm_up_comes_to_an_end(self) -> "TrainingConfig":
+    def _warmup_ends_before_training(self) -> "TrainingConfig":
         if self.schedule.warmup_epochs and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"schedule.warmup_epochs {self.schedule.warmup_epochs:g} must be less than epochs {self.epochs}"
@@ -86,4 +86,4 @@ class SanityConfig(Block):
     longer_side: int = Field(224, ge=64, description="size the image is reduced to before it is learnt, pixels")
     epochs: PositiveInt = Field(60, description="optimiser steps, one an epoch: there is one image")
     learning_rate: float = Field(0.05, gt=0, le=10)
-    pass_miou: Share = Field(0.9, description="mIoU on the image itself below which the run fails")
+    pass_miou: Fraction = Field(0.9, description="mIoU on the image itself below which the run fails")

@@ -15,12 +15,12 @@ _REMEDIES = (
     (r"undefined alias", "a text that begins with * needs quotes"),
     (r"scanning an? (alias|anchor)", "a text that begins with * or & needs quotes"),
 )
-_MOST_VALUES = 100_000
+_MAX_VALUES = 100_000
 """In one settings file; more is a mistake or an attack."""
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)")
 
 
-def fault_of_file(path: Path) -> str | None:
+def yaml_fault(path: Path) -> str | None:
     """What is wrong with a YAML file, its line counted from 1 and the remedy; None if it is a mapping or empty."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -34,7 +34,7 @@ def fault_of_file(path: Path) -> str | None:
             return (
                 f"{path}, line {number}: {line[:7]} is a merge conflict marker. Choose one side and delete the markers."
             )
-    if fault := fault_of_aliases(path):
+    if fault := alias_fault(path):
         return fault
     try:
         # Aliases and duplicate keys are looked at too, as when the file is used.
@@ -44,7 +44,7 @@ def fault_of_file(path: Path) -> str | None:
         mark = error.problem_mark or error.context_mark
         return f"{path}, line {mark.line + 1 if mark else '?'}: {_problem(error)}."
     except OmegaConfBaseException as error:
-        return _fault_of_parts(path, yaml.compose(text, Loader=yaml.SafeLoader)) or unresolved(error, [path])
+        return _structure_fault(path, yaml.compose(text, Loader=yaml.SafeLoader)) or interpolation_fault(error, [path])
     except RecursionError:
         return f"{path} is nested too deeply. Settings need only a few levels."
     except (yaml.YAMLError, ValueError, OSError) as error:
@@ -57,21 +57,21 @@ def fault_of_file(path: Path) -> str | None:
             return f"{path}: {one_line(error)}"
         content = yaml.safe_load(text)
     if content is None or isinstance(content, dict):
-        return _fault_of_parts(path, yaml.compose(text, Loader=yaml.SafeLoader))
+        return _structure_fault(path, yaml.compose(text, Loader=yaml.SafeLoader))
     kind = "a list" if isinstance(content, list) else "a single value"
     return (
         f"{path}, line {_first_line(text)}: this file is {kind}, but it must hold keys with values, as in key: value."
     )
 
 
-def _fault_of_parts(path: Path, node: yaml.Node | None, is_top: bool = True) -> str | None:
+def _structure_fault(path: Path, node: yaml.Node | None, is_top: bool = True) -> str | None:
     """What YAML allows but settings do not: keys that are not text, sets, and ``???`` for a missing value."""
     where = f"{path}, line {node.start_mark.line + 1 if node else 1}"
     if isinstance(node, yaml.ScalarNode):
         is_open = node.value == "???" and not node.style
         return f"{where}: ??? is a placeholder. Replace it with a value." if is_open else None
     if isinstance(node, yaml.SequenceNode):
-        return next(filter(None, (_fault_of_parts(path, part, False) for part in node.value)), None)
+        return next(filter(None, (_structure_fault(path, part, False) for part in node.value)), None)
     if not isinstance(node, yaml.MappingNode):
         return None
     if node.tag.endswith((":set", ":omap", ":pairs")):
@@ -81,12 +81,12 @@ def _fault_of_parts(path: Path, node: yaml.Node | None, is_top: bool = True) -> 
         if kind == "null" or (is_top and kind in ("int", "float", "bool", "timestamp")):
             here = f"{path}, line {key.start_mark.line + 1}"
             return f"{here}: the key {key.value or 'null'} is not text. Put it in quotes, or rename it."
-        if fault := _fault_of_parts(path, value, False):
+        if fault := _structure_fault(path, value, False):
             return fault
     return None
 
 
-def fault_of_aliases(path: Path) -> str | None:
+def alias_fault(path: Path) -> str | None:
     """What is wrong with the aliases (``*name``) of a YAML file: expanded, they would fill the memory or never end.
 
     To be called before OmegaConf loads the file and expands them. None if they are harmless, or if the file cannot be
@@ -96,36 +96,36 @@ def fault_of_aliases(path: Path) -> str | None:
         content = path.read_bytes()
         node = yaml.compose(content.decode("utf-8-sig"), Loader=yaml.SafeLoader) if b"*" in content else None
         sizes: dict[int, float] = {}
-        if node is None or _written_out(node, sizes) <= _MOST_VALUES:
+        if node is None or _expanded_size(node, sizes) <= _MAX_VALUES:
             return None
     except (yaml.YAMLError, ValueError, OSError, RecursionError):
         return None
     line = node.start_mark.line + 1
     for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
-        if sizes[id(value)] * 10 > _MOST_VALUES:  # the first that grows so large
+        if sizes[id(value)] * 10 > _MAX_VALUES:  # the first that grows so large
             line = key.start_mark.line + 1
             break
-    return f"{path}, line {line}: its aliases (*name) expand to more than {_MOST_VALUES} values. Write the values out."
+    return f"{path}, line {line}: its aliases (*name) expand to more than {_MAX_VALUES} values. Write the values out."
 
 
-def _written_out(node: yaml.Node, sizes: dict[int, float]) -> float:
+def _expanded_size(node: yaml.Node, sizes: dict[int, float]) -> float:
     """The number of values of a YAML node with its aliases expanded; infinite for one that contains itself."""
     if id(node) not in sizes:
         sizes[id(node)] = float("inf")  # until it is known: met again meanwhile, it contains itself
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
         flat = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
-        sizes[id(node)] = 1 + sum(_written_out(part, sizes) for part in flat)
+        sizes[id(node)] = 1 + sum(_expanded_size(part, sizes) for part in flat)
     return sizes[id(node)]
 
 
-def fault_of_logging(path: Path, error: Exception) -> str:
+def logging_config_fault(path: Path, error: Exception) -> str:
     """What is wrong with a file for ``logging.config``, which Kedro reads while it is imported.
 
     Args:
         path: The file.
         error: Raised by reading or applying it.
     """
-    if fault := fault_of_file(path):
+    if fault := yaml_fault(path):
         return fault
     cause: BaseException = error
     while cause.__cause__ is not None:
@@ -159,7 +159,7 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
     return f"{problem}; {remedy}"
 
 
-def unresolved(error: OmegaConfBaseException, files: list[Path]) -> str:
+def interpolation_fault(error: OmegaConfBaseException, files: list[Path]) -> str:
     """A value with ``${...}`` that stands for nothing."""
     key = re.sub(r"\[(\d+)\]", r".\1", str(error.full_key or ""))
     message = str(error).splitlines()[0].rstrip(".")

@@ -15,7 +15,7 @@ from kedro.framework.project import settings as project_settings
 from voc_seg.config import flattened
 from voc_seg.system.torchrun import Place, place
 
-NEXT = {
+NEXT_COMMAND = {
     "data_processing": "kedro run --pipelines sanity",
     "sanity": "kedro run --pipelines training",
     "training": "kedro run --pipelines evaluation",
@@ -52,35 +52,35 @@ class Launch:
         return "".join(f" --{option} {shlex.quote(value)}" for option, value in given.items() if value)
 
 
-def launch_of(context: KedroContext) -> Launch:
+def launch_from_context(context: KedroContext) -> Launch:
     """How the run of a context was started; options are known of a command alone."""
     typed = click.get_current_context(silent=True)
     params = typed.params if typed and "conf_source" in typed.params else {}
     conf, own = str(context.config_loader.conf_source), context.project_path / project_settings.CONF_SOURCE
     return Launch(
         "kedro run" if (context.project_path / "pyproject.toml").is_file() else "voc-seg",
-        "" if "://" not in conf and Path(conf).resolve() == own.resolve() else _shown(conf),
-        _shown(params.get("config") or ""),
+        "" if "://" not in conf and Path(conf).resolve() == own.resolve() else _relative_to_cwd(conf),
+        _relative_to_cwd(params.get("config") or ""),
         bool(params.get("config")) and typed.get_parameter_source("params") is ParameterSource.DEFAULT_MAP,
         params.get("runner") or "",
     )
 
 
-def _shown(path: str) -> str:
+def _relative_to_cwd(path: str) -> str:
     """A path as it would be typed here."""
     if path and "://" not in path and Path(path).resolve().is_relative_to(Path.cwd()):
         return Path(path).resolve().relative_to(Path.cwd()).as_posix()
     return path
 
 
-def launch_in(run_params: dict[str, Any]) -> Launch:
+def launch_from_params(run_params: dict[str, Any]) -> Launch:
     """How a run was started, by its parameters with ``launch`` among them."""
     return run_params.get("launch") or Launch()
 
 
-def command(pipeline: str, run_params: dict[str, Any]) -> str:
+def run_command(pipeline: str, run_params: dict[str, Any]) -> str:
     """How to run a pipeline so that it is about the outputs of a run."""
-    return f"{launch_in(run_params).program} --pipelines {pipeline}{repeated_options(run_params, pipeline)}"
+    return f"{launch_from_params(run_params).program} --pipelines {pipeline}{context_options(run_params, pipeline)}"
 
 
 _SELECTIONS = {
@@ -103,41 +103,43 @@ def resume_command(run_params: dict[str, Any], from_nodes: Iterable[str] = (), r
         from_nodes: Where to begin, in place of where the run began.
         resume: Whether its training goes on from its newest checkpoint.
     """
-    order = list(NEXT)  # Kedro makes a set of the names
-    launch = launch_in(run_params)
+    order = list(NEXT_COMMAND)  # Kedro makes a set of the names
+    launch = launch_from_params(run_params)
     selected = {option: run_params.get(key) or () for option, key in _SELECTIONS.items()}
     selected["pipelines"] = sorted(selected["pipelines"], key=lambda name: order.index(name) if name in order else -1)
     if from_nodes:
         selected |= {"from-nodes": sorted(from_nodes), "from-inputs": ()}
     selection = "".join(f" --{option} {','.join(names)}" for option, names in selected.items() if names)
-    settings = {key: _typed(value) for key, value in flattened(run_params["runtime_params"] or {})}
+    settings = {key: _format_value(value) for key, value in flattened(run_params["runtime_params"] or {})}
     settings |= {"training.resume": "true"} if resume else {}
     given = ",".join(f"{key}={value}" for key, value in settings.items())
     params = f" --params {shlex.quote(given)}" if given else ""
-    start = f"{_launcher(place(), launch.program)}{selection}{environment_option(run_params)}"
+    start = f"{_launch_program(place(), launch.program)}{selection}{environment_option(run_params)}"
     return f"{start}{launch.options()}{params}"
 
 
-def _launcher(here: Place, program: str) -> str:
+def _launch_program(here: Place, program: str) -> str:
     """What ran these processes; with several machines it is to be typed on each."""
     if here.ranks == 1:
         return program
     # Where the machines meet is known to torchrun alone.
-    meeting = f" --nnodes={here.machines} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if here.machines > 1 else ""
-    return f"torchrun{meeting} --nproc-per-node={here.local_ranks} -m voc_seg"
+    rendezvous = (
+        f" --nnodes={here.machines} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if here.machines > 1 else ""
+    )
+    return f"torchrun{rendezvous} --nproc-per-node={here.local_ranks} -m voc_seg"
 
 
-def _typed(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """A setting as ``--params`` takes it: lists with spaces, null for None."""
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value))
     if isinstance(value, str):
         # As it would be read: an id of digits keeps its quotes.
-        return value if "," not in value and _reads_as_itself(value) else "'" + value.replace("'", "''") + "'"
+        return value if "," not in value and _survives_yaml(value) else "'" + value.replace("'", "''") + "'"
     return "null" if value is None else str(value).lower()
 
 
-def _reads_as_itself(value: str) -> bool:
+def _survives_yaml(value: str) -> bool:
     try:
         return yaml.safe_load(value) == value
     except yaml.YAMLError:  # as of *.jpg
@@ -150,16 +152,16 @@ def environment_option(run_params: dict[str, Any]) -> str:
     return f" --env {environment}" if environment not in (None, "base", "local") else ""
 
 
-_REPEATED = ("voc_root", "data.")
+_REPEATED_KEYS = ("voc_root", "data.")
 
 
-def repeated_options(run_params: dict[str, Any], pipelines: str = "") -> str:
+def context_options(run_params: dict[str, Any], pipelines: str = "") -> str:
     """What a command about a run's outputs needs: `` --env NAME --params run=NAME,voc_root=PATH``, empty by default.
 
     All runs share what data_processing makes, so alone it takes no name. Where the data is and how it is read has to be
     the same in every pipeline.
     """
-    launch = launch_in(run_params)
+    launch = launch_from_params(run_params)
     trains = bool({"training", "sanity"} & set(pipelines.split(",")))
     options = environment_option(run_params) + launch.options(with_runner=not trains)
     return options if launch.config_has_params else options + _params(run_params, pipelines != "data_processing")
@@ -174,5 +176,9 @@ def _params(run_params: dict[str, Any], with_run: bool = True) -> str:
     given = dict(flattened(run_params["runtime_params"] or {}))
     if not with_run or not isinstance(given.get("run"), str):
         given.pop("run", None)
-    kept = [f"{key}={_typed(value)}" for key, value in given.items() if key == "run" or key.startswith(_REPEATED)]
+    kept = [
+        f"{key}={_format_value(value)}"
+        for key, value in given.items()
+        if key == "run" or key.startswith(_REPEATED_KEYS)
+    ]
     return f" --params {shlex.quote(','.join(kept))}" if kept else ""

@@ -21,10 +21,18 @@ from voc_seg.system.errors import InterruptedRunError
 from voc_seg.system.progress import duration
 from voc_seg.system.torchrun import is_restart, place
 
-from .commands import NEXT, Launch, launch_in, launch_of, repeated_options, resume_command, viz_options
-from .kedro_internals import nodes_to_resume_from, planned
-from .log_handlers import change
-from .project_logs import log_into
+from .commands import (
+    NEXT_COMMAND,
+    Launch,
+    context_options,
+    launch_from_context,
+    launch_from_params,
+    resume_command,
+    viz_options,
+)
+from .kedro_internals import pipeline_to_run, resume_nodes
+from .log_handlers import rewrite_message
+from .project_logs import use_project_log_files
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +45,7 @@ class RelativePaths(logging.Filter):
         self._project = re.compile(rf"(?<![\w./~-]){re.escape(project.as_posix())}/")  # no end of another path
 
     def filter(self, record: logging.LogRecord) -> bool:
-        change(record, lambda message: self._project.sub("", message))
+        rewrite_message(record, lambda message: self._project.sub("", message))
         return True
 
 
@@ -52,14 +60,14 @@ class RepeatedOptions(logging.Filter):
         self.given: dict[str, Any] = {"env": None, "runtime_params": None}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if repeated_options(self.given) or launch_in(self.given) != Launch():
-            change(record, lambda message: _COMMAND.sub(self._completed, message))
+        if context_options(self.given) or launch_from_params(self.given) != Launch():
+            rewrite_message(record, lambda message: _COMMAND.sub(self._completed, message))
         return True
 
     def _completed(self, command: re.Match[str]) -> str:
-        options = repeated_options(self.given, command["pipelines"])
+        options = context_options(self.given, command["pipelines"])
         more = "," if command["more"] and " --params " in options else command["more"] or ""
-        start = command["start"].replace("kedro run", launch_in(self.given).program, 1)
+        start = command["start"].replace("kedro run", launch_from_params(self.given).program, 1)
         return start + options + more
 
 
@@ -79,13 +87,13 @@ class ConsoleHooks:
         self._saved: dict[str, None] = {}
         self._started = time.time()
         self._launch = Launch()
-        self._begun: list[Node] = []
+        self._started_nodes: list[Node] = []
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Shorten paths where the command was typed in the project's folder, and complete commands."""
-        log_into(context)
-        self._launch = launch_of(context)
+        use_project_log_files(context)
+        self._launch = launch_from_context(context)
         given = {"env": context.env, "runtime_params": context.config_loader.runtime_params}
         _REPEATED.given = given | {"launch": self._launch}
         for handler in logging.getLogger().handlers:
@@ -99,10 +107,10 @@ class ConsoleHooks:
     @hook_impl(trylast=True)  # nothing is said of a run whose inputs are missing
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Say what does not run."""
-        self._catalog, self._saved, self._started, self._begun = catalog, {}, time.time(), []
+        self._catalog, self._saved, self._started, self._started_nodes = catalog, {}, time.time(), []
         if place().rank:
             return
-        running = {node.name for node in planned(pipeline, catalog, run_params).nodes}
+        running = {node.name for node in pipeline_to_run(pipeline, catalog, run_params).nodes}
         if skipped := [node.name for node in pipeline.nodes if node.name not in running]:
             logger.info("Not run, because their outputs are there: %s", ", ".join(skipped))
 
@@ -110,20 +118,20 @@ class ConsoleHooks:
     def before_node_run(self, node: Node) -> None:
         """For the log file alone; Kedro's own line names every input and takes up to six on the console."""
         logger.debug("Running %s", node.name)
-        self._begin(node)
+        self._remember_started(node)
         if "best_model" in node.outputs and not place().rank:
-            self._say_what_is_replaced()
+            self._log_replaced_model()
 
     @hook_impl
     def before_dataset_loaded(self, node: Node) -> None:
         """Remember which node is at work, be it that it cannot load its inputs."""
-        self._begin(node)
+        self._remember_started(node)
 
-    def _begin(self, node: Node) -> None:
-        if node not in self._begun:
-            self._begun.append(node)
+    def _remember_started(self, node: Node) -> None:
+        if node not in self._started_nodes:
+            self._started_nodes.append(node)
 
-    def _say_what_is_replaced(self) -> None:
+    def _log_replaced_model(self) -> None:
         resumes = TrainingConfig.model_validate(self._catalog.load("params:training")).resume
         path = path_of(self._catalog, "best_model")
         if not (is_restart() or resumes) and path is not None and path.is_file():
@@ -143,15 +151,15 @@ class ConsoleHooks:
         """Say what was written where, and what to type next."""
         if place().rank:
             return
-        self._say_what_was_written()
-        ran = [name for name in NEXT if name in (run_params["pipeline_names"] or ["evaluation"])]
+        self._log_written()
+        ran = [name for name in NEXT_COMMAND if name in (run_params["pipeline_names"] or ["evaluation"])]
         run_params = run_params | {"launch": self._launch}
-        following = f" Next: {NEXT[ran[-1]]}" if ran else ""
+        following = f" Next: {NEXT_COMMAND[ran[-1]]}" if ran else ""
         if following.startswith(" Next: kedro viz"):  # which a project that is installed as a package has not
             following = "" if self._launch.program != "kedro run" else following + viz_options(run_params)
         elif following.startswith(" Next: kedro run"):
             following = following.replace("kedro run", self._launch.program)
-            following += repeated_options(run_params, following.rpartition(" ")[2])
+            following += context_options(run_params, following.rpartition(" ")[2])
         following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
         look = f" Look at {path_of(self._catalog, 'report')}." if "report" in self._saved else ""
         logger.info("Done in %s.%s%s", duration(time.time() - self._started), look, following)
@@ -163,16 +171,17 @@ class ConsoleHooks:
         """Say what a run that failed has left to look at, and how to go on from there."""
         if place().rank:
             return
-        self._say_what_was_written()
-        if _was_interrupted(error) or not self._begun or not self._begun[-1].outputs:
+        self._log_written()
+        if _is_interruption(error) or not self._started_nodes or not self._started_nodes[-1].outputs:
             return  # the command is given elsewhere; or a check has failed, which would do so again
-        pipeline = planned(pipeline, catalog, run_params)
+        pipeline = pipeline_to_run(pipeline, catalog, run_params)
         # data_processing from its start: files or settings are fixed, and what has not changed is skipped.
-        whole = place().ranks > 1 or self._begun[-1].func.__module__.startswith("voc_seg.pipelines.data_processing")
-        first = () if whole else nodes_to_resume_from(pipeline, self._finished(), catalog)
-        resumes = "checkpoints" in self._saved and "checkpoints" in self._begun[-1].outputs
+        failed = self._started_nodes[-1]
+        whole = place().ranks > 1 or failed.func.__module__.startswith("voc_seg.pipelines.data_processing")
+        first = () if whole else resume_nodes(pipeline, self._finished(), catalog)
+        resumes = "checkpoints" in self._saved and "checkpoints" in failed.outputs
         command = resume_command(run_params | {"launch": self._launch}, first, resumes)
-        logger.info("%s failed. To go on once you have fixed the cause:", self._begun[-1].name)
+        logger.info("%s failed. To go on once you have fixed the cause:", failed.name)
         logger.debug("Go on with: %s", command)
         with suppress(OSError):
             echo(command, err=True)  # in one line, to be copied
@@ -181,13 +190,13 @@ class ConsoleHooks:
         """Nodes that have saved all they make; a generator has when the next node is at work."""
         return [
             node
-            for node in self._begun
+            for node in self._started_nodes
             if node.outputs
             and set(node.outputs) <= self._saved.keys()
-            and not (node is self._begun[-1] and isgeneratorfunction(node.func))
+            and not (node is self._started_nodes[-1] and isgeneratorfunction(node.func))
         ]
 
-    def _say_what_was_written(self) -> None:
+    def _log_written(self) -> None:
         if written := self._written():
             logger.info("Wrote\n%s", "\n".join(f"{folder}: {', '.join(names)}" for folder, names in written.items()))
 
@@ -205,7 +214,7 @@ class ConsoleHooks:
         return {folder: list(names) for folder, names in sorted(written.items())}
 
 
-def _was_interrupted(error: BaseException | None) -> bool:
+def _is_interruption(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, InterruptedRunError):
         error = error.__cause__
     return error is not None

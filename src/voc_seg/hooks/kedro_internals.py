@@ -12,7 +12,7 @@ from kedro.runner import SequentialRunner
 from kedro.runner.runner import _find_nodes_to_resume_from
 
 
-def planned(pipeline: Pipeline, catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> Pipeline:
+def pipeline_to_run(pipeline: Pipeline, catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> Pipeline:
     """The nodes of a run that will run: with ``--only-missing-outputs`` Kedro leaves the others out after the hooks."""
     if not run_params.get("only_missing_outputs"):
         return pipeline
@@ -29,7 +29,7 @@ def environments(loader: OmegaConfigLoader) -> list[str]:
     return sorted(Path(entry["name"]).name for entry in entries)
 
 
-def text_of_settings(loader: OmegaConfigLoader, name: str) -> str:
+def read_conf_file(loader: OmegaConfigLoader, name: str) -> str:
     """A file beside the environments, be they in an archive; empty where it is not there."""
     try:
         path = Path(loader._get_conf_env_path("x")).with_name(name)
@@ -38,7 +38,7 @@ def text_of_settings(loader: OmegaConfigLoader, name: str) -> str:
         return ""
 
 
-def nodes_to_resume_from(pipeline: Pipeline, finished: Iterable[Node], catalog: CatalogProtocol) -> set[str]:
+def resume_nodes(pipeline: Pipeline, finished: Iterable[Node], catalog: CatalogProtocol) -> set[str]:
     """Names of the nodes from which a run that failed goes on, with those whose outputs were in memory alone."""
     unfinished = set(pipeline.nodes) - set(finished)
     return _find_nodes_to_resume_from(pipeline, unfinished, catalog)

@@ -14,7 +14,7 @@ from voc_seg.system.names import printable
 logger = logging.getLogger(__name__)
 
 
-def change(record: logging.LogRecord, how: Callable[[str], str]) -> None:
+def rewrite_message(record: logging.LogRecord, how: Callable[[str], str]) -> None:
     """Put another message into a log record."""
     try:
         message = record.getMessage()
@@ -26,7 +26,7 @@ def change(record: logging.LogRecord, how: Callable[[str], str]) -> None:
 
 def make_printable(record: logging.LogRecord) -> bool:
     """A log filter that escapes control characters, which file names, EXIF tags or settings may contain."""
-    change(record, lambda message: printable(message, lines=True))
+    rewrite_message(record, lambda message: printable(message, lines=True))
     return True
 
 
@@ -38,11 +38,11 @@ def open_log_files() -> None:
     """
     root = logging.getLogger()
     # By default rich ends the process silently once nobody reads its output (kedro run | head).
-    get_console().on_broken_pipe = _raise_again
+    get_console().on_broken_pipe = _reraise
     for handler in list(root.handlers):
         handler.addFilter(make_printable)
         # On the instance: conf/logging.yml may name only classes of logging and Kedro.
-        handler.handleError = lambda record, handler=handler: _take_out(handler, record)
+        handler.handleError = lambda record, handler=handler: _remove_failed_handler(handler, record)
         if not isinstance(handler, logging.FileHandler):
             continue
         path = Path(handler.baseFilename)
@@ -55,11 +55,11 @@ def open_log_files() -> None:
             logger.warning("No log file: %s cannot be written (%s).", path, error.strerror)
 
 
-def _raise_again() -> None:
-    raise  # the BrokenPipeError that rich has caught: logging hands it to _take_out
+def _reraise() -> None:
+    raise  # the BrokenPipeError that rich has caught: logging hands it to _remove_failed_handler
 
 
-def _take_out(handler: logging.Handler, record: logging.LogRecord) -> None:
+def _remove_failed_handler(handler: logging.Handler, record: logging.LogRecord) -> None:
     """Stand in for ``handleError``: a handler whose file or terminal fails writes no more, and the others say so."""
     error = sys.exc_info()[1]
     root = logging.getLogger()
@@ -78,12 +78,12 @@ def _take_out(handler: logging.Handler, record: logging.LogRecord) -> None:
             handler.close()  # writes what it has kept
         what, rest = f"the log file {handler.baseFilename}", "the console"
     else:
-        _leave_terminal()
+        _redirect_to_devnull()
         what, rest = "the console", "the log file"
     logger.warning("Could not write to %s (%s). From now on only %s is used.", what, error.strerror or error, rest)
 
 
-def _leave_terminal() -> None:
+def _redirect_to_devnull() -> None:
     """Let what is still written to a terminal that is gone end nowhere: Python would end with exit code 120 for it."""
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -23,15 +23,15 @@ from voc_seg.config import RuntimeConfig, flattened
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import EVERY_RANK, place
 
-from .commands import NEXT, environment_option
-from .log_handlers import change
+from .commands import NEXT_COMMAND, environment_option
+from .log_handlers import rewrite_message
 from .run_lock import release
 from .run_options import require_runner, require_selection
 from .validation import RunStoppedError
 
 logger = logging.getLogger(__name__)
 
-TOGETHER = ("training", "evaluation")
+DISTRIBUTED_PIPELINES = ("training", "evaluation")
 """The pipelines in which several processes share the work."""
 
 
@@ -54,7 +54,7 @@ class RankSession(KedroSession):
         here = place()
         names = [pipeline_name] if pipeline_name else list(pipeline_names or [])
         if here.ranks > 1:
-            refuse_what_is_for_one(names, bool(tags or any(selection.values())))
+            require_single_process(names, bool(tags or any(selection.values())))
         chosen = require_selection(names, {"tags": tags, **selection})
         if chosen is not None and runner is not None:
             require_runner(runner, chosen)
@@ -70,11 +70,11 @@ class RankSession(KedroSession):
                 from voc_seg.engine.distributed import destroy_process_group
 
                 destroy_process_group()
-                if signal.getsignal(signal.SIGTERM) is _torchrun_ends_it:
+                if signal.getsignal(signal.SIGTERM) is _handle_sigterm:
                     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def refuse_what_is_for_one(pipelines: list[str], selects: bool) -> None:
+def require_single_process(pipelines: list[str], selects: bool) -> None:
     """Stop several processes before they run what makes no sense for them.
 
     Args:
@@ -82,9 +82,11 @@ def refuse_what_is_for_one(pipelines: list[str], selects: bool) -> None:
         selects: Whether the run names nodes, tags or the like.
     """
     ranks = place().ranks
-    together = ",".join(TOGETHER)
+    together = ",".join(DISTRIBUTED_PIPELINES)
     # Of a name that no pipeline has Kedro tells.
-    others = [name for name in pipelines or ["data_processing"] if name in NEXT and name not in TOGETHER]
+    others = [
+        name for name in pipelines or ["data_processing"] if name in NEXT_COMMAND and name not in DISTRIBUTED_PIPELINES
+    ]
     if others:
         asked = ", ".join(others) if pipelines else "kedro run without --pipelines, which begins with data_processing,"
         is_for = "are" if len(others) > 1 else "is"
@@ -124,14 +126,14 @@ class RankHooks:
                     "environment": environment_option(run_params),
                     "--pipelines": sorted(run_params["pipeline_names"] or []),
                 }  # of which Kedro makes a set, in any order
-                require_alike(all_gather(asked | dict(flattened(catalog.load("parameters")))))
+                require_same_settings(all_gather(asked | dict(flattened(catalog.load("parameters")))))
         except VocSegError as error:
             raise RunStoppedError(f"{error}") from error
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _torchrun_ends_it)
+            signal.signal(signal.SIGTERM, _handle_sigterm)
 
 
-def require_alike(settings: Sequence[Mapping[str, Any]]) -> None:
+def require_same_settings(settings: Sequence[Mapping[str, Any]]) -> None:
     """Stop processes that were started with different settings, by rank; where each computes is its own affair.
 
     Raises:
@@ -141,7 +143,7 @@ def require_alike(settings: Sequence[Mapping[str, Any]]) -> None:
     differing = [
         f"  {key}: {', '.join(f'{of_rank.get(key)} at rank {rank}' for rank, of_rank in enumerate(settings))}"
         for key in keys
-        if key not in _OWN_AFFAIR and len({repr(of_rank.get(key)) for of_rank in settings}) > 1
+        if key not in _PER_RANK_SETTINGS and len({repr(of_rank.get(key)) for of_rank in settings}) > 1
     ]
     if differing:
         raise VocSegError(
@@ -150,10 +152,10 @@ def require_alike(settings: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-_OWN_AFFAIR = {"runtime.device", "runtime.workers", "runtime.keep_memory"}
+_PER_RANK_SETTINGS = {"runtime.device", "runtime.workers", "runtime.keep_memory"}
 
 
-def _torchrun_ends_it(signum: int, frame: FrameType | None) -> None:
+def _handle_sigterm(signum: int, frame: FrameType | None) -> None:
     """Outside training, where nothing is to be written first: rank 0 says why before it goes."""
     signal.signal(signum, signal.SIG_IGN)
     if place().rank:
@@ -169,7 +171,7 @@ def _discard(data: Any) -> None:
     """In place of a dataset's ``save``: rank 0 writes."""
 
 
-def separate_logs() -> None:
+def separate_rank_logs() -> None:
     """Leave console and ``training.log`` to rank 0; others log to ``training_rank1.log`` and so on.
 
     Their errors still come to the console, with their rank; warnings would come once for every process.
@@ -184,9 +186,9 @@ def separate_logs() -> None:
             handler.baseFilename = str(path.with_name(f"{path.stem}_rank{here.rank}{path.suffix}"))
         else:
             handler.setLevel(logging.ERROR)
-            handler.addFilter(_with_rank)
+            handler.addFilter(_add_rank)
 
 
-def _with_rank(record: logging.LogRecord) -> bool:
-    change(record, lambda message: f"[rank {place().rank}] {message}")
+def _add_rank(record: logging.LogRecord) -> bool:
+    rewrite_message(record, lambda message: f"[rank {place().rank}] {message}")
     return True

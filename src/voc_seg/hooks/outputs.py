@@ -30,30 +30,30 @@ class OutputHooks:
         outputs = set(pipeline.all_outputs())
         if run_params.get("only_missing_outputs"):
             outputs = {name for name in outputs if not catalog.exists(name)}
-        found = (fault_of_entry(catalog.get(name)) for name in sorted(outputs))
+        found = (entry_fault(catalog.get(name)) for name in sorted(outputs))
         if faults := dict.fromkeys(fault for fault in found if fault):
             raise RunStoppedError(
                 "This run cannot write its outputs; nothing has run.\n" + "\n".join(f"  {fault}" for fault in faults)
             )
 
 
-def fault_of_entry(dataset: AbstractDataset | None) -> str | None:
+def entry_fault(dataset: AbstractDataset | None) -> str | None:
     """Why an entry of the catalog cannot be saved on this machine, and what to do; None where it can."""
     about = dataset._describe() if dataset is not None else {}
     if not about.get("filepath") or about.get("protocol", "file") != "file" or about.get("version") is not None:
         return None
     # The project's own datasets that write files into a folder keep it under this name.
     folder = getattr(dataset, "_folder", None)
-    return fault_of_folder(Path(folder)) if folder else fault_of_place(Path(str(about["filepath"])))
+    return folder_fault(Path(folder)) if folder else file_fault(Path(str(about["filepath"])))
 
 
-def fault_of_place(path: Path) -> str | None:
+def file_fault(path: Path) -> str | None:
     """Why a file cannot be written or replaced, and what to do; None where it can."""
     target = Path(os.path.realpath(path))
     try:
         about = target.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return fault_of_folder(target.parent)
+        return folder_fault(target.parent)
     except OSError as error:  # a circle of links, a folder without permissions
         return f"{path} cannot be written: {error.strerror or error}. Repair or remove it."
     if stat.S_ISDIR(about.st_mode):
@@ -62,10 +62,10 @@ def fault_of_place(path: Path) -> str | None:
         return f"{path} is mounted as a single file and cannot be replaced. Mount its folder ({path.parent}) instead."
     if not _is_replaceable(target, about):
         return f"{path} cannot be replaced (immutable, or owned by another user). Make it writable (chattr -i, chown)."
-    return fault_of_folder(target.parent)
+    return folder_fault(target.parent)
 
 
-def fault_of_folder(folder: Path) -> str | None:
+def folder_fault(folder: Path) -> str | None:
     """Why nothing can be written into a folder, existing or not, and what to do; None where it can."""
     existing = Path(os.path.realpath(folder))
     try:

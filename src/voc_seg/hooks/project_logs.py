@@ -13,38 +13,38 @@ from rich.logging import RichHandler
 
 from voc_seg.system.torchrun import place
 
-from .kedro_internals import text_of_settings
+from .kedro_internals import read_conf_file
 from .log_handlers import open_log_files
 
 
-def log_into(context: KedroContext) -> None:
+def use_project_log_files(context: KedroContext) -> None:
     """Have what runs say in the log files of the project of a context, as its ``logging.yml`` has them.
 
     Without one, or with one of the user's in ``KEDRO_LOGGING_CONFIG``, all stays as it is.
     """
     if os.environ.get("KEDRO_LOGGING_CONFIG"):
         return
-    config = _logging_of(context)
+    config = _logging_config(context)
     root = logging.getLogger()
     for name in config.get("root", {}).get("handlers", []):
-        described = config.get("handlers", {}).get(name, {})
-        if "filename" not in described:
+        settings = config.get("handlers", {}).get(name, {})
+        if "filename" not in settings:
             continue
-        target = _of_this_rank(context.project_path / described["filename"])
+        target = _of_this_rank(context.project_path / settings["filename"])
         there = [one for one in root.handlers if isinstance(one, logging.FileHandler)]
         same = next((one for one in there if Path(one.baseFilename).name == target.name), None)
         if same is None:
-            root.handlers.insert(0, _made(config, described | {"filename": str(target), "delay": True}))
+            root.handlers.insert(0, _build_handler(config, settings | {"filename": str(target), "delay": True}))
             _set_levels(config)
         elif Path(same.baseFilename) != target:
-            _move(same, target)
+            _redirect(same, target)
         else:
             continue
         open_log_files()
 
 
-def _logging_of(context: KedroContext) -> dict[str, Any]:
-    texts = [text_of_settings(context.config_loader, "logging.yml")]
+def _logging_config(context: KedroContext) -> dict[str, Any]:
+    texts = [read_conf_file(context.config_loader, "logging.yml")]
     with suppress(OSError, ValueError):
         texts.append((context.project_path / "conf/logging.yml").read_text(encoding="utf-8"))
     with suppress(yaml.YAMLError):
@@ -58,12 +58,12 @@ def _of_this_rank(path: Path) -> Path:
     return path.with_name(f"{path.stem}_rank{rank}{path.suffix}") if rank else path
 
 
-def _made(config: dict[str, Any], described: dict[str, Any]) -> logging.Handler:
-    maker = DictConfigurator({"version": 1, "formatters": config.get("formatters", {}), "handlers": {}})
-    formatters = maker.config["formatters"]
+def _build_handler(config: dict[str, Any], settings: dict[str, Any]) -> logging.Handler:
+    configurator = DictConfigurator({"version": 1, "formatters": config.get("formatters", {}), "handlers": {}})
+    formatters = configurator.config["formatters"]
     for name in formatters:
-        formatters[name] = maker.configure_formatter(formatters[name])
-    return maker.configure_handler(described)
+        formatters[name] = configurator.configure_formatter(formatters[name])
+    return configurator.configure_handler(settings)
 
 
 def _set_levels(config: dict[str, Any]) -> None:
@@ -71,12 +71,12 @@ def _set_levels(config: dict[str, Any]) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, RichHandler) and handler.level < logging.INFO:
             handler.setLevel(logging.INFO)
-    for name, described in config.get("loggers", {}).items():
-        if "level" in described:
-            logging.getLogger(name).setLevel(described["level"])
+    for name, settings in config.get("loggers", {}).items():
+        if "level" in settings:
+            logging.getLogger(name).setLevel(settings["level"])
 
 
-def _move(handler: logging.FileHandler, target: Path) -> None:
+def _redirect(handler: logging.FileHandler, target: Path) -> None:
     handler.acquire()
     try:
         if handler.stream:

@@ -13,13 +13,13 @@ from voc_seg.system.lock import advice, hold, without_locks
 from voc_seg.system.torchrun import is_restart, place
 
 from .console import path_of
-from .kedro_internals import planned
+from .kedro_internals import pipeline_to_run
 from .validation import RunStoppedError
 
 logger = logging.getLogger(__name__)
 
 _ELSEWHERE = "Wait for it to end, or put this run apart with --params run=NAME"
-_SOLE = {
+LOCKED_OUTPUTS = {
     "train_samples": ("data_processing", "Wait for it to end and run again"),
     "checkpoints": ("training", _ELSEWHERE),
     "predictions": ("evaluation", _ELSEWHERE),
@@ -57,7 +57,7 @@ def _take(path: Path, maker: str, remedy: str) -> None:
         raise RunStoppedError(f"Another process is running {maker} into {path.parent}. {remedy}. Nothing has run.")
 
 
-class SoleRunHooks:
+class RunLockHooks:
     """Locks what a run writes until it ends; several processes of one run count as one. See ``settings.py``."""
 
     def __init__(self) -> None:
@@ -71,11 +71,11 @@ class SoleRunHooks:
             RunStoppedError: Another run has one, or whether one has cannot be told.
         """
         release()
-        outputs = planned(pipeline, catalog, run_params).all_outputs()
+        outputs = pipeline_to_run(pipeline, catalog, run_params).all_outputs()
         self._unpacked = _SPLITS & outputs
         if place().rank:
             return
-        for output, (maker, remedy) in _SOLE.items():
+        for output, (maker, remedy) in LOCKED_OUTPUTS.items():
             path = path_of(catalog, output) if output in outputs else None
             if path is None:
                 continue

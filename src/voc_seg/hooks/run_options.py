@@ -18,8 +18,8 @@ from omegaconf import OmegaConf
 
 from voc_seg.config.overrides import split_params
 
-from .kedro_internals import planned
-from .validation import NEXT, RunStoppedError
+from .kedro_internals import pipeline_to_run
+from .validation import NEXT_COMMAND, RunStoppedError
 
 _NOTHING = "Nothing has run."
 
@@ -58,7 +58,7 @@ def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipelin
             if name not in there:
                 where = f"in {', '.join(names)}" if names else "in what kedro run does without --pipelines"
                 fault = f"{option} {name}: there is no such {kind} {where}."
-                raise RunStoppedError(f"{fault}{_hint(name, there)} {_NOTHING}")
+                raise RunStoppedError(f"{fault}{_suggestion(name, there)} {_NOTHING}")
     try:
         return whole.filter(**{"node_namespaces" if key == "namespaces" else key: chosen[key] or None for key in known})
     except ValueError:
@@ -66,7 +66,7 @@ def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipelin
         raise RunStoppedError(f"No node is selected by {given or 'this run'}. {_NOTHING}") from None
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
+def _suggestion(name: str, known: Iterable[str]) -> str:
     known = sorted(one for one in known if one and not is_parameter(one))
     close = get_close_matches(name, known)
     if close:
@@ -102,10 +102,10 @@ def require_runner(runner: AbstractRunner, pipeline: Pipeline) -> None:
 
 
 def _is_ours(function: Callable[..., Any]) -> bool:
-    return any(function.__module__.startswith(f"voc_seg.pipelines.{name}.") for name in NEXT)
+    return any(function.__module__.startswith(f"voc_seg.pipelines.{name}.") for name in NEXT_COMMAND)
 
 
-def with_lists(parse: Callable[..., Any]) -> Callable[..., Any]:
+def accept_lists(parse: Callable[..., Any]) -> Callable[..., Any]:
     """Kedro's reader of ``--params``, which splits at every comma, for lists as ``[2,3]`` and texts in quotes too."""
 
     def read(context: click.Context, option: Any, value: Any) -> Any:
@@ -120,7 +120,7 @@ def with_lists(parse: Callable[..., Any]) -> Callable[..., Any]:
     return read
 
 
-def keeps_path(read: Callable[..., Any]) -> Callable[..., Any]:
+def keep_config_path(read: Callable[..., Any]) -> Callable[..., Any]:
     """Kedro's reader of ``--config``, with the file as its value; Kedro 1.7 gives the last value in the file."""
 
     def kept(context: click.Context, option: Any, value: Any) -> Any:
@@ -135,13 +135,13 @@ def checked_runner(start: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(start)
     def checked(**options: Any) -> Any:
-        require_runner_options(options["runner"], options["runner_params"])
+        require_known_runner(options["runner"], options["runner_params"])
         return start(**options)
 
     return checked
 
 
-def require_runner_options(runner: str | None, params: Mapping[str, Any]) -> None:
+def require_known_runner(runner: str | None, params: Mapping[str, Any]) -> None:
     """Stop a run whose ``--runner`` or ``--runner-params`` name what there is not.
 
     Raises:
@@ -152,14 +152,18 @@ def require_runner_options(runner: str | None, params: Mapping[str, Any]) -> Non
     try:
         kind = load_obj(name, "kedro.runner")
     except (ImportError, AttributeError, ValueError, TypeError):
-        raise RunStoppedError(f"--runner {name}: there is no such runner.{_hint(name, there)} {_NOTHING}") from None
+        raise RunStoppedError(
+            f"--runner {name}: there is no such runner.{_suggestion(name, there)} {_NOTHING}"
+        ) from None
     if not (isinstance(kind, type) and issubclass(kind, AbstractRunner)) or inspect.isabstract(kind):
-        raise RunStoppedError(f"--runner {name} is no runner.{_hint(name, there)} {_NOTHING}")
+        raise RunStoppedError(f"--runner {name} is no runner.{_suggestion(name, there)} {_NOTHING}")
     known = inspect.signature(kind).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     for key, value in params.items():
         if key not in known and not takes_any:
-            raise RunStoppedError(f"--runner-params {key}: {name} has none of that name.{_hint(key, known)} {_NOTHING}")
+            raise RunStoppedError(
+                f"--runner-params {key}: {name} has none of that name.{_suggestion(key, known)} {_NOTHING}"
+            )
         if key == "max_workers" and not (value is None or (type(value) is int and value > 0)):
             raise RunStoppedError(f"--runner-params max_workers={value}: give a whole number from 1 on. {_NOTHING}")
 
@@ -240,4 +244,4 @@ class OptionHooks:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Check the versions to load and to save."""
         require_versions(run_params["load_versions"] or {}, catalog)
-        require_room_for_versions(planned(pipeline, catalog, run_params), catalog)
+        require_room_for_versions(pipeline_to_run(pipeline, catalog, run_params), catalog)

@@ -11,7 +11,7 @@ from kedro.config import MissingConfigException, OmegaConfigLoader
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from voc_seg.config.yaml_files import fault_of_aliases, fault_of_file, line_of, one_line, unresolved
+from voc_seg.config.yaml_files import alias_fault, interpolation_fault, line_of, one_line, yaml_fault
 
 from .validation import RunStoppedError
 
@@ -29,8 +29,8 @@ class CheckedConfigLoader(OmegaConfigLoader):
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         if key not in self:  # else it was given, and does not come from files
-            for path in self._found(key):
-                if fault := _fault_of_kind(path) or (fault_of_aliases(path) if path.is_file() else ""):
+            for path in self._paths(key):
+                if fault := _irregular_file_fault(path) or (alias_fault(path) if path.is_file() else ""):
                     raise RunStoppedError(f"The settings cannot be read; nothing has run. {fault}")
         try:
             settings = super().__getitem__(key)
@@ -59,21 +59,21 @@ class CheckedConfigLoader(OmegaConfigLoader):
     def _fault(self, key: str, error: Exception) -> str:
         files = list(self._files(key))
         for path in files:
-            if fault := fault_of_file(path):
+            if fault := yaml_fault(path):
                 return fault
         if isinstance(error, OmegaConfBaseException):
-            return unresolved(error, files)
+            return interpolation_fault(error, files)
         return one_line(error)
 
     def _files(self, key: str) -> Iterator[Path]:
         """The files of a kind of settings that are on this machine, those of base first."""
-        return (path for path in self._found(key) if path.is_file())
+        return (path for path in self._paths(key) if path.is_file())
 
-    def _found(self, key: str) -> Iterator[Path]:
+    def _paths(self, key: str) -> Iterator[Path]:
         for env in dict.fromkeys([self.base_env, self.env or self.default_run_env]):
             folder = Path(self.conf_source) / env
             found = {
-                path for pattern in self.config_patterns.get(key, ()) for path in folder.glob(_of_pathlib(pattern))
+                path for pattern in self.config_patterns.get(key, ()) for path in folder.glob(_pathlib_pattern(pattern))
             }
             # Hidden ones, such as the locks of editors, Kedro passes over.
             known = (path for path in found if path.suffix in (".yml", ".yaml", ".json"))
@@ -83,20 +83,20 @@ class CheckedConfigLoader(OmegaConfigLoader):
         """What Kedro looks at once it has read all files; a file that is no mapping passes for one before."""
         for path, config in config_per_file.items():
             if not isinstance(config, DictConfig) or (len(config) == 1 and next(iter(config.values())) is None):
-                fault = fault_of_file(path)
+                fault = yaml_fault(path)
                 if fault:
                     raise RunStoppedError(f"The settings cannot be read; nothing has run. {fault}")
         super()._check_duplicates(key, config_per_file)
 
 
-def _fault_of_kind(path: Path) -> str:
+def _irregular_file_fault(path: Path) -> str:
     """Why Kedro would skip a path without a word; empty for files and folders."""
     if os.path.lexists(path) and not path.is_dir() and not path.is_file():
         return f"{path} is not a regular file (a broken link, a pipe or a device). Delete it, or put a file there."
     return ""
 
 
-def _of_pathlib(pattern: str) -> str:
+def _pathlib_pattern(pattern: str) -> str:
     return f"{pattern}/*" if pattern.endswith("**") else pattern
 
 

@@ -18,7 +18,7 @@ Points = list[tuple[int, dict[str, float]]]
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class RunInfo:
     """What is known of a run before its first node.
 
     Args:
@@ -36,19 +36,19 @@ class Writer(Protocol):
     """One place that a run is written to. Any method may raise whatever the library behind it does."""
 
     label: str
-    look: str
+    view_command: str
     """What to type to see the runs."""
 
-    def begin(self, run: RunFacts) -> None:
+    def start(self, run: RunInfo) -> None:
         """Open the run."""
 
-    def settings(self, run: RunFacts) -> None:
+    def log_settings(self, run: RunInfo) -> None:
         """Write down its settings."""
 
-    def numbers(self, group: str, points: Points) -> None:
+    def log_metrics(self, group: str, points: Points) -> None:
         """Numbers of a group, ``training`` or ``evaluation``, by epoch."""
 
-    def file(self, path: Path, group: str) -> None:
+    def log_file(self, path: Path, group: str) -> None:
         """A file of a group: ``figures``, ``tables`` or ``model``."""
 
     def end(self, status: str) -> None:
@@ -84,8 +84,8 @@ _MLFLOW_DEFAULTS = {
 }
 """Environment variables of MLflow; those that are set already stay."""
 
-_LONGEST_VALUE = 6000  # characters of a parameter; this and the next are MLflow's limits (mlflow.utils.validation)
-_PARAMETERS_AT_ONCE = 100
+_MAX_PARAM_LENGTH = 6000  # characters of a parameter; this and the next are MLflow's limits (mlflow.utils.validation)
+_PARAMS_PER_BATCH = 100
 
 
 class MlflowWriter:
@@ -98,15 +98,15 @@ class MlflowWriter:
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient  # takes seconds: only when it is asked for
 
-        self._uri, self._artifacts = _resolve(config.uri, project)
+        self._uri, self._artifacts = _resolve_store(config.uri, project)
         self._experiment = config.experiment
         self._lock = project / "logs/.mlflow.lock"
         self._make_client = MlflowClient
-        self.look = "mlflow ui" if self._artifacts else without_password(config.uri)
+        self.view_command = "mlflow ui" if self._artifacts else redact_password(config.uri)
         if self._artifacts and config.uri != TrackingConfig().uri:  # which is MLflow's default as well
-            self.look += f" --backend-store-uri {config.uri}"
+            self.view_command += f" --backend-store-uri {config.uri}"
 
-    def begin(self, run: RunFacts) -> None:
+    def start(self, run: RunInfo) -> None:
         self._lock.parent.mkdir(exist_ok=True)
         with FileLock(self._lock, timeout=60):  # runs of a sweep begin together, and one of them makes the store
             self._client = self._make_client(tracking_uri=self._uri)
@@ -117,15 +117,15 @@ class MlflowWriter:
                 number = experiment.experiment_id
         self._run_id = self._client.create_run(number, run_name=run.name, tags=run.tags).info.run_id
 
-    def settings(self, run: RunFacts) -> None:
+    def log_settings(self, run: RunInfo) -> None:
         from mlflow.entities import Param
 
-        values = [Param(key, value[:_LONGEST_VALUE]) for key, value in flat(run.settings).items()]
-        for first in range(0, len(values), _PARAMETERS_AT_ONCE):
-            self._client.log_batch(self._run_id, params=values[first : first + _PARAMETERS_AT_ONCE])
+        values = [Param(key, value[:_MAX_PARAM_LENGTH]) for key, value in flatten_to_text(run.settings).items()]
+        for first in range(0, len(values), _PARAMS_PER_BATCH):
+            self._client.log_batch(self._run_id, params=values[first : first + _PARAMS_PER_BATCH])
         self._client.log_dict(self._run_id, run.settings, "settings.yml")
 
-    def numbers(self, group: str, points: Points) -> None:
+    def log_metrics(self, group: str, points: Points) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -134,7 +134,7 @@ class MlflowWriter:
         ]
         self._client.log_batch(self._run_id, metrics=metrics)
 
-    def file(self, path: Path, group: str) -> None:
+    def log_file(self, path: Path, group: str) -> None:
         self._client.log_artifact(self._run_id, str(path), group)
 
     def end(self, status: str) -> None:
@@ -145,7 +145,7 @@ class TensorBoardWriter:
     """A folder of event files below ``logs/tensorboard``."""
 
     label = "TensorBoard"
-    look = "tensorboard --logdir logs/tensorboard"
+    view_command = "tensorboard --logdir logs/tensorboard"
 
     def __init__(self, config: TrackingConfig, project: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -153,20 +153,20 @@ class TensorBoardWriter:
         self._make_writer = SummaryWriter
         self._folder = project / "logs" / "tensorboard"
 
-    def begin(self, run: RunFacts) -> None:
+    def start(self, run: RunInfo) -> None:
         self._writer = self._make_writer(str(self._folder / run.name))
 
-    def settings(self, run: RunFacts) -> None:
-        rows = "\n".join(f"| {key} | {value} |" for key, value in flat(run.settings).items())
+    def log_settings(self, run: RunInfo) -> None:
+        rows = "\n".join(f"| {key} | {value} |" for key, value in flatten_to_text(run.settings).items())
         self._writer.add_text("settings", f"| key | value |\n|---|---|\n{rows}")
 
-    def numbers(self, group: str, points: Points) -> None:
+    def log_metrics(self, group: str, points: Points) -> None:
         for epoch, values in points:
             for name, value in values.items():
                 self._writer.add_scalar(f"{group}/{name}", value, epoch)
         self._writer.flush()
 
-    def file(self, path: Path, group: str) -> None:
+    def log_file(self, path: Path, group: str) -> None:
         if group == "figures":
             import numpy as np
             from PIL import Image
@@ -177,7 +177,7 @@ class TensorBoardWriter:
         self._writer.close()
 
 
-def flat(settings: dict[str, Any]) -> dict[str, str]:
+def flatten_to_text(settings: dict[str, Any]) -> dict[str, str]:
     """Nested settings as text by dotted key, as ``--params`` names them; lists as JSON."""
     return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -185,12 +185,12 @@ def flat(settings: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def without_password(text: str) -> str:
+def redact_password(text: str) -> str:
     """Text whose addresses have lost ``user:password@``."""
     return re.sub(r"(?<=://)[^/@\s]*@", "", text)
 
 
-def _resolve(uri: str, project: Path) -> tuple[str, str | None]:
+def _resolve_store(uri: str, project: Path) -> tuple[str, str | None]:
     """A store's address with a file of SQLite taken from the project folder, and where files go then.
 
     A server says itself where files go: None.

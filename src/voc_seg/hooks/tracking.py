@@ -24,8 +24,8 @@ from voc_seg.system.errors import InterruptedRunError, VocSegError
 from voc_seg.system.torchrun import place
 from voc_seg.system.versions import newest
 
-from .kedro_internals import planned
-from .trackers import RunFacts, Writer, without_password, writers_of
+from .kedro_internals import pipeline_to_run
+from .trackers import RunInfo, Writer, redact_password, writers_of
 from .validation import RunStoppedError
 
 if TYPE_CHECKING:  # settings.py imports this room for every command
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # settings.py imports this room for every command
 
 logger = logging.getLogger(__name__)
 
-FILES = {
+TRACKED_FILES = {
     "class_distribution": "figures",
     "training_curves": "figures",
     "class_iou": "figures",
@@ -44,13 +44,13 @@ FILES = {
 }
 """Catalog entries whose file is tracked, by the group it goes to."""
 
-SCORES = ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "all_background_miou")
+TRACKED_SCORES = ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "all_background_miou")
 """What of ``metrics`` is worth a chart; the rest is in the file."""
 
-_TRIES = 3
+_MAX_FAILURES = 3
 
 
-class Tracked:
+class GuardedTracker:
     """A run in one place. What fails there is told once and tried again with the next thing to write.
 
     After three failures in a row it is left alone. Rows of a history that could not be written come with the next.
@@ -59,25 +59,25 @@ class Tracked:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self._failures = 0
-        self._told = False
+        self._warned = False
         self._epoch = 0
 
-    def attempt(self, write: Callable[[Writer], None]) -> bool:
+    def try_write(self, write: Callable[[Writer], None]) -> bool:
         """Whether it was written."""
-        if self._failures == _TRIES:
+        if self._failures == _MAX_FAILURES:
             return False
         try:
             write(self.writer)
         except Exception as error:  # of whatever kind: training goes on
             self._failures += 1
-            if not self._told:
-                reason = without_password(str(error)).strip().partition("\n")[0]
+            if not self._warned:
+                reason = redact_password(str(error)).strip().partition("\n")[0]
                 logger.warning(
                     "%s cannot be written to (%s: %s). The run goes on; what is tracked of it may have gaps.",
                     self.writer.label, type(error).__name__, reason,
                 )  # fmt: skip
                 logger.debug("Where %s failed", self.writer.label, exc_info=error)
-            self._told = True
+            self._warned = True
             return False
         self._failures = 0
         return True
@@ -85,8 +85,8 @@ class Tracked:
     def history(self, history: "pd.DataFrame") -> None:
         """The rows that are not written yet; a run that was resumed brings those of its first part along."""
         rows = history[history["epoch"] > self._epoch].to_dict("records")
-        points = [(int(row["epoch"]), _training_numbers(row)) for row in rows]
-        if points and self.attempt(lambda writer: writer.numbers("training", points)):
+        points = [(int(row["epoch"]), _training_metrics(row)) for row in rows]
+        if points and self.try_write(lambda writer: writer.log_metrics("training", points)):
             self._epoch = points[-1][0]
 
 
@@ -96,7 +96,7 @@ class TrackingHooks:
     def __init__(self) -> None:
         self._context: KedroContext | None = None
         self._files: dict[str, Path] = {}
-        self._tracked: list[Tracked] = []
+        self._tracked: list[GuardedTracker] = []
         self._trained = False
 
     @hook_impl
@@ -107,7 +107,7 @@ class TrackingHooks:
     @hook_impl
     def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
         """Keep where files lie."""
-        entries = {name: conf_catalog.get(name, {}) for name in (*FILES, "best_model")}
+        entries = {name: conf_catalog.get(name, {}) for name in (*TRACKED_FILES, "best_model")}
         self._files = {name: Path(entry["filepath"]) for name, entry in entries.items() if "filepath" in entry}
 
     @hook_impl(trylast=True)  # a run that other hooks refuse is none
@@ -118,7 +118,7 @@ class TrackingHooks:
             RunStoppedError: What is enabled is not installed.
         """
         self._end("KILLED")  # one that a notebook broke off
-        pipeline = planned(pipeline, catalog, run_params)
+        pipeline = pipeline_to_run(pipeline, catalog, run_params)
         if place().rank or not {"training_history", "metrics"} & pipeline.all_outputs():
             return
         loader = self._context.config_loader
@@ -132,10 +132,12 @@ class TrackingHooks:
             return
         run = describe(run_params, pipeline, parameters, loader["globals"]["source"])
         self._trained = False
-        for tracked in map(Tracked, writers):
-            if tracked.attempt(lambda writer: writer.begin(run)):
-                logger.info("%s: run %s. Look at it with: %s", tracked.writer.label, run.name, tracked.writer.look)
-                tracked.attempt(lambda writer: writer.settings(run))
+        for tracked in map(GuardedTracker, writers):
+            if tracked.try_write(lambda writer: writer.start(run)):
+                logger.info(
+                    "%s: run %s. Look at it with: %s", tracked.writer.label, run.name, tracked.writer.view_command
+                )
+                tracked.try_write(lambda writer: writer.log_settings(run))
                 self._tracked.append(tracked)
         atexit.register(self._end, "KILLED")  # Ctrl-C, which is no error to Kedro
 
@@ -147,18 +149,18 @@ class TrackingHooks:
             for tracked in self._tracked:
                 tracked.history(data)
         elif dataset_name == "metrics":
-            scores = numbers_in({name: data.get(name) for name in SCORES})
-            self._attempt(lambda writer: writer.numbers("evaluation", [(0, scores)]))  # MLflow draws bars at 0
-        if dataset_name in FILES.keys() & self._files:
+            scores = numeric_values({name: data.get(name) for name in TRACKED_SCORES})
+            self._write_all(lambda writer: writer.log_metrics("evaluation", [(0, scores)]))  # MLflow draws bars at 0
+        if dataset_name in TRACKED_FILES.keys() & self._files:
             path = newest(self._files[dataset_name])
-            self._attempt(lambda writer: writer.file(path, FILES[dataset_name]))
+            self._write_all(lambda writer: writer.log_file(path, TRACKED_FILES[dataset_name]))
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self) -> None:
         """Close the run with the model it came to."""
         model = self._files.get("best_model")
         if self._trained and model and model.is_file():
-            self._attempt(lambda writer: writer.file(model, "model"))
+            self._write_all(lambda writer: writer.log_file(model, "model"))
         self._end("FINISHED")
 
     @hook_impl(tryfirst=True)  # the project's other hooks put an error of their own in its place
@@ -169,17 +171,17 @@ class TrackingHooks:
             cause = cause.__cause__
         self._end("KILLED" if cause else "FAILED")
 
-    def _attempt(self, write: Callable[[Writer], None]) -> None:
+    def _write_all(self, write: Callable[[Writer], None]) -> None:
         for tracked in self._tracked:
-            tracked.attempt(write)
+            tracked.try_write(write)
 
     def _end(self, status: str) -> None:
-        self._attempt(lambda writer: writer.end(status))
+        self._write_all(lambda writer: writer.end(status))
         self._tracked = []
         atexit.unregister(self._end)
 
 
-def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Parameters, source: str) -> RunFacts:
+def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Parameters, source: str) -> RunInfo:
     """A run by name, by the settings that its nodes take, and by tags."""
     names = run_params["pipeline_names"] or ["__default__"]
     blocks = {name.removeprefix("params:") for name in pipeline.inputs() if name.startswith("params:")}
@@ -202,14 +204,14 @@ def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Paramet
     if parameters.run:
         tags["run"] = parameters.run
     subject = f"{parameters.run}-{what}" if parameters.run else f"{what}-{source}"
-    return RunFacts(
+    return RunInfo(
         name=f"{time.strftime('%m%d-%H%M%S')}-{subject}",  # narrow columns cut off the end
         settings=parameters.model_dump(mode="json", include=blocks),
         tags=tags,
     )
 
 
-def numbers_in(row: Mapping[str, Any]) -> dict[str, float]:
+def numeric_values(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a row; empty cells, truth values and text are none."""
     return {
         key: float(value)
@@ -218,10 +220,10 @@ def numbers_in(row: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _training_numbers(row: Mapping[str, Any]) -> dict[str, float]:
+def _training_metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """A row of the history without its position, and with the best score so far where this epoch has it."""
     best = {"best_val_miou": row["val_miou"]} if row["is_best"] else {}
-    return {key: value for key, value in numbers_in(row).items() if key not in ("epoch", "step", "is_best")} | best
+    return {key: value for key, value in numeric_values(row).items() if key not in ("epoch", "step", "is_best")} | best
 
 
 def _device(parameters: Parameters) -> dict[str, str]:

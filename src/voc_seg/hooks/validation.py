@@ -22,12 +22,12 @@ from voc_seg.config.foreign import block_of
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import place
 
-from .commands import NEXT, Launch, command, launch_of, resume_command
-from .kedro_internals import environments, planned
+from .commands import NEXT_COMMAND, Launch, launch_from_context, resume_command, run_command
+from .kedro_internals import environments, pipeline_to_run
 
 logger = logging.getLogger(__name__)
 
-_OF_THE_CATALOG = {
+_CATALOG_ONLY = {
     "voc_root": "put it into conf/base/globals.yml",
     "voc_archive": "give it with --params",
     "inference.images": "give it with --params",
@@ -79,7 +79,7 @@ class ProjectHooks:
         if os.name == "posix" and not faulthandler.is_enabled():
             with suppress(Exception):  # a console without a descriptor
                 faulthandler.enable()  # a lost disk under a mapped file ends the process: say at least where
-        self._launch = launch_of(context)
+        self._launch = launch_from_context(context)
         try:
             settings = context.config_loader["parameters"]
         except MissingConfigException as error:
@@ -92,8 +92,8 @@ class ProjectHooks:
                 "folder, or give --conf-source=PATH: its folder conf, or the archive that kedro package makes."
             ) from None
         # The catalog cannot see the parameters, so there they would be passed over in silence.
-        for key, remedy in _OF_THE_CATALOG.items():
-            if _at(settings, key) and not _at(context.config_loader.runtime_params, key):
+        for key, remedy in _CATALOG_ONLY.items():
+            if get_nested(settings, key) and not get_nested(context.config_loader.runtime_params, key):
                 raise RunStoppedError(f"{key} in a parameters file has no effect: {remedy}.")
         given = context.config_loader.runtime_params or {}
         if "run" in given and given["run"] in (None, ""):
@@ -101,7 +101,9 @@ class ProjectHooks:
         try:
             Parameters.of(settings)
         except ValidationError as error:
-            raise RunStoppedError("Settings are wrong; nothing has run.\n" + explain(error)) from None
+            raise RunStoppedError(
+                "Settings are wrong; nothing has run.\n" + describe_validation_errors(error)
+            ) from None
         if settings.get("voc_root") and context.config_loader["globals"].get("source") == "sample":
             logger.warning(
                 "voc_root with the settings of the drawn sample: small crops, no ImageNet weights. For the recipe of "
@@ -111,10 +113,10 @@ class ProjectHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Say which pipeline makes an input that is missing, and what this machine does not have."""
-        pipeline = planned(pipeline, catalog, run_params)
+        pipeline = pipeline_to_run(pipeline, catalog, run_params)
         require_inputs(run_params | {"launch": self._launch}, pipeline, catalog)
         try:
-            _warn_of_unread(run_params, pipeline, catalog)
+            _warn_unread_keys(run_params, pipeline, catalog)
             _require_device_and_weights(pipeline, catalog)
             _require_best_model(pipeline, catalog)
         except VocSegError as error:
@@ -152,8 +154,8 @@ def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: Cata
     missing = sorted(name for name in pipeline.inputs() if not _is_available(name, catalog))
     lines = []
     for name in missing:
-        maker = _maker(name)
-        made = f"made by: {command(maker, run_params)}" if maker else _unmade(name, name in catalog)
+        maker = producing_pipeline(name)
+        made = f"made by: {run_command(maker, run_params)}" if maker else _no_producer(name, name in catalog)
         lines.append(f"  {name}, {made}")
     if lines:
         raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
@@ -165,15 +167,15 @@ def _is_available(name: str, catalog: CatalogProtocol) -> bool:
     return catalog.exists(name) or getattr(catalog.get(name), "IS_OPTIONAL", False)
 
 
-def _unmade(name: str, in_catalog: bool) -> str:
+def _no_producer(name: str, in_catalog: bool) -> str:
     if name.startswith("params:"):
         return "which no parameters file has"
     return "which no pipeline makes" + ("" if in_catalog else " and no catalog*.yml has")
 
 
-def _warn_of_unread(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+def _warn_unread_keys(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     """Warn of keys that may be meant for this project but are read by nobody."""
-    inputs = set().union(pipeline.inputs(), *(other.inputs() for other in _own_pipelines().values()))
+    inputs = set().union(pipeline.inputs(), *(other.inputs() for other in _user_pipelines().values()))
     if "parameters" in inputs:
         return
     read = {name.removeprefix("params:").partition(".")[0] for name in inputs if is_parameter(name)}
@@ -181,7 +183,7 @@ def _warn_of_unread(run_params: dict[str, Any], pipeline: Pipeline, catalog: Cat
         logger.warning("%s", warning)
 
 
-def _at(settings: Any, key: str) -> Any:
+def get_nested(settings: Any, key: str) -> Any:
     """The value at ``a.b`` of nested settings, None where there is none."""
     for part in key.split("."):
         settings = settings.get(part) if isinstance(settings, dict) else None
@@ -220,7 +222,7 @@ def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         require_classes(dataset.load_checked(), names)
 
 
-def explain(error: ValidationError) -> str:
+def describe_validation_errors(error: ValidationError) -> str:
     """One line a wrong setting: its key, its value and what is allowed."""
     lines = []
     for item in error.errors():
@@ -243,17 +245,17 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     return sorted(block.model_fields)
 
 
-def _maker(dataset: str) -> str | None:
+def producing_pipeline(dataset: str) -> str | None:
     """The pipeline whose nodes give a dataset, None if there is none."""
     # Imported here because a run loads only the pipelines it names.
-    ours = {name: import_module(f"voc_seg.pipelines.{name}").create_pipeline() for name in NEXT}
-    return next((name for name, one in (ours | _own_pipelines()).items() if dataset in one.all_outputs()), None)
+    ours = {name: import_module(f"voc_seg.pipelines.{name}").create_pipeline() for name in NEXT_COMMAND}
+    return next((name for name, one in (ours | _user_pipelines()).items() if dataset in one.all_outputs()), None)
 
 
-def _own_pipelines() -> dict[str, Pipeline]:
+def _user_pipelines() -> dict[str, Pipeline]:
     """Pipelines that users have added; those that cannot be imported are passed over until they are run."""
     found = {}
-    for name in set(pipeline_names()) - NEXT.keys():
+    for name in set(pipeline_names()) - NEXT_COMMAND.keys():
         with suppress(Exception):
             found[name] = import_module(f"voc_seg.pipelines.{name}").create_pipeline()
     return found

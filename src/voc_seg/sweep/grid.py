@@ -14,9 +14,9 @@ Settings = dict[str, str]
 """As ``--params`` has them: ``{"model.skips": "2 3 4"}``."""
 
 # The packed data is shared by all runs, and name and resuming are the sweep's own.
-_NOT_HERE = re.compile(r"run|training\.resume|data\..*|voc_root|voc_archive")
-_LONGEST_NAME = 80
-_MOST_RUNS = 1000  # more is a slip of the keyboard: every run is a training
+_FIXED_KEYS = re.compile(r"run|training\.resume|data\..*|voc_root|voc_archive")
+_MAX_NAME = 80
+_MAX_RUNS = 1000  # more is a slip of the keyboard: every run is a training
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def parse_grid(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
         key, values = key.strip(), tuple(value.strip() for value in split_params(listed))
         if not key or not all(values):
             raise VocSegError(f"--grid {text!r} must have the form key=value,value (lists: model.skips=2 3,1).")
-        if _NOT_HERE.fullmatch(key):
+        if _FIXED_KEYS.fullmatch(key):
             raise VocSegError(f"--grid {key}: runs of a sweep share the data and have names of their own.")
         if key in grid or len(set(values)) < len(values):
             raise VocSegError(f"--grid {text!r}: the same key or the same value stands there twice.")
@@ -77,10 +77,10 @@ def expand(grid: dict[str, tuple[str, ...]], shared: Settings, prefix: str = "")
     """
     if twice := sorted(grid.keys() & shared.keys()):
         raise VocSegError(f"{twice[0]} stands both in --grid and in --params.")
-    if (runs := math.prod(map(len, grid.values()))) > _MOST_RUNS:
+    if (runs := math.prod(map(len, grid.values()))) > _MAX_RUNS:
         sizes = " x ".join(str(len(values)) for values in grid.values())
         raise VocSegError(
-            f"--grid gives {runs} runs ({sizes}); a sweep makes {_MOST_RUNS} at most. Give fewer values, or vary fewer "
+            f"--grid gives {runs} runs ({sizes}); a sweep makes {_MAX_RUNS} at most. Give fewer values, or vary fewer "
             "settings at once."
         )
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
@@ -98,7 +98,7 @@ def _names(combinations: Sequence[Settings], prefix: str) -> list[str]:
     start = [prefix] if prefix else []
     names = [_safe("_".join(start + [f"{words[key]}-{value}" for key, value in one.items()])) for one in combinations]
     return [
-        name if len(name) <= _LONGEST_NAME and names.count(name) == 1 else f"{name[:_LONGEST_NAME]}_{_digest(one)}"
+        name if len(name) <= _MAX_NAME and names.count(name) == 1 else f"{name[:_MAX_NAME]}_{_digest(one)}"
         for name, one in zip(names, combinations, strict=True)
     ]
 

@@ -24,7 +24,7 @@ from voc_seg.system.lock import hold
 from voc_seg.system.progress import duration
 
 from .grid import Trial
-from .records import Record, earlier, write
+from .records import Record, load_record, save_record
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +59,12 @@ class Outcome:
 
     finished: list[str]
     failed: dict[str, str]
-    elsewhere: list[str]
+    running_elsewhere: list[str]
     left: list[str]
     signum: int | None
 
 
-class Signals:
+class SignalCounter:
     """Context in which signals are counted, for handing them on, instead of ending this process."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Signals:
         self.signum: int | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self) -> "SignalCounter":
         for number in _SIGNALS:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup: stays ignored
                 self._before[number] = signal.signal(number, self._note)
@@ -87,17 +87,17 @@ class Signals:
         self.signum = signum
 
 
-class _Running:
+class _RunProcess:
     """One process with its log and its lock."""
 
     def __init__(self, job: Job, lock: BinaryIO, project: Path, environment: str | None, threads: int) -> None:
-        self.job, self.lock, self.told, self.started = job, lock, 0, time.monotonic()
+        self.job, self.lock, self.signals_sent, self.started = job, lock, 0, time.monotonic()
         self.log = job.folder / _LOG
-        write(job.folder, job.record, job.record.finished)
+        save_record(job.folder, job.record, job.record.finished)
         self._from = self.log.stat().st_size if self.log.is_file() else 0
         with self.log.open("a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                command(job, environment), cwd=project, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                job_command(job, environment), cwd=project, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=os.environ | {
                     "OMP_NUM_THREADS": str(threads), "KEDRO_LOGGING_CONFIG": str(_logging_config(job, project)),
                 },
@@ -106,10 +106,10 @@ class _Running:
                 start_new_session=True,  # Ctrl-C on the terminal comes here alone, and is handed on once
             )  # fmt: skip
 
-    def tell(self, signals: Signals) -> None:
+    def forward_signals(self, signals: SignalCounter) -> None:
         """Hand on what this process has been sent since: once to finish the step, twice to leave at once."""
-        while self.told < signals.count and self.process.poll() is None:
-            self.told += 1
+        while self.signals_sent < signals.count and self.process.poll() is None:
+            self.signals_sent += 1
             if os.name == "posix":
                 self.process.send_signal(signal.SIGINT if signals.signum == signal.SIGINT else signal.SIGTERM)
             else:
@@ -129,7 +129,7 @@ class _Running:
         return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}")
 
 
-def command(job: Job, environment: str | None) -> list[str]:
+def job_command(job: Job, environment: str | None) -> list[str]:
     """The process of a job: ``kedro run`` with its settings, going on where an earlier one was interrupted."""
     from voc_seg.datasets.checkpoints import holds_checkpoints  # takes a second
 
@@ -142,26 +142,26 @@ def command(job: Job, environment: str | None) -> list[str]:
     return [sys.executable, "-m", "voc_seg", *pipelines, *named, "--params", given]
 
 
-def share_of_threads(jobs: int) -> int:
+def threads_per_job(jobs: int) -> int:
     """Threads for each of several processes: of ``OMP_NUM_THREADS``, or of the cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, (int(given) if given.isdigit() else cores) // jobs)
 
 
-def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, at_once: int) -> Outcome:
+def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, max_parallel: int) -> Outcome:
     """Run them all, so many at once; one that fails does not stop the others.
 
     SIGINT, SIGTERM and SIGHUP are handed on to the runs, which write a checkpoint; none is started after that.
     """
-    waiting, running = list(jobs), dict[str, _Running]()
+    waiting, running = list(jobs), dict[str, _RunProcess]()
     outcome = Outcome([], {}, [], [], None)
-    threads = share_of_threads(at_once)
+    threads = threads_per_job(max_parallel)
     said = False
-    with Signals() as signals, _Bars(len(jobs)) as bars:
+    with SignalCounter() as signals, _Bars(len(jobs)) as bars:
         try:
             while running or (waiting and not signals.count):
-                while waiting and len(running) < at_once and not signals.count:
+                while waiting and len(running) < max_parallel and not signals.count:
                     job = waiting.pop(0)
                     if one := _start(job, outcome, project, environment, threads):
                         running[job.trial.name] = one
@@ -169,7 +169,7 @@ def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, at_onc
                     said = True
                     logger.info("Runs finish their step and write a checkpoint. Once more leaves at once.")
                 for name, one in list(running.items()):
-                    one.tell(signals)
+                    one.forward_signals(signals)
                     bars.show(one)
                     if one.process.poll() is not None:
                         _finish(running.pop(name), outcome)
@@ -182,24 +182,24 @@ def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, at_onc
                 one.process.wait()
     not_begun = {job.trial.name for job in waiting}
     left = [job.trial.name for job in jobs if job.trial.name in outcome.left or job.trial.name in not_begun]
-    return Outcome(outcome.finished, outcome.failed, outcome.elsewhere, left, signals.signum)
+    return Outcome(outcome.finished, outcome.failed, outcome.running_elsewhere, left, signals.signum)
 
 
-def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, threads: int) -> _Running | None:
+def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, threads: int) -> _RunProcess | None:
     """Start a job, unless another sweep is making that run or has made it since, or it cannot be started."""
     name, lock, started = job.trial.name, None, None
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         if (lock := hold(job.folder / ".lock", with_children=True)) is None:
             logger.info("%s: running already, begun by another sweep", name)
-            outcome.elsewhere.append(name)
+            outcome.running_elsewhere.append(name)
             return None
-        known = earlier(job.folder, job.record)
+        known = load_record(job.folder, job.record)
         job = replace(job, record=known, pipelines=tuple(one for one in job.pipelines if one not in known.finished))
         if not job.pipelines:
             outcome.finished.append(name)
             return None
-        started = _Running(job, lock, project, environment, threads)
+        started = _RunProcess(job, lock, project, environment, threads)
     except (OSError, VocSegError) as error:
         outcome.failed[name] = str(error)
         logger.error("%s: cannot be started: %s", name, error)
@@ -212,14 +212,14 @@ def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, t
     return started
 
 
-def _finish(one: _Running, outcome: Outcome) -> None:
+def _finish(one: _RunProcess, outcome: Outcome) -> None:
     """Remember how a process ended."""
     name, code, took = one.job.trial.name, one.process.returncode, duration(time.monotonic() - one.started)
     if code == 0:
-        write(one.job.folder, one.job.record, {*one.job.record.finished, *one.job.pipelines})
+        save_record(one.job.folder, one.job.record, {*one.job.record.finished, *one.job.pipelines})
         outcome.finished.append(name)
         logger.info("%s: finished in %s%s", name, took, _best(one.job))
-    elif one.told:
+    elif one.signals_sent:
         outcome.left.append(name)
         logger.info("%s: interrupted after %s", name, took)
     else:
@@ -279,7 +279,7 @@ class _Bars:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def show(self, one: _Running) -> None:
+    def show(self, one: _RunProcess) -> None:
         name, job = one.job.trial.name, one.job
         if self._bars.disable or time.monotonic() - self._shown.get(name, 0.0) < 1:
             return

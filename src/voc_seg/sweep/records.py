@@ -12,7 +12,7 @@ from voc_seg.system.errors import VocSegError
 
 _FILE = "sweep.json"
 # None of them changes what comes out.
-_APART = {
+_EXCLUDED = {
     "run": True,
     "runtime": {"device", "workers", "distributed_timeout", "keep_memory"},
     "comparison": True,
@@ -30,13 +30,13 @@ class Record:
     finished: Sequence[str] = ()
 
 
-def describe(environment: str, parameters: Parameters, own: Mapping[str, Any] | None = None) -> Record:
+def new_record(environment: str, parameters: Parameters, own: Mapping[str, Any] | None = None) -> Record:
     """The record of a run that has not begun; ``own`` are parameters of the user's pipelines."""
     plain = json.loads(json.dumps(own or {}, default=str))  # as the record will be read
-    return Record(environment, dict(flattened(parameters.model_dump(mode="json", exclude=_APART) | plain)))
+    return Record(environment, dict(flattened(parameters.model_dump(mode="json", exclude=_EXCLUDED) | plain)))
 
 
-def earlier(folder: Path, wanted: Record) -> Record:
+def load_record(folder: Path, wanted: Record) -> Record:
     """What is known of the run in a folder; ``wanted`` itself, with nothing finished, for one that is new.
 
     Raises:
@@ -66,7 +66,7 @@ def _has_models(folder: Path) -> bool:
     return any((folder / "06_models").glob("**/*.pth"))
 
 
-def write(folder: Path, record: Record, finished: Sequence[str]) -> None:
+def save_record(folder: Path, record: Record, finished: Sequence[str]) -> None:
     """Remember a run, with these pipelines finished."""
     with replacing(folder / _FILE) as partial:
         partial.write_text(json.dumps(asdict(record) | {"finished": sorted(finished)}, indent=2), encoding="utf-8")

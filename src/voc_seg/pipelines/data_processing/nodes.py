@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 _NAMED = 5
 """Kinds of trouble that a log line names; rejected_images.csv has them all."""
-_LEAST_SHOWN = 0.05
+_MIN_VISIBLE_FRACTION = 0.05
 """Share of an image that a crop should show: of VOC's images a crop of 224 pixels shows a quarter."""
-_WINDOWS = 2.25
+_CROPS_PER_LONGER_SIDE = 2.25
 """Longer side of an image in crops, as it is in VOC with crops of 224 pixels."""
-_NOTICED = 1.25
+_SCALE_RATIO_TO_WARN = 1.25
 """Ratio of scales between training and inference worth a warning: random scales of the crops differ by as much."""
 _LISTED = 20
 """Images that the list of ``on_invalid: fail`` names."""
@@ -171,9 +171,9 @@ def _large_images(index: pd.DataFrame, augmentation: AugmentationConfig) -> str:
     height, width = usable["height"].median(), usable["width"].median()
     window = augmentation.crop_size / math.sqrt(math.prod(augmentation.scale))  # in pixels of the image
     shown = min(1.0, window / height) * min(1.0, window / width)
-    if shown >= _LEAST_SHOWN:
+    if shown >= _MIN_VISIBLE_FRACTION:
         return ""
-    longer_side = 32 * round(_WINDOWS * window / 32)
+    longer_side = 32 * round(_CROPS_PER_LONGER_SIDE * window / 32)
     return (
         f"The images are large: {width:.0f}x{height:.0f} (width x height, median), {4 * height * width / 1e6:.0f} MB "
         f"each when packed. A crop of {augmentation.crop_size} pixels shows {100 * shown:.2g} % of one, and validation "
@@ -191,7 +191,7 @@ def _smaller_in_inference(
     if usable.empty or augmentation.image_size or data.longer_side or not inference.longer_side:
         return ""  # what is packed reduced is compared when it is inferred
     longer_side = usable[["height", "width"]].max(axis=1).median()
-    if longer_side <= _NOTICED * inference.longer_side:
+    if longer_side <= _SCALE_RATIO_TO_WARN * inference.longer_side:
         return ""
     return (
         f"Images are trained on and scored at their own size, a longer side of {longer_side:.0f} pixels (median), but "

@@ -156,8 +156,8 @@ def draw_predictions(
     """
     require_same_images(samples.ids, predictions, image_scores)
     ranked = image_scores.sort_values("miou", kind="stable")
-    items = gallery_items(samples, predictions, ranked.iloc[_spread(len(ranked), evaluation.pictures)])
-    sheet = [items[position] for position in _spread(len(items), GALLERY_ROWS)]
+    items = gallery_items(samples, predictions, ranked.iloc[_evenly_spaced(len(ranked), evaluation.pictures)])
+    sheet = [items[position] for position in _evenly_spaced(len(items), GALLERY_ROWS)]
     classes = data.class_table
     for sample, mask, miou in items:
         ious = reporting.class_ious(sample.id, sample.mask, mask, len(classes))
@@ -203,6 +203,6 @@ def write_report(
     return Report(page, reporting.PICTURES, reporting.draw_images(samples, predictions, classes), len(samples))
 
 
-def _spread(size: int, count: int) -> list[int]:
+def _evenly_spaced(size: int, count: int) -> list[int]:
     """At most ``count`` positions of ``size``, evenly from the first to the last."""
     return np.unique(np.linspace(0, size - 1, min(count, size), dtype=int)).tolist()

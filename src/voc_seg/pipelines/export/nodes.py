@@ -47,7 +47,7 @@ def export_model(
     Raises:
         VocSegError: ``data.classes`` are not those of the model, or it does not say its settings.
     """
-    saved = _to_take_away(scored_model, data)
+    saved = _without_local_paths(scored_model, data)
     if warning := scale_warning(saved, data.longer_side, inference):
         logger.warning("%s", warning)
     metadata = describe(saved, class_colours=data.class_table.colours, mean=MEAN, std=STD)
@@ -91,7 +91,7 @@ def _to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> tuple[bytes, d
     }
 
 
-def _to_take_away(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
+def _without_local_paths(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
     """The model without the path its initial weights had on this machine."""
     require_classes(scored_model, data.class_table.names)
     if "config" not in scored_model:

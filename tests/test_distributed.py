@@ -23,7 +23,7 @@ from voc_seg.engine.training import validate
 from voc_seg.hooks import commands
 from voc_seg.hooks import multiprocess as ranks
 from voc_seg.hooks.commands import resume_command
-from voc_seg.hooks.validation import RunStoppedError
+from voc_seg.hooks.errors import RunStoppedError
 from voc_seg.metrics.confusion import mean_iou
 from voc_seg.models.registry import restore_model
 from voc_seg.samples.store import SampleStore

@@ -3,7 +3,8 @@
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
-from voc_seg.hooks.validation import RunStoppedError, pipeline_names
+from voc_seg.hooks.errors import RunStoppedError
+from voc_seg.hooks.validation import pipeline_names
 
 DEFAULT = ("data_processing", "training", "evaluation")
 """What plain ``kedro run`` does, in this order."""

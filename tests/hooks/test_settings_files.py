@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from voc_seg.hooks.errors import RunStoppedError
 from voc_seg.hooks.settings_files import CheckedConfigLoader
-from voc_seg.hooks.validation import RunStoppedError
 
 SLIPS: dict[str, tuple[str, bytes, str]] = {
     "tab": ("parameters.yml", b"training:\n\tepochs: 3\n", "line 2: .*replace the tab"),

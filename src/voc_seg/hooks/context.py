@@ -11,7 +11,7 @@ from kedro.validation.parameter_validator import ParameterValidator
 from voc_seg.config import Parameters
 from voc_seg.config.foreign import block_of
 
-from .validation import RunStoppedError
+from .errors import RunStoppedError
 
 logger = logging.getLogger(__name__)
 

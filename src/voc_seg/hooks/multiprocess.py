@@ -24,10 +24,10 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import EVERY_RANK, place
 
 from .commands import NEXT_COMMAND, environment_option
+from .errors import RunStoppedError
 from .log_handlers import rewrite_message
 from .run_lock import release
 from .run_options import require_runner, require_selection
-from .validation import RunStoppedError
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from kedro.pipeline import Pipeline
 from voc_seg.system.atomic import is_mounted_file
 from voc_seg.system.torchrun import place
 
-from .validation import RunStoppedError
+from .errors import RunStoppedError
 
 
 class OutputHooks:

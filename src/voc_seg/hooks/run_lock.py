@@ -13,8 +13,8 @@ from voc_seg.system.lock import advice, hold, without_locks
 from voc_seg.system.torchrun import is_restart, place
 
 from .console import path_of
+from .errors import RunStoppedError
 from .kedro_internals import pipeline_to_run
-from .validation import RunStoppedError
 
 logger = logging.getLogger(__name__)
 

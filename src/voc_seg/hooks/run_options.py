@@ -18,8 +18,9 @@ from omegaconf import OmegaConf
 
 from voc_seg.config.overrides import split_params
 
+from .commands import NEXT_COMMAND
+from .errors import RunStoppedError
 from .kedro_internals import pipeline_to_run
-from .validation import NEXT_COMMAND, RunStoppedError
 
 _NOTHING = "Nothing has run."
 

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from voc_seg.config.yaml_files import alias_fault, interpolation_fault, line_of, one_line, yaml_fault
 
-from .validation import RunStoppedError
+from .errors import RunStoppedError
 
 
 class CheckedConfigLoader(OmegaConfigLoader):

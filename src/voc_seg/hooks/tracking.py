@@ -24,9 +24,9 @@ from voc_seg.system.errors import InterruptedRunError, VocSegError
 from voc_seg.system.torchrun import place
 from voc_seg.system.versions import newest
 
+from .errors import RunStoppedError
 from .kedro_internals import pipeline_to_run
 from .trackers import RunInfo, Writer, redact_password, writers_of
-from .validation import RunStoppedError
 
 if TYPE_CHECKING:  # settings.py imports this room for every command
     import pandas as pd

@@ -71,13 +71,13 @@ def test_every_output_of_a_run_follows_its_name() -> None:
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "ends.", "two words", "", "nul", "x" * 101, "é"])
 def test_a_name_that_is_no_safe_folder_is_refused(name: str) -> None:
-    with pytest.raises(ValidationError, match="a run's name is that of its folder"):
+    with pytest.raises(ValidationError, match="a run's name is also a folder name"):
         Parameters(run=name)
 
 
 @pytest.mark.parametrize("name", [7, 1000.0, True, {"name": "a"}])
 def test_a_name_that_yaml_takes_for_something_else_is_refused(name: object) -> None:
-    with pytest.raises(ValidationError, match="begin the name with a letter"):
+    with pytest.raises(ValidationError, match="start the name with a letter"):
         Parameters(run=name)
 
 

@@ -101,12 +101,12 @@ def test_slips_of_ours_are_refused_with_the_key_that_was_meant(key: str, value: 
 
 def test_a_setting_without_its_block_is_not_dropped_in_silence() -> None:
     with pytest.raises(VocSegError, match=r"Did you mean training\.epochs or sanity\.epochs\?"):
-        Parameters.unread({"epochs": 3}, {"epochs": 3}, set())
-    (in_a_file,) = Parameters.unread({"epochs": 3, "limit": 3}, {}, set())
-    assert "training.epochs or sanity.epochs is. Is it indented?" in in_a_file
-    (given,) = Parameters.unread({"limit": 3}, {"limit": 3}, set())
+        Parameters.unread_warnings({"epochs": 3}, {"epochs": 3}, set())
+    (in_a_file,) = Parameters.unread_warnings({"epochs": 3, "limit": 3}, {}, set())
+    assert "training.epochs or sanity.epochs is. Check its indentation." in in_a_file
+    (given,) = Parameters.unread_warnings({"limit": 3}, {"limit": 3}, set())
     assert "--params limit" in given
-    assert Parameters.unread({"epochs": 3, "limit": 3}, {"epochs": 3, "limit": 3}, {"epochs", "limit"}) == []
+    assert Parameters.unread_warnings({"epochs": 3, "limit": 3}, {"epochs": 3, "limit": 3}, {"epochs", "limit"}) == []
 
 
 def test_blocks_are_flattened_as_their_mappings_are() -> None:

@@ -1,4 +1,4 @@
-"""How ``key=value,key=value`` is split."""
+"""Split ``key=value,key=value`` of ``--params`` and ``--grid``."""
 
 import re
 
@@ -6,9 +6,9 @@ _CLOSING = {"[": "]", "{": "}", "'": "'", '"': '"'}
 
 
 def split_params(text: str) -> list[str]:
-    """Split at commas, but not within ``[2,3]``, ``{a: 1, b: 2}`` or quotes where a value begins with them.
+    """Split at commas, except inside ``[2,3]``, ``{a: 1, b: 2}`` or quotes at the start of a value.
 
-    A bracket or quote that is not closed is a letter like others.
+    An unclosed bracket or quote is an ordinary character.
     """
     items, start, position = [], 0, 0
     while position < len(text):
@@ -22,7 +22,7 @@ def split_params(text: str) -> list[str]:
 
 
 def _closing_position(text: str, start: int) -> int:
-    """Where a bracket or quote at ``start`` closes; -1 if it does not."""
+    """The position where the bracket or quote at ``start`` is closed; -1 if it is not."""
     if text[start] in "'\"":
         quoted = re.compile(r"'(?:[^']|'')*'" if text[start] == "'" else r'"(?:[^"\\]|\\.)*"').match(text, start)
         return quoted.end() - 1 if quoted else -1

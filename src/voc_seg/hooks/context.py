@@ -9,7 +9,7 @@ from kedro.validation.exceptions import ParameterValidationError
 from kedro.validation.parameter_validator import ParameterValidator
 
 from voc_seg.config import Parameters
-from voc_seg.config.foreign import block_of
+from voc_seg.config.user_keys import block_of
 
 from .errors import RunStoppedError
 

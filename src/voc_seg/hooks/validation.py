@@ -17,7 +17,7 @@ from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, TrainingConfig
-from voc_seg.config.foreign import block_of
+from voc_seg.config.user_keys import block_of
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import place
 
@@ -148,7 +148,7 @@ def _warn_unread_keys(run_params: dict[str, Any], pipeline: Pipeline, catalog: C
     if "parameters" in inputs:
         return
     read = {name.removeprefix("params:").partition(".")[0] for name in inputs if is_parameter(name)}
-    for warning in Parameters.unread(catalog.load("parameters"), run_params["runtime_params"] or {}, read):
+    for warning in Parameters.unread_warnings(catalog.load("parameters"), run_params["runtime_params"] or {}, read):
         logger.warning("%s", warning)
 
 
@@ -198,7 +198,7 @@ def describe_validation_errors(error: ValidationError) -> str:
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             known = ", ".join(_known_keys(item["loc"][:-1]))
-            close = Parameters.meant(key, item["input"]) if len(item["loc"]) == 1 else None
+            close = Parameters.intended_key(key, item["input"]) if len(item["loc"]) == 1 else None
             hint = f"; did you mean {close}? A key of your own needs another name" if close else ""
             lines.append(f"  {key}: unknown key; known here: {known}{hint}")
         else:

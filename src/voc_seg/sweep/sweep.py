@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from voc_seg.config import Parameters
-from voc_seg.config.foreign import user_parameters
+from voc_seg.config.user_keys import user_parameters
 from voc_seg.hooks.validation import NEXT_COMMAND, describe_validation_errors, pipeline_names
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.runs import outputs_folder

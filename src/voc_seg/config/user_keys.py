@@ -1,4 +1,4 @@
-"""Parameters that users add beside ours: they pass, but a slip in one of our keys does not pass for one of theirs."""
+"""Top-level parameters that users add are accepted, but a misspelt setting of this project does not pass as one."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
@@ -8,70 +8,74 @@ from pydantic import BaseModel
 from voc_seg.system.errors import VocSegError
 
 _ONE_TYPO_LENGTH, _TWO_TYPOS_LENGTH = 6, 10
-"""Letters of a key from which on one slip, or two, tell that it was meant."""
+"""Length in letters from which a key with one typo, or two, still counts as a misspelling."""
 
 
 def project_parameters(settings: Mapping[Any, Any], model: type[BaseModel]) -> dict[Any, Any]:
-    """Settings without the top-level keys of users; a key that is probably a slip of ours stays, to be refused.
+    """Settings without the user's top-level keys; a probable misspelling of a setting stays, so that it is refused.
 
     Args:
-        settings: What ``parameters*.yml`` and ``--params`` hold.
-        model: All settings of this project.
+        settings: All parameters, of ``parameters*.yml`` and ``--params``.
+        model: The settings of this project.
     """
-    return {key: value for key, value in settings.items() if key in model.model_fields or meant(key, value, model)}
+    return {
+        key: value for key, value in settings.items() if key in model.model_fields or intended_key(key, value, model)
+    }
 
 
 def user_parameters(settings: Mapping[Any, Any], model: type[BaseModel]) -> dict[Any, Any]:
-    """The top-level keys of users."""
+    """The user's top-level keys."""
     return {key: value for key, value in settings.items() if key not in project_parameters(settings, model)}
 
 
-def meant(key: Any, value: Any, model: type[BaseModel]) -> str | None:
-    """The key of ours that a top-level key was probably meant to be; None for a key of somebody else."""
+def intended_key(key: Any, value: Any, model: type[BaseModel]) -> str | None:
+    """The setting that a top-level key probably misspells; None for a key of the user."""
     return next(
         (name for name in model.model_fields if isinstance(key, str) and _is_typo(key, value, name, model)), None
     )
 
 
 def _is_typo(key: str, value: Any, name: str, model: type[BaseModel]) -> bool:
-    """Whether a key is a slip of ``name``: the shorter the name, the more the value has to bear it out.
+    """Whether a key misspells ``name``: the shorter the name, the better the value has to fit.
 
     ``mode: fast`` is not ``model``, which holds a block; ``mode: {encoder: resnet18}`` is.
     """
     written, wanted = _letters(key), _letters(name)
-    slips = _edit_distance(written, wanted)
+    typos = _edit_distance(written, wanted)
     block = block_of(model.model_fields[name].annotation)
-    if slips == 0:
+    if typos == 0:
         return True
     if name in key.casefold().replace("-", "_").split("_"):  # my_training, model_b
         return False
     if block and isinstance(value, Mapping) and block.model_fields.keys() & value.keys():
-        return slips <= 2 or (len(written) >= 3 and wanted.startswith(written))  # train, eval, aug
+        return typos <= 2 or (len(written) >= 3 and wanted.startswith(written))  # train, eval, aug
     if len(wanted) >= _ONE_TYPO_LENGTH:
-        return slips == 1 or (slips == 2 and len(wanted) >= _TWO_TYPOS_LENGTH)
+        return typos == 1 or (typos == 2 and len(wanted) >= _TWO_TYPOS_LENGTH)
     transposed = sorted(written) == sorted(wanted)
     if block or isinstance(value, (Mapping, list)):
-        return slips == 1 and transposed
+        return typos == 1 and transposed
     one_letter = len(written) < len(wanted) or written == f"{wanted}s" or set(written) == set(wanted)
-    return slips == 1 and (transposed or one_letter)
+    return typos == 1 and (transposed or one_letter)
 
 
 def namesakes(key: Any, model: type[BaseModel]) -> list[str]:
-    """Our settings further down that are called like a top-level key: ``training.epochs`` for ``epochs``."""
+    """Nested settings with the name of a top-level key: ``training.epochs`` for ``epochs``."""
     return [dotted for dotted in _dotted(model) if "." in dotted and dotted.rpartition(".")[2] == key]
 
 
-def unread(settings: Mapping[Any, Any], given: Mapping[Any, Any], read: set[str], model: type[BaseModel]) -> list[str]:
-    """Warnings of keys of users that no node of a run takes, and that were therefore perhaps meant to be ours.
+def unread_warnings(
+    settings: Mapping[Any, Any], given: Mapping[Any, Any], read: set[str], model: type[BaseModel]
+) -> list[str]:
+    """Warnings about user keys that no node of the run reads, and that may be misplaced settings.
 
     Args:
         settings: All parameters.
-        given: Those of ``--params`` among them.
-        read: Top-level keys that nodes of the run take.
-        model: All settings of this project.
+        given: The parameters from ``--params``.
+        read: Top-level keys that nodes of the run read.
+        model: The settings of this project.
 
     Raises:
-        VocSegError: One of ``--params`` is called like a setting of ours that stands in a block.
+        VocSegError: A key from ``--params`` has the name of a nested setting.
     """
     warnings = []
     for key in settings:
@@ -81,14 +85,16 @@ def unread(settings: Mapping[Any, Any], given: Mapping[Any, Any], read: set[str]
         if ours and key in given:
             raise VocSegError(f"--params {key}: no node of this run reads that key. Did you mean {ours}?")
         if ours:
-            warnings.append(f"{key} in a parameters file is no setting of this project; {ours} is. Is it indented?")
+            warnings.append(
+                f"{key} in a parameters file is not a setting of this project; {ours} is. Check its indentation."
+            )
         elif key in given:
-            warnings.append(f"--params {key}: it is no setting of this project, and no node of this run reads it.")
+            warnings.append(f"--params {key} is not a setting of this project, and no node of this run reads it.")
     return warnings
 
 
 def block_of(annotation: Any) -> type[BaseModel] | None:
-    """The block of settings in an annotation such as ``tuple[Block, ...] | None``."""
+    """The settings block in an annotation such as ``tuple[Block, ...] | None``; None if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((block for part in get_args(annotation) if (block := block_of(part))), None)
@@ -106,7 +112,7 @@ def _letters(key: str) -> str:
 
 
 def _edit_distance(written: str, wanted: str) -> int:
-    """Letters that were left out, added, mistyped or swapped with their neighbour (Damerau-Levenshtein distance)."""
+    """Damerau-Levenshtein distance: letters missing, added, replaced or swapped with their neighbour."""
     rows = [list(range(len(wanted) + 1))]
     for i, letter in enumerate(written, start=1):
         row = [i]

@@ -243,7 +243,7 @@ class TestArithmetic:
         score = validate(model, SampleStore(work.folder / "val.arrow"), parameters, choose_runtime(parameters.runtime))
         assert mean_iou(score.confusion) == state["history"][-1]["val_miou"]
 
-    def test_a_run_goes_on_with_another_number_of_processes(self, work: Work) -> None:
+    def test_a_run_resumes_with_another_number_of_processes(self, work: Work) -> None:
         first, second = work["first"]["state"], work["second"]["state"]
         assert (first["epoch"], first["position"], second["epoch"], second["position"]) == (0, 3, 1, 3)
         steps = [step for name in ("first", "second", "third") for step in work[name]["steps"]]
@@ -291,11 +291,11 @@ class TestKilled:
         said = finished(process, 1)
         within = (project / "data/06_models/checkpoints/checkpoint_mid_epoch.pth").exists()
         assert within or "Stopped after epoch 1 of 3." in said
-        assert said.count("A checkpoint is written. Go on with:") == 1
+        assert said.count("A checkpoint has been written. Resume with:") == 1
         assert "torchrun --nproc-per-node=2 -m voc_seg --pipelines training --params" in said
         assert "Traceback" not in said.partition("torch/distributed/elastic")[0]
 
-    def test_one_lost_in_an_evaluation_is_told_of(self, trained: Path) -> None:
+    def test_a_rank_lost_in_evaluation_is_reported(self, trained: Path) -> None:
         (trained / "dies.py").write_text(
             "import os, runpy, sys\n"
             "from voc_seg.pipelines.evaluation import nodes\n"
@@ -304,13 +304,13 @@ class TestKilled:
             "runpy.run_module('voc_seg', run_name='__main__')\n"
         )
         said = finished(start(trained, "--nproc-per-node=2", "--pipelines evaluation", "dies.py"), 1)
-        assert "another process of this run has ended" in said.lower()
+        assert "another rank has ended" in said.lower()
         assert "Traceback" not in said.partition("torch/distributed/elastic")[0]
 
 
-def test_what_is_for_one_process_is_refused(project: Path) -> None:
+def test_what_needs_a_single_process_is_refused(project: Path) -> None:
     said = finished(start(project, "--nproc-per-node=2", "--pipelines sanity,training"), 1)
-    assert "sanity is for one process, but torchrun has started 2. Nothing has run." in said
+    assert "sanity needs a single process, but torchrun has started 2. Nothing has run." in said
     assert not (project / "data/06_models").exists()
 
 
@@ -320,7 +320,7 @@ def test_processes_with_different_settings_are_refused() -> None:
         ranks.require_same_settings([{"seed": 1, "flip": 0.5}, {"seed": 2, "flip": 0.5, "run": "a"}])
 
 
-def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_resume_command_for_several_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "place", lambda: Place(ranks=4, local_ranks=2, machines=2))
     command = resume_command({"runtime_params": {"seed": 1}, "env": None, "pipeline_names": ["evaluation", "training"]})
     assert command == (
@@ -332,9 +332,9 @@ def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("pipelines", "selects", "message"),
     [
-        ([], False, "kedro run without --pipelines, which begins with data_processing, is for one process"),
-        (["inference", "export"], False, "inference, export are for one process"),
-        (["evaluation"], True, "A part of a pipeline"),
+        ([], False, "kedro run without --pipelines, which starts with data_processing, needs a single process"),
+        (["inference", "export"], False, "inference, export need a single process"),
+        (["evaluation"], True, "Part of a pipeline"),
     ],
 )
 def test_the_refusal_says_what_to_do(

@@ -84,7 +84,7 @@ def test_killed_asked_to_stop_and_resumed_it_is_the_undisturbed_run(project: Pat
     text = " ".join(said.split())
     assert "SIGTERM: finishing this step and writing a checkpoint." in text
     log = (project / "logs/training.log").read_text(encoding="utf-8")
-    command = log[log.rindex("Go on with: kedro run ") + len("Go on with: kedro run ") :].partition("\n")[0]
+    command = log[log.rindex("Resume with: kedro run ") + len("Resume with: kedro run ") :].partition("\n")[0]
     assert "training.resume=true" in command
 
     process = start(project, command)
@@ -146,5 +146,5 @@ def test_a_terminal_that_is_gone(project: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
     assert list((folder / "06_models/checkpoints").glob("checkpoint_*.pth"))
     log = (project / "logs/training.log").read_text()
-    assert "A checkpoint is written. Go on with:" in log
+    assert "A checkpoint has been written. Resume with:" in log
     assert "Traceback" not in log

@@ -167,5 +167,7 @@ def test_an_input_that_no_pipeline_makes_is_named(project: Path) -> None:
     from voc_seg.hooks.validation import require_inputs
 
     pipeline = Pipeline([Node(lambda table: None, "elsewhere", None, name="mine")])
-    with pytest.raises(ClickException, match=r"elsewhere, which no pipeline makes and no catalog\*\.yml has"):
+    with pytest.raises(
+        ClickException, match=r"elsewhere, which no pipeline produces and which is in no catalog\*\.yml"
+    ):
         require_inputs({"env": None, "runtime_params": None}, pipeline, DataCatalog())

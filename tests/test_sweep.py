@@ -48,7 +48,7 @@ def test_interrupted_and_typed_again_it_ends_with_a_table(project: Path) -> None
     assert "weights-null: interrupted" in said
     assert "The same command once more goes on." in said
     log = project / "data/runs/weights-null/run.log"
-    assert "Go on with: kedro run --pipelines training --params 'run=weights-null," in log.read_text()
+    assert "Resume with: kedro run --pipelines training --params 'run=weights-null," in log.read_text()
     assert not (project / "data/08_reporting/runs.csv").exists()
 
     process = start(project, SWEEP)

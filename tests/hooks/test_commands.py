@@ -112,7 +112,7 @@ def test_a_project_that_is_installed_as_a_package_is_known(make_project: Callabl
 
 
 class TestFailure:
-    """What a run that failed says of how to go on."""
+    """What a failed run says about resuming."""
 
     @staticmethod
     def said(capsys: pytest.CaptureFixture, error: Exception, run: dict[str, Any] | None = None) -> str:
@@ -137,22 +137,22 @@ class TestFailure:
         said = self.said(capsys, RuntimeError("a"))
         assert "kedro run --pipelines training --from-nodes draw_history\n" in said
 
-    def test_a_training_goes_on_from_its_checkpoints(self, capsys: pytest.CaptureFixture) -> None:
+    def test_training_resumes_from_its_checkpoints(self, capsys: pytest.CaptureFixture) -> None:
         said = self.said(capsys, RuntimeError("a"), {})
         assert "kedro run --pipelines training --from-nodes train --params training.resume=true\n" in said
 
-    def test_data_processing_begins_at_its_start(self, capsys: pytest.CaptureFixture) -> None:
-        """Files or settings are fixed meanwhile, of which later nodes alone would use what was read before."""
+    def test_data_processing_starts_over(self, capsys: pytest.CaptureFixture) -> None:
+        """The user fixes files or settings in between, which earlier nodes have already read."""
         hooks = ConsoleHooks()
         pipeline = create_data_processing()
         hooks.before_dataset_loaded(next(node for node in pipeline.nodes if node.name == "describe_classes"))
         hooks.on_pipeline_error(RuntimeError("a"), RUN | {"pipeline_names": ["x"]}, pipeline, DataCatalog())
         assert "kedro run --pipelines x\n" in capsys.readouterr().err
 
-    def test_an_interrupted_run_says_it_elsewhere(self, capsys: pytest.CaptureFixture) -> None:
+    def test_an_interrupted_run_shows_its_command_once(self, capsys: pytest.CaptureFixture) -> None:
         assert "--from-nodes" not in self.said(capsys, InterruptedRunError("a", 15))
 
-    def test_a_check_that_failed_would_do_so_again(self, capsys: pytest.CaptureFixture) -> None:
+    def test_no_command_after_a_failed_check(self, capsys: pytest.CaptureFixture) -> None:
         hooks = ConsoleHooks()
         check = Node(lambda metrics: None, "metrics", None, name="judge")
         hooks.before_dataset_loaded(check)

@@ -1,4 +1,4 @@
-"""What a run says of itself."""
+"""Messages of a run."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable) ->
 
 @pytest.fixture
 def said(project: Path, run_kedro: Callable, caplog: pytest.LogCaptureFixture) -> Callable[..., str]:
-    """Runs pipelines and gives what was said."""
+    """Run pipelines and return their messages."""
 
     def run(*names: str, **parameters: object) -> str:
         caplog.clear()
@@ -57,13 +57,13 @@ def test_what_is_left_as_it_was_is_not_called_written(said: Callable, project: P
     assert "05_model_input:" not in said("data_processing")
 
 
-def test_training_anew_says_what_it_replaces(said: Callable) -> None:
+def test_training_from_scratch_says_what_it_replaces(said: Callable) -> None:
     once = {"training": {"epochs": 1}}
     text = said("training", **once)
-    assert "starts anew" not in text
+    assert "from scratch" not in text
     assert "data/06_models: best_model.pth, checkpoints/" in text
-    assert "Training starts anew and replaces the model of" in said("training", **once)
-    assert "starts anew" not in said("training", training={"epochs": 1, "resume": True})
+    assert "Training starts from scratch and replaces the model of" in said("training", **once)
+    assert "from scratch" not in said("training", training={"epochs": 1, "resume": True})
 
 
 def test_a_message_that_does_not_fit_and_other_paths_are_left_alone() -> None:

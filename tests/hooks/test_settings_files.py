@@ -1,4 +1,4 @@
-"""Settings files with slips in them: file, line, what is wrong and the remedy."""
+"""Settings files with mistakes: file, line, what is wrong and the fix."""
 
 import os
 import re
@@ -96,7 +96,7 @@ def test_two_files_with_one_key(project: Path) -> None:
 
 
 def test_a_folder_whose_name_is_a_pattern(make_project: Callable[[Path], Path], tmp_path: Path) -> None:
-    with pytest.raises(ClickException, match=r"rename the folder"):
+    with pytest.raises(ClickException, match=r"Rename the folder"):
         _load(make_project(tmp_path / "a[1]"))
 
 

@@ -1,4 +1,4 @@
-"""Tracked runs: MLflow on a file of SQLite, TensorBoard in a folder, and what happens where neither can be had."""
+"""Tracked runs: MLflow with an SQLite file, TensorBoard, and runs without either."""
 
 import json
 import math
@@ -196,7 +196,7 @@ def test_failed_and_stopped_runs_say_so(
     assert [run.info.status for run in runs(client(tracked))[:3]] == ["KILLED", "KILLED", "FAILED"]
 
 
-def test_a_store_that_is_down_is_told_once_and_training_goes_on(
+def test_a_store_that_is_down_gives_one_warning_and_training_continues(
     copy: Path, client: Callable, run_kedro: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_kedro(copy, "training", tracking={"mlflow": True, "uri": "http://127.0.0.1:9"})
@@ -312,7 +312,7 @@ def test_only_numbers_are_numbers() -> None:
     assert numeric_values(row) == {"loss": 1.0}
 
 
-def test_passwords_are_not_said() -> None:
+def test_passwords_are_removed() -> None:
     assert redact_password("https://me:secret@host/a and http://b") == "https://host/a and http://b"
 
 

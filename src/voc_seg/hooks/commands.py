@@ -1,4 +1,4 @@
-"""Commands that messages suggest: what to type next, and how to go on with a run that ended early."""
+"""Commands that messages suggest: the next step, and how to resume a run."""
 
 import shlex
 from collections.abc import Iterable
@@ -24,20 +24,20 @@ NEXT_COMMAND = {
     "export": "read {model_card}",
     "comparison": "kedro viz run",
 }
-"""What to type or do after each pipeline, in the order in which they build on each other."""
+"""What to type or do after each pipeline, in the order in which the pipelines depend on each other."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How a run was started, as far as the next command has to be started so too.
+    """How a run was started, as far as the next command has to repeat it.
 
     | field             | meaning                                                                   |
     |-------------------|---------------------------------------------------------------------------|
     | program           | ``kedro run``, or ``voc-seg`` where the project is installed as a package |
-    | conf_source       | of ``--conf-source``, empty for the project's own                         |
-    | config            | of ``--config``                                                           |
-    | config_has_params | whether that file has the parameters, which ``--params`` would replace    |
-    | runner            | of ``--runner``                                                           |
+    | conf_source       | value of ``--conf-source``, empty for the project's own                   |
+    | config            | value of ``--config``                                                     |
+    | config_has_params | whether that file sets the parameters, which ``--params`` would replace   |
+    | runner            | value of ``--runner``                                                     |
     """
 
     program: str = "kedro run"
@@ -47,13 +47,13 @@ class Launch:
     runner: str = ""
 
     def options(self, with_runner: bool = True) -> str:
-        """`` --conf-source PATH --config FILE --runner NAME``, those that were given."""
+        """`` --conf-source PATH --config FILE --runner NAME``, as far as given."""
         given = {"conf-source": self.conf_source, "config": self.config, "runner": self.runner if with_runner else ""}
         return "".join(f" --{option} {shlex.quote(value)}" for option, value in given.items() if value)
 
 
 def launch_from_context(context: KedroContext) -> Launch:
-    """How the run of a context was started; options are known of a command alone."""
+    """How the run of this context was started; a session in Python has no options."""
     typed = click.get_current_context(silent=True)
     params = typed.params if typed and "conf_source" in typed.params else {}
     conf, own = str(context.config_loader.conf_source), context.project_path / project_settings.CONF_SOURCE
@@ -67,19 +67,19 @@ def launch_from_context(context: KedroContext) -> Launch:
 
 
 def _relative_to_cwd(path: str) -> str:
-    """A path as it would be typed here."""
+    """A path relative to the working directory if it is inside; as it is otherwise."""
     if path and "://" not in path and Path(path).resolve().is_relative_to(Path.cwd()):
         return Path(path).resolve().relative_to(Path.cwd()).as_posix()
     return path
 
 
 def launch_from_params(run_params: dict[str, Any]) -> Launch:
-    """How a run was started, by its parameters with ``launch`` among them."""
+    """How a run was started, from ``launch`` in its parameters."""
     return run_params.get("launch") or Launch()
 
 
 def run_command(pipeline: str, run_params: dict[str, Any]) -> str:
-    """How to run a pipeline so that it is about the outputs of a run."""
+    """The command that runs a pipeline on the data and outputs of this run."""
     return f"{launch_from_params(run_params).program} --pipelines {pipeline}{context_options(run_params, pipeline)}"
 
 
@@ -96,14 +96,14 @@ _SELECTIONS = {
 
 
 def resume_command(run_params: dict[str, Any], from_nodes: Iterable[str] = (), resume: bool = True) -> str:
-    """How to go on with a run that was interrupted or has failed: the same once more.
+    """The command that resumes an interrupted or failed run.
 
     Args:
-        run_params: Of the run.
-        from_nodes: Where to begin, in place of where the run began.
-        resume: Whether its training goes on from its newest checkpoint.
+        run_params: Parameters of the run.
+        from_nodes: Nodes to start from, instead of those the run started from.
+        resume: Whether training resumes from its newest checkpoint.
     """
-    order = list(NEXT_COMMAND)  # Kedro makes a set of the names
+    order = list(NEXT_COMMAND)  # Kedro passes the names as a set
     launch = launch_from_params(run_params)
     selected = {option: run_params.get(key) or () for option, key in _SELECTIONS.items()}
     selected["pipelines"] = sorted(selected["pipelines"], key=lambda name: order.index(name) if name in order else -1)
@@ -119,10 +119,10 @@ def resume_command(run_params: dict[str, Any], from_nodes: Iterable[str] = (), r
 
 
 def _launch_program(here: Place, program: str) -> str:
-    """What ran these processes; with several machines it is to be typed on each."""
+    """The program that started this run; with several machines it has to be typed on each."""
     if here.ranks == 1:
         return program
-    # Where the machines meet is known to torchrun alone.
+    # Only torchrun knows the rendezvous endpoint.
     rendezvous = (
         f" --nnodes={here.machines} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if here.machines > 1 else ""
     )
@@ -130,11 +130,11 @@ def _launch_program(here: Place, program: str) -> str:
 
 
 def _format_value(value: Any) -> str:
-    """A setting as ``--params`` takes it: lists with spaces, null for None."""
+    """Format a setting for ``--params``: lists with spaces, null for None."""
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value))
     if isinstance(value, str):
-        # As it would be read: an id of digits keeps its quotes.
+        # YAML must read the text unchanged: an id of digits keeps its quotes.
         return value if "," not in value and _survives_yaml(value) else "'" + value.replace("'", "''") + "'"
     return "null" if value is None else str(value).lower()
 
@@ -142,12 +142,12 @@ def _format_value(value: Any) -> str:
 def _survives_yaml(value: str) -> bool:
     try:
         return yaml.safe_load(value) == value
-    except yaml.YAMLError:  # as of *.jpg
+    except yaml.YAMLError:  # such as *.jpg
         return False
 
 
 def environment_option(run_params: dict[str, Any]) -> str:
-    """`` --env NAME`` of a run, empty where that is the default."""
+    """`` --env NAME`` of a run; empty for the default environment."""
     environment = run_params["env"]
     return f" --env {environment}" if environment not in (None, "base", "local") else ""
 
@@ -156,10 +156,10 @@ _REPEATED_KEYS = ("voc_root", "data.")
 
 
 def context_options(run_params: dict[str, Any], pipelines: str = "") -> str:
-    """What a command about a run's outputs needs: `` --env NAME --params run=NAME,voc_root=PATH``, empty by default.
+    """Options for a command on the same data and outputs: `` --env NAME --params run=NAME,voc_root=PATH``; often empty.
 
-    All runs share what data_processing makes, so alone it takes no name. Where the data is and how it is read has to be
-    the same in every pipeline.
+    Every pipeline has to read the same data in the same way. data_processing takes no run name, as all runs share its
+    outputs.
     """
     launch = launch_from_params(run_params)
     trains = bool({"training", "sanity"} & set(pipelines.split(",")))
@@ -168,7 +168,7 @@ def context_options(run_params: dict[str, Any], pipelines: str = "") -> str:
 
 
 def viz_options(run_params: dict[str, Any]) -> str:
-    """What ``kedro viz run`` takes of them."""
+    """Those of `context_options` that ``kedro viz run`` accepts."""
     return environment_option(run_params) + _params(run_params)
 
 

@@ -10,12 +10,12 @@ logger = logging.getLogger(__name__)
 
 
 class RunStoppedError(ClickException):
-    """Ends ``kedro run`` with an exit code and no traceback; the message has been logged by then.
+    """Ends ``kedro run`` with an exit code and no traceback; logs its message when created.
 
     Args:
         message: What is wrong and what to do.
-        logged: Kedro has logged the message already.
-        exit_code: Of the process.
+        logged: Whether Kedro has logged the message already.
+        exit_code: Exit code of the process.
         command: What to type next, for a run that was asked to stop.
     """
 
@@ -24,17 +24,17 @@ class RunStoppedError(ClickException):
         self.exit_code = exit_code
         self.command = command
         if not logged:
-            with suppress(SystemExit):  # rich's answer to a console that is gone; the log file has the message
+            with suppress(SystemExit):  # raised by rich when the console is gone; the log file has the message
                 logger.log(logging.WARNING if command else logging.ERROR, "%s", message)
                 if command:
-                    logger.debug("Go on with: %s", command)  # shown by the file alone
+                    logger.debug("Resume with: %s", command)  # only in the log file
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """The command alone, in one line that can be copied; the log, on the console and in the file, has the rest."""
+        """Print the command on one line, to be copied; the message has been logged."""
         if self.command:
             with suppress(OSError):
                 echo(self.command, err=True)
 
     def _render_traceback_(self) -> list[str]:
-        """For IPython and notebooks: the log has the message already, and a traceback helps nobody."""
+        """Replace the traceback in IPython and notebooks; the message has been logged."""
         return [self.command]

@@ -1,4 +1,4 @@
-"""The log file of a project, wherever a run was started: Kedro looks for logging.yml below the working directory."""
+"""The log file of a project when a run starts elsewhere: Kedro looks for logging.yml only in the working directory."""
 
 import logging
 import os
@@ -18,9 +18,9 @@ from .log_handlers import open_log_files
 
 
 def use_project_log_files(context: KedroContext) -> None:
-    """Have what runs say in the log files of the project of a context, as its ``logging.yml`` has them.
+    """Log into the log files of the context's project, as its ``logging.yml`` defines them.
 
-    Without one, or with one of the user's in ``KEDRO_LOGGING_CONFIG``, all stays as it is.
+    Nothing changes without that file, or if the user has set ``KEDRO_LOGGING_CONFIG``.
     """
     if os.environ.get("KEDRO_LOGGING_CONFIG"):
         return
@@ -31,8 +31,8 @@ def use_project_log_files(context: KedroContext) -> None:
         if "filename" not in settings:
             continue
         target = _of_this_rank(context.project_path / settings["filename"])
-        there = [one for one in root.handlers if isinstance(one, logging.FileHandler)]
-        same = next((one for one in there if Path(one.baseFilename).name == target.name), None)
+        open_files = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
+        same = next((handler for handler in open_files if Path(handler.baseFilename).name == target.name), None)
         if same is None:
             root.handlers.insert(0, _build_handler(config, settings | {"filename": str(target), "delay": True}))
             _set_levels(config)
@@ -67,7 +67,7 @@ def _build_handler(config: dict[str, Any], settings: dict[str, Any]) -> logging.
 
 
 def _set_levels(config: dict[str, Any]) -> None:
-    """What the file is to have in more detail does not come to the console, which Kedro has set up by itself."""
+    """Set the levels of the loggers; the console, which Kedro has set up, stays at INFO."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, RichHandler) and handler.level < logging.INFO:
             handler.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""Options of ``kedro run``: each works, or is refused in one line before anything runs."""
+"""Options of ``kedro run``: each works, or the run is refused with one line before anything runs."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -22,21 +22,21 @@ from .commands import NEXT_COMMAND
 from .errors import RunStoppedError
 from .kedro_internals import pipeline_to_run
 
-_NOTHING = "Nothing has run."
+_NOTHING_RAN = "Nothing has run."
 
 
 def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipeline | None:
     """The nodes that a run selects.
 
     Args:
-        names: Of pipelines; empty for plain ``kedro run``.
+        names: Pipeline names; empty for plain ``kedro run``.
         selection: ``node_names``, ``tags`` and so on, as ``KedroSession.run`` takes them.
 
     Returns:
-        None where a pipeline's name is wrong, which Kedro says.
+        None if a pipeline does not exist, which Kedro reports.
 
     Raises:
-        RunStoppedError: A name is wrong, or nothing is selected.
+        RunStoppedError: A name does not exist, or no node is selected.
     """
     pipelines.set_requested(names or None)
     try:
@@ -57,14 +57,14 @@ def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipelin
     for key, (option, kind, there) in known.items():
         for name in chosen[key]:
             if name not in there:
-                where = f"in {', '.join(names)}" if names else "in what kedro run does without --pipelines"
+                where = f"in {', '.join(names)}" if names else "in the pipelines that kedro run runs by default"
                 fault = f"{option} {name}: there is no such {kind} {where}."
-                raise RunStoppedError(f"{fault}{_suggestion(name, there)} {_NOTHING}")
+                raise RunStoppedError(f"{fault}{_suggestion(name, there)} {_NOTHING_RAN}")
     try:
         return whole.filter(**{"node_namespaces" if key == "namespaces" else key: chosen[key] or None for key in known})
     except ValueError:
         given = ", ".join(f"{known[key][0]} {','.join(value)}" for key, value in chosen.items() if value)
-        raise RunStoppedError(f"No node is selected by {given or 'this run'}. {_NOTHING}") from None
+        raise RunStoppedError(f"No node is selected by {given or 'this run'}. {_NOTHING_RAN}") from None
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
@@ -76,29 +76,29 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def require_runner(runner: AbstractRunner, pipeline: Pipeline) -> None:
-    """Stop a run whose runner does not suit nodes of ours; those of users are their own affair.
+    """Refuse a runner that cannot run this project's nodes; nodes of the user are not checked.
 
     Raises:
-        RunStoppedError: It does not.
+        RunStoppedError: The runner cannot run one of the nodes.
     """
     ours = [node for node in pipeline.nodes if _is_ours(node.func)]
     if not ours:
         return
-    advice = f"Leave --runner out. {_NOTHING}"
+    advice = f"Remove --runner. {_NOTHING_RAN}"
     if isinstance(runner, ParallelRunner):
         raise RunStoppedError(
-            "ParallelRunner cannot be used: nodes hand each other networks and mapped files, which do not go from "
-            f"process to process. {advice}"
+            "ParallelRunner cannot be used: nodes pass models and memory-mapped files to each other, which cannot be "
+            f"sent between processes. {advice}"
         )
     if getattr(runner, "_is_async", False):
         raise RunStoppedError(
-            "--async cannot be used: files are written one after the other, so that a run that is killed leaves none "
-            f"that do not belong together. Leave it out. {_NOTHING}"
+            "--async cannot be used: outputs are saved in order, so that a killed run leaves no files that contradict "
+            f"each other. Remove it. {_NOTHING_RAN}"
         )
     if isinstance(runner, ThreadRunner) and any("best_model" in node.outputs for node in ours):
         raise RunStoppedError(
-            "ThreadRunner cannot train: Python hands Ctrl-C and SIGTERM to the main thread alone, so a training "
-            f"that is asked to stop would write no checkpoint. {advice}"
+            "ThreadRunner cannot train: only the main thread receives Ctrl-C and SIGTERM, so an interrupted training "
+            f"would write no checkpoint. {advice}"
         )
 
 
@@ -107,7 +107,7 @@ def _is_ours(function: Callable[..., Any]) -> bool:
 
 
 def accept_lists(parse: Callable[..., Any]) -> Callable[..., Any]:
-    """Kedro's reader of ``--params``, which splits at every comma, for lists as ``[2,3]`` and texts in quotes too."""
+    """Extend Kedro's parser of ``--params``, which splits at every comma, to ``[2,3]`` and quoted text."""
 
     def read(context: click.Context, option: Any, value: Any) -> Any:
         items = split_params(value) if isinstance(value, str) else []
@@ -115,14 +115,14 @@ def accept_lists(parse: Callable[..., Any]) -> Callable[..., Any]:
             return parse(context, option, value)
         pairs = [item.partition("=") for item in items if item.strip()]
         if any(not (key.strip() and equals) for key, equals, _ in pairs):
-            return parse(context, option, value)  # says what is wrong
+            return parse(context, option, value)  # which reports what is wrong
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"{key.strip()}={text}" for key, _, text in pairs]))
 
     return read
 
 
 def keep_config_path(read: Callable[..., Any]) -> Callable[..., Any]:
-    """Kedro's reader of ``--config``, with the file as its value; Kedro 1.7 gives the last value in the file."""
+    """Make Kedro's parser of ``--config`` return the path; Kedro 1.7 returns the last value in the file."""
 
     def kept(context: click.Context, option: Any, value: Any) -> Any:
         read(context, option, value)
@@ -132,7 +132,7 @@ def keep_config_path(read: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def checked_runner(start: Callable[..., Any]) -> Callable[..., Any]:
-    """``kedro run`` with its runner checked before it is made."""
+    """Wrap ``kedro run`` to check the runner before it is created."""
 
     @wraps(start)
     def checked(**options: Any) -> Any:
@@ -143,10 +143,10 @@ def checked_runner(start: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def require_known_runner(runner: str | None, params: Mapping[str, Any]) -> None:
-    """Stop a run whose ``--runner`` or ``--runner-params`` name what there is not.
+    """Refuse an unknown ``--runner``, or ``--runner-params`` that it does not take.
 
     Raises:
-        RunStoppedError: They do.
+        RunStoppedError: The runner or one of its parameters does not exist, or a value is invalid.
     """
     there = ["SequentialRunner", "ThreadRunner", "ParallelRunner"]
     name = runner or there[0]
@@ -154,33 +154,35 @@ def require_known_runner(runner: str | None, params: Mapping[str, Any]) -> None:
         kind = load_obj(name, "kedro.runner")
     except (ImportError, AttributeError, ValueError, TypeError):
         raise RunStoppedError(
-            f"--runner {name}: there is no such runner.{_suggestion(name, there)} {_NOTHING}"
+            f"--runner {name}: there is no such runner.{_suggestion(name, there)} {_NOTHING_RAN}"
         ) from None
     if not (isinstance(kind, type) and issubclass(kind, AbstractRunner)) or inspect.isabstract(kind):
-        raise RunStoppedError(f"--runner {name} is no runner.{_suggestion(name, there)} {_NOTHING}")
+        raise RunStoppedError(f"--runner {name} is not a runner.{_suggestion(name, there)} {_NOTHING_RAN}")
     known = inspect.signature(kind).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     for key, value in params.items():
         if key not in known and not takes_any:
             raise RunStoppedError(
-                f"--runner-params {key}: {name} has none of that name.{_suggestion(key, known)} {_NOTHING}"
+                f"--runner-params {key}: {name} has no such parameter.{_suggestion(key, known)} {_NOTHING_RAN}"
             )
         if key == "max_workers" and not (value is None or (type(value) is int and value > 0)):
-            raise RunStoppedError(f"--runner-params max_workers={value}: give a whole number from 1 on. {_NOTHING}")
+            raise RunStoppedError(
+                f"--runner-params max_workers={value}: use a whole number of at least 1. {_NOTHING_RAN}"
+            )
 
 
 def require_versions(versions: Mapping[str, str], catalog: CatalogProtocol) -> None:
-    """Stop a run whose ``--load-versions`` would be passed over, or name a version that is not there.
+    """Refuse ``--load-versions`` of an entry without versions, or of a version that does not exist.
 
     Raises:
-        RunStoppedError: They do.
+        RunStoppedError: The entry has no versions, or not this one.
     """
     for name, version in versions.items():
         dataset = catalog.get(name)
         if getattr(dataset, "_version", None) is None:
             raise RunStoppedError(
-                f"--load-versions {name}: this entry has no versions. Give it versioned: true in a catalog*.yml, or "
-                f"leave it out. {_NOTHING}"
+                f"--load-versions {name}: this entry has no versions. Add versioned: true to it in a catalog*.yml, or "
+                f"remove the option. {_NOTHING_RAN}"
             )
         if not catalog.exists(name):
             try:
@@ -189,38 +191,38 @@ def require_versions(versions: Mapping[str, str], catalog: CatalogProtocol) -> N
                 there = []
             raise RunStoppedError(
                 f"--load-versions {name}:{version}: there is no such version. There are: {', '.join(there) or 'none'}. "
-                f"{_NOTHING}"
+                f"{_NOTHING_RAN}"
             )
 
 
 def require_versionable(entries: Mapping[str, Any]) -> None:
-    """Stop where ``versioned: true`` is asked of an entry of ours that has no versions.
+    """Refuse ``versioned: true`` for datasets of this project that have no versions.
 
     Args:
-        entries: Of the catalog, as its files have them.
+        entries: Catalog entries, as in the catalog files.
 
     Raises:
-        RunStoppedError: With the entry.
+        RunStoppedError: An entry has ``versioned: true`` but its dataset has no versions.
     """
     for name, entry in entries.items():
         kind = str(entry.get("type", "")) if isinstance(entry, dict) and entry.get("versioned") else ""
         if not kind.startswith("voc_seg.datasets."):
             continue
-        from voc_seg import datasets  # pandas and more, only where it is needed
+        from voc_seg import datasets  # imports pandas; only if needed
 
         found = getattr(datasets, kind.rpartition(".")[2], None)
         if found and not issubclass(found, AbstractVersionedDataset):
             raise RunStoppedError(
-                f"{name} in the catalog: {kind} has no versions, so leave out versioned: true. To keep what runs leave "
-                f"apart from each other, give them names: --params run=NAME. {_NOTHING}"
+                f"{name} in the catalog: {kind} has no versions; remove versioned: true. To keep the outputs of "
+                f"several runs, name the runs: --params run=NAME. {_NOTHING_RAN}"
             )
 
 
 def require_room_for_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Stop a run that would find a file where the folder of an output's versions belongs.
+    """Refuse a run if a file is in the way of a folder for versions.
 
     Raises:
-        RunStoppedError: With the file.
+        RunStoppedError: There is such a file.
     """
     for name in sorted(pipeline.all_outputs()):
         dataset = catalog.get(name)
@@ -228,17 +230,17 @@ def require_room_for_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> N
             path = Path(dataset._filepath)
             if path.is_file():
                 raise RunStoppedError(
-                    f"{path} was written before {name} had versioned: true, and its versions go into a folder of that "
-                    f"name: move the file away. {_NOTHING}"
+                    f"{path} was written before {name} had versioned: true. Versions need a folder of that name: move "
+                    f"the file away. {_NOTHING_RAN}"
                 )
 
 
 class OptionHooks:
-    """What is asked of entries of the catalog; see ``settings.py``."""
+    """Checks versions of catalog entries; registered in ``settings.py``."""
 
     @hook_impl
     def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
-        """Check which may have versions."""
+        """Check which entries may have versions."""
         require_versionable(conf_catalog)
 
     @hook_impl

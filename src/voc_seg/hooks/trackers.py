@@ -1,4 +1,4 @@
-"""Where a tracked run is written to: a run of MLflow, a folder of TensorBoard."""
+"""Writers for tracked runs: an MLflow run, or a TensorBoard folder."""
 
 import json
 import os
@@ -14,16 +14,16 @@ from voc_seg.config import TrackingConfig, flattened
 from voc_seg.system.errors import VocSegError
 
 Points = list[tuple[int, dict[str, float]]]
-"""Numbers by name, at epochs; 0 for what belongs to no epoch."""
+"""Epoch and metrics by name; epoch 0 for metrics of the final model."""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is known of a run before its first node.
+    """What is known about a run before its first node.
 
     Args:
-        name: What tables and legends call it; good as the name of a folder.
-        settings: The blocks of settings its nodes take, nested, in plain values.
+        name: Name of the run, also a valid folder name.
+        settings: Settings blocks that its nodes read, nested, as plain values.
         tags: Code, data, device and versions.
     """
 
@@ -33,33 +33,33 @@ class RunInfo:
 
 
 class Writer(Protocol):
-    """One place that a run is written to. Any method may raise whatever the library behind it does."""
+    """A tracking tool that a run is written to. Methods may raise any exception of its library."""
 
     label: str
     view_command: str
-    """What to type to see the runs."""
+    """Command that shows the runs."""
 
     def start(self, run: RunInfo) -> None:
-        """Open the run."""
+        """Start the run."""
 
     def log_settings(self, run: RunInfo) -> None:
-        """Write down its settings."""
+        """Log its settings."""
 
     def log_metrics(self, group: str, points: Points) -> None:
-        """Numbers of a group, ``training`` or ``evaluation``, by epoch."""
+        """Log metrics of a group, ``training`` or ``evaluation``, by epoch."""
 
     def log_file(self, path: Path, group: str) -> None:
-        """A file of a group: ``figures``, ``tables`` or ``model``."""
+        """Log a file of a group: ``figures``, ``tables`` or ``model``."""
 
     def end(self, status: str) -> None:
-        """Close the run: FINISHED, FAILED or KILLED."""
+        """End the run: FINISHED, FAILED or KILLED."""
 
 
 def writers_of(config: TrackingConfig, project: Path) -> list[Writer]:
     """The writers that are enabled.
 
     Raises:
-        VocSegError: One is enabled, but what it needs is not installed or cannot be imported.
+        VocSegError: The library of an enabled writer cannot be imported.
     """
     wanted = {"mlflow": MlflowWriter, "tensorboard": TensorBoardWriter}
     writers: list[Writer] = []
@@ -67,24 +67,24 @@ def writers_of(config: TrackingConfig, project: Path) -> list[Writer]:
         if getattr(config, name):
             try:
                 writers.append(kind(config, project))
-            except Exception as error:  # a library at odds with another raises what it likes
+            except Exception as error:  # incompatible libraries raise any exception
                 raise VocSegError(
                     f"tracking.{name} is true, but it cannot be imported ({error}). Install it with: "
-                    f"pip install -e '.[{name}]', or leave it out with --params tracking.{name}=false."
+                    f"pip install -e '.[{name}]', or disable it with --params tracking.{name}=false."
                 ) from error
     return writers
 
 
 _MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_CONFIGURE_LOGGING": "false",  # what it says goes where conf/logging.yml says
-    # Its own are minutes of waiting for a server that is gone; training waits no longer than it must.
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # conf/logging.yml decides where its messages go
+    # By default MLflow waits minutes for a server that is down, and training with it.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
-"""Environment variables of MLflow; those that are set already stay."""
+"""Environment variables of MLflow, unless the user has set them."""
 
-_MAX_PARAM_LENGTH = 6000  # characters of a parameter; this and the next are MLflow's limits (mlflow.utils.validation)
+_MAX_PARAM_LENGTH = 6000  # characters; this and the next are MLflow's limits (mlflow.utils.validation)
 _PARAMS_PER_BATCH = 100
 
 
@@ -96,19 +96,19 @@ class MlflowWriter:
     def __init__(self, config: TrackingConfig, project: Path) -> None:
         for name, value in _MLFLOW_DEFAULTS.items():
             os.environ.setdefault(name, value)
-        from mlflow import MlflowClient  # takes seconds: only when it is asked for
+        from mlflow import MlflowClient  # takes seconds: only if enabled
 
         self._uri, self._artifacts = _resolve_store(config.uri, project)
         self._experiment = config.experiment
         self._lock = project / "logs/.mlflow.lock"
         self._make_client = MlflowClient
         self.view_command = "mlflow ui" if self._artifacts else redact_password(config.uri)
-        if self._artifacts and config.uri != TrackingConfig().uri:  # which is MLflow's default as well
+        if self._artifacts and config.uri != TrackingConfig().uri:  # the default is also MLflow's
             self.view_command += f" --backend-store-uri {config.uri}"
 
     def start(self, run: RunInfo) -> None:
         self._lock.parent.mkdir(exist_ok=True)
-        with FileLock(self._lock, timeout=60):  # runs of a sweep begin together, and one of them makes the store
+        with FileLock(self._lock, timeout=60):  # runs of a sweep start together; one creates the store
             self._client = self._make_client(tracking_uri=self._uri)
             experiment = self._client.get_experiment_by_name(self._experiment)
             if experiment is None:
@@ -142,7 +142,7 @@ class MlflowWriter:
 
 
 class TensorBoardWriter:
-    """A folder of event files below ``logs/tensorboard``."""
+    """A folder of event files under ``logs/tensorboard``."""
 
     label = "TensorBoard"
     view_command = "tensorboard --logdir logs/tensorboard"
@@ -178,7 +178,7 @@ class TensorBoardWriter:
 
 
 def flatten_to_text(settings: dict[str, Any]) -> dict[str, str]:
-    """Nested settings as text by dotted key, as ``--params`` names them; lists as JSON."""
+    """Flatten nested settings to text by dotted key, as in ``--params``; lists as JSON."""
     return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in flattened(settings)
@@ -186,14 +186,14 @@ def flatten_to_text(settings: dict[str, Any]) -> dict[str, str]:
 
 
 def redact_password(text: str) -> str:
-    """Text whose addresses have lost ``user:password@``."""
+    """Remove ``user:password@`` from URLs in a text."""
     return re.sub(r"(?<=://)[^/@\s]*@", "", text)
 
 
 def _resolve_store(uri: str, project: Path) -> tuple[str, str | None]:
-    """A store's address with a file of SQLite taken from the project folder, and where files go then.
+    """The URI of the store and of its artifacts; an SQLite path is relative to the project folder.
 
-    A server says itself where files go: None.
+    The second is None for a server, which chooses where artifacts go.
     """
     kind, found, path = uri.partition(":///")
     if not (found and kind.startswith("sqlite")):

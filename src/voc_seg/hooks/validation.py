@@ -1,4 +1,4 @@
-"""What happens around a run: settings checked first, missing inputs explained, errors without a traceback."""
+"""Validate settings and inputs before a run, and show expected errors without a traceback."""
 
 import faulthandler
 import logging
@@ -29,14 +29,14 @@ logger = logging.getLogger(__name__)
 
 _CATALOG_ONLY = {
     "voc_root": "put it into conf/base/globals.yml",
-    "voc_archive": "give it with --params",
-    "inference.images": "give it with --params",
-    "run": "give it with --params",
+    "voc_archive": "use --params",
+    "inference.images": "use --params",
+    "run": "use --params",
 }
 
 
 class ProjectHooks:
-    """The hooks of this project; see ``settings.py``."""
+    """Checks a run before its first node; registered in ``settings.py``."""
 
     def __init__(self) -> None:
         self._logged: Exception | None = None
@@ -44,10 +44,10 @@ class ProjectHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check every setting at once, before anything is loaded."""
+        """Validate all settings before anything is loaded."""
         if os.name == "posix" and not faulthandler.is_enabled():
-            with suppress(Exception):  # a console without a descriptor
-                faulthandler.enable()  # a lost disk under a mapped file ends the process: say at least where
+            with suppress(Exception):  # a console without a file descriptor
+                faulthandler.enable()  # if a disk fails under a memory-mapped file, the process dies: show where
         self._launch = launch_from_context(context)
         try:
             settings = context.config_loader["parameters"]
@@ -57,16 +57,16 @@ class ProjectHooks:
             if loader.base_env in known:
                 raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None
             raise RunStoppedError(
-                f"There are no settings: {loader.conf_source} has no folder {loader.base_env}. Run in the project's "
-                "folder, or give --conf-source=PATH: its folder conf, or the archive that kedro package makes."
+                f"There are no settings: {loader.conf_source} has no folder {loader.base_env}. Run in the project "
+                "folder, or add --conf-source=PATH with its conf folder or the archive from kedro package."
             ) from None
-        # The catalog cannot see the parameters, so there they would be passed over in silence.
+        # The catalog cannot read parameters files, so these keys would be ignored silently.
         for key, remedy in _CATALOG_ONLY.items():
             if get_nested(settings, key) and not get_nested(context.config_loader.runtime_params, key):
                 raise RunStoppedError(f"{key} in a parameters file has no effect: {remedy}.")
         given = context.config_loader.runtime_params or {}
         if "run" in given and given["run"] in (None, ""):
-            raise RunStoppedError("run is empty; nothing has run. Give the run a name, or leave run out of --params.")
+            raise RunStoppedError("run is empty; nothing has run. Give the run a name, or remove run from --params.")
         try:
             Parameters.of(settings)
         except ValidationError as error:
@@ -75,13 +75,13 @@ class ProjectHooks:
             ) from None
         if settings.get("voc_root") and context.config_loader["globals"].get("source") == "sample":
             logger.warning(
-                "voc_root with the settings of the drawn sample: small crops, no ImageNet weights. For the recipe of "
-                "real VOC add --env voc2012."
+                "voc_root is used with the settings of the drawn sample: small crops, no ImageNet weights. For the "
+                "recipe of real VOC, add --env voc2012."
             )
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Say which pipeline makes an input that is missing, and what this machine does not have."""
+        """Refuse a run whose inputs, device or weights are missing."""
         pipeline = pipeline_to_run(pipeline, catalog, run_params)
         require_inputs(run_params | {"launch": self._launch}, pipeline, catalog)
         try:
@@ -93,20 +93,20 @@ class ProjectHooks:
 
     @hook_impl
     def on_node_error(self, error: Exception) -> None:
-        """Remember what Kedro has logged: all errors of a node, but those of a generator after its first item."""
+        """Remember that Kedro has logged this error; it does not log those of a generator after its first item."""
         self._logged = error
 
     @hook_impl
     def on_pipeline_error(self, error: Exception, run_params: dict[str, Any]) -> None:
-        """Show errors that the user can put right as a message; others keep their traceback."""
+        """Show errors that the user can fix as a message; others keep their traceback."""
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, VocSegError):
                 message, exit_code = str(cause), getattr(cause, "exit_code", None)
                 if exit_code and place().rank:
-                    raise RunStoppedError(message, True, exit_code) from error  # rank 0 says it
+                    raise RunStoppedError(message, True, exit_code) from error  # rank 0 shows the message
                 if exit_code:
-                    message += " A checkpoint is written. Go on with:"
+                    message += " A checkpoint has been written. Resume with:"
                     raise RunStoppedError(
                         message, False, exit_code, resume_command(run_params | {"launch": self._launch})
                     ) from error
@@ -115,19 +115,19 @@ class ProjectHooks:
 
 
 def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Stop a run that lacks inputs, with the pipelines that make them.
+    """Refuse a run that lacks inputs, and name the pipelines that produce them.
 
     Raises:
-        RunStoppedError: An input is not there.
+        RunStoppedError: An input is missing.
     """
     missing = sorted(name for name in pipeline.inputs() if not _is_available(name, catalog))
     lines = []
     for name in missing:
-        maker = producing_pipeline(name)
-        made = f"made by: {run_command(maker, run_params)}" if maker else _no_producer(name, name in catalog)
-        lines.append(f"  {name}, {made}")
+        producer = producing_pipeline(name)
+        source = f"made by: {run_command(producer, run_params)}" if producer else _no_producer(name, name in catalog)
+        lines.append(f"  {name}, {source}")
     if lines:
-        raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
+        raise RunStoppedError("Inputs of this run are missing:\n" + "\n".join(lines))
 
 
 def _is_available(name: str, catalog: CatalogProtocol) -> bool:
@@ -138,12 +138,12 @@ def _is_available(name: str, catalog: CatalogProtocol) -> bool:
 
 def _no_producer(name: str, in_catalog: bool) -> str:
     if name.startswith("params:"):
-        return "which no parameters file has"
-    return "which no pipeline makes" + ("" if in_catalog else " and no catalog*.yml has")
+        return "which is in no parameters file"
+    return "which no pipeline produces" + ("" if in_catalog else " and which is in no catalog*.yml")
 
 
 def _warn_unread_keys(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Warn of keys that may be meant for this project but are read by nobody."""
+    """Warn about user keys that no node reads and that may be misplaced settings."""
     inputs = set().union(pipeline.inputs(), *(other.inputs() for other in _user_pipelines().values()))
     if "parameters" in inputs:
         return
@@ -153,14 +153,14 @@ def _warn_unread_keys(run_params: dict[str, Any], pipeline: Pipeline, catalog: C
 
 
 def get_nested(settings: Any, key: str) -> Any:
-    """The value at ``a.b`` of nested settings, None where there is none."""
+    """The value at ``a.b`` in nested settings; None if there is none."""
     for part in key.split("."):
         settings = settings.get(part) if isinstance(settings, dict) else None
     return settings
 
 
 def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Ask for what a node would miss only after the others have run; torch is imported here if it is needed."""
+    """Check device and weights now, not after hours of other nodes; imports torch only if necessary."""
     inputs = pipeline.inputs()
     if "params:runtime" in inputs:
         runtime = RuntimeConfig.model_validate(catalog.load("params:runtime"))
@@ -178,7 +178,7 @@ def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) ->
 
 
 def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Refuse a best model that cannot be used, or is of other classes, before samples or pictures are read."""
+    """Refuse an unusable best model, or one with other classes, before samples or images are read."""
     inputs = pipeline.inputs()
     if not {"best_model", "params:data"} <= inputs:
         return
@@ -192,14 +192,14 @@ def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 
 
 def describe_validation_errors(error: ValidationError) -> str:
-    """One line a wrong setting: its key, its value and what is allowed."""
+    """One line for each wrong setting: key, value and what is allowed."""
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             known = ", ".join(_known_keys(item["loc"][:-1]))
-            close = Parameters.intended_key(key, item["input"]) if len(item["loc"]) == 1 else None
-            hint = f"; did you mean {close}? A key of your own needs another name" if close else ""
+            intended = Parameters.intended_key(key, item["input"]) if len(item["loc"]) == 1 else None
+            hint = f"; did you mean {intended}? A key of your own needs another name" if intended else ""
             lines.append(f"  {key}: unknown key; known here: {known}{hint}")
         else:
             lines.append(f"  {key} = {item['input']!r}: {item['msg']}")
@@ -209,20 +209,22 @@ def describe_validation_errors(error: ValidationError) -> str:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     block: Any = Parameters
     for part in location:
-        if isinstance(part, str):  # a number is a place in a list of blocks
+        if isinstance(part, str):  # a number is an index into a list of blocks
             block = block_of(block.model_fields[part].annotation)
     return sorted(block.model_fields)
 
 
 def producing_pipeline(dataset: str) -> str | None:
-    """The pipeline whose nodes give a dataset, None if there is none."""
-    # Imported here because a run loads only the pipelines it names.
+    """The pipeline that produces a dataset; None if there is none."""
+    # Imported here, as a run loads only the pipelines it names.
     ours = {name: import_module(f"voc_seg.pipelines.{name}").create_pipeline() for name in NEXT_COMMAND}
-    return next((name for name, one in (ours | _user_pipelines()).items() if dataset in one.all_outputs()), None)
+    return next(
+        (name for name, pipeline in (ours | _user_pipelines()).items() if dataset in pipeline.all_outputs()), None
+    )
 
 
 def _user_pipelines() -> dict[str, Pipeline]:
-    """Pipelines that users have added; those that cannot be imported are passed over until they are run."""
+    """Pipelines that users have added, except those that cannot be imported, which fail when they are run."""
     found = {}
     for name in set(pipeline_names()) - NEXT_COMMAND.keys():
         with suppress(Exception):
@@ -231,5 +233,5 @@ def _user_pipelines() -> dict[str, Pipeline]:
 
 
 def pipeline_names() -> list[str]:
-    """All pipelines, by their folders."""
+    """Names of all pipelines, from their folders."""
     return sorted(path.parent.name for path in Path(__file__).parents[1].glob("pipelines/*/__init__.py"))

@@ -46,7 +46,7 @@ def test_interrupted_and_typed_again_it_ends_with_a_table(project: Path) -> None
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "weights-null: interrupted" in said
-    assert "The same command once more goes on." in said
+    assert "Run the same command again to resume." in said
     log = project / "data/runs/weights-null/run.log"
     assert "Resume with: kedro run --pipelines training --params 'run=weights-null," in log.read_text()
     assert not (project / "data/08_reporting/runs.csv").exists()
@@ -78,7 +78,7 @@ def test_interrupted_and_typed_again_it_ends_with_a_table(project: Path) -> None
             SweepOptions(("seed=1",), "", ("trainig",), 1, "", None),
             "no pipeline trainig. There are: comparison, data_proc",
         ),
-        (SweepOptions(("seed=1",), "", ("data_processing",), 1, "", None), "run it once before"),
+        (SweepOptions(("seed=1",), "", ("data_processing",), 1, "", None), "Run it once before"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(project: Path, sweep: SweepOptions, message: str) -> None:

@@ -15,7 +15,7 @@ from voc_seg.system.runs import outputs_folder
 separate_rank_logs()
 open_log_files()  # before the first message
 
-# Kedro calls the last first: what can be written is asked once nothing else stands in the way.
+# Kedro calls the last one first: whether outputs can be written is checked when everything else is fine.
 HOOKS = (
     OutputHooks(), ProjectHooks(), OptionHooks(), RunLockHooks(), RankHooks(), TrackingHooks(), ConsoleHooks(),
 )  # fmt: skip
@@ -29,7 +29,7 @@ CONFIG_LOADER_CLASS = CheckedConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    # Blocks of an environment are merged into those of base, key by key, and --params into both.
+    # Environments override base key by key, and --params overrides both.
     "merge_strategy": {"parameters": "soft"},
-    "custom_resolvers": {"outputs_folder": outputs_folder},  # of the catalog
+    "custom_resolvers": {"outputs_folder": outputs_folder},  # used in the catalog
 }

@@ -13,7 +13,8 @@ import pytest
 
 from voc_seg.sweep import processes
 from voc_seg.sweep.grid import Trial
-from voc_seg.sweep.processes import Job, Outcome, job_command, run_jobs, threads_per_job
+from voc_seg.sweep.jobs import Job
+from voc_seg.sweep.processes import Outcome, job_command, run_jobs, threads_per_job
 from voc_seg.sweep.records import Record, load_record
 from voc_seg.system.lock import hold
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
-    """Runs programs by name, so many at once."""
+    """Run programs by name, ``max_parallel`` at a time."""
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/logging.yml").write_text(LOGGING)
 
@@ -49,7 +50,7 @@ def test_one_that_fails_does_not_stop_the_others(run: Callable[..., Outcome], tm
 
 def test_one_that_was_killed_is_said_to_be(run: Callable[..., Outcome]) -> None:
     outcome = run(1, a="import os; print('At work', flush=True); os.kill(os.getpid(), 9)")
-    assert outcome.failed == {"a": "ended by SIGKILL; if memory ran out: fewer --jobs"}
+    assert outcome.failed == {"a": "ended by SIGKILL; if memory ran out, use fewer --jobs"}
 
 
 def test_one_that_cannot_be_started_does_not_stop_the_others(run: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_each_run_has_its_own_log_and_no_console(run: Callable[..., Outcome], tm
     assert said.rstrip().endswith("root:\n  handlers:\n  - file")
 
 
-def test_a_run_with_checkpoints_goes_on_from_them(tmp_path: Path) -> None:
+def test_a_run_with_checkpoints_resumes_from_them(tmp_path: Path) -> None:
     job = job_of(tmp_path, "a", ("training", "evaluation"))
     assert job_command(job, None)[1:] == [
         "-m",

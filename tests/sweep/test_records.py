@@ -1,4 +1,4 @@
-"""What a sweep remembers of its runs."""
+"""Records of the runs of a sweep."""
 
 import json
 from datetime import date
@@ -30,7 +30,7 @@ def test_a_run_of_other_settings_is_refused(
     tmp_path: Path, environment: str, parameters: Parameters, differing: str
 ) -> None:
     save_record(tmp_path, new_record("base", Parameters()), ["training"])
-    with pytest.raises(VocSegError, match=f"other settings:\n  {differing}\nGive this sweep a name of its own"):
+    with pytest.raises(VocSegError, match=f"other settings:\n  {differing}\nGive this sweep another name"):
         load_record(tmp_path, new_record(environment, parameters))
 
 
@@ -51,7 +51,7 @@ def test_where_and_how_visibly_it_runs_makes_no_other_run(tmp_path: Path) -> Non
 def test_folders_of_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / "06_models").mkdir()
     (tmp_path / "06_models/best_model.pth").touch()
-    with pytest.raises(VocSegError, match="which no sweep has made"):
+    with pytest.raises(VocSegError, match="outside any sweep"):
         load_record(tmp_path, new_record("base", Parameters()))
     for content in ("{", json.dumps({"environment": "base"}), "[]"):
         (tmp_path / "sweep.json").write_text(content)

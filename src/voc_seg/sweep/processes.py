@@ -1,6 +1,5 @@
-"""The runs of a sweep as processes: started, watched, asked to stop."""
+"""Run the jobs of a sweep as processes: start, watch and interrupt them."""
 
-import csv
 import logging
 import os
 import re
@@ -16,15 +15,13 @@ from types import FrameType, TracebackType
 from typing import Any, BinaryIO
 
 import yaml
-from rich import get_console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.lock import hold
 from voc_seg.system.progress import duration
 
-from .grid import Trial
-from .records import Record, load_record, save_record
+from .jobs import Job, SweepBars, best_score
+from .records import load_record, save_record
 
 logger = logging.getLogger(__name__)
 
@@ -34,28 +31,8 @@ _DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+"  # as conf/logging.yml has it
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run that is to be made.
-
-    | field     | meaning                                                       |
-    |-----------|---------------------------------------------------------------|
-    | trial     | name and settings                                             |
-    | folder    | of its outputs                                                |
-    | record    | what is remembered of it                                      |
-    | pipelines | what it has still to run                                      |
-    | epochs    | it is to train for, for the progress bar                      |
-    """
-
-    trial: Trial
-    folder: Path
-    record: Record
-    pipelines: tuple[str, ...]
-    epochs: int
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What came of the jobs, by name: failed ones with the reason."""
+    """Names of the jobs by result; failed ones with the reason."""
 
     finished: list[str]
     failed: dict[str, str]
@@ -65,7 +42,7 @@ class Outcome:
 
 
 class SignalCounter:
-    """Context in which signals are counted, for handing them on, instead of ending this process."""
+    """Context that counts signals, to forward them, instead of ending this process."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -88,7 +65,7 @@ class SignalCounter:
 
 
 class _RunProcess:
-    """One process with its log and its lock."""
+    """The process of a job, with its log and its lock."""
 
     def __init__(self, job: Job, lock: BinaryIO, project: Path, environment: str | None, threads: int) -> None:
         self.job, self.lock, self.signals_sent, self.started = job, lock, 0, time.monotonic()
@@ -101,13 +78,13 @@ class _RunProcess:
                 env=os.environ | {
                     "OMP_NUM_THREADS": str(threads), "KEDRO_LOGGING_CONFIG": str(_logging_config(job, project)),
                 },
-                # A sweep that is killed leaves its runs behind: no other one is to begin them anew.
+                # Runs survive a killed sweep and keep the lock, so that no other sweep starts them again.
                 pass_fds=(lock.fileno(),) if os.name == "posix" else (),
-                start_new_session=True,  # Ctrl-C on the terminal comes here alone, and is handed on once
+                start_new_session=True,  # the terminal sends Ctrl-C only to this process, which forwards it once
             )  # fmt: skip
 
     def forward_signals(self, signals: SignalCounter) -> None:
-        """Hand on what this process has been sent since: once to finish the step, twice to leave at once."""
+        """Forward signals received so far: one asks the run to finish its step, two end it at once."""
         while self.signals_sent < signals.count and self.process.poll() is None:
             self.signals_sent += 1
             if os.name == "posix":
@@ -116,22 +93,22 @@ class _RunProcess:
                 self.process.terminate()
 
     def reason(self) -> str:
-        """Why it failed: the signal that ended it, or from its log the last error, or the last line."""
+        """Why the run failed: the signal that ended it, the last error in its log, or the last line."""
         if (code := self.process.returncode) < 0:
-            advice = "; if memory ran out: fewer --jobs" if -code == getattr(signal, "SIGKILL", 0) else ""
+            advice = "; if memory ran out, use fewer --jobs" if -code == getattr(signal, "SIGKILL", 0) else ""
             return f"ended by {signal.Signals(-code).name}{advice}"
         with self.log.open(encoding="utf-8", errors="replace") as log:
             log.seek(self._from)
             text = log.read()
-        # The line and the one below it, which is often the more telling.
+        # The error line and the one below, which often says more.
         errors = re.findall(rf"^{_DATE} ERROR +\S+: (.+(?:\n(?!{_DATE} ).+)?)$", text, re.MULTILINE)
         lines = [" ".join(error.split()) for error in errors] or text.split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}")
 
 
 def job_command(job: Job, environment: str | None) -> list[str]:
-    """The process of a job: ``kedro run`` with its settings, going on where an earlier one was interrupted."""
-    from voc_seg.datasets.checkpoints import holds_checkpoints  # takes a second
+    """The command line of a job: ``kedro run`` with its settings, resuming from a checkpoint if there is one."""
+    from voc_seg.datasets.checkpoints import holds_checkpoints  # importing it takes a second
 
     settings = {"run": job.trial.name} | job.trial.settings
     if "training" in job.pipelines and holds_checkpoints(job.folder / "06_models/checkpoints"):
@@ -143,59 +120,59 @@ def job_command(job: Job, environment: str | None) -> list[str]:
 
 
 def threads_per_job(jobs: int) -> int:
-    """Threads for each of several processes: of ``OMP_NUM_THREADS``, or of the cores this process may use."""
+    """Threads per process: ``OMP_NUM_THREADS``, or the cores available to this process, divided by ``jobs``."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, (int(given) if given.isdigit() else cores) // jobs)
 
 
 def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, max_parallel: int) -> Outcome:
-    """Run them all, so many at once; one that fails does not stop the others.
+    """Run all jobs, ``max_parallel`` at a time; a failure does not stop the others.
 
-    SIGINT, SIGTERM and SIGHUP are handed on to the runs, which write a checkpoint; none is started after that.
+    SIGINT, SIGTERM and SIGHUP are forwarded to the runs, which write a checkpoint; no further run is started.
     """
     waiting, running = list(jobs), dict[str, _RunProcess]()
     outcome = Outcome([], {}, [], [], None)
     threads = threads_per_job(max_parallel)
-    said = False
-    with SignalCounter() as signals, _Bars(len(jobs)) as bars:
+    announced = False
+    with SignalCounter() as signals, SweepBars(len(jobs)) as bars:
         try:
             while running or (waiting and not signals.count):
                 while waiting and len(running) < max_parallel and not signals.count:
                     job = waiting.pop(0)
-                    if one := _start(job, outcome, project, environment, threads):
-                        running[job.trial.name] = one
-                if signals.count and not said:
-                    said = True
-                    logger.info("Runs finish their step and write a checkpoint. Once more leaves at once.")
-                for name, one in list(running.items()):
-                    one.forward_signals(signals)
-                    bars.show(one)
-                    if one.process.poll() is not None:
+                    if run := _start(job, outcome, project, environment, threads):
+                        running[job.trial.name] = run
+                if signals.count and not announced:
+                    announced = True
+                    logger.info("Runs finish their step and write a checkpoint. A second signal ends them at once.")
+                for name, run in list(running.items()):
+                    run.forward_signals(signals)
+                    bars.show(run.job)
+                    if run.process.poll() is not None:
                         _finish(running.pop(name), outcome)
                         bars.done(name, counts=name not in outcome.left)
                 time.sleep(0.2)
         finally:
-            for one in running.values():  # only if something went wrong here: nobody would watch them
-                one.process.terminate()
-            for one in running.values():
-                one.process.wait()
-    not_begun = {job.trial.name for job in waiting}
-    left = [job.trial.name for job in jobs if job.trial.name in outcome.left or job.trial.name in not_begun]
+            for run in running.values():  # only after an error in this loop, as nothing would watch them
+                run.process.terminate()
+            for run in running.values():
+                run.process.wait()
+    not_started = {job.trial.name for job in waiting}
+    left = [job.trial.name for job in jobs if job.trial.name in outcome.left or job.trial.name in not_started]
     return Outcome(outcome.finished, outcome.failed, outcome.running_elsewhere, left, signals.signum)
 
 
 def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, threads: int) -> _RunProcess | None:
-    """Start a job, unless another sweep is making that run or has made it since, or it cannot be started."""
+    """Start a job; None if another sweep is running or has finished it, or if it cannot be started."""
     name, lock, started = job.trial.name, None, None
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         if (lock := hold(job.folder / ".lock", with_children=True)) is None:
-            logger.info("%s: running already, begun by another sweep", name)
+            logger.info("%s: already running in another sweep", name)
             outcome.running_elsewhere.append(name)
             return None
         known = load_record(job.folder, job.record)
-        job = replace(job, record=known, pipelines=tuple(one for one in job.pipelines if one not in known.finished))
+        job = replace(job, record=known, pipelines=tuple(name for name in job.pipelines if name not in known.finished))
         if not job.pipelines:
             outcome.finished.append(name)
             return None
@@ -212,26 +189,26 @@ def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, t
     return started
 
 
-def _finish(one: _RunProcess, outcome: Outcome) -> None:
-    """Remember how a process ended."""
-    name, code, took = one.job.trial.name, one.process.returncode, duration(time.monotonic() - one.started)
+def _finish(run: _RunProcess, outcome: Outcome) -> None:
+    """Record and log how a process ended."""
+    name, code, took = run.job.trial.name, run.process.returncode, duration(time.monotonic() - run.started)
     if code == 0:
-        save_record(one.job.folder, one.job.record, {*one.job.record.finished, *one.job.pipelines})
+        save_record(run.job.folder, run.job.record, {*run.job.record.finished, *run.job.pipelines})
         outcome.finished.append(name)
-        logger.info("%s: finished in %s%s", name, took, _best(one.job))
-    elif one.signals_sent:
+        logger.info("%s: finished in %s%s", name, took, best_score(run.job))
+    elif run.signals_sent:
         outcome.left.append(name)
         logger.info("%s: interrupted after %s", name, took)
     else:
-        outcome.failed[name] = one.reason()
-        logger.error("%s: failed after %s: %s (%s)", name, took, outcome.failed[name], one.log)
-    one.lock.close()
+        outcome.failed[name] = run.reason()
+        logger.error("%s: failed after %s: %s (%s)", name, took, outcome.failed[name], run.log)
+    run.lock.close()
 
 
 def _logging_config(job: Job, project: Path) -> Path:
-    """A copy of the project's logging settings with the run's own log file and without the console.
+    """Write logging settings with the run's own log file and without the console; return the path.
 
-    What a run says beside that (tracebacks of what cannot be imported, say) goes into the same file.
+    Other output of the run, such as tracebacks, goes into the same file.
     """
     config = yaml.safe_load((project / "conf/logging.yml").read_text(encoding="utf-8"))
     files = [handler for handler in config["handlers"].values() if "filename" in handler]
@@ -244,51 +221,3 @@ def _logging_config(job: Job, project: Path) -> Path:
     path = job.folder / "logging.yml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return path
-
-
-def _history(job: Job) -> list[dict[str, str]]:
-    """The rows of a run's history so far."""
-    try:
-        with (job.folder / "08_reporting/training_history.csv").open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError:
-        return []
-
-
-def _best(job: Job) -> str:
-    scores = [float(row["val_miou"]) for row in _history(job) if row.get("val_miou")]
-    return f", best val mIoU {max(scores):.3f}" if scores else ""
-
-
-class _Bars:
-    """On a terminal: a bar for the sweep, and one for each run with its epoch and best score."""
-
-    def __init__(self, jobs: int) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
-            transient=True, disable=not get_console().is_terminal,
-        )  # fmt: skip
-        self._runs = self._bars.add_task("runs", total=jobs)
-        self._tasks: dict[str, TaskID] = {}
-        self._shown: dict[str, float] = {}
-
-    def __enter__(self) -> "_Bars":
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def show(self, one: _RunProcess) -> None:
-        name, job = one.job.trial.name, one.job
-        if self._bars.disable or time.monotonic() - self._shown.get(name, 0.0) < 1:
-            return
-        self._shown[name] = time.monotonic()
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=job.epochs)
-        self._bars.update(self._tasks[name], completed=len(_history(job)), description=f"{name}{_best(job)}")
-
-    def done(self, name: str, counts: bool) -> None:
-        self._bars.advance(self._runs, int(counts))
-        if name in self._tasks:
-            self._bars.remove_task(self._tasks.pop(name))

@@ -1,4 +1,4 @@
-"""A sweep from its command line to the table of its runs."""
+"""Run a sweep, from its options to the comparison table."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -18,7 +18,8 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.runs import outputs_folder
 
 from .grid import Trial, expand, parse_grid, parse_params
-from .processes import Job, Outcome, run_jobs, threads_per_job
+from .jobs import Job
+from .processes import Outcome, run_jobs, threads_per_job
 from .records import load_record, new_record
 
 logger = logging.getLogger(__name__)
@@ -26,16 +27,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What is asked for.
+    """Options of ``kedro sweep``.
 
-    | field     | meaning                                                      |
-    |-----------|--------------------------------------------------------------|
-    | grid      | texts of the form ``key=value,value``                        |
-    | params    | settings of all runs, as ``--params`` has them               |
-    | pipelines | what each run does                                           |
-    | max_parallel   | runs at the same time                                        |
-    | name      | before the names of the runs                                 |
-    | env       | environment; None is the default                             |
+    | field        | meaning                                  |
+    |--------------|------------------------------------------|
+    | grid         | items ``key=value,value``                |
+    | params       | settings of all runs, as in ``--params`` |
+    | pipelines    | pipelines of each run                    |
+    | max_parallel | runs at the same time                    |
+    | name         | prefix of the run names                  |
+    | env          | environment; None for the default        |
     """
 
     grid: tuple[str, ...]
@@ -47,22 +48,22 @@ class SweepOptions:
 
 
 def run_sweep(project: Path, options: SweepOptions) -> int:
-    """Make those runs that are not there yet, and compare all of them; see ``kedro sweep --help``.
+    """Run what is not finished yet, and compare all runs; see ``kedro sweep --help``.
 
     Returns:
-        Exit code: 0 when every run is there, 1 when one failed or is being made by another sweep, 128 and the signal's
-        number when interrupted.
+        Exit code: 0 if every run is finished, 1 if one failed or is running in another sweep, 128 plus the signal
+        number if interrupted.
 
     Raises:
-        VocSegError: The grid, a setting or a pipeline's name is wrong, or a folder is that of another run; nothing
-            has been started then.
+        VocSegError: The grid, a setting or a pipeline name is wrong, or a folder belongs to another run. Nothing has
+            been started.
     """
     _require_pipelines(options.pipelines)
     trials = expand(parse_grid(options.grid), parse_params(options.params), options.name)
     jobs = [_job(trial, project, options) for trial in trials]
     left = [job for job in jobs if job.pipelines]
     logger.info(
-        "Sweep: %d runs, %d of them finished before; %d at a time, threads each: %d. Logs: data/runs/NAME/run.log",
+        "Sweep: %d runs, %d already finished; %d at a time, threads each: %d. Logs: data/runs/NAME/run.log",
         len(jobs), len(jobs) - len(left), options.max_parallel, threads_per_job(options.max_parallel),
     )  # fmt: skip
     outcome = run_jobs(left, project, options.env, options.max_parallel)
@@ -81,17 +82,17 @@ def run_sweep(project: Path, options: SweepOptions) -> int:
 
 
 def _log_outcome(outcome: Outcome) -> int:
-    """What did not come to its end, as the last word; and the exit code."""
+    """Log what did not finish, as the last message; return the exit code."""
     if outcome.failed:
         listed = "\n".join(f"  {name}: {reason}" for name, reason in outcome.failed.items())
-        logger.error("Failed: %d. The same command once more tries them again.\n%s", len(outcome.failed), listed)
+        logger.error("Failed: %d. Run the same command again to retry them.\n%s", len(outcome.failed), listed)
     if outcome.running_elsewhere:
         logger.warning(
-            "Still running, begun by another sweep: %s. The same command once more, when they are done, compares them.",
+            "Still running in another sweep: %s. Run the same command again when they are finished to compare them.",
             ", ".join(outcome.running_elsewhere),
         )
     if outcome.signum is not None:
-        logger.warning("Interrupted, runs left: %d. The same command once more goes on.", len(outcome.left))
+        logger.warning("Interrupted, runs left: %d. Run the same command again to resume.", len(outcome.left))
         return 128 + outcome.signum
     return 1 if outcome.failed or outcome.running_elsewhere else 0
 
@@ -99,7 +100,7 @@ def _log_outcome(outcome: Outcome) -> int:
 def _require_pipelines(pipelines: tuple[str, ...]) -> None:
     if "data_processing" in pipelines:
         raise VocSegError(
-            "All runs share what data_processing leaves: run it once before, kedro run --pipelines data_processing"
+            "All runs share the outputs of data_processing. Run it once before: kedro run --pipelines data_processing"
         )
     known = pipeline_names()
     if unknown := [name for name in pipelines if name not in known]:
@@ -107,19 +108,19 @@ def _require_pipelines(pipelines: tuple[str, ...]) -> None:
 
 
 def _job(trial: Trial, project: Path, options: SweepOptions) -> Job:
-    """A trial as a job, with its settings checked as its run would check them."""
+    """The job of a trial, with its settings validated as in its run."""
     settings = {"run": trial.name} | trial.settings
     try:
         given = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}" for key, value in settings.items()]))
     except YAMLError as error:
         raise VocSegError(
-            f"The settings of {trial.name} cannot be read ({str(error).splitlines()[0]}). Values are parted by commas, "
-            "and lists written with spaces: model.skips=2 3 4,1"
+            f"The settings of {trial.name} cannot be read ({str(error).splitlines()[0]}). Separate values with "
+            "commas, and write lists with spaces: model.skips=2 3 4,1"
         ) from error
     conf = str(project / project_settings.CONF_SOURCE)
-    # The project's own: a file that cannot be read is told with its line.
-    kind = project_settings.CONFIG_LOADER_CLASS
-    loader = kind(conf, env=options.env, runtime_params=given, **project_settings.CONFIG_LOADER_ARGS)
+    # The project's loader, which reports a faulty file with its line.
+    loader_class = project_settings.CONFIG_LOADER_CLASS
+    loader = loader_class(conf, env=options.env, runtime_params=given, **project_settings.CONFIG_LOADER_ARGS)
     try:
         parameters = Parameters.of(loader["parameters"])
     except ValidationError as error:

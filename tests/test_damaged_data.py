@@ -275,8 +275,14 @@ def test_the_log_sums_up(project: Path, rejected: pd.DataFrame, caplog: pytest.L
     tables = project / "data/02_intermediate"
     train, val, test = (pd.read_parquet(tables / f"{split}_index.parquet") for split in ("train", "val", "test"))
     describe(train, val, test, DataConfig(), AugmentationConfig(), InferenceConfig())
-    assert f"train: {len(DAMAGE)} of {len(train)} images are left out; data/08_reporting/rejected_im" in caplog.text
+    assert (
+        f"train: {len(DAMAGE)} of {len(train)} images are rejected; all are listed in data/08_reporting/rejected_im"
+        in caplog.text
+    )
     assert "  3 truncated image: image_cut_in_half (JPEGImages/image_cut_in_half.jpg (image file is " in caplog.text
     assert ") and 2 more\n" in caplog.text
     assert "\n  and 22 other kinds\n" in caplog.text
-    assert "train: that is most of them. Is voc_root the right folder, and are data.classes right?" in caplog.text
+    assert (
+        "train: most images are rejected. Check that voc_root is the right folder and data.classes are correct."
+        in caplog.text
+    )

@@ -201,7 +201,7 @@ def test_without_the_extra_the_rest_is_written(
     monkeypatch.setattr(nodes, "missing_packages", lambda: ["onnx", "onnxscript"])
     before = {path.name: path.read_bytes() for path in exported.iterdir()}
     run_kedro(project, "export")
-    assert "No model.onnx without onnx, onnxscript. To have it: pip install -e '.[onnx]'" in caplog.text
+    assert "model.onnx is not written without onnx, onnxscript. To get it: pip install -e '.[onnx]'" in caplog.text
     assert {path.name for path in exported.iterdir()} == {"model.safetensors", "MODEL_CARD.md"}
     assert read_safetensors(exported / "model.safetensors")["epoch"] == 7
     assert "onnx" not in (exported / "MODEL_CARD.md").read_text(encoding="utf-8").lower()
@@ -213,7 +213,7 @@ def test_a_model_that_does_not_say_its_settings_is_refused(project: Path, best_m
     path = project / "data/06_models/best_model.pth"
     saved = path.read_bytes()
     torch.save({key: value for key, value in best_model.items() if key != "config"}, path)
-    with pytest.raises(ClickException, match=r"did not write down its settings\. Train anew"):
+    with pytest.raises(ClickException, match=r"did not save its settings\. Train again"):
         run_kedro(project, "export")
     path.write_bytes(saved)
 

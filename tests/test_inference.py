@@ -100,8 +100,8 @@ def test_good_pictures_are_segmented_and_bad_files_listed(
     starts = ("truncated picture", "empty picture", "unreadable picture", "unreadable picture")
     assert all(reason.startswith(start) for reason, start in zip(reasons.values(), starts))
     assert (reporting / "inference_gallery.png").stat().st_size > 0
-    assert "Left out, of 10 files: 4" in caplog.text
-    assert "Pictures segmented: 6, files left out: 4" in caplog.text
+    assert "Of 10 files, 4 are rejected" in caplog.text
+    assert "Images segmented: 6, files rejected: 4" in caplog.text
 
 
 @pytest.mark.parametrize(("longer_side", "warned"), [(64, True), (128, False), (None, True)])
@@ -123,7 +123,7 @@ def test_the_next_run_leaves_only_its_own(project: Path, pictures: Path, run_ked
 
 def test_nothing_readable_is_an_error_and_leaves_what_was_there(project: Path, pictures: Path, run_kedro: Run) -> None:
     infer(run_kedro, project, pictures / "print.png")
-    with pytest.raises(ClickException, match=r"No picture that can be read among the files given \(2\)") as caught:
+    with pytest.raises(ClickException, match=r"None of the given files \(2\) is a readable image") as caught:
         infer(run_kedro, project, pictures / "[ct][ue][tx]*.jpg")
     assert "truncated picture: " in str(caught.value) and "text.jpg" in str(caught.value)
     assert [path.name for path in (project / "data/07_model_output/inference/masks").glob("[!.]*")] == ["print.png"]
@@ -214,9 +214,9 @@ def test_pictures_that_change_during_a_run_are_left_out(
     assert {Path(file).stem: reason.partition(": ")[0] for file, reason in rejected.items()} == {
         "notes": "unreadable picture", **dict.fromkeys(["gone", "pipe", "text"], "changed during the run"),
     }  # fmt: skip
-    assert caplog.text.count("Left out, although it was readable at first") == 3
+    assert caplog.text.count("Rejected, although it was readable at first") == 3
     assert caplog.text.count("Not on the contact sheet") == 2
-    assert "Pictures segmented: 3, files left out: 4" in caplog.text
+    assert "Images segmented: 3, files rejected: 4" in caplog.text
 
 
 def test_a_sheet_on_which_nothing_is_left(

@@ -150,7 +150,7 @@ def test_a_model_of_other_data_is_scored_aloud(trained: Path, run: Run, caplog: 
     assert state["source"] == "sample"
     torch.save(state | {"source": "voc2007", "val_miou": 0.99}, path)
     run(trained, "evaluation")
-    assert "best_model was trained on 'voc2007', the samples to score are of 'sample'" in caplog.text
+    assert "best_model was trained on 'voc2007', but the samples to score are from 'sample'" in caplog.text
     assert reported(trained)["history"] is None  # the history at hand is not that of this model
     path.write_bytes(saved)
 

@@ -47,7 +47,7 @@ def test_runs_with_a_model_are_compared(data: Path, caplog: pytest.LogCaptureFix
     assert table["run"].tolist() == ["lr-1", "lr-2", "(nameless)"]
     assert table["seed"].tolist() == [1, 2, 0]
     assert table["pixel_accuracy"].iloc[0] == 0.5
-    assert "These runs were not validated alike" in caplog.text
+    assert "These runs were validated differently" in caplog.text
 
 
 def test_some_runs_can_be_chosen(data: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -55,8 +55,8 @@ def test_some_runs_can_be_chosen(data: Path, caplog: pytest.LogCaptureFixture) -
     assert compare_runs(runs, ComparisonConfig(runs="lr-*"))[0]["run"].tolist() == ["lr-1", "lr-2"]
     caplog.clear()
     assert compare_runs(runs, ComparisonConfig(runs="lr-1 (name*"))[0]["run"].tolist() == ["lr-1", "(nameless)"]
-    assert "not validated alike" not in caplog.text
-    with pytest.raises(VocSegError, match=r"none of lr9 has a model .* There are: \(nameless\), lr-1, lr-2"):
+    assert "validated differently" not in caplog.text
+    with pytest.raises(VocSegError, match=r"none of lr9 has a readable model.* Runs: \(nameless\), lr-1, lr-2"):
         compare_runs(runs, ComparisonConfig(runs="lr9"))
 
 
@@ -66,7 +66,7 @@ def test_a_damaged_run_is_left_out_aloud(data: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING):
         table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["(nameless)"]
-    assert "lr-1 is left out:" in caplog.text
+    assert "lr-1 is excluded:" in caplog.text
     assert "lacks val_miou, config, model_config, model" in caplog.text
 
 
@@ -92,7 +92,7 @@ def test_scores_that_cannot_be_read_leave_out_that_run_alone(
     (data / "runs/lr-1" / file).write_bytes(content)
     table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["lr-2", "(nameless)"]
-    assert "lr-1 is left out: " in caplog.text
+    assert "lr-1 is excluded: " in caplog.text
     assert Path(file).name in caplog.text
 
 

@@ -107,9 +107,9 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
     assert (cat["train_images"], cat["train_pixels"], cat["val_images"], cat["test_images"]) == (2, 32, 1, 0)
     assert isinstance(figure, Figure)
     assert rejected["image_id"].tolist() == ["b"]
-    assert "train: 1 of 3 images are left out; data/08_reporting/rejected_images.csv lists them all." in caplog.text
+    assert "train: 1 of 3 images are rejected; all are listed in data/08_reporting/rejected_images.csv." in caplog.text
     assert "\n  1 unreadable image: b (JPEGImages/b.jpg (not JPEG, PNG, TIFF, BMP or WEBP))\n" in caplog.text
-    assert "most of them" not in caplog.text
+    assert "most images are rejected" not in caplog.text
     assert "val: 1 images, all usable" in caplog.text
     assert "test: no images" in caplog.text
     assert "more than one split" not in caplog.text
@@ -204,7 +204,7 @@ def test_conversions_are_noted(tmp_path, caplog):
 
 def test_a_list_that_is_not_the_official_one_is_warned_of(tmp_path, caplog):
     index_split(dataclasses.replace(make_split(tmp_path, "train", "a"), source="voc2012"))
-    assert "the list has 1 images, the official one of voc2012 has 1464: scores do not compare" in caplog.text
+    assert "the list has 1 images, but the official list of voc2012 has 1464. Scores cannot be compared" in caplog.text
     caplog.clear()
     index_split(make_split(tmp_path, "train", "a"))
     assert "official" not in caplog.text
@@ -258,7 +258,7 @@ def test_a_smaller_scale_of_inference_is_warned_of(tmp_path, caplog, longer_side
     index = index_split(make_split(tmp_path, "train", "a")).assign(height=500, width=longer_side)
     data = DATA.model_copy(update={"longer_side": stored})
     nodes.describe(index, index[:0], index[:0], data, CROPS, InferenceConfig(longer_side=inferred))
-    assert ("Set inference.longer_side=800 for a model of these images" in caplog.text) is told
+    assert ("Set inference.longer_side=800 for a model trained on these images" in caplog.text) is told
 
 
 def test_masks_that_do_not_mean_the_same_end_the_run(tmp_path):

@@ -31,37 +31,37 @@ from voc_seg.voc.reading import palette_image
 
 logger = logging.getLogger(__name__)
 
-_LISTED = 10
-"""Files that a message names; inference_rejected.csv has them all."""
+_MAX_LISTED = 10
+"""Number of files in a message; inference_rejected.csv has all of them."""
 
 
 def check_pictures(pictures: Pictures) -> tuple[Pictures, pd.DataFrame]:
-    """Read every file to its end: those that are pictures, and a table of the others with the reason.
+    """Read every file completely: the readable images, and a table of the other files with the reason.
 
     Raises:
-        VocSegError: None is.
+        VocSegError: No file is readable.
     """
     reasons: dict[str, str] = {}
-    with progress_bar("checking pictures", len(pictures)) as advance:
+    with progress_bar("checking images", len(pictures)) as advance:
         for name in pictures:
             try:
                 pictures[name]
             except VocSegError as error:
                 reasons[name] = printable(str(error))
             advance(1)
-    listed = "\n".join(f"  {reason}" for reason in islice(reasons.values(), _LISTED))
-    more = f"\n  and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
+    listed = "\n".join(f"  {reason}" for reason in islice(reasons.values(), _MAX_LISTED))
+    more = f"\n  and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
     if len(reasons) == len(pictures):
         raise VocSegError(
-            f"No picture that can be read among the files given ({len(pictures)}); nothing was written.\n{listed}{more}"
+            f"None of the given files ({len(pictures)}) is a readable image; nothing was written.\n{listed}{more}"
         )
     if reasons:
-        logger.warning("Left out, of %d files: %d\n%s%s", len(pictures), len(reasons), listed, more)
+        logger.warning("Of %d files, %d are rejected\n%s%s", len(pictures), len(reasons), listed, more)
     return pictures.only([name for name in pictures if name not in reasons]), _rejected(pictures, reasons)
 
 
 def _rejected(pictures: Pictures, reasons: Mapping[str, str]) -> pd.DataFrame:
-    """One row a file: its path, and why it was left out."""
+    """One row per file: its path, and why it was rejected."""
     rows = [{"file": pictures.file(name), "reason": reason} for name, reason in reasons.items()]
     return pd.DataFrame(rows, columns=["file", "reason"])
 
@@ -73,10 +73,10 @@ def segment(
     inference: InferenceConfig,
     runtime: RuntimeConfig,
 ) -> Mapping[str, Segmentation | None]:
-    """Mask and overlay of every picture, each made when the catalog writes it; None for one that is gone by then.
+    """Mask and overlay of every image, computed when the catalog writes it; None if the file is unreadable by then.
 
     Raises:
-        VocSegError: The model was trained for other classes than ``data.classes``, or does not say how it was scored.
+        VocSegError: The model was trained for other classes than ``data.classes``, or lacks its evaluation settings.
     """
     classes = data.class_table
     require_classes(best_model, classes.names)
@@ -85,32 +85,32 @@ def segment(
     chosen = choose_runtime(runtime)
     segmenter = load_segmenter(best_model, inference, chosen)
     logger.info(
-        "Pictures: %d; model of epoch %d, val mIoU %.3f; %s",
+        "Images: %d; model of epoch %d, val mIoU %.3f; %s",
         len(pictures), best_model["epoch"], best_model["val_miou"], chosen,
     )  # fmt: skip
 
-    def make(name: str) -> Segmentation | None:
+    def segment_image(name: str) -> Segmentation | None:
         try:
             image = pictures[name]
         except VocSegError as error:
-            logger.warning("Left out, although it was readable at first: %s", error)
+            logger.warning("Rejected, although it was readable at first: %s", error)
             return None
         mask = segmenter(image)
         return Segmentation(palette_image(mask, classes), labelled_overlay(image, mask, classes))
 
-    return MadeWhenAsked(tuple(pictures), make)
+    return MadeWhenAsked(tuple(pictures), segment_image)
 
 
 def measure_shares(
     pictures: Pictures, masks: Mapping[str, np.ndarray], unreadable: pd.DataFrame, data: DataConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row a picture with a mask: name, file, size, share of its pixels of each class; and a table of the others.
+    """Fraction of pixels of each class, one row per segmented image; and a table of all rejected files.
 
     Args:
-        pictures: Those that could be read at first.
-        masks: Of those that could still be read when they were segmented.
-        unreadable: Files that could not be read at first, with the reason.
-        data: For the classes.
+        pictures: Images that were readable at first.
+        masks: Masks of those that were still readable when segmented.
+        unreadable: Files that were unreadable at first, with the reason.
+        data: Has the classes.
     """
     rows, lost = [], {}
     for name in pictures:
@@ -141,16 +141,16 @@ def draw_gallery(
     rejected: pd.DataFrame,
     data: DataConfig,
 ) -> Figure:
-    """The first dozen overlays as a contact sheet; and a last word on what was done."""
+    """The first dozen overlays as a contact sheet; logs how many images were segmented."""
     classes = data.class_table
-    drawn = (_drawn(pictures, name, masks[name], classes) for name in pictures if name in masks)
-    items = list(islice((item for item in drawn if item), SHEET))
-    logger.info("Pictures segmented: %d, files left out: %d.", len(shares), len(rejected))
+    thumbnails = (_thumbnail_or_none(pictures, name, masks[name], classes) for name in pictures if name in masks)
+    items = list(islice((item for item in thumbnails if item), SHEET))
+    logger.info("Images segmented: %d, files rejected: %d.", len(shares), len(rejected))
     return plot_contact_sheet(items, len(shares), len(rejected), classes)
 
 
-def _drawn(pictures: Pictures, name: str, mask: np.ndarray, classes: Classes) -> Thumbnail | None:
-    """A picture for the contact sheet; None where it is no longer the one that was segmented."""
+def _thumbnail_or_none(pictures: Pictures, name: str, mask: np.ndarray, classes: Classes) -> Thumbnail | None:
+    """An image for the contact sheet; None if its file has changed since it was segmented."""
     try:
         image = pictures[name]
     except VocSegError as error:

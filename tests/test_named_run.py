@@ -91,7 +91,7 @@ def test_a_name_in_a_parameters_file_is_not_passed_over(
 ) -> None:
     project = make_project(tmp_path / "project")
     (project / "conf/local/parameters.yml").write_text("run: lr03\n")
-    with pytest.raises(ClickException, match="run in a parameters file has no effect: give it with --params"):
+    with pytest.raises(ClickException, match="run in a parameters file has no effect: use --params"):
         run_kedro(project, "training")
 
 

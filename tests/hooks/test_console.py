@@ -60,10 +60,10 @@ def test_what_is_left_as_it_was_is_not_called_written(said: Callable, project: P
 def test_training_from_scratch_says_what_it_replaces(said: Callable) -> None:
     once = {"training": {"epochs": 1}}
     text = said("training", **once)
-    assert "from scratch" not in text
+    assert "Training starts" not in text
     assert "data/06_models: best_model.pth, checkpoints/" in text
     assert "Training starts from scratch and replaces the model of" in said("training", **once)
-    assert "from scratch" not in said("training", training={"epochs": 1, "resume": True})
+    assert "Training starts" not in said("training", training={"epochs": 1, "resume": True})
 
 
 def test_a_message_that_does_not_fit_and_other_paths_are_left_alone() -> None:

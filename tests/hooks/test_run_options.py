@@ -164,7 +164,7 @@ def test_a_training_that_does_not_run_needs_no_input_and_replaces_nothing(
     finally:
         store.with_suffix(".away").rename(store)
         shutil.rmtree(project / "data/06_models")
-    assert "from scratch" not in caplog.text
+    assert "Training starts" not in caplog.text
     assert "Skipped, because their outputs exist: train, draw_history" in caplog.text
 
 

@@ -2,9 +2,9 @@
 
     python benchmarks/data_processing.py --voc-root PATH [--copies 1 4 16] [--repeats 3]
 
-For each size, the images are copied under new names into a temporary folder. Every measurement is a new process, so that
-peak memory is comparable. "first" starts without an index; "second" finds the files unchanged. Timed is the work of
-`kedro run --pipelines data_processing` on train and val, without Kedro's start-up and without the figure.
+For each size, the images are copied under new names into a temporary folder. Every measurement is a new process, so
+that peak memory is comparable. "first" starts without an index; "second" finds the files unchanged. It times the work
+of `kedro run --pipelines data_processing` on train and val, without Kedro's start-up and without the figure.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What people get wrong, and what they are told: every message names the thing, its value and what to do."""
+"""Mistakes of users and their messages: each names what is wrong, the value and what to do."""
 
 import json
 from collections.abc import Callable
@@ -128,7 +128,7 @@ def _network(classes: int = 21, **config: Any) -> dict[str, Any]:
 
 
 class Hostile:
-    """Unpickled by Python's own pickle it would end the process."""
+    """Python's pickle would end the process when it loads this."""
 
     def __reduce__(self) -> tuple:
         return exit, (1,)

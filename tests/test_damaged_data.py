@@ -1,4 +1,4 @@
-"""Every kind of damaged image or mask is named with a reason of its own, and the rest of the split trains."""
+"""Every kind of damaged image or mask has its own reason, and the rest of the split trains."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def cut(path: Path, share: float) -> None:
 
 
 def fill_with_zeros(path: Path, share: float) -> None:
-    """What a download leaves that reserved its place on disk first."""
+    """A download that reserved its disk space first and was interrupted."""
     size = path.stat().st_size
     cut(path, share)
     path.write_bytes(path.read_bytes().ljust(size, b"\0"))
@@ -60,7 +60,7 @@ def flip_bits(path: Path) -> None:
 
 
 def flip_a_label(path: Path) -> None:
-    """A mask that decodes without complaint, to another label: only the checksum of the PNG's chunk tells."""
+    """A mask that decodes without an error to another label; only the checksum of the PNG chunk is wrong."""
     palette_image(mask_of(1)).save(path, compress_level=0)
     data = path.read_bytes()
     start = data.index(b"IDAT") + 4
@@ -70,7 +70,7 @@ def flip_a_label(path: Path) -> None:
 
 
 def gigantic_png(path: Path) -> None:
-    """A header of 60,000 x 60,000 pixels, as a decompression bomb has it."""
+    """A header of 60,000 x 60,000 pixels, as in a decompression bomb."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")]
     body = b"".join(
@@ -80,7 +80,7 @@ def gigantic_png(path: Path) -> None:
 
 
 def turned_by_exif(files: Files) -> None:
-    """Upside down: nothing but the content tells on which way up the mask was drawn."""
+    """An image upside down: only its content shows which way up the mask was drawn."""
     exif = Image.Exif()
     exif[0x0112] = 3
     Image.open(files.image).save(files.image, exif=exif)

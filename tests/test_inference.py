@@ -1,4 +1,4 @@
-"""The inference pipeline through Kedro sessions: good pictures and bad ones, and a model as training leaves it."""
+"""The inference pipeline through Kedro sessions: good and bad images, with a model from training."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Pa
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six good pictures and four files that are none."""
+    """Six good images and four files that are not images."""
     folder = tmp_path_factory.mktemp("own pictures")
     noise = np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)
     plain = Image.fromarray(noise)
@@ -71,7 +71,7 @@ def infer(run: Run, project: Path, images: object, **settings: object) -> None:
     run(project, "inference", inference={"images": str(images)} | settings)
 
 
-def test_good_pictures_are_segmented_and_bad_files_listed(
+def test_good_images_are_segmented_and_bad_files_listed(
     project: Path, pictures: Path, run_kedro: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     infer(run_kedro, project, pictures)
@@ -139,12 +139,12 @@ def test_nothing_readable_is_an_error_and_leaves_what_was_there(project: Path, p
         (2024, "inference.images = 2024: Value error, YAML does not read this as a path"),
     ],
 )
-def test_what_is_wrong_with_a_path_is_said(project: Path, run_kedro: Run, images: object, message: str) -> None:
+def test_wrong_paths_are_refused(project: Path, run_kedro: Run, images: object, message: str) -> None:
     with pytest.raises(ClickException, match=message.replace("*", r"\*")):
         run_kedro(project, "inference", inference={"images": images})
 
 
-def test_a_model_must_be_there_and_say_how_it_was_scored(
+def test_a_model_must_exist_and_have_its_evaluation_settings(
     project: Path, pictures: Path, run_kedro: Run, tmp_path: Path
 ) -> None:
     copy = tmp_path / "project"
@@ -160,7 +160,7 @@ def test_a_model_must_be_there_and_say_how_it_was_scored(
         infer(run_kedro, copy, pictures)
 
 
-def test_a_path_in_a_parameters_file_is_not_passed_over(project: Path, tmp_path: Path) -> None:
+def test_a_path_in_a_parameters_file_is_not_ignored(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "project"
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data"))
     (copy / "conf/local/parameters.yml").write_text("inference: {images: somewhere}\n")
@@ -183,7 +183,7 @@ def _spoil(folder: Path, kind: str) -> None:
             Image.new("RGB", (20, 30)).save(path)
 
 
-def test_pictures_that_change_during_a_run_are_left_out(
+def test_images_that_change_during_a_run_are_rejected(
     project: Path, tmp_path: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = ["gone", "pipe", "stays", "text", "late gone", "resized"]

@@ -1,4 +1,4 @@
-"""Parameters and pipelines that users add: theirs pass, slips of ours do not, and ours keep their types."""
+"""Parameters and pipelines that users add are accepted; misspelt settings are refused."""
 
 import json
 import os
@@ -65,7 +65,7 @@ _CATALOG = "counts: {type: json.JSONDataset, filepath: data/counts.json}\n"
         (3, "three"),
     ],
 )
-def test_keys_of_users_pass(key: Any, value: Any) -> None:
+def test_user_keys_are_accepted(key: Any, value: Any) -> None:
     assert Parameters.of({"seed": 3, key: value}) == Parameters(seed=3)
 
 
@@ -92,14 +92,14 @@ def test_keys_of_users_pass(key: Any, value: Any) -> None:
         ("runtme", {"devise": "cpu"}, "runtime"),
     ],
 )
-def test_slips_of_ours_are_refused_with_the_key_that_was_meant(key: str, value: Any, meant: str) -> None:
+def test_misspelt_settings_are_refused_with_the_intended_key(key: str, value: Any, meant: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Parameters.of({key: value})
     assert f"{key}: unknown key" in describe_validation_errors(caught.value)
     assert f"did you mean {meant}?" in describe_validation_errors(caught.value)
 
 
-def test_a_setting_without_its_block_is_not_dropped_in_silence() -> None:
+def test_a_setting_outside_its_block_gives_a_warning() -> None:
     with pytest.raises(VocSegError, match=r"Did you mean training\.epochs or sanity\.epochs\?"):
         Parameters.unread_warnings({"epochs": 3}, {"epochs": 3}, set())
     (in_a_file,) = Parameters.unread_warnings({"epochs": 3, "limit": 3}, {}, set())

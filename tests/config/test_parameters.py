@@ -199,7 +199,7 @@ class TestValues:
         assert self.meaning(values) == meaning
 
     @pytest.mark.parametrize(
-        ("values", "told"),
+        ("values", "message"),
         [
             ({256: "cat"}, "256 is not a mask value"),
             ({-1: "cat"}, "-1 is not a mask value"),
@@ -215,8 +215,8 @@ class TestValues:
             ([1, 2], "dictionary"),
         ],
     )
-    def test_what_makes_no_sense_is_refused(self, values, told):
-        with pytest.raises(ValidationError, match=told):
+    def test_what_makes_no_sense_is_refused(self, values, message):
+        with pytest.raises(ValidationError, match=message):
             self.meaning(values)
 
     def test_a_number_that_is_also_a_name_has_to_be_quoted(self):

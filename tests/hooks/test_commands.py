@@ -115,7 +115,7 @@ class TestFailure:
     """What a failed run says about resuming."""
 
     @staticmethod
-    def said(capsys: pytest.CaptureFixture, error: Exception, run: dict[str, Any] | None = None) -> str:
+    def messages_after(capsys: pytest.CaptureFixture, error: Exception, run: dict[str, Any] | None = None) -> str:
         configure_project("voc_seg")
         pipeline = pipelines["training"]
         names = {"train_samples", "training_history", "training_curves", "best_model", "checkpoints"}
@@ -134,12 +134,12 @@ class TestFailure:
         return capsys.readouterr().err
 
     def test_the_node_that_failed(self, capsys: pytest.CaptureFixture) -> None:
-        said = self.said(capsys, RuntimeError("a"))
-        assert "kedro run --pipelines training --from-nodes draw_history\n" in said
+        messages = self.messages_after(capsys, RuntimeError("a"))
+        assert "kedro run --pipelines training --from-nodes draw_history\n" in messages
 
     def test_training_resumes_from_its_checkpoints(self, capsys: pytest.CaptureFixture) -> None:
-        said = self.said(capsys, RuntimeError("a"), {})
-        assert "kedro run --pipelines training --from-nodes train --params training.resume=true\n" in said
+        messages = self.messages_after(capsys, RuntimeError("a"), {})
+        assert "kedro run --pipelines training --from-nodes train --params training.resume=true\n" in messages
 
     def test_data_processing_starts_over(self, capsys: pytest.CaptureFixture) -> None:
         """The user fixes files or settings in between, which earlier nodes have already read."""
@@ -150,7 +150,7 @@ class TestFailure:
         assert "kedro run --pipelines x\n" in capsys.readouterr().err
 
     def test_an_interrupted_run_shows_its_command_once(self, capsys: pytest.CaptureFixture) -> None:
-        assert "--from-nodes" not in self.said(capsys, InterruptedRunError("a", 15))
+        assert "--from-nodes" not in self.messages_after(capsys, InterruptedRunError("a", 15))
 
     def test_no_command_after_a_failed_check(self, capsys: pytest.CaptureFixture) -> None:
         hooks = ConsoleHooks()

@@ -58,7 +58,7 @@ def test_a_drive_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytes
     assert str(drive) in folder_fault(drive / "data")
 
 
-def test_what_is_not_on_this_machine_is_passed_over(tmp_path: Path) -> None:
+def test_remote_and_memory_datasets_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert not entry_fault(MemoryDataset())
     assert not entry_fault(JSONDataset(filepath="memory://file/x.json"))

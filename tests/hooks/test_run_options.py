@@ -220,7 +220,7 @@ def test_a_file_in_place_of_the_folder_of_versions_is_named_before_anything_runs
         require_room_for_versions(Pipeline([Node(lambda: {}, None, "a", name="make")]), catalog)
 
 
-def test_a_version_that_is_not_there_is_told_with_those_there_are(tmp_path: Path) -> None:
+def test_a_missing_version_is_refused_with_the_existing_ones(tmp_path: Path) -> None:
     entry = {"type": "voc_seg.datasets.CSVDataset", "filepath": str(tmp_path / "a.csv"), "versioned": True}
     DataCatalog.from_config({"a": entry}, save_version="2026").save("a", pd.DataFrame({"a": [1]}))
     with pytest.raises(ClickException, match=r"--load-versions a:2025: there is no such version\. There are: 2026"):

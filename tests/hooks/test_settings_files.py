@@ -171,7 +171,7 @@ def test_a_sweep_names_the_line(project: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "dangling link", "link in a circle"])
-def test_settings_that_are_no_file_are_not_passed_over(tmp_path: Path, kind: str) -> None:
+def test_settings_that_are_not_files_are_refused(tmp_path: Path, kind: str) -> None:
     for env in ("base", "local"):
         (tmp_path / env).mkdir()
     (tmp_path / "base/parameters.yml").write_text("seed: 1")
@@ -185,7 +185,7 @@ def test_settings_that_are_no_file_are_not_passed_over(tmp_path: Path, kind: str
         loader["parameters"]
 
 
-def test_the_lock_file_of_an_editor_is_passed_over(tmp_path: Path) -> None:
+def test_the_lock_file_of_an_editor_is_ignored(tmp_path: Path) -> None:
     """Emacs leaves a broken link beside a file with unsaved changes; Kedro skips hidden files, too."""
     (tmp_path / "base/parameters").mkdir(parents=True)
     (tmp_path / "base/parameters/a.yml").write_text("seed: 1")

@@ -182,7 +182,7 @@ def test_failed_and_stopped_runs_say_so(
     def broken_off(*_: Any) -> float:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # a notebook goes on after that
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # a notebook continues after that
         patch.setattr(training, "train_step", broken_off)
         run_kedro(tracked, "training", tracking={"mlflow": True})
 
@@ -200,8 +200,8 @@ def test_a_store_that_is_down_gives_one_warning_and_training_continues(
     copy: Path, client: Callable, run_kedro: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_kedro(copy, "training", tracking={"mlflow": True, "uri": "http://127.0.0.1:9"})
-    said = [record.getMessage() for record in caplog.records if "cannot be written to" in record.getMessage()]
-    assert len(said) == 1 and said[0].startswith("MLflow")
+    output = [record.getMessage() for record in caplog.records if "cannot be written to" in record.getMessage()]
+    assert len(output) == 1 and output[0].startswith("MLflow")
     assert last_checkpoint(copy)["epoch"] == 2
 
 

@@ -118,9 +118,9 @@ def test_a_run_that_another_sweep_has_made_meanwhile_is_not_made_again(run: Call
 
 def test_each_run_has_its_own_log_and_no_console(run: Callable[..., Outcome], tmp_path: Path) -> None:
     run(1, a="import os; print(open(os.environ['KEDRO_LOGGING_CONFIG']).read())")
-    said = (tmp_path / "a/run.log").read_text()
-    assert f"filename: {tmp_path}/a/run.log" in said
-    assert said.rstrip().endswith("root:\n  handlers:\n  - file")
+    output = (tmp_path / "a/run.log").read_text()
+    assert f"filename: {tmp_path}/a/run.log" in output
+    assert output.rstrip().endswith("root:\n  handlers:\n  - file")
 
 
 def test_a_run_with_checkpoints_resumes_from_them(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_some_runs_can_be_chosen(data: Path, caplog: pytest.LogCaptureFixture) -
         compare_runs(runs, ComparisonConfig(runs="lr9"))
 
 
-def test_a_damaged_run_is_left_out_aloud(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_run_is_excluded_with_a_warning(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     (data / "runs/lr-1/06_models/best_model.pth").write_bytes(b"cut short")
     torch.save({"epoch": 1}, data / "runs/lr-2/06_models/best_model.pth")
     with caplog.at_level(logging.WARNING):
@@ -86,7 +86,7 @@ def test_the_graph_shows_every_run(data: Path) -> None:
 
 @pytest.mark.parametrize("file", ["08_reporting/metrics.json", "07_model_output/evaluation_facts.json"])
 @pytest.mark.parametrize("content", [b"", b'{"split": "v', b"[1, 2]", b"7", b"\xff\xfe\x00\x81"])
-def test_scores_that_cannot_be_read_leave_out_that_run_alone(
+def test_scores_that_cannot_be_read_exclude_only_that_run(
     data: Path, caplog: pytest.LogCaptureFixture, file: str, content: bytes
 ) -> None:
     (data / "runs/lr-1" / file).write_bytes(content)
@@ -99,7 +99,7 @@ def test_scores_that_cannot_be_read_leave_out_that_run_alone(
 @pytest.mark.parametrize(
     ("key", "value"), [("val_miou", "0.3"), ("epoch", None), ("config", [1]), ("model_config", "")]
 )
-def test_a_best_model_with_fields_of_another_type_is_left_out(
+def test_a_best_model_with_fields_of_another_type_is_excluded(
     data: Path, caplog: pytest.LogCaptureFixture, key: str, value: Any
 ) -> None:
     path = data / "runs/lr-1/06_models/best_model.pth"

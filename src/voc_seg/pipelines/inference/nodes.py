@@ -35,39 +35,39 @@ _MAX_LISTED = 10
 """Number of files in a message; inference_rejected.csv has all of them."""
 
 
-def check_pictures(pictures: Pictures) -> tuple[Pictures, pd.DataFrame]:
+def check_pictures(images: Pictures) -> tuple[Pictures, pd.DataFrame]:
     """Read every file completely: the readable images, and a table of the other files with the reason.
 
     Raises:
         VocSegError: No file is readable.
     """
     reasons: dict[str, str] = {}
-    with progress_bar("checking images", len(pictures)) as advance:
-        for name in pictures:
+    with progress_bar("checking images", len(images)) as advance:
+        for name in images:
             try:
-                pictures[name]
+                images[name]
             except VocSegError as error:
                 reasons[name] = printable(str(error))
             advance(1)
     listed = "\n".join(f"  {reason}" for reason in islice(reasons.values(), _MAX_LISTED))
     more = f"\n  and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
-    if len(reasons) == len(pictures):
+    if len(reasons) == len(images):
         raise VocSegError(
-            f"None of the given files ({len(pictures)}) is a readable image; nothing was written.\n{listed}{more}"
+            f"None of the given files ({len(images)}) is a readable image; nothing was written.\n{listed}{more}"
         )
     if reasons:
-        logger.warning("Of %d files, %d are rejected\n%s%s", len(pictures), len(reasons), listed, more)
-    return pictures.only([name for name in pictures if name not in reasons]), _rejected(pictures, reasons)
+        logger.warning("Of %d files, %d are rejected\n%s%s", len(images), len(reasons), listed, more)
+    return images.only([name for name in images if name not in reasons]), _rejected(images, reasons)
 
 
-def _rejected(pictures: Pictures, reasons: Mapping[str, str]) -> pd.DataFrame:
+def _rejected(images: Pictures, reasons: Mapping[str, str]) -> pd.DataFrame:
     """One row per file: its path, and why it was rejected."""
-    rows = [{"file": pictures.file(name), "reason": reason} for name, reason in reasons.items()]
+    rows = [{"file": images.file(name), "reason": reason} for name, reason in reasons.items()]
     return pd.DataFrame(rows, columns=["file", "reason"])
 
 
 def segment(
-    pictures: Pictures,
+    images: Pictures,
     best_model: dict[str, Any],
     data: DataConfig,
     inference: InferenceConfig,
@@ -86,56 +86,56 @@ def segment(
     segmenter = load_segmenter(best_model, inference, chosen)
     logger.info(
         "Images: %d; model of epoch %d, val mIoU %.3f; %s",
-        len(pictures), best_model["epoch"], best_model["val_miou"], chosen,
+        len(images), best_model["epoch"], best_model["val_miou"], chosen,
     )  # fmt: skip
 
     def segment_image(name: str) -> Segmentation | None:
         try:
-            image = pictures[name]
+            image = images[name]
         except VocSegError as error:
             logger.warning("Rejected, although it was readable at first: %s", error)
             return None
         mask = segmenter(image)
         return Segmentation(palette_image(mask, classes), labelled_overlay(image, mask, classes))
 
-    return MadeWhenAsked(tuple(pictures), segment_image)
+    return MadeWhenAsked(tuple(images), segment_image)
 
 
 def measure_shares(
-    pictures: Pictures, masks: Mapping[str, np.ndarray], unreadable: pd.DataFrame, data: DataConfig
+    images: Pictures, masks: Mapping[str, np.ndarray], unreadable: pd.DataFrame, data: DataConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fraction of pixels of each class, one row per segmented image; and a table of all rejected files.
 
     Args:
-        pictures: Images that were readable at first.
+        images: Images that were readable at first.
         masks: Masks of those that were still readable when segmented.
         unreadable: Files that were unreadable at first, with the reason.
         data: Has the classes.
     """
     rows, lost = [], {}
-    for name in pictures:
+    for name in images:
         if name not in masks:
-            lost[name] = _why_lost(pictures, name)
+            lost[name] = _why_lost(images, name)
             continue
         mask = masks[name]
         height, width = mask.shape
         rows.append(
-            {"image": name, "file": pictures.file(name), "height": height, "width": width}
+            {"image": name, "file": images.file(name), "height": height, "width": width}
             | class_shares(mask, data.class_table)
         )
-    return pd.DataFrame(rows), pd.concat([unreadable, _rejected(pictures, lost)], ignore_index=True)
+    return pd.DataFrame(rows), pd.concat([unreadable, _rejected(images, lost)], ignore_index=True)
 
 
-def _why_lost(pictures: Pictures, name: str) -> str:
+def _why_lost(images: Pictures, name: str) -> str:
     try:
-        pictures[name]
+        images[name]
     except VocSegError as error:
         return printable(f"changed during the run: {error}")
     return "changed during the run: it was unreadable when it was to be segmented"
 
 
 def draw_gallery(
-    pictures: Pictures,
+    images: Pictures,
     masks: Mapping[str, np.ndarray],
     shares: pd.DataFrame,
     rejected: pd.DataFrame,
@@ -143,20 +143,20 @@ def draw_gallery(
 ) -> Figure:
     """The first dozen overlays as a contact sheet; logs how many images were segmented."""
     classes = data.class_table
-    thumbnails = (_thumbnail_or_none(pictures, name, masks[name], classes) for name in pictures if name in masks)
+    thumbnails = (_thumbnail_or_none(images, name, masks[name], classes) for name in images if name in masks)
     items = list(islice((item for item in thumbnails if item), SHEET))
     logger.info("Images segmented: %d, files rejected: %d.", len(shares), len(rejected))
     return plot_contact_sheet(items, len(shares), len(rejected), classes)
 
 
-def _thumbnail_or_none(pictures: Pictures, name: str, mask: np.ndarray, classes: Classes) -> Thumbnail | None:
+def _thumbnail_or_none(images: Pictures, name: str, mask: np.ndarray, classes: Classes) -> Thumbnail | None:
     """An image for the contact sheet; None if its file has changed since it was segmented."""
     try:
-        image = pictures[name]
+        image = images[name]
     except VocSegError as error:
         logger.warning("Not on the contact sheet: %s", error)
         return None
     if image.shape[:2] != mask.shape:
-        logger.warning("Not on the contact sheet: %s no longer has the size of its mask", pictures.file(name))
+        logger.warning("Not on the contact sheet: %s no longer has the size of its mask", images.file(name))
         return None
     return thumbnail(name, image, mask, classes)

@@ -3,8 +3,9 @@
 from voc_seg.hooks.console import ConsoleHooks
 from voc_seg.hooks.context import ProjectContext
 from voc_seg.hooks.log_handlers import open_log_files
-from voc_seg.hooks.multiprocess import RankHooks, RankSession, separate_rank_logs
+from voc_seg.hooks.multiprocess import RankHooks, RankSession
 from voc_seg.hooks.outputs import OutputHooks
+from voc_seg.hooks.project_logs import separate_rank_logs
 from voc_seg.hooks.run_lock import RunLockHooks
 from voc_seg.hooks.run_options import OptionHooks
 from voc_seg.hooks.settings_files import CheckedConfigLoader

@@ -2,7 +2,7 @@
 
     python tests/stress/failing_writes.py
 
-Each file fails in four ways, each in its own run: disk full at the first write, disk full after half of the file, fsync,
+Each file fails in four ways, each in its own run: disk full at the first write or after half of the file, fsync,
 rename. The run must stop with a message that names the file, the old file must remain, and resuming must end with the
 same weights as an undisturbed run.
 """

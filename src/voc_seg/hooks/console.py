@@ -30,6 +30,7 @@ from .commands import (
     resume_command,
     viz_options,
 )
+from .errors import find_cause
 from .kedro_internals import pipeline_to_run, resume_nodes
 from .log_handlers import rewrite_message
 from .project_logs import use_project_log_files
@@ -173,7 +174,7 @@ class ConsoleHooks:
         if place().rank:
             return
         self._log_written()
-        if _is_interruption(error) or not self._started_nodes or not self._started_nodes[-1].outputs:
+        if find_cause(error, InterruptedRunError) or not self._started_nodes or not self._started_nodes[-1].outputs:
             return  # on_pipeline_error in validation.py shows the command; and a failed check would fail again
         pipeline = pipeline_to_run(pipeline, catalog, run_params)
         # data_processing starts over, as files or settings will have changed; it skips what has not.
@@ -213,12 +214,6 @@ class ConsoleHooks:
             names = written.setdefault(path.parent.as_posix(), {})  # several entries may share a file
             names[f"{path.name}/" if path.is_dir() else path.name] = None
         return {folder: list(names) for folder, names in sorted(written.items())}
-
-
-def _is_interruption(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, InterruptedRunError):
-        error = error.__cause__
-    return error is not None
 
 
 def path_of(catalog: CatalogProtocol, name: str) -> Path | None:

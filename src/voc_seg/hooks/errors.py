@@ -1,12 +1,14 @@
-"""The error that ends a run with a message instead of a traceback."""
+"""The error that ends a run with a message instead of a traceback, and the cause of an error."""
 
 import logging
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from click import ClickException, echo
 
 logger = logging.getLogger(__name__)
+
+Cause = TypeVar("Cause", bound=BaseException)
 
 
 class RunStoppedError(ClickException):
@@ -38,3 +40,10 @@ class RunStoppedError(ClickException):
     def _render_traceback_(self) -> list[str]:
         """Replace the traceback in IPython and notebooks; the message has been logged."""
         return [self.command]
+
+
+def find_cause(error: BaseException | None, kind: type[Cause]) -> Cause | None:
+    """The first exception of a kind among an error and its causes; None if there is none."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__
+    return error

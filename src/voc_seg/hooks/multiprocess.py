@@ -1,4 +1,4 @@
-"""Distributed runs under torchrun: what each rank runs, writes and logs.
+"""Distributed runs under torchrun: what each rank runs and writes.
 
 All ranks run the nodes tagged ``every_rank``; only rank 0 runs the other nodes and writes files. Other ranks discard
 what they would save, and load inputs after rank 0 has written them.
@@ -8,11 +8,9 @@ import logging
 import signal
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import rich
 from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
@@ -25,7 +23,6 @@ from voc_seg.system.torchrun import EVERY_RANK, place
 
 from .commands import NEXT_COMMAND, environment_option
 from .errors import RunStoppedError
-from .log_handlers import rewrite_message
 from .run_lock import release
 from .run_options import require_runner, require_selection
 
@@ -175,26 +172,3 @@ def _handle_sigterm(signum: int, frame: FrameType | None) -> None:
 
 def _discard(data: Any) -> None:
     """Replacement for a dataset's ``save`` on ranks other than 0."""
-
-
-def separate_rank_logs() -> None:
-    """Log other ranks than 0 to ``training_rank1.log`` and so on.
-
-    Only their errors appear on the console, with the rank; warnings would be repeated by every rank.
-    """
-    here = place()
-    if not here.rank:
-        return
-    rich.reconfigure(force_terminal=False)  # no progress bars
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):  # opens the file at the first message
-            path = Path(handler.baseFilename)
-            handler.baseFilename = str(path.with_name(f"{path.stem}_rank{here.rank}{path.suffix}"))
-        else:
-            handler.setLevel(logging.ERROR)
-            handler.addFilter(_add_rank)
-
-
-def _add_rank(record: logging.LogRecord) -> bool:
-    rewrite_message(record, lambda message: f"[rank {place().rank}] {message}")
-    return True

@@ -1,4 +1,4 @@
-"""The log file of a project when a run starts elsewhere: Kedro looks for logging.yml only in the working directory."""
+"""Log files: in the project wherever a run was started, and one for each rank."""
 
 import logging
 import os
@@ -7,6 +7,7 @@ from logging.config import DictConfigurator
 from pathlib import Path
 from typing import Any
 
+import rich
 import yaml
 from kedro.framework.context import KedroContext
 from rich.logging import RichHandler
@@ -14,12 +15,13 @@ from rich.logging import RichHandler
 from voc_seg.system.torchrun import place
 
 from .kedro_internals import read_conf_file
-from .log_handlers import open_log_files
+from .log_handlers import open_log_files, rewrite_message
 
 
 def use_project_log_files(context: KedroContext) -> None:
     """Log into the log files of the context's project, as its ``logging.yml`` defines them.
 
+    Kedro itself looks for ``logging.yml`` only in the working directory.
     Nothing changes without that file, or if the user has set ``KEDRO_LOGGING_CONFIG``.
     """
     if os.environ.get("KEDRO_LOGGING_CONFIG"):
@@ -30,7 +32,7 @@ def use_project_log_files(context: KedroContext) -> None:
         settings = config.get("handlers", {}).get(name, {})
         if "filename" not in settings:
             continue
-        target = _of_this_rank(context.project_path / settings["filename"])
+        target = _rank_path(context.project_path / settings["filename"])
         open_files = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
         same = next((handler for handler in open_files if Path(handler.baseFilename).name == target.name), None)
         if same is None:
@@ -53,7 +55,7 @@ def _logging_config(context: KedroContext) -> dict[str, Any]:
     return {}
 
 
-def _of_this_rank(path: Path) -> Path:
+def _rank_path(path: Path) -> Path:
     rank = place().rank
     return path.with_name(f"{path.stem}_rank{rank}{path.suffix}") if rank else path
 
@@ -85,3 +87,24 @@ def _redirect(handler: logging.FileHandler, target: Path) -> None:
         handler.baseFilename = str(target)
     finally:
         handler.release()
+
+
+def separate_rank_logs() -> None:
+    """Log other ranks than 0 to ``training_rank1.log`` and so on.
+
+    Only their errors appear on the console, with the rank; warnings would be repeated by every rank.
+    """
+    if not place().rank:
+        return
+    rich.reconfigure(force_terminal=False)  # no progress bars
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):  # opens the file at the first message
+            handler.baseFilename = str(_rank_path(Path(handler.baseFilename)))
+        else:
+            handler.setLevel(logging.ERROR)
+            handler.addFilter(_add_rank)
+
+
+def _add_rank(record: logging.LogRecord) -> bool:
+    rewrite_message(record, lambda message: f"[rank {place().rank}] {message}")
+    return True

@@ -24,7 +24,7 @@ from voc_seg.system.errors import InterruptedRunError, VocSegError
 from voc_seg.system.torchrun import place
 from voc_seg.system.versions import newest
 
-from .errors import RunStoppedError
+from .errors import RunStoppedError, find_cause
 from .kedro_internals import pipeline_to_run
 from .trackers import RunInfo, Writer, redact_password, writers_of
 
@@ -164,10 +164,7 @@ class TrackingHooks:
     @hook_impl(tryfirst=True)  # before other hooks replace the error
     def on_pipeline_error(self, error: Exception) -> None:
         """End the run as failed, or as killed if it was interrupted."""
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InterruptedRunError):
-            cause = cause.__cause__
-        self._end("KILLED" if cause else "FAILED")
+        self._end("KILLED" if find_cause(error, InterruptedRunError) else "FAILED")
 
     def _write_all(self, write: Callable[[Writer], None]) -> None:
         for tracked in self._tracked:

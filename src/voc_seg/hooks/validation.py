@@ -22,7 +22,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import place
 
 from .commands import NEXT_COMMAND, Launch, launch_from_context, resume_command, run_command
-from .errors import RunStoppedError
+from .errors import RunStoppedError, find_cause
 from .kedro_internals import environments, pipeline_to_run
 
 logger = logging.getLogger(__name__)
@@ -99,19 +99,17 @@ class ProjectHooks:
     @hook_impl
     def on_pipeline_error(self, error: Exception, run_params: dict[str, Any]) -> None:
         """Show errors that the user can fix as a message; others keep their traceback."""
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, VocSegError):
-                message, exit_code = str(cause), getattr(cause, "exit_code", None)
-                if exit_code and place().rank:
-                    raise RunStoppedError(message, True, exit_code) from error  # rank 0 shows the message
-                if exit_code:
-                    message += " A checkpoint has been written. Resume with:"
-                    raise RunStoppedError(
-                        message, False, exit_code, resume_command(run_params | {"launch": self._launch})
-                    ) from error
-                raise RunStoppedError(message, logged=cause is self._logged) from error
-            cause = cause.__cause__
+        cause = find_cause(error, VocSegError)
+        if cause is None:
+            return
+        message, exit_code = str(cause), getattr(cause, "exit_code", None)
+        if not exit_code:
+            raise RunStoppedError(message, logged=cause is self._logged) from error
+        if place().rank:
+            raise RunStoppedError(message, True, exit_code) from error  # rank 0 shows the message
+        command = resume_command(run_params | {"launch": self._launch})
+        message += " A checkpoint has been written. Resume with:"
+        raise RunStoppedError(message, False, exit_code, command) from error
 
 
 def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:

@@ -118,15 +118,15 @@ def resume_command(run_params: dict[str, Any], from_nodes: Iterable[str] = (), r
     return f"{start}{launch.options()}{params}"
 
 
-def _launch_program(here: Place, program: str) -> str:
+def _launch_program(process: Place, program: str) -> str:
     """The program that started this run; with several machines it has to be typed on each."""
-    if here.ranks == 1:
+    if process.ranks == 1:
         return program
     # Only torchrun knows the rendezvous endpoint.
     rendezvous = (
-        f" --nnodes={here.machines} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if here.machines > 1 else ""
+        f" --nnodes={process.machines} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if process.machines > 1 else ""
     )
-    return f"torchrun{rendezvous} --nproc-per-node={here.local_ranks} -m voc_seg"
+    return f"torchrun{rendezvous} --nproc-per-node={process.local_ranks} -m voc_seg"
 
 
 def _format_value(value: Any) -> str:

@@ -48,14 +48,14 @@ class RankSession(KedroSession):
         Raises:
             RunStoppedError: The pipelines need a single process, or an option names something that does not exist.
         """
-        here = place()
+        process = place()
         names = [pipeline_name] if pipeline_name else list(pipeline_names or [])
-        if here.ranks > 1:
+        if process.ranks > 1:
             require_single_process(names, bool(tags or any(selection.values())))
         chosen = require_selection(names, {"tags": tags, **selection})
         if chosen is not None and runner is not None:
             require_runner(runner, chosen)
-        if here.rank:
+        if process.rank:
             tags = (EVERY_RANK,)
         try:
             return super().run(pipeline_name, pipeline_names, tags, runner, **selection)
@@ -63,7 +63,7 @@ class RankSession(KedroSession):
             raise RunStoppedError(f"{error} Nothing has run.") from error
         finally:
             release()  # also after Ctrl-C in a notebook
-            if here.ranks > 1:
+            if process.ranks > 1:
                 from voc_seg.engine.distributed import destroy_process_group
 
                 destroy_process_group()

@@ -54,12 +54,12 @@ def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipelin
         "namespaces": ("--namespaces", "namespace", set().union(*(node.namespace_prefixes for node in whole.nodes))),
     }
     chosen = {key: list(selection.get(key) or ()) for key in known}
-    for key, (option, kind, there) in known.items():
+    for key, (option, noun, existing) in known.items():
         for name in chosen[key]:
-            if name not in there:
+            if name not in existing:
                 where = f"in {', '.join(names)}" if names else "in the pipelines that kedro run runs by default"
-                fault = f"{option} {name}: there is no such {kind} {where}."
-                raise RunStoppedError(f"{fault}{_suggestion(name, there)} {_NOTHING_RAN}")
+                fault = f"{option} {name}: there is no such {noun} {where}."
+                raise RunStoppedError(f"{fault}{_suggestion(name, existing)} {_NOTHING_RAN}")
     try:
         return whole.filter(**{"node_namespaces" if key == "namespaces" else key: chosen[key] or None for key in known})
     except ValueError:
@@ -68,7 +68,7 @@ def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipelin
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    known = sorted(one for one in known if one and not is_parameter(one))
+    known = sorted(key for key in known if key and not is_parameter(key))
     close = get_close_matches(name, known)
     if close:
         return f" Did you mean {' or '.join(close)}?"
@@ -148,17 +148,18 @@ def require_known_runner(runner: str | None, params: Mapping[str, Any]) -> None:
     Raises:
         RunStoppedError: The runner or one of its parameters does not exist, or a value is invalid.
     """
-    there = ["SequentialRunner", "ThreadRunner", "ParallelRunner"]
-    name = runner or there[0]
+    existing = ["SequentialRunner", "ThreadRunner", "ParallelRunner"]
+    name = runner or existing[0]
     try:
-        kind = load_obj(name, "kedro.runner")
+        runner_class = load_obj(name, "kedro.runner")
     except (ImportError, AttributeError, ValueError, TypeError):
         raise RunStoppedError(
-            f"--runner {name}: there is no such runner.{_suggestion(name, there)} {_NOTHING_RAN}"
+            f"--runner {name}: there is no such runner.{_suggestion(name, existing)} {_NOTHING_RAN}"
         ) from None
-    if not (isinstance(kind, type) and issubclass(kind, AbstractRunner)) or inspect.isabstract(kind):
-        raise RunStoppedError(f"--runner {name} is not a runner.{_suggestion(name, there)} {_NOTHING_RAN}")
-    known = inspect.signature(kind).parameters
+    is_runner = isinstance(runner_class, type) and issubclass(runner_class, AbstractRunner)
+    if not is_runner or inspect.isabstract(runner_class):
+        raise RunStoppedError(f"--runner {name} is not a runner.{_suggestion(name, existing)} {_NOTHING_RAN}")
+    known = inspect.signature(runner_class).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     for key, value in params.items():
         if key not in known and not takes_any:
@@ -186,12 +187,12 @@ def require_versions(versions: Mapping[str, str], catalog: CatalogProtocol) -> N
             )
         if not catalog.exists(name):
             try:
-                there = dataset.list_versions(full_path=False)
+                existing = dataset.list_versions(full_path=False)
             except VersionNotFoundError:
-                there = []
+                existing = []
             raise RunStoppedError(
-                f"--load-versions {name}:{version}: there is no such version. There are: {', '.join(there) or 'none'}. "
-                f"{_NOTHING_RAN}"
+                f"--load-versions {name}:{version}: there is no such version. "
+                f"There are: {', '.join(existing) or 'none'}. {_NOTHING_RAN}"
             )
 
 
@@ -205,16 +206,16 @@ def require_versionable(entries: Mapping[str, Any]) -> None:
         RunStoppedError: An entry has ``versioned: true`` but its dataset has no versions.
     """
     for name, entry in entries.items():
-        kind = str(entry.get("type", "")) if isinstance(entry, dict) and entry.get("versioned") else ""
-        if not kind.startswith("voc_seg.datasets."):
+        dataset_type = str(entry.get("type", "")) if isinstance(entry, dict) and entry.get("versioned") else ""
+        if not dataset_type.startswith("voc_seg.datasets."):
             continue
         from voc_seg import datasets  # imports pandas; only if needed
 
-        found = getattr(datasets, kind.rpartition(".")[2], None)
-        if found and not issubclass(found, AbstractVersionedDataset):
+        dataset_class = getattr(datasets, dataset_type.rpartition(".")[2], None)
+        if dataset_class and not issubclass(dataset_class, AbstractVersionedDataset):
             raise RunStoppedError(
-                f"{name} in the catalog: {kind} has no versions; remove versioned: true. To keep the outputs of "
-                f"several runs, name the runs: --params run=NAME. {_NOTHING_RAN}"
+                f"{name} in the catalog: {dataset_type} has no versions; remove versioned: true. To keep the outputs "
+                f"of several runs, name the runs: --params run=NAME. {_NOTHING_RAN}"
             )
 
 

@@ -61,12 +61,12 @@ def writers_of(config: TrackingConfig, project: Path) -> list[Writer]:
     Raises:
         VocSegError: The library of an enabled writer cannot be imported.
     """
-    wanted = {"mlflow": MlflowWriter, "tensorboard": TensorBoardWriter}
+    available = {"mlflow": MlflowWriter, "tensorboard": TensorBoardWriter}
     writers: list[Writer] = []
-    for name, kind in wanted.items():
+    for name, writer_class in available.items():
         if getattr(config, name):
             try:
-                writers.append(kind(config, project))
+                writers.append(writer_class(config, project))
             except Exception as error:  # incompatible libraries raise any exception
                 raise VocSegError(
                     f"tracking.{name} is true, but it cannot be imported ({error}). Install it with: "
@@ -195,7 +195,7 @@ def _resolve_store(uri: str, project: Path) -> tuple[str, str | None]:
 
     The second is None for a server, which chooses where artifacts go.
     """
-    kind, found, path = uri.partition(":///")
-    if not (found and kind.startswith("sqlite")):
+    scheme, found, path = uri.partition(":///")
+    if not (found and scheme.startswith("sqlite")):
         return uri, None
-    return f"{kind}:///{(project / path).as_posix()}", (project / path).parent.joinpath("mlruns").as_uri()
+    return f"{scheme}:///{(project / path).as_posix()}", (project / path).parent.joinpath("mlruns").as_uri()

@@ -95,10 +95,13 @@ def _names(combinations: Sequence[Settings], prefix: str) -> list[str]:
     if len(set(words.values())) < len(keys):
         words = {key: key for key in keys}
     start = [prefix] if prefix else []
-    names = [_safe("_".join(start + [f"{words[key]}-{value}" for key, value in one.items()])) for one in combinations]
+    names = [
+        _safe("_".join(start + [f"{words[key]}-{value}" for key, value in settings.items()]))
+        for settings in combinations
+    ]
     return [
-        name if len(name) <= _MAX_NAME and names.count(name) == 1 else f"{name[:_MAX_NAME]}_{_digest(one)}"
-        for name, one in zip(names, combinations, strict=True)
+        name if len(name) <= _MAX_NAME and names.count(name) == 1 else f"{name[:_MAX_NAME]}_{_digest(settings)}"
+        for name, settings in zip(names, combinations, strict=True)
     ]
 
 

@@ -67,10 +67,9 @@ def run_sweep(project: Path, options: SweepOptions) -> int:
         len(jobs), len(jobs) - len(left), options.max_parallel, threads_per_job(options.max_parallel),
     )  # fmt: skip
     outcome = run_jobs(left, project, options.env, options.max_parallel)
-    others = [
-        trial for trial in trials if trial.name in outcome.running_elsewhere
-    ]  # which may have come to their end since
-    outcome = replace(outcome, running_elsewhere=[one.name for one in others if _job(one, project, options).pipelines])
+    others = [_job(trial, project, options) for trial in trials if trial.name in outcome.running_elsewhere]
+    still_running = [job.trial.name for job in others if job.pipelines]  # some may have finished since
+    outcome = replace(outcome, running_elsewhere=still_running)
     try:
         if outcome.signum is None and any((job.folder / "06_models/best_model.pth").is_file() for job in jobs):
             chosen = {"comparison": {"runs": [trial.name for trial in trials]}}

@@ -11,7 +11,7 @@ class ModelConfig(Block):
     """Encoder and decoder of the network."""
 
     encoder: Literal["resnet18", "resnet34", "resnet50"] = Field(
-        "resnet18", description="ResNet encoder: larger ones are slower and score higher"
+        "resnet18", description="ResNet encoder; resnet18 is the fastest"
     )
     weights: str | None = Field(
         None,

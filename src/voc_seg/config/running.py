@@ -34,7 +34,7 @@ class RuntimeConfig(Block):
         "auto", description="auto (a GPU if there is one, else the CPU), cpu, mps, cuda, or cuda:1 and so on"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="numbers used in the network: fp32, bf16, or auto: bf16 if the device is fast with it"
+        "auto", description="precision of the network: fp32, bf16, or auto (bf16 if the device is fast with it)"
     )
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
         "auto",

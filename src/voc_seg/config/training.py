@@ -58,7 +58,8 @@ class TrainingConfig(Block):
         0,
         ge=0,
         le=5,
-        description="number of encoder stages, from the first, with frozen weights, 0 to 5; 2 saves a fifth of a step",
+        description="number of encoder stages, from the first, with frozen weights, 0 to 5; 2 (up to stride 4) saves "
+        "a fifth of a step",
     )
     freeze_batch_norm: bool = Field(
         False,

@@ -139,8 +139,7 @@ class ConsoleHooks:
             trained = datetime.fromtimestamp(path.stat().st_mtime)
             logger.info(
                 "Training starts from scratch and replaces the model of %s. To resume from its checkpoints instead, "
-                "add "
-                "training.resume=true to --params.", trained.strftime("%d %B %Y, %H:%M"),
+                "add training.resume=true to --params.", trained.strftime("%d %B %Y, %H:%M"),
             )  # fmt: skip
 
     @hook_impl

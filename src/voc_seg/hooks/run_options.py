@@ -22,7 +22,9 @@ from .commands import NEXT_COMMAND
 from .errors import RunStoppedError
 from .kedro_internals import pipeline_to_run
 
-_NOTHING_RAN = "Nothing has run."
+
+def _refusal(message: str) -> RunStoppedError:
+    return RunStoppedError(f"{message} Nothing has run.")
 
 
 def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipeline | None:
@@ -59,12 +61,12 @@ def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipelin
             if name not in existing:
                 where = f"in {', '.join(names)}" if names else "in the pipelines that kedro run runs by default"
                 fault = f"{option} {name}: there is no such {noun} {where}."
-                raise RunStoppedError(f"{fault}{_suggestion(name, existing)} {_NOTHING_RAN}")
+                raise _refusal(f"{fault}{_suggestion(name, existing)}")
     try:
         return whole.filter(**{"node_namespaces" if key == "namespaces" else key: chosen[key] or None for key in known})
     except ValueError:
         given = ", ".join(f"{known[key][0]} {','.join(value)}" for key, value in chosen.items() if value)
-        raise RunStoppedError(f"No node is selected by {given or 'this run'}. {_NOTHING_RAN}") from None
+        raise _refusal(f"No node is selected by {given or 'this run'}.") from None
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
@@ -84,19 +86,19 @@ def require_runner(runner: AbstractRunner, pipeline: Pipeline) -> None:
     ours = [node for node in pipeline.nodes if _is_ours(node.func)]
     if not ours:
         return
-    advice = f"Remove --runner. {_NOTHING_RAN}"
+    advice = "Remove --runner."
     if isinstance(runner, ParallelRunner):
-        raise RunStoppedError(
+        raise _refusal(
             "ParallelRunner cannot be used: nodes pass models and memory-mapped files to each other, which cannot be "
             f"sent between processes. {advice}"
         )
     if getattr(runner, "_is_async", False):
-        raise RunStoppedError(
+        raise _refusal(
             "--async cannot be used: outputs are saved in order, so that a killed run leaves no files that contradict "
-            f"each other. Remove it. {_NOTHING_RAN}"
+            "each other. Remove it."
         )
     if isinstance(runner, ThreadRunner) and any("best_model" in node.outputs for node in ours):
-        raise RunStoppedError(
+        raise _refusal(
             "ThreadRunner cannot train: only the main thread receives Ctrl-C and SIGTERM, so an interrupted training "
             f"would write no checkpoint. {advice}"
         )
@@ -153,23 +155,17 @@ def require_known_runner(runner: str | None, params: Mapping[str, Any]) -> None:
     try:
         runner_class = load_obj(name, "kedro.runner")
     except (ImportError, AttributeError, ValueError, TypeError):
-        raise RunStoppedError(
-            f"--runner {name}: there is no such runner.{_suggestion(name, existing)} {_NOTHING_RAN}"
-        ) from None
+        raise _refusal(f"--runner {name}: there is no such runner.{_suggestion(name, existing)}") from None
     is_runner = isinstance(runner_class, type) and issubclass(runner_class, AbstractRunner)
     if not is_runner or inspect.isabstract(runner_class):
-        raise RunStoppedError(f"--runner {name} is not a runner.{_suggestion(name, existing)} {_NOTHING_RAN}")
+        raise _refusal(f"--runner {name} is not a runner.{_suggestion(name, existing)}")
     known = inspect.signature(runner_class).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     for key, value in params.items():
         if key not in known and not takes_any:
-            raise RunStoppedError(
-                f"--runner-params {key}: {name} has no such parameter.{_suggestion(key, known)} {_NOTHING_RAN}"
-            )
+            raise _refusal(f"--runner-params {key}: {name} has no such parameter.{_suggestion(key, known)}")
         if key == "max_workers" and not (value is None or (type(value) is int and value > 0)):
-            raise RunStoppedError(
-                f"--runner-params max_workers={value}: use a whole number of at least 1. {_NOTHING_RAN}"
-            )
+            raise _refusal(f"--runner-params max_workers={value}: use a whole number of at least 1.")
 
 
 def require_versions(versions: Mapping[str, str], catalog: CatalogProtocol) -> None:
@@ -181,18 +177,18 @@ def require_versions(versions: Mapping[str, str], catalog: CatalogProtocol) -> N
     for name, version in versions.items():
         dataset = catalog.get(name)
         if getattr(dataset, "_version", None) is None:
-            raise RunStoppedError(
+            raise _refusal(
                 f"--load-versions {name}: this entry has no versions. Add versioned: true to it in a catalog*.yml, or "
-                f"remove the option. {_NOTHING_RAN}"
+                f"remove the option."
             )
         if not catalog.exists(name):
             try:
                 existing = dataset.list_versions(full_path=False)
             except VersionNotFoundError:
                 existing = []
-            raise RunStoppedError(
+            raise _refusal(
                 f"--load-versions {name}:{version}: there is no such version. "
-                f"There are: {', '.join(existing) or 'none'}. {_NOTHING_RAN}"
+                f"There are: {', '.join(existing) or 'none'}."
             )
 
 
@@ -213,9 +209,9 @@ def require_versionable(entries: Mapping[str, Any]) -> None:
 
         dataset_class = getattr(datasets, dataset_type.rpartition(".")[2], None)
         if dataset_class and not issubclass(dataset_class, AbstractVersionedDataset):
-            raise RunStoppedError(
+            raise _refusal(
                 f"{name} in the catalog: {dataset_type} has no versions; remove versioned: true. To keep the outputs "
-                f"of several runs, name the runs: --params run=NAME. {_NOTHING_RAN}"
+                f"of several runs, name the runs: --params run=NAME."
             )
 
 
@@ -230,9 +226,9 @@ def require_room_for_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> N
         if getattr(dataset, "_version", None) and getattr(dataset, "_protocol", "file") == "file":
             path = Path(dataset._filepath)
             if path.is_file():
-                raise RunStoppedError(
+                raise _refusal(
                     f"{path} was written before {name} had versioned: true. Versions need a folder of that name: move "
-                    f"the file away. {_NOTHING_RAN}"
+                    f"the file away."
                 )
 
 

@@ -167,7 +167,7 @@ def test_a_path_in_a_parameters_file_is_not_ignored(project: Path, tmp_path: Pat
     bootstrap_project(copy)
     with (
         KedroSession.create(copy) as session,
-        pytest.raises(ClickException, match=r"inference\.images in a parameters file has no effect: give it with"),
+        pytest.raises(ClickException, match=r"inference\.images in a parameters file has no effect: use --params"),
     ):
         session.run(pipeline_names=["inference"])
 

@@ -241,7 +241,7 @@ def test_a_misspelt_environment_lists_those_that_exist(project: Path, run: Run) 
 
 def test_voc_root_without_its_recipe_is_mentioned(project: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     run(project, "data_processing")
-    assert "For the recipe of real VOC add --env voc2012." in caplog.text
+    assert "For the recipe of real VOC, add --env voc2012." in caplog.text
 
 
 def test_voc_root_in_a_parameters_file_is_not_ignored(tmp_path: Path, project: Path) -> None:

@@ -18,7 +18,7 @@ from voc_seg.voc.classes import Classes
 logger = logging.getLogger(__name__)
 
 _UNKNOWN = "?"
-"""Stands for a letter that no font has."""
+"""Shown for a letter that no font has."""
 _NAMED = 12
 """Letters that the log line shows."""
 _NOT_LETTERS = ("lastresort", "blank", "notdef")  # fonts that draw every letter as a box, or not at all

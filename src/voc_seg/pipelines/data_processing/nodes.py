@@ -169,7 +169,7 @@ def _log_split(name: str, index: pd.DataFrame, on_invalid: str) -> None:
 
 
 def _large_images(index: pd.DataFrame, augmentation: AugmentationConfig) -> str:
-    """Advice for images of which a crop shows only a small part; empty if it shows enough."""
+    """Advice for images whose crops show only a small part of them; empty if they show enough."""
     usable = index[index["rejected"] == ""]
     if usable.empty or augmentation.image_size:
         return ""

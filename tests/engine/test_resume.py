@@ -39,6 +39,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 Make = Callable[..., Parameters]
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
 
 @pytest.fixture(scope="module")
 def run(train_store: SampleStore, val_store: SampleStore, make_parameters: Make, kept: Callable) -> Callable:

@@ -1,6 +1,7 @@
 """Shared fixtures: a few drawn scenes, small enough that every test is quick, and settings to match."""
 
 import gc
+import importlib.util
 import os
 import shutil
 import signal
@@ -18,13 +19,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
-from torch import nn
-from torchvision.models import resnet
 
 from voc_seg.config import Parameters
-from voc_seg.models.encoder import ENCODER_CHANNELS
 from voc_seg.samples.store import Sample, SampleStore, write_store
 from voc_seg.scenes.sample import draw_scene, plan_split, write_scenes
+
+# Beside this file, but pytest's importlib mode has no folder of tests on the path.
+_spec = importlib.util.spec_from_file_location("narrow", Path(__file__).with_name("narrow.py"))
+narrow = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(narrow)
 
 # Under nohup and in the background these are ignored, here and in every process that a test starts; tests send them.
 for _number in {"SIGINT", "SIGTERM", "SIGHUP"} & set(signal.Signals.__members__):
@@ -138,19 +141,11 @@ def make_parameters() -> Callable[..., Parameters]:
     return make
 
 
-class _NarrowResNet(resnet.ResNet):
-    """A ResNet whose stages have an eighth of the channels; the stem keeps its 64."""
-
-    def _make_layer(self, block: type, planes: int, *given: Any, **options: Any) -> nn.Sequential:
-        return super()._make_layer(block, planes // 8, *given, **options)
-
-
 @pytest.fixture(scope="module")
 def narrow_encoder() -> Iterator[None]:
-    """Make resnet18 narrow: the loop treats it like the real one, and a checkpoint takes 3 MB instead of 90."""
+    """Make resnet18 narrow in this process: see ``narrow.py``."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet, "resnet18", lambda weights: _NarrowResNet(resnet.BasicBlock, [2, 2, 2, 2]))
-        patch.setitem(ENCODER_CHANNELS, "resnet18", (64, 8, 16, 32, 64))
+        narrow.narrow_resnet18(patch)
         yield
 
 

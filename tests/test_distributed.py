@@ -192,7 +192,7 @@ MORE = {"batch_size": 2, "accumulation": 2, "ema_decay": 0.9, "frozen_stages": 1
 
 
 @pytest.fixture(scope="module")
-def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
+def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory, narrow_encoder: None) -> Work:
     """Two epochs by one process and by two, whole and in parts."""
     done = Work(tmp_path_factory.mktemp("work"))
     for split in ("train", "val"):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -78,6 +79,9 @@ def work(folder: Path, name: str, settings: dict[str, Any], checkpoint: str = ""
 
 
 if __name__ == "__main__":
+    from narrow import narrow_resnet18  # beside this file, as it is a script
+
+    narrow_resnet18(pytest.MonkeyPatch())
     init_process_group(torch.device("cpu"), 60)
     in_float64(setattr)
     for job in json.loads(sys.argv[2]):

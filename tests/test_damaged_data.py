@@ -25,6 +25,9 @@ Run = Callable[..., None]
 SIZE = (60, 40)  # width, height
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 @dataclass(frozen=True)
 class Files:
     """The two files of one image."""

@@ -192,22 +192,22 @@ MORE = {"batch_size": 2, "accumulation": 2, "ema_decay": 0.9, "frozen_stages": 1
 
 
 @pytest.fixture(scope="module")
-def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
+def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory, narrow_encoder: None) -> Work:
     """Two epochs by one process and by two, whole and in parts."""
     done = Work(tmp_path_factory.mktemp("work"))
     for split in ("train", "val"):
         (done.folder / f"{split}.arrow").symlink_to(prepared / f"data/05_model_input/{split}_samples.arrow")
     settings, more = done.settings(), done.settings(**MORE)
+    done.by_one(name="one", settings=settings)
+    done.by_one(name="one_more", settings=more)
+    done.by_one(name="first", settings=settings, reports=1)
     done.by_two(
         {"name": "two", "settings": settings},
         {"name": "two_more", "settings": more},
-        {"name": "first", "settings": settings, "reports": 1},
+        {"name": "second", "settings": settings, "checkpoint": "first", "reports": 5},
         {"name": "apart", "settings": done.settings(sync_batch_norm=False, ema_decay=0.9, epochs=1)},
     )
-    done.by_one(name="one", settings=settings)
-    done.by_one(name="one_more", settings=more)
-    done.by_one(name="second", settings=settings, checkpoint="first", reports=5)
-    done.by_two({"name": "third", "settings": settings, "checkpoint": "second"})
+    done.by_one(name="third", settings=settings, checkpoint="second")
     return done
 
 

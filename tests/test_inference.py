@@ -26,6 +26,9 @@ from voc_seg.voc.classes import CLASS_NAMES, voc_palette
 Run = Callable[..., None]
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path]) -> Path:
     folder = make_project(tmp_path_factory.mktemp("project"))

@@ -20,6 +20,9 @@ SHARED = {
 }  # fmt: skip
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 @pytest.fixture(scope="module")
 def project(prepare_project: Callable[..., Path]) -> Path:
     return prepare_project(train=4, val=2, test=1)

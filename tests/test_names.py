@@ -25,6 +25,9 @@ IDS = ["NA", "null", "1e5", "007", "$x_1$", "{a}", "weed (0)", "<i>"]
 CLASSES = ["NA", "$c_$", "<b>x</b>", "a|b", "_1"]
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 def test_names_that_readers_misread(
     tmp_path: Path, make_project: Callable, run_kedro: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

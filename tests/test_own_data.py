@@ -19,6 +19,9 @@ NAMES = ["background", "animal", "vehicle", "person", "furniture"]
 Run = Callable[..., None]
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 

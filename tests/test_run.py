@@ -32,6 +32,9 @@ METRICS = {
 }  # fmt: skip
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 @pytest.fixture(scope="module")
 def run(run_kedro: Run) -> Run:
     return run_kedro

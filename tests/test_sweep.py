@@ -25,7 +25,7 @@ SWEEP = f"sweep --grid model.weights=null,missing.pth --pipelines training --job
 
 @pytest.fixture(scope="module")
 def project(prepare_project: Callable[..., Path]) -> Path:
-    return prepare_project(train=16, val=2, test=1)
+    return prepare_project(train=8, val=2, test=1)
 
 
 def start(project: Path, arguments: str) -> subprocess.Popen:

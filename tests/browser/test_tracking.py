@@ -21,6 +21,9 @@ mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed
 PATIENCE = 60_000  # milliseconds: its pages are 20 MB of scripts, and the machine may have other work
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_kedro: Callable) -> Path:
     folder = make_project(tmp_path_factory.mktemp("project"))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from voc_seg.pipelines.export import nodes as export
 from voc_seg.scenes.sample import write_scenes
 
 PIPELINES = ("__default__", "data_processing", "sanity", "training", "evaluation", "inference", "export", "comparison")
@@ -24,6 +25,9 @@ UNSEEN = {
 """Data that lives in memory only, or is given on the command line: there is nothing to look at after the run."""
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_kedro: Callable) -> Path:
     """What ``kedro viz build --include-previews`` leaves of a project in which everything has run."""
@@ -32,7 +36,9 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
     (project / "conf/local/globals.yml").write_text(f"voc_root: {project / 'voc'}")  # Kedro-Viz takes none
     run_kedro(project)
     run_kedro(project, "sanity", sanity={"pass_miou": 0.0, "epochs": 2})
-    run_kedro(project, "export")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_to_onnx", lambda *_: (b"a network", {}))  # the slow half of it; there is no preview
+        run_kedro(project, "export")
     run_kedro(project, "inference", inference={"images": str(project / "voc/VOCdevkit/VOC2012/JPEGImages")})
     run_kedro(project, "comparison")
     command = [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"]

@@ -15,7 +15,7 @@ _TIMES = {"images_per_second", "data_seconds", "epoch_seconds", "seconds", "wait
 
 @pytest.fixture(scope="session")
 def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A state dict as it comes back from a file; mapped, since tests keep dozens of 100 MB each."""
+    """A state dict as it comes back from a file; mapped, since tests keep dozens of them."""
 
     def reload(state: dict[str, Any]) -> dict[str, Any]:
         path = tmp_path_factory.mktemp("state") / "state.pth"

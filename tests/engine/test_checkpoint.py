@@ -24,6 +24,9 @@ ROW = {"epoch": 2, "train_loss": 0.5, "val_miou": None, "is_best": False}
 Make = Callable[..., Parameters]
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 def _parts(parameters: Parameters) -> tuple[SegmentationNet, Any, dict]:
     """A fresh network, its optimiser and the description of its run."""
     model = build_model(parameters.model, len(NAMES))

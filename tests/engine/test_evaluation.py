@@ -30,6 +30,9 @@ CPU = Runtime(torch.device("cpu"), torch.float32)
 PLAIN = EvaluationConfig()
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 class RedOrNot(nn.Module):
     """Class 1 where the picture is red above the mean, else class 0; remembers the sizes it was shown."""
 

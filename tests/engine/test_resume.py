@@ -33,11 +33,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all": {
         "training": {"batch_size": 1, "accumulation": 2, "ema_decay": 0.9, "early_stopping": 5},
         "augmentation": {"colour_jitter": 0.2},
-        "runtime": {"workers": 3, "precision": "bf16"},
+        "runtime": {"workers": 2, "precision": "bf16"},
     },
 }
 
 Make = Callable[..., Parameters]
+
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,8 @@ COLUMNS = [
 
 Make = Callable[..., Parameters]
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
 
 @pytest.fixture(scope="module")
 def straight(

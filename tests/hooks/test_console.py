@@ -14,6 +14,8 @@ from voc_seg.hooks.commands import NEXT_COMMAND
 from voc_seg.hooks.console import RelativePaths, RepeatedOptions
 from voc_seg.scenes.sample import write_scenes
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable) -> Path:

@@ -27,6 +27,9 @@ TIMES = {"images_per_second", "data_seconds", "epoch_seconds", "seconds", "waite
 FIGURES = {"class_distribution", "training_curves", "class_iou", "confusion_figure", "prediction_gallery"}
 
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
+
 @pytest.fixture(scope="module")
 def project(prepare_project: Callable[..., Path], run_kedro: Callable[..., None]) -> Path:
     """A project whose run was not tracked."""

@@ -12,6 +12,8 @@ from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.system.errors import VocSegError
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
 
 @pytest.fixture(scope="module")
 def saved() -> dict:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from torchvision.models import resnet18
+from torchvision.models import resnet
 from torchvision.models._api import WeightsEnum
 
 from voc_seg.config import ModelConfig
@@ -16,12 +16,14 @@ from voc_seg.models.registry import build_model, require_classes, restore_model
 from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.system.errors import VocSegError
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
 
 @pytest.fixture(scope="module")
 def torchvision_state() -> dict[str, Tensor]:
     """A resnet18 as torchvision saves it, with running statistics that no fresh network has."""
     torch.manual_seed(7)
-    state = resnet18(weights=None).state_dict()
+    state = resnet.resnet18(weights=None).state_dict()
     return {key: torch.rand_like(value) + 0.5 if "running" in key else value.clone() for key, value in state.items()}
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import resnet18
+from torchvision.models import resnet
 
 from voc_seg.config import ModelConfig
 from voc_seg.datasets import ModelDataset
@@ -19,6 +19,8 @@ from voc_seg.models.exchange import model_metadata, to_safetensors
 from voc_seg.models.registry import build_model, require_classes
 from voc_seg.models.saved import FORMAT_VERSION, require_best_model
 from voc_seg.system.errors import VocSegError
+
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +245,7 @@ def test_a_bit_that_has_changed_on_the_disk_is_noticed(tmp_path: Path) -> None:
 class TestStartingWeights:
     @pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.encoder."])
     def test_prefixes_of_compiled_networks(self, tmp_path: Path, prefix: str) -> None:
-        state = resnet18(weights=None).state_dict()
+        state = resnet.resnet18(weights=None).state_dict()
         save_file({prefix + key: value for key, value in state.items()}, tmp_path / "w.pth")
         found = build_model(ModelConfig(width=8, weights=str(tmp_path / "w.pth")), 2).encoder
         assert torch.equal(found.conv1.weight, state["conv1.weight"])
@@ -263,7 +265,7 @@ class TestStartingWeights:
             build_model(ModelConfig(width=8, weights=str(tmp_path / "w.pth")), 2)
 
     def test_of_two_encoders_none_is_chosen_in_silence(self, tmp_path: Path) -> None:
-        state = resnet18(weights=None).state_dict()
+        state = resnet.resnet18(weights=None).state_dict()
         both = {f"{who}.{key}": value for who in ("student", "teacher") for key, value in state.items()}
         torch.save(both, tmp_path / "w.pth")
         with pytest.raises(VocSegError, match=r"holds 2 encoders, under 'student\.', 'teacher\.'"):

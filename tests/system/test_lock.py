@@ -18,6 +18,8 @@ from voc_seg.samples.paths import exclusive_writer
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.lock import acquire_lock
 
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+
 
 @contextmanager
 def held_elsewhere(path: Path) -> Iterator[bool]:

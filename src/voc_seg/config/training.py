@@ -79,8 +79,8 @@ class TrainingConfig(Block):
     )
     deterministic: bool = Field(
         False,
-        description="on GPUs: use only deterministic operations where torch has them; CPU runs are always "
-        "deterministic",
+        description="on GPUs: use only deterministic operations where torch has them, and warn of the others; "
+        "CPU runs are always deterministic",
     )
     resume: bool = Field(False, description="resume from the newest checkpoint")
     accept_changed_data: bool = Field(
@@ -107,7 +107,12 @@ class SanityConfig(Block):
         description="image id, or position in the training split from 0; null takes the first with two or more "
         "classes, all large",
     )
-    longer_side: int = Field(224, ge=64, description="longer side in pixels to which the image is reduced, at least 64")
+    longer_side: int = Field(
+        224,
+        ge=64,
+        description="longer side in pixels to which the image is reduced, at least 64; a side that is then shorter "
+        "than 64 is enlarged to that",
+    )
     epochs: PositiveInt = Field(60, description="optimiser steps, one per epoch, as there is one image")
     learning_rate: float = Field(0.05, gt=0, le=10, description="learning rate, above 0 up to 10")
     pass_miou: Fraction = Field(0.9, description="mIoU on that image, 0 to 1, below which the run fails")

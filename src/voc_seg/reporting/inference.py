@@ -201,7 +201,7 @@ def _caption(figure: Figure, item: Thumbnail, left: float, top: float, panel: fl
     """Name and largest classes above a panel; what is longer than the panel is cut."""
     width, height = figure.get_size_inches()
     for text, down, colour, most in ((item.name, 0.2, INK, 13), (item.caption, 0.38, MUTED, 14)):
-        letters = round(panel * most)  # of this size about so many stand in an inch
+        letters = round(panel * most)  # about this many characters of this size fit in the width
         text = replace_unknown_letters(text)
         shown = text if _width(text) <= letters else _cut(text, letters - 1) + "…"
         figure.text(

@@ -129,7 +129,7 @@ def plot_mask(title: str, image: np.ndarray, mask: np.ndarray, classes: Classes 
         classes: Names and colours by mask value.
 
     Returns:
-        Two panels over a legend of the classes in the mask; the largest stand in the subtitle with their shares.
+        Two panels over a legend of the classes in the mask; the subtitle lists the largest with their shares.
     """
     classes = shown_classes(classes)
     height, width = mask.shape

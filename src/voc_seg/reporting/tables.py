@@ -7,7 +7,7 @@ import pandas as pd
 
 from voc_seg.metrics.confusion import is_baseline
 
-# Time and level stand before it on the console, which leaves so much of 80 columns.
+# What time and level leave of 80 console columns.
 _WIDTH = 62
 _NAME = 13
 _BAR = 16

@@ -186,7 +186,7 @@ def draw_sofa(pen: Pen, rng: np.random.Generator) -> None:
 
 
 def draw_tvmonitor(pen: Pen, rng: np.random.Generator) -> None:
-    """A flat screen, 1.45 wide: black bezel on a stand, glowing picture of hills, windows or bars."""
+    """A flat screen, 1.45 wide: black bezel on a foot, glowing picture of hills, windows or bars."""
     black = vary(rng, (24, 25, 30), 0.25, 4)
     pen.poly([(0.62, 0.8), (0.83, 0.8), (0.86, 0.95), (0.59, 0.95)], shade(black, 1.6))
     pen.box(0.42, 0.93, 1.03, 1.0, black, corner=0.03)

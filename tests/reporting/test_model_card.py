@@ -87,6 +87,13 @@ def test_the_size_at_which_scores_were_counted_is_said() -> None:
     assert "own size, void" not in text
 
 
+def test_another_stored_size_than_that_of_the_training_is_said() -> None:
+    assert "do not compare" not in card()
+    assert "another `data.longer_side` than those of the training" in card(
+        metrics=METRICS | {"trained_longer_side": None}
+    )
+
+
 def test_mirrored_averaging_is_said() -> None:
     text = card(saved(evaluation={"scale": 0.65, "flip": True}))
     assert "pictures at 0.65 of their size, averaged with the mirrored image." in text

@@ -72,7 +72,7 @@ def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dic
     return {
         "class_names": list(class_names),
         "model_config": parameters.model.model_dump(mode="json"),
-        "config": {**blocks, "data": data},
+        "config": {**blocks, "data": {**data, "longer_side": parameters.data.longer_side}},
         "precision": choose_runtime(parameters.runtime).precision,
     }
 

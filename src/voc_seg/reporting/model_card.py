@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from voc_seg.config import InferenceConfig, flattened
 from voc_seg.metrics import is_baseline
 from voc_seg.reporting.belonging import is_of
-from voc_seg.reporting.tables import score
+from voc_seg.reporting.tables import OTHER_STORED_SIZE, score
 from voc_seg.voc.classes import Classes
 from voc_seg.voc.names import printable
 
@@ -194,6 +194,13 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
         *(
             ["**The mIoU is no better than that of background everywhere: the model has learnt nothing of use.**"]
             * baseline
+        ),
+        *(
+            [
+                "**The scored images were stored at another `data.longer_side` than those of the training: the scores "
+                "do not compare.**"
+            ]
+            * (OTHER_STORED_SIZE in metrics)
         ),
         f"Calling everything background would have mIoU {score(metrics['all_background_miou'])} there. Counted over "
         f"the whole split at {size}, void left out.",

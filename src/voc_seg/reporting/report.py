@@ -84,6 +84,7 @@ def describe_settings(
             "source": trained_on.get("source") or best_model.get("source") or "not known",
             "training images": trained_on.get("images", "not known"),
             "validation images": trained_on.get("val_images", "not known"),
+            **({"data.longer_side": trained_on["longer_side"]} if trained_on.get("longer_side") else {}),
             "seed": config.get("seed", "not known"),
         },
         "Model": {

@@ -45,7 +45,7 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
     logger.info("Runs by val mIoU, on which alone to choose\n%s", comparison_text(table))
     if len({row["judged_on"] for row in rows.values()}) > 1:
         logger.warning(
-            "These runs were not validated alike (other val images, evaluation.scale or evaluation.flip): compare "
-            "only those that were."
+            "These runs were not validated alike (other val images, data.longer_side, evaluation.scale or "
+            "evaluation.flip): compare only those that were."
         )
     return table, plot_runs(rows, table)

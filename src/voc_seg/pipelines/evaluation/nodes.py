@@ -21,7 +21,7 @@ from voc_seg.reporting import report as reporting
 from voc_seg.reporting.belonging import require_same_counts, require_same_images, require_same_mask
 from voc_seg.reporting.figures import plot_class_iou, plot_confusion
 from voc_seg.reporting.pictures import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
-from voc_seg.reporting.tables import score_table, score_warnings
+from voc_seg.reporting.tables import OTHER_STORED_SIZE, score_table, score_warnings
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.reading import palette_image
 
@@ -85,6 +85,7 @@ def evaluate(
         "scale": evaluation.scale,
         "flip": evaluation.flip,
         "longer_side": data.longer_side,
+        **_other_stored_size(scored_model, data),
         "model_digest": scored_model["model_digest"],
         "checkpoint_epoch": scored_model["epoch"],
         "checkpoint_val_miou": scored_model["val_miou"],
@@ -93,6 +94,15 @@ def evaluate(
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
     masks = {image_id: palette_image(mask, classes) for image_id, mask in result.masks.items()}
     return b"", b"", confusion, pd.DataFrame(result.images), masks, facts
+
+
+def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
+    """The ``data.longer_side`` of the training where it is another one, under its name among the facts; else empty."""
+    trained = scored_model.get("config", {}).get("data", {})
+    # Models of earlier versions do not say it; with an image_size every stored size reaches the network alike.
+    if "longer_side" not in trained or trained["longer_side"] == data.longer_side or scored_model.get("image_size"):
+        return {}
+    return {OTHER_STORED_SIZE: trained["longer_side"]}
 
 
 def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) -> tuple[dict, pd.DataFrame]:
@@ -105,6 +115,8 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
     if evaluation_facts.get("longer_side"):
         metrics["longer_side"] = evaluation_facts["longer_side"]  # not the images' own size
+    if OTHER_STORED_SIZE in evaluation_facts:
+        metrics[OTHER_STORED_SIZE] = evaluation_facts[OTHER_STORED_SIZE]
     logger.info("Scores on %s\n%s", metrics["split"], score_table(class_scores, metrics))
     for warning in score_warnings(class_scores, metrics):
         logger.warning("%s", warning)

@@ -10,17 +10,25 @@ from .block import Block
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
 """What Windows takes for no folder."""
 
+RUN_NAMES = (
+    "a run's name is that of its folder: up to 100 letters (a-z), digits, '.', '_' and '-', with a letter or digit "
+    "first and no '.' last"
+)
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a run may be called so; ``RUN_NAMES`` is the rule in words."""
+    letters = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", name)
+    return bool(letters) and name.upper() not in _DEVICES
+
 
 def _name_of_a_folder(run: Any) -> Any:
     if run is None:
         return None
     if not isinstance(run, str):
         raise ValueError("YAML does not read this as text: begin the name with a letter")
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", run) or run.upper() in _DEVICES:
-        raise ValueError(
-            "a run's name is that of its folder: up to 100 letters (a-z), digits, '.', '_' and '-', with a letter "
-            "or digit first and no '.' last"
-        )
+    if not is_run_name(run):
+        raise ValueError(RUN_NAMES)
     return run
 
 

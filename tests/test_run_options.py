@@ -140,9 +140,11 @@ def test_only_missing_outputs_are_made(run: Callable, project: Path, caplog: pyt
     with caplog.at_level(logging.INFO):
         run("data_processing", only_missing_outputs=True)
     assert store.is_file()
-    (skipped,) = [message for message in caplog.messages if message.startswith("Not run")]
-    assert "pack_train" in skipped
-    assert "pack_val" not in skipped
+    (skipped,) = [record for record in caplog.records if record.getMessage().startswith("Not run")]
+    assert skipped.levelname == "WARNING"
+    assert "pack_train" in skipped.getMessage()
+    assert "pack_val" not in skipped.getMessage()
+    assert "keeps files whatever data and settings they were made with. To make all outputs" in skipped.getMessage()
 
 
 def test_a_training_that_does_not_run_needs_no_input_and_replaces_nothing(
@@ -165,7 +167,7 @@ def test_a_training_that_does_not_run_needs_no_input_and_replaces_nothing(
         store.with_suffix(".away").rename(store)
         shutil.rmtree(project / "data/06_models")
     assert "starts anew" not in caplog.text
-    assert "Not run, because their outputs are there: train, draw_history" in caplog.text
+    assert "Not run, because their outputs exist: train, draw_history" in caplog.text
 
 
 def test_optional_entries_do_not_claim_to_exist(tmp_path: Path) -> None:

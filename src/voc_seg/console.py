@@ -103,7 +103,11 @@ class ConsoleHooks:
             return
         running = {node.name for node in planned(pipeline, catalog, run_params).nodes}
         if skipped := [node.name for node in pipeline.nodes if node.name not in running]:
-            logger.info("Not run, because their outputs are there: %s", ", ".join(skipped))
+            logger.warning(
+                "Not run, because their outputs exist: %s. --only-missing-outputs keeps files whatever data and "
+                "settings they were made with. To make all outputs for those of this run, leave the option out.",
+                ", ".join(skipped),
+            )
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,10 +17,10 @@ from voc_seg.metrics import confusion_matrix, mean_iou, pixel_accuracy
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.voc.progress import progress_bar
 
 from .distributed import gather, gather_at_first, rank, ranks
 from .optimisation import loss_sum
-from .progress import quiet
 from .runtime import Runtime
 from .trouble import EVALUATION_MEMORY, explained
 
@@ -229,12 +228,14 @@ def evaluate(
     model = model.to(runtime.device).eval()
     found: dict[str, Prediction] = {}
     started = time.perf_counter()
+    mine: list[Prediction] = []
+    total = math.ceil(len(samples) / ranks())
     with explained(EVALUATION_MEMORY), runtime.memory_kept():
-        shown = track(
-            predict_all(model, samples, config, runtime, image_size, rank(), ranks()),
-            f"scoring {config.split}", total=math.ceil(len(samples) / ranks()), transient=True, disable=quiet(),
-        )  # fmt: skip
-        for prediction in itertools.chain.from_iterable(gather_at_first(list(shown))):
+        with progress_bar(f"scoring {config.split}", total) as advance:
+            for prediction in predict_all(model, samples, config, runtime, image_size, rank(), ranks()):
+                mine.append(prediction)
+                advance(1)
+        for prediction in itertools.chain.from_iterable(gather_at_first(mine)):
             found[prediction.id] = prediction
         predictions = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
         whole = score(predictions)

@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections.abc import Generator
 from contextlib import suppress
 from datetime import datetime
 from inspect import isgeneratorfunction
@@ -70,6 +71,18 @@ _COMMAND = re.compile(
 _REPEATED = RepeatedOptions()
 
 
+class _WarningCount(logging.Handler):
+    """Counts the warnings of a run, which may have scrolled away by its end."""
+
+    count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += record.levelno == logging.WARNING
+
+
+_WARNINGS = _WarningCount(logging.WARNING)
+
+
 class ConsoleHooks:
     """The story of a run; see ``settings.py``."""
 
@@ -84,6 +97,8 @@ class ConsoleHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Shorten paths where the command was typed in the project's folder, and complete commands."""
         log_into(context)
+        _WARNINGS.count = 0
+        logging.getLogger().addHandler(_WARNINGS)  # a second time does nothing
         self._launch = launch_of(context)
         given = {"env": context.env, "runtime_params": context.config_loader.runtime_params}
         _REPEATED.given = given | {"launch": self._launch}
@@ -157,16 +172,28 @@ class ConsoleHooks:
             following += repeated_options(run_params, following.rpartition(" ")[2])
         following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
         look = f" Look at {path_of(self._catalog, 'report')}." if "report" in self._saved else ""
-        logger.info("Done in %s.%s%s", duration(time.time() - self._started), look, following)
+        count = _WARNINGS.count
+        warned = f" with {count} warning{'s' * (count > 1)}" if count else ""
+        logger.info("Done in %s%s.%s%s", duration(time.time() - self._started), warned, look, following)
 
-    @hook_impl
+    @hook_impl(wrapper=True)
     def on_pipeline_error(
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> Generator[None, Any, Any]:
+        """Say what a run that failed has left to look at and, after the error itself, how to go on from there."""
+        if not place().rank:
+            self._say_what_was_written()
+        try:
+            return (yield)
+        finally:
+            self.say_how_to_go_on(error, run_params, pipeline, catalog)
+
+    def say_how_to_go_on(
+        self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        """Say what a run that failed has left to look at, and how to go on from there."""
+        """Give the command that resumes a run that failed."""
         if place().rank:
             return
-        self._say_what_was_written()
         if _was_interrupted(error) or not self._begun or not self._begun[-1].outputs:
             return  # the command is given elsewhere; or a check has failed, which would do so again
         pipeline = planned(pipeline, catalog, run_params)

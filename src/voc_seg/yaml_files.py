@@ -13,10 +13,13 @@ _REMEDIES = (
     (r"\\t", "YAML indents with blanks: replace the tab"),
     (r"duplicate key", "write the key once"),
     (r"undefined alias", "a text that begins with * needs quotes"),
+    (r"a flow (sequence|mapping)", "close the bracket that opens there, or add the comma that is missing in it"),
+    (r"a quoted scalar", "close the quote that opens there"),
     (r"scanning an? (alias|anchor)", "a text that begins with * or & needs quotes"),
 )
 _MOST_VALUES = 100_000
 """In one settings file; more is a mistake or an attack."""
+_OPENED = re.compile(r"a flow (sequence|mapping)|a quoted scalar")
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)")
 
 
@@ -41,7 +44,9 @@ def fault_of_file(path: Path) -> str | None:
         OmegaConf.load(io.StringIO(text))
         content = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # A bracket or quote that is not closed shows only later: say where it opens.
+        opens = error.context_mark if _OPENED.search(error.context or "") else None
+        mark = opens or error.problem_mark or error.context_mark
         return f"{path}, line {mark.line + 1 if mark else '?'}: {_problem(error)}."
     except OmegaConfBaseException as error:
         return _fault_of_parts(path, yaml.compose(text, Loader=yaml.SafeLoader)) or unresolved(error, [path])

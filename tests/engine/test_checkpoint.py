@@ -182,6 +182,10 @@ def test_another_stored_size_is_refused_by_name(run: tuple, make_parameters: Mak
     require_same_run(earlier, about)
 
 
+def test_a_folder_may_be_renamed(run: tuple, parameters: Parameters) -> None:
+    require_same_run(run[-1], describe_run(NAMES, parameters, DATA | {"name": "my_data"}))
+
+
 class TestChangedContent:
     """Images or masks that have changed under the same ids."""
 

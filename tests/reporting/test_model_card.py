@@ -54,6 +54,15 @@ def test_it_says_what_the_model_is() -> None:
     assert "keep_last" not in text
 
 
+def test_own_data_has_the_name_of_its_folder() -> None:
+    model = saved("own")
+    model["config"]["data"]["name"] = "my_data"
+    text = card(model, metrics=METRICS | {"source": "own", "data_name": "my_data"})
+    assert text.startswith("# ResNet-18, 21 classes, trained on my\\_data\n")
+    assert "| test of my\\_data | 210 |" in text
+    assert "their terms are not known" in text
+
+
 def test_a_score_that_is_only_the_baseline_is_called_so() -> None:
     assert "no better" not in card()
     assert "no better than that of background everywhere" in card(metrics={**METRICS, "miou": 0.034})

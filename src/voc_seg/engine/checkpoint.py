@@ -178,6 +178,7 @@ _FREE = {
     "training.checkpoint.keep_last",
     "model.weights",
     "evaluation.scale",  # the best epoch is then chosen afresh
+    "data.name",  # a folder may be renamed
     "data.content",  # compared by _require_same_content
     "data.val_content",
 }

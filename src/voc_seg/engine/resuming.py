@@ -42,8 +42,10 @@ def describe_data(train: SampleStore, val: SampleStore) -> dict[str, str | int]:
     ``content`` and ``val_content`` change when images or masks do; see :func:`_content`.
     """
     digests = (hashlib.sha256("\n".join(store.ids).encode()).hexdigest()[:12] for store in (train, val))
+    origin = train.origin
     return {
-        "source": train.origin.source,
+        "source": origin.source,
+        **({"name": origin.name} if origin.name != origin.source else {}),
         "images": len(train),
         "val_images": len(val),
         "ids": next(digests),

@@ -108,7 +108,7 @@ def model_card(
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
-        f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(data['source'])}",
+        f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(data.get('name') or data['source'])}",
         f"A SegmentationNet of voc_seg, {parameters / 1e6:.1f} million parameters: it gives each pixel of a "
         f"picture one of {len(classes)} classes.",
         _table(["file", "what it is", "size"], _files(files, onnx_facts)),
@@ -174,11 +174,12 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
     )
     if not is_of(metrics, saved):
         return [best, "It has not been evaluated further: `kedro run --pipelines evaluation,export` adds the scores."]
+    scored_on = metrics.get("data_name") or metrics["source"]
     table = _table(
         ["split", "images", "mIoU", "pixel accuracy", "mean class accuracy", "frequency-weighted IoU"],
         [
             (
-                _plain(f"{metrics['split']} of {metrics['source']}"), metrics["images"], score(metrics["miou"]),
+                _plain(f"{metrics['split']} of {scored_on}"), metrics["images"], score(metrics["miou"]),
                 score(metrics["pixel_accuracy"]), score(metrics["mean_class_accuracy"]),
                 score(metrics["frequency_weighted_iou"]),
             )

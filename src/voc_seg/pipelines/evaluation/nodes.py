@@ -68,7 +68,10 @@ def evaluate(
     classes = data.class_table
     require_classes(scored_model, classes.names)
     samples.require_reading(data.reading)
-    trained_on, scored_on = scored_model.get("source"), samples.origin.source
+    origin = samples.origin
+    trained_on, scored_on = scored_model.get("source"), origin.source
+    if named := scored_model.get("config", {}).get("data", {}).get("name"):
+        trained_on, scored_on = named, origin.name
     if trained_on not in (None, scored_on):
         logger.warning(
             "best_model was trained on %r, the samples to score are of %r. If that is not what you want, train with "
@@ -80,7 +83,8 @@ def evaluate(
     names = list(classes.names)
     facts = {
         "split": evaluation.split,
-        "source": scored_on,
+        "source": origin.source,
+        "data_name": origin.name,
         "images": len(samples),
         "scale": evaluation.scale,
         "flip": evaluation.flip,
@@ -198,7 +202,7 @@ def write_report(
     _require_same_model(metrics, scored_model)
     require_same_counts(metrics, confusion_matrix, class_scores)
     require_same_images(samples.ids, predictions, image_scores)
-    classes, source = data.class_table, samples.origin.source
+    classes, source = data.class_table, samples.origin.name
     images = reporting.describe_images(samples, predictions, image_scores, classes)
     for image in images:
         require_same_mask(image["id"], (iou for _, iou in image["classes"]), image["miou"])

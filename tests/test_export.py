@@ -17,7 +17,7 @@ from voc_seg.datasets import BytesDataset
 from voc_seg.engine.checkpoint import model_only
 from voc_seg.engine.resuming import describe_run
 from voc_seg.models import onnx_export
-from voc_seg.models.exchange import model_digest, read_safetensors
+from voc_seg.models.exchange import model_digest, read_safetensors, take_model
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.pipelines.evaluation import create_pipeline as evaluation_pipeline
 from voc_seg.pipelines.export import create_pipeline as export_pipeline
@@ -182,7 +182,7 @@ def test_scores_of_another_model_are_not_on_the_card_and_that_is_said(
     best_model: dict, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nodes, "missing_packages", lambda: ["onnx"])
-    taken = nodes.take_model(best_model)
+    taken = take_model(best_model)
     metrics = {"model_digest": "0" * 16, "images_per_second": 1.0}
     *_, card = nodes.export_model(taken, dict(metrics), metrics, DataConfig(), InferenceConfig())
     assert "has not been evaluated further" in card

@@ -25,6 +25,14 @@ def model_digest(saved: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
+    """The best model with its digest, read once: a training may replace the file in the meantime.
+
+    A node of both evaluation and export, which Kedro runs once for both: a run of the two uses one model.
+    """
+    return best_model | {"model_digest": model_digest(best_model)}
+
+
 def one_evaluation(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """``metrics.json`` and ``evaluation_facts.json`` together; empty unless both are from the same evaluation.
 

@@ -11,8 +11,9 @@ from kedro.config import OmegaConfigLoader
 
 from voc_seg.config import DataConfig, EvaluationConfig
 from voc_seg.errors import VocSegError
+from voc_seg.models.exchange import take_model
 from voc_seg.pipelines.evaluation import create_pipeline
-from voc_seg.pipelines.evaluation.nodes import draw_scores, summarise, take_model, write_report
+from voc_seg.pipelines.evaluation.nodes import draw_scores, summarise, write_report
 from voc_seg.settings import CONFIG_LOADER_ARGS
 
 NAMES = ["background", "cat"]

@@ -15,7 +15,6 @@ from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.errors import VocSegError
-from voc_seg.models.exchange import model_digest
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting.belonging import require_same_counts, require_same_images, require_same_mask
@@ -36,14 +35,6 @@ def choose_split(
 ) -> SampleStore:
     """The samples that ``evaluation.split`` names."""
     return {"train": train_samples, "val": val_samples, "test": test_samples}[evaluation.split]
-
-
-def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
-    """The best model with its digest, read once: a training may replace the file in the meantime.
-
-    Export has the same node, and Kedro runs it once for both: a run of both pipelines uses one model.
-    """
-    return best_model | {"model_digest": model_digest(best_model)}
 
 
 def evaluate(

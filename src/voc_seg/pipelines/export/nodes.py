@@ -8,7 +8,7 @@ from voc_seg.config import DataConfig, InferenceConfig
 from voc_seg.engine.inference import scale_warning
 from voc_seg.errors import VocSegError
 from voc_seg.models.encoder import count_parameters
-from voc_seg.models.exchange import describe, model_digest, one_evaluation, to_safetensors
+from voc_seg.models.exchange import describe, one_evaluation, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.models.saved import SETTINGS, require_fields
@@ -18,14 +18,6 @@ from voc_seg.reporting.model_card import model_card
 from voc_seg.samples.augment import MEAN, STD
 
 logger = logging.getLogger(__name__)
-
-
-def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
-    """The best model with its digest, read once: a training may replace the file in the meantime.
-
-    Evaluation has the same node, and Kedro runs it once for both: a run of both pipelines uses one model.
-    """
-    return best_model | {"model_digest": model_digest(best_model)}
 
 
 def export_model(

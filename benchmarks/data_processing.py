@@ -27,7 +27,8 @@ from rich.table import Table
 from voc_seg.config import DataConfig
 from voc_seg.datasets import EarlierTableDataset, SampleStoreDataset
 from voc_seg.pipelines.data_processing.nodes import index_split, pack_split
-from voc_seg.voc.splits import find_voc_folder, read_ids, read_split
+from voc_seg.voc.image_lists import read_ids
+from voc_seg.voc.splits import find_voc_folder, read_split
 from voc_seg.voc.statistics import rejected_images
 
 SPLITS = ("train", "val")

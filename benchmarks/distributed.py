@@ -24,15 +24,15 @@ from measuring import alternate, describe_machine, print_table, ratio
 from torch import distributed
 
 from voc_seg.config import AugmentationConfig, ModelConfig, OptimizerConfig, RuntimeConfig
-from voc_seg.engine.distributed import join, leave, rank, ranks, wait_for_all
+from voc_seg.engine.data_parallel import convert_sync_layers, wrap_ddp
+from voc_seg.engine.distributed import barrier, destroy_process_group, init_process_group, rank, world_size
 from voc_seg.engine.optimisation import build_optimizer, set_learning_rate
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.engine.training import train_step
-from voc_seg.engine.whole_batch import share_layers, spread
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import training_batches
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.splits import find_voc_folder, read_split
 
 REDUCTIONS = 5
@@ -41,36 +41,36 @@ REDUCTIONS = 5
 def work(store: SampleStore, batch: int, steps: int, out: Path) -> None:
     """What one process does: steps of its part, and sums of gradients alone."""
     runtime = choose_runtime(RuntimeConfig(device="cpu"))
-    join(runtime.device, 120)
+    init_process_group(runtime.device, 120)
     torch.manual_seed(0)
-    model = share_layers(build_model(ModelConfig(), 21), sync_batch_norm=False).train()
+    model = convert_sync_layers(build_model(ModelConfig(), 21), sync_batch_norm=False).train()
     optimizer = build_optimizer(model, OptimizerConfig())
     set_learning_rate(optimizer, 0.006)
-    network = spread(model)
+    network = wrap_ddp(model)
     augmentation = AugmentationConfig(crop_size=224, scale=(0.9, 1.1))
-    batches = training_batches(store, augmentation, batch, 0, range(10**6), rank=rank(), ranks=ranks())
+    batches = training_batches(store, augmentation, batch, 0, range(10**6), rank=rank(), ranks=world_size())
 
     def step() -> None:
         while (part := next(batches)).whole < batch:
             pass  # the last of an epoch is smaller
         train_step(network, optimizer, [part], runtime)
 
-    with runtime.memory_kept():
+    with runtime.keep_freed_memory():
         step()
-        wait_for_all()
+        barrier()
         started = time.perf_counter()
         for _ in range(steps):
             step()
-        wait_for_all()
+        barrier()
         seconds = (time.perf_counter() - started) / steps
     gradients = torch.zeros(sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad))
     started = time.perf_counter()
-    for _ in range(REDUCTIONS if ranks() > 1 else 0):
+    for _ in range(REDUCTIONS if world_size() > 1 else 0):
         distributed.all_reduce(gradients)
     reduction = (time.perf_counter() - started) / REDUCTIONS
     if rank() == 0:
         out.write_text(json.dumps({"seconds": seconds, "reduction": reduction, "bytes": gradients.nbytes}))
-    leave()
+    destroy_process_group()
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
         split = read_split(find_voc_folder(arguments.voc_root, "2012"), "sample", "train")
         store, out = Path(folder) / "train.arrow", Path(folder) / "out.json"
-        write_store(store, UsableSamples(split, split.ids))
+        write_store(store, DecodedSamples(split, split.ids))
 
         def side(processes: int) -> Callable[[], float]:
             threads = arguments.processes // processes

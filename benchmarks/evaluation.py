@@ -18,12 +18,12 @@ import torch
 from measuring import alternate, describe_machine, print_table, ratio
 
 from voc_seg.config import EvaluationConfig, ModelConfig, RuntimeConfig
-from voc_seg.engine.evaluation import _of_one_size, evaluate
+from voc_seg.engine.evaluation import _group_by_size, evaluate
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import normalise
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.splits import find_voc_folder, read_split
 
 
@@ -39,15 +39,15 @@ def main() -> None:
     describe_machine()
     with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
         path = Path(folder) / "val.arrow"
-        write_store(path, UsableSamples(split, split.ids[: arguments.images]))
+        write_store(path, DecodedSamples(split, split.ids[: arguments.images]))
         store = SampleStore(path)
 
         def forward(most: int) -> Callable[[], None]:
             batches = [normalise(torch.from_numpy(np.stack([sample.image for sample in group])).permute(0, 3, 1, 2))
-                       for group in _of_one_size(store, most * 375 * 500)]  # fmt: skip
+                       for group in _group_by_size(store, most * 375 * 500)]  # fmt: skip
 
             def run() -> None:
-                with torch.inference_mode(), runtime.memory_kept(), runtime.autocast():
+                with torch.inference_mode(), runtime.keep_freed_memory(), runtime.autocast():
                     for images in batches:
                         model(images)
 

@@ -25,8 +25,8 @@ from torchvision.transforms import v2
 from voc_seg.config import AugmentationConfig
 from voc_seg.samples.augment import MEAN, STD
 from voc_seg.samples.batches import normalise, training_batches
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 CROP, BATCH = 224, 8
@@ -87,7 +87,7 @@ def main() -> None:
     describe_machine()
     with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
         store = Path(folder) / "train.arrow"
-        write_store(store, UsableSamples(split, split.ids))
+        write_store(store, DecodedSamples(split, split.ids))
         sides = {"packed": packed(SampleStore(store), count), "torchvision": torchvision_v2(split, count)}
         seconds = alternate(sides, arguments.rounds)
     rows = [[name, count / sorted(found)[len(found) // 2], ratio(seconds["packed"], found)]

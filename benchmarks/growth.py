@@ -21,13 +21,13 @@ from measuring import describe_machine, print_table
 
 from voc_seg.config import Parameters
 from voc_seg.engine.training import fit
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import Sample, SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.classes import CLASS_NAMES
 from voc_seg.voc.splits import find_voc_folder, read_split
 
 
-def copies_of(samples: UsableSamples, copies: int) -> Iterator[Sample]:
+def copies_of(samples: DecodedSamples, copies: int) -> Iterator[Sample]:
     for number in range(copies):
         for sample in samples:
             yield Sample(f"{sample.id}_{number}", sample.image, sample.mask)
@@ -80,10 +80,10 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as temporary:
         few = Path(temporary) / "val.arrow"
-        write_store(few, UsableSamples(val, val.ids[:4]))
+        write_store(few, DecodedSamples(val, val.ids[:4]))
         for copies in arguments.copies:
             store = Path(temporary) / "train.arrow"
-            write_store(store, copies_of(UsableSamples(train, train.ids), copies))
+            write_store(store, copies_of(DecodedSamples(train, train.ids), copies))
             for kept in ("kept", "not kept"):
                 command = [sys.executable, __file__, "--epoch", str(store), str(few), kept]
                 found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

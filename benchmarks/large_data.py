@@ -27,9 +27,10 @@ from voc_seg.config import AugmentationConfig, DataConfig
 from voc_seg.datasets import SampleStoreDataset
 from voc_seg.pipelines.data_processing.nodes import index_split, pack_split
 from voc_seg.samples.batches import epoch_order, training_batches
-from voc_seg.samples.place import shards_folder
+from voc_seg.samples.paths import shards_folder
 from voc_seg.samples.store import SampleStore
-from voc_seg.voc.splits import find_voc_folder, read_ids, read_split
+from voc_seg.voc.image_lists import read_ids
+from voc_seg.voc.splits import find_voc_folder, read_split
 from voc_seg.voc.statistics import rejected_images
 
 VIEWS = 20_000

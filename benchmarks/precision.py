@@ -17,10 +17,10 @@ from measuring import console, describe_machine, print_table
 
 from voc_seg.config import Parameters
 from voc_seg.engine.training import fit
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
+from voc_seg.scenes.sample import write_scenes
 from voc_seg.voc.classes import CLASS_NAMES
-from voc_seg.voc.scenes import write_scenes
 from voc_seg.voc.splits import find_voc_folder, read_split
 
 SAMPLE = {
@@ -60,7 +60,7 @@ def main() -> None:
         stores = []
         for name in ("train", "val"):
             split = read_split(folder, "sample", name)
-            write_store(Path(temporary) / f"{name}.arrow", UsableSamples(split, split.ids))
+            write_store(Path(temporary) / f"{name}.arrow", DecodedSamples(split, split.ids))
             stores.append(SampleStore(Path(temporary) / f"{name}.arrow"))
         training = settings["training"] | ({"epochs": arguments.epochs} if arguments.epochs else {})
         rows: list[list[object]] = []

@@ -20,10 +20,11 @@ import torch
 from measuring import alternate, console, describe_machine, print_table, ratio
 
 from voc_seg.config import ModelConfig, Parameters
-from voc_seg.datasets.checkpoints import CheckpointsDataset, ModelDataset
-from voc_seg.engine.checkpoint import RunState, capture, model_only
+from voc_seg.datasets.checkpoints import CheckpointsDataset
+from voc_seg.datasets.model_file import ModelDataset
+from voc_seg.engine.checkpoint import RunState, export_best_model, save_state
 from voc_seg.engine.optimisation import build_optimizer
-from voc_seg.engine.resuming import describe_run
+from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.models.registry import build_model
 from voc_seg.voc.classes import CLASS_NAMES
 
@@ -54,13 +55,13 @@ def epoch_overhead(folder: Path, repeats: int) -> float:
     for parameter in model.parameters():  # momentum is there from the first step on
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    about = describe_run(CLASS_NAMES, parameters, {"source": "sample", "images": 1464})
+    about = run_fingerprint(CLASS_NAMES, parameters, {"source": "sample", "images": 1464})
     seconds = []
     for epoch in range(1, repeats + 1):
         state = RunState(epoch=epoch, history=[{"epoch": n, "train_loss": 0.5} for n in range(50)])
         started = time.perf_counter()
-        CheckpointsDataset(filepath=str(folder)).save(capture(model, None, optimizer, state, about))
-        ModelDataset(filepath=str(folder / "best_model.pth")).save(model_only(model, about, epoch, 0.5))
+        CheckpointsDataset(filepath=str(folder)).save(save_state(model, None, optimizer, state, about))
+        ModelDataset(filepath=str(folder / "best_model.pth")).save(export_best_model(model, about, epoch, 0.5))
         pd.DataFrame(state.history).to_csv(folder / "history.csv", index=False)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)

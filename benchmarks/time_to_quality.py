@@ -26,8 +26,8 @@ from voc_seg.config import ModelConfig, Parameters
 from voc_seg.engine import training
 from voc_seg.models.encoder import ResNetEncoder, count_parameters
 from voc_seg.models.registry import build_model, load_encoder_weights
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.classes import CLASS_NAMES
 from voc_seg.voc.splits import find_voc_folder, read_split
 
@@ -123,7 +123,7 @@ def main() -> None:
     for name in ("train", "val"):
         path = arguments.packed / f"quality_{'_'.join(arguments.networks)}_{name}.arrow"
         split = read_split(folder, "sample", name)
-        write_store(path, UsableSamples(split, split.ids))
+        write_store(path, DecodedSamples(split, split.ids))
         stores.append(SampleStore(path))
     recipe = RECIPE | {
         "seed": arguments.seed,

@@ -43,8 +43,8 @@ from voc_seg.engine.training import train_step
 from voc_seg.models.registry import build_model
 from voc_seg.samples.augment import MEAN, STD
 from voc_seg.samples.batches import normalise, training_batches
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
 from voc_seg.voc.classes import VOID
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
@@ -118,7 +118,7 @@ def bare(store: SampleStore, batch: int, steps: int, runtime: Runtime) -> Side:
 
 def _seconds_a_step(step: Callable[[], None], steps: int, runtime: Runtime) -> float:
     """The mean of several steps after one that is not timed: what a step finds in memory is left by one like it."""
-    with runtime.memory_kept():
+    with runtime.keep_freed_memory():
         step()
         started = time.perf_counter()
         for _ in range(steps):
@@ -235,7 +235,7 @@ def main() -> None:
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
         path = Path(folder) / "train.arrow"
-        write_store(path, UsableSamples(split, split.ids))
+        write_store(path, DecodedSamples(split, split.ids))
         for batch in arguments.batch:
             rows += compare(SampleStore(path), split, batch, arguments)
     print_table("Training", ["batch", "side", "images/s", "ours is quicker by"], rows)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from voc_seg.config import Parameters
 from voc_seg.samples.store import Sample, SampleStore, write_store
-from voc_seg.voc.scenes import draw_scene, plan_split, write_scenes
+from voc_seg.scenes.sample import draw_scene, plan_split, write_scenes
 
 # Under nohup and in the background these are ignored, here and in every process that a test starts; tests send them.
 for _number in {"SIGINT", "SIGTERM", "SIGHUP"} & set(signal.Signals.__members__):

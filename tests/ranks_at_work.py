@@ -15,8 +15,9 @@ from torch import nn
 from torch.nn import functional
 
 from voc_seg.config import Parameters
+from voc_seg.engine import run as training_run
 from voc_seg.engine import training
-from voc_seg.engine.distributed import gather, join, leave, rank, total
+from voc_seg.engine.distributed import all_gather, all_reduce_sum, destroy_process_group, init_process_group, rank
 from voc_seg.engine.evaluation import Score
 from voc_seg.samples.batches import Batch, normalise
 from voc_seg.samples.store import SampleStore
@@ -28,16 +29,15 @@ SEEN: dict[str, list] = {"steps": [], "losses": [], "shares": [], "pixels": []}
 
 def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
     """Have the training compute in float64 and note what it sees."""
-    build, restore, step, validate = (
-        getattr(training, name) for name in ("build_model", "restore_model", "train_step", "validate")
-    )
+    build, restore = training_run.build_model, training_run.restore_model
+    step, validate = training.train_step, training.validate
 
     def watched(model: nn.Module, optimizer: Any, group: list[Batch], runtime: Any) -> float:
         loss = step(model, optimizer, group, runtime)
-        parts = gather([list(batch.ids) for batch in group])
+        parts = all_gather([list(batch.ids) for batch in group])
         SEEN["steps"].append([name for part in zip(*parts) for ids in part for name in ids])
         SEEN["shares"].append([sum(map(len, part)) for part in parts])
-        SEEN["losses"].append(total(loss)[0])
+        SEEN["losses"].append(all_reduce_sum(loss)[0])
         return loss
 
     def scored(model: nn.Module, *given: Any) -> Score:
@@ -53,8 +53,8 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
     def summed(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(logits, targets.long(), ignore_index=VOID, reduction="sum")
 
-    patch(training, "build_model", lambda *given: build(*given).double())
-    patch(training, "restore_model", restored)
+    patch(training_run, "build_model", lambda *given: build(*given).double())
+    patch(training_run, "restore_model", restored)
     patch(training, "normalise", lambda images: normalise(images).double())
     patch(training, "loss_sum", summed)
     patch(training, "validate", scored)
@@ -78,8 +78,8 @@ def work(folder: Path, name: str, settings: dict[str, Any], checkpoint: str = ""
 
 
 if __name__ == "__main__":
-    join(torch.device("cpu"), 60)
+    init_process_group(torch.device("cpu"), 60)
     in_float64(setattr)
     for job in json.loads(sys.argv[2]):
         work(Path(sys.argv[1]), **job)
-    leave()
+    destroy_process_group()

@@ -15,11 +15,11 @@ from kedro.io import DatasetError
 
 from voc_seg.config import ModelConfig, Parameters
 from voc_seg.datasets import CheckpointsDataset, CSVDataset, MasksDataset, ModelDataset, SampleStoreDataset
-from voc_seg.datasets.checkpoints import read_state, write_state
+from voc_seg.datasets.model_file import read_state, write_state
 from voc_seg.engine.training import fit
-from voc_seg.errors import VocSegError
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.samples.store import SampleStore, write_store
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES
 
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
@@ -250,7 +250,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("what", WRITERS)
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, what: str) -> None:
     _touch(tmp_path / "out")  # a file where the folder should be: refused to root as well
-    with pytest.raises(DatasetError, match=r"Could not write .*What was there before is untouched") as caught:
+    with pytest.raises(DatasetError, match=r"Could not write .*is untouched") as caught:
         WRITERS[what](tmp_path / "out")
     assert isinstance(caught.value.__cause__, VocSegError)
 

@@ -17,9 +17,9 @@ from PIL import Image
 from voc_seg.config import AugmentationConfig, DataConfig, InferenceConfig
 from voc_seg.pipelines.data_processing.nodes import describe
 from voc_seg.samples.store import SampleStore
+from voc_seg.scenes.sample import write_scenes
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.reading import palette_image
-from voc_seg.voc.scenes import write_scenes
+from voc_seg.voc.masks import palette_image
 
 Run = Callable[..., None]
 SIZE = (60, 40)  # width, height
@@ -173,7 +173,7 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "mask_all_void": (
         lambda f: palette_image(np.full(SIZE[::-1], VOID, np.uint8)).save(f.mask),
-        "no labelled pixel: {m} is void (255) all over",
+        "no labelled pixel: {m} is entirely void (255)",
     ),
     "mask_is_jpeg": (
         lambda f: Image.fromarray(mask_of(15)).save(f.mask, format="JPEG"),

@@ -17,17 +17,18 @@ import pandas as pd
 import pytest
 import torch
 
-from voc_seg import commands, ranks
-from voc_seg.commands import resume_command
 from voc_seg.config import Parameters
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.engine.training import validate
-from voc_seg.errors import VocSegError
-from voc_seg.hooks import RunStoppedError
-from voc_seg.metrics import mean_iou
+from voc_seg.hooks import commands
+from voc_seg.hooks import multiprocess as ranks
+from voc_seg.hooks.commands import resume_command
+from voc_seg.hooks.validation import RunStoppedError
+from voc_seg.metrics.confusion import mean_iou
 from voc_seg.models.registry import restore_model
 from voc_seg.samples.store import SampleStore
-from voc_seg.torchrun import Place
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.torchrun import ProcessInfo
 
 # Beside this file, but pytest's importlib mode has no folder of tests on the path.
 spec = importlib.util.spec_from_file_location("ranks_at_work", Path(__file__).with_name("ranks_at_work.py"))
@@ -269,7 +270,7 @@ class TestKilled:
         os.kill(process_of(project, 1, process), signal.SIGKILL)
         said = finished(process)
         assert said.count("Training on 2 x cpu") == 2
-        assert re.search(r"Going on from .*checkpoint_epoch_000[12]\.pth", said), said
+        assert re.search(r"Resuming from .*checkpoint_epoch_000[12]\.pth", said), said
         pd.testing.assert_frame_equal(history(project), history(trained))
 
     def test_without_restarts_the_others_say_why_they_end(self, project: Path) -> None:
@@ -320,7 +321,7 @@ def test_processes_with_different_settings_are_refused() -> None:
 
 
 def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "place", lambda: Place(ranks=4, local_ranks=2, machines=2))
+    monkeypatch.setattr(commands, "process_info", lambda: ProcessInfo(world_size=4, local_world_size=2, nodes=2))
     command = resume_command({"runtime_params": {"seed": 1}, "env": None, "pipeline_names": ["evaluation", "training"]})
     assert command == (
         "torchrun --nnodes=2 --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 --nproc-per-node=2 -m voc_seg "
@@ -339,7 +340,7 @@ def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch)
 def test_the_refusal_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, pipelines: list[str], selects: bool, message: str
 ) -> None:
-    monkeypatch.setattr(ranks, "place", lambda: Place(ranks=2))
+    monkeypatch.setattr(ranks, "process_info", lambda: ProcessInfo(world_size=2))
     with pytest.raises(RunStoppedError, match=message) as caught:
         ranks.refuse_what_is_for_one(pipelines, selects)
     assert "--pipelines training,evaluation" in str(caught.value)

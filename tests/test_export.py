@@ -14,8 +14,8 @@ from PIL import ExifTags, Image
 
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelConfig, Parameters, RuntimeConfig
 from voc_seg.datasets import BytesDataset
-from voc_seg.engine.checkpoint import model_only
-from voc_seg.engine.resuming import describe_run
+from voc_seg.engine.checkpoint import export_best_model
+from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.models import onnx_export
 from voc_seg.models.exchange import model_digest, read_safetensors, take_model
 from voc_seg.models.registry import build_model, restore_model
@@ -23,9 +23,9 @@ from voc_seg.pipelines.evaluation import create_pipeline as evaluation_pipeline
 from voc_seg.pipelines.export import create_pipeline as export_pipeline
 from voc_seg.pipelines.export import nodes
 from voc_seg.pipelines.inference.nodes import segment
+from voc_seg.scenes.sample import draw_scene, plan_split
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
-from voc_seg.voc.pictures import decode_picture
-from voc_seg.voc.scenes import draw_scene, plan_split
+from voc_seg.voc.image_reading import decode_image
 
 Run = Callable[..., None]
 needs_onnx = pytest.mark.skipif(
@@ -44,7 +44,7 @@ def best_model() -> dict:
     data = {"source": "sample", "images": 64, "val_images": 32, "ids": "", "val_ids": ""}
     with torch.no_grad():  # the classifier's start is so small that rounding would decide between the classes
         model.decoder.classify.weight.mul_(50)
-    return model_only(model, describe_run(CLASS_NAMES, parameters, data), 7, 0.5)
+    return export_best_model(model, run_fingerprint(CLASS_NAMES, parameters, data), 7, 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
     *_, onnx, weights, card = nodes.export_model(saved, {}, {}, data, InferenceConfig())
     (tmp_path / "model.onnx").write_bytes(onnx)
     (tmp_path / "model.safetensors").write_bytes(weights)
-    pictures = {"picture": decode_picture(tmp_path / "picture.jpg")}
+    pictures = {"picture": decode_image(tmp_path / "picture.jpg")}
     # On some CPUs torch computes in bf16 unless told otherwise; ONNX Runtime has fp32.
     expected, in_fp32 = (
         np.asarray(segment(pictures, saved, data, InferenceConfig(), runtime)["picture"].mask)

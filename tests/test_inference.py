@@ -16,11 +16,11 @@ from kedro.framework.startup import bootstrap_project
 from PIL import ExifTags, Image
 
 from voc_seg.config import ModelConfig
-from voc_seg.datasets.checkpoints import write_state
+from voc_seg.datasets.model_file import write_state
 from voc_seg.engine.inference import load_segmenter
 from voc_seg.models.registry import build_model
 from voc_seg.pipelines.inference import nodes
-from voc_seg.reporting.own_pictures import class_shares
+from voc_seg.reporting.inference import class_shares
 from voc_seg.voc.classes import CLASS_NAMES, voc_palette
 
 Run = Callable[..., None]
@@ -97,7 +97,7 @@ def test_good_pictures_are_segmented_and_bad_files_listed(
     rejected = pd.read_csv(reporting / "inference_rejected.csv").set_index("file")["reason"]
     reasons = {Path(file).name: reason for file, reason in rejected.items()}
     assert list(reasons) == ["cut.jpg", "empty.png", "notes.txt", "text.jpg"]
-    starts = ("truncated picture", "empty picture", "unreadable picture", "unreadable picture")
+    starts = ("truncated image", "empty image", "unreadable image", "unreadable image")
     assert all(reason.startswith(start) for reason, start in zip(reasons.values(), starts))
     assert (reporting / "inference_gallery.png").stat().st_size > 0
     assert "Left out, of 10 files: 4" in caplog.text
@@ -125,7 +125,7 @@ def test_nothing_readable_is_an_error_and_leaves_what_was_there(project: Path, p
     infer(run_kedro, project, pictures / "print.png")
     with pytest.raises(ClickException, match=r"No picture that can be read among the files given \(2\)") as caught:
         infer(run_kedro, project, pictures / "[ct][ue][tx]*.jpg")
-    assert "truncated picture: " in str(caught.value) and "text.jpg" in str(caught.value)
+    assert "truncated image: " in str(caught.value) and "text.jpg" in str(caught.value)
     assert [path.name for path in (project / "data/07_model_output/inference/masks").glob("[!.]*")] == ["print.png"]
 
 
@@ -212,7 +212,7 @@ def test_pictures_that_change_during_a_run_are_left_out(
     assert pd.read_csv(reporting / "inference_shares.csv")["image"].tolist() == kept
     rejected = pd.read_csv(reporting / "inference_rejected.csv").set_index("file")["reason"]
     assert {Path(file).stem: reason.partition(": ")[0] for file, reason in rejected.items()} == {
-        "notes": "unreadable picture", **dict.fromkeys(["gone", "pipe", "text"], "changed during the run"),
+        "notes": "unreadable image", **dict.fromkeys(["gone", "pipe", "text"], "changed during the run"),
     }  # fmt: skip
     assert caplog.text.count("Left out, although it was readable at first") == 3
     assert caplog.text.count("Not on the contact sheet") == 2

@@ -124,7 +124,7 @@ def test_a_second_signal_leaves_at_once(number: signal.Signals) -> None:
     assert process.stdout.readline() == "noted\n"
     process.send_signal(number)
     assert process.wait(timeout=60) == -number  # 128 + number in a shell
-    assert "Once more leaves at once." in process.stderr.read()
+    assert "Send it again to stop at once." in process.stderr.read()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")

@@ -10,9 +10,9 @@ from click import ClickException
 from kedro.config import OmegaConfigLoader
 from pydantic import ValidationError
 
-from voc_seg.commands import repeated_options
 from voc_seg.config import Parameters
-from voc_seg.console import RepeatedOptions
+from voc_seg.hooks.commands import repeated_options
+from voc_seg.hooks.console import RepeatedOptions
 from voc_seg.settings import CONFIG_LOADER_ARGS
 
 SHARED = {

@@ -12,13 +12,13 @@ from PIL import Image
 from pydantic import ValidationError
 
 from voc_seg.config import DataConfig
-from voc_seg.errors import VocSegError
-from voc_seg.reporting.panels import draw_legend
+from voc_seg.reporting.image_panels import draw_legend
 from voc_seg.reporting.style import literal, new_figure, set_title
-from voc_seg.samples.pictures import Pictures, name_pictures
+from voc_seg.samples.image_files import ImageFiles, name_images
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import image_id_problem, name_key
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.names import fault_of_id, same_name
-from voc_seg.voc.reading import decode_image
+from voc_seg.voc.image_reading import decode_dataset_image
 from voc_seg.voc.splits import find_voc_folder
 
 IDS = ["NA", "null", "1e5", "007", "$x_1$", "{a}", "weed (0)", "<i>"]
@@ -101,9 +101,9 @@ def test_the_longest_id_fits_into_the_names_of_its_files(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("image_id", ["CON", "nul.tar", "com1 .x", "LPT\xb2", "a:b", "a?", 'a"b', "a|b", "<a>"])
 def test_an_id_that_windows_cannot_store_is_refused_there(image_id: str) -> None:
-    assert fault_of_id(image_id, windows=True)
-    assert fault_of_id(image_id, windows=False) is None
-    assert fault_of_id("console, com10 and nulls", windows=True) is None
+    assert image_id_problem(image_id, windows=True)
+    assert image_id_problem(image_id, windows=False) is None
+    assert image_id_problem("console, com10 and nulls", windows=True) is None
 
 
 @pytest.mark.parametrize(
@@ -143,26 +143,26 @@ def test_figures_show_names_letter_by_letter(tmp_path: Path) -> None:
 
 def test_no_picture_has_a_name_that_is_a_formula() -> None:
     paths = [Path(path) for path in ("=cmd().jpg", "-a.jpg", "@b.jpg", ".=c.jpg", "\uff1dd.jpg", "x;=e.jpg", "f;g.jpg")]
-    assert name_pictures(paths) == ["_cmd()", "_a", "_b", "_c", "_d", "x_=e", "f;g"]
+    assert name_images(paths) == ["_cmd()", "_a", "_b", "_c", "_d", "x_=e", "f;g"]
 
 
 def test_every_picture_has_a_name_that_windows_can_store() -> None:
-    assert name_pictures([Path("CON.jpg"), Path("nul.tar.gz"), Path("a:b.jpg")]) == ["_CON", "_nul.tar", "a_b"]
+    assert name_images([Path("CON.jpg"), Path("nul.tar.gz"), Path("a:b.jpg")]) == ["_CON", "_nul.tar", "a_b"]
 
 
 def test_pictures_whose_names_a_mac_takes_for_one_have_two() -> None:
-    names = name_pictures([Path("\u00e9.jpg"), Path("e\u0301.jpg")])
-    assert len({same_name(name) for name in names}) == 2
+    names = name_images([Path("\u00e9.jpg"), Path("e\u0301.jpg")])
+    assert len({name_key(name) for name in names}) == 2
 
 
 def test_the_path_of_a_picture_is_no_formula_and_gives_no_orders() -> None:
-    pictures = Pictures({"a": Path("=cmd().jpg"), "b": Path("x/a\n\x1b[31m\u202e.jpg"), "c": Path("/x/=y.jpg")})
+    pictures = ImageFiles({"a": Path("=cmd().jpg"), "b": Path("x/a\n\x1b[31m\u202e.jpg"), "c": Path("/x/=y.jpg")})
     assert [pictures.file(name) for name in pictures] == ["./=cmd().jpg", r"x/a\n\x1b[31m\u202e.jpg", "/x/=y.jpg"]
 
 
 def test_a_file_in_a_message_is_in_one_line_and_gives_no_orders(tmp_path: Path) -> None:
     with pytest.raises(VocSegError, match=r"missing image: .*/a\\n\\x1b\[2J\.jpg") as caught:
-        decode_image(tmp_path / "a\n\x1b[2J.jpg")
+        decode_dataset_image(tmp_path / "a\n\x1b[2J.jpg")
     assert "\n" not in str(caught.value)
     for name in ("\x1b[2J", "\u202e"):
         (tmp_path / "folder" / name).mkdir(parents=True)

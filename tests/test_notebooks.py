@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from voc_seg.voc.scenes import write_scenes
+from voc_seg.scenes.sample import write_scenes
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NAMES = ("explore_data.ipynb", "inspect_run.ipynb")

@@ -12,7 +12,7 @@ import torch
 from click import ClickException
 from PIL import Image
 
-from voc_seg.voc.scenes import write_scenes
+from voc_seg.scenes.sample import write_scenes
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own_data.md").read_text(encoding="utf-8")
 NAMES = ["background", "animal", "vehicle", "person", "furniture"]

@@ -17,8 +17,8 @@ from kedro.framework.startup import bootstrap_project
 from pydantic import ValidationError
 
 from voc_seg.config import Parameters, TrainingConfig, flattened
-from voc_seg.errors import VocSegError
-from voc_seg.hooks import explain
+from voc_seg.hooks.validation import explain
+from voc_seg.system.errors import VocSegError
 
 ROOT = Path(__file__).parents[1]
 _NODES = """
@@ -164,7 +164,7 @@ def test_an_input_that_no_pipeline_makes_is_named(project: Path) -> None:
     from kedro.io import DataCatalog
     from kedro.pipeline import Node, Pipeline
 
-    from voc_seg.hooks import require_inputs
+    from voc_seg.hooks.validation import require_inputs
 
     pipeline = Pipeline([Node(lambda table: None, "elsewhere", None, name="mine")])
     with pytest.raises(ClickException, match=r"elsewhere, which no pipeline makes and no catalog\*\.yml has"):

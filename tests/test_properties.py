@@ -17,17 +17,16 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from voc_seg.config import AugmentationConfig
-from voc_seg.datasets.checkpoints import read_state, write_state
-from voc_seg.errors import VocSegError
-from voc_seg.metrics import class_iou, confusion_matrix, mean_iou, pixel_accuracy
+from voc_seg.datasets.model_file import read_state, write_state
+from voc_seg.metrics.confusion import class_iou, confusion_matrix, mean_iou, pixel_accuracy
 from voc_seg.samples.augment import augment, draw_crop
 from voc_seg.samples.batches import epoch_order, training_batches
-from voc_seg.samples.place import shards_folder
+from voc_seg.samples.paths import shards_folder
 from voc_seg.samples.sharding import write_shards
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.masks import decode_mask
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import decode_mask, palette_image
 
 # The same examples on every run: a suite that fails once in a while is worse than one that looks at fewer.
 settings.register_profile("voc_seg", derandomize=True, deadline=None, max_examples=60)
@@ -102,7 +101,7 @@ class TestStore:
     ) -> None:
         path = tmp_path_factory.getbasetemp() / f"property_{next(numbers)}.arrow"
         cuts = range(0, len(given_samples), shard_images)
-        parts = [Part(given_samples[start : start + shard_images], start) for start in cuts]
+        parts = [ShardRange(given_samples[start : start + shard_images], start) for start in cuts]
         with contextlib.suppress(VocSegError):
             write_shards(path, [*parts[:interrupted_at], Broken([], "broken")])
         path.unlink(missing_ok=True)
@@ -114,7 +113,7 @@ class TestStore:
         assert len(list(shards_folder(path).iterdir())) == len(parts)
 
 
-class Part(list):
+class ShardRange(list):
     """Samples of one shard."""
 
     nbytes = 0
@@ -124,7 +123,7 @@ class Part(list):
         self.origin = Origin(fingerprint=f"print {fingerprint}")
 
 
-class Broken(Part):
+class Broken(ShardRange):
     """Samples that cannot be decoded."""
 
     def __iter__(self) -> Iterator[Sample]:

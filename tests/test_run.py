@@ -16,10 +16,10 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
-from voc_seg.commands import resume_command
 from voc_seg.engine import training
+from voc_seg.hooks.commands import resume_command
+from voc_seg.scenes.sample import write_scenes
 from voc_seg.voc.classes import CLASS_NAMES, voc_palette
-from voc_seg.voc.scenes import write_scenes
 
 Run = Callable[..., None]
 HISTORY = [

@@ -1,5 +1,6 @@
 """The structure holds: everything wired is declared, everything declared is used, every hint resolves."""
 
+import json
 import subprocess
 import sys
 import typing
@@ -13,6 +14,7 @@ import yaml
 from kedro.config import OmegaConfigLoader
 from kedro.framework.project import configure_project, pipelines
 from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
 
 from voc_seg.config import Parameters
 from voc_seg.settings import CONFIG_LOADER_ARGS
@@ -51,6 +53,14 @@ def test_default_prepares_trains_and_evaluates() -> None:
     assert sorted(node.name for node in pipelines["__default__"].nodes) == sorted(names)
 
 
+def test_groups_of_the_graph_leave_names_as_they_are() -> None:
+    # Kedro would call the node training.train.
+    whole = pipelines["__default__"]
+    assert {node.namespace for node in whole.nodes} == {"data_processing", "training", "evaluation"}
+    for pipeline in (whole, Pipeline(whole, tags="more"), whole.filter(node_namespaces=["training"])):
+        assert pipeline.only_nodes("train").nodes[0] == pipelines["training"].only_nodes("train").nodes[0]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_dataset_is_declared_with_a_layer(name: str) -> None:
     catalog = load_catalog()
@@ -80,6 +90,15 @@ def test_what_a_training_may_replace_is_read_once(name: str, entry: str) -> None
     readers = [node.name for node in pipelines[name].nodes if entry in node.inputs]
     assert len(readers) <= 1
     assert readers or entry != "best_model"
+
+
+def test_every_layer_has_its_colour() -> None:
+    styles = json.loads((ROOT / ".viz/styles.json").read_text())
+    catalog = load_catalog()
+    wanted = set().union(*(wired(name) for name in NAMES))
+    assert set(styles) == wanted, "an entry of the catalog needs a colour in .viz/styles.json: that of its layer"
+    colours = {(catalog.get(name).metadata["kedro-viz"]["layer"], styles[name]["stroke"]) for name in wanted}
+    assert len(colours) == len({layer for layer, _ in colours}) == len({colour for _, colour in colours}) == 6
 
 
 def test_no_entry_is_unused() -> None:
@@ -151,3 +170,10 @@ def test_ids_of_digits_stay_text(name: str, tmp_path: Path) -> None:
 def test_what_needs_no_torch_starts_without(module: str) -> None:
     program = f"import sys, voc_seg.settings, voc_seg.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_pre_commit_runs_the_linters_of_ci() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    linters = (ROOT / ".ci/run").read_text().partition('say "linters"\n')[2].partition("\n\n")[0]
+    assert [hook["entry"] for hook in hooks] == [line.partition(" --check")[0].removesuffix(" .")
+                                                 for line in linters.splitlines()]  # fmt: skip

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from voc_seg.errors import VocSegError
 from voc_seg.sweep.sweep import Sweep, run_sweep
+from voc_seg.system.errors import VocSegError
 
 SETTINGS = (
     "model.width=8,augmentation.crop_size=64,augmentation.scale=0.2 0.3,evaluation.scale=0.25,training.epochs=3,"
@@ -54,7 +54,7 @@ def test_interrupted_and_typed_again_it_ends_with_a_table(project: Path) -> None
     process = start(project, SWEEP)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 1, said
-    assert "Going on from" in log.read_text()
+    assert "Resuming from" in log.read_text()
     assert "weights-null: finished" in said
     assert "weights-missing.pth: model.weights: there is no file missing.pth." in " ".join(said.split())
     assert said.index("Runs by val mIoU") < said.index("Failed: 1.")

@@ -31,7 +31,7 @@ def _require_logging() -> None:
         found = [Path(given)] if given else [path for path in map(Path, _LOGGING_FILES) if path.exists()]
         if not found:
             raise
-        from voc_seg.yaml_files import fault_of_logging
+        from voc_seg.config.yaml_files import fault_of_logging
 
         where = f" (KEDRO_LOGGING_CONFIG={given})" if given else ""
         fault = fault_of_logging(found[0], error)

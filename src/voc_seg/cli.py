@@ -13,10 +13,10 @@ from kedro.framework.cli.utils import env_option, split_string
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
-from voc_seg.errors import VocSegError
-from voc_seg.run_options import checked_runner, keeps_path, with_lists
-from voc_seg.settings_files import explain_params
-from voc_seg.torchrun import place
+from voc_seg.hooks.run_options import checked_runner, keeps_path, with_lists
+from voc_seg.hooks.settings_files import explain_params
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.torchrun import process_info
 
 __all__ = ["cli", "run"]
 
@@ -43,7 +43,8 @@ class _SettingsHooks:
         env.add_argument("-e", "--env", default=os.environ.get("KEDRO_ENV"))
         try:
             given = env.parse_known_args(command_args)[0].env
-            with KedroSession.create(project_metadata.project_path, env=given) as session:
+            session = KedroSession.create(project_metadata.project_path, env=given)
+            with session:
                 _ = session.load_context().catalog
         except click.ClickException:  # the log has the message already
             raise SystemExit(1) from None
@@ -89,7 +90,7 @@ def sweep(
     from voc_seg.sweep.sweep import Sweep, run_sweep  # what other commands need not wait for
 
     try:
-        if place().ranks > 1:
+        if process_info().world_size > 1:
             raise VocSegError("A sweep is for one process, but torchrun has started several. Leave torchrun out.")
         env = env or os.environ.get("KEDRO_ENV")  # as the runs will
         code = run_sweep(Path(metadata.project_path), Sweep(grid, params, tuple(pipelines), jobs, name, env))

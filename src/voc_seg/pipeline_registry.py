@@ -3,7 +3,8 @@
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
-from voc_seg.hooks import RunStoppedError, pipeline_names
+from voc_seg.hooks.kedro_internals import grouped
+from voc_seg.hooks.validation import RunStoppedError, pipeline_names
 
 DEFAULT = ("data_processing", "training", "evaluation")
 """What plain ``kedro run`` does, in this order."""
@@ -22,5 +23,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         wanted = str(error).split("'")[1].rpartition(".")[2]  # '...importing the 'voc_seg.pipelines.NAME' module.'
         raise RunStoppedError(f"There is no pipeline {wanted}. There are: {', '.join(pipeline_names())}.") from error
     if all(name in pipelines for name in DEFAULT):
-        pipelines["__default__"] = sum((pipelines[name] for name in DEFAULT), Pipeline([]))
+        pipelines["__default__"] = sum((grouped(pipelines[name], name) for name in DEFAULT), Pipeline([]))
     return pipelines

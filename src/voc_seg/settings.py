@@ -1,16 +1,16 @@
 """Kedro settings."""
 
-from voc_seg.console import ConsoleHooks
-from voc_seg.context import ProjectContext
-from voc_seg.hooks import ProjectHooks
-from voc_seg.log_handlers import open_log_files
-from voc_seg.outputs import OutputHooks
-from voc_seg.ranks import RankHooks, RankSession, separate_logs
-from voc_seg.run_options import OptionHooks
-from voc_seg.runs import outputs_folder
-from voc_seg.settings_files import CheckedConfigLoader
-from voc_seg.sole_run import SoleRunHooks
-from voc_seg.tracking import TrackingHooks
+from voc_seg.hooks.console import ConsoleHooks
+from voc_seg.hooks.context import ProjectContext
+from voc_seg.hooks.log_handlers import open_log_files
+from voc_seg.hooks.multiprocess import RankHooks, RankSession, separate_logs
+from voc_seg.hooks.outputs import OutputHooks
+from voc_seg.hooks.run_lock import SoleRunHooks
+from voc_seg.hooks.run_options import OptionHooks
+from voc_seg.hooks.settings_files import CheckedConfigLoader
+from voc_seg.hooks.tracking import TrackingHooks
+from voc_seg.hooks.validation import ProjectHooks
+from voc_seg.system.runs import outputs_folder
 
 separate_logs()
 open_log_files()  # before the first message

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Request, expect
 
-from voc_seg import metrics as scores
 from voc_seg.config import DataConfig, EvaluationConfig, Parameters
 from voc_seg.datasets import ReportDataset
+from voc_seg.metrics import confusion as scores
 from voc_seg.pipelines.evaluation.nodes import write_report
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 
@@ -142,7 +142,7 @@ def test_scores_at_a_stored_size_say_so(browser: Browser, report: Path) -> None:
 
 def test_everything_is_there_on_every_screen(anywhere: Page) -> None:
     expect(anywhere.locator("#score-miou .value")).to_have_text("0.456")
-    expect(anywhere.locator("#score-miou .floor")).to_have_text("all background 0.277")
+    expect(anywhere.locator("#score-miou .baseline")).to_have_text("all background 0.277")
     expect(anywhere.locator("#score-pixel_accuracy .value")).to_have_text("0.873")
     expect(anywhere.locator("#lead")).to_contain_text("resnet18 on sample. Scored on 12 images of val")
     expect(anywhere.locator("#lead")).to_contain_text("The mIoU is the mean over 3 of 21 classes.")
@@ -247,7 +247,7 @@ def test_a_class_leads_to_its_images(opened: Page) -> None:
 
 
 def test_cards_show_what_is_asked_for(opened: Page) -> None:
-    opened.get_by_role("group", name="Pictures show").get_by_role("button", name="errors").click()
+    opened.get_by_role("group", name="Images show").get_by_role("button", name="errors").click()
     opened.locator("#cards").scroll_into_view_if_needed()
     assert loaded(opened, ".card:first-child img")
     assert opened.locator(".card .mask").first.get_attribute("src") == "report_images/scene_00.errors.png"
@@ -255,7 +255,7 @@ def test_cards_show_what_is_asked_for(opened: Page) -> None:
 
 def test_the_keyboard_goes_everywhere(opened: Page) -> None:
     focused = "document.activeElement.dataset.id"
-    opened.get_by_role("group", name="Pictures show").get_by_role("button", name="errors").focus()
+    opened.get_by_role("group", name="Images show").get_by_role("button", name="errors").focus()
     opened.keyboard.press("Tab")
     assert opened.evaluate(focused) == "scene_00"
     opened.keyboard.press("Tab")  # one stop for the whole gallery
@@ -300,7 +300,7 @@ def test_an_odd_id_is_a_name_and_nothing_else(opened: Page) -> None:
 def test_the_matrix_tells_its_numbers(opened: Page) -> None:
     opened.locator("#matrix td[data-row='8'][data-column='0']").hover()
     # 5 cats of 400 pixels, of which 1, 3, 5, 7 and 9 of 20 rows were found.
-    expect(opened.locator("#cell")).to_have_text("cat taken for background: 75.0 % of its 2,000 pixels (1,500)")
+    expect(opened.locator("#cell")).to_have_text("cat predicted as background: 75.0 % of its 2,000 pixels (1,500)")
     expect(opened.locator("#matrix").get_by_role("row", name="bus never true")).to_be_visible()
     expect(opened.locator("#confusions li").first).to_contain_text("cat → background")
 

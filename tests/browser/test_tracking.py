@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from voc_seg.voc.scenes import write_scenes
+from voc_seg.scenes.sample import write_scenes
 
 mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
 

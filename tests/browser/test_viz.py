@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from voc_seg.voc.scenes import write_scenes
+from voc_seg.scenes.sample import write_scenes
 
 PIPELINES = ("__default__", "data_processing", "sanity", "training", "evaluation", "inference", "export", "comparison")
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
@@ -85,8 +85,19 @@ def test_the_network_is_drawn(build: Path) -> None:
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_graphs_are_drawn(build: Path, address: str, page: Page, pipeline: str) -> None:
     page.goto(f"{address}/?pid={pipeline}")
-    shown = [name for name, node in nodes_of(build, pipeline).items() if node["type"] != "parameters"]
+    graph = json.loads((build / "api" / "pipelines" / pipeline).read_text())
+    parameters = {node["id"] for node in graph["nodes"] if node["type"] == "parameters"}
+    shown = {child["id"] for child in graph["modular_pipelines"]["__root__"]["children"]} - parameters
     expect(page.locator(".pipeline-node")).to_have_count(len(shown), timeout=20_000)
+
+
+def test_the_default_pipeline_opens_as_three_groups(build: Path, address: str, page: Page) -> None:
+    page.goto(f"{address}/?pid=__default__")
+    groups = page.locator(".pipeline-node--modularPipeline")
+    expect(groups).to_have_count(3, timeout=20_000)
+    labels = page.locator(".pipeline-node__text").all_text_contents()
+    assert {"data_processing", "training", "evaluation"} <= set(labels)
+    assert not {"train", "index_train", "evaluate"} & set(labels)
 
 
 @pytest.mark.parametrize(

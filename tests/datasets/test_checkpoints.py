@@ -12,11 +12,11 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
-from voc_seg.atomic import partial_of
 from voc_seg.datasets import CheckpointsDataset, ModelDataset
 from voc_seg.datasets import checkpoints as module
-from voc_seg.datasets.checkpoints import read_state, write_state
-from voc_seg.errors import VocSegError
+from voc_seg.datasets.model_file import read_state, write_state
+from voc_seg.system.atomic import partial_path
+from voc_seg.system.errors import VocSegError
 
 
 def _checkpoint(epoch: int, keep_last: int | None = None, position: int = 0) -> dict[str, Any]:
@@ -252,7 +252,7 @@ class TestCheckpointsDataset:
 
     def test_what_a_kill_left_half_written_goes(self, dataset: CheckpointsDataset, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        half, mine = partial_of(folder / "checkpoint_mid_epoch.pth"), partial_of(folder / "mine.pth")
+        half, mine = partial_path(folder / "checkpoint_mid_epoch.pth"), partial_path(folder / "mine.pth")
         for path in (half, mine):
             path.touch()
         dataset.save(_checkpoint(1, keep_last=1))
@@ -290,7 +290,7 @@ class TestCheckpointsDataset:
         _save(dataset, folder, 1)
         write_state(folder / "checkpoint_epoch_0002.pth", {"model": {}})
         assert dataset.load()()["epoch"] == 1
-        assert "checkpoint_epoch_0002.pth does not say which epoch it is of" in caplog.text
+        assert "checkpoint_epoch_0002.pth does not say which epoch it belongs to" in caplog.text
 
     def test_pruning_leaves_other_files_alone(self, dataset: CheckpointsDataset, folder: Path) -> None:
         folder.mkdir(parents=True)

@@ -11,13 +11,13 @@ import os, random, shutil, sys
 from pathlib import Path
 import numpy as np
 import pandas as pd
-import voc_seg.atomic
+import voc_seg.system.atomic
 from voc_seg.datasets import SampleStoreDataset
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.samples.store import Origin, Sample
 from voc_seg.voc.index import fingerprint_of
 
-voc_seg.atomic._sync = lambda path: None  # thousands of files, and no machine goes down here
+voc_seg.system.atomic.sync_file = lambda path: None  # thousands of files, and no machine goes down here
 base, shard_images = Path(sys.argv[1]), int(sys.argv[2])
 numbers = np.random.default_rng(0)
 SAMPLES = [  # the first two shards have one size
@@ -36,7 +36,7 @@ class Samples(list):
         part = rows[rows["image_id"].isin([sample.id for sample in self])]
         return Origin("own", "/images", ("background", "cat", "dog"), fingerprint_of(part), "data.values={}")
 
-    def in_parts(self):
+    def split_into_shards(self):
         return [Samples(self[n : n + shard_images]) for n in range(0, len(self), shard_images)]
 
 dataset = SampleStoreDataset(filepath=str(base / "a.arrow"), source="own", index={"filepath": str(index)})

@@ -43,7 +43,7 @@ def test_a_damaged_table_counts_as_none_and_is_named(
 ) -> None:
     path.write_bytes(content)
     assert EarlierTableDataset(filepath=str(path)).load().empty
-    assert "train_index.parquet cannot be read and counts as not there" in caplog.text
+    assert "train_index.parquet cannot be read and is treated as missing" in caplog.text
 
 
 def test_it_is_not_to_be_written(path: Path) -> None:

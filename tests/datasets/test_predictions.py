@@ -12,7 +12,7 @@ from PIL import Image
 from voc_seg.datasets import MasksDataset, PredictionFiguresDataset
 from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import palette_image
 
 # From the VOC development kit: background black, aeroplane dark red, bicycle dark green, tvmonitor, void cream.
 KNOWN_COLOURS = {

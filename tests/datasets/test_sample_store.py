@@ -9,10 +9,10 @@ import pytest
 from kedro.io import DatasetError
 
 from voc_seg.datasets import SampleStoreDataset
-from voc_seg.errors import VocSegError
-from voc_seg.samples.place import shards_folder
+from voc_seg.samples.decoded import DecodedSamples
+from voc_seg.samples.paths import shards_folder
 from voc_seg.samples.store import Origin, Sample, SampleStore
-from voc_seg.samples.usable import UsableSamples
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.index import fingerprint_of
 from voc_seg.voc.splits import VOCSplit
 
@@ -34,7 +34,7 @@ class Samples(list):
         self.asked += 1
         return super().__iter__()
 
-    def in_parts(self) -> list["Samples"]:
+    def split_into_shards(self) -> list["Samples"]:
         return self.parts or [self]
 
 
@@ -240,7 +240,7 @@ def test_a_split_without_images_is_loaded_and_not_saved_twice(tmp_path: Path) ->
     index.to_parquet(tmp_path / "index.parquet")
     path = tmp_path / "test_samples.arrow"
     dataset = SampleStoreDataset(filepath=str(path), index={"filepath": str(tmp_path / "index.parquet")})
-    none = UsableSamples(VOCSplit("test", "", (), tmp_path, tmp_path), ())
+    none = DecodedSamples(VOCSplit("test", "", (), tmp_path, tmp_path), ())
     dataset.save(none)
     assert len(dataset.load()) == 0
     before = path.stat().st_ino

@@ -8,7 +8,7 @@ from PIL import Image
 
 from voc_seg.datasets import voc_split
 from voc_seg.datasets.voc_split import VOCSplitDataset
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 
 def make_voc(root: Path, year: str = "2012", **lists: str) -> Path:
@@ -124,11 +124,11 @@ def test_archives_and_an_archive_on_disk_are_handed_on(tmp_path, fetched):
     ],
 )
 def test_a_wrong_block_of_archives_is_named(tmp_path, wrong, message):
-    with pytest.raises(DatasetError, match=rf"archives in conf/base/globals\.yml is wrong:\n  {message}"):
+    with pytest.raises(DatasetError, match=rf"archives in conf/base/globals\.yml is invalid:\n  {message}"):
         VOCSplitDataset("voc2012", "train", str(tmp_path), archives=wrong).load()
 
 
 def test_voc_root_and_voc_archive_exclude_each_other(tmp_path):
     dataset = VOCSplitDataset("voc2012", "train", voc_root=str(tmp_path), voc_archive="a.tar")
-    with pytest.raises(DatasetError, match=r"voc_archive \(.*a\.tar\) would be passed over: give one of them"):
+    with pytest.raises(DatasetError, match=r"voc_archive \(.*a\.tar\) would be ignored: give only one of them"):
         dataset.load()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from voc_seg.engine.training import EpochReport
+from voc_seg.engine.run import EpochReport
 
 _TIMES = {"images_per_second", "data_seconds", "epoch_seconds", "seconds", "waited"}
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from voc_seg.config import Parameters
-from voc_seg.engine.checkpoint import RunState, capture, model_only, require_same_run, restore
+from voc_seg.engine.checkpoint import RunState, export_best_model, load_state, require_same_run, save_state
 from voc_seg.engine.optimisation import build_optimizer
-from voc_seg.engine.resuming import describe_data, describe_run
-from voc_seg.errors import VocSegError
+from voc_seg.engine.resuming import data_fingerprint, run_fingerprint
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.arrow_file import Origin
+from voc_seg.system.errors import VocSegError
 
 DATA = {"source": "sample", "images": 4}
 NAMES = ("background", "thing", "stuff")
@@ -27,7 +27,7 @@ Make = Callable[..., Parameters]
 def _parts(parameters: Parameters) -> tuple[SegmentationNet, Any, dict]:
     """A fresh network, its optimiser and the description of its run."""
     model = build_model(parameters.model, len(NAMES))
-    return model, build_optimizer(model, parameters.training.optimizer), describe_run(NAMES, parameters, DATA)
+    return model, build_optimizer(model, parameters.training.optimizer), run_fingerprint(NAMES, parameters, DATA)
 
 
 def _reloaded(state: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def run(parameters: Parameters) -> tuple[SegmentationNet, Any, dict, dict]:
     model(torch.randn(2, 3, 64, 64)).mean().backward()
     optimizer.step()
     state = RunState(epoch=2, step=4, best_epoch=1, best_miou=0.25, history=[ROW, ROW])
-    return model, optimizer, about, _reloaded(capture(model, None, optimizer, state, about))
+    return model, optimizer, about, _reloaded(save_state(model, None, optimizer, state, about))
 
 
 def _types(value: Any) -> set[type]:
@@ -77,7 +77,7 @@ def test_restoring_brings_back_weights_momentum_counters_and_random_state(run: t
     torch.manual_seed(99)
     model = restore_model(checkpoint)
     optimizer = build_optimizer(model, parameters.training.optimizer)
-    state = restore(checkpoint, None, optimizer)
+    state = load_state(checkpoint, None, optimizer)
     assert state == RunState(epoch=2, step=4, best_epoch=1, best_miou=0.25, history=[ROW, ROW])
     for key, value in old_model.state_dict().items():
         assert torch.equal(model.state_dict()[key], value), key
@@ -106,7 +106,7 @@ def test_restoring_brings_back_weights_momentum_counters_and_random_state(run: t
 def test_other_settings_are_refused_by_name(
     run: tuple, make_parameters: Make, key: str, blocks: dict[str, Any]
 ) -> None:
-    about = describe_run(NAMES, make_parameters(**blocks), DATA)
+    about = run_fingerprint(NAMES, make_parameters(**blocks), DATA)
     with pytest.raises(VocSegError, match="made with other settings") as caught:
         require_same_run(run[-1], about)
     assert key in str(caught.value)
@@ -126,12 +126,12 @@ def test_other_settings_are_refused_by_name(
 def test_settings_that_do_not_change_the_recipe_may_change(
     run: tuple, make_parameters: Make, blocks: dict[str, Any]
 ) -> None:
-    require_same_run(run[-1], describe_run(NAMES, make_parameters(**blocks), DATA))
+    require_same_run(run[-1], run_fingerprint(NAMES, make_parameters(**blocks), DATA))
 
 
 def test_restoring_leaves_the_checkpoint_as_it_was(run: tuple, parameters: Parameters) -> None:
     checkpoint = run[-1]
-    restore(checkpoint, None, build_optimizer(run[0], parameters.training.optimizer)).history.append(ROW)
+    load_state(checkpoint, None, build_optimizer(run[0], parameters.training.optimizer)).history.append(ROW)
     assert checkpoint["history"] == [ROW, ROW]
 
 
@@ -152,30 +152,30 @@ def test_a_checkpoint_without_all_its_parts_is_refused(run: tuple, key: str) -> 
     [("epoch", "2"), ("epoch", -1), ("step", True), ("history", {}), ("config", [1]), ("best_miou", None), ("rng", 0)],
 )
 def test_a_checkpoint_with_parts_of_another_type_is_refused(run: tuple, key: str, value: Any) -> None:
-    with pytest.raises(VocSegError, match=f"The newest checkpoint has .* as {key}: "):
+    with pytest.raises(VocSegError, match=f"The newest checkpoint has .* as {key}, which"):
         require_same_run({**run[-1], key: value}, run[2])
 
 
 @pytest.mark.parametrize("part", [{"optimizer": {"state": {}}}, {"rng": {}}, {"rng": {"torch": torch.zeros(3)}}])
 def test_an_optimiser_or_generator_that_does_not_fit_is_refused(run: tuple, part: dict[str, Any]) -> None:
     with pytest.raises(VocSegError, match=r"The newest checkpoint cannot be resumed from: .*Move it away"):
-        restore({**run[-1], **part}, None, run[1])
+        load_state({**run[-1], **part}, None, run[1])
 
 
 @pytest.mark.parametrize("names", [("background", "thing"), ("background", "stuff", "thing")])
 def test_other_classes_are_refused(run: tuple, parameters: Parameters, names: tuple[str, ...]) -> None:
     with pytest.raises(VocSegError, match="class"):
-        require_same_run(run[-1], describe_run(names, parameters, DATA))
+        require_same_run(run[-1], run_fingerprint(names, parameters, DATA))
 
 
 @pytest.mark.parametrize("data", [{"source": "voc2012"}, {"images": 5}])
 def test_other_data_are_refused(run: tuple, parameters: Parameters, data: dict[str, str | int]) -> None:
     with pytest.raises(VocSegError, match=f"data.{next(iter(data))}"):
-        require_same_run(run[-1], describe_run(NAMES, parameters, {**DATA, **data}))
+        require_same_run(run[-1], run_fingerprint(NAMES, parameters, {**DATA, **data}))
 
 
 def test_another_stored_size_is_refused_by_name(run: tuple, make_parameters: Make) -> None:
-    about = describe_run(NAMES, make_parameters(data={"longer_side": 96}), DATA)
+    about = run_fingerprint(NAMES, make_parameters(data={"longer_side": 96}), DATA)
     with pytest.raises(VocSegError, match=r"data\.longer_side: None in the checkpoint, 96 now"):
         require_same_run(run[-1], about)
     earlier = {**run[-1], "config": run[-1]["config"] | {"data": DATA}}  # of a version that did not say it
@@ -183,7 +183,7 @@ def test_another_stored_size_is_refused_by_name(run: tuple, make_parameters: Mak
 
 
 def test_a_folder_may_be_renamed(run: tuple, parameters: Parameters) -> None:
-    require_same_run(run[-1], describe_run(NAMES, parameters, DATA | {"name": "my_data"}))
+    require_same_run(run[-1], run_fingerprint(NAMES, parameters, DATA | {"name": "my_data"}))
 
 
 class TestChangedContent:
@@ -192,7 +192,7 @@ class TestChangedContent:
     @staticmethod
     def _go_on(run: tuple, parameters: Parameters, old: dict[str, str], new: dict[str, str]) -> None:
         checkpoint = {**run[-1], "config": {**run[-1]["config"], "data": DATA | old}}
-        require_same_run(checkpoint, describe_run(NAMES, parameters, DATA | new))
+        require_same_run(checkpoint, run_fingerprint(NAMES, parameters, DATA | new))
 
     @pytest.mark.parametrize(
         ("key", "old", "message"),
@@ -211,14 +211,14 @@ class TestChangedContent:
     def test_may_be_accepted(self, run: tuple, make_parameters: Make, caplog: pytest.LogCaptureFixture) -> None:
         parameters = make_parameters(training={"resume": True, "accept_changed_data": True})
         self._go_on(run, parameters, {"content": "samples:a"}, {"content": "samples:b"})
-        assert "Going on with changed data" in caplog.text
+        assert "Resuming with changed data" in caplog.text
 
     @pytest.mark.parametrize("old", [{}, {"content": "files:a", "val_content": "files:b"}])
     def test_what_cannot_be_compared_is_said(
         self, run: tuple, parameters: Parameters, caplog: pytest.LogCaptureFixture, old: dict[str, str]
     ) -> None:
         self._go_on(run, parameters, old, {"content": "samples:a", "val_content": "samples:b"})
-        assert "images and masks of train and val are those of the checkpoint cannot be told" in caplog.text
+        assert "images and masks of train and val are those of the checkpoint: one side has no" in caplog.text
 
     def test_the_same_content_is_passed_without_a_word(
         self, run: tuple, parameters: Parameters, caplog: pytest.LogCaptureFixture
@@ -242,16 +242,16 @@ class _Store:
 
 def test_data_are_described_by_their_content_before_their_files() -> None:
     packed, dated, unknown = (_Store(*texts) for texts in (("c0ffee", "x"), ("", "x"), ("", "")))
-    about = describe_data(packed, dated)
+    about = data_fingerprint(packed, dated)
     assert about["content"] == "samples:c0ffee"
     assert about["val_content"].startswith("files:")
-    assert about["val_content"] != describe_data(packed, _Store("", "y"))["val_content"]
-    assert describe_data(unknown, packed)["content"] == ""
+    assert about["val_content"] != data_fingerprint(packed, _Store("", "y"))["val_content"]
+    assert data_fingerprint(unknown, packed)["content"] == ""
 
 
 class TestModelOnly:
     def test_it_holds_what_is_needed_to_use_the_network(self, run: tuple) -> None:
-        saved = _reloaded(model_only(run[0], run[2], epoch=3, miou=0.5))
+        saved = _reloaded(export_best_model(run[0], run[2], epoch=3, miou=0.5))
         assert "optimizer" not in saved
         assert (saved["epoch"], saved["val_miou"], saved["image_size"]) == (3, 0.5, None)
         images = torch.randn(1, 3, 32, 40)
@@ -260,7 +260,7 @@ class TestModelOnly:
 
     def test_it_is_a_copy_that_later_steps_leave_alone(self, parameters: Parameters) -> None:
         model, _, about = _parts(parameters)
-        saved = model_only(model, about, epoch=1, miou=0.1)
+        saved = export_best_model(model, about, epoch=1, miou=0.1)
         before = saved["model"]["encoder.conv1.weight"].clone()
         with torch.no_grad():
             model.encoder.conv1.weight.add_(1)

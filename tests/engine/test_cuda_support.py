@@ -7,9 +7,9 @@ import torch
 
 from voc_seg.config import RuntimeConfig
 from voc_seg.engine import runtime
-from voc_seg.engine.cuda_support import missing_kernels, runs_on
+from voc_seg.engine.cuda_support import has_kernels, missing_kernels
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]  # of PyPI's torch 2.14
 CUDA_126 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
@@ -35,7 +35,7 @@ CARDS = {"P100": (6, 0), "V100": (7, 0), "T4": (7, 5), "A100": (8, 0), "RTX 4090
     ],
 )
 def test_what_code_runs_where(capability: tuple[int, int], built: list[str], runs: bool) -> None:
-    assert runs_on(capability, built) is runs
+    assert has_kernels(capability, built) is runs
 
 
 @pytest.fixture

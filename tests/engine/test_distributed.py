@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from voc_seg import torchrun
 from voc_seg.config import RuntimeConfig
-from voc_seg.engine import distributed, runtime, whole_batch
+from voc_seg.engine import data_parallel as whole_batch
+from voc_seg.engine import distributed, runtime
 from voc_seg.engine.distributed import Launch, first_line
 from voc_seg.engine.interruption import Interruption
-from voc_seg.engine.resuming import starting_point
-from voc_seg.errors import VocSegError
-from voc_seg.torchrun import Place, place
+from voc_seg.engine.resuming import checkpoint_to_resume
+from voc_seg.system import torchrun
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.torchrun import ProcessInfo, process_info
 
 TORCHRUN = {
     "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "2",
@@ -22,37 +23,37 @@ TORCHRUN = {
 }  # fmt: skip
 
 
-class TestPlace:
+class TestProcessInfo:
     def test_it_is_what_torchrun_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in TORCHRUN.items():
             monkeypatch.setenv(name, value)
-        assert place() == Place(3, 4, 1, 2, 2, "node-0:29500", "/tmp/launch")
+        assert process_info() == ProcessInfo(3, 4, 1, 2, 2, "node-0:29500", "/tmp/launch")
         monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "")
-        assert place().agent_folder == ""
+        assert process_info().agent_folder == ""
 
     def test_a_scheduler_that_sets_some_of_it_is_not_torchrun(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("WORLD_SIZE", "4")
         monkeypatch.setenv("RANK", "3")
-        assert place() == Place()
+        assert process_info() == ProcessInfo()
 
 
 class TestAlone:
     def test_nothing_is_said_to_nobody(self) -> None:
-        assert (distributed.rank(), distributed.ranks()) == (0, 1)
-        assert distributed.total(1, 2.5) == (1, 2.5)
-        assert distributed.gather("a") == distributed.gather_at_first("a") == ["a"]
-        assert distributed.from_first(lambda: 3) == 3
+        assert (distributed.rank(), distributed.world_size()) == (0, 1)
+        assert distributed.all_reduce_sum(1, 2.5) == (1, 2.5)
+        assert distributed.all_gather("a") == distributed.gather_to_rank0("a") == ["a"]
+        assert distributed.broadcast_from_rank0(lambda: 3) == 3
         assert distributed.find_launch() == Launch()
 
     def test_the_network_stays_what_it_is(self) -> None:
         model = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.Dropout2d(0.1))
-        assert whole_batch.spread(whole_batch.share_layers(model, True)) is model
+        assert whole_batch.wrap_ddp(whole_batch.convert_sync_layers(model, True)) is model
         assert [type(layer) for layer in model] == [torch.nn.BatchNorm2d, torch.nn.Dropout2d]
 
     def test_a_signal_counts_at_once(self) -> None:
         interruption = Interruption()
-        assert interruption.agree(0.5, True) == (0.5, True)
-        interruption.noted = signal.SIGTERM
+        assert interruption.synchronize(0.5, True) == (0.5, True)
+        interruption.received = signal.SIGTERM
         assert interruption
         assert interruption.signum == signal.SIGTERM
 
@@ -60,7 +61,9 @@ class TestAlone:
 class TestDevice:
     @pytest.fixture
     def four_of_two_machines(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(runtime, "place", lambda: Place(rank=3, ranks=4, local_rank=1, local_ranks=2))
+        monkeypatch.setattr(
+            runtime, "process_info", lambda: ProcessInfo(rank=3, world_size=4, local_rank=1, local_world_size=2)
+        )
 
     @pytest.mark.parametrize(("gpus", "expected"), [(0, "cpu"), (2, "cuda:1"), (8, "cuda:1")])
     def test_each_process_has_its_own(
@@ -90,18 +93,18 @@ class TestStartingPoint:
         return {} if launch == "other" else {"launch": launch}
 
     def test_as_asked(self) -> None:
-        assert starting_point(self._read, True, Launch("other", restarted=True)) == {"launch": ""}
-        assert starting_point(self._read, False, Launch()) is None
-        assert starting_point(self._read, False, Launch("this")) is None, "its first start"
+        assert checkpoint_to_resume(self._read, True, Launch("other", restarted=True)) == {"launch": ""}
+        assert checkpoint_to_resume(self._read, False, Launch()) is None
+        assert checkpoint_to_resume(self._read, False, Launch("this")) is None, "its first start"
 
     def test_a_restart_goes_on_from_its_own_checkpoint_alone(self, caplog: pytest.LogCaptureFixture) -> None:
-        assert starting_point(self._read, False, Launch("this", restarted=True)) == {"launch": "this"}
-        assert starting_point(self._read, False, Launch("other", restarted=True)) is None
+        assert checkpoint_to_resume(self._read, False, Launch("this", restarted=True)) == {"launch": "this"}
+        assert checkpoint_to_resume(self._read, False, Launch("other", restarted=True)) is None
         assert "restarted this training before its first checkpoint" in caplog.text
 
 
 def test_a_launch_is_known_by_what_it_left_with_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(torchrun, "place", lambda: Place(agent_folder=str(tmp_path)))
+    monkeypatch.setattr(torchrun, "process_info", lambda: ProcessInfo(agent_folder=str(tmp_path)))
     first = distributed.find_launch()
     assert first.name
     assert not first.restarted
@@ -118,5 +121,5 @@ def test_what_gloo_says_is_shown_without_its_source_file() -> None:
 
 
 def test_other_errors_stay_as_they_are() -> None:
-    with pytest.raises(RuntimeError, match="gloo of one process"), distributed.partners_explained():
+    with pytest.raises(RuntimeError, match="gloo of one process"), distributed.explain_lost_rank():
         raise RuntimeError("gloo of one process")

@@ -11,20 +11,20 @@ from voc_seg.engine import evaluation
 from voc_seg.engine.evaluation import (
     Prediction,
     Score,
-    _of_one_size,
+    _group_by_size,
+    accumulate,
     evaluate,
     network_logits,
     network_size,
     predict_all,
-    score,
-    strips_at_size,
+    upsample_in_strips,
 )
 from voc_seg.engine.runtime import Runtime
-from voc_seg.errors import VocSegError
-from voc_seg.metrics import confusion_matrix, mean_iou
+from voc_seg.metrics.confusion import confusion_matrix, mean_iou
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.errors import VocSegError
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 PLAIN = EvaluationConfig()
@@ -133,12 +133,12 @@ def test_loss_is_summed_over_labelled_pixels_of_the_native_size() -> None:
 
 
 def scored(*samples: Sample) -> Score:
-    return score(predict_all(RedOrNot(), samples, PLAIN, CPU))
+    return accumulate(predict_all(RedOrNot(), samples, PLAIN, CPU))
 
 
 def test_score_sums_counts_and_weighs_the_loss_by_pixels() -> None:
     predictions = [predict_one(RedOrNot(), sample, PLAIN, CPU) for sample in (LANDSCAPE, PORTRAIT)]
-    total = score(iter(predictions))
+    total = accumulate(iter(predictions))
     assert total.confusion.sum() == 39 * 62 + 61 * 40
     np.testing.assert_array_equal(total.confusion, predictions[0].confusion + predictions[1].confusion)
     assert total.loss == pytest.approx((predictions[0].loss + predictions[1].loss) / (39 * 62 + 61 * 40))
@@ -154,7 +154,7 @@ def test_an_image_of_void_adds_nothing() -> None:
 
 def test_an_empty_split_cannot_be_scored(empty_store: SampleStore) -> None:
     with pytest.raises(VocSegError, match="the split is empty"):
-        score([])
+        accumulate([])
     with pytest.raises(VocSegError, match="the split is empty"):
         evaluate(RedOrNot(), empty_store, PLAIN, CPU)
 
@@ -162,12 +162,12 @@ def test_an_empty_split_cannot_be_scored(empty_store: SampleStore) -> None:
 def test_images_of_one_size_go_together_and_nothing_is_lost() -> None:
     samples = [_sample(40, 62, f"l{n}") for n in range(5)] + [_sample(62, 40, f"p{n}") for n in range(3)]
     mixed = samples[::2] + samples[1::2]
-    groups = list(_of_one_size(mixed, 2 * 40 * 62 + 7))
+    groups = list(_group_by_size(mixed, 2 * 40 * 62 + 7))
     assert [len(group) for group in groups] == [2, 2, 2, 1, 1]
     assert all(len({sample.mask.shape for sample in group}) == 1 for group in groups)
     assert sorted(sample.id for group in groups for sample in group) == sorted(sample.id for sample in mixed)
-    assert [len(group) for group in _of_one_size(mixed, 0)] == [1] * 8
-    assert [len(group) for group in _of_one_size([*mixed, _sample(90, 90)], 3 * 40 * 62)] == [3, 3, 1, 2]
+    assert [len(group) for group in _group_by_size(mixed, 0)] == [1] * 8
+    assert [len(group) for group in _group_by_size([*mixed, _sample(90, 90)], 3 * 40 * 62)] == [3, 3, 1, 2]
 
 
 def test_a_batch_gives_what_its_images_give_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_a_batch_gives_what_its_images_give_alone(monkeypatch: pytest.MonkeyPatc
     torch.manual_seed(0)
     model = build_model(ModelConfig(width=8), 21).eval()
     alone = {found.id: found for found in predict_all(model, samples, PLAIN, CPU)}
-    monkeypatch.setattr(evaluation, "_of_one_size", lambda samples, pixels: _of_one_size(samples, 2 * 40 * 62))
+    monkeypatch.setattr(evaluation, "_group_by_size", lambda samples, pixels: _group_by_size(samples, 2 * 40 * 62))
     together = list(predict_all(model, samples, PLAIN, CPU))
     assert [found.id for found in together] == ["a", "b", "portrait", "c"]
     for found in together:
@@ -186,7 +186,7 @@ def test_a_batch_gives_what_its_images_give_alone(monkeypatch: pytest.MonkeyPatc
 
 def test_several_processes_predict_each_image_once_in_the_groups_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = [_sample(40, 62, "a"), PORTRAIT, _sample(40, 62, "b"), _sample(40, 62, "c")]
-    monkeypatch.setattr(evaluation, "_of_one_size", lambda samples, pixels: _of_one_size(samples, 2 * 40 * 62))
+    monkeypatch.setattr(evaluation, "_group_by_size", lambda samples, pixels: _group_by_size(samples, 2 * 40 * 62))
     parts = [[found.id for found in predict_all(RedOrNot(), samples, PLAIN, CPU, None, rank, 4)] for rank in range(4)]
     assert parts == [["a", "b"], ["portrait"], ["c"], []]
 
@@ -235,7 +235,7 @@ class TestStrips:
         for rows in (10**6, 7, 1):
             monkeypatch.setattr(evaluation, "_WHOLE", rows * size[1])
             monkeypatch.setattr(evaluation, "_STRIP", rows * size[1])
-            parts = list(strips_at_size(logits, *size))
+            parts = list(upsample_in_strips(logits, *size))
             assert [index for part, _ in parts for index in range(part.start, part.stop)] == list(range(size[0]))
             found = torch.cat([scores for _, scores in parts], dim=2)
             same = rows == 10**6 or size == (30, 40)

@@ -12,22 +12,22 @@ from torch.nn import functional
 from voc_seg.config import EvaluationConfig, InferenceConfig, ModelConfig, Parameters
 from voc_seg.engine import evaluation
 from voc_seg.engine.evaluation import predict_all
-from voc_seg.engine.inference import Manner, classes_at_size, manner_of, predict_mask, tile_spans
+from voc_seg.engine.inference import Preprocessing, argmax_at_size, predict_mask, preprocessing_of, tiles_along
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.training import fit
-from voc_seg.errors import VocSegError
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.scenes.sample import draw_scene, plan_split
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES
-from voc_seg.voc.scenes import draw_scene, plan_split
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 
 
-def manner(**changes: object) -> Manner:
+def manner(**changes: object) -> Preprocessing:
     plain = {"scale": 1.0, "flip": False, "image_size": None, "longer_side": None, "tile": 1024}
-    return Manner(**plain | changes)
+    return Preprocessing(**plain | changes)
 
 
 class RedOrNot(nn.Module):
@@ -90,7 +90,7 @@ def test_strips_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         for strip in (2**20, 7 * width, 1):
             monkeypatch.setattr(evaluation, "_WHOLE", strip)
             monkeypatch.setattr(evaluation, "_STRIP", strip)
-            assert (classes_at_size(logits, height, width) != expected).mean() < 0.001
+            assert (argmax_at_size(logits, height, width) != expected).mean() < 0.001
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_what_the_network_is_given(changes: dict, shape: tuple[int, int], size: 
     (1001, 2002, 256), (5000, 129, 128),
 ])  # fmt: skip
 def test_tiles_cover_a_side_once_and_overlap(length: int, network_length: int, tile: int) -> None:
-    spans = list(tile_spans(length, network_length, tile))
+    spans = list(tiles_along(length, network_length, tile))
     assert [index for span in spans for index in range(span.first, span.last)] == list(range(length))
     part = length * tile // network_length
     assert {span.stop - span.start for span in spans} == {part}
@@ -127,7 +127,7 @@ def test_tiles_cover_a_side_once_and_overlap(length: int, network_length: int, t
 
 
 def test_a_side_that_fits_is_one_piece() -> None:
-    (span,) = tile_spans(5000, 256, 256)
+    (span,) = tiles_along(5000, 256, 256)
     assert (span.start, span.stop, span.first, span.last, span.size) == (0, 5000, 0, 5000, 256)
 
 
@@ -168,10 +168,10 @@ def test_a_huge_picture_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_manner_is_that_of_the_models_validation() -> None:
     saved = {"config": {"evaluation": {"scale": 0.3, "flip": True}}, "image_size": [375, 500]}
-    found = manner_of(saved, InferenceConfig(tile=512))
-    assert found == Manner(0.3, True, (375, 500), 500, 512)
+    found = preprocessing_of(saved, InferenceConfig(tile=512))
+    assert found == Preprocessing(0.3, True, (375, 500), 500, 512)
     with pytest.raises(VocSegError, match=r"does not say with which evaluation.scale"):
-        manner_of({"image_size": None}, InferenceConfig())
+        preprocessing_of({"image_size": None}, InferenceConfig())
 
 
 def test_exhausted_memory_is_answered_with_advice() -> None:

@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from voc_seg.engine import memory
-from voc_seg.engine.memory import memory_kept
+from voc_seg.engine.memory import keep_freed_memory
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 # Like a step: blocks of 16 MiB, all of them freed before the next. Prints page faults a step and what stays resident.
 STEPS = """
 import ctypes, resource
-from voc_seg.engine.memory import memory_kept
+from voc_seg.engine.memory import keep_freed_memory
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
@@ -35,7 +35,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 start = resident()
-with memory_kept({wanted}) as kept:
+with keep_freed_memory({wanted}) as kept:
     step()
     print(kept, faults(), (resident() - start) // SIZE)
 print((resident() - start) // SIZE)
@@ -70,5 +70,5 @@ def test_without_it_every_step_faults_in_its_blocks() -> None:
 
 def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
-    with memory_kept() as kept:
+    with keep_freed_memory() as kept:
         assert not kept

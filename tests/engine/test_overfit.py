@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from voc_seg.config import Parameters, SanityConfig
-from voc_seg.engine.overfit import advice, choose_sample, learnt_size, overfit
-from voc_seg.errors import VocSegError
+from voc_seg.engine.overfit import choose_sample, failure_advice, overfit, overfit_size
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.errors import VocSegError
 
 NAMES = ("background", "square")
 
@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_check(square: Sample, make_parameters: Mak
     ],
 )
 def test_the_size_at_which_an_image_is_learnt(shape: tuple[int, int], size: tuple[int, int]) -> None:
-    assert learnt_size(*shape, 224) == size
+    assert overfit_size(*shape, 224) == size
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 900), (900, 1), (28, 28)])
@@ -103,7 +103,7 @@ def test_images_far_larger_than_the_check_sees_can_be_checked(shape: tuple[int, 
 
 def test_advice_names_the_settings_to_change() -> None:
     metrics = {"epochs": 60, "image_id": "2007_000032", "miou": 0.4567, "final_loss": 1.5}
-    text = advice(metrics, SanityConfig(epochs=60, learning_rate=0.05, pass_miou=0.9))
+    text = failure_advice(metrics, SanityConfig(epochs=60, learning_rate=0.05, pass_miou=0.9))
     for part in ("2007_000032", "0.457", "sanity.pass_miou=0.9", "sanity.epochs=120", "sanity.learning_rate=0.01"):
         assert part in text
     for key in ("sanity.epochs", "sanity.learning_rate", "sanity.image"):

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from voc_seg.engine import progress as module
 from voc_seg.engine.checkpoint import RunState
-from voc_seg.engine.progress import RunProgress, quiet
-from voc_seg.voc.progress import duration
+from voc_seg.engine.progress import RunProgress, bars_hidden
+from voc_seg.system.progress import duration
 
 ROW = {"train_loss": 0.5, "val_miou": 0.25, "val_pixel_accuracy": 0.75, "images_per_second": 9.0, "is_best": True}
 
@@ -17,7 +17,7 @@ ROW = {"train_loss": 0.5, "val_miou": 0.25, "val_pixel_accuracy": 0.75, "images_
 @pytest.mark.parametrize("terminal", [True, False])
 def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     monkeypatch.setattr(module, "get_console", lambda: Console(force_terminal=terminal))
-    assert quiet() is not terminal
+    assert bars_hidden() is not terminal
 
 
 class Clock:

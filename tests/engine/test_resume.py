@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from voc_seg.config import Parameters
+from voc_seg.engine import run as training_run
 from voc_seg.engine import training
-from voc_seg.engine.training import EpochReport, fit
-from voc_seg.errors import InterruptedRunError
+from voc_seg.engine.run import EpochReport
+from voc_seg.engine.training import fit
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import InterruptedRunError
 from voc_seg.voc.classes import CLASS_NAMES
 
 EVERY_STEP = {"checkpoint": {"every_minutes": 1e-9}}
@@ -116,7 +118,7 @@ def test_where_more_epochs_cannot_equal_that_it_is_said(
 ) -> None:
     first = run(training={"epochs": 1, **options})
     run(first[-1].checkpoint, training={"epochs": 2, **options})
-    assert f"Planned for 1 epochs, now for 2. This is not what 2 from the start would give: {why}." in caplog.text
+    assert f"Planned for 1 epochs, now for 2. The result differs from a run planned for 2: {why}." in caplog.text
 
 
 @pytest.fixture(scope="module")
@@ -132,17 +134,18 @@ class TestSignals:
 
     @pytest.fixture
     def send_at(self, monkeypatch: pytest.MonkeyPatch, signum: int) -> Callable[[str, int], None]:
-        """Sends this process the signal in the n-th call of a function of the training module."""
+        """Sends this process the signal in the n-th call of a function of the training or run module."""
 
         def arm(name: str, call: int) -> None:
-            original, calls = getattr(training, name), itertools.count()
+            module = training if hasattr(training, name) else training_run
+            original, calls = getattr(module, name), itertools.count()
 
             def armed(*args: Any) -> Any:
                 if next(calls) == call:
                     os.kill(os.getpid(), signum)
                 return original(*args)
 
-            monkeypatch.setattr(training, name, armed)
+            monkeypatch.setattr(module, name, armed)
 
         return arm
 
@@ -160,8 +163,8 @@ class TestSignals:
             ("train_step", 0, 1, 2),
             ("train_step", 1, 2, 4),  # the last of the epoch: before its validation
             ("validate", 1, 4, 4),  # in the middle of it
-            ("capture", 0, 2, 4),  # while the one before the first validation is made
-            ("capture", 1, 2, 0),  # while the checkpoint of an epoch is made, which will do
+            ("save_state", 0, 2, 4),  # while the one before the first validation is made
+            ("save_state", 1, 2, 0),  # while the checkpoint of an epoch is made, which will do
         ],
     )
     def test_the_step_is_finished_and_a_checkpoint_written(

@@ -8,7 +8,7 @@ import torch
 from voc_seg.config import RuntimeConfig
 from voc_seg.engine import runtime as module
 from voc_seg.engine.runtime import Runtime, choose_runtime, deterministic, has_fast_bf16, loader_workers
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 
 def test_auto_resolves_to_a_device_that_computes() -> None:
@@ -73,8 +73,8 @@ def test_loader_workers(monkeypatch: pytest.MonkeyPatch, device: str, asked: str
 def test_memory_is_kept_on_the_cpu_if_wanted(
     monkeypatch: pytest.MonkeyPatch, device: str, wanted: bool, kept: bool
 ) -> None:
-    monkeypatch.setattr(module, "memory_kept", lambda wanted: wanted)
-    assert Runtime(torch.device(device), torch.float32, wanted).memory_kept() is kept
+    monkeypatch.setattr(module, "keep_freed_memory", lambda wanted: wanted)
+    assert Runtime(torch.device(device), torch.float32, wanted).keep_freed_memory() is kept
 
 
 @pytest.mark.parametrize("wanted", [True, False])

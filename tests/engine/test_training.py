@@ -17,12 +17,13 @@ from voc_seg.engine.checkpoint import RunState
 from voc_seg.engine.evaluation import Score
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import stops_early
+from voc_seg.engine.run import EpochReport, freeze_stages, train_mode
 from voc_seg.engine.runtime import Runtime
-from voc_seg.engine.training import EpochReport, fit, freeze_stages, train_mode, train_step
-from voc_seg.errors import VocSegError
+from voc_seg.engine.training import fit, train_step
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.samples.batches import Batch
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
@@ -122,7 +123,7 @@ class TestRepeatability:
         (report,) = fit(train_store, val_store, CLASS_NAMES, parameters, straight[-1].checkpoint)
         assert (report.checkpoint, report.best_model) == ({}, {})
         assert report.history == straight[-1].history
-        assert "has finished epoch 3, and training.epochs is 3. Raise it to go on" in caplog.text
+        assert "has finished epoch 3, and training.epochs is 3. Raise it to continue" in caplog.text
 
 
 def test_training_learns(train_store: SampleStore, val_store: SampleStore, make_parameters: Make) -> None:

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from voc_seg.config import ModelConfig
-from voc_seg.errors import VocSegError
-from voc_seg.models.exchange import describe, read_safetensors, to_safetensors
+from voc_seg.models.exchange import model_metadata, read_safetensors, to_safetensors
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.saved import FORMAT_VERSION
+from voc_seg.system.errors import VocSegError
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def saved() -> dict:
 @pytest.fixture
 def path(saved: dict, tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
-    path.write_bytes(to_safetensors(saved, describe(saved, mean=(0.5, 0.25))))
+    path.write_bytes(to_safetensors(saved, model_metadata(saved, mean=(0.5, 0.25))))
     return path
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from voc_seg.errors import VocSegError
 from voc_seg.models.onnx_export import CHECKED, largest_difference
+from voc_seg.system.errors import VocSegError
 
 
 @pytest.fixture(scope="module")

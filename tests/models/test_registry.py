@@ -12,9 +12,9 @@ from torchvision.models import resnet18
 from torchvision.models._api import WeightsEnum
 
 from voc_seg.config import ModelConfig
-from voc_seg.errors import VocSegError
 from voc_seg.models.registry import build_model, require_classes, restore_model
 from voc_seg.models.saved import FORMAT_VERSION
+from voc_seg.system.errors import VocSegError
 
 
 @pytest.fixture(scope="module")

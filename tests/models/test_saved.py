@@ -14,11 +14,11 @@ from torchvision.models import resnet18
 
 from voc_seg.config import ModelConfig
 from voc_seg.datasets import ModelDataset
-from voc_seg.datasets.checkpoints import read_state
-from voc_seg.errors import VocSegError
-from voc_seg.models.exchange import describe, to_safetensors
+from voc_seg.datasets.model_file import read_state
+from voc_seg.models.exchange import model_metadata, to_safetensors
 from voc_seg.models.registry import build_model, require_classes
 from voc_seg.models.saved import FORMAT_VERSION, require_best_model
+from voc_seg.system.errors import VocSegError
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_what_this_project_writes_is_taken(saved: dict[str, Any], tmp_path: Path
         require_best_model(saved | {"model": of}, "best_model.pth")
     # model.safetensors under the name of best_model.pth: the content counts.
     path = tmp_path / "best_model.pth"
-    path.write_bytes(to_safetensors(saved, describe(saved)))
+    path.write_bytes(to_safetensors(saved, model_metadata(saved)))
     assert ModelDataset(filepath=str(path)).load_checked()["epoch"] == 2
 
 
@@ -168,7 +168,7 @@ def test_classes_that_are_none_are_refused_before_they_are_compared(names: Any) 
 
 def test_a_value_that_other_files_cannot_hold_is_named(saved: dict[str, Any]) -> None:
     with pytest.raises(VocSegError, match="has a Tensor as more, which cannot be written as JSON"):
-        describe(saved | {"more": torch.ones(2)})
+        model_metadata(saved | {"more": torch.ones(2)})
 
 
 def _jit(path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from voc_seg.config import ModelConfig
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.segmentation_net import bare_model
-from voc_seg.reporting.architecture import Part, parts_of, plot_network
+from voc_seg.reporting.architecture import Box, network_boxes, plot_network
 
 CONFIGS = {
     "default": ModelConfig(),
@@ -18,15 +18,15 @@ CONFIGS = {
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_the_parts_are_the_whole_network(config: ModelConfig) -> None:
     model = bare_model(config, 21)
-    parts = parts_of(model, config)
+    parts = network_boxes(model, config)
     assert sum(part.parameters or 0 for part in parts.values()) == count_parameters(model)
     assert len({(part.column, part.row) for part in parts.values()}) == len(parts)  # no box on another
 
 
 def test_the_default_network_in_numbers() -> None:
     config = CONFIGS["default"]
-    parts = parts_of(bare_model(config, 21), config)
-    assert parts["stage5"] == Part("5: residual blocks 4", "512 x H/32 x W/32", 0, 5, 8_393_728)
+    parts = network_boxes(bare_model(config, 21), config)
+    assert parts["stage5"] == Box("5: residual blocks 4", "512 x H/32 x W/32", 0, 5, 8_393_728)
     assert (parts["up3"].name, parts["up3"].output, parts["up3"].row) == (
         "transposed conv. + skip", "128 x H/4 x W/4", 2,
     )  # fmt: skip

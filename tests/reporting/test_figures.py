@@ -6,7 +6,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from voc_seg.reporting.figures import plot_class_distribution, plot_class_iou, plot_confusion, plot_history
+from voc_seg.reporting.confusion_figure import plot_confusion
+from voc_seg.reporting.figures import plot_class_distribution, plot_class_iou, plot_history
 
 CLASSES = ["background", "aeroplane", "bicycle", "bird"]
 METRICS = {

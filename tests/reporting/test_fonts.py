@@ -12,10 +12,11 @@ from PIL import Image, ImageFont
 
 from voc_seg.reporting import fonts
 from voc_seg.reporting.comparison import plot_runs
-from voc_seg.reporting.data_pictures import plot_samples
-from voc_seg.reporting.figures import plot_class_distribution, plot_class_iou, plot_confusion
-from voc_seg.reporting.own_pictures import labelled_overlay, plot_contact_sheet, thumbnail
-from voc_seg.reporting.pictures import plot_gallery, plot_mask, plot_prediction, plot_sanity
+from voc_seg.reporting.confusion_figure import plot_confusion
+from voc_seg.reporting.dataset import plot_samples
+from voc_seg.reporting.figures import plot_class_distribution, plot_class_iou
+from voc_seg.reporting.inference import labelled_overlay, plot_contact_sheet, thumbnail
+from voc_seg.reporting.predictions import plot_gallery, plot_mask, plot_prediction, plot_sanity
 from voc_seg.reporting.style import new_figure
 from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import name_classes
@@ -103,7 +104,7 @@ def other_font(monkeypatch, tmp_path):
     path = font_manager.findfont("DejaVu Serif")
     monkeypatch.setattr(fonts, "_found", {})
     monkeypatch.setattr(fonts, "_system_fonts", lambda: [str(tmp_path / "no_font.ttf"), path])
-    monkeypatch.setattr(fonts, "_needs_no_font", lambda letter: letter not in "\u0436\u0434")
+    monkeypatch.setattr(fonts, "_default_font_has", lambda letter: letter not in "\u0436\u0434")
     (tmp_path / "no_font.ttf").write_text("no font")
     return path
 
@@ -114,7 +115,7 @@ def test_the_font_that_has_the_letters_is_taken(other_font, tmp_path, caplog):
     for _ in range(2):
         figure.savefig(tmp_path / "figure.png")
     assert with_name.get_fontfamily() == [*without.get_fontfamily(), "DejaVu Serif"]
-    assert list(fonts.pieces("a\u0436\u0434 b")) == [
+    assert list(fonts.split_by_font("a\u0436\u0434 b")) == [
         (fonts.default_font(), "a"), (other_font, "\u0436\u0434"), (fonts.default_font(), " b"),
     ]  # fmt: skip
     assert fonts.shown_names(["a", "\u0436"]) == ["a", "\u0436"]

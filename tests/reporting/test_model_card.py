@@ -46,9 +46,10 @@ def test_it_says_what_the_model_is() -> None:
     assert "12.3 million parameters" in text
     assert "| `model.safetensors` | weights in float32; settings and class names in its metadata | 45.0 MB |" in text
     assert "| `model.onnx` | the network for ONNX Runtime and others, opset 18; the same metadata | 46.0 MB |" in text
-    assert "in ONNX Runtime 1.32.0, at 1 x 33 x 95 (batch x height x width): logits differ by 1e-06 at most." in text
+    assert "in ONNX Runtime 1.32.0 at 1 x 33 x 95 (batch x height x width): logits differ by at most 1e-06." in text
     assert "mean (0.485, 0.456, 0.406), over standard deviation (0.229, 0.224, 0.225)" in text
-    assert "1,464 images to learn from, 1,449 to choose the epoch by. It was trained from scratch." in text
+    data = "1,464 training images; 1,449 validation images, used to choose the epoch. It was trained from scratch."
+    assert data in text
     assert "| `training.optimizer.learning_rate` | `0.006` |" in text
     assert "| `seed` | `0` |" in text
     assert "keep_last" not in text
@@ -65,15 +66,15 @@ def test_own_data_has_the_name_of_its_folder() -> None:
 
 def test_a_score_that_is_only_the_baseline_is_called_so() -> None:
     assert "no better" not in card()
-    assert "no better than that of background everywhere" in card(metrics={**METRICS, "miou": 0.034})
+    assert "no better than predicting background everywhere" in card(metrics={**METRICS, "miou": 0.034})
 
 
 def test_scores_are_those_of_this_model() -> None:
     text = card()
-    assert "Epoch 18 of 50, the best by val mIoU: **0.623**, pictures at 0.3 of their size." in text
-    assert "Its evaluation, pictures at 0.75 of their size, mean over 20 of 21 classes:" in text
+    assert "Best validation mIoU: **0.623**, epoch 18 of 50, images scaled by 0.3." in text
+    assert "Evaluation, images scaled by 0.75, mean over 20 of 21 classes:" in text
     assert "| test of voc2007 | 210 | 0.543 | 0.900 | 0.700 | 0.800 |" in text
-    assert "mIoU 0.034 there" in text
+    assert "background everywhere scores mIoU 0.034." in text
 
 
 @pytest.mark.parametrize(
@@ -90,10 +91,10 @@ def test_scores_of_another_model_are_not_shown(metrics: dict[str, Any]) -> None:
 
 
 def test_the_size_at_which_scores_were_counted_is_said() -> None:
-    assert "the whole split at each image's own size, void left out" in card()
+    assert "the whole split at each image's own size, without void" in card()
     text = card(metrics=METRICS | {"longer_side": 512})
-    assert "the whole split at images reduced to a longer side of 512 pixels, void left out" in text
-    assert "own size, void" not in text
+    assert "the whole split with images reduced to a longer side of 512 pixels, without void" in text
+    assert "own size, without" not in text
 
 
 def test_another_stored_size_than_that_of_the_training_is_said() -> None:
@@ -105,20 +106,20 @@ def test_another_stored_size_than_that_of_the_training_is_said() -> None:
 
 def test_mirrored_averaging_is_said() -> None:
     text = card(saved(evaluation={"scale": 0.65, "flip": True}))
-    assert "pictures at 0.65 of their size, averaged with the mirrored image." in text
-    assert "should be used, at **0.65** times the picture's own size" in text
-    assert "Scores were made with logits averaged over the picture and its mirror image" in text
+    assert "images scaled by 0.65, averaged with the mirrored image." in text
+    assert "validated at **0.65** times the image's own size; use the same" in text
+    assert "Scores use logits averaged over the image and its mirror image" in text
     assert "mirror image" not in card()
 
 
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("sample", "Scenes that voc_seg draws itself in VOC's layout, under its MIT licence"),
-        ("voc2012", "come from Flickr and are used under their own terms"),
-        ("voc2007", "come from Flickr and are used under their own terms"),
+        ("sample", "Scenes drawn by voc_seg in VOC's layout, under its MIT licence"),
+        ("voc2012", "come from Flickr and have their own terms of use"),
+        ("voc2007", "come from Flickr and have their own terms of use"),
         ("voc2012_aug", "Semantic Boundaries Dataset"),
-        ("own", "their terms are not known to voc_seg"),
+        ("own", "does not know their terms of use"),
     ],
 )
 def test_the_data_and_its_licence(source: str, words: str) -> None:
@@ -127,8 +128,8 @@ def test_the_data_and_its_licence(source: str, words: str) -> None:
 
 
 def test_where_the_encoder_comes_from() -> None:
-    assert "started from torchvision's weights of ImageNet" in card(saved(weights="imagenet"))
-    assert "started from weights called my.pth, under their own terms" in card(saved(weights="my.pth"))
+    assert "started from torchvision's ImageNet weights" in card(saved(weights="imagenet"))
+    assert "started from the weights my.pth, which have their own terms" in card(saved(weights="my.pth"))
 
 
 def test_own_classes_with_their_colours() -> None:
@@ -167,8 +168,8 @@ def test_large_pictures_are_treated_as_inference_is_set_to() -> None:
     with_torch, with_onnx = blocks(text)
     assert "InferenceConfig(longer_side=700, tile=256)" in with_torch
     assert "min(1, 700 / max(picture.size))" in with_onnx
-    assert "pictures with a longer side above 700 pixels are first reduced to that" in text
-    assert "longer than 256 pixels, which voc_seg feeds in tiles and this code does not" in text
+    assert "images with a longer side above 700 pixels are first reduced to 700" in text
+    assert "longer than 256 pixels, which voc_seg processes in tiles and this code does not" in text
     unreduced = card(inference=InferenceConfig(longer_side=None))
     assert "longer_side=None" in unreduced and "first reduced" not in unreduced and "min(1" not in unreduced
 
@@ -178,7 +179,7 @@ def test_what_comes_from_other_files_is_shown_letter_by_letter() -> None:
     model["config"]["data"]["source"] = "<script>[x](y)\nz"
     text = card(model, metrics=METRICS | {"source": "a|b<i>"})
     assert text.startswith(r"# ResNet-18, 21 classes, trained on &lt;script&gt;\[x\]\(y\)\\nz" + "\n\n")
-    assert r"weights called &lt;img src=x&gt;\|\`a\`\\n\# b.pth, under" in text
+    assert r"the weights &lt;img src=x&gt;\|\`a\`\\n\# b.pth, which" in text
     assert r"| test of a\|b&lt;i&gt; | 210 |" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| `model.weights`")]
     assert len(re.findall(r"(?<!\\)\|", row)) == 3

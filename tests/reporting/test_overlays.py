@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from voc_seg.reporting.overlays import VOID_COLOUR, WRONG_COLOUR, colourise, error_map, faint, overlay
+from voc_seg.reporting.overlays import VOID_COLOUR, WRONG_COLOUR, colourise, error_map, overlay, pale_grey
 
 
 @pytest.fixture
@@ -54,14 +54,14 @@ def test_error_map_marks_exactly_the_wrong_pixels_and_leaves_void_neutral(image)
     assert ((errors == WRONG_COLOUR).all(-1) == wrong).all()
     assert ((errors == VOID_COLOUR).all(-1) == void).all()
     right = ~void & ~wrong
-    assert (errors[right] == faint(image)[right]).all()
+    assert (errors[right] == pale_grey(image)[right]).all()
 
 
 def test_right_wrong_and_void_differ_in_lightness_alone():
     # What a reader without colour vision, or of a grey print, has to go by; at least 40 of 255 apart.
     luma = np.array([0.299, 0.587, 0.114])
     black = np.zeros((1, 1, 3), dtype=np.uint8)
-    wrong, void, right = luma @ WRONG_COLOUR, luma @ VOID_COLOUR, faint(black)[0, 0] @ luma
+    wrong, void, right = luma @ WRONG_COLOUR, luma @ VOID_COLOUR, pale_grey(black)[0, 0] @ luma
     assert wrong + 40 < void < right - 40
 
 

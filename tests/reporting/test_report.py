@@ -10,18 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from voc_seg import metrics as scores
+from voc_seg.metrics import confusion as scores
 from voc_seg.reporting import style
 from voc_seg.reporting.overlays import VOID_COLOUR, WRONG_COLOUR
-from voc_seg.reporting.report import (
-    LONGER_SIDE,
-    describe_images,
-    describe_settings,
-    draw_image,
-    draw_images,
-    fill_page,
-    history_of,
-)
+from voc_seg.reporting.report import describe_settings, fill_page, matching_history
+from voc_seg.reporting.report_images import LONGER_SIDE, describe_images, draw_image, draw_images
 from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOC_CLASSES, name_classes
 
@@ -77,7 +70,7 @@ def opened(content: bytes) -> Image.Image:
 class TestHistory:
     def test_that_of_the_model_is_shown_whole(self, tmp_path):
         HISTORY.to_csv(tmp_path / "history.csv", index=False)  # 0.30000000000000004 as text and back
-        history = history_of(BEST, pd.read_csv(tmp_path / "history.csv"))
+        history = matching_history(BEST, pd.read_csv(tmp_path / "history.csv"))
         assert history["epoch"].tolist() == [1, 2, 3]
 
     @pytest.mark.parametrize(
@@ -92,15 +85,15 @@ class TestHistory:
         ],
     )
     def test_that_of_another_run_is_not(self, history):
-        assert history_of(BEST, history).empty
+        assert matching_history(BEST, history).empty
 
 
 class TestPage:
-    def test_it_holds_scores_with_their_floor(self):
+    def test_it_holds_scores_with_their_baseline(self):
         found = data_in(page())
         # Background everywhere: 8 of 10 pixels right, IoU 8/10 and 0, recall 1 and 0.
-        floor = {"miou": 0.4, "pixel_accuracy": 0.8, "mean_class_accuracy": 0.5, "frequency_weighted_iou": 0.64}
-        assert {key: found["floor"][key] for key in floor} == pytest.approx(floor)
+        baseline = {"miou": 0.4, "pixel_accuracy": 0.8, "mean_class_accuracy": 0.5, "frequency_weighted_iou": 0.64}
+        assert {key: found["baseline"][key] for key in baseline} == pytest.approx(baseline)
         assert found["metrics"]["miou"] == pytest.approx((6 / 9 + 1 / 4) / 2)
         assert found["metrics"]["classes_declared"] == 3
         assert found["at_baseline"] is False

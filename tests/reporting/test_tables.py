@@ -58,7 +58,7 @@ def test_absent_is_not_zero(scores):
 def test_footer_shows_the_floor_beside_the_score(scores):
     table = score_table(scores, METRICS)
     assert "mIoU 0.512 (all background: 0.035), mean over 19 of 21 classes" in table
-    # The background's share of the labelled pixels is that floor.
+    # The background's share of the labelled pixels is that baseline.
     assert "pixel accuracy 0.871 (all background: 0.734)" in table
     assert "mean class accuracy 0.610\nfrequency-weighted IoU 0.780\n" in table
     assert table.endswith("images 1449, checkpoint epoch 12, 23.4 images/s")

@@ -15,17 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from voc_seg.atomic import SCRATCH, partial_of
 from voc_seg.config import AugmentationConfig
-from voc_seg.errors import VocSegError
 from voc_seg.samples.arrow_file import IDS, IncompleteStoreError
 from voc_seg.samples.batches import training_batches
-from voc_seg.samples.place import shards_folder
-from voc_seg.samples.sharding import delete_unused_shards, write_shards
+from voc_seg.samples.paths import shards_folder
+from voc_seg.samples.sharding import delete_unlisted_shards, write_shards
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
+from voc_seg.system.atomic import SCRATCH, partial_path
+from voc_seg.system.errors import VocSegError
 
 
-class Part(list):
+class ShardRange(list):
     """Samples of one shard; ``asked`` counts how many were decoded, and before ``fails_at`` the disk fails."""
 
     def __init__(self, samples: list[Sample], fingerprint: str, fails_at: int | None = None) -> None:
@@ -43,8 +43,8 @@ class Part(list):
             yield sample
 
 
-def parts_of(samples: list[Sample], size: int, name: str = "f") -> list[Part]:
-    return [Part(samples[start : start + size], f"{name}{start}") for start in range(0, len(samples), size)]
+def network_boxes(samples: list[Sample], size: int, name: str = "f") -> list[ShardRange]:
+    return [ShardRange(samples[start : start + size], f"{name}{start}") for start in range(0, len(samples), size)]
 
 
 def tiny(count: int) -> list[Sample]:
@@ -59,7 +59,7 @@ def tiny(count: int) -> list[Sample]:
 def path(tmp_path: Path, scene_samples: list[Sample]) -> Path:
     """Five samples in shards of two, two and one."""
     path = tmp_path / "new" / "train_samples.arrow"
-    assert write_shards(path, parts_of(scene_samples, 2), Origin("own", "", ("background", "cat"), "all")) == 5
+    assert write_shards(path, network_boxes(scene_samples, 2), Origin("own", "", ("background", "cat"), "all")) == 5
     return path
 
 
@@ -73,7 +73,7 @@ class TestReading:
         self, tmp_path: Path, scene_samples: list[Sample], size: int
     ) -> None:
         write_store(tmp_path / "one.arrow", scene_samples)
-        write_shards(tmp_path / "many.arrow", parts_of(scene_samples, size))
+        write_shards(tmp_path / "many.arrow", network_boxes(scene_samples, size))
         one, many = SampleStore(tmp_path / "one.arrow"), SampleStore(tmp_path / "many.arrow")
         assert len(many) == len(one) == 5
         assert many.content == one.content != ""
@@ -127,7 +127,7 @@ class TestReading:
     @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors as Linux lists them")
     def test_many_shards_take_no_descriptors(self, tmp_path: Path) -> None:
         samples = tiny(400)
-        write_shards(tmp_path / "a.arrow", [Part([sample], sample.id) for sample in samples])
+        write_shards(tmp_path / "a.arrow", [ShardRange([sample], sample.id) for sample in samples])
         before = len(list(Path("/proc/self/fd").iterdir()))
         store = SampleStore(tmp_path / "a.arrow")
         for index in np.random.default_rng(0).permutation(400).tolist():
@@ -140,36 +140,36 @@ class TestWriting:
         self, tmp_path: Path, scene_samples: list[Sample], caplog: pytest.LogCaptureFixture
     ) -> None:
         path = tmp_path / "a.arrow"
-        parts = parts_of(scene_samples, 2)
+        parts = network_boxes(scene_samples, 2)
         parts[1].fails_at = 1
         with pytest.raises(KeyboardInterrupt):
             write_shards(path, parts)
         assert names(path) == ["00000-f0.arrow"]
         assert not path.exists()
-        again = parts_of(scene_samples, 2)
+        again = network_boxes(scene_samples, 2)
         with caplog.at_level(logging.INFO):
             assert write_shards(path, again) == 5
         assert [part.asked for part in again] == [0, 2, 1]
-        assert "a.arrow: 1 of 3 shards are there already" in caplog.text
+        assert "a.arrow: 1 of 3 shards are already written" in caplog.text
         assert [sample.id for sample in SampleStore(path)] == [sample.id for sample in scene_samples]
 
     def test_the_old_store_stays_until_the_new_one_is_whole(self, path: Path, scene_samples: list[Sample]) -> None:
         old, listed = names(path), path.read_bytes()
-        parts = parts_of(scene_samples[::-1], 2, "g")
+        parts = network_boxes(scene_samples[::-1], 2, "g")
         parts[2].fails_at = 0
         with pytest.raises(KeyboardInterrupt):
             write_shards(path, parts)
         assert path.read_bytes() == listed
         assert [sample.id for sample in SampleStore(path)] == [sample.id for sample in scene_samples]
         assert set(names(path)) == {*old, "00000-g0.arrow", "00001-g2.arrow"}
-        write_shards(path, parts_of(scene_samples[::-1], 2, "g"))
+        write_shards(path, network_boxes(scene_samples[::-1], 2, "g"))
         assert SampleStore(path).ids == [sample.id for sample in scene_samples[::-1]]
         assert names(path) == ["00000-g0.arrow", "00001-g2.arrow", "00002-g4.arrow"]
 
     def test_only_shards_whose_files_changed_are_written(self, path: Path, scene_samples: list[Sample]) -> None:
         kept = [(shards_folder(path) / name).stat().st_ino for name in names(path)]
-        parts = parts_of(scene_samples, 2)
-        parts[1] = Part(scene_samples[2:4], "new")
+        parts = network_boxes(scene_samples, 2)
+        parts[1] = ShardRange(scene_samples[2:4], "new")
         write_shards(path, parts)
         assert [part.asked for part in parts] == [0, 2, 0]
         now = [(shards_folder(path) / name).stat().st_ino for name in names(path)]
@@ -179,7 +179,7 @@ class TestWriting:
     def test_leftovers_of_other_files_go_first(self, path: Path, scene_samples: list[Sample]) -> None:
         (shards_folder(path) / "00000-abandoned.arrow").write_bytes(b"")
 
-        class Looking(Part):
+        class Looking(ShardRange):
             def __iter__(self) -> Iterator[Sample]:
                 assert not (shards_folder(path) / "00000-abandoned.arrow").exists()
                 assert (shards_folder(path) / "00000-f0.arrow").exists()  # of the store that is still in use
@@ -190,7 +190,7 @@ class TestWriting:
 
     def test_unknown_files_are_always_packed(self, tmp_path: Path, scene_samples: list[Sample]) -> None:
         for _ in range(2):
-            parts = [Part(scene_samples[:2], ""), Part(scene_samples[2:], "")]
+            parts = [ShardRange(scene_samples[:2], ""), ShardRange(scene_samples[2:], "")]
             write_shards(tmp_path / "a.arrow", parts)
             assert [part.asked for part in parts] == [2, 3]
             assert len(names(tmp_path / "a.arrow")) == 2
@@ -204,20 +204,20 @@ class TestWriting:
         path = tmp_path / "a.arrow"
         (tmp_path / "large").mkdir()
         shards_folder(path).symlink_to(tmp_path / "large")
-        write_shards(path, parts_of(scene_samples, 2))
+        write_shards(path, network_boxes(scene_samples, 2))
         assert len(list((tmp_path / "large").iterdir())) == 3
         write_store(path, scene_samples)
         assert not list((tmp_path / "large").iterdir())
         assert shards_folder(path).is_symlink()
 
     def test_a_killed_pack_of_one_file_leaves_no_room_taken(self, path: Path, scene_samples: list[Sample]) -> None:
-        partial = partial_of(path)
+        partial = partial_path(path)
         partial.write_bytes(b"half of a large file")
-        delete_unused_shards(path)
+        delete_unlisted_shards(path)
         assert not partial.exists()
         partial.write_bytes(b"half of a large file")
 
-        class Looking(Part):
+        class Looking(ShardRange):
             def __iter__(self) -> Iterator[Sample]:
                 assert not partial.exists()
                 return super().__iter__()
@@ -229,7 +229,7 @@ class TestWriting:
         damaged = bytearray(shard.read_bytes())
         damaged[:600] = bytes(600)
         shard.write_bytes(damaged)
-        parts = parts_of(scene_samples, 2)
+        parts = network_boxes(scene_samples, 2)
         write_shards(path, parts)
         assert [part.asked for part in parts] == [0, 2, 0]
         np.testing.assert_array_equal(SampleStore(path)[2].image, scene_samples[2].image)
@@ -238,27 +238,29 @@ class TestWriting:
         theirs = ["00000-f0.arrow.bak", "00001-f2 copy.arrow", "left.arrow", "notes.txt"]
         for name in theirs:
             (shards_folder(path) / name).write_text("theirs")
-        write_shards(path, [Part(scene_samples, "h")])
-        delete_unused_shards(path)
+        write_shards(path, [ShardRange(scene_samples, "h")])
+        delete_unlisted_shards(path)
         assert names(path) == ["00000-f0.arrow.bak", "00000-h.arrow", *theirs[1:]]
         write_store(path, scene_samples)
         assert names(path) == theirs
 
     def test_unused_shards_are_deleted_by_a_sole_writer_only(self, path: Path, scene_samples: list[Sample]) -> None:
-        class Meanwhile(Part):
+        class Meanwhile(ShardRange):
             def __iter__(self) -> Iterator[Sample]:
                 (shards_folder(path) / "00001-left.arrow").write_bytes(b"")
                 with pytest.raises(VocSegError, match="Another process is writing"):
-                    delete_unused_shards(path)
+                    delete_unlisted_shards(path)
                 return super().__iter__()
 
         write_shards(path, [Meanwhile(scene_samples, "h")])
         assert names(path) == ["00000-h.arrow"]
 
-    @pytest.mark.parametrize("write", [write_store, lambda path, samples: write_shards(path, [Part(samples, "f")])])
+    @pytest.mark.parametrize(
+        "write", [write_store, lambda path, samples: write_shards(path, [ShardRange(samples, "f")])]
+    )
     def test_a_folder_that_cannot_be_written_to(self, tmp_path: Path, write: Callable) -> None:
         (tmp_path / "out").write_bytes(b"")  # a file where the folder should be: refused to root as well
-        with pytest.raises(VocSegError, match=r"Could not write .*a\.arrow: .*What was there before is untouched"):
+        with pytest.raises(VocSegError, match=r"Could not write .*a\.arrow: .*is untouched"):
             write(tmp_path / "out" / "a.arrow", tiny(2))
 
     def test_a_full_disk_names_the_shard_and_what_it_takes(
@@ -267,7 +269,7 @@ class TestWriting:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        part = Part(scene_samples, "h")
+        part = ShardRange(scene_samples, "h")
         part.nbytes = 5_000_000
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(VocSegError, match=r"Could not write .*00000-h\.arrow: No space .*It takes about 5\.0 MB"):
@@ -282,7 +284,7 @@ class TestWriting:
             process.send_signal(signal.SIGKILL)
         assert not path.exists()
         assert [name for name in names(path) if not name.endswith(SCRATCH)] == ["00000-f0.arrow", "00001-f2.arrow"]
-        parts = parts_of(tiny(6), 2)
+        parts = network_boxes(tiny(6), 2)
         write_shards(path, parts)
         assert [part.asked for part in parts] == [0, 0, 2]
         assert SampleStore(path).ids == [sample.id for sample in tiny(6)]
@@ -296,7 +298,7 @@ import numpy as np
 from voc_seg.samples.sharding import write_shards
 from voc_seg.samples.store import Origin, Sample
 
-class Part(list):
+class ShardRange(list):
     nbytes = 0
     def __iter__(self):
         for number in super().__iter__():
@@ -306,7 +308,7 @@ class Part(list):
                 print("third", flush=True)
                 time.sleep(60)
 
-parts = [Part(range(start, start + 2)) for start in (0, 2, 4)]
+parts = [ShardRange(range(start, start + 2)) for start in (0, 2, 4)]
 for part in parts:
     part.origin = Origin("own", "", ("background", "cat"), f"f{part[0]}")
 write_shards(Path(sys.argv[1]), parts)
@@ -319,7 +321,7 @@ class TestDamage:
         with pytest.raises(
             VocSegError,
             match=r"00001-f2\.arrow is missing: train_samples\.arrow is not a complete sample store\. Only these "
-            r"of its 3 shards are made again by: kedro run --pipelines data_processing --params data\.shard_images=2$",
+            r"of its 3 shards again: kedro run --pipelines data_processing --params data\.shard_images=2$",
         ):
             SampleStore(path)
 
@@ -367,8 +369,8 @@ class TestDamage:
         store = SampleStore(path)
         assert len(store) == 5
         monkeypatch.setattr(pa, "memory_map", no_memory)
-        for use in (lambda: store[0], lambda: write_shards(path, parts_of(scene_samples[:3], 2))):
-            with pytest.raises(VocSegError, match=r"cannot be opened \(.*allocate memory.* It may be whole: look"):
+        for use in (lambda: store[0], lambda: write_shards(path, network_boxes(scene_samples[:3], 2))):
+            with pytest.raises(VocSegError, match=r"cannot be opened \(.*allocate memory.* It may be intact: check"):
                 use()
         monkeypatch.undo()
         assert len(SampleStore(path)) == 5

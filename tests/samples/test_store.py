@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voc_seg.errors import VocSegError
 from voc_seg.samples.arrow_file import IncompleteStoreError
-from voc_seg.samples.intact import note_intact, stamps_of
+from voc_seg.samples.intact import record_intact, stamps_of
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES, Classes, name_classes
 from voc_seg.voc.pairs import Reading
 
@@ -176,7 +176,7 @@ def damage_unseen(file: Path, old: bytes, new: bytes) -> None:
     file.write_bytes(whole.replace(old, new))
     note = file.with_name(f".{file.name}.intact.json")
     if note.exists():
-        note_intact(file, stamps_of([file]))
+        record_intact(file, stamps_of([file]))
 
 
 @pytest.fixture

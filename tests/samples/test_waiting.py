@@ -11,11 +11,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from voc_seg.config import AugmentationConfig
-from voc_seg.engine.trouble import explained
-from voc_seg.errors import VocSegError
+from voc_seg.engine.failures import explain_failures
 from voc_seg.samples import batches, waiting
 from voc_seg.samples.batches import training_batches
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import VocSegError
 
 LATE = RuntimeError("DataLoader timed out after 1.0 seconds")
 
@@ -54,15 +54,15 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
 
 def test_batches_come_as_they_are(worker: Callable[[str, int], None]) -> None:
     worker("S", 0)
-    assert list(waiting.batches_of(Loader([1, LATE, LATE, 2, LATE, 3]), run_on)) == [1, 2, 3]
+    assert list(waiting.poll_batches(Loader([1, LATE, LATE, 2, LATE, 3]), run_on)) == [1, 2, 3]
 
 
 def test_workers_that_do_nothing_end_the_wait_with_advice(worker: Callable[[str, int], None]) -> None:
     worker("S", 0)
     loader = Loader([1, *[LATE] * 59])
-    found = waiting.batches_of(loader, run_on)
+    found = waiting.poll_batches(loader, run_on)
     assert next(found) == 1
-    with pytest.raises(VocSegError, match=r"workers do nothing.*runtime\.workers=0.*--shm-size"):
+    with pytest.raises(VocSegError, match=r"workers are idle.*runtime\.workers=0.*--shm-size"):
         next(found)
     assert len(list(loader.script)) > 0, "within a minute"
 
@@ -72,7 +72,7 @@ def test_workers_that_start_read_or_compute_are_waited_for(
     worker: Callable[[str, int], None], state: str, ticks: int
 ) -> None:
     worker(state, ticks)
-    assert list(waiting.batches_of(Loader([*[LATE] * 5000, 1]), run_on)) == [1]
+    assert list(waiting.poll_batches(Loader([*[LATE] * 5000, 1]), run_on)) == [1]
 
 
 def test_where_nothing_is_known_of_workers_the_wait_is_longer(
@@ -84,20 +84,20 @@ def test_where_nothing_is_known_of_workers_the_wait_is_longer(
         raise FileNotFoundError
 
     monkeypatch.setattr(waiting.Path, "read_text", absent)
-    assert list(waiting.batches_of(Loader([*[LATE] * 500, 1]), run_on)) == [1]
-    with pytest.raises(VocSegError, match="workers do nothing"):
-        next(waiting.batches_of(Loader([LATE] * 1000), run_on))
+    assert list(waiting.poll_batches(Loader([*[LATE] * 500, 1]), run_on)) == [1]
+    with pytest.raises(VocSegError, match="workers are idle"):
+        next(waiting.poll_batches(Loader([LATE] * 1000), run_on))
 
 
 def test_an_interruption_ends_the_wait_and_no_batch_that_is_there(worker: Callable[[str, int], None]) -> None:
     worker("S", 0)
-    found = waiting.batches_of(Loader([1, 2, LATE, 3]), lambda: True)
+    found = waiting.poll_batches(Loader([1, 2, LATE, 3]), lambda: True)
     assert list(found) == [1, 2]
 
 
 def test_other_errors_pass(worker: Callable[[str, int], None]) -> None:
     with pytest.raises(RuntimeError, match="mine"):
-        next(waiting.batches_of(Loader([RuntimeError("mine")]), run_on))
+        next(waiting.poll_batches(Loader([RuntimeError("mine")]), run_on))
 
 
 def test_the_advice_says_how_much_shared_memory_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,9 +122,9 @@ class Lost(Dataset):
 def test_a_real_loader_can_be_waited_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "_IDLE", 3)
     loader = DataLoader(Lost(), num_workers=1, timeout=0.1, multiprocessing_context="fork")
-    found = waiting.batches_of(iter(loader), run_on)
+    found = waiting.poll_batches(iter(loader), run_on)
     assert next(found).item() == 0
-    with pytest.raises(VocSegError, match="workers do nothing"):
+    with pytest.raises(VocSegError, match="workers are idle"):
         next(found)
 
 
@@ -138,13 +138,16 @@ def test_shared_memory_that_is_full_is_an_error_of_the_batch(
 
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)
     crops = batches.AugmentedCrops(train_store, AugmentationConfig(crop_size=64), 0)
-    share = batches.Share([(0, 0)], 0, 1)
-    batches._collate(crops.__getitems__(share), 64)
+    rank_slice = batches.RankSlice([(0, 0)], 0, 1)
+    batches._collate(crops.__getitems__(rank_slice), 64)
     monkeypatch.setattr(batches, "get_worker_info", lambda: SimpleNamespace(id=0))
     with pytest.raises(RuntimeError, match="unable to allocate"):
-        batches._collate(crops.__getitems__(share), 64)
+        batches._collate(crops.__getitems__(rank_slice), 64)
     text = "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback\nRuntimeError: unable to allocate "
-    with pytest.raises(VocSegError, match=r"could not hand over a batch.*runtime\.workers=0"), explained("memory"):
+    with (
+        pytest.raises(VocSegError, match=r"could not hand over a batch.*runtime\.workers=0"),
+        explain_failures("memory"),
+    ):
         raise RuntimeError(text + "shared memory(shm) for file </torch_1>: Cannot allocate memory (12)")
 
 

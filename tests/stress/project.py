@@ -9,8 +9,8 @@ import torch
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from voc_seg.atomic import SCRATCH as SCRATCH
-from voc_seg.voc.scenes import write_scenes
+from voc_seg.scenes.sample import write_scenes
+from voc_seg.system.atomic import SCRATCH as SCRATCH
 
 ROOT = Path(__file__).parents[2]
 TIMES = ["images_per_second", "data_seconds", "epoch_seconds"]

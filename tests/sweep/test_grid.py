@@ -3,8 +3,8 @@
 import pytest
 
 from voc_seg.config import Parameters
-from voc_seg.errors import VocSegError
 from voc_seg.sweep.grid import Trial, expand, parse_grid, parse_params
+from voc_seg.system.errors import VocSegError
 
 
 def test_every_combination_has_a_run_and_a_name() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from voc_seg.lock import hold
 from voc_seg.sweep import processes
 from voc_seg.sweep.grid import Trial
 from voc_seg.sweep.processes import Job, Outcome, command, run_jobs, share_of_threads
 from voc_seg.sweep.records import Record, earlier
+from voc_seg.system.lock import acquire_lock
 
 LOGGING = "version: 1\nhandlers: {file: {filename: a.log}, console: {class: x}}\nroot: {handlers: [file, console]}\n"
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -96,14 +96,14 @@ def test_signals_of_the_terminal_do_not_reach_runs_by_themselves(run: Callable[.
 
 def test_a_run_that_another_sweep_makes_is_left_to_it(run: Callable[..., Outcome], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    with hold(tmp_path / "a/.lock", with_children=True):
+    with acquire_lock(tmp_path / "a/.lock", with_children=True):
         assert run(1, a="", b="").elsewhere == ["a"]
     assert run(1, a="").finished == ["a"]
 
 
 def test_a_run_that_a_killed_sweep_left_behind_is_left_to_itself(run: Callable[..., Outcome], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    with hold(tmp_path / "a/.lock", with_children=True) as lock:  # the sweep's
+    with acquire_lock(tmp_path / "a/.lock", with_children=True) as lock:  # the sweep's
         left = subprocess.Popen([sys.executable, "-c", "input()"], pass_fds=[lock.fileno()], stdin=subprocess.PIPE)
     assert run(1, a="").elsewhere == ["a"]
     left.communicate(b"\n")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from voc_seg.config import Parameters
-from voc_seg.errors import VocSegError
 from voc_seg.sweep.records import describe, earlier, write
+from voc_seg.system.errors import VocSegError
 
 
 def test_a_finished_run_is_known_again(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.class_checks import (
     absence_warnings,
     absent_classes,
@@ -119,7 +119,7 @@ def test_one_value_too_many_has_a_likely_cause(tmp_path: Path, names, values, hi
     assert bool(found) is bool(hint)
 
 
-def test_masks_that_number_classes_from_one_are_told_to_shift(tmp_path: Path) -> None:
+def test_masks_that_number_classes_from_one_get_the_shifted_values(tmp_path: Path) -> None:
     split = VOCSplit("train", "own", ("a", "b"), tmp_path / "images", tmp_path / "masks")
     split.images.mkdir()
     split.masks.mkdir()

@@ -39,7 +39,7 @@ def test_the_usual_name_is_not_listed(make):
 @pytest.mark.parametrize("twins", [("a.jpg", "a.png"), ("a.JPG", "a.jpg"), ("a.bmp", "a.jpeg", "a.jpg")])
 def test_twins_are_named(make, twins):
     found = find(make(*twins, "b.png"), ["a", "b"])
-    assert found.faults == {"a": f"ambiguous image: JPEGImages has {' and '.join(twins)}; delete all but one"}
+    assert found.problems == {"a": f"ambiguous image: JPEGImages has {' and '.join(twins)}; delete all but one"}
     assert found.names == {"b": "b.png"}
 
 
@@ -51,7 +51,7 @@ def test_an_overlay_beside_a_mask_is_no_twin(make):
 def test_names_that_differ_in_case_or_accents_alone(make, image_id, name):
     assert find(make(name, "other.jpg"), [image_id]) == FolderFiles({image_id: name})
     twins = make(f"{stem_of(name)}.png")
-    assert find(twins, [image_id]).faults[image_id].startswith("ambiguous image")
+    assert find(twins, [image_id]).problems[image_id].startswith("ambiguous image")
 
 
 def test_the_exact_name_is_taken_before_a_similar_one(make):
@@ -68,11 +68,11 @@ def test_the_exact_name_is_taken_before_a_similar_one(make):
         ("JPEGImagesPNG/a.png", "found JPEGImagesPNG/a.png: move the files directly into JPEGImages"),
     ],
 )
-def test_a_missing_file_says_what_is_there(make, there, hint):
+def test_a_missing_file_gets_a_hint(make, there, hint):
     if there.startswith("JPEGImages/"):
         (make() / "train").mkdir()
         hint = "found JPEGImages/train/a.png: move the files directly into JPEGImages"
-    assert find(make(there), ["a"]).faults == {"a": f"missing image: JPEGImages/a.jpg ({hint})"}
+    assert find(make(there), ["a"]).problems == {"a": f"missing image: JPEGImages/a.jpg ({hint})"}
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_a_missing_file_says_what_is_there(make, there, hint):
     ],
 )
 def test_masks_that_are_none(make, there, hint):
-    faults = find(make(there), ["a"], MASK_ENDINGS, "mask").faults
-    assert faults == {"a": f"missing mask: JPEGImages/a.png ({hint})"}
+    problems = find(make(there), ["a"], MASK_ENDINGS, "mask").problems
+    assert problems == {"a": f"missing mask: JPEGImages/a.png ({hint})"}
 
 
 def test_a_file_that_is_merely_missing_has_no_fault(make):

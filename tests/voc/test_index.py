@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc import index as index_module
 from voc_seg.voc.classes import CLASS_NAMES, RESERVED_NAMES, VOID, name_classes, voc_palette
+from voc_seg.voc.image_reading import decode_dataset_image
 from voc_seg.voc.index import fingerprint_of, index_images
-from voc_seg.voc.masks import decode_mask
+from voc_seg.voc.masks import decode_mask, palette_image
 from voc_seg.voc.pairs import Reading
-from voc_seg.voc.reading import decode_image, palette_image
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
@@ -166,7 +166,7 @@ class TestRepeat:
 
             return call
 
-        monkeypatch.setattr(index_module, "decode_image", noted(decode_image))
+        monkeypatch.setattr(index_module, "decode_dataset_image", noted(decode_dataset_image))
         monkeypatch.setattr(index_module, "decode_mask", noted(decode_mask))
         return names
 
@@ -216,19 +216,19 @@ class TestRepeat:
         again = index_images(split, previous=without).drop(columns="fingerprint")
         pd.testing.assert_frame_equal(again, first.drop(columns="fingerprint"))
 
-    def test_what_went_wrong_is_tried_again(self, split, monkeypatch):
+    def test_a_failed_read_is_retried(self, split, monkeypatch):
         """Too many open files, a disk that was away, a permission: nothing of it shows in the files."""
 
         def fail(path):
             raise VocSegError("damaged image: a.jpg ([Errno 24] Too many open files)")
 
         with monkeypatch.context() as patch:
-            patch.setattr(index_module, "decode_image", fail)
+            patch.setattr(index_module, "decode_dataset_image", fail)
             first = index_images(split)
         assert (first["rejected"] != "").all()
         assert (index_images(split, previous=first)["rejected"] == "").all()
 
-    def test_a_verdict_on_what_was_decoded_stays(self, split, reads):
+    def test_a_verdict_on_a_decoded_pair_is_kept(self, split, reads):
         palette_image(np.full((HEIGHT, WIDTH), VOID, np.uint8)).save(split.mask_path("a"))
         first = index_images(split)
         assert first["rejected"][0].startswith("no labelled pixel")

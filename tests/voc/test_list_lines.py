@@ -2,7 +2,7 @@
 
 import pytest
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.list_lines import id_of_line
 
 
@@ -45,6 +45,6 @@ def test_the_id_of_a_line(line, known, image_id):
         ("a.jpg a_mask.png", "the image a with the mask a_mask"),
     ],
 )
-def test_what_is_no_image_of_these_folders(line, message):
+def test_a_line_without_an_image_of_these_folders_is_refused(line, message):
     with pytest.raises(VocSegError, match=message):
         id_of_line(line, {}, "JPEGImages", "SegmentationClass")

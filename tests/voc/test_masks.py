@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc import mask_modes, masks
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc import mask_colours, mask_modes, mask_values
 from voc_seg.voc.classes import VOID, Classes, name_classes
-from voc_seg.voc.masks import BY_GREY, count_values, decode_mask
+from voc_seg.voc.mask_values import count_values
+from voc_seg.voc.masks import BY_GREY, BY_PALETTE, decode_mask
 
 BLACK_AND_WHITE = name_classes(("background", "object"), ((0, 0, 0), (255, 255, 255)))
 
@@ -40,7 +41,7 @@ def read(tmp_path, stored, classes, mode="L"):
         ({15: 1, 0: 0, 3: 0, 7: VOID}, [0, 3, 7, 15], [0, 0, VOID, 1]),  # one class of VOC's
     ],
 )
-def test_stored_values_mean_what_is_declared(tmp_path, mode, values, stored, expected):
+def test_stored_values_have_the_declared_meaning(tmp_path, mode, values, stored, expected):
     found = read(tmp_path, stored, classes_with(values), mode)
     np.testing.assert_array_equal(found.indices, [expected])
     assert found.indices.dtype == np.uint8
@@ -92,7 +93,8 @@ def test_palettes_are_written_down_where_values_count(tmp_path):
 
 
 def test_large_coloured_masks_are_read_in_strips(tmp_path, monkeypatch):
-    monkeypatch.setattr(masks, "_STRIP", 70)
+    for module in (mask_colours, mask_values):
+        monkeypatch.setattr(module, "STRIP_PIXELS", 70)
     classes = name_classes(("background", "a", "b"), ((0, 0, 0), (1, 2, 3), (3, 2, 1)))
     indices = np.random.default_rng(0).choice(np.array([0, 1, 2, VOID], np.uint8), (31, 33))
     Image.fromarray(classes.palette()[indices]).save(tmp_path / "m.png")
@@ -140,7 +142,7 @@ def test_void_may_have_any_colour_in_a_renumbered_palette(tmp_path):
     colours = dict(enumerate(RENUMBERED)) | {255: (255, 255, 255)}
     found = read_palette(tmp_path, [0, 1, 2, 255], colours, COLOURED)
     np.testing.assert_array_equal(found.indices, [[1, 2, 0, VOID]])
-    assert found.note == masks.BY_PALETTE
+    assert found.note == BY_PALETTE
 
 
 def test_a_renumbered_palette_with_an_unknown_colour_is_refused(tmp_path):
@@ -244,7 +246,7 @@ def test_declared_values_hold_in_equal_channels(tmp_path):
     ],
     ids=["black and white", "one index too high", "unknown", "65535", "negative", "fractions", "nan", "alpha"],
 )
-def test_what_other_modes_cannot_mean_is_refused(tmp_path, image, classes, message):
+def test_invalid_values_in_other_modes_are_refused(tmp_path, image, classes, message):
     image.save(tmp_path / "m.tif")
     with pytest.raises(VocSegError, match=message):
         decode_mask(tmp_path / "m.tif", classes)

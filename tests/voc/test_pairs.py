@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.pairs import Reading, nearest, read_pair
-from voc_seg.voc.reading import UPRIGHT
+from voc_seg.voc.image_reading import UPRIGHT
+from voc_seg.voc.pairs import Reading, nearest_indices, read_pair
 
 HEIGHT, WIDTH = 12, 20
 
@@ -104,5 +104,5 @@ def test_every_format_is_turned_alike(save, turn, size, format):
 
 
 def test_nearest_is_centre_to_centre():
-    assert nearest(4, 2).tolist() == [1, 3]
-    assert nearest(2, 4).tolist() == [0, 0, 1, 1]
+    assert nearest_indices(4, 2).tolist() == [1, 3]
+    assert nearest_indices(2, 4).tolist() == [0, 0, 1, 1]

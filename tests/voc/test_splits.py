@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.splits import SOURCES, VOCSplit, find_voc_folder, given_path, read_split
+from voc_seg.voc.sources import SOURCES
+from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, resolve_path
 
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs official VOC data in ../shared/voc")
@@ -41,7 +42,7 @@ def test_own_folder_may_have_any_name_but_that_of_another_year(tmp_path):
         find_voc_folder(make_lists(tmp_path / "VOC2007"), "2012")
 
 
-def test_error_says_what_was_looked_for_and_what_is_there(tmp_path):
+def test_error_names_the_expected_and_found_folders(tmp_path):
     (tmp_path / "VOC2007").mkdir()
     with pytest.raises(VocSegError, match=r"holds VOC2007.*VOCdevkit/VOC2012.*voc_root") as caught:
         find_voc_folder(tmp_path, "2012")
@@ -117,7 +118,7 @@ def test_train_aug_has_its_own_masks_and_val_the_official_ones(tmp_path, spellin
     assert read_split(folder, "voc2012_aug", "val").masks == folder / "SegmentationClass"
 
 
-def test_missing_train_aug_says_what_is_expected(tmp_path):
+def test_missing_train_aug_names_the_expected_files(tmp_path):
     folder = make_lists(tmp_path, train="a\n", val="c\n")
     with pytest.raises(VocSegError, match=r"trainaug\.txt.*train_aug\.txt.*SegmentationClassAug"):
         read_split(folder, "voc2012_aug", "train")
@@ -146,7 +147,7 @@ def test_real_split_is_part_of_the_official_one(split, count):
         ("voc2012_aug", "train", "trainaug", 10582),
     ],
 )
-def test_official_lists_are_read_whole(tmp_path, source, split, name, count):
+def test_official_lists_are_read_completely(tmp_path, source, split, name, count):
     folder = make_lists(tmp_path, **{name: (SHARED / "splits" / f"{name}.txt").read_text()})
     (folder / "SegmentationClassAug").mkdir()
     assert len(read_split(folder, source, split)) == count
@@ -230,7 +231,7 @@ def test_a_root_that_leads_nowhere_is_no_traceback(tmp_path, monkeypatch, root, 
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "file").touch()
     with pytest.raises(VocSegError, match=r"data in .*\(which (is not a folder|does not exist)\)"):
-        find_voc_folder(given_path(root), year)
+        find_voc_folder(resolve_path(root), year)
 
 
 @pytest.mark.parametrize("text", ["", "\n \n", "\ufeff\n"], ids=["nothing", "blank lines", "byte order mark"])
@@ -259,7 +260,7 @@ def test_a_blank_within_a_name_is_no_second_column(tmp_path):
     assert read_split(folder, "own", "train").ids == ("cat cat", "dog")
 
 
-def test_paths_follow_from_what_is_there(tmp_path):
+def test_paths_follow_the_files_found(tmp_path):
     folder = make_lists(tmp_path, train="a\nb\nc\n")
     for name in ("JPEGImages/a.JPG", "JPEGImages/b.jpg", "JPEGImages/b.png", "SegmentationClass/a.tif"):
         (folder / name).touch()
@@ -267,8 +268,8 @@ def test_paths_follow_from_what_is_there(tmp_path):
     assert (split.image_path("a"), split.mask_path("a")) == (
         folder / "JPEGImages/a.JPG", folder / "SegmentationClass/a.tif",
     )  # fmt: skip
-    assert split.fault("a") == split.fault("c") == ""
-    assert split.fault("b") == "ambiguous image: JPEGImages has b.jpg and b.png; delete all but one"
+    assert split.problem("a") == split.problem("c") == ""
+    assert split.problem("b") == "ambiguous image: JPEGImages has b.jpg and b.png; delete all but one"
     assert hash(split) == hash(split)
 
 
@@ -304,7 +305,7 @@ def test_a_list_that_is_a_dead_link(tmp_path, name):
         ("masks", r"which does not exist\. Put the PNG masks"),
     ],
 )
-def test_a_folder_that_is_missing_says_what_is_there(tmp_path, there, message):
+def test_a_missing_folder_names_similar_ones(tmp_path, there, message):
     folder = make_lists(tmp_path, train="a\n")
     (folder / "SegmentationClass").rename(folder / there)
     with pytest.raises(VocSegError, match=message):

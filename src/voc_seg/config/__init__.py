@@ -1,8 +1,8 @@
 """Every setting of the project: one frozen, typed block for each key of the ``parameters*.yml`` files.
 
-A hook checks all of them before any node runs (``voc_seg.hooks``), so an unknown key, a wrong type or a value
-out of range ends a run before it has begun. Nodes take them as these blocks (``voc_seg.context``). Other keys at the
-top are the user's own.
+A hook checks all of them before any node runs (``voc_seg.hooks.validation``): an unknown key, a wrong type or a value
+out of range ends a run before it starts. Nodes receive these blocks (``voc_seg.hooks.context``). Other top-level keys
+belong to the user.
 """
 
 from collections.abc import Mapping

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
+from voc_seg.system.names import class_name_problem, name_key
 from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, name_classes, voc_palette
-from voc_seg.voc.names import fault_of_class, same_name
 from voc_seg.voc.pairs import Reading
 
 from .block import Block, FromSpaces, Share
@@ -109,9 +109,9 @@ class DataConfig(Block):
         void = tuple(voc_palette()[VOID].tolist())
         names: dict[str, str] = {}
         for name in table.names:
-            if fault := fault_of_class(name):
+            if fault := class_name_problem(name):
                 raise ValueError(f"{name!r} cannot be a class name: {fault}; give the class another name")
-            twin = names.setdefault(same_name(name), name)
+            twin = names.setdefault(name_key(name), name)
             if twin != name:
                 raise ValueError(f"{name!r} and {twin!r} differ in case alone: give one of the classes another name")
         seen = {void: "void"}
@@ -159,7 +159,8 @@ def _meanings(values: dict[int, str | int], names: tuple[str, ...]) -> tuple[tup
             raise ValueError(
                 f"values: mask value {stored} means {meaning!r}, which is no class; known are void, {', '.join(names)}"
             )
-    return tuple(sorted((stored, indices.get(meaning, meaning)) for stored, meaning in values.items()))
+    found = ((stored, indices[one] if isinstance(one, str) else one) for stored, one in values.items())
+    return tuple(sorted(found))
 
 
 class AugmentationConfig(Block):

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 _LONG, _VERY_LONG = 6, 10
 """Letters of a key from which on one slip, or two, tell that it was meant."""

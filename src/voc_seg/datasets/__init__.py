@@ -1,15 +1,15 @@
-"""Kedro datasets: the only code that touches disk or network on behalf of a node."""
+"""Kedro datasets: the only code that accesses disk or network for a node."""
 
-from .checkpoints import CheckpointsDataset, ModelDataset
+from .checkpoints import CheckpointsDataset
 from .earlier_table import EarlierTableDataset
+from .image_folder import PicturesDataset, SegmentationsDataset
 from .in_memory import InMemoryDataset
-from .pictures import PicturesDataset, SegmentationsDataset
+from .model_file import ModelDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .report import Report, ReportDataset
 from .runs import Run, RunsDataset
 from .sample_store import SampleStoreDataset
-from .voc_split import VOCSplitDataset
-from .whole_files import (
+from .single_files import (
     BytesDataset,
     CSVDataset,
     JSONDataset,
@@ -18,6 +18,7 @@ from .whole_files import (
     ParquetDataset,
     TextDataset,
 )
+from .voc_split import VOCSplitDataset
 
 __all__ = [
     "BytesDataset",

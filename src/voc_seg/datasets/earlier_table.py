@@ -1,4 +1,4 @@
-"""A table that need not be there, as an input: what an earlier run left, or another node of this run."""
+"""An optional input table, left by an earlier run or written by another node of this run."""
 
 import logging
 from pathlib import Path
@@ -8,14 +8,15 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
-from voc_seg.datasets.whole_files import READ_CSV
-from voc_seg.versions import newest
+from voc_seg.system.versions import newest_version
+
+from .single_files import READ_CSV
 
 logger = logging.getLogger(__name__)
 
 
 class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
-    """A Parquet or CSV file as it was left; an empty table when there is none or it cannot be read.
+    """A Parquet or CSV file; an empty table if the file is missing or unreadable.
 
     A node may not read and write one entry, so the file has two: this one to read, another to write.
 
@@ -31,15 +32,15 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        path = newest(self._filepath)
+        path = newest_version(self._filepath)
         if not path.is_file():
             return pd.DataFrame()
         try:
             if path.suffix == ".csv":
                 return pd.read_csv(path, **READ_CSV)
             return pd.read_parquet(path)
-        except Exception as error:  # a broken file makes the reader raise many kinds
-            logger.warning("%s cannot be read and counts as not there: %s", path, error)
+        except Exception as error:  # readers raise many exception types on broken files
+            logger.warning("%s cannot be read and is treated as missing: %s", path, error)
             return pd.DataFrame()
 
     def save(self, data: None) -> None:
@@ -47,7 +48,7 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
         raise DatasetError(f"{self._filepath} is written by another entry of the catalog.")
 
     def _exists(self) -> bool:
-        return newest(self._filepath).is_file()
+        return newest_version(self._filepath).is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

@@ -1,4 +1,4 @@
-"""What one node hands the next, in memory."""
+"""Values passed from node to node in memory."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from kedro.io import MemoryDataset
 
 
 class InMemoryDataset(MemoryDataset):
-    """Hands on the very object, without a copy.
+    """Passes the object itself, without a copy.
 
-    (Of its own entries in memory ``kedro catalog resolve-patterns`` writes a default that no catalog can read.)
+    (For Kedro's own MemoryDataset ``kedro catalog resolve-patterns`` writes a default that no catalog can read.)
     """
 
     def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Folders of pictures as catalog entries: predicted masks, and figures by image."""
+"""Folders of predicted masks and of figures by image as catalog entries."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,12 +11,13 @@ from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg.atomic import free_name, recover_folder, replacing, replacing_folder
-from voc_seg.samples.pictures import MadeWhenAsked
-from voc_seg.voc.names import same_name
-from voc_seg.voc.parallel import in_parallel
-from voc_seg.voc.progress import progress_bar
-from voc_seg.voc.reading import large_allowed
+from voc_seg.samples.image_files import LazyMapping
+from voc_seg.system.atomic import atomic_write, unused_path
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
+from voc_seg.system.names import name_key
+from voc_seg.system.parallel import parallel_map
+from voc_seg.system.progress import progress_bar
+from voc_seg.voc.decode_memory import allow_large_images
 
 from .previews import contact_sheet
 
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class MaskFolder(Mapping[str, np.ndarray]):
-    """Masks by image id, each read when it is asked for: of thousands only a few are looked at."""
+    """Masks by image id, each read on access."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -32,7 +33,7 @@ class MaskFolder(Mapping[str, np.ndarray]):
     def __getitem__(self, image_id: str) -> np.ndarray:
         if image_id not in self:
             raise KeyError(image_id)
-        with large_allowed(), Image.open(self._path(image_id)) as picture:
+        with allow_large_images(), Image.open(self._path(image_id)) as picture:
             return np.array(picture)
 
     def __contains__(self, image_id: object) -> bool:
@@ -45,14 +46,14 @@ class MaskFolder(Mapping[str, np.ndarray]):
         return sum(1 for _ in self)
 
     def _path(self, image_id: object) -> Path:
-        # Asked for by name, not looked up among those found: some Macs store names in another form of Unicode.
+        # By name, not looked up in a listing: some Macs store names in another Unicode form.
         return self._folder / f"{image_id}.png"
 
 
 class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.ndarray]]):
-    """Masks by image id as palette PNGs; saved as pictures of mode P, loaded as indices ``uint8 (H, W)``.
+    """Masks by image id as palette PNGs; saved as images of mode P, loaded as class indices ``uint8 (H, W)``.
 
-    A save replaces all masks of an earlier run, so none can pass for one of this run; files of others stay.
+    Saving replaces all masks of an earlier run, so that none is mistaken for a new one. Other files stay.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -63,8 +64,8 @@ class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.nd
         def write(name: str) -> None:
             data[name].save(folder / f"{name}.png")
 
-        with replacing_folder(self._folder) as folder, progress_bar("writing masks", len(data)) as advance:
-            for _ in in_parallel(write, data):
+        with atomic_write_folder(self._folder) as folder, progress_bar("writing masks", len(data)) as advance:
+            for _ in parallel_map(write, data):
                 advance(1)
 
     def load(self) -> Mapping[str, np.ndarray]:
@@ -83,15 +84,15 @@ class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.nd
         return contact_sheet(Image.open(path) for path in sorted(self._folder.glob("*.png"))[:images])
 
 
-_GALLERY = "prediction_gallery.png"  # beside them, but an entry of its own
-_TAG = "voc_seg"  # of a PNG: the name it was written under, so that a copy under another name is known as one
+_GALLERY = "prediction_gallery.png"  # in the same folder, but a separate catalog entry
+_TAG = "voc_seg"  # PNG text with the original file name, which identifies renamed copies
 
 
 class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], Mapping[str, Image.Image]]):
     """Figures by image id, saved as ``prediction_<image_id>.png``; those of an earlier run are removed.
 
-    Files of others stay, whatever their name. An image with the id ``gallery`` gets ``prediction_gallery_.png``: the
-    name without underscore is that of the contact sheet.
+    Other files stay, whatever their name. An image with the id ``gallery`` is saved as ``prediction_gallery_.png``,
+    because the name without the underscore is that of the contact sheet.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -103,10 +104,10 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], Mapping[str
         for name, figure in names.items():
             path = self._folder / name
             if path.exists() and not (_is_tagged(path) or _is_untagged_figure(path)):
-                kept = free_name(path)
+                kept = unused_path(path)
                 path.rename(kept)
                 logger.warning("%s was not written by this project. It is now %s", path, kept.name)
-            with replacing(path) as partial:
+            with atomic_write(path) as partial:
                 figure.savefig(partial, format="png", metadata={_TAG: name})
         for path in self._paths():
             if path.name not in names and _is_tagged(path):
@@ -116,16 +117,16 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], Mapping[str
     def _name(image_id: str, others: Iterable[str]) -> str:
         # Compared as macOS and Windows do: Gallery and gallery are one file there.
         name = image_id
-        if same_name(f"prediction_{name}.png") == _GALLERY:
-            taken = {same_name(other) for other in others}
-            while same_name(name := f"{name}_") in taken:
+        if name_key(f"prediction_{name}.png") == _GALLERY:
+            taken = {name_key(other) for other in others}
+            while name_key(name := f"{name}_") in taken:
                 pass
         return f"prediction_{name}.png"
 
     def load(self) -> Mapping[str, Image.Image]:
-        """The figures as images by the name in their file's name, each read when it is asked for."""
+        """The figures as images, each read on access, by file name without prefix and extension."""
         paths = {path.stem.removeprefix("prediction_"): path for path in self._paths()}
-        return MadeWhenAsked(tuple(paths), lambda name: _read(paths[name]))
+        return LazyMapping(tuple(paths), lambda name: _read(paths[name]))
 
     def _exists(self) -> bool:
         return any(_is_tagged(path) or _is_untagged_figure(path) for path in self._paths())
@@ -142,25 +143,25 @@ class PredictionFiguresDataset(AbstractDataset[Mapping[str, Figure], Mapping[str
 
 
 def _read(path: Path) -> Image.Image:
-    with large_allowed(), Image.open(path) as picture:
+    with allow_large_images(), Image.open(path) as picture:
         return picture.copy()
 
 
 def _text_of(path: Path) -> Mapping[str, Any]:
-    """What a PNG says of itself; nothing where it is no PNG."""
+    """The metadata of a PNG; empty for other files."""
     try:
-        with large_allowed(), Image.open(path, formats=["PNG"]) as picture:
-            return picture.info
+        with allow_large_images(), Image.open(path, formats=["PNG"]) as picture:
+            return {str(key): value for key, value in picture.info.items()}
     except (OSError, ValueError, SyntaxError):
         return {}
 
 
 def _is_tagged(path: Path) -> bool:
-    """Whether a figure was written by this project under the name it has."""
+    """Whether this project wrote the figure under its present name."""
     return path.is_file() and _text_of(path).get(_TAG) == path.name
 
 
 def _is_untagged_figure(path: Path) -> bool:
-    """Whether a figure may be of an earlier version, which wrote no tags: a new one may replace it."""
+    """Whether a figure may be from an earlier version, which wrote no tags; a new one may replace it."""
     text = _text_of(path) if path.is_file() else {}
     return _TAG not in text and str(text.get("Software", "")).startswith("Matplotlib")

@@ -1,4 +1,4 @@
-"""Previews for Kedro-Viz: many pictures as one, and tables."""
+"""Previews for Kedro-Viz: contact sheets and tables."""
 
 import base64
 import io
@@ -11,18 +11,18 @@ from PIL import Image
 _GAP = 6
 
 
-def contact_sheet(pictures: Iterable[Image.Image], columns: int = 4, width: int = 180) -> ImagePreview:
-    """Pictures in rows on a transparent ground, so that it suits a light page and a dark one.
+def contact_sheet(images: Iterable[Image.Image], columns: int = 4, width: int = 180) -> ImagePreview:
+    """Images in rows on a transparent background, which suits light and dark pages.
 
     Args:
-        pictures: Any sizes and modes; of none the sheet is blank.
-        columns: Pictures in a row.
-        width: Of each, pixels; its height follows.
+        images: Any sizes and modes; the sheet is blank if there are none.
+        columns: Images in a row.
+        width: Width of each image in pixels; its aspect ratio is kept.
 
     Returns:
         A PNG in base64.
     """
-    cells = [_reduced(picture, width) for picture in pictures] or [Image.new("RGBA", (width, width // 2))]
+    cells = [_reduced(image, width) for image in images] or [Image.new("RGBA", (width, width // 2))]
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.height for cell in row) for row in rows]
     across = min(columns, len(cells))
@@ -43,7 +43,7 @@ def table_preview(columns: list[str], rows: list[list[Any]]) -> TablePreview:
     return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": rows})
 
 
-def _reduced(picture: Image.Image, width: int) -> Image.Image:
-    height = max(1, round(picture.height * width / picture.width))
-    kernel = Image.Resampling.NEAREST if picture.mode == "P" else Image.Resampling.LANCZOS  # masks keep their colours
-    return picture.convert("RGB").resize((width, height), kernel)
+def _reduced(image: Image.Image, width: int) -> Image.Image:
+    height = max(1, round(image.height * width / image.width))
+    kernel = Image.Resampling.NEAREST if image.mode == "P" else Image.Resampling.LANCZOS  # masks keep their colours
+    return image.convert("RGB").resize((width, height), kernel)

@@ -1,4 +1,4 @@
-"""The report of an evaluation as a catalog entry: a page and, in a folder beside it, its pictures."""
+"""The report of an evaluation as a catalog entry: a page and, in a folder beside it, its images."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -10,8 +10,9 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.atomic import recover_folder, replacing, replacing_folder
-from voc_seg.voc.progress import progress_bar
+from voc_seg.system.atomic import atomic_write
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
+from voc_seg.system.progress import progress_bar
 
 from .previews import contact_sheet
 
@@ -20,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Report:
-    """A page and its pictures.
+    """A page and its images.
 
     | field    | type                       | meaning                                                       |
     |----------|----------------------------|---------------------------------------------------------------|
     | page     | str                        | HTML                                                          |
-    | folder   | str                        | name of the folder beside the page that the pictures lie in   |
+    | folder   | str                        | name of the folder beside the page that holds its images      |
     | pictures | iterable of dict str bytes | files by name, those of one image at a time; iterated once    |
     | images   | int                        | how many images there are                                     |
     """
@@ -37,10 +38,10 @@ class Report:
 
 
 class ReportDataset(AbstractDataset[Report, str]):
-    """An HTML file with a folder of pictures beside it; loads the HTML.
+    """An HTML file with a folder of images beside it; loads the HTML.
 
-    A save replaces both, and both or neither: pictures are written one image after the other apart from the old ones.
-    Files that others put into the folder stay.
+    Saving replaces both atomically. New images are written beside the old ones, one after the other. Other files in the
+    folder stay.
 
     Args:
         filepath: The HTML file.
@@ -52,11 +53,11 @@ class ReportDataset(AbstractDataset[Report, str]):
         self.metadata = metadata
 
     def save(self, data: Report) -> None:
-        # The page is on the disk before the pictures change, and takes its name right after them.
-        with replacing(self._filepath) as page:
+        # The page is on disk before the images change, and is renamed right after them.
+        with atomic_write(self._filepath) as page:
             page.write_text(data.page, encoding="utf-8")
             with (
-                replacing_folder(self._filepath.with_name(data.folder)) as folder,
+                atomic_write_folder(self._filepath.with_name(data.folder)) as folder,
                 progress_bar("writing the report", data.images) as advance,
             ):
                 for files in data.pictures:

@@ -1,4 +1,4 @@
-"""What all runs have left, as one catalog entry, for comparing them."""
+"""The results of all runs as one catalog entry, for comparison."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -12,23 +12,23 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from voc_seg.config.running import RUN_NAMES, is_run_name
-from voc_seg.errors import VocSegError
-from voc_seg.versions import newest
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.versions import newest_version
 
-from .checkpoints import read_state
 from .earlier_table import EarlierTableDataset
+from .model_file import read_state
 from .previews import table_preview
-from .whole_files import OptionalJSONDataset
+from .single_files import OptionalJSONDataset
 
 logger = logging.getLogger(__name__)
 
 NAMELESS = "(nameless)"
-"""Stands for the run whose outputs lie in ``data`` itself."""
+"""The run whose outputs are in ``data`` itself."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has left.
+    """The results of a run.
 
     | field   | type             | meaning                                                                        |
     |---------|------------------|--------------------------------------------------------------------------------|
@@ -43,8 +43,8 @@ class Run:
 
 
 class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
-    """Runs by name, each read when it is asked for; read-only. Those without a best model are not there, nor are
-    folders that no run can be called like.
+    """Runs by name, each read on access; read-only. Runs without a best model are skipped, as are folders whose name
+    is not allowed for a run.
 
     Args:
         filepath: Folder of the outputs of a run without a name; those with one are in ``runs/NAME`` below it.
@@ -68,7 +68,7 @@ class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
 
     def save(self, data: None) -> None:
         """Always an error."""
-        raise DatasetError("What runs leave is written by other entries of the catalog.")
+        raise DatasetError("The results of runs are written by other entries of the catalog.")
 
     def preview(self) -> TablePreview:
         """Epoch and score of every run's best model, for Kedro-Viz."""
@@ -82,7 +82,7 @@ class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
         return table_preview(["run", "epoch", "val mIoU"], rows)
 
     def _exists(self) -> bool:
-        return True  # without runs a load says what to type
+        return True  # without runs, the comparison says what to run
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._folder)}
@@ -93,11 +93,11 @@ def _model(folder: Path) -> Path:
 
 
 _FIELDS = ("epoch", "val_miou", "config", "model_config", "model")
-"""What a comparison needs of a best model."""
+"""Fields of a best model that a comparison needs."""
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what lies behind an error of Kedro."""
+    """The first line of the cause of a Kedro error."""
     return str(error.__cause__ or error).partition("\n")[0]
 
 
@@ -107,7 +107,7 @@ def _read(folder: Path) -> Run:
     Raises:
         VocSegError: Its best model or its scores cannot be read.
     """
-    from voc_seg.models.exchange import model_digest, one_evaluation  # torch only when there is a network to read
+    from voc_seg.models.exchange import merge_evaluation, model_digest  # torch only when there is a network to read
     from voc_seg.models.saved import require_fields, require_tensors
 
     state = read_state(_model(folder))
@@ -116,8 +116,8 @@ def _read(folder: Path) -> Run:
     digest = model_digest(state)
     found_scores: list[dict[str, Any]] = []
     for name in ("08_reporting/metrics.json", "07_model_output/evaluation_facts.json"):
-        path = newest(folder / name)
-        advice = "Delete it, or make it again with: kedro run --pipelines evaluation"
+        path = newest_version(folder / name)
+        advice = "Delete it, or recreate it with: kedro run --pipelines evaluation"
         try:
             found = OptionalJSONDataset(filepath=path.as_posix()).load()
         except (DatasetError, OSError, ValueError, RecursionError) as error:
@@ -128,5 +128,5 @@ def _read(folder: Path) -> Run:
     return Run(
         {name: value for name, value in state.items() if name != "model"} | {"model_digest": digest},
         EarlierTableDataset(filepath=str(folder / "08_reporting/training_history.csv")).load(),
-        one_evaluation(*found_scores),
+        merge_evaluation(*found_scores),
     )

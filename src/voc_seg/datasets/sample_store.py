@@ -10,34 +10,36 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.errors import VocSegError
 from voc_seg.samples.arrow_file import IncompleteStoreError
-from voc_seg.samples.sharding import delete_unused_shards, holds, write_shards
+from voc_seg.samples.decoded import DecodedSamples
+from voc_seg.samples.sharding import delete_unlisted_shards, shard_matches, write_shards
 from voc_seg.samples.store import Origin, SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
-from voc_seg.versions import newest
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.versions import newest_version
+from voc_seg.voc.decode_memory import allow_large_images
 from voc_seg.voc.index import fingerprint_of
-from voc_seg.voc.reading import large_allowed, palette_image
-from voc_seg.voc.splits import find_voc_folder, given_path, source_named
+from voc_seg.voc.masks import palette_image
+from voc_seg.voc.sources import source_named
+from voc_seg.voc.splits import find_voc_folder, resolve_path
 
 from .previews import contact_sheet
 
 logger = logging.getLogger(__name__)
 
 
-class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
+class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
     """Saves samples as a stream; loads a memory-mapped :class:`SampleStore`.
 
-    A store that was made of the very same files stays as it is: nothing is decoded again. One of many images is saved
-    in shards, of which those that are there already, and whole, stay.
+    A store packed from the same files stays unchanged, and nothing is decoded again. Many images are saved in shards;
+    complete shards of the same files are reused.
 
     Args:
         filepath: The Arrow file; shards go into a folder beside it.
-        source: The data a run is about. Samples packed from another source are not loaded, so that no network
-            is trained or scored on the wrong pictures.
-        voc_root: Folder the images must come from, where the run knows one.
-        index: Its ``filepath`` is the index the samples were packed by. Samples older than it are not loaded: it has
-            been made anew, but packing did not come to its end.
+        source: The data source of the run. Samples packed from another source are refused, so that no network is
+            trained or scored on the wrong images.
+        voc_root: Folder the images must come from, if the run sets one.
+        index: Its ``filepath`` is the index used for packing. Samples older than the index are refused: it was rebuilt,
+            but packing did not finish.
         metadata: For Kedro-Viz.
     """
 
@@ -52,27 +54,31 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
     ) -> None:
         self._filepath = Path(filepath)
         self._source = source
-        self._voc_root = given_path(voc_root) if voc_root else None
+        self._voc_root = resolve_path(voc_root) if voc_root else None
         self._index = Path(index["filepath"]) if index else None
         self.metadata = metadata
 
-    def save(self, data: UsableSamples) -> None:
-        parts = data.in_parts()
-        if self._is_of(data.origin, parts):
+    def save(self, data: DecodedSamples) -> None:
+        parts = data.split_into_shards()
+        if self._matches(data.origin, parts):
             logger.info("%s: %d samples, unchanged", self._filepath.name, len(data))
-            delete_unused_shards(self._filepath)
+            delete_unlisted_shards(self._filepath)
             return
-        with large_allowed():
+        with allow_large_images():
             if len(parts) == 1:
                 write_store(self._filepath, data, data.origin, data.nbytes)
             else:
                 write_shards(self._filepath, parts, data.origin)
 
-    def _is_of(self, origin: Origin, parts: Sequence[UsableSamples]) -> bool:
-        """Whether the store holds these very samples, whole, in these parts."""
+    def _matches(self, origin: Origin, parts: Sequence[DecodedSamples]) -> bool:
+        """Whether the store holds exactly these samples, intact, in these parts."""
         try:
             store = SampleStore(self._filepath)
-            same = store.origin == origin and len(store.shards) == len(parts) and all(map(holds, store.shards, parts))
+            same = (
+                store.origin == origin
+                and len(store.shards) == len(parts)
+                and all(map(shard_matches, store.shards, parts))
+            )
             if same:
                 store.require_intact()
         except IncompleteStoreError as error:
@@ -80,7 +86,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
                 fault = str(error).partition(" Delete it")[0].partition(" Move it")[0]
                 logger.warning("%s The samples are packed again.", fault)
             return False
-        # Without checksums, of an earlier version: packed again to have them.
+        # A store of an earlier version has no checksums and is packed again.
         return same and store.has_checksums
 
     def load(self) -> SampleStore:
@@ -95,7 +101,11 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
                 f"{self._filepath} holds samples of {store.origin.folder}, but voc_root of this run is "
                 f"{self._voc_root}. Run data_processing with the same --env and --params voc_root as this pipeline."
             )
-        if self._index and newest(self._index).is_file() and store.origin.fingerprint != self._indexed():
+        if (
+            self._index
+            and newest_version(self._index).is_file()
+            and store.origin.fingerprint != self._index_fingerprint()
+        ):
             raise VocSegError(
                 f"{self._filepath} is older than {self._index}: the last data_processing found other files and did "
                 "not finish packing them. Run it again: kedro run --pipelines data_processing"
@@ -104,7 +114,8 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         return store
 
     def _is_below_root(self, images: Path) -> bool:
-        """Whether a folder of images is that of ``voc_root``, be it through links."""
+        """Whether a folder of images belongs to ``voc_root``, possibly through links."""
+        assert self._voc_root is not None
         if images.is_relative_to(self._voc_root):
             return True
         try:
@@ -113,11 +124,12 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
             return False
         return images == (folder / "JPEGImages").resolve()
 
-    def _indexed(self) -> str:
+    def _index_fingerprint(self) -> str:
         """Fingerprint of the usable images of the index."""
+        assert self._index is not None
         try:
-            rows = pd.read_parquet(newest(self._index), columns=["image_id", "rejected", "fingerprint"])
-        except Exception as error:  # a broken file makes the reader raise many kinds
+            rows = pd.read_parquet(newest_version(self._index), columns=["image_id", "rejected", "fingerprint"])
+        except Exception as error:  # readers raise many exception types on broken files
             raise VocSegError(
                 f"{self._index} cannot be read: {error}. Rebuild it with: kedro run --pipelines data_processing"
             ) from error
@@ -130,7 +142,7 @@ class SampleStoreDataset(AbstractDataset[UsableSamples, SampleStore]):
         return {"filepath": str(self._filepath), "source": self._source}
 
     def preview(self, images: int = 8) -> ImagePreview:
-        """The first pictures, each with its mask, for Kedro-Viz."""
+        """The first images, each with its mask, for Kedro-Viz."""
         store = SampleStore(self._filepath)
         samples = [store[position] for position in range(min(images, len(store)))]
         return contact_sheet(

@@ -1,4 +1,4 @@
-"""The raw data of one split: made or downloaded when first asked for."""
+"""The raw data of one split, drawn or downloaded on first load."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +8,11 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.archives import archives_from
-from voc_seg.voc.download import fetch
-from voc_seg.voc.splits import VOCSplit, find_voc_folder, given_path, read_split, source_named
+from voc_seg.download.archives import parse_archives
+from voc_seg.download.fetch import fetch
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.sources import source_named
+from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, resolve_path
 
 from .previews import contact_sheet
 
@@ -19,8 +20,8 @@ from .previews import contact_sheet
 class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
     """Ids and file paths of one split of PASCAL VOC; read-only.
 
-    Without ``voc_root`` the data lies under ``filepath``: drawn, or downloaded and unpacked, by the first load. With
-    it that VOCdevkit is read as it is, and nothing is ever fetched or written.
+    Without ``voc_root`` the data is under ``filepath``; the first load draws it, or downloads and unpacks it. With
+    ``voc_root`` that VOCdevkit is only read, and nothing is fetched or written.
 
     ```yaml
     train_split:
@@ -55,8 +56,8 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         self._source = source_named(source)
         self._split = split
         self._folder = Path(filepath) / self._source.home
-        self._voc_root = given_path(voc_root) if voc_root else None
-        self._voc_archive = given_path(voc_archive) if voc_archive else None
+        self._voc_root = resolve_path(voc_root) if voc_root else None
+        self._voc_archive = resolve_path(voc_archive) if voc_archive else None
         self._archives = archives or {}
         self.metadata = metadata
 
@@ -64,17 +65,17 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         """The split; without ids where its masks are not public.
 
         Raises:
-            DatasetError: From a `VocSegError`: the data is not there, cannot be had, or has no such list.
+            DatasetError: From a `VocSegError`: the data is missing, cannot be fetched, or has no such list.
         """
         if self._voc_root is not None:
             if self._voc_archive is not None:
                 raise VocSegError(
-                    f"voc_root ({self._voc_root}) is read as it is, so voc_archive ({self._voc_archive}) would be "
-                    "passed over: give one of them."
+                    f"With voc_root ({self._voc_root}), voc_archive ({self._voc_archive}) would be ignored: give only "
+                    "one of them."
                 )
             folder = find_voc_folder(self._voc_root, self._source.year)
         else:
-            archives = archives_from(self._archives)
+            archives = parse_archives(self._archives)
             folder = fetch(self._source.name, self._folder, archives, self._voc_archive)
         return read_split(folder, self._source.name, self._split)
 
@@ -86,7 +87,7 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         )
 
     def _exists(self) -> bool:
-        # Whatever is not there yet is made by the first load.
+        # The first load creates missing data.
         return True
 
     def _describe(self) -> dict[str, Any]:
@@ -97,7 +98,7 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         }
 
     def preview(self, images: int = 8) -> ImagePreview:
-        """The first pictures, each with its mask, for Kedro-Viz; never fetches anything."""
+        """The first images, each with its mask, for Kedro-Viz; never fetches anything."""
         folder = find_voc_folder(self._voc_root or self._folder, self._source.year)
         split = read_split(folder, self._source.name, self._split)
         paths = [path for name in split.ids[:images] for path in (split.image_path(name), split.mask_path(name))]

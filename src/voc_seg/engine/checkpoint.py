@@ -1,4 +1,4 @@
-"""What a training run must remember to go on as if it had never stopped."""
+"""Checkpoints: everything a training run needs to resume exactly, and the checks before it does."""
 
 import logging
 from dataclasses import asdict, dataclass, field, fields
@@ -8,51 +8,51 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from voc_seg.errors import VocSegError
 from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_VERSION = 2
-"""Of what a checkpoint holds beside the network; raised with every change after which older files cannot be read."""
+"""Format of a checkpoint apart from the network; incremented when older files can no longer be read."""
 
 Row = dict[str, float | int | bool | None]
 
 
 @dataclass
 class RunState:
-    """The counters of a run; weights live in the model, momentum in the optimiser."""
+    """Counters of a run; the weights are in the model, momentum is in the optimiser."""
 
     epoch: int = 0  # epochs finished
     step: int = 0  # optimiser steps finished
-    position: int = 0  # samples of the running epoch that are done
-    loss: float = 0.0  # summed over the steps of the running epoch
+    position: int = 0  # samples of the current epoch already used
+    loss: float = 0.0  # sum over the steps of the current epoch
     seconds: float = 0.0  # of those steps
-    waited: float = 0.0  # of them, for data
+    waited: float = 0.0  # part of them spent waiting for data
     best_epoch: int = 0
     best_miou: float = -1.0
     history: list[Row] = field(default_factory=list)
 
 
-def capture(
+def save_state(
     model: SegmentationNet,
     ema: AveragedModel | None,
     optimizer: torch.optim.Optimizer,
     state: RunState,
     about: dict[str, Any],
 ) -> dict[str, Any]:
-    """A checkpoint: a dict of tensors, numbers, strings, lists and dicts, for ``torch.load(weights_only=True)``.
+    """Return a checkpoint: tensors, numbers, strings, lists and dicts only, so ``torch.load(weights_only=True)`` works.
 
     Args:
         model: Weights and batch-norm statistics.
-        ema: The moving average of the weights, where there is one.
-        optimizer: Momentum. There is no scheduler: the learning rate follows from the step.
+        ema: Moving average of the weights, or None.
+        optimizer: Holds momentum. There is no scheduler: the learning rate is a function of the step.
         state: Counters and history.
-        about: What the run is: ``class_names``, ``model_config`` and ``config``.
+        about: The run's fingerprint: ``class_names``, ``model_config`` and ``config``.
     """
     return {
-        "format_version": FORMAT_VERSION,  # of the network in it
+        "format_version": FORMAT_VERSION,  # of the network
         "checkpoint_version": CHECKPOINT_VERSION,
         **about,
         **asdict(state),
@@ -68,28 +68,30 @@ def capture(
 
 
 def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
-    """Refuse to go on from a checkpoint of another run.
+    """Refuse to resume from a checkpoint of another run.
 
     Raises:
-        VocSegError: The checkpoint comes from another format, model or recipe than ``about``, or its samples have
-            changed and ``training.accept_changed_data`` is false.
+        VocSegError: Format, model or recipe differ from ``about``, or the samples have changed and
+            ``training.accept_changed_data`` is false.
     """
     if checkpoint.get("checkpoint_version") != CHECKPOINT_VERSION:
         raise VocSegError(
             f"The newest checkpoint has format {checkpoint.get('checkpoint_version')}, this version reads "
-            f"{CHECKPOINT_VERSION}. Move it away, or train anew without training.resume."
+            f"{CHECKPOINT_VERSION}. Move it away, or retrain without training.resume."
         )
     if missing := sorted(_KEYS - checkpoint.keys()):
-        raise VocSegError(f"The newest checkpoint lacks {', '.join(missing)}. Move it away, or train anew.")
-    kinds = dict.fromkeys(("loss", "seconds", "waited", "best_miou"), (int, float)) | {"history": list}
+        raise VocSegError(
+            f"The newest checkpoint lacks {', '.join(missing)}. Move it away, or retrain without training.resume."
+        )
+    kinds: dict[str, Any] = dict.fromkeys(("loss", "seconds", "waited", "best_miou"), (int, float)) | {"history": list}
     blocks = dict.fromkeys(("model", "model_config", "config", "ema", "optimizer", "rng"), dict)
     counts = dict.fromkeys(("epoch", "step", "position", "best_epoch"), int)
     for key, kind in (kinds | blocks | counts).items():
-        value = checkpoint[key]
+        value: Any = checkpoint[key]
         if not isinstance(value, kind) or isinstance(value, bool) or (key in counts and value < 0):
             raise VocSegError(
-                f"The newest checkpoint has {repr(value)[:60]} as {key}: this project did not write it so. Move it "
-                "away, or train anew."
+                f"The newest checkpoint has {repr(value)[:60]} as {key}, which this project never writes. Move it "
+                "away, or retrain without training.resume."
             )
     differing = sorted(
         _differences(checkpoint["class_names"], about["class_names"], "class names")
@@ -100,7 +102,7 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
         raise VocSegError(
             "training.resume: the newest checkpoint was made with other settings:\n  "
             + "\n  ".join(differing)
-            + "\nRepeat that run's settings, or start anew without training.resume=true."
+            + "\nUse that run's settings, or retrain without training.resume=true."
         )
     _require_same_content(checkpoint["config"].get("data", {}), about["config"])
 
@@ -111,7 +113,7 @@ def _with_stored_size(config: dict[str, Any], now: dict[str, Any]) -> dict[str, 
 
 
 def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
-    """Refuse images or masks that have changed under the same ids; what cannot be compared is said."""
+    """Refuse images or masks that have changed under the same ids; warn of what cannot be compared."""
     changed, unknown = [], []
     for split, key in (("train", "content"), ("val", "val_content")):
         was, now = old.get(key) or "", config["data"].get(key) or ""
@@ -123,7 +125,7 @@ def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
             changed.append(f"{what} of {split}")
     if unknown:
         logger.warning(
-            "Whether the images and masks of %s are those of the checkpoint cannot be told: one of them does not say.",
+            "Cannot check whether the images and masks of %s are those of the checkpoint: one side has no fingerprint.",
             " and ".join(unknown),
         )
     if not changed:
@@ -131,17 +133,19 @@ def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
     if not config["training"].get("accept_changed_data"):
         raise VocSegError(
             f"training.resume: the ids are the same, but since the newest checkpoint was written the "
-            f"{' and the '.join(changed)} have changed. Put the old data back, start anew without "
-            "training.resume=true, or go on with the new data: training.accept_changed_data=true"
+            f"{' and the '.join(changed)} have changed. Restore the old data, retrain without "
+            "training.resume=true, or accept the new data: training.accept_changed_data=true"
         )
-    logger.warning("Going on with changed data, as training.accept_changed_data says: %s.", " and ".join(changed))
+    logger.warning(
+        "Resuming with changed data, because training.accept_changed_data is true: %s.", " and ".join(changed)
+    )
 
 
-def restore(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer) -> RunState:
-    """Put moving average, momentum and random generators back, and give the counters; weights: ``models.registry``.
+def load_state(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer) -> RunState:
+    """Restore moving average, momentum and random generators; return the counters. ``models.registry`` loads weights.
 
     Raises:
-        VocSegError: They are not those of this network.
+        VocSegError: They do not fit this network.
     """
     try:
         if ema:
@@ -152,7 +156,7 @@ def restore(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: to
         detail = shorten(" ".join(str(error).split()), 120, placeholder=" ...")
         raise VocSegError(
             f"The newest checkpoint cannot be resumed from: its moving average, optimiser or generators do not fit "
-            f"({type(error).__name__}: {detail}). Move it away, or train anew."
+            f"({type(error).__name__}: {detail}). Move it away, or retrain."
         ) from error
     for device, generator in zip(range(torch.cuda.device_count()), checkpoint["rng"]["cuda"]):
         torch.cuda.set_rng_state(generator, device)
@@ -165,8 +169,8 @@ def restore(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: to
 
 _KEYS = {"class_names", "model_config", "config", "model", "ema", "optimizer", "rng", *RunState.__annotations__}
 
-# May change on resuming: how long to train, what to keep, where the initial weights once came from, and what goes with
-# the number of processes, which may change as well.
+# May change on resume: length of training, what to keep, where initial weights came from, and settings that depend on
+# the number of processes.
 _FREE = {
     "training.epochs",
     "training.sync_batch_norm",
@@ -177,7 +181,7 @@ _FREE = {
     "training.checkpoint.every_minutes",
     "training.checkpoint.keep_last",
     "model.weights",
-    "evaluation.scale",  # the best epoch is then chosen afresh
+    "evaluation.scale",  # resets the best epoch
     "data.name",  # a folder may be renamed
     "data.content",  # compared by _require_same_content
     "data.val_content",
@@ -195,17 +199,17 @@ def _differences(old: Any, new: Any, name: str) -> list[str]:
     return [] if old == new or name in _FREE else [f"{name}: {old} in the checkpoint, {new} now"]
 
 
-def model_only(
+def export_best_model(
     model: SegmentationNet, about: dict[str, Any], epoch: int, miou: float, loss: float | None = None
 ) -> dict[str, Any]:
-    """The content of ``best_model.pth``: a copy of the weights and what is needed to use them.
+    """Return the content of ``best_model.pth``: a copy of the weights and what is needed to use them.
 
     Args:
         model: The network that was validated.
         about: As for :func:`capture`.
-        epoch: The one it is of.
-        miou: Of its validation.
-        loss: Of its validation: no two networks have the same, so it tells whose history is whose.
+        epoch: Its epoch, from 1.
+        miou: Its validation score.
+        loss: Its validation loss, which in practice identifies the network in a history.
     """
     return {
         "format_version": FORMAT_VERSION,

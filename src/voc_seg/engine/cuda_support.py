@@ -13,14 +13,14 @@ that has them: github.com/pytorch/pytorch/issues/190385."""
 
 
 def missing_kernels(index: int) -> str:
-    """Why torch cannot compute on a GPU, and what to install, in a sentence each; empty when it can.
+    """Say why torch cannot compute on a GPU and what to install; empty if it can.
 
     Args:
         index: Number of the GPU, from 0.
     """
     capability, built = torch.cuda.get_device_capability(index), torch.cuda.get_arch_list()
     # ROCm has names of its own (gfx90a) and reports capabilities that mean something else.
-    if torch.version.hip or not built or runs_on(capability, built):
+    if torch.version.hip or not built or has_kernels(capability, built):
         return ""
     if capability < _TURING:
         wheels = (
@@ -35,7 +35,7 @@ def missing_kernels(index: int) -> str:
     )
 
 
-def runs_on(capability: tuple[int, int], built: list[str]) -> bool:
+def has_kernels(capability: tuple[int, int], built: list[str]) -> bool:
     """Whether a GPU runs code that was built for some architectures.
 
     By docs.nvidia.com/cuda/cuda-c-programming-guide, "Application Compatibility": machine code (``sm_80``) runs on the
@@ -44,7 +44,7 @@ def runs_on(capability: tuple[int, int], built: list[str]) -> bool:
 
     Args:
         capability: Of the GPU, as ``torch.cuda.get_device_capability`` gives it.
-        built: As ``torch.cuda.get_arch_list`` gives them; names of another kind are passed over.
+        built: As ``torch.cuda.get_arch_list`` gives them; other names are ignored.
     """
     for architecture in built:
         parts = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", architecture)
@@ -64,7 +64,7 @@ def runs_on(capability: tuple[int, int], built: list[str]) -> bool:
 
 
 @contextmanager
-def without_torchs_warning() -> Iterator[None]:
+def ignore_unsupported_gpu_warning() -> Iterator[None]:
     """Context in which torch does not list, in twenty lines, what it was built for: :func:`missing_kernels` says it."""
     with warnings.catch_warnings():
         for start in ("Found GPU", r"\n.*with CUDA capability"):

@@ -1,6 +1,6 @@
-"""Several processes that train and score together: torch's process group, and what is said over it.
+"""The process group of a distributed run and its collective operations.
 
-Without a process group every function here gives at once what a single process needs, so callers do not ask.
+Without a process group every function returns the single-process result, so callers need no check.
 """
 
 import logging
@@ -18,129 +18,129 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from voc_seg.errors import VocSegError
-from voc_seg.torchrun import Place, launch_file, place
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.torchrun import ProcessInfo, launch_file, process_info
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-def join(device: torch.device, timeout: int) -> None:
-    """Meet the other processes of this run; a process that runs alone goes on without.
+def init_process_group(device: torch.device, timeout: int) -> None:
+    """Create the process group of this run; a single process needs none.
 
     Args:
-        device: Where this process computes. Beside NCCL for a GPU there is gloo for what lies on the CPU.
-        timeout: Seconds after which a process that does not answer counts as lost.
+        device: Of this process. GPUs use NCCL, with gloo for tensors on the CPU.
+        timeout: Seconds after which a rank that does not answer counts as lost.
 
     Raises:
-        VocSegError: Not all of them came.
+        VocSegError: A rank did not connect in time.
     """
-    here = place()
-    if here.ranks == 1 or distributed.is_initialized():
+    here = process_info()
+    if here.world_size == 1 or distributed.is_initialized():
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        store = _store_of_this_start(here, timedelta(seconds=timeout))
+        store = _rendezvous_store(here, timedelta(seconds=timeout))
         distributed.init_process_group(
-            backend, store=store, rank=here.rank, world_size=here.ranks, timeout=timedelta(seconds=timeout)
+            backend, store=store, rank=here.rank, world_size=here.world_size, timeout=timedelta(seconds=timeout)
         )
     except RuntimeError as error:
         raise VocSegError(
-            f"Process {here.rank} of {here.ranks} did not meet the others at {here.address} within {timeout} s "
-            f"(runtime.distributed_timeout): {first_line(error)}. See that every machine has been started, with the "
-            "same --nnodes and --rdzv-endpoint, and that the machines reach each other (GLOO_SOCKET_IFNAME and "
+            f"Process {here.rank} of {here.world_size} could not connect to the others at {here.address} within "
+            f"{timeout} s (runtime.distributed_timeout): {first_line(error)}. Check that every machine was started with the "
+            "same --nnodes and --rdzv-endpoint, and that the machines can reach each other (GLOO_SOCKET_IFNAME and "
             "NCCL_SOCKET_IFNAME name the network interface)."
         ) from error
-    logger.debug("Process %d of %d, pid %d, %s", here.rank, here.ranks, os.getpid(), backend)
+    logger.debug("Process %d of %d, pid %d, %s", here.rank, here.world_size, os.getpid(), backend)
 
 
-def _store_of_this_start(here: Place, timeout: timedelta) -> distributed.Store:
-    """The key-value store in which processes find each other, under a name that is new with every start.
+def _rendezvous_store(here: ProcessInfo, timeout: timedelta) -> distributed.Store:
+    """Return the key-value store in which ranks find each other, under a prefix that is new at every start.
 
-    torchrun's own store lives through restarts, and a restarted process would wait for the address of one that is dead
-    (github.com/pytorch/pytorch/issues/135712). So rank 0 thinks of a name and gives it to whoever asks with a word that
-    nobody used before, until all have thanked it under that name.
+    torchrun's own store survives restarts, and a restarted rank would wait for the address of a dead one
+    (github.com/pytorch/pytorch/issues/135712). So every other rank publishes a random token, rank 0 answers each token
+    with a random prefix, and waits until all ranks have acknowledged it.
     """
     host, _, port = here.address.rpartition(":")
     hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store = distributed.TCPStore(
-        host, int(port), here.ranks, is_master=not hosted and here.rank == 0, timeout=timeout, multi_tenant=True
+        host, int(port), here.world_size, is_master=not hosted and here.rank == 0, timeout=timeout, multi_tenant=True
     )
     if here.rank:
-        word = uuid.uuid4().hex
-        store.set(f"voc_seg/asks/{here.rank}", word)
-        name = store.get(f"voc_seg/name/{word}").decode()  # waits for it
-        store.set(f"voc_seg/thanks/{name}/{here.rank}", "")
-        return distributed.PrefixStore(name, store)
-    name, others, ends = uuid.uuid4().hex, range(1, here.ranks), time.monotonic() + timeout.total_seconds()
-    while not store.check([f"voc_seg/thanks/{name}/{other}" for other in others]):
-        if time.monotonic() > ends:
-            raise distributed.DistStoreError("some of them never asked for rank 0")
+        token = uuid.uuid4().hex
+        store.set(f"voc_seg/token/{here.rank}", token)
+        prefix = store.get(f"voc_seg/prefix/{token}").decode()  # blocks until rank 0 answers
+        store.set(f"voc_seg/acknowledged/{prefix}/{here.rank}", "")
+        return distributed.PrefixStore(prefix, store)
+    prefix, others, deadline = uuid.uuid4().hex, range(1, here.world_size), time.monotonic() + timeout.total_seconds()
+    while not store.check([f"voc_seg/acknowledged/{prefix}/{other}" for other in others]):
+        if time.monotonic() > deadline:
+            raise distributed.DistStoreError("some of them never contacted rank 0")
         for other in others:
-            if store.check([f"voc_seg/asks/{other}"]):
-                store.set(f"voc_seg/name/{store.get(f'voc_seg/asks/{other}').decode()}", name)
+            if store.check([f"voc_seg/token/{other}"]):
+                store.set(f"voc_seg/prefix/{store.get(f'voc_seg/token/{other}').decode()}", prefix)
         time.sleep(0.02)
-    return distributed.PrefixStore(name, store)
+    return distributed.PrefixStore(prefix, store)
 
 
-def leave() -> None:
-    """End the process group, if there is one; whoever still waits for this process is told."""
+def destroy_process_group() -> None:
+    """Destroy the process group, if there is one; ranks still waiting for this one get an error."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the rank of this process, from 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def ranks() -> int:
-    """Number of processes."""
+def world_size() -> int:
+    """Return the number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def wait_for_all() -> None:
-    """Go on when every process has come here."""
-    total(0)  # a barrier of NCCL would need the GPU
+def barrier() -> None:
+    """Wait until every rank has reached this point."""
+    all_reduce_sum(0)  # a barrier of NCCL would need the GPU
 
 
-def total(*values: float) -> tuple[float, ...]:
-    """Sums over the processes, in float64: exact for integers below 2 ** 53."""
-    if ranks() == 1:
+def all_reduce_sum(*values: float) -> tuple[float, ...]:
+    """Return the sums over all ranks in float64, exact for integers below 2 ** 53."""
+    if world_size() == 1:
         return values
     sums = torch.tensor(values, dtype=torch.float64)
     distributed.all_reduce(sums)
     return tuple(sums.tolist())
 
 
-def gather(value: T) -> list[T]:
-    """The values of all processes by rank, at every one of them."""
-    if ranks() == 1:
+def all_gather(value: T) -> list[T]:
+    """Return the values of all ranks, in order, on every rank."""
+    if world_size() == 1:
         return [value]
-    values: list[Any] = [None] * ranks()
+    values: list[Any] = [None] * world_size()
     distributed.all_gather_object(values, value)
     return values
 
 
-def gather_at_first(value: T) -> list[T]:
-    """The values of all processes by rank at rank 0, which holds them all; nothing at the others."""
-    if ranks() == 1:
+def gather_to_rank0(value: T) -> list[T]:
+    """Return the values of all ranks, in order, on rank 0, and an empty list on the others."""
+    if world_size() == 1:
         return [value]
-    values: list[Any] | None = [None] * ranks() if rank() == 0 else None
+    values: list[Any] | None = [None] * world_size() if rank() == 0 else None
     distributed.gather_object(value, values)
     return values or []
 
 
-def from_first(make: Callable[[], T]) -> T:
-    """What rank 0 makes, at every process: others may see another state of a shared disk.
+def broadcast_from_rank0(make: Callable[[], T]) -> T:
+    """Return on every rank what ``make`` returns on rank 0: other ranks may see another state of a shared disk.
 
     Raises:
-        VocSegError: Rank 0 could not make it; raised by all.
+        VocSegError: ``make`` failed on rank 0; raised on every rank.
     """
-    if ranks() == 1:
+    if world_size() == 1:
         return make()
     answer: list[Any] = [None, ""]
     if rank() == 0:
@@ -154,16 +154,16 @@ def from_first(make: Callable[[], T]) -> T:
     return answer[0]
 
 
-def share_buffers(module: torch.nn.Module) -> None:
-    """Give every process the batch-norm statistics of rank 0, which are those that are kept."""
-    if ranks() > 1:
+def broadcast_buffers(module: torch.nn.Module) -> None:
+    """Copy the batch-norm statistics of rank 0 to every rank; checkpoints hold those of rank 0."""
+    if world_size() > 1:
         for buffer in module.buffers():
             distributed.broadcast(buffer, 0)
 
 
-def share_generators(device: torch.device) -> None:
-    """Give every GPU the state of rank 0's generator; those of CPUs are the same by seed or checkpoint."""
-    if ranks() > 1 and device.type == "cuda":
+def broadcast_rng_state(device: torch.device) -> None:
+    """Copy the CUDA generator of rank 0 to every GPU; CPU generators agree by seed or checkpoint."""
+    if world_size() > 1 and device.type == "cuda":
         state = torch.cuda.get_rng_state(device)
         distributed.broadcast(state, 0)
         torch.cuda.set_rng_state(state, device)
@@ -178,45 +178,45 @@ class Launch:
 
 
 def find_launch() -> Launch:
-    """Which call of torchrun this process belongs to; without torchrun one that has no name.
+    """Return the torchrun launch this process belongs to; unnamed without torchrun.
 
-    The first processes of a launch leave its name on each machine, and whoever is started again finds it.
+    The first processes of a launch write its name to a file on each machine; restarted processes find it there.
     """
     path = launch_file()
     if path is None:
         return Launch()
     found = path.read_text() if path.is_file() else ""
-    # Before any of them writes: the processes of one machine share the folder.
-    names = [name for name in gather(found) if name]
-    name = names[0] if names else gather(uuid.uuid4().hex)[0]
+    # Read before any rank writes: the ranks of one machine share the folder.
+    names = [name for name in all_gather(found) if name]
+    name = names[0] if names else all_gather(uuid.uuid4().hex)[0]
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     partial.write_text(name)
     os.replace(partial, path)
     return Launch(name, bool(names))
 
 
-LOST = (
-    "Another process of this run has ended or no longer answers ({}). torchrun names it below; what it said itself is "
-    "in logs/training*.log. Go on from the newest checkpoint with training.resume=true, or have torchrun do so by "
-    "itself with --max-restarts=3. If all are well but slow, raise runtime.distributed_timeout."
+LOST_RANK = (
+    "Another process of this run has ended or no longer answers ({}). torchrun names it below; its own messages are "
+    "in logs/training*.log. Resume from the newest checkpoint with training.resume=true, or let torchrun do so "
+    "with --max-restarts=3. If the processes are only slow, raise runtime.distributed_timeout."
 )
 
 
-def finish_alone() -> None:
-    """Take no more SIGTERM: torchrun sends it as soon as one process has failed, before others can say why they end.
+def ignore_sigterm() -> None:
+    """Ignore SIGTERM, which torchrun sends as soon as one rank fails, so that this rank can still report its error.
 
-    For a process that is about to end; one that hangs on its way torchrun kills after half a minute.
+    Call it only when the process is about to end; torchrun kills one that hangs after 30 seconds.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextmanager
-def partners_explained() -> Iterator[None]:
-    """Turn what gloo and NCCL raise when a process is gone into advice.
+def explain_lost_rank() -> Iterator[None]:
+    """Turn the errors gloo and NCCL raise for a lost rank into advice.
 
     Raises:
-        VocSegError: In place of theirs, which stays attached as its cause.
+        VocSegError: Replaces their error, which stays attached as its cause.
     """
     try:
         yield
@@ -224,15 +224,15 @@ def partners_explained() -> Iterator[None]:
         text = str(error).lower()
         # gloo's own are plain RuntimeErrors that begin with its source file.
         known = isinstance(error, distributed.DistError) or "gloo" in text or "nccl" in text
-        if ranks() == 1 or not known:
+        if world_size() == 1 or not known:
             raise
-        finish_alone()
-        with suppress(RuntimeError):  # a group that is broken may fail to end as well
-            leave()
-        raise VocSegError(LOST.format(first_line(error).partition(". ")[0])) from error
+        ignore_sigterm()
+        with suppress(RuntimeError):  # destroying a broken group may fail as well
+            destroy_process_group()
+        raise VocSegError(LOST_RANK.format(first_line(error).partition(". ")[0])) from error
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error, without the source file that gloo begins it with."""
+    """Return the first line of an error, without gloo's leading source file."""
     line = str(error).strip().partition("\n")[0]
     return line.partition("] ")[2] or line if line.startswith("[") else line

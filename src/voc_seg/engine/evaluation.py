@@ -12,28 +12,28 @@ from torch import Tensor
 from torch.nn import functional
 
 from voc_seg.config import EvaluationConfig
-from voc_seg.errors import VocSegError
-from voc_seg.metrics import confusion_matrix, mean_iou, pixel_accuracy
+from voc_seg.metrics.confusion import confusion_matrix, mean_iou, pixel_accuracy
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample, SampleStore
-from voc_seg.voc.progress import progress_bar
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.progress import progress_bar
 
-from .distributed import gather, gather_at_first, rank, ranks
+from .distributed import all_gather, gather_to_rank0, rank, world_size
+from .failures import EVALUATION_MEMORY_ADVICE, explain_failures
 from .optimisation import loss_sum
 from .runtime import Runtime
-from .trouble import EVALUATION_MEMORY, explained
 
 _PIXELS = 500 * 375
-"""Of a picture of VOC's usual size."""
+"""Pixels of a typical VOC image."""
 _WHOLE, _STRIP = 2**20, 2**18
-"""Pixels of an image whose class scores are computed at once at its own size, 88 MB for 21 classes, and pixels of a
-strip of larger images; with more classes fewer."""
+"""Largest image whose class scores are upsampled at once (88 MB for 21 classes), and the strip size of larger ones, in
+pixels; both shrink with more classes."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says of one image.
+    """Prediction for one image.
 
     | field     | shape              | dtype   | meaning                                  |
     |-----------|--------------------|---------|------------------------------------------|
@@ -51,14 +51,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Score:
-    """Sum over a split: confusion matrix ``int64 (classes, classes)`` and mean loss a labelled pixel."""
+    """Totals of a split: confusion matrix ``int64 (classes, classes)`` and mean loss per labelled pixel."""
 
     confusion: np.ndarray
     loss: float
 
 
 def network_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """Height and width of what goes through the network for a picture of some size."""
+    """Return height and width at which an image of this size goes through the network."""
     height, width = (max(1, round(length * scale)) for length in size)
     return height, width
 
@@ -67,14 +67,14 @@ def network_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
 def network_logits(
     model: SegmentationNet, images: np.ndarray, size: tuple[int, int], flip: bool, runtime: Runtime
 ) -> Tensor:
-    """Class scores of pictures ``uint8 (N, H, W, 3)`` at the size they go through the network with.
+    """Return class scores of images ``uint8 (N, H, W, 3)`` at network size.
 
     Returns:
         Logits ``float32 (N, classes, h, w)`` for the ``size`` (h, w).
     """
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
     if size != images.shape[1:3]:
-        # On the CPU, as training crops are: bytes in, bytes out, the same numbers on every device.
+        # Resized as uint8 on the CPU, like training crops: the same numbers on every device.
         pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
     inputs = normalise(pixels.to(runtime.device))
     with runtime.autocast():
@@ -91,32 +91,32 @@ def predict_all(
     runtime: Runtime,
     image_size: tuple[int, int] | None = None,
     rank: int = 0,
-    ranks: int = 1,
+    world_size: int = 1,
 ) -> Iterator[Prediction]:
-    """Predict samples at native size and count against their truth.
+    """Predict samples at native size and compare them with their masks.
 
-    Images of one size go through the network together where that is quicker, so predictions may come in another
-    order than the samples; which images go together depends on the samples alone. Of several processes each takes
-    every so many of these groups, so the numbers of an image do not depend on how many processes there are.
+    Images of one size go through the network together where that is faster, so the order of predictions may differ
+    from that of the samples. The groups depend only on the samples. Each rank takes every n-th group, so an image's
+    result does not depend on the number of ranks.
     """
-    groups = _of_one_size(samples, _PIXELS * pictures_together(runtime))
-    for group in itertools.islice(groups, rank, None, ranks):
+    groups = _group_by_size(samples, _PIXELS * images_per_forward(runtime))
+    for group in itertools.islice(groups, rank, None, world_size):
         size = network_size(image_size or group[0].mask.shape, config.scale)
-        # A copy: torch wants writable memory, and packed samples are read-only views.
+        # np.stack copies: torch needs writable memory, and packed samples are read-only views.
         logits = network_logits(model, np.stack([sample.image for sample in group]), size, config.flip, runtime)
-        # One after the other: the scores of one picture stay in a processor's cache from here to the loss.
+        # One at a time: the scores of one image then stay in the processor's cache until the loss is computed.
         for sample, scores in zip(group, logits.split(1)):
             yield _predict(sample, scores)
 
 
 @torch.inference_mode()
 def _predict(sample: Sample, logits: Tensor) -> Prediction:
-    """Classes, counts and loss of a sample from its logits ``float32 (1, classes, h, w)``, a strip at a time."""
+    """Compute mask, confusion and loss of a sample from its logits ``float32 (1, classes, h, w)``, strip by strip."""
     truth = torch.from_numpy(sample.mask.copy())[None].to(logits.device)
     classes = logits.shape[1]
     mask = np.empty(sample.mask.shape, dtype=np.uint8)
     confusion, loss = np.zeros((classes, classes), dtype=np.int64), 0.0
-    for rows, scores in strips_at_size(logits, *sample.mask.shape):
+    for rows, scores in upsample_in_strips(logits, *sample.mask.shape):
         found, target = scores.argmax(1), truth[:, rows]
         confusion += confusion_matrix(target, found, classes).numpy()
         loss += float(loss_sum(scores, target))
@@ -124,16 +124,16 @@ def _predict(sample: Sample, logits: Tensor) -> Prediction:
     return Prediction(sample.id, mask, confusion, loss)
 
 
-def strips_at_size(logits: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
-    """Class scores at a picture's size: whole, or of a large picture a strip of rows at a time.
+def upsample_in_strips(logits: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
+    """Upsample class scores to the image's size: at once, or in strips of rows for a large image.
 
-    They are those of ``interpolate(logits, (height, width), mode="bilinear")``, which would fill the memory for a large
-    picture: 84 bytes a pixel for 21 classes, several times over. Strips differ from it by rounding alone.
+    Equals ``interpolate(logits, (height, width), mode="bilinear")`` up to rounding. At once, a large image would need
+    84 bytes per pixel for 21 classes, several times over.
 
     Args:
         logits: ``float32 (1, classes, h, w)``.
-        height: Of the picture.
-        width: Of the picture.
+        height: Of the image, pixels.
+        width: Of the image, pixels.
 
     Yields:
         The rows, and their scores ``float32 (1, classes, rows, width)``.
@@ -149,27 +149,27 @@ def strips_at_size(logits: Tensor, height: int, width: int) -> Iterator[tuple[sl
     if len(parts) == 1:
         yield parts[0], functional.interpolate(logits, (height, width), mode="bilinear")
         return
-    # Rows first, by hand: where each row of the picture lies between two of the logits.
+    # Interpolate rows first: each row of the image lies between two rows of the logits.
     position = ((torch.arange(height, device=logits.device) + 0.5) * (rows / height) - 0.5).clamp(0, rows - 1)
     above = position.long()
     below = (above + 1).clamp(max=rows - 1)
     share = (position - above)[:, None]
     for part in parts:
         scores = torch.lerp(logits[:, :, above[part]], logits[:, :, below[part]], share[part])
-        # Channels last: half the time for what follows.
+        # Channels last halves the time of the next step.
         scores = scores.contiguous(memory_format=torch.channels_last)
         yield part, functional.interpolate(scores, (scores.shape[2], width), mode="bilinear")
 
 
-def pictures_together(runtime: Runtime) -> int:
-    """Pictures of VOC's usual size that go through the network at once: benchmarks/README.md has the measurements."""
+def images_per_forward(runtime: Runtime) -> int:
+    """Return how many typical VOC images go through the network at once (measured in benchmarks/README.md)."""
     if runtime.device.type == "cuda":
         return 8
     return 4 if runtime.dtype == torch.bfloat16 else 1
 
 
-def _of_one_size(samples: Iterable[Sample], pixels: int) -> Iterator[list[Sample]]:
-    """Groups of samples of one size that have so many pixels together, or of a single one that has more."""
+def _group_by_size(samples: Iterable[Sample], pixels: int) -> Iterator[list[Sample]]:
+    """Yield groups of samples of one size with at most this many pixels in total; a larger sample is a group of one."""
     groups: dict[tuple[int, ...], list[Sample]] = {}
     for sample in samples:
         group = groups.setdefault(sample.mask.shape, [])
@@ -179,21 +179,22 @@ def _of_one_size(samples: Iterable[Sample], pixels: int) -> Iterator[list[Sample
     yield from groups.values()
 
 
-def score(predictions: Iterable[Prediction]) -> Score:
-    """Sum the counts of a split over all processes; void pixels are in neither.
+def accumulate(predictions: Iterable[Prediction]) -> Score:
+    """Sum the predictions of a split over all ranks; void pixels do not count.
 
     Raises:
-        VocSegError: There is no prediction.
+        VocSegError: There are no predictions.
     """
-    confusion, loss = 0, 0.0
+    confusion: np.ndarray | int = 0
+    loss = 0.0
     for prediction in predictions:
         confusion = confusion + prediction.confusion
         loss += prediction.loss
-    parts = gather((confusion, loss))
+    parts = all_gather((confusion, loss))
     confusion, loss = sum(part[0] for part in parts), sum(part[1] for part in parts)
     if isinstance(confusion, int):
         raise VocSegError(
-            "There is no image to score: the split is empty, as its masks are not public or not there. "
+            "There is no image to score: the split is empty, because its masks are not public or missing. "
             "Choose another with evaluation.split (train, val, test)."
         )
     return Score(confusion, loss / max(1, int(confusion.sum())))
@@ -201,14 +202,14 @@ def score(predictions: Iterable[Prediction]) -> Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A split, scored.
+    """Scores and predictions of a split.
 
     | field             | type                                   | meaning                                    |
     |-------------------|----------------------------------------|--------------------------------------------|
     | score             | Score                                  | confusion matrix and loss of the split     |
     | images            | list of dict                           | image_id, miou, pixel_accuracy, void_fraction |
     | masks             | dict of str to uint8 (H, W)            | predicted class by image id                |
-    | images_per_second | float                                  | reading, predicting and counting together  |
+    | images_per_second | float                                  | reading, predicting and scoring together  |
     """
 
     score: Score
@@ -224,22 +225,22 @@ def evaluate(
     runtime: Runtime,
     image_size: tuple[int, int] | None = None,
 ) -> Evaluation:
-    """Score a split and keep its predictions and the scores of each image; of several processes rank 0 keeps them."""
+    """Score a split; rank 0 also keeps the predictions and the scores of each image."""
     model = model.to(runtime.device).eval()
     found: dict[str, Prediction] = {}
     started = time.perf_counter()
-    mine: list[Prediction] = []
-    total = math.ceil(len(samples) / ranks())
-    with explained(EVALUATION_MEMORY), runtime.memory_kept():
+    own: list[Prediction] = []
+    total = math.ceil(len(samples) / world_size())
+    with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         with progress_bar(f"scoring {config.split}", total) as advance:
-            for prediction in predict_all(model, samples, config, runtime, image_size, rank(), ranks()):
-                mine.append(prediction)
+            for prediction in predict_all(model, samples, config, runtime, image_size, rank(), world_size()):
+                own.append(prediction)
                 advance(1)
-        for prediction in itertools.chain.from_iterable(gather_at_first(mine)):
+        for prediction in itertools.chain.from_iterable(gather_to_rank0(own)):
             found[prediction.id] = prediction
         predictions = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
-        whole = score(predictions)
-    rows = [
+        whole = accumulate(predictions)
+    rows: list[dict[str, float | str]] = [
         {
             "image_id": prediction.id,
             "miou": mean_iou(prediction.confusion),

@@ -10,24 +10,24 @@ import torch
 from torch import Tensor
 
 from voc_seg.config import InferenceConfig
-from voc_seg.errors import VocSegError
 from voc_seg.models.registry import restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.system.errors import VocSegError
 
-from .evaluation import network_logits, network_size, strips_at_size
+from .evaluation import network_logits, network_size, upsample_in_strips
+from .failures import INFERENCE_MEMORY_ADVICE, explain_failures
 from .runtime import Runtime
-from .trouble import INFERENCE_MEMORY, explained
 
 
 @dataclass(frozen=True)
-class Manner:
+class Preprocessing:
     """How pictures go through the network.
 
     | field       | meaning                                                                               |
     |-------------|---------------------------------------------------------------------------------------|
     | scale, flip | as in evaluation                                                                      |
     | image_size  | height and width the training images were resized to; None if they kept their own      |
-    | longer_side | pixels to which larger pictures are reduced before ``scale``, unless there is an ``image_size`` |
+    | longer_side | larger images are reduced to this before ``scale``, unless ``image_size`` is set |
     | tile        | pixels of the network's input; what is longer goes through it in tiles                |
     """
 
@@ -38,14 +38,14 @@ class Manner:
     tile: int
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of what the network is given of a picture."""
+        """Return height and width at which an image goes through the network."""
         if self.image_size:
             return network_size(self.image_size, self.scale)
         reduction = min(1.0, self.longer_side / max(height, width)) if self.longer_side else 1.0
         return network_size((height, width), self.scale * reduction)
 
 
-def manner_of(saved: dict[str, Any], config: InferenceConfig) -> Manner:
+def preprocessing_of(saved: dict[str, Any], config: InferenceConfig) -> Preprocessing:
     """The way a saved model was validated, and the user's wishes for large pictures.
 
     Raises:
@@ -57,9 +57,9 @@ def manner_of(saved: dict[str, Any], config: InferenceConfig) -> Manner:
     except (KeyError, TypeError):
         raise VocSegError(
             "best_model does not say with which evaluation.scale it was validated: an earlier version wrote it. "
-            "Train anew: kedro run --pipelines training"
+            "Retrain: kedro run --pipelines training"
         ) from None
-    return Manner(scale, flip, tuple(image_size) if image_size else None, config.longer_side, config.tile)
+    return Preprocessing(scale, flip, tuple(image_size) if image_size else None, config.longer_side, config.tile)
 
 
 def scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceConfig) -> str:
@@ -85,33 +85,35 @@ def scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceCo
 def load_segmenter(
     saved: dict[str, Any], config: InferenceConfig, runtime: Runtime
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that gives a picture's mask: the one that the inference pipeline, the notebook and the card use.
+    """Return the function that predicts masks; the inference pipeline, the notebook and the model card all use it.
 
     Args:
-        saved: The content of ``best_model.pth``, or what ``read_safetensors`` gives.
+        saved: The content of ``best_model.pth``, or the result of ``read_safetensors``.
         config: Reduction and tiles of large pictures.
         runtime: Device and precision.
 
     Returns:
-        Takes ``uint8 (H, W, 3)`` RGB, as ``decode_picture`` gives it, and gives ``uint8 (H, W)``, class index; it
+        Takes ``uint8 (H, W, 3)`` RGB, as ``decode_image`` returns it, and returns ``uint8 (H, W)``, class index; it
         raises VocSegError when memory runs out.
 
     Raises:
         VocSegError: The network cannot be restored, or does not say how it was validated.
     """
-    manner = manner_of(saved, config)
+    preprocessing = preprocessing_of(saved, config)
     model = restore_model(saved).to(runtime.device).eval()
-    return lambda image: predict_mask(model, image, manner, runtime)
+    return lambda image: predict_mask(model, image, preprocessing, runtime)
 
 
 @torch.inference_mode()
-def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Manner, runtime: Runtime) -> np.ndarray:
-    """The class of every pixel of a picture.
+def predict_mask(
+    model: SegmentationNet, image: np.ndarray, preprocessing: Preprocessing, runtime: Runtime
+) -> np.ndarray:
+    """Return the class of every pixel of an image.
 
     Args:
         model: In evaluation mode, on the runtime's device.
         image: ``uint8 (H, W, 3)`` RGB, writable memory.
-        manner: Size and tiles.
+        preprocessing: Size and tiles.
         runtime: Device and precision.
 
     Returns:
@@ -121,14 +123,14 @@ def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Manner, runt
         VocSegError: Memory ran out.
     """
     height, width = image.shape[:2]
-    size = manner.network_size(height, width)
+    size = preprocessing.network_size(height, width)
     mask = np.empty((height, width), dtype=np.uint8)
-    with explained(INFERENCE_MEMORY):
-        for rows in tile_spans(height, size[0], manner.tile):
-            for columns in tile_spans(width, size[1], manner.tile):
+    with explain_failures(INFERENCE_MEMORY_ADVICE):
+        for rows in tiles_along(height, size[0], preprocessing.tile):
+            for columns in tiles_along(width, size[1], preprocessing.tile):
                 window = image[rows.start : rows.stop, columns.start : columns.stop]
-                logits = network_logits(model, window[None], (rows.size, columns.size), manner.flip, runtime)
-                found = classes_at_size(logits, *window.shape[:2])
+                logits = network_logits(model, window[None], (rows.size, columns.size), preprocessing.flip, runtime)
+                found = argmax_at_size(logits, *window.shape[:2])
                 mask[rows.first : rows.last, columns.first : columns.last] = found[
                     rows.first - rows.start : rows.last - rows.start,
                     columns.first - columns.start : columns.last - columns.start,
@@ -137,14 +139,14 @@ def predict_mask(model: SegmentationNet, image: np.ndarray, manner: Manner, runt
 
 
 @dataclass(frozen=True)
-class Span:
-    """One tile along one side of a picture, in its pixels.
+class Tile:
+    """One tile along one side of an image, in its pixels.
 
     | field       | meaning                                          |
     |-------------|--------------------------------------------------|
-    | start, stop | what the network sees                            |
-    | first, last | the part of it whose classes are kept            |
-    | size        | pixels the network is given for ``start`` to ``stop`` |
+    | start, stop | the part the network sees                            |
+    | first, last | the part whose classes are kept            |
+    | size        | network input pixels for ``start`` to ``stop`` |
     """
 
     start: int
@@ -154,41 +156,41 @@ class Span:
     size: int
 
 
-def tile_spans(length: int, network_length: int, tile: int) -> Iterator[Span]:
-    """The tiles along one side: one that is the whole of it, or several that overlap by a quarter or more.
+def tiles_along(length: int, network_length: int, tile: int) -> Iterator[Tile]:
+    """Yield the tiles along one side: a single one, or several that overlap by at least a quarter.
 
-    Neighbours part in the middle of their overlap, so no pixel is taken from less than an eighth of a tile off an edge
-    at which the network did not see what comes next.
+    Neighbours meet in the middle of their overlap, so every pixel comes from a tile that sees at least an eighth of a
+    tile of context beyond it.
 
     Args:
-        length: Pixels of the picture.
-        network_length: Pixels the network would be given for all of it.
-        tile: The most it is given at once.
+        length: Pixels of the image.
+        network_length: Network input pixels for the whole side.
+        tile: Largest network input, pixels.
     """
     if network_length <= tile:
-        yield Span(0, length, 0, length, network_length)
+        yield Tile(0, length, 0, length, network_length)
         return
-    part = max(1, length * tile // network_length)  # a tile in pixels of the picture
+    part = max(1, length * tile // network_length)  # a tile in image pixels
     step = max(1, part * 3 // 4)
     count = -(-(length - part) // step) + 1
     starts = np.linspace(0, length - part, count).astype(int).tolist()
     borders = [0, *((start + part + after) // 2 for start, after in pairwise(starts)), length]
     for start, (first, last) in zip(starts, pairwise(borders)):
-        yield Span(start, start + part, first, last, tile)
+        yield Tile(start, start + part, first, last, tile)
 
 
-def classes_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
-    """The best class of every pixel of logits brought to a picture's size.
+def argmax_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
+    """Upsample logits to the image's size and return the best class of every pixel.
 
     Args:
         logits: ``float32 (1, classes, h, w)``.
-        height: Of the picture.
-        width: Of the picture.
+        height: Of the image, pixels.
+        width: Of the image, pixels.
 
     Returns:
         ``uint8 (height, width)``.
     """
     classes = np.empty((height, width), dtype=np.uint8)
-    for rows, scores in strips_at_size(logits, height, width):
+    for rows, scores in upsample_in_strips(logits, height, width):
         classes[rows] = scores.argmax(1)[0].to("cpu", torch.uint8).numpy()
     return classes

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP and Ctrl-C during training: finish the step, write a checkpoint, say how to go on."""
+"""SIGTERM, SIGHUP and Ctrl-C during training: finish the step, write a checkpoint, print the command that resumes."""
 
 import os
 import signal
@@ -6,82 +6,83 @@ import sys
 import threading
 from contextlib import suppress
 from types import FrameType, TracebackType
+from typing import Any
 
-from voc_seg.torchrun import place
+from voc_seg.system.torchrun import process_info
 
-from .distributed import finish_alone, rank, ranks, total
+from .distributed import all_reduce_sum, ignore_sigterm, rank, world_size
 
 # SIGHUP: the terminal is gone, as when ssh is cut off; Windows has none.
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Interruption:
-    """Context in which the first SIGTERM, SIGHUP or Ctrl-C only leaves a note, and the second ends the process at once.
+    """Context in which the first SIGTERM, SIGHUP or Ctrl-C is only recorded; the second ends the process at once.
 
-    Under torchrun, which has a time-out of its own for processes that do not end, the second does nothing.
+    Under torchrun the second does nothing: torchrun has its own timeout for processes that do not end.
 
-    Outside the main thread, where Python takes no signals, it does nothing, and a signal that the process was
-    started to ignore (``nohup``, background jobs) stays ignored. Several processes must stop at the same step, so a
-    note counts for them once :meth:`agree` has told all.
+    Outside the main thread, where Python receives no signals, the context has no effect. A signal that the process
+    was started to ignore (``nohup``, background jobs) stays ignored. All ranks must stop at the same step, so a
+    signal takes effect once :meth:`synchronize` has shared it.
     """
 
     def __init__(self) -> None:
-        self.noted: int | None = None
-        self._agreed: int | None = None
-        self._before: dict[int, signal.Handlers] = {}
+        self.received: int | None = None
+        self._synchronized: int | None = None
+        self._before: dict[int, Any] = {}  # handlers, as signal.signal gives them
 
     @property
     def signum(self) -> int | None:
-        """The signal to stop for; None: go on."""
-        return self.noted if ranks() == 1 else self._agreed
+        """The signal to stop for, or None to continue."""
+        return self.received if world_size() == 1 else self._synchronized
 
     def __bool__(self) -> bool:
-        """Whether a signal has come."""
+        """Whether to stop."""
         return self.signum is not None
 
-    def agree(self, loss: float = 0.0, overdue: bool = False) -> tuple[float, bool]:
-        """Tell all processes of a signal that came to any; several of them must call it together.
+    def synchronize(self, loss: float = 0.0, overdue: bool = False) -> tuple[float, bool]:
+        """Share a signal received by any rank with all; every rank must call this at the same point.
 
         Args:
-            loss: This process's part.
-            overdue: Whether a checkpoint is; rank 0's clock counts.
+            loss: This rank's part of the loss.
+            overdue: Whether a checkpoint is overdue; only rank 0's clock counts.
 
         Returns:
-            The loss of all, and whether a checkpoint is overdue.
+            The loss summed over the ranks, and whether a checkpoint is overdue.
         """
-        if ranks() == 1:
+        if world_size() == 1:
             return loss, overdue
-        notes = [self.noted == number for number in _SIGNALS]
-        loss, late, *came = total(loss, overdue and rank() == 0, *notes)
-        self._agreed = next((number for number, count in zip(_SIGNALS, came) if count), self._agreed)
+        notes = [self.received == number for number in _SIGNALS]
+        loss, late, *came = all_reduce_sum(loss, overdue and rank() == 0, *notes)
+        self._synchronized = next((number for number, count in zip(_SIGNALS, came) if count), self._synchronized)
         return loss, bool(late)
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: a handler that is not Python's
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: not a Python handler
                     self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self._before and isinstance(error, Exception) and ranks() > 1:
-            finish_alone()
+        if self._before and isinstance(error, Exception) and world_size() > 1:
+            ignore_sigterm()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        self.noted = signum
-        here = place()
+        self.received = signum
+        here = process_info()
         for number, handler in self._before.items():
-            # The kernel does it: a step may stay in torch for seconds, where Python takes no signals. In a notebook
-            # that would take the kernel along, so there it is as it was.
+            # SIG_DFL acts even while a step is in torch for seconds, where Python runs no handlers. In a notebook it
+            # would end the kernel, so the previous handler is restored there.
             again = handler if hasattr(sys, "ps1") else signal.SIG_DFL
-            # Whoever signals all processes gives each of torchrun's two: torchrun hands its own on.
+            # A signal sent to all processes arrives twice under torchrun, which forwards its own.
             signal.signal(number, signal.SIG_IGN if here.agent_folder else again)
-        if here.rank:  # one of them says it
+        if here.rank:  # rank 0 prints
             return
-        # Not by the logger: the signal may have come while it was writing.
+        # Not through the logger, which the signal may have interrupted.
         text = f"{signal.Signals(signum).name}: finishing this step and writing a checkpoint."
-        text += "" if here.agent_folder else " Once more leaves at once."
-        with suppress(OSError):  # whoever read it may have got the same signal
+        text += "" if here.agent_folder else " Send it again to stop at once."
+        with suppress(OSError):  # the reader of a pipe may have received the same signal
             os.write(2, f"\n{text}\n".encode())

@@ -1,4 +1,4 @@
-"""Memory of tensors on the CPU: kept from step to step instead of given back and faulted in again."""
+"""Keep the CPU memory of tensors from step to step, instead of returning it to the kernel and faulting it in again."""
 
 import ctypes
 import platform
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 # Numbers of glibc's malloc.h; mallopt(3) says what they do.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4
 _KEEPING = {_M_TRIM_THRESHOLD: -1, _M_TOP_PAD: 64 * 2**20, _M_MMAP_MAX: 0}
-# Not the values a process starts with, but those that glibc itself has come to once a large block was freed.
+# Not the values at process start, but those glibc's dynamic thresholds reach once a large block was freed.
 _AFTERWARDS = {
     _M_TRIM_THRESHOLD: 64 * 2**20,
     _M_TOP_PAD: 128 * 2**10,
@@ -18,12 +18,12 @@ _AFTERWARDS = {
 
 
 @contextmanager
-def memory_kept(wanted: bool = True) -> Iterator[bool]:
+def keep_freed_memory(wanted: bool = True) -> Iterator[bool]:
     """Have glibc keep freed blocks for the next step while the context lasts.
 
-    glibc maps every large block afresh and unmaps it when it is freed, so the kernel clears the same hundreds of
-    megabytes at every step of a training. In this context blocks come from the heap, which is not trimmed. The memory
-    of the process stays at the highest it has been and is given back at the end.
+    glibc maps every large block and unmaps it when freed, so the kernel zeroes the same hundreds of megabytes at every
+    training step. In this context blocks come from the heap, which is not trimmed: the memory of the process stays at
+    its peak and is returned at the end.
 
     Args:
         wanted: False does nothing.

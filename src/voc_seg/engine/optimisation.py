@@ -12,7 +12,7 @@ from voc_seg.voc.classes import VOID
 
 
 def build_optimizer(model: SegmentationNet, config: OptimizerConfig) -> torch.optim.SGD:
-    """SGD with momentum over what is not frozen; ``factor`` is the share of the rate that a group gets.
+    """Return SGD with momentum over the parameters that are not frozen; ``factor`` scales the rate of a group.
 
     Weight decay acts on kernels only: on biases and batch-norm values it serves no purpose
     (He et al., "Bag of Tricks for Image Classification", 2019, section 3.1).
@@ -30,14 +30,14 @@ def build_optimizer(model: SegmentationNet, config: OptimizerConfig) -> torch.op
 
 
 def learning_rate(step: int, steps: int, peak: float, config: ScheduleConfig, steps_per_epoch: int) -> float:
-    """The decoder's learning rate at a step, computed from the step alone.
+    """Return the decoder's learning rate at a step; it depends only on the step.
 
     Args:
         step: Zero-based optimiser step.
-        steps: Steps of the whole run.
+        steps: Total steps of the run.
         peak: Rate after warm-up.
         config: Shape of the decay: constant; poly, ``(1 - t) ** power`` (Chen et al., DeepLab, 2018); cosine,
-            ``(1 + cos(pi t)) / 2`` (Loshchilov and Hutter, SGDR, 2017), t the share of steps done.
+            ``(1 + cos(pi t)) / 2`` (Loshchilov and Hutter, SGDR, 2017), t the fraction of steps done.
         steps_per_epoch: To turn warm-up epochs into steps.
     """
     warmup = config.warmup_epochs * steps_per_epoch
@@ -52,7 +52,7 @@ def learning_rate(step: int, steps: int, peak: float, config: ScheduleConfig, st
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group its share of the rate."""
+    """Set the rate of every group, scaled by its factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
 
@@ -64,7 +64,7 @@ def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
         logits: ``float (N, classes, H, W)``.
         targets: Integer ``(N, H, W)``, class index or 255.
     """
-    # One row a pixel: of channels-last logits, as the network gives them, that is a view, and softmax and its gradient
-    # run along memory. Losses by pixel and their sum, as CUDA's kernel that sums rows itself has a single block.
+    # One row per pixel: a view of channels-last logits, so softmax and its gradient run along memory. Per-pixel losses
+    # are summed separately because CUDA's summing kernel runs in a single block.
     rows = logits.float().movedim(1, -1).flatten(0, -2)  # (N H W, classes)
     return functional.cross_entropy(rows, targets.long().flatten(), ignore_index=VOID, reduction="none").sum()

@@ -1,4 +1,4 @@
-"""The sanity check: can this network learn one image by heart?"""
+"""The sanity check: can this network overfit one image?"""
 
 import logging
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ import torch
 from rich.progress import track
 
 from voc_seg.config import EvaluationConfig, OptimizerConfig, Parameters, SanityConfig, ScheduleConfig
-from voc_seg.errors import VocSegError
-from voc_seg.metrics import mean_iou, pixel_accuracy
+from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model
 from voc_seg.samples.augment import resize
 from voc_seg.samples.batches import Batch
-from voc_seg.samples.store import Sample
+from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row
 from .evaluation import predict_all
+from .failures import explain_failures, require_finite
 from .optimisation import build_optimizer, learning_rate, set_learning_rate
-from .progress import quiet
+from .progress import bars_hidden
 from .runtime import choose_runtime
 from .training import train_step
-from .trouble import explained, require_finite
 
 logger = logging.getLogger(__name__)
 
 _SHORTEST = 64
-"""Pixels: two values a side at stride 32."""
+"""Pixels: two values per side at stride 32."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Overfit:
 
     history: list[Row]
     prediction: np.ndarray
-    metrics: dict[str, float | int | bool | str]
+    metrics: dict[str, float | int | bool | str | None]
 
 
-def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
+def choose_sample(samples: Sequence[Sample] | SampleStore, image: str | int | None) -> Sample:
     """The image to learn: by id, by position, or the first with at least two classes, each of them large.
 
     Large is a twentieth of the labelled pixels; where no image is like that, the first with two classes.
@@ -60,7 +60,7 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
             )
         return samples[image]
     if image is None:
-        # Rather one without specks: at reduced size nobody learns an object of a few pixels.
+        # Prefer an image without specks: at reduced size an object of a few pixels cannot be learnt.
         candidates = (sample for least in (0.05, 0.0) for sample in samples if _has_two_classes(sample, least))
     else:
         candidates = (sample for sample in samples if sample.id == image)
@@ -73,7 +73,7 @@ def choose_sample(samples: Sequence[Sample], image: str | int | None) -> Sample:
     )
 
 
-def learnt_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
+def overfit_size(height: int, width: int, longer_side: int) -> tuple[int, int]:
     """Height and width at which an image is learnt: reduced to the longer side, and no side too short to learn from.
 
     A side shorter than ``_SHORTEST`` is enlarged to it: a coarsest map of a single value is nothing that batch norm
@@ -90,7 +90,7 @@ def _has_two_classes(sample: Sample, least_share: float) -> bool:
 
 
 def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters) -> Overfit:
-    """Train on one image alone, without augmentation, and predict it.
+    """Train on a single image without augmentation, and predict it.
 
     The image is seen whole, reduced in size, which keeps this to seconds on a CPU.
     The prediction is made at the image's own size in evaluation mode, along the path that evaluation takes.
@@ -105,18 +105,19 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     config = parameters.sanity
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
-    # Dropout exists to hinder learning by heart, which is what is asked for here.
+    # Dropout exists to prevent overfitting, which is the goal here.
     network = parameters.model.model_copy(update={"dropout": 0.0})
     model = build_model(network, len(class_names)).to(runtime.device).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
-    size = learnt_size(*sample.mask.shape, config.longer_side)
+    height, width = sample.mask.shape
+    size = overfit_size(height, width, config.longer_side)
     image, mask = resize(sample, size)
     batch = Batch(image[None], mask[None], (sample.id,))
     logger.info("Overfitting %s, %d x %d pixels, on %s", sample.id, size[1], size[0], runtime)
 
     history: list[Row] = []
-    with explained(f"Lower sanity.longer_side (now {config.longer_side}) or take a smaller model.encoder."):
-        for epoch in track(range(config.epochs), "overfitting", transient=True, disable=quiet()):
+    with explain_failures(f"Lower sanity.longer_side (now {config.longer_side}) or take a smaller model.encoder."):
+        for epoch in track(range(config.epochs), "overfitting", transient=True, disable=bars_hidden()):
             rate = learning_rate(epoch, config.epochs, config.learning_rate, ScheduleConfig(name="cosine"), 1)
             set_learning_rate(optimizer, rate)
             loss = train_step(model, optimizer, [batch], runtime)
@@ -124,7 +125,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
             history.append({"epoch": epoch + 1, "loss": loss, "learning_rate": rate})
         prediction = next(predict_all(model.eval(), [sample], EvaluationConfig(), runtime, size))
     miou = mean_iou(prediction.confusion)
-    metrics = {
+    metrics: dict[str, float | int | bool | str | None] = {
         "image_id": sample.id,
         "epochs": config.epochs,
         "final_loss": history[-1]["loss"],
@@ -135,7 +136,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     return Overfit(history, prediction.mask, metrics)
 
 
-def advice(metrics: dict, config: SanityConfig) -> str:
+def failure_advice(metrics: dict, config: SanityConfig) -> str:
     """What to do about an image that was not learnt, most likely cause first."""
     return (
         f"Sanity check failed: after {metrics['epochs']} epochs on {metrics['image_id']} the mIoU is "

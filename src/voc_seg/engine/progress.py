@@ -7,8 +7,8 @@ from contextlib import suppress
 from rich import get_console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from voc_seg.metrics import is_baseline
-from voc_seg.voc.progress import EVERY_SECONDS, duration
+from voc_seg.metrics.confusion import is_baseline
+from voc_seg.system.progress import LOG_SECONDS, duration
 
 from .checkpoint import RunState
 
@@ -36,7 +36,7 @@ class RunProgress:
             TextColumn("loss {task.fields[loss]}  best {task.fields[best]}  {task.fields[speed]:.1f} images/s"),
             TextColumn("{task.fields[left]}"),
             transient=True,
-            disable=quiet(),
+            disable=bars_hidden(),
         )
         self.best = _best(state)
         self.task = self.bar.add_task(
@@ -45,12 +45,12 @@ class RunProgress:
         )  # fmt: skip
 
     def __enter__(self) -> "RunProgress":
-        with suppress(OSError):  # a terminal that has hung up ends no training
+        with suppress(OSError):  # a closed terminal must not end the training
             self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # or it would take the place of what ended the training
+        with suppress(OSError):  # it would hide the error that ended the training
             self.bar.stop()
 
     def step(self, epoch: int, loss: float, images_per_second: float) -> None:
@@ -64,7 +64,7 @@ class RunProgress:
             self.task, advance=1, description="epoch", epoch=epoch + 1, loss=f"{loss:.3f}", speed=images_per_second,
             best=self.best, left=left,
         )  # fmt: skip
-        if quiet() and now - self.said >= EVERY_SECONDS:
+        if bars_hidden() and now - self.said >= LOG_SECONDS:
             self.said = now
             logger.info(
                 "epoch %d/%d  step %d/%d  loss %.3f  %.1f images/s%s",
@@ -83,7 +83,7 @@ class RunProgress:
         self.bar.update(self.task, description="validating")
 
     def epoch(self, state: RunState, baseline: float | None = None) -> None:
-        """One epoch is done and its row stands last in the history; ``baseline`` is the mIoU of all background."""
+        """Log the epoch in the last row of the history; ``baseline`` is the mIoU of an all-background prediction."""
         row = state.history[-1]
         if row["val_miou"] is None:
             validated = ""
@@ -101,7 +101,7 @@ class RunProgress:
         )  # fmt: skip
 
 
-def quiet() -> bool:
+def bars_hidden() -> bool:
     """Whether bars would only clutter: the console is no terminal."""
     return not get_console().is_terminal
 

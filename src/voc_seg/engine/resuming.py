@@ -1,43 +1,45 @@
-"""What a checkpoint says of its run, and whether and how a run can go on from it."""
+"""Whether and how a run resumes: the fingerprint it stores in checkpoints and what resuming changes."""
 
 import hashlib
 import logging
 from collections.abc import Callable
 from typing import Any
 
+from pydantic.main import IncEx
+
 from voc_seg.config import Parameters, TrainingConfig
 from voc_seg.samples.store import SampleStore
 
 from .checkpoint import RunState
-from .distributed import Launch, from_first
+from .distributed import Launch, broadcast_from_rank0
 from .runtime import choose_runtime
 
 logger = logging.getLogger(__name__)
 
 
-def starting_point(read: Callable[..., dict[str, Any]], resume: bool, launch: Launch) -> dict[str, Any] | None:
-    """The checkpoint to go on from, the same one for all processes; None to start anew.
+def checkpoint_to_resume(read: Callable[..., dict[str, Any]], resume: bool, launch: Launch) -> dict[str, Any] | None:
+    """Return the checkpoint to resume from, the same on all ranks, or None to train from scratch.
 
     Args:
-        read: Gives the newest checkpoint; with ``launch=NAME`` an empty dict unless it was written in that launch.
+        read: Returns the newest checkpoint; with ``launch=NAME`` an empty dict unless that launch wrote it.
         resume: ``training.resume``.
-        launch: A restart by torchrun goes on by itself, but never from what an earlier training has left.
+        launch: A restart by torchrun resumes automatically, but only from checkpoints of the same launch.
 
     Raises:
-        VocSegError: There is no checkpoint, though ``resume`` asks for one.
+        VocSegError: ``resume`` is true, but there is no checkpoint.
     """
     if resume:
-        return from_first(read)
+        return broadcast_from_rank0(read)
     if not launch.restarted:
         return None
-    checkpoint = from_first(lambda: read(launch=launch.name))
+    checkpoint = broadcast_from_rank0(lambda: read(launch=launch.name))
     if not checkpoint:
-        logger.warning("torchrun has restarted this training before its first checkpoint; it starts anew.")
+        logger.warning("torchrun has restarted this training before its first checkpoint; it starts from scratch.")
     return checkpoint or None
 
 
-def describe_data(train: SampleStore, val: SampleStore) -> dict[str, str | int]:
-    """What a run learns from and is chosen by, short enough for a message; ids are told apart by a digest.
+def data_fingerprint(train: SampleStore, val: SampleStore) -> dict[str, str | int]:
+    """Return what identifies the data of a run, short enough for a message; ids are represented by a digest.
 
     ``content`` and ``val_content`` change when images or masks do; see :func:`_content`.
     """
@@ -66,10 +68,11 @@ def _content(store: SampleStore) -> str:
     return f"files:{hashlib.sha256(fingerprint.encode()).hexdigest()[:12]}" if fingerprint else ""
 
 
-def describe_run(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:
+def run_fingerprint(class_names: tuple[str, ...], parameters: Parameters, data: dict[str, str | int]) -> dict[str, Any]:
     """What a checkpoint says of its run, in plain values."""
     # Of evaluation what decides which epoch is the best.
-    shaping = {"seed": True, "augmentation": True, "training": True, "evaluation": {"scale", "flip"}}
+    shaping: dict[str, IncEx | bool] = dict.fromkeys(("seed", "augmentation", "training"), True)
+    shaping["evaluation"] = {"scale", "flip"}
     blocks = parameters.model_dump(mode="json", include=shaping)
     return {
         "class_names": list(class_names),
@@ -84,22 +87,24 @@ def stops_early(state: RunState, patience: int | None, scale: float) -> bool:
     since_best = [
         row
         for row in state.history
-        if row["epoch"] > state.best_epoch and row["val_miou"] is not None and row.get("val_scale", scale) == scale
+        if (row["epoch"] or 0) > state.best_epoch
+        and row["val_miou"] is not None
+        and row.get("val_scale", scale) == scale
     ]
     return patience is not None and len(since_best) >= patience
 
 
-def nothing_left(state: RunState, parameters: Parameters) -> str:
-    """Why a checkpoint cannot be trained on, and what would change that; empty when it can."""
+def already_finished(state: RunState, parameters: Parameters) -> str:
+    """Say why there is nothing left to train, and what would change that; empty if there is."""
     config = parameters.training
     if state.epoch >= config.epochs:
-        return f"has finished epoch {state.epoch}, and training.epochs is {config.epochs}. Raise it to go on"
+        return f"has finished epoch {state.epoch}, and training.epochs is {config.epochs}. Raise it to continue"
     if stops_early(state, config.early_stopping, parameters.evaluation.scale):
-        return f"stopped early, at epoch {state.epoch}. Raise training.early_stopping to go on"
+        return f"stopped early, at epoch {state.epoch}. Raise training.early_stopping to continue"
     return ""
 
 
-def warn_of_another_schedule(checkpoint: dict[str, Any], config: TrainingConfig) -> None:
+def warn_schedule_changed(checkpoint: dict[str, Any], config: TrainingConfig) -> None:
     """Say where a run of another length does not equal one that had this length from its start."""
     planned = checkpoint["config"]["training"]["epochs"]
     ways = []
@@ -109,12 +114,12 @@ def warn_of_another_schedule(checkpoint: dict[str, Any], config: TrainingConfig)
         ways.append(f"epoch {planned}, then the last one, was validated")
     if ways:
         logger.warning(
-            "Planned for %d epochs, now for %d. This is not what %d from the start would give: %s.",
+            "Planned for %d epochs, now for %d. The result differs from a run planned for %d: %s.",
             planned, config.epochs, config.epochs, "; ".join(ways),
         )  # fmt: skip
 
 
-def forget_best_of_another_scale(checkpoint: dict[str, Any], state: RunState, parameters: Parameters) -> None:
+def reset_best_if_scale_changed(checkpoint: dict[str, Any], state: RunState, parameters: Parameters) -> None:
     """Choose the best epoch afresh where ``evaluation.scale`` has changed: scores at two scales do not compare.
 
     The history says at which scale each epoch was validated.

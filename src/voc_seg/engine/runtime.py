@@ -10,18 +10,18 @@ from functools import cache
 import torch
 
 from voc_seg.config import RuntimeConfig
-from voc_seg.errors import VocSegError
-from voc_seg.torchrun import place
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.torchrun import process_info
 
-from .cuda_support import missing_kernels, without_torchs_warning
-from .memory import memory_kept
+from .cuda_support import ignore_unsupported_gpu_warning, missing_kernels
+from .memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where tensors live and in which precision the network computes."""
+    """Device of the tensors and precision of the network."""
 
     device: torch.device
     dtype: torch.dtype
@@ -31,9 +31,9 @@ class Runtime:
         """Context in which convolutions run in the chosen precision; master weights stay float32."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16)
 
-    def memory_kept(self) -> AbstractContextManager[bool]:
-        """Context in which the CPU's memory is kept from step to step; GPUs have an allocator of their own."""
-        return memory_kept(self.keep_memory and self.device.type == "cpu")
+    def keep_freed_memory(self) -> AbstractContextManager[bool]:
+        """Context in which freed CPU memory is kept for the next step; GPUs have their own allocator."""
+        return keep_freed_memory(self.keep_memory and self.device.type == "cpu")
 
     @property
     def precision(self) -> str:
@@ -47,20 +47,20 @@ class Runtime:
 
 
 def choose_runtime(config: RuntimeConfig) -> Runtime:
-    """Resolve ``auto`` to what this machine has; of several processes on it each gets a GPU of its own.
+    """Resolve ``auto`` to the best of this machine; under torchrun every process gets its own GPU.
 
     Raises:
-        VocSegError: A device was asked for that torch cannot use here or has no kernels for, or there are fewer GPUs
-            than processes.
+        VocSegError: The requested device is unavailable or torch has no kernels for it, or there are fewer GPUs than
+            processes.
     """
     device = _choose_device(config.device)
     wants_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_fast_bf16(device))
     return Runtime(device, torch.bfloat16 if wants_bf16 else torch.float32, config.keep_memory)
 
 
-@without_torchs_warning()
+@ignore_unsupported_gpu_warning()
 def _choose_device(name: str) -> torch.device:
-    if place().ranks > 1:
+    if process_info().world_size > 1:
         return _device_of_rank(name)
     if name == "auto":
         if torch.cuda.is_available():
@@ -79,7 +79,7 @@ def _choose_device(name: str) -> torch.device:
 
 
 def _first_gpu_with_kernels() -> torch.device:
-    """The current GPU, or another where torch has no kernels for it; the CPU when it has them for none."""
+    """Return the first GPU, starting at the current one, that torch has kernels for, or the CPU."""
     current = torch.cuda.current_device()
     others = [index for index in range(torch.cuda.device_count()) if index != current]
     reasons = []
@@ -101,54 +101,56 @@ def _require_kernels(index: int, name: str) -> None:
 
 @cache
 def _warn_once(text: str) -> None:
-    """A run asks for its device in several places."""
+    """Log a warning once, although a run chooses its device in several places."""
     logger.warning("%s", text)
 
 
 def _device_of_rank(name: str) -> torch.device:
-    here, gpus = place(), torch.cuda.device_count()
+    here, gpus = process_info(), torch.cuda.device_count()
     if name == "cpu" or (name == "auto" and not gpus):
         return torch.device("cpu")
     if name not in ("auto", "cuda"):
-        raise VocSegError(f"runtime.device is {name}, but {here.ranks} processes run. Use auto, cpu or cuda for them.")
-    if here.local_ranks > gpus:
         raise VocSegError(
-            f"torchrun started {here.local_ranks} processes on this machine, where torch {torch.__version__} sees "
+            f"runtime.device is {name}, but {here.world_size} processes run. Use auto, cpu or cuda for them."
+        )
+    if here.local_world_size > gpus:
+        raise VocSegError(
+            f"torchrun started {here.local_world_size} processes on this machine, where torch {torch.__version__} sees "
             f"{gpus} GPUs. Start as many as there are: --nproc-per-node={max(1, gpus)}, or use runtime.device=cpu."
         )
-    # Every process of a machine looks at all of its GPUs, so that all come to the same end.
-    reasons = [reason for index in range(here.local_ranks) if (reason := missing_kernels(index))]
-    if reasons and name == "auto" and here.machines == 1:
+    # Every process checks all GPUs of its machine, so that all decide alike.
+    reasons = [reason for index in range(here.local_world_size) if (reason := missing_kernels(index))]
+    if reasons and name == "auto" and here.nodes == 1:
         _warn_once(f"Computing on the CPU. {reasons[0]}.")
         return torch.device("cpu")
-    if reasons:  # of several machines, others may have other GPUs
+    if reasons:  # other machines may have other GPUs
         raise VocSegError(f"runtime.device is {name}. {reasons[0]}, or use runtime.device=cpu everywhere.")
     return torch.device("cuda", here.local_rank)
 
 
 def loader_workers(config: RuntimeConfig, device: torch.device) -> int:
-    """Processes that prepare batches; ``auto`` gives a GPU some to keep it fed.
+    """Return the number of loader processes; ``auto`` gives a GPU up to four.
 
-    A CPU has none to spare: a crop out of the packed store takes it about a hundredth of the time of its training
-    step, and every worker takes a core from the network (benchmarks/README.md).
+    On a CPU it gives none: reading a crop takes about a hundredth of its training step, and every worker takes a core
+    from the network (benchmarks/README.md).
     """
     if config.workers != "auto":
         return config.workers
-    # A job of a cluster may be confined to fewer cores than the machine has.
+    # A cluster job may be limited to fewer cores than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, max(1, cores // place().local_ranks)) if device.type == "cuda" else 0
+    return min(4, max(1, cores // process_info().local_world_size)) if device.type == "cuda" else 0
 
 
 @contextmanager
 def deterministic(wanted: bool) -> Iterator[None]:
-    """Context in which torch takes only operations that repeat to the bit, and warns of those it has none for.
+    """Context in which torch uses only deterministic operations, and warns where none exists.
 
-    CPUs need nothing of the kind: with one number of threads they repeat as they are.
+    CPUs do not need it: with a fixed number of threads they are deterministic.
     """
     if not wanted:
         yield
         return
-    # What cuBLAS wants to be told before its first call: docs.nvidia.com/cuda/cublas, "Results Reproducibility".
+    # Must be set before the first cuBLAS call: docs.nvidia.com/cuda/cublas, "Results Reproducibility".
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     mode, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
@@ -162,11 +164,11 @@ def deterministic(wanted: bool) -> Iterator[None]:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 arithmetic is in the hardware: AVX512_BF16 or AMX on CPUs, compute capability 8 on GPUs."""
+    """Whether the hardware has bfloat16 arithmetic: AVX512_BF16 or AMX on CPUs, compute capability 8.0 on GPUs."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        # Private in torch, hence the guard: without them the safe answer is float32.
+        # Private functions of torch, hence the guard; float32 is the safe answer without them.
         checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
         return any(check() for check in checks if check)
     return False

@@ -5,67 +5,38 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
 
-from voc_seg.config import Parameters, TrainingConfig
-from voc_seg.errors import InterruptedRunError, VocSegError
-from voc_seg.metrics import all_background, mean_iou, pixel_accuracy
-from voc_seg.models.registry import build_model, restore_model
+from voc_seg.config import Parameters
+from voc_seg.metrics.confusion import all_background, mean_iou
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import Batch, normalise, training_batches
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import InterruptedRunError
 from voc_seg.voc.classes import VOID
 
-from .checkpoint import Row, RunState, capture, model_only, require_same_run, restore
-from .distributed import rank, ranks, share_buffers, share_generators, total, wait_for_all
-from .evaluation import Prediction, Score, predict_all, score
-from .interruption import Interruption
-from .optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
-from .progress import RunProgress
-from .resuming import (
-    describe_data,
-    describe_run,
-    forget_best_of_another_scale,
-    nothing_left,
-    stops_early,
-    warn_of_another_schedule,
-)
-from .runtime import Runtime, choose_runtime, deterministic, loader_workers
-from .trouble import (
-    UNSTABLE,
-    explained,
+from .data_parallel import gradient_sync, set_batch_offset, wrap_ddp
+from .distributed import all_reduce_sum, barrier, broadcast_buffers, rank, world_size
+from .evaluation import Prediction, Score, accumulate, predict_all
+from .failures import (
+    DIVERGENCE_ADVICE,
+    explain_failures,
+    out_of_memory_advice,
     require_finite,
     require_finite_weights,
-    training_memory,
-    validation_memory,
+    validation_memory_advice,
 )
-from .whole_batch import place_batch, share_layers, spread, sums_gradients
+from .interruption import Interruption
+from .optimisation import loss_sum, set_learning_rate
+from .progress import RunProgress
+from .resuming import already_finished
+from .run import EpochReport, TrainingRun, announce, start_run, train_mode
+from .runtime import Runtime, deterministic, loader_workers
 
 logger = logging.getLogger(__name__)
-
-HISTORY_COLUMNS = (
-    "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
-    "images_per_second", "data_seconds", "epoch_seconds", "is_best", "val_scale",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What an epoch, or a part of one, leaves behind; an empty dict means: leave that file as it is."""
-
-    checkpoint: dict[str, Any]
-    best_model: dict[str, Any]
-    history: list[Row]
-
-
-_CROPS_FOR_STATISTICS = 8
-"""A process with fewer is told that batch norm may see the whole batch."""
 
 
 def fit(
@@ -76,190 +47,140 @@ def fit(
     checkpoint: dict[str, Any] | None = None,
     launch: str = "",
 ) -> Iterator[EpochReport]:
-    """Train a SegmentationNet, one report an epoch and one for each checkpoint within.
+    """Train a SegmentationNet; yield a report after every epoch and for every checkpoint within one.
 
-    Several processes that have joined (``engine.distributed``) train it together: each takes its part of every batch,
-    and all give the same reports, but for batch-norm statistics, of which those of rank 0 are to be kept.
+    Under torchrun (``engine.distributed``) each rank takes its slice of every batch. All ranks yield the same reports
+    except for batch-norm statistics: keep those of rank 0.
 
     Args:
-        train: Samples to learn from.
-        val: Samples to choose the best epoch by.
+        train: Training samples.
+        val: Samples that decide which epoch is the best.
         class_names: Names by class index.
         parameters: All settings.
-        checkpoint: To go on from; None starts anew.
-        launch: Stands in the checkpoints: by it a restart of torchrun knows its own.
+        checkpoint: Where to resume; None trains from scratch.
+        launch: Stored in checkpoints, so that a restart by torchrun recognises its own.
 
     Raises:
-        VocSegError: No samples, a checkpoint of other settings, a loss or weights that are not finite, memory that
-            ran out, a dead loader worker.
-        InterruptedRunError: After SIGTERM or Ctrl-C; the report before has the checkpoint.
+        VocSegError: A split is empty, the checkpoint belongs to another run, a loss or weight is not finite, memory
+            runs out, or a loader worker dies.
+        InterruptedRunError: After SIGTERM, SIGHUP or Ctrl-C. The report before it holds the checkpoint.
     """
     config = parameters.training
-    if not len(train) or not len(val):
-        raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
-    runtime = choose_runtime(parameters.runtime)
-    torch.manual_seed(parameters.seed)
-    about = describe_run(class_names, parameters, describe_data(train, val)) | {"launch": launch}
-    if checkpoint:
-        require_same_run(checkpoint, about)
-        model = restore_model(checkpoint)
-    else:
-        model = build_model(parameters.model, len(class_names))
-    freeze_stages(model, config.frozen_stages)
-    model = share_layers(model.to(runtime.device), config.sync_batch_norm)
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)) if config.ema_decay else None
-    scored = ema.module if ema else model
-    optimizer = build_optimizer(model, config.optimizer)
-    state = restore(checkpoint, ema, optimizer) if checkpoint else RunState()
-    share_generators(runtime.device)
-    if reason := nothing_left(state, parameters):
-        logger.warning("Nothing left to train: the newest checkpoint %s, or start anew without training.resume", reason)
+    run = start_run(train, val, class_names, parameters, checkpoint, launch)
+    state = run.state
+    if reason := already_finished(state, parameters):
+        logger.warning("Nothing left to train: the newest checkpoint %s, or retrain without training.resume", reason)
         yield EpochReport({}, {}, state.history)
         return
-    if checkpoint:
-        warn_of_another_schedule(checkpoint, config)
-        forget_best_of_another_scale(checkpoint, state, parameters)
-    places = f"{ranks()} x {runtime}" if ranks() > 1 else f"{runtime}"
-    logger.info("Training on %s: %d images, validating on %d", places, len(train), len(val))
-    if ranks() > 1 and not config.sync_batch_norm and config.batch_size < _CROPS_FOR_STATISTICS * ranks():
-        logger.info(
-            "Batch norm sees %.3g crops in each process; training.sync_batch_norm=true lets it see all %d of a batch",
-            config.batch_size / ranks(), config.batch_size,
-        )  # fmt: skip
-
-    steps_per_epoch = math.ceil(len(train) / (config.batch_size * config.accumulation))
-    rate_at = partial(
-        learning_rate, steps=config.epochs * steps_per_epoch, peak=config.optimizer.learning_rate,
-        config=config.schedule, steps_per_epoch=steps_per_epoch,
-    )  # fmt: skip
-    epochs = range(state.epoch, config.epochs)
+    announce(run, train, val, checkpoint)
 
     with (
-        explained(training_memory(parameters)),
-        runtime.memory_kept(),
+        explain_failures(out_of_memory_advice(parameters)),
+        run.runtime.keep_freed_memory(),
         deterministic(config.deterministic),
         Interruption() as interruption,
-        RunProgress(config.epochs, steps_per_epoch, state) as progress,
+        RunProgress(config.epochs, run.steps_per_epoch, state) as progress,
     ):
-        batches = training_batches(
-            train, parameters.augmentation, config.batch_size, parameters.seed, epochs,
-            loader_workers(parameters.runtime, runtime.device), runtime.device.type == "cuda", state.position,
-            rank(), ranks(), lambda: ranks() == 1 and bool(interruption),
-        )  # fmt: skip
-        network = spread(model)
-        saved, nothing_saved = time.monotonic(), checkpoint is None
-        for epoch in epochs:
-            train_mode(model, config)
+        batches = load_batches(train, run, interruption)
+        network = wrap_ddp(run.model)
+        for epoch in range(state.epoch, config.epochs):
+            train_mode(run.model, config)
             while state.position < len(train) and not interruption:
                 started = time.perf_counter()
-                left = math.ceil((len(train) - state.position) / config.batch_size)
-                group = list(itertools.islice(batches, min(left, config.accumulation)))
-                state.waited += time.perf_counter() - started
-                if len(group) < min(left, config.accumulation):
-                    break  # interrupted while it waited for a loader worker
-
-                rate = rate_at(state.step)
-                set_learning_rate(optimizer, rate)
-                loss = train_step(network, optimizer, group, runtime)
-                loss, late = interruption.agree(loss, overdue(saved, config.checkpoint.every_minutes))
-                require_finite(loss, state.step, rate, group, UNSTABLE)
-                if ema:
-                    ema.update_parameters(model)
-
-                state.step += 1
-                state.position += sum(batch.whole for batch in group)
-                state.loss += loss
-                state.seconds += time.perf_counter() - started
+                group = next_group(batches, run, len(train))
+                if not group:
+                    break  # interrupted while waiting for a loader worker
+                rate = run.rate_at(state.step)
+                set_learning_rate(run.optimizer, rate)
+                loss = train_step(network, run.optimizer, group, run.runtime)
+                loss, overdue = interruption.synchronize(loss, run.checkpoint_overdue())
+                require_finite(loss, state.step, rate, group, DIVERGENCE_ADVICE)
+                run.finish_step(loss, group, started)
                 progress.step(epoch, loss, state.position / state.seconds)
-                if late and not interruption:
-                    require_finite_weights(model, state.step, UNSTABLE)
-                    yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
-                    saved, nothing_saved = time.monotonic(), False
+                if overdue and not interruption:
+                    require_finite_weights(run.model, state.step, DIVERGENCE_ADVICE)
+                    yield run.report()
 
-            require_finite_weights(model, state.step, UNSTABLE)
-            last = epoch + 1 == config.epochs
-            started, result = time.perf_counter(), None
-            if (last or due(epoch, config.validate_every)) and not interruption:
-                if nothing_saved:  # images of val may be far larger than crops: this may be where memory runs out
-                    yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
-                    nothing_saved = False
+            require_finite_weights(run.model, state.step, DIVERGENCE_ADVICE)
+            score, started = None, time.perf_counter()
+            if (epoch + 1 == config.epochs or is_due(epoch, config.validate_every)) and not interruption:
+                if not run.has_checkpoint:
+                    yield run.report()  # validation images may be far larger than crops and exhaust the memory
                 progress.validating()
-                share_buffers(scored)
-                with explained(validation_memory(parameters)):
-                    result = validate(scored, val, parameters, runtime, interruption)
-                interruption.agree()
-            if interruption:  # in the middle of the steps or of the validation, which is then done again
-                yield EpochReport(capture(model, ema, optimizer, state, about), {}, state.history)
-                wait_for_all()  # whoever ends sooner has torchrun end the one that writes
+                broadcast_buffers(run.scored)
+                with explain_failures(validation_memory_advice(parameters)):
+                    score = validate(run.scored, val, parameters, run.runtime, interruption)
+                interruption.synchronize()
+            if interruption.signum is not None:  # an interrupted validation is repeated after resuming
+                yield run.report()
+                barrier()  # if another rank ended first, torchrun would kill the one that writes
                 raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of {config.epochs}.", interruption.signum)
 
-            state.epoch = epoch + 1
-            is_best = result is not None and mean_iou(result.confusion) > state.best_miou
-            if is_best:
-                state.best_epoch, state.best_miou = state.epoch, mean_iou(result.confusion)
-            row = history_row(state, result, steps_per_epoch, rate_at(state.step - 1), time.perf_counter() - started)
-            scale = parameters.evaluation.scale if result else None
-            state.history.append(row | {"is_best": is_best, "val_scale": scale})
-            state.position, state.loss, state.seconds, state.waited = 0, 0.0, 0.0, 0.0
-            progress.epoch(state, mean_iou(all_background(result.confusion)) if result else None)
-            last = last or stops_early(state, config.early_stopping, parameters.evaluation.scale)
-            written = last or due(epoch, config.checkpoint.every_epochs)
-            yield EpochReport(
-                capture(model, ema, optimizer, state, about) if written else {},
-                model_only(scored, about, state.epoch, state.best_miou, row["val_loss"]) if is_best else {},
-                state.history,
-            )
-            if written:
-                saved, nothing_saved = time.monotonic(), False
-                interruption.agree()  # all are here: rank 0 has written what an evaluation reads next
-            if written and interruption:
-                raise InterruptedRunError(f"Stopped after epoch {state.epoch} of {config.epochs}.", interruption.signum)
-            if last:
+            is_best = run.finish_epoch(score, time.perf_counter() - started)
+            progress.epoch(state, mean_iou(all_background(score.confusion)) if score else None)
+            finished = bool(already_finished(state, parameters))
+            save = finished or is_due(epoch, config.checkpoint.every_epochs)
+            yield run.report(checkpoint=save, best=is_best)
+            if save:
+                interruption.synchronize()  # rank 0 has written the files that evaluation reads
+                if interruption.signum is not None:
+                    stopped = f"Stopped after epoch {epoch + 1} of {config.epochs}."
+                    raise InterruptedRunError(stopped, interruption.signum)
+            if finished:
                 break
     if state.epoch < config.epochs:
         logger.info("Stopped early: %d validations without a better mIoU", config.early_stopping)
 
 
 def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, group: list[Batch], runtime: Runtime) -> float:
-    """One optimiser step over a group of batches; returns the mean loss over all its labelled pixels.
+    """Take one optimiser step over a group of batches; return the mean loss over its labelled pixels.
 
-    Each batch's summed loss is divided by the labelled pixels of the whole group, so accumulation gives the
-    gradient of one large batch whatever the share of void in each part. Several processes count the pixels of all
-    of them, and each returns its part of the loss.
+    Each batch's summed loss is divided by the labelled pixels of the whole group on all ranks, so accumulation gives
+    the gradient of one large batch however much of each part is void. Each rank returns its part of the loss.
     """
     targets = [batch.targets.to(runtime.device, non_blocking=True) for batch in group]
-    (labelled,) = total(sum(int((target != VOID).sum()) for target in targets))
+    (labelled,) = all_reduce_sum(sum(int((target != VOID).sum()) for target in targets))
     labelled = max(1, labelled)
     optimizer.zero_grad(set_to_none=True)
-    mean = 0.0
+    mean: Tensor | float = 0.0
     for batch, target in zip(group, targets):
         images = normalise(batch.images.to(runtime.device, non_blocking=True))  # (N, 3, h, w)
-        place_batch(model, batch)
-        with sums_gradients(model, last=batch is group[-1]):
+        set_batch_offset(model, batch)
+        with gradient_sync(model, last=batch is group[-1]):
             with runtime.autocast():
                 logits = model(images)  # (N, classes, h, w)
             loss = loss_sum(logits, target) / labelled
-            (loss * ranks()).backward()  # DistributedDataParallel divides by them
+            (loss * world_size()).backward()  # DistributedDataParallel divides by them
         mean += loss.detach()
     optimizer.step()
     return float(mean)
 
 
-def freeze_stages(model: SegmentationNet, stages: int) -> None:
-    """Take the first encoder stages out of training: no gradients are computed for them."""
-    for module in itertools.chain(*model.encoder.stages()[:stages]):
-        module.requires_grad_(False)
+def load_batches(train: SampleStore, run: TrainingRun, interruption: Interruption) -> Iterator[Batch]:
+    """Return this rank's batches from the run's current position to its end."""
+    parameters, state, device = run.parameters, run.state, run.runtime.device
+    return training_batches(
+        train, parameters.augmentation, parameters.training.batch_size, parameters.seed,
+        range(state.epoch, parameters.training.epochs), loader_workers(parameters.runtime, device),
+        device.type == "cuda", state.position, rank(), world_size(),
+        lambda: world_size() == 1 and bool(interruption),
+    )  # fmt: skip
 
 
-def train_mode(model: SegmentationNet, config: TrainingConfig) -> None:
-    """Training mode, but for batch-norm statistics that are to stay as they are."""
-    model.train()
-    stages = model.encoder.stages()
-    kept = stages if config.freeze_batch_norm else stages[: config.frozen_stages]
-    for module in itertools.chain(*kept):
-        for layer in module.modules():
-            if isinstance(layer, (nn.BatchNorm2d, nn.SyncBatchNorm)):
-                layer.eval()
+def next_group(batches: Iterator[Batch], run: TrainingRun, images: int) -> list[Batch]:
+    """The batches of one optimiser step; empty after an interruption.
+
+    Args:
+        batches: From :func:`load_batches`.
+        run: Its ``state.waited`` grows by the time spent here.
+        images: Size of the training split.
+    """
+    config, state = run.parameters.training, run.state
+    started = time.perf_counter()
+    wanted = min(config.accumulation, math.ceil((images - state.position) / config.batch_size))
+    group = list(itertools.islice(batches, wanted))
+    state.waited += time.perf_counter() - started
+    return group if len(group) == wanted else []
 
 
 def validate(
@@ -269,40 +190,19 @@ def validate(
     runtime: Runtime,
     interruption: Interruption | None = None,
 ) -> Score:
-    """Score a split at native size; an interruption ends it early, and the score is then of no use."""
+    """Score a split at native size; an interruption ends it early and makes the score meaningless."""
     model.eval()
 
     def predictions() -> Iterator[Prediction]:
         config, image_size = parameters.evaluation, parameters.augmentation.image_size
-        for prediction in predict_all(model, val, config, runtime, image_size, rank(), ranks()):
+        for prediction in predict_all(model, val, config, runtime, image_size, rank(), world_size()):
             yield prediction
-            if interruption is not None and interruption.noted:
+            if interruption is not None and interruption.received:
                 return
 
-    return score(predictions())
+    return accumulate(predictions())
 
 
-def history_row(state: RunState, result: Score | None, steps: int, rate: float, seconds: float) -> Row:
-    """The epoch that ends with this state, as it stands in the history; ``seconds`` are those of its validation."""
-    return {
-        "epoch": state.epoch,
-        "step": state.step,
-        "train_loss": state.loss / steps,
-        "val_loss": result.loss if result else None,
-        "val_miou": mean_iou(result.confusion) if result else None,
-        "val_pixel_accuracy": pixel_accuracy(result.confusion) if result else None,
-        "learning_rate": rate,
-        "images_per_second": state.position / state.seconds,
-        "data_seconds": state.waited,
-        "epoch_seconds": state.seconds + seconds,
-    }
-
-
-def overdue(saved: float, minutes: float | None) -> bool:
-    """Whether the last checkpoint, at a time of the monotonic clock, is older than that."""
-    return minutes is not None and time.monotonic() - saved >= 60 * minutes
-
-
-def due(epoch: int, every: int) -> bool:
-    """Whether something done every so many epochs falls on this zero-based epoch."""
+def is_due(epoch: int, every: int) -> bool:
+    """Whether something done every ``every`` epochs falls on this zero-based epoch."""
     return (epoch + 1) % every == 0

@@ -1,0 +1,1 @@
+"""Networks and their weights: encoders, decoders, SegmentationNet, reading saved models and exporting them."""

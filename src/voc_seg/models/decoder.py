@@ -1,5 +1,6 @@
 """From encoder features to logits: context at the coarsest stage, transposed convolutions up, sums with skips."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,7 +19,7 @@ def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1) -> nn.Sequential:
 
 
 class PyramidContext(nn.Module):
-    """Pyramid pooling: what is seen elsewhere in the picture helps to name what is here.
+    """Pyramid pooling: adds global context from the whole image to every position.
 
     After Zhao et al., "Pyramid Scene Parsing Network" (CVPR 2017): the map is averaged over grids of 1x1, 2x2,
     3x3 and 6x6 cells, each reduced by a 1x1 convolution, enlarged again and concatenated with the map itself
@@ -53,11 +54,15 @@ class AverageGrids(nn.Module):
         grids: Cells along each axis, for each grid.
     """
 
+    cells: Tensor  # buffers
+    row: Tensor
+    column: Tensor
+
     def __init__(self, grids: tuple[int, ...]) -> None:
         super().__init__()
         self.grids = grids
         cells = torch.tensor([(grid, row, column) for grid in grids for row in range(grid) for column in range(grid)])
-        # Not in the state dict, which saved networks share. Contiguous: transposed views would be copied every time.
+        # Not persistent: saved networks have no such keys. Contiguous: transposed views would be copied on every call.
         for name, values in zip(("cells", "row", "column"), cells.T.contiguous()):
             self.register_buffer(name, values[:, None], persistent=False)  # (all cells, 1)
 
@@ -74,14 +79,14 @@ class AverageGrids(nn.Module):
             for length, cell in ((height, self.row), (width, self.column))
         )
         weights = (rows[:, :, None] * columns[:, None, :]).flatten(1)  # (all cells, H W)
-        with float32_products(features.device):
+        with without_autocast(features.device):
             means = weights @ features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, all cells, C)
         parts = means.split([grid * grid for grid in self.grids], dim=1)
         return [part.transpose(1, 2).unflatten(2, (grid, grid)) for part, grid in zip(parts, self.grids)]
 
 
 def _weights(length: int, cell: Tensor, cells: Tensor) -> Tensor:
-    """How much each position counts in the mean of each cell, ``float32 (number of cells, length)``.
+    """Weight of each position in the mean of each cell, ``float32 (number of cells, length)``.
 
     Cell i of n reaches from floor(i length / n) to ceil((i + 1) length / n), as in ``adaptive_avg_pool2d``.
     """
@@ -91,17 +96,17 @@ def _weights(length: int, cell: Tensor, cells: Tensor) -> Tensor:
     return inside / inside.sum(1, keepdim=True)
 
 
-def float32_products(device: torch.device) -> AbstractContextManager[Any]:
-    """Context in which matrix products are not cast to bf16: means over a large map would lose digits."""
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Context without autocast: in bf16, means over a large map would lose precision."""
     enabled = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
     return torch.autocast(device.type, enabled=False) if enabled else nullcontext()
 
 
-CONTEXTS = {"none": conv_bn_relu, "pyramid": PyramidContext}
+CONTEXTS: dict[str, Callable[[int, int], nn.Module]] = {"none": conv_bn_relu, "pyramid": PyramidContext}
 
 
 class Upsample(nn.ConvTranspose2d):
-    """Transposed convolution that doubles a map and starts as bilinear interpolation, channel by channel."""
+    """Transposed convolution that doubles the resolution, initialised to bilinear interpolation per channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, kernel_size=4, stride=2, padding=1, bias=False)
@@ -111,9 +116,9 @@ class Upsample(nn.ConvTranspose2d):
 
 
 def bilinear_kernel() -> Tensor:
-    """Weights with which a 4x4 transposed convolution of stride 2 interpolates bilinearly, ``float (4, 4)``.
+    """Weights of a 4x4 transposed convolution with stride 2 that interpolates bilinearly, ``float (4, 4)``.
 
-    The filter that the upsampling of Long et al., "Fully Convolutional Networks" (CVPR 2015) starts from.
+    The initialisation of upsampling in Long et al., "Fully Convolutional Networks" (CVPR 2015).
     """
     line = torch.tensor([0.25, 0.75, 0.75, 0.25])
     return line[:, None] * line
@@ -131,7 +136,7 @@ class Decoder(nn.Module):
         strides: Their strides.
         skips: Encoder stages to fuse: 1, 2, 3, 4.
         width: Channels inside the decoder.
-        context: Key of ``CONTEXTS``: what stands on the coarsest stage.
+        context: Key of ``CONTEXTS``: the module on the coarsest stage.
         classes: Number of classes.
         dropout: Share of channels dropped before the last convolution.
     """
@@ -153,7 +158,7 @@ class Decoder(nn.Module):
         self.stage_of = {strides[stage - 1]: stage for stage in skips}
         steps = (self.stride // finest).bit_length() - 1
         self.upsample = nn.ModuleList(Upsample(width) for _ in range(steps))
-        # At the finest stride this is the dearest convolution of all: half the width halves a tenth of a step.
+        # The most expensive convolution, at the finest stride: half the width saves a twentieth of a step.
         self.fuse = conv_bn_relu(width, width // 2, kernel=3)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(width // 2, classes, 1)

@@ -1,4 +1,4 @@
-"""ResNet encoders: torchvision's classification networks, read out stage by stage."""
+"""ResNet encoders: the stages of torchvision's classification networks."""
 
 from collections.abc import Mapping
 
@@ -70,8 +70,7 @@ def _move_stride_to_first_convolution(block: nn.Module) -> None:
 def _replace_stride_with_dilation(stage: nn.Sequential) -> None:
     """Keep the resolution of the stage's input; widen the 3x3 kernels behind the lost stride instead.
 
-    The convolution that loses its stride is not dilated: like this, every second value is what the strided
-    network computes.
+    The convolution that loses its stride is not dilated, so every second value equals that of the strided network.
     """
     for module in stage.modules():
         if isinstance(module, nn.Conv2d):
@@ -86,6 +85,6 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def count_learnt(weights: Mapping[str, Tensor]) -> int:
-    """Number of learnt values in a state dict; what batch norm counts is not among them."""
+def count_weights(weights: Mapping[str, Tensor]) -> int:
+    """Number of learnt values in a state dict, without batch-norm statistics."""
     return sum(value.numel() for name, value in weights.items() if name.rpartition(".")[2] in ("weight", "bias"))

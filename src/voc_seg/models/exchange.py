@@ -1,4 +1,4 @@
-"""A trained network as one safetensors file that says of itself what is needed to use it."""
+"""A trained network as a self-contained safetensors file: weights, and settings as metadata."""
 
 import hashlib
 import json
@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .saved import require_best_model
 from .weights import read_content
 
 
 def model_digest(saved: dict[str, Any]) -> str:
-    """16 hexadecimal digits that stand for the weights of a saved network, whichever file they were read from."""
+    """A digest of the weights of a saved network, 16 hexadecimal digits, independent of the file format."""
     digest = hashlib.blake2b(digest_size=8)
     for name, value in sorted(saved["model"].items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -28,29 +28,29 @@ def model_digest(saved: dict[str, Any]) -> str:
 def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
     """The best model with its digest, read once: a training may replace the file in the meantime.
 
-    A node of both evaluation and export, which Kedro runs once for both: a run of the two uses one model.
+    Evaluation and export share this node, and Kedro runs it once for both, so they use the same model.
     """
     return best_model | {"model_digest": model_digest(best_model)}
 
 
-def one_evaluation(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """``metrics.json`` and ``evaluation_facts.json`` together; empty unless both are from the same evaluation.
+def merge_evaluation(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge ``metrics.json`` and ``evaluation_facts.json``; empty unless both are from the same evaluation.
 
-    Two evaluations never have the same speed to the last digit.
+    Speeds identify an evaluation: they never agree to the last digit.
     """
     same = all(metrics.get(key) == facts.get(key) for key in ("images_per_second", "model_digest"))
     return {**facts, **metrics} if same else {}
 
 
-def describe(saved: dict[str, Any], **more: Any) -> dict[str, str]:
-    """What a saved network says of itself, as text: file formats take nothing else.
+def model_metadata(saved: dict[str, Any], **more: Any) -> dict[str, str]:
+    """Metadata of a saved network as text, the only type that file formats accept.
 
     Args:
         saved: The content of ``best_model.pth``.
-        more: Further plain values to write down.
+        more: Further plain values to include.
 
     Returns:
-        Everything but the weights by its name, each value as JSON.
+        All fields except the weights, by name, each value as JSON.
 
     Raises:
         VocSegError: A value cannot be written as JSON.
@@ -70,15 +70,15 @@ def describe(saved: dict[str, Any], **more: Any) -> dict[str, str]:
 
 
 def to_safetensors(saved: dict[str, Any], metadata: dict[str, str]) -> bytes:
-    """The weights of ``best_model.pth`` as the bytes of a safetensors file, with what :func:`describe` gave."""
+    """The weights of ``best_model.pth`` as a safetensors file, with the result of :func:`model_metadata`."""
     return save({name: value.contiguous() for name, value in saved["model"].items()}, metadata)
 
 
 def read_saved(path: Path, checksums: bool = True) -> dict[str, Any]:
-    """The content of a ``best_model.pth`` or checkpoint; of an exported ``model.safetensors`` the same.
+    """The content of a ``best_model.pth``, a checkpoint or an exported ``model.safetensors``.
 
     Args:
-        path: The file; its content decides how it is read.
+        path: The file; its format is recognised by content.
         checksums: Compare with the checksums in the file.
 
     Raises:
@@ -90,18 +90,18 @@ def read_saved(path: Path, checksums: bool = True) -> dict[str, Any]:
         "It may be cut short or come from elsewhere; make it again with: kedro run --pipelines training",
         checksums,
     )
-    if metadata or not isinstance(state, dict) or _are_tensors_alone(state):
+    if metadata or not isinstance(state, dict) or _only_tensors(state):
         return _with_metadata(path, state, metadata)
     return state
 
 
 def read_safetensors(path: Path | str) -> dict[str, Any]:
-    """What ``best_model.pth`` held, of a ``model.safetensors`` made by this project.
+    """The content of ``best_model.pth``, read from a ``model.safetensors`` of this project.
 
-    ``restore_model`` of it gives the network.
+    Pass it to ``restore_model`` to get the network.
 
     Raises:
-        VocSegError: The file is missing, damaged, holds weights alone, or its metadata is not that of a network.
+        VocSegError: The file is missing, damaged, has only weights, or its metadata is not that of a network.
     """
     path = Path(path)
     if not path.is_file():
@@ -112,7 +112,7 @@ def read_safetensors(path: Path | str) -> dict[str, Any]:
     return saved
 
 
-def _are_tensors_alone(state: dict[Any, Any]) -> bool:
+def _only_tensors(state: dict[Any, Any]) -> bool:
     return all(isinstance(value, Tensor) for value in state.values())
 
 

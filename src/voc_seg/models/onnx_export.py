@@ -1,4 +1,4 @@
-"""A trained network as ONNX, for any batch, height and width, held against torch before it is given away."""
+"""A trained network as ONNX, for any batch size, height and width, verified against torch."""
 
 import copy
 import logging
@@ -10,19 +10,19 @@ from importlib.util import find_spec
 import torch
 from torch.export import Dim
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .segmentation_net import SegmentationNet
 
 logger = logging.getLogger(__name__)
 
 OPSET = 18
-"""Of the ONNX operators; ONNX Runtime has them since 1.14."""
+"""ONNX operator set; supported since ONNX Runtime 1.14."""
 INPUT, OUTPUT = "images", "logits"
 CHECKED = ((1, 1, 1), (1, 33, 95), (2, 64, 127), (3, 201, 130), (1, 375, 500))
-"""Batch, height and width that are held against torch; none of them is the one the export is made with."""
+"""Batch, height and width compared with torch; all differ from the example of the export."""
 TOLERANCE = 1e-4
-"""Largest difference that rounding may make, as a share of the largest logit."""
+"""Largest difference accepted as rounding, relative to the largest logit."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class OnnxModel:
 
 
 def missing_packages() -> list[str]:
-    """What of the extra ``onnx`` is not installed."""
+    """Packages of the extra ``onnx`` that are not installed."""
     return [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
 
 
 def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
-    """Export a network and compare it with torch at several sizes.
+    """Export a network to ONNX and compare it with torch at several sizes.
 
     Args:
         model: In evaluation mode, on the CPU.
@@ -58,9 +58,9 @@ def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
         classes, height, width)``.
 
     Raises:
-        VocSegError: torch could not export it, or the file computes something else than torch.
+        VocSegError: torch could not export it, or the file's results differ from torch's.
     """
-    import onnx  # of the extra, as is onnxruntime
+    import onnx  # optional, as is onnxruntime
 
     logger.info("Exporting to ONNX (opset %d) and checking it at %d sizes", OPSET, len(CHECKED))
     try:
@@ -78,11 +78,12 @@ def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
     except torch.onnx.OnnxExporterError as error:
         raise VocSegError(
             f"torch {torch.__version__} could not export the network to ONNX ({str(error).partition(chr(10))[0]}). "
-            "This is tested with torch 2.14; install that, or go without: pip uninstall onnxscript"
+            "This is tested with torch 2.14; install that, or skip ONNX: pip uninstall onnxscript"
         ) from error
+    assert program is not None, "the exporter of torch.export returns one"
     proto = program.model_proto
     onnx.helper.set_model_props(proto, metadata)
-    # The exporter has formulas there, of padding and cropping, which come to the size of the input.
+    # The exporter writes formulas of padding and cropping here, which equal the input size.
     for side, name in zip(proto.graph.output[0].type.tensor_type.shape.dim[2:], ("height", "width")):
         side.dim_param = name
     content = proto.SerializeToString()
@@ -108,9 +109,9 @@ def largest_difference(model: SegmentationNet, content: bytes) -> float:
         difference = float((found - expected).abs().max()) if same_shape else math.inf
         if not difference <= TOLERANCE * float(expected.abs().max()):
             raise VocSegError(
-                f"The ONNX file does not compute what torch does: images of {batch} x 3 x {height} x {width} give "
+                f"The results of the ONNX file differ from torch's: images of {batch} x 3 x {height} x {width} give "
                 f"logits {tuple(found.shape)} instead of {tuple(expected.shape)}, values differ by {difference:.2g}. "
-                f"It is not kept. This is tested with torch 2.14, here is {torch.__version__}."
+                f"The file is not kept. This is tested with torch 2.14; installed is {torch.__version__}."
             )
         largest = max(largest, difference)
     return largest

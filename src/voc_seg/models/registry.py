@@ -1,4 +1,4 @@
-"""Networks from settings, from ImageNet weights and from saved models."""
+"""Networks built from settings, ImageNet weights or saved models."""
 
 import logging
 import os
@@ -12,12 +12,12 @@ from torch import Tensor
 from torchvision.models import get_weight
 
 from voc_seg.config import ModelConfig
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .encoder import count_parameters
-from .saved import THE_NETWORK, require_fields, require_network
+from .saved import UNNAMED_NETWORK, require_fields, require_network
 from .segmentation_net import SegmentationNet, bare_model
-from .weights import encoders_in, fault_of_weight, read_weights, resnet_of
+from .weights import find_encoders, identify_resnet, read_weights, weight_fault
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +55,12 @@ def require_classes(saved: dict[str, Any], names: Sequence[str]) -> None:
     Raises:
         VocSegError: With both lists of names.
     """
-    require_fields(saved, THE_NETWORK, "class_names")
+    require_fields(saved, UNNAMED_NETWORK, "class_names")
     known = saved["class_names"]
     if list(known) != list(names):
         raise VocSegError(
             f"The model was trained for the {len(known)} classes {', '.join(known)}; data.classes are "
-            f"{', '.join(names)}. Give the data.classes (or the --env) it was trained with, or train anew: "
+            f"{', '.join(names)}. Use the data.classes (or the --env) it was trained with, or train again: "
             "kedro run --pipelines training"
         )
 
@@ -76,7 +76,7 @@ def load_encoder_weights(model: SegmentationNet, config: ModelConfig) -> None:
         VocSegError: torchvision could not download its weights.
     """
     if config.weights == "imagenet":
-        state = _fitting(_download(config.encoder), model, config)
+        state = _select_encoder_weights(_download(config.encoder), model, config)
     else:
         state = _from_file(model, config)
     model.encoder.load_state_dict(state, strict=False)
@@ -84,13 +84,13 @@ def load_encoder_weights(model: SegmentationNet, config: ModelConfig) -> None:
 
 def _from_file(model: SegmentationNet, config: ModelConfig) -> dict[str, Tensor]:
     path = _weights_path(config)
-    return _fitting(read_weights(path), model, config)
+    return _select_encoder_weights(read_weights(path), model, config)
 
 
-def _fitting(state: dict[str, Tensor], model: SegmentationNet, config: ModelConfig) -> dict[str, Tensor]:
-    """The tensors for the encoder, as float32; refused unless all are there, in shape and finite."""
+def _select_encoder_weights(state: dict[str, Tensor], model: SegmentationNet, config: ModelConfig) -> dict[str, Tensor]:
+    """The tensors for the encoder, as float32; refused unless all are present, finite and of the right shape."""
     expected = model.encoder.state_dict()
-    state = _one_encoder(state, config)
+    state = _strip_encoder_prefix(state, config)
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     wrong = [key for key, value in expected.items() if key in state and state[key].shape != value.shape]
     missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
@@ -99,10 +99,10 @@ def _fitting(state: dict[str, Tensor], model: SegmentationNet, config: ModelConf
         raise VocSegError(
             f"model.weights {config.weights} does not fit model.encoder {config.encoder}: "
             f"{len(missing)} tensors missing {missing[:3]}, {len(wrong)} of another shape {wrong[:3]}, "
-            f"{len(unknown)} unknown {unknown[:3]}. {_which_encoder(state, config)}"
+            f"{len(unknown)} unknown {unknown[:3]}. {_encoder_advice(state, config)}"
         )
     for key, value in state.items():
-        if fault := fault_of_weight(key, value):
+        if fault := weight_fault(key, value):
             raise VocSegError(
                 f"model.weights {config.weights}: {key} {fault}; weights are finite floating-point numbers. "
                 "Use another file."
@@ -110,9 +110,9 @@ def _fitting(state: dict[str, Tensor], model: SegmentationNet, config: ModelConf
     return {key: value.float() for key, value in state.items()}
 
 
-def _one_encoder(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """The tensors of the encoder alone, where all of its keys have a prefix: ``module.``, ``encoder.`` ..."""
-    encoders = encoders_in(state)
+def _strip_encoder_prefix(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Only the tensors of the encoder, without the common prefix of their keys: ``module.``, ``encoder.`` ..."""
+    encoders = find_encoders(state)
     if len(encoders) > 1:
         raise VocSegError(
             f"model.weights {config.weights} holds {len(encoders)} encoders, under {', '.join(map(repr, encoders))}. "
@@ -120,15 +120,15 @@ def _one_encoder(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Ten
         )
     for prefix, inner in encoders.items():
         if prefix:
-            # Beside an encoder lie only the other parts of its network.
-            logger.info("model.weights: taking the tensors of %s* alone, for the encoder", prefix)
+            # Tensors with other keys belong to other parts of the network.
+            logger.info("model.weights: loading only the tensors %s* into the encoder", prefix)
         return inner
     return state
 
 
-def _which_encoder(state: dict[str, Tensor], config: ModelConfig) -> str:
-    """What to do about weights of another network."""
-    found = resnet_of(state)
+def _encoder_advice(state: dict[str, Tensor], config: ModelConfig) -> str:
+    """Advice on weights of another network."""
+    found = identify_resnet(state)
     if found in _IMAGENET and found != config.encoder:
         return f"Its tensors are those of {found}: set model.encoder={found}, or use other weights."
     if found and found not in _IMAGENET:
@@ -143,13 +143,13 @@ def _download(encoder: str) -> dict[str, Tensor]:
     except (URLError, RuntimeError, OSError) as error:
         raise VocSegError(
             f"Could not download the ImageNet weights of {encoder} from {weights.url}: {error}. "
-            f"Fetch that file by other means and set model.weights to its path, put it into "
+            f"Download that file yourself and set model.weights to its path, move it to "
             f"{torch.hub.get_dir()}/checkpoints, or train from scratch with model.weights=null."
         ) from error
 
 
 def require_weights(config: ModelConfig) -> None:
-    """Refuse a file of weights that cannot start a training; this is quick, so it is asked before anything runs.
+    """Refuse an unusable file of weights; quick enough to check before the run.
 
     Raises:
         VocSegError: As :func:`load_encoder_weights`.

@@ -1,4 +1,4 @@
-"""Checks of a saved network before it is used: its file may be damaged, old or made by hand."""
+"""Checks of a saved network before use: its file may be damaged, old or written by hand."""
 
 from collections.abc import Callable, Mapping
 from textwrap import shorten
@@ -10,16 +10,16 @@ from torch import Tensor
 
 from voc_seg.config import ModelConfig
 from voc_seg.config.data import MAX_SIDE
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .segmentation_net import bare_model
-from .weights import fault_of_weight, resnet_of
+from .weights import identify_resnet, weight_fault
 
 FORMAT_VERSION = 1
-"""Of saved networks; raised with every change after which older files cannot be read."""
+"""Version of saved networks; increased with every incompatible change."""
 
-THE_NETWORK = "The saved network"
-"""In messages, a network whose file is not known."""
+UNNAMED_NETWORK = "The saved network"
+"""Name in messages of a network whose file is unknown."""
 
 _ADVICE = "Restore the file that training wrote, or train again: kedro run --pipelines training"
 
@@ -53,7 +53,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (lambda value: isinstance(value, dict) and len(value) > 0, "a dictionary of tensors by name"),
     "model_config": (lambda value: isinstance(value, dict), "the settings of the network"),
     "model_config.encoder": (lambda value: isinstance(value, str), "the name of an encoder"),
-    "model_config.weights": (_is_text_or_none, "null, or where the weights came from"),
+    "model_config.weights": (_is_text_or_none, "null, or the origin of the weights"),
     "class_names": (_are_names, "a list of 2 to 255 different names"),
     "image_size": (_is_size, f"null, or height and width of 1 to {MAX_SIDE} pixels"),
     "epoch": (_is_count, "a whole number"),
@@ -63,7 +63,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "best_miou": (lambda value: _is_number(value, -1, 1), "a number up to 1"),
     # Networks of earlier versions lack some of these.
     "config": (lambda value: isinstance(value, dict), "the settings of the training"),
-    "config.data": (lambda value: isinstance(value, dict), "what the data were"),
+    "config.data": (lambda value: isinstance(value, dict), "facts about the data"),
     "config.data.source": (lambda value: isinstance(value, str), "the name of a source"),
     "config.data.images": (_is_count, "a whole number"),
     "config.data.val_images": (_is_count, "a whole number"),
@@ -78,11 +78,11 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OF_EVERY_MODEL = ("model_config.encoder", "model_config.weights", "image_size", "epoch", "val_miou")
 SETTINGS = tuple(key for key in _FIELDS if key.startswith("config"))
-"""What the model card and the image sizes of inference are taken from."""
+"""Fields used by the model card and for the image sizes of inference."""
 
 
 def require_fields(saved: Mapping[str, Any], name: str, *keys: str) -> None:
-    """Refuse a saved network that lacks a field, or has a wrong value in it; ``a.b`` is ``b`` in ``a``.
+    """Refuse a saved network with a missing field or an invalid value; ``a.b`` is ``b`` in ``a``.
 
     Args:
         saved: The content of the file.
@@ -92,8 +92,8 @@ def require_fields(saved: Mapping[str, Any], name: str, *keys: str) -> None:
     Raises:
         VocSegError: With the field, its value and what belongs there.
     """
-    found = {key: _at(saved, key) for key in keys}
-    if lacking := [key for key, value in found.items() if value is _ABSENT]:
+    found = {key: _get_nested(saved, key) for key in keys}
+    if lacking := [key for key, value in found.items() if value is _MISSING]:
         if {"optimizer", "history"} <= saved.keys():
             raise VocSegError(
                 f"{name} is a checkpoint, not a best model: it lacks {', '.join(lacking)}. Checkpoints belong in the "
@@ -103,7 +103,7 @@ def require_fields(saved: Mapping[str, Any], name: str, *keys: str) -> None:
     for key, value in found.items():
         fits, allowed = _FIELDS[key]
         if not fits(value):
-            raise VocSegError(f"{name}: {key} is {shown(value)}; it must be {allowed}. {_ADVICE}")
+            raise VocSegError(f"{name}: {key} is {short_repr(value)}; it must be {allowed}. {_ADVICE}")
 
 
 def require_best_model(saved: Mapping[str, Any], name: str) -> None:
@@ -117,10 +117,10 @@ def require_best_model(saved: Mapping[str, Any], name: str) -> None:
     require_network(saved, name)
     require_fields(saved, name, *_OF_EVERY_MODEL)
     optional = [key for key in _FIELDS if key in ("val_loss", "source", "precision", *SETTINGS)]
-    require_fields(saved, name, *(key for key in optional if _at(saved, key) is not _ABSENT))
+    require_fields(saved, name, *(key for key in optional if _get_nested(saved, key) is not _MISSING))
 
 
-def require_network(saved: Mapping[str, Any], name: str = THE_NETWORK) -> ModelConfig:
+def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> ModelConfig:
     """Refuse a saved network of another format, or whose weights do not fit its ``model_config``.
 
     Returns:
@@ -134,12 +134,12 @@ def require_network(saved: Mapping[str, Any], name: str = THE_NETWORK) -> ModelC
     if (version := saved.get("format_version")) != FORMAT_VERSION or isinstance(version, bool):
         if "format_version" in saved:
             raise VocSegError(
-                f"{name} has format_version {shown(version)}, this version of voc_seg reads {FORMAT_VERSION}. Use the "
-                "version that wrote it, or train again: kedro run --pipelines training"
+                f"{name} has format_version {short_repr(version)}, this version of voc_seg reads {FORMAT_VERSION}. Use "
+                "the version that wrote it, or train again: kedro run --pipelines training"
             )
         raise VocSegError(
-            f"{name} has no format_version: it is not a network saved by this project. Weights from elsewhere go into "
-            "model.weights; make this file with: kedro run --pipelines training"
+            f"{name} has no format_version: it is not a network saved by this project. For weights from elsewhere, set "
+            "model.weights; to create this file: kedro run --pipelines training"
         )
     require_fields(saved, name, "model", "model_config", "class_names")
     try:
@@ -147,31 +147,33 @@ def require_network(saved: Mapping[str, Any], name: str = THE_NETWORK) -> ModelC
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(("model_config", *map(str, first["loc"])))
-        raise VocSegError(f"{name}: {key} is {shown(first['input'])}: {first['msg']}. {_ADVICE}") from error
+        raise VocSegError(f"{name}: {key} is {short_repr(first['input'])}: {first['msg']}. {_ADVICE}") from error
     require_tensors(saved["model"], name)
-    if fault := _fault_of_weights(saved["model"], config, len(saved["class_names"])):
+    if fault := _weights_fault(saved["model"], config, len(saved["class_names"])):
         raise VocSegError(f"{name}: {fault} {_ADVICE}")
     return config
 
 
 def require_tensors(weights: Mapping[Any, Any], name: str) -> None:
-    """Refuse a state dict that holds anything but plain tensors by name, each with all of its values.
+    """Refuse a state dict unless it has only plain, complete tensors by name.
 
     Raises:
-        VocSegError: With the entry.
+        VocSegError: With the offending entry.
     """
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise VocSegError(f"{name}: model has {shown(value)} as {shown(key)}, which is not a tensor. {_ADVICE}")
+            raise VocSegError(
+                f"{name}: model has {short_repr(value)} as {short_repr(key)}, which is not a tensor. {_ADVICE}"
+            )
         if value.device.type == "meta" or value.layout != torch.strided or value.is_quantized:
             raise VocSegError(f"{name}: {key} is not a plain tensor with values. {_ADVICE}")
         if value.untyped_storage().nbytes() < value.numel() * value.element_size():
             raise VocSegError(f"{name}: the file does not hold all {value.numel()} values of {key}. {_ADVICE}")
 
 
-def _fault_of_weights(weights: Mapping[Any, Any], config: ModelConfig, classes: int) -> str:
-    """Why weights do not fit a network, as a sentence; empty when they do."""
-    with torch.device("meta"):  # shapes alone
+def _weights_fault(weights: Mapping[Any, Any], config: ModelConfig, classes: int) -> str:
+    """Why weights do not fit a network, as a sentence; empty if they fit."""
+    with torch.device("meta"):  # only shapes
         expected = bare_model(config, classes).state_dict()
     missing = [key for key in expected if key not in weights]
     unknown = [key for key in weights if key not in expected]
@@ -182,7 +184,7 @@ def _fault_of_weights(weights: Mapping[Any, Any], config: ModelConfig, classes: 
             for keys, what in ((missing, "missing"), (unknown, "unknown"), (wrong, "of another shape"))
             if keys
         ]
-        found = resnet_of({key.removeprefix("encoder."): None for key in weights if key.startswith("encoder.")})
+        found = identify_resnet({key.removeprefix("encoder.") for key in weights if key.startswith("encoder.")})
         hint = f" They are those of {found}." if found not in ("", config.encoder) else ""
         if wrong:
             shapes = tuple(weights[wrong[0]].shape), tuple(expected[wrong[0]].shape)
@@ -192,23 +194,23 @@ def _fault_of_weights(weights: Mapping[Any, Any], config: ModelConfig, classes: 
             f"{', '.join(counts)}.{hint}"
         )
     for key, value in weights.items():
-        if fault := fault_of_weight(key, value):
+        if fault := weight_fault(key, value):
             return f"{key} {fault}; weights are finite floating-point numbers."
     return ""
 
 
-_ABSENT = object()
+_MISSING = object()
 
 
-def _at(saved: Mapping[str, Any], key: str) -> Any:
+def _get_nested(saved: Mapping[str, Any], key: str) -> Any:
     value: Any = saved
     for part in key.split("."):
-        value = value.get(part, _ABSENT) if isinstance(value, Mapping) else _ABSENT
+        value = value.get(part, _MISSING) if isinstance(value, Mapping) else _MISSING
     return value
 
 
-def shown(value: Any) -> str:
-    """A value for a message, short and in one line."""
+def short_repr(value: Any) -> str:
+    """A short, one-line text of a value, for messages."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     return shorten(repr(value)[:200], 80, placeholder=" ...")

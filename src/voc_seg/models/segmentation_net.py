@@ -20,7 +20,7 @@ class SegmentationNet(nn.Module):
         classes: Number of classes, background included.
         skips: Encoder stages fused in the decoder: 1, 2, 3, 4 for strides 2, 4, 8, 16.
         width: Channels inside the decoder.
-        context: ``none`` or ``pyramid``, what stands on the coarsest stage.
+        context: ``none`` or ``pyramid``, the module on the coarsest stage.
         output_stride: 32 or 16, the stride of the coarsest features.
         stride_in_1x1: See :class:`ResNetEncoder`.
         dropout: Share of decoder channels dropped before the classifier in training.
@@ -59,12 +59,12 @@ class SegmentationNet(nn.Module):
 
 
 def _padded(length: int) -> int:
-    """The next multiple of the stride, written so that an export for any size sees that it is one."""
+    """The next multiple of the stride, in a form that lets an export for any size prove it is a multiple."""
     return (length + STRIDE - 1) // STRIDE * STRIDE
 
 
 def bare_model(config: ModelConfig, classes: int) -> SegmentationNet:
-    """A network with fresh weights throughout, channels-last; no file is read."""
+    """A randomly initialised network, channels-last; no file is read."""
     model = SegmentationNet(
         encoder=config.encoder,
         classes=classes,

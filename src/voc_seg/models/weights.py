@@ -1,8 +1,8 @@
-"""Tensors from files of any origin: the format is recognised by content, the values and the ResNet are checked."""
+"""Tensors from weight files: recognises the format and the ResNet, and checks the values."""
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +11,28 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.reading import LFS_POINTER
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.image_file import LFS_POINTER
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
 
 _BEGINNINGS = (
     (LFS_POINTER, "it is a pointer of Git LFS; fetch the file itself: git lfs pull"),
-    (b"<", "it is a web page, not the file that was linked"),
+    (b"<", "it is a web page, not a file of weights"),
     (b"\x89HDF", "it is an HDF5 file"),
     (b"\x1f\x8b", "it is compressed with gzip; unpack it first"),
     (b"\x93NUMPY", "it is a NumPy array"),
 )
 _NAMES_OBJECT = re.compile(r"(?:GLOBAL |class |type )([A-Za-z_][\w.]+)")
 
-_BLOCKS = {
+_BLOCKS: dict[tuple[tuple[int, ...], bool], str] = {
     ((2, 2, 2, 2), False): "resnet18",
     ((3, 4, 6, 3), False): "resnet34",
     ((3, 4, 6, 3), True): "resnet50",
     ((3, 4, 23, 3), True): "resnet101",
     ((3, 8, 36, 3), True): "resnet152",
 }
-"""Torchvision's ResNets by the blocks of their stages, and whether these are bottlenecks."""
+"""Torchvision's ResNets by the number of blocks per stage, and whether these are bottlenecks."""
 
 
 def read_content(path: Path, what: str, advice: str, checksums: bool = False) -> tuple[Any, dict[str, str]]:
@@ -42,16 +42,15 @@ def read_content(path: Path, what: str, advice: str, checksums: bool = False) ->
 
     Args:
         path: The file.
-        what: What it should be, for the message.
-        advice: What to do when it is not, a sentence.
-        checksums: Compare with the checksums in the file, which ``torch.load`` does not do. Files from elsewhere may
-            lack them.
+        what: The expected content, for the message.
+        advice: What to do about another content, a sentence.
+        checksums: Verify the checksums in the file, which ``torch.load`` does not. Files from elsewhere may have none.
 
     Raises:
         VocSegError: The file is missing, empty, damaged, a pointer of Git LFS, of another kind, or would run code.
     """
     if not path.is_file():
-        # A pipe would be waited for.
+        # Opening a pipe would block.
         found = "is not a regular file" if path.exists() else "does not exist"
         raise VocSegError(f"{path} cannot be read as {what} (it {found}). {advice}")
     try:
@@ -67,14 +66,14 @@ def read_content(path: Path, what: str, advice: str, checksums: bool = False) ->
                     if damaged := archive.testzip():
                         raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
             file.seek(0)
-            # Given a path, torch would go by its ending.
+            # Given a path, torch would choose the format by the extension.
             return torch.load(file, map_location="cpu", weights_only=True), {}
     except Exception as error:  # torch.load raises many exception types on malformed files
         raise VocSegError(f"{path} cannot be read as {what} ({_reason(path, error)}). {advice}") from error
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """Why a file cannot be read; never torch's own advice, which is to switch its protection off."""
+    """Why a file cannot be read. Torch's own advice, to disable its protection, is never shown."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     with path.open("rb") as file:
@@ -115,7 +114,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     state, _ = read_content(
         path,
         "a state dict",
-        "model.weights takes a file of nothing but tensors: download it again, or save model.state_dict().",
+        "model.weights needs a file of only tensors: download it again, or save model.state_dict().",
     )
     while isinstance(state, dict) and (inner := next((key for key in _WRAPPERS if _is_block(state.get(key))), None)):
         state = state[inner]
@@ -130,8 +129,8 @@ def _is_block(value: Any) -> bool:
     return isinstance(value, dict) and bool(value)
 
 
-def fault_of_weight(key: str, value: Tensor) -> str:
-    """Why a tensor of the right shape cannot be a weight, a sum or a variance; empty when it can."""
+def weight_fault(key: str, value: Tensor) -> str:
+    """Why a tensor of the right shape is no valid weight or statistic; empty if it is valid."""
     if value.device.type == "meta":
         return "holds no values"
     if value.layout != torch.strided or value.is_quantized:
@@ -148,16 +147,16 @@ def fault_of_weight(key: str, value: Tensor) -> str:
     return ""
 
 
-def resnet_of(state: Mapping[str, Tensor]) -> str:
-    """Which ResNet of torchvision has these keys; empty when none has."""
-    blocks = tuple(
+def identify_resnet(state: Collection[str]) -> str:
+    """The name of torchvision's ResNet with these keys; empty if there is none."""
+    blocks: tuple[int, ...] = tuple(
         len({key.split(".")[1] for key in state if key.startswith(f"layer{stage}.")}) for stage in range(1, 5)
     )
     return _BLOCKS.get((blocks, "layer1.0.conv3.weight" in state), "")
 
 
-def encoders_in(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The ResNets in a state dict by their prefix (``module.``, ``encoder.`` ...), with their tensors by plain keys."""
+def find_encoders(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The ResNets in a state dict by prefix (``module.``, ``encoder.`` ...); their keys have no prefix."""
     prefixes = [
         key.removesuffix("conv1.weight")
         for key in state

@@ -1,1 +1,1 @@
-"""Wiring: which node takes what from the catalog and what it gives back."""
+"""One folder per pipeline: its nodes and their wiring; computation lives in the rooms below."""

@@ -1,0 +1,1 @@
+"""Turns results into figures, tables, report pages and model cards; it computes no scores."""

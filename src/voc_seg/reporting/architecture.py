@@ -12,7 +12,8 @@ from torch import nn
 from voc_seg.config import ModelConfig
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.segmentation_net import SegmentationNet, bare_model
-from voc_seg.reporting.style import BLUE, GREY, HEADROOM, INK, LABEL, MUTED, ORANGE, SMALL, new_figure, set_title
+
+from .style import BLUE, GREY, HEADROOM, INK, LABEL, MUTED, ORANGE, SMALL, new_figure, set_title
 
 # Inches: a box, and from one box to the next.
 _WIDE, _TALL = 2.15, 0.62
@@ -20,8 +21,8 @@ _ACROSS, _DOWN = 3.0, 0.95
 
 
 @dataclass(frozen=True)
-class Part:
-    """One box: what it is, what comes out of it, and where it stands (column from the left, row from the top)."""
+class Box:
+    """One box of the drawing: name, output shape and position (column from the left, row from the top)."""
 
     name: str
     output: str
@@ -30,59 +31,59 @@ class Part:
     parameters: int | None = None
 
 
-def parts_of(model: SegmentationNet, config: ModelConfig) -> dict[str, Part]:
+def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]:
     """The boxes of a network in the order of the forward pass; rows are those of the strides, 2 is the first."""
     encoder, decoder = model.encoder, model.decoder
-    parts = {"picture": Part("picture", "3 x H x W", 0, 0)}
+    boxes = {"picture": Box("picture", "3 x H x W", 0, 0)}
     for number, modules in enumerate(encoder.stages(), start=1):
         what = "7x7 convolution" if number == 1 else f"residual blocks {number - 1}"
         output = _shape(encoder.channels[number - 1], encoder.strides[number - 1])
-        parts[f"stage{number}"] = Part(f"{number}: {what}", output, 0, number, _size(*modules))
+        boxes[f"stage{number}"] = Box(f"{number}: {what}", output, 0, number, _size(*modules))
     context = {"pyramid": "pyramid pooling", "none": "1x1 convolution"}[config.context]
     skips = {stride: decoder.skips[str(stage)] for stride, stage in decoder.stage_of.items()}
     beside = [skips[decoder.stride]] if decoder.stride in skips else []
-    parts["context"] = Part(context, _shape(config.width, decoder.stride), 1, 5, _size(decoder.context, *beside))
+    boxes["context"] = Box(context, _shape(config.width, decoder.stride), 1, 5, _size(decoder.context, *beside))
     row, stride = encoder.strides.index(decoder.stride) + 1, decoder.stride
     for number, upsample in enumerate(decoder.upsample, start=1):
         row, stride = row - 1, stride // 2
         what = "transposed conv. + skip" if stride in skips else "transposed convolution"
         skip = [skips[stride]] if stride in skips else []
-        parts[f"up{number}"] = Part(what, _shape(config.width, stride), 1, row, _size(upsample, *skip))
+        boxes[f"up{number}"] = Box(what, _shape(config.width, stride), 1, row, _size(upsample, *skip))
     classes = decoder.classify.out_channels
-    parts["classify"] = Part(
+    boxes["classify"] = Box(
         f"3x3 to {config.width // 2}, 1x1 to {classes}", _shape(classes, stride), 2, row,
         _size(decoder.fuse, decoder.classify),
     )  # fmt: skip
-    parts["scores"] = Part("class scores, bilinear", f"{classes} x H x W", 2, 0)
-    return parts
+    boxes["scores"] = Box("class scores, bilinear", f"{classes} x H x W", 2, 0)
+    return boxes
 
 
 def plot_network(config: ModelConfig, classes: int) -> Figure:
-    """The network of some settings with the shape of what every part gives and its parameters.
+    """The network of some settings with the shape of what every box gives and its parameters.
 
     Args:
         config: The network.
         classes: Number of classes.
 
     Returns:
-        Encoder, decoder and classifier in three columns; what has the same stride stands in one row.
+        Encoder, decoder and classifier in three columns; each row has one stride.
     """
     model = bare_model(config, classes)
-    parts = parts_of(model, config)
+    boxes = network_boxes(model, config)
     width, height = 2 * _ACROSS + _WIDE + 0.3, HEADROOM + 5 * _DOWN + _TALL + 0.25
     figure = new_figure(width, height, layout=None)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
-    for part in parts.values():
-        _box(axes, part)
-    names = list(parts)
+    for box in boxes.values():
+        _draw_box(axes, box)
+    names = list(boxes)
     for before, after in pairwise(names):
-        _arrow(axes, parts[before], parts[after])
+        _draw_arrow(axes, boxes[before], boxes[after])
     for stage in config.skips:
         stride = model.encoder.strides[stage - 1]
-        target = next(part for part in parts.values() if part.column == 1 and part.output.endswith(f"/{stride}"))
-        _arrow(axes, parts[f"stage{stage}"], target, "1x1")
+        target = next(box for box in boxes.values() if box.column == 1 and box.output.endswith(f"/{stride}"))
+        _draw_arrow(axes, boxes[f"stage{stage}"], target, "1x1")
     set_title(
         figure,
         f"SegmentationNet, {count_parameters(model) / 1e6:.1f} M parameters",
@@ -99,13 +100,13 @@ def _size(*modules: nn.Module) -> int:
     return sum(map(count_parameters, modules))
 
 
-def _corner(part: Part) -> tuple[float, float]:
-    return 0.15 + part.column * _ACROSS, HEADROOM + 0.1 + part.row * _DOWN
+def _corner(box: Box) -> tuple[float, float]:
+    return 0.15 + box.column * _ACROSS, HEADROOM + 0.1 + box.row * _DOWN
 
 
-def _box(axes: Axes, part: Part) -> None:
-    left, top = _corner(part)
-    colour = {0: BLUE, 1: ORANGE, 2: ORANGE}[part.column] if part.parameters is not None else GREY
+def _draw_box(axes: Axes, box: Box) -> None:
+    left, top = _corner(box)
+    colour = {0: BLUE, 1: ORANGE, 2: ORANGE}[box.column] if box.parameters is not None else GREY
     for face, alpha in ((colour, 0.12), ("none", 1.0)):
         axes.add_patch(
             FancyBboxPatch(
@@ -113,12 +114,12 @@ def _box(axes: Axes, part: Part) -> None:
                 edgecolor="none" if alpha < 1 else colour, alpha=alpha, linewidth=1.2,
             )
         )  # fmt: skip
-    axes.text(left + 0.12, top + 0.2, part.name, va="center", fontsize=LABEL, color=INK, fontweight="bold")
-    size = "" if part.parameters is None else f",  {part.parameters / 1e6:.2f} M"
-    axes.text(left + 0.12, top + 0.44, part.output + size, va="center", fontsize=SMALL, color=MUTED)
+    axes.text(left + 0.12, top + 0.2, box.name, va="center", fontsize=LABEL, color=INK, fontweight="bold")
+    size = "" if box.parameters is None else f",  {box.parameters / 1e6:.2f} M"
+    axes.text(left + 0.12, top + 0.44, box.output + size, va="center", fontsize=SMALL, color=MUTED)
 
 
-def _arrow(axes: Axes, source: Part, target: Part, label: str = "") -> None:
+def _draw_arrow(axes: Axes, source: Box, target: Box, label: str = "") -> None:
     """Down or up within a column, from side to side between two."""
     (left, top), (other_left, other_top) = _corner(source), _corner(target)
     if source.column == target.column:

@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import flattened
-from voc_seg.reporting.belonging import is_of
-from voc_seg.reporting.report import history_of
-from voc_seg.reporting.style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
+
+from .report import matching_history
+from .same_evaluation import is_score_of
+from .style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
 
 METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
 """Of an evaluation on val; its mIoU is the validation's."""
@@ -43,8 +44,8 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
     """
     settings = _settings(model["config"] | {"model": model["model_config"]})
     settings["runtime.precision"] = model.get("precision")  # which models of earlier versions do not hold
-    history = history_of(model, history)
-    evaluated = is_of(scores, model) and scores.get("split") == "val"
+    history = matching_history(model, history)
+    evaluated = is_score_of(scores, model) and scores.get("split") == "val"
     conditions = ("data.val_ids", "data.longer_side", "evaluation.scale", "evaluation.flip")
     judged_on = tuple(settings.get(key) for key in conditions)
     return {
@@ -89,14 +90,14 @@ def plot_runs(rows: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> Fig
     figure = new_figure(10.5, max(3.6, 1.6 + 0.3 * len(shown)))
     bars, curves = figure.subplots(1, 2)
     colours = [BLUE, *[GREY] * (len(shown) - 1)]
-    places = range(len(shown))
-    bars.barh(places, shown["val_miou"], 0.72, color=colours)
+    positions = range(len(shown))
+    bars.barh(positions, shown["val_miou"], 0.72, color=colours)
     names = [name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…" for name in shown["run"]]
-    bars.set_yticks(places, map(literal, names))
+    bars.set_yticks(positions, map(literal, names))
     bars.invert_yaxis()
-    for place, score in zip(places, shown["val_miou"]):
+    for position, score in zip(positions, shown["val_miou"]):
         bars.annotate(
-            f"{score:.3f}", (score, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=SMALL,
+            f"{score:.3f}", (score, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=SMALL,
             color=INK,
         )  # fmt: skip
     bars.set_xlim(0, max(0.01, 1.15 * shown["val_miou"].max()))

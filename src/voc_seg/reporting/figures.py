@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
-from voc_seg.reporting.fonts import shown_names
-from voc_seg.reporting.style import (
-    ABSENT,
+from .fonts import shown_names
+from .style import (
     BLUE,
     GREY,
     INK,
@@ -25,25 +23,24 @@ from voc_seg.reporting.style import (
     set_title,
     tidy,
 )
-from voc_seg.reporting.tables import score
+from .tables import score
 
 _SPLIT_COLOURS = {"train": BLUE, "val": ORANGE, "test": GREY}
 # Up to this many points a curve shows each as a dot; more of them would only thicken the line.
 _DOTS = 30
-_BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#cfdff0", "#6f9fd0", "#2364aa", "#12355b"])
 
 
 def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
     """Images per class and pixels per class of every split, beside each other.
 
     Background (class 0) is in nearly every image and has about three pixels in four. It would press the other
-    bars flat on a linear axis and make their lengths meaningless on a logarithmic one, so it stands in the
+    bars flat on a linear axis and make their lengths meaningless on a logarithmic one, so it is in the
     subtitle instead.
 
     Args:
         statistics: One row a class: class_index, class_name, and for each split ``s`` of train, val and test
             ``s_images`` (images that contain the class), ``s_pixels`` and ``s_pixel_share`` (0..1 of the
-            labelled pixels). Splits that are missing or hold nothing are left out.
+            labelled pixels). Missing and empty splits are skipped.
 
     Returns:
         Two panels of horizontal bars, classes from most to fewest images in the first split.
@@ -57,13 +54,13 @@ def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
     figure = new_figure(10.5, 1.7 + len(objects) * (0.13 + 0.07 * max(len(splits), 2)))
     images, pixels = figure.subplots(1, 2, sharey=True)
     thickness = 0.8 / max(len(splits), 1)
-    places = np.arange(len(objects))
+    positions = np.arange(len(objects))
     for number, split in enumerate(splits):
-        offset = places + (number - (len(splits) - 1) / 2) * thickness
+        offset = positions + (number - (len(splits) - 1) / 2) * thickness
         colour = _SPLIT_COLOURS[split]
         images.barh(offset, objects[f"{split}_images"], thickness * 0.9, color=colour, label=split)
         pixels.barh(offset, 100 * objects[f"{split}_pixel_share"], thickness * 0.9, color=colour, label=split)
-    images.set_yticks(places, _shown_names(objects))
+    images.set_yticks(positions, _shown_names(objects))
     images.set_ylim(len(objects) - 0.4, -0.6)
     tidy(images, "Images that contain the class", grid="x")
     tidy(pixels, "Share of labelled pixels, %", grid="x")
@@ -87,7 +84,7 @@ def _background_line(statistics: pd.DataFrame, splits: list[str]) -> str:
     if background.empty:
         return ""
     shares = [f"{100 * background[f'{split}_pixel_share'].iloc[0]:.1f} % in {split}" for split in splits]
-    return f"Background is left out of the bars: its share of the pixels is {', '.join(shares)}"
+    return f"Background has no bars: its share of the pixels is {', '.join(shares)}"
 
 
 def plot_history(history: pd.DataFrame) -> Figure:
@@ -135,7 +132,7 @@ def plot_history(history: pd.DataFrame) -> Figure:
 
 
 def _curve(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: str) -> None:
-    """Draw a column over the epochs that have a value; dots while they are few enough to be told apart."""
+    """Draw a column over the epochs that have a value; with dots if there are few enough."""
     values = pd.to_numeric(history[column])
     known = values.notna()
     if known.any():
@@ -165,7 +162,7 @@ def _mark_best(axes: Axes, history: pd.DataFrame, middle: float) -> str:
 
 
 def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure:
-    """IoU of every class from best to worst, with mIoU and the floor of predicting background everywhere.
+    """IoU of every class from best to worst, with mIoU and the baseline of predicting background everywhere.
 
     Args:
         class_scores: One row a class: class_index, class_name, iou (0..1, empty where the class is absent),
@@ -179,20 +176,20 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
     scores = scores.sort_values("iou", ascending=False, na_position="last", kind="stable")
     figure = new_figure(9.5, 1.9 + 0.27 * len(scores))
     axes = figure.subplots()
-    places = np.arange(len(scores))
-    axes.barh(places, scores["iou"].fillna(0.0), 0.72, color=BLUE)
-    for place, row in zip(places, scores.itertuples(index=False), strict=True):
+    positions = np.arange(len(scores))
+    axes.barh(positions, scores["iou"].fillna(0.0), 0.72, color=BLUE)
+    for position, row in zip(positions, scores.itertuples(index=False), strict=True):
         absent = pd.isna(row.iou)
         note = "absent" if absent else f"{row.iou:.3f}"
         if not absent and row.true_pixels == 0:
             note += "  predicted, never true"
         axes.annotate(
-            note, (0.0 if absent else row.iou, place), xytext=(5, 0), textcoords="offset points", va="center",
+            note, (0.0 if absent else row.iou, position), xytext=(5, 0), textcoords="offset points", va="center",
             fontsize=SMALL, color=MUTED if absent else INK, style="italic" if absent else "normal",
-            # The lines of mIoU and floor pass behind the numbers instead of through them.
+            # The lines of mIoU and baseline pass behind the numbers instead of through them.
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
         )  # fmt: skip
-    axes.set_yticks(places, _shown_names(scores))
+    axes.set_yticks(positions, _shown_names(scores))
     axes.set_ylim(len(scores) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel("IoU")
@@ -220,50 +217,3 @@ def _reference(axes: Axes, value: float | None, name: str, colour: str, height: 
         textcoords="offset points", ha="left" if value < 0.75 else "right", fontsize=LABEL, fontweight="bold",
         color=colour,
     )  # fmt: skip
-
-
-def plot_confusion(confusion: pd.DataFrame) -> Figure:
-    """The confusion matrix in per cent of each true class.
-
-    Args:
-        confusion: Pixel counts, rows truth and columns prediction, class names as index and columns.
-
-    Returns:
-        A heat map whose rows sum to 100; cells of 1 % and more carry their number, and classes that are never
-        true are grey rows.
-    """
-    counts = confusion.to_numpy(dtype=float)  # (classes, classes)
-    totals = counts.sum(axis=1, keepdims=True)
-    percent = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
-    classes = len(counts)
-    side = max(3.6, 0.37 * classes)
-    figure = new_figure(side + 2.2, side + 2.1, layout="compressed")
-    axes = figure.subplots()
-    # A square-root scale: confusions of a few per cent are the interesting ones and would look white else.
-    scale = PowerNorm(0.5, vmin=0, vmax=100)
-    cells = axes.imshow(np.ma.masked_invalid(percent), cmap=_BLUES.with_extremes(bad=ABSENT), norm=scale)
-    for row, column in np.argwhere(np.nan_to_num(percent) >= 1):
-        value = percent[row, column]
-        axes.text(
-            column, row, f"{value:.0f}", ha="center", va="center", fontsize=SMALL,
-            color="white" if value > 30 else INK, fontweight="bold" if row == column else "normal",
-        )  # fmt: skip
-    for row in np.flatnonzero(totals[:, 0] == 0):
-        axes.text((classes - 1) / 2, row, "never true", ha="center", va="center", fontsize=SMALL, color=MUTED,
-            bbox={"facecolor": ABSENT, "edgecolor": "none", "pad": 3})  # fmt: skip
-    axes.set_xticks(range(classes), map(literal, shown_names(confusion.columns)), rotation=90)
-    axes.set_yticks(range(classes), map(literal, shown_names(confusion.index)))
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    tidy(axes, grid="none")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
-    axes.grid(True, which="minor", color="white", linewidth=1.2)
-    axes.tick_params(which="minor", length=0)
-    bar = figure.colorbar(cells, ax=axes, shrink=0.5, aspect=25, pad=0.015, ticks=[0, 1, 5, 10, 25, 50, 100])
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=SMALL, length=0, colors=INK)
-    set_title(figure, "Confusion matrix", "Where the pixels of each true class went, in % (numbers from 1 % up)")
-    return figure

@@ -38,12 +38,12 @@ def default_font(bold: bool = False) -> str:
 
 
 @cache
-def _opened(path: str) -> FT2Font:
+def _load_font(path: str) -> FT2Font:
     return FT2Font(path)
 
 
-def _needs_no_font(letter: str) -> bool:
-    return letter.isascii() or ord(letter) in _SELECTORS or _opened(default_font()).get_char_index(ord(letter)) != 0
+def _default_font_has(letter: str) -> bool:
+    return letter.isascii() or ord(letter) in _SELECTORS or _load_font(default_font()).get_char_index(ord(letter)) != 0
 
 
 def drawable(text: str) -> bool:
@@ -60,11 +60,11 @@ def shown_names(names: Iterable[str], indices: Iterable[int] | None = None) -> l
     """
     shown = list(names)
     _fonts("".join(shown))  # all at once, so that one line names what is missing
-    for place, (name, index) in enumerate(zip(list(shown), indices if indices is not None else count())):
+    for position, (name, index) in enumerate(zip(list(shown), indices if indices is not None else count())):
         if not drawable(name):
-            shown[place] = f"class {index}"
-            while shown[place] in shown[:place] + shown[place + 1 :]:
-                shown[place] += "_"
+            shown[position] = f"class {index}"
+            while shown[position] in shown[:position] + shown[position + 1 :]:
+                shown[position] += "_"
     return shown
 
 
@@ -73,7 +73,7 @@ def shown_classes(classes: Classes) -> Classes:
     return replace(classes, names=tuple(shown_names(classes.names)))
 
 
-def with_known_letters(text: str) -> str:
+def replace_unknown_letters(text: str) -> str:
     """The text with a question mark for every letter that no font has."""
     fonts = _fonts(text)
     return "".join(_UNKNOWN if fonts.get(letter, "") is None else letter for letter in text)
@@ -85,22 +85,22 @@ def families(text: str) -> list[str]:
     return [_family(path) for path in paths]
 
 
-def pieces(text: str, bold: bool = False) -> Iterator[tuple[str, str]]:
+def split_by_font(text: str, bold: bool = False) -> Iterator[tuple[str, str]]:
     """Font file and piece of text, one after the other: Pillow draws a text in a single font."""
     fonts = _fonts(text)
-    for path, letters in groupby(with_known_letters(text), lambda letter: fonts.get(letter) or default_font(bold)):
+    for path, letters in groupby(replace_unknown_letters(text), lambda letter: fonts.get(letter) or default_font(bold)):
         yield path, "".join(letters)
 
 
 def _fonts(text: str) -> dict[str, str | None]:
     """For each letter that the default font lacks, a system font that has it."""
-    lacking = {letter for letter in text if not _needs_no_font(letter)}
+    lacking = {letter for letter in text if not _default_font_has(letter)}
     if new := lacking.difference(_found):
-        _look_for(new)
+        _find_fonts(new)
     return {letter: _found[letter] for letter in lacking}
 
 
-def _look_for(letters: set[str]) -> None:
+def _find_fonts(letters: set[str]) -> None:
     first_time = None not in _found.values()
     wanted = set(letters)
     for path in _system_fonts():

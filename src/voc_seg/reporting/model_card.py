@@ -1,84 +1,36 @@
-"""The card of a model that is passed on: what it is, what it was trained on, how well it does, how to use it."""
+"""The model card: what the model is, what it was trained on, how well it scores and how to use it."""
 
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from string import Template
 from typing import Any
 
 from rich.filesize import decimal
 
 from voc_seg.config import InferenceConfig, flattened
-from voc_seg.metrics import is_baseline
-from voc_seg.reporting.belonging import is_of
-from voc_seg.reporting.tables import OTHER_STORED_SIZE, score
+from voc_seg.metrics.confusion import is_baseline
+from voc_seg.system.names import printable
 from voc_seg.voc.classes import Classes
-from voc_seg.voc.names import printable
+
+from .card_code import usage
+from .same_evaluation import is_score_of
+from .tables import OTHER_STORED_SIZE, score
 
 _VOC_TERMS = (
-    "The pictures of PASCAL VOC come from Flickr and are used under their own terms; they are not part of voc_seg, "
-    "nor are the masks. What those terms mean for weights trained on them is for you to judge before you pass them on."
+    "The images of PASCAL VOC come from Flickr and have their own terms of use. Neither images nor masks are part of "
+    "voc_seg. Check what those terms mean for weights trained on the images before you distribute them."
 )
 _DATA = {
-    "sample": "Scenes that voc_seg draws itself in VOC's layout, under its MIT licence (if `voc_root` put another "
-    "folder in their place, that folder's terms hold). A network that has seen drawings alone is of no use on "
-    "photographs.",
+    "sample": "Scenes drawn by voc_seg in VOC's layout, under its MIT licence. (If `voc_root` pointed to another "
+    "folder, the terms of that data apply.) A network trained only on drawings is of no use on photographs.",
     "voc2007": f"PASCAL VOC 2007, http://host.robots.ox.ac.uk/pascal/VOC/voc2007/. {_VOC_TERMS}",
     "voc2012": f"PASCAL VOC 2012, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/. {_VOC_TERMS}",
     "voc2012_aug": "PASCAL VOC 2012, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/, with the masks of the Semantic "
     f"Boundaries Dataset (Hariharan et al., ICCV 2011). {_VOC_TERMS}",
-    "own": "Pictures and masks of whoever trained it; their terms are not known to voc_seg. Write them down here.",
+    "own": "The user's own images and masks. voc_seg does not know their terms of use: add them here.",
 }
 
 _DEFAULT_INFERENCE = InferenceConfig()
-
-_WITH_TORCH = Template("""\
-from pathlib import Path
-
-import numpy as np
-
-from voc_seg.config import InferenceConfig, RuntimeConfig
-from voc_seg.engine.inference import load_segmenter
-from voc_seg.engine.runtime import choose_runtime
-from voc_seg.models.exchange import read_safetensors
-from voc_seg.voc.pictures import decode_picture
-
-saved = read_safetensors("model.safetensors")
-settings = InferenceConfig(longer_side=${longer_side}, tile=${tile})
-segmenter = load_segmenter(saved, settings, choose_runtime(RuntimeConfig(device="cpu")))
-mask = segmenter(decode_picture(Path("picture.jpg")))  # uint8 (height, width) of the picture
-print([saved["class_names"][value] for value in np.unique(mask)])
-""")
-
-_WITH_ONNX = Template("""\
-import json
-
-import numpy as np
-import onnxruntime
-from PIL import Image, ImageOps
-
-session = onnxruntime.InferenceSession("model.onnx")
-about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")
-${resized}
-pixels = (np.asarray(small, np.float32) / 255 - about["mean"]) / about["std"]  # (height, width, 3)
-images = pixels.transpose(2, 0, 1)[None].astype(np.float32)
-(logits,) = session.run(["logits"], {"images": images})
-${mirrored}best = np.full(picture.size[::-1], -np.inf, np.float32)
-mask = np.zeros(picture.size[::-1], np.uint8)  # (height, width) of the picture
-for value, scores in enumerate(logits[0]):  # at the picture's size, one class at a time
-    extent = (0, 0, *small.size)
-    enlarged = Image.fromarray(scores).transform(
-        picture.size, Image.Transform.EXTENT, extent, Image.Resampling.BILINEAR
-    )
-    mask[np.asarray(enlarged) > best] = value
-    best = np.maximum(best, enlarged)
-print([about["class_names"][value] for value in np.unique(mask)])
-""")
-_MIRRORED = """\
-(mirrored,) = session.run(["logits"], {"images": np.ascontiguousarray(images[..., ::-1])})
-logits = (logits + mirrored[..., ::-1]) / 2
-"""
 
 
 def model_card(
@@ -100,8 +52,8 @@ def model_card(
         parameters: Trainable values of the network.
         files: Size in bytes of each file beside the card.
         onnx_facts: opset, onnxruntime, sizes, difference; empty when there is no ``model.onnx``.
-        metrics: ``metrics.json`` and ``evaluation_facts.json``; they are shown if they are of this very model.
-        inference: How ``inference`` treats large pictures: the code of the card does the same.
+        metrics: ``metrics.json`` and ``evaluation_facts.json``; shown only if they belong to this model.
+        inference: Settings of ``inference`` for large images; the card's code does the same.
 
     Returns:
         Text with a newline at the end.
@@ -109,9 +61,9 @@ def model_card(
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
         f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(data.get('name') or data['source'])}",
-        f"A SegmentationNet of voc_seg, {parameters / 1e6:.1f} million parameters: it gives each pixel of a "
-        f"picture one of {len(classes)} classes.",
-        _table(["file", "what it is", "size"], _files(files, onnx_facts)),
+        f"A SegmentationNet of voc_seg with {parameters / 1e6:.1f} million parameters. It assigns one of "
+        f"{len(classes)} classes to each pixel of an image.",
+        _table(["file", "content", "size"], _files(files, onnx_facts)),
         *_checked(onnx_facts),
         *_digest(saved),
         "## Scores",
@@ -119,10 +71,11 @@ def model_card(
         "## Input and output",
         *_contract(saved, classes, normalisation, inference),
         "## Use",
-        *_use(saved, onnx_facts, inference),
+        *usage(saved, onnx_facts, inference),
         "## Data",
         _DATA.get(data["source"], _DATA["own"]),
-        f"{data['images']:,} images to learn from, {data['val_images']:,} to choose the epoch by. {_start(model)}",
+        f"{data['images']:,} training images; {data['val_images']:,} validation images, used to choose the epoch. "
+        f"{_start(model)}",
         "## Recipe",
         _table(["setting", "value"], _recipe(saved)),
         "## Classes",
@@ -133,7 +86,7 @@ def model_card(
                 for value, (name, colour) in enumerate(zip(classes.names, classes.colours))
             ),
         ),
-        "Masks of the data may also hold 255 for void, pixels that nobody labelled; the network never gives it.",
+        "Masks of the data may also contain 255 (void, unlabelled pixels); the network never predicts it.",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -154,8 +107,8 @@ def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
     if not onnx_facts:
         return []
     return [
-        "`model.onnx` was held against PyTorch in ONNX Runtime {onnxruntime}, at {sizes} (batch x height x width): "
-        "logits differ by {difference:.1g} at most.".format(**onnx_facts)
+        "`model.onnx` was compared with PyTorch in ONNX Runtime {onnxruntime} at {sizes} (batch x height x width): "
+        "logits differ by at most {difference:.1g}.".format(**onnx_facts)
     ]
 
 
@@ -163,16 +116,16 @@ def _digest(saved: Mapping[str, Any]) -> list[str]:
     if "model_digest" not in saved:
         return []
     digest = _code(saved["model_digest"])
-    return [f"These files are of the model {digest}, which they have as `model_digest` in themselves."]
+    return [f"All files contain the digest of the model, {digest}, as `model_digest`."]
 
 
 def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) -> list[str]:
     planned = saved["config"]["training"]["epochs"]
     best = (
-        f"Epoch {saved['epoch']} of {planned}, the best by val mIoU: **{score(saved['val_miou'])}**, "
+        f"Best validation mIoU: **{score(saved['val_miou'])}**, epoch {saved['epoch']} of {planned}, "
         f"{_conditions(saved['config']['evaluation'])}."
     )
-    if not is_of(metrics, saved):
+    if not is_score_of(metrics, saved):
         return [best, "It has not been evaluated further: `kedro run --pipelines evaluation,export` adds the scores."]
     scored_on = metrics.get("data_name") or metrics["source"]
     table = _table(
@@ -187,13 +140,13 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
     )  # fmt: skip
     baseline = is_baseline(metrics["miou"], metrics["all_background_miou"])
     stored = metrics.get("longer_side")
-    size = f"images reduced to a longer side of {stored} pixels" if stored else "each image's own size"
+    size = f"with images reduced to a longer side of {stored} pixels" if stored else "at each image's own size"
     return [
         best,
-        f"Its evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {classes} classes:",
+        f"Evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {classes} classes:",
         table,
         *(
-            ["**The mIoU is no better than that of background everywhere: the model has learnt nothing of use.**"]
+            ["**The mIoU is no better than predicting background everywhere: the model has learnt nothing useful.**"]
             * baseline
         ),
         *(
@@ -203,14 +156,14 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
             ]
             * (OTHER_STORED_SIZE in metrics)
         ),
-        f"Calling everything background would have mIoU {score(metrics['all_background_miou'])} there. Counted over "
-        f"the whole split at {size}, void left out.",
+        f"Baseline: predicting background everywhere scores mIoU {score(metrics['all_background_miou'])}. Pixels are "
+        f"counted over the whole split {size}, without void.",
     ]
 
 
 def _conditions(evaluation: Mapping[str, Any]) -> str:
     mirrored = ", averaged with the mirrored image" if evaluation["flip"] else ""
-    return f"pictures at {evaluation['scale']:g} of their size{mirrored}"
+    return f"images scaled by {evaluation['scale']:g}{mirrored}"
 
 
 def _contract(
@@ -221,54 +174,17 @@ def _contract(
 ) -> list[str]:
     mean, std = (", ".join(f"{value:g}" for value in values) for values in normalisation)
     image_size, evaluation = saved["image_size"], saved["config"]["evaluation"]
-    base = f"{image_size[0]} x {image_size[1]} pixels (height x width)" if image_size else "the picture's own size"
+    base = f"{image_size[0]} x {image_size[1]} pixels (height x width)" if image_size else "the image's own size"
     reduced = not image_size and inference.longer_side
-    large = f"; pictures with a longer side above {reduced} pixels are first reduced to that" if reduced else ""
+    large = f"; images with a longer side above {reduced} pixels are first reduced to {reduced}" if reduced else ""
     rows = [
         ("input", "`images`, float32 `(batch, 3, height, width)`, red, green, blue; any batch, any height and width"),
         ("normalisation", f"value / 255, minus mean ({mean}), over standard deviation ({std})"),
-        ("size", f"it was validated, and should be used, at **{evaluation['scale']:g}** times {base}{large}"),
-        ("output", f"`logits`, float32 `(batch, {len(classes)}, height, width)`; the class is where they are largest"),
+        ("size", f"validated at **{evaluation['scale']:g}** times {base}; use the same{large}"),
+        ("output", f"`logits`, float32 `(batch, {len(classes)}, height, width)`; the argmax is the class"),
     ]
-    mirrored = "Scores were made with logits averaged over the picture and its mirror image, which takes twice as long."
-    return [_table(["", "what is asked and given"], rows)] + ([mirrored] if evaluation["flip"] else [])
-
-
-def _use(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any], inference: InferenceConfig) -> list[str]:
-    code = _WITH_TORCH.substitute(longer_side=inference.longer_side, tile=inference.tile)
-    torch = [
-        "With PyTorch, where voc_seg is installed; it gives the masks that `kedro run --pipelines inference` gives on "
-        "a CPU:",
-        f"```python\n{code}```",
-        "`model.weights` of voc_seg takes this file as well: a training then starts from its encoder.",
-    ]
-    if not onnx_facts:
-        return torch
-    evaluation = saved["config"]["evaluation"]
-    onnx = _WITH_ONNX.substitute(
-        resized=_resized(saved["image_size"], evaluation["scale"], inference.longer_side),
-        mirrored=_MIRRORED if evaluation["flip"] else "",
-    )
-    return [
-        *torch,
-        "With ONNX Runtime alone. Masks may differ from those in a few pixels at the borders of things, and more in "
-        f"pictures that are transparent or have 16 bits, and where the network's input is longer than {inference.tile} "
-        "pixels, which voc_seg feeds in tiles and this code does not:",
-        f"```python\n{onnx}```",
-    ]
-
-
-def _resized(image_size: Sequence[int] | None, scale: float, longer_side: int | None) -> str:
-    """The lines of code that bring a picture to the size the network is given in inference."""
-    if image_size:
-        height, width = (max(1, round(length * scale)) for length in image_size)
-        return f"small = picture.resize(({width}, {height}), Image.Resampling.BILINEAR)"
-    factor = f"{scale!r} * min(1, {longer_side} / max(picture.size))" if longer_side else f"{scale!r}"
-    return (
-        f"factor = {factor}\n"
-        "size = [max(1, round(length * factor)) for length in picture.size]\n"
-        "small = picture.resize(size, Image.Resampling.BILINEAR)"
-    )
+    mirrored = "Scores use logits averaged over the image and its mirror image, which takes twice as long."
+    return [_table(["", "specification"], rows)] + ([mirrored] if evaluation["flip"] else [])
 
 
 def _start(model: Mapping[str, Any]) -> str:
@@ -276,16 +192,16 @@ def _start(model: Mapping[str, Any]) -> str:
         return "It was trained from scratch."
     if model["weights"] == "imagenet":
         return (
-            "Its encoder started from torchvision's weights of ImageNet (IMAGENET1K_V1), whose pictures are for "
-            "research that is not commercial."
+            "Its encoder started from torchvision's ImageNet weights (IMAGENET1K_V1); ImageNet's images are for "
+            "non-commercial research."
         )
-    return f"Its encoder started from weights called {_plain(model['weights'])}, under their own terms."
+    return f"Its encoder started from the weights {_plain(model['weights'])}, which have their own terms."
 
 
 def _recipe(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every setting that shaped the network, by the name it has in ``parameters.yml``."""
+    """Every setting that affects the network, under its name in ``parameters.yml``."""
     blocks = {key: value for key, value in saved["config"].items() if key != "data"}
-    # Which checkpoints are kept, and whether a run was resumed, shapes nothing.
+    # Kept checkpoints and resuming do not affect the network.
     return [
         (_code(key), _code(json.dumps(value, ensure_ascii=False)))
         for key, value in flattened({"model": saved["model_config"], **blocks})
@@ -299,13 +215,13 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _plain(name: Any) -> str:
-    """A name that Markdown and HTML show letter by letter, and that does not end its cell."""
+    """A name escaped for Markdown and HTML, safe in a table cell."""
     letters = printable(str(name))
     escaped = "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+!|~$:@" else letter for letter in letters)
     return html.escape(escaped, quote=False)
 
 
 def _code(text: Any) -> str:
-    """A text as code; as plain text where it would end the code or its cell."""
+    """A text as code; as plain text where it contains a backtick or a pipe."""
     letters = printable(str(text))
     return _plain(letters) if set("`|") & set(letters) else f"`{letters}`"

@@ -4,11 +4,11 @@ import numpy as np
 
 from voc_seg.voc.classes import VOC_CLASSES, VOID, Classes
 
-# The three stay apart by lightness alone (Rec. 601 luma 89, 140, 190 and up), so whoever cannot tell red from
-# green, or reads a grey print, still sees which is which.
+# The three differ in lightness (Rec. 601 luma 89, 140, 190 and up), so that they are distinguishable in grey prints
+# and for colour-blind readers.
 WRONG_COLOUR = (214, 39, 20)
 VOID_COLOUR = (140, 140, 140)
-_DARKEST_FAINT = 190
+_DARKEST_PALE = 190
 
 
 def colourise(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> np.ndarray:
@@ -59,13 +59,13 @@ def error_map(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> n
         ``uint8 (H, W, 3)`` RGB: right pixels are a faint grey version of the image (190 and brighter), wrong
         ones ``WRONG_COLOUR``, void ones ``VOID_COLOUR`` whatever was predicted there.
     """
-    result = faint(image)
+    result = pale_grey(image)
     result[truth != prediction] = WRONG_COLOUR
     result[truth == VOID] = VOID_COLOUR
     return result
 
 
-def faint(image: np.ndarray) -> np.ndarray:
+def pale_grey(image: np.ndarray) -> np.ndarray:
     """The image in light greys from 190 to 255, a quiet ground for colours.
 
     Args:
@@ -75,7 +75,7 @@ def faint(image: np.ndarray) -> np.ndarray:
         ``uint8 (H, W, 3)`` RGB.
     """
     grey = image @ np.array([0.299, 0.587, 0.114])  # (H, W), Rec. 601 luma
-    pale = np.rint(_DARKEST_FAINT + grey * (255 - _DARKEST_FAINT) / 255).astype(np.uint8)
+    pale = np.rint(_DARKEST_PALE + grey * (255 - _DARKEST_PALE) / 255).astype(np.uint8)
     return np.repeat(pale[..., None], 3, axis=-1)
 
 

@@ -1,54 +1,43 @@
 """One page about a scored split: scores, settings, curves, confusions, and every image."""
 
-import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from voc_seg import metrics as scores
 from voc_seg.config import flattened
-from voc_seg.models.encoder import count_learnt
-from voc_seg.reporting.belonging import require_same_size
-from voc_seg.reporting.overlays import VOID_COLOUR, WRONG_COLOUR
-from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.metrics import confusion as scores
+from voc_seg.models.encoder import count_weights
 from voc_seg.voc.classes import VOID, Classes
-from voc_seg.voc.parallel import in_parallel
-from voc_seg.voc.progress import progress_bar
 
-PICTURES = "report_images"
-"""Folder beside the page that holds its pictures."""
+from .overlays import VOID_COLOUR, WRONG_COLOUR
+from .report_images import RIGHT_COLOUR
 
-LONGER_SIDE = 400
-"""Of these pictures, in pixels: about 30 KB an image of VOC, its three masks included."""
-_QUALITY = 75
+IMAGE_FOLDER = "report_images"
+"""Folder of the page's images, beside the page."""
 
-_RIGHT_COLOUR = (230, 230, 230)  # stands for the faint picture in legends, as in voc_seg.reporting.pictures
-_NO_HISTORY = (
-    "No training history of this model is at hand: training_history.csv is not there, or tells of another run."
-)
+_NO_HISTORY = "No training history of this model: training_history.csv is missing or belongs to another run."
 
 
-def history_of(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
-    """The history, if it is that of the model; an empty table otherwise.
+def matching_history(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
+    """Return the history if it belongs to the model, else an empty table.
 
     Args:
-        best_model: ``epoch`` and ``val_miou`` are looked at, and ``val_loss``, which models of earlier versions lack:
-            runs that learn nothing have the same mIoU, but hardly the same loss.
-        history: One row an epoch, as in ``training_history.csv``; empty where there is none.
+        best_model: Compared by ``epoch``, ``val_miou`` and, where present, ``val_loss``: runs that learn nothing have
+            the same mIoU, but hardly the same loss. Models of earlier versions have no ``val_loss``.
+        history: One row an epoch, as in ``training_history.csv``; may be empty.
 
     Returns:
-        The rows as they are when the last epoch flagged ``is_best`` is the model's.
+        All rows, unchanged, if the last epoch flagged ``is_best`` is the model's.
     """
     if not {"epoch", "val_miou", "is_best"} <= set(history.columns):
         return pd.DataFrame()
     flagged = history[history["is_best"].eq(True)].tail(1)
-    # Written as text and read again, a number may differ in its last digit.
+    # Numbers read back from CSV may differ in the last digit.
     same = flagged["epoch"].eq(best_model["epoch"]) & np.isclose(
         flagged["val_miou"].astype(float), best_model["val_miou"]
     )
@@ -61,7 +50,7 @@ def history_of(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd.DataF
 def describe_settings(
     best_model: Mapping[str, Any], metrics: Mapping[str, Any], source: str, scoring: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """What is behind the scores, in titled groups: the data, the network, how it was trained and how it was scored.
+    """Settings behind the scores, in titled groups: scoring, data, network and training.
 
     Args:
         best_model: As saved by training; one from elsewhere may lack ``config``.
@@ -90,7 +79,7 @@ def describe_settings(
         "Model": {
             **best_model["model_config"],
             "weights": Path(best_model["model_config"]["weights"] or "none").name,  # no folder of this machine
-            "parameters": f"{count_learnt(best_model['model']) / 1e6:.1f} M",
+            "parameters": f"{count_weights(best_model['model']) / 1e6:.1f} M",
             "epoch": best_model["epoch"],
             "validation mIoU": f"{best_model['val_miou']:.4f}",
         },
@@ -109,32 +98,32 @@ def fill_page(
     settings: Mapping[str, Mapping[str, Any]],
     classes: Classes,
 ) -> str:
-    """The page as HTML, with everything in it but the pictures.
+    """The page as HTML, without its images.
 
     Args:
-        title: What was scored, in a few words.
+        title: Short description of the scored model and split.
         images: Rows of `describe_images`.
         metrics: The scores of ``metrics.json``.
         class_scores: One row a class, as in ``class_scores.csv``.
         confusion: Pixel counts, rows truth and columns prediction.
-        history: One row an epoch, of this model; empty where it is not known.
-        settings: Values by name, in titled groups; nested blocks are written with dots, empty groups left out.
+        history: One row an epoch, of this model; may be empty.
+        settings: Values by name, in titled groups; nested blocks are written with dots, empty groups are skipped.
         classes: Names and colours by mask value.
 
     Returns:
-        HTML that refers to pictures in `PICTURES` and to nothing else.
+        HTML that refers only to images in `IMAGE_FOLDER`.
     """
     palette = classes.palette()
-    palette[0] = _RIGHT_COLOUR  # background is not tinted: its swatch shows what is seen there
+    palette[0] = RIGHT_COLOUR  # background is not tinted, so its swatch shows the pale image
     content = {
         "title": title,
-        "folder": PICTURES,
+        "folder": IMAGE_FOLDER,
         "metrics": metrics,
         "at_baseline": scores.is_baseline(metrics["miou"], metrics["all_background_miou"]),
-        "floor": scores.summarise(scores.all_background(confusion.to_numpy())),
+        "baseline": scores.summarise(scores.all_background(confusion.to_numpy())),
         "classes": [{"name": name, "colour": _hex(palette[index])} for index, name in enumerate(classes.names)],
         "colours": {
-            "right": _hex(_RIGHT_COLOUR),
+            "right": _hex(RIGHT_COLOUR),
             "wrong": _hex(WRONG_COLOUR),
             "void": _hex(VOID_COLOUR),
             "unlabelled": _hex(palette[VOID]),
@@ -159,106 +148,13 @@ def fill_page(
         "__DATA__": text.replace("<", "\\u003c"),
     }
     html = (page / "report.html").read_text(encoding="utf-8")
-    for mark, part in parts.items():  # the data last: whatever stands in it is not looked at again
+    for mark, part in parts.items():  # the data last, so that marks within it are not replaced
         html = html.replace(mark, part, 1)
     return html
 
 
-def describe_images(
-    samples: SampleStore, predictions: Mapping[str, np.ndarray], image_scores: pd.DataFrame, classes: Classes
-) -> list[dict[str, Any]]:
-    """What the page says of each image, in the order of the samples.
-
-    Returns:
-        For each image id, width, height, miou, accuracy, void (0..1, None where absent) and classes: index and IoU of
-        every class that is true or predicted in it.
-    """
-    rows = image_scores.set_index("image_id")
-
-    def describe(sample: Sample) -> dict[str, Any]:
-        height, width = sample.mask.shape
-        row = rows.loc[sample.id]
-        return {
-            "id": sample.id,
-            "width": width,
-            "height": height,
-            "miou": _rounded(row["miou"]),
-            "accuracy": _rounded(row["pixel_accuracy"]),
-            "void": _rounded(row["void_fraction"]),
-            "classes": class_ious(sample.id, sample.mask, predictions[sample.id], len(classes)),
-        }
-
-    described = []
-    with progress_bar("describing images", len(samples)) as advance:
-        for image in in_parallel(describe, samples):
-            described.append(image)
-            advance(1)
-    return described
-
-
-def class_ious(image_id: str, truth: np.ndarray, prediction: np.ndarray, classes: int) -> list[list[float]]:
-    """Index and IoU, to four decimals, of the classes that occur among the labelled pixels.
-
-    Raises:
-        VocSegError: The masks have different sizes: they are not of the same image.
-    """
-    require_same_size(image_id, truth, prediction)
-    labelled = truth != VOID
-    true = np.bincount(truth[labelled], minlength=classes)
-    predicted = np.bincount(prediction[labelled], minlength=classes)
-    both = np.bincount(truth[labelled & (truth == prediction)], minlength=classes)
-    union = true + predicted - both
-    return [[int(index), _rounded(both[index] / union[index])] for index in np.flatnonzero(union)]
-
-
-def draw_images(
-    samples: SampleStore, predictions: Mapping[str, np.ndarray], classes: Classes
-) -> Iterator[dict[str, bytes]]:
-    """The pictures of each image by file name, drawn a few at a time as they are asked for."""
-    return in_parallel(lambda sample: draw_image(sample, predictions[sample.id], classes), samples)
-
-
-def draw_image(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict[str, bytes]:
-    """The pictures of one image, no longer than `LONGER_SIDE`.
-
-    Args:
-        sample: Image and truth.
-        prediction: ``uint8 (H, W)``, class index.
-        classes: Names and colours by mask value.
-
-    Returns:
-        By file name: the image as JPEG; truth, prediction and errors as palette PNGs to lay over it, transparent where
-        there is background, or nothing wrong. Their colours are those of `voc_seg.reporting.overlays`.
-    """
-    height, width = sample.mask.shape
-    factor = min(1.0, LONGER_SIDE / max(height, width))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    palette = classes.palette()[[*range(len(classes)), VOID]]  # no longer than needed: files are small
-    void = np.uint8(len(classes))
-    errors = np.where(sample.mask == VOID, 2, sample.mask != prediction).astype(np.uint8)
-    image = Image.fromarray(sample.image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-    return {
-        f"{sample.id}.jpg": _encoded(image, format="JPEG", quality=_QUALITY, optimize=True),
-        f"{sample.id}.truth.png": _mask(np.minimum(sample.mask, void), palette, size),
-        f"{sample.id}.prediction.png": _mask(np.minimum(prediction, void), palette, size),
-        f"{sample.id}.errors.png": _mask(errors, np.array([_RIGHT_COLOUR, WRONG_COLOUR, VOID_COLOUR], np.uint8), size),
-    }
-
-
-def _mask(values: np.ndarray, palette: np.ndarray, size: tuple[int, int]) -> bytes:
-    picture = Image.fromarray(values).resize(size, Image.Resampling.NEAREST)
-    picture.putpalette(palette.tobytes())
-    return _encoded(picture, format="PNG", transparency=0)
-
-
-def _encoded(picture: Image.Image, **options: Any) -> bytes:
-    content = io.BytesIO()
-    picture.save(content, **options)
-    return content.getvalue()
-
-
 def _text(value: Any) -> str:
-    """A setting as people read it."""
+    """A setting as text for people."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -270,10 +166,6 @@ def _text(value: Any) -> str:
 
 def _hex(colour: np.ndarray | tuple[int, ...]) -> str:
     return "#" + bytes(colour).hex()
-
-
-def _rounded(value: float) -> float | None:
-    return None if pd.isna(value) else round(float(value), 4)
 
 
 def _without_nan(value: Any) -> Any:

@@ -4,12 +4,15 @@ Figures are made through matplotlib's object interface, so nothing here touches 
 figure is freed when its last reference goes, and a user's own settings in a notebook stay as they are.
 """
 
+from typing import Literal
+
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
-from voc_seg.reporting.fonts import families, quiet_fonts, with_known_letters
+from .fonts import families, quiet_fonts, replace_unknown_letters
 
 DPI = 110
 INK = "#1f2933"
@@ -43,7 +46,9 @@ class _Figure(Figure):
             super().draw(renderer)
 
 
-def new_figure(width: float, height: float, *, layout: str | None = "constrained") -> Figure:
+def new_figure(
+    width: float, height: float, *, layout: Literal["constrained", "compressed"] | None = "constrained"
+) -> Figure:
     """An empty white figure of ``width`` by ``height`` inches."""
     return _Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
 
@@ -53,7 +58,7 @@ def literal(text: str) -> str:
 
     Letters that no font has become question marks.
     """
-    return with_known_letters(text).replace("$", r"\$")
+    return replace_unknown_letters(text).replace("$", r"\$")
 
 
 def set_title(figure: Figure, title: str, subtitle: str = "") -> None:
@@ -66,12 +71,12 @@ def set_title(figure: Figure, title: str, subtitle: str = "") -> None:
     if subtitle:
         figure.text(left, 1 - 0.40 / height, literal(subtitle), ha="left", va="top", fontsize=LABEL, color=MUTED)
     engine = figure.get_layout_engine()
-    if engine is not None:
+    if isinstance(engine, ConstrainedLayoutEngine):
         room = (HEADROOM if subtitle else HEADROOM_ALONE) / height
         engine.set(rect=(0, 0, 1, 1 - room), w_pad=0.1, h_pad=0.08)
 
 
-def tidy(axes: Axes, title: str = "", *, grid: str = "both") -> None:
+def tidy(axes: Axes, title: str = "", *, grid: Literal["x", "y", "both", "none"] = "both") -> None:
     """Give axes the house look: heading at the left, light grid behind the data, no top and right spine.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from voc_seg.metrics import is_baseline
+from voc_seg.metrics.confusion import is_baseline
 
 # Time and level stand before it on the console, which leaves so much of 80 columns.
 _WIDTH = 62
@@ -18,7 +18,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
-    """The scores of a split by class and overall, beside the floor of predicting background everywhere.
+    """The scores of a split by class and overall, beside the baseline of predicting background everywhere.
 
     Args:
         class_scores: One row a class: class_index, class_name, iou, precision, recall (0..1, empty where they
@@ -35,12 +35,12 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
     lines = [f"{metrics['split']}: {metrics['images']} images", rule, header, rule]
     rows = class_scores.itertuples(index=False)
     lines += [_row(row, share) for row, share in zip(rows, shares, strict=True)]
-    floor_accuracy = shares[0] if true_pixels.any() else None
+    baseline_accuracy = shares[0] if true_pixels.any() else None
     lines += [
         rule,
         f"mIoU {score(metrics['miou'])} (all background: {score(metrics['all_background_miou'])})"
         f", mean over {metrics['classes_present']} of {len(class_scores)} classes",
-        f"pixel accuracy {score(metrics['pixel_accuracy'])} (all background: {score(floor_accuracy)})",
+        f"pixel accuracy {score(metrics['pixel_accuracy'])} (all background: {score(baseline_accuracy)})",
         f"mean class accuracy {score(metrics['mean_class_accuracy'])}",
         f"frequency-weighted IoU {score(metrics['frequency_weighted_iou'])}",
         f"images {metrics['images']}, checkpoint epoch {metrics['checkpoint_epoch']}"

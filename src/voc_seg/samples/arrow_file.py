@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 IDS = pa.schema([("id", pa.string())])
 """Column of a file that lists the samples of shards."""
@@ -22,16 +22,16 @@ SAMPLES = pa.schema(
 
 _ORIGIN, SEAL = b"origin", b"seal"
 _SEAL_BYTES = 12
-_AGAIN = "kedro run --pipelines data_processing"
+_REPACK_COMMAND = "kedro run --pipelines data_processing"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What samples were made from; kept in the file.
+    """Source of the samples; stored in the file.
 
     | field       | type            | meaning                                                          |
     |-------------|-----------------|------------------------------------------------------------------|
-    | source      | str             | key of `voc_seg.voc.splits.SOURCES`                              |
+    | source      | str             | key of `voc_seg.voc.sources.SOURCES`                              |
     | folder      | str             | the folder of the images                                         |
     | classes     | tuple[str, ...] | class names by mask value; empty: not known                      |
     | fingerprint | str             | changes when any file or the list of images does; empty: unknown |
@@ -65,18 +65,18 @@ UNKNOWN = Origin()
 
 
 class IncompleteStoreError(VocSegError):
-    """A file of a store is missing or damaged: it is to be made again."""
+    """A file of a store is missing or damaged, so the samples must be packed again."""
 
 
 def digest(*texts: bytes) -> str:
-    """A hash of texts that also depends on where one ends and the next begins."""
+    """A hash of texts that also depends on their boundaries."""
     found = hashlib.blake2b(digest_size=_SEAL_BYTES)
     for text in texts:
         found.update(len(text).to_bytes(8, "big") + text)
     return found.hexdigest()
 
 
-def sealed(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def with_seal(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The metadata of an Arrow schema with a checksum, which `open_arrow` compares."""
     others = {key: text for key, text in metadata.items() if key != SEAL}
     return others | {SEAL: digest(*(part for item in sorted(others.items()) for part in item)).encode()}
@@ -103,31 +103,31 @@ def stamp_of(path: Path) -> Stamp | None:
 def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatchFileReader:
     """Map an Arrow file into memory; no descriptor stays open, so thousands of files can be mapped at once.
 
-    A list of ids is read instead: it is small, and reading a map of a truncated file would kill the process.
+    A list of ids is read instead of mapped: it is small, and a map of a truncated file would kill the process.
 
     Args:
         path: The file.
-        what: What a message calls it.
-        schemas: Columns it may have.
+        what: Its name in messages.
+        schemas: Accepted columns.
 
     Raises:
-        IncompleteStoreError: It is missing, incomplete, or not a regular file.
-        VocSegError: It cannot be opened here and now.
+        IncompleteStoreError: The file is missing, incomplete, or not a regular file.
+        VocSegError: The file cannot be opened for now: permissions or limits.
     """
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-            raise IncompleteStoreError(f"{path} is {kind}, not a {what}. Move it elsewhere and run: {_AGAIN}")
+            raise IncompleteStoreError(f"{path} is {kind}, not a {what}. Move it elsewhere and run: {_REPACK_COMMAND}")
         with pa.memory_map(str(path)) as file:
-            content = file.read_buffer()  # which keeps the map when the file is closed
+            content = file.read_buffer()  # keeps the map when the file is closed
     except (FileNotFoundError, NotADirectoryError):
-        raise IncompleteStoreError(f"No {what} at {path}. Make it with: {_AGAIN}") from None
+        raise IncompleteStoreError(f"No {what} at {path}. Make it with: {_REPACK_COMMAND}") from None
     except (pa.ArrowException, OSError) as error:
         if (found := stamp_of(path)) and not found.size:  # nothing to map
-            raise damaged(path, what, "it is empty") from error
+            raise damaged_error(path, what, "it is empty") from error
         raise VocSegError(
-            f"{path}, a {what}, cannot be opened ({error}). It may be whole: look at its permissions, and at the "
+            f"{path}, a {what}, cannot be opened ({error}). It may be intact: check its permissions and the "
             "limits on memory (ulimit -v) and on mapped files (vm.max_map_count)."
         ) from error
     try:
@@ -135,7 +135,7 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
         if reader.schema.equals(IDS):
             reader = pa.ipc.open_file(pa.py_buffer(content.to_pybytes()))
         metadata = reader.schema.metadata or {}
-        if SEAL in metadata and metadata != sealed(metadata):
+        if SEAL in metadata and metadata != with_seal(metadata):
             raise ValueError("its metadata has changed since it was written")
         Origin.of(reader.schema)
         known = any(reader.schema.equals(schema) for schema in schemas)
@@ -148,12 +148,12 @@ def open_arrow(path: Path, what: str, *schemas: pa.Schema) -> pa.ipc.RecordBatch
         AttributeError,
         MemoryError,
     ) as error:
-        raise damaged(path, what, error) from error
+        raise damaged_error(path, what, error) from error
     if not known:
-        raise damaged(path, what, f"its columns are {columns}")
+        raise damaged_error(path, what, f"its columns are {columns}")
     return reader
 
 
-def damaged(path: Path, what: str, why: object) -> IncompleteStoreError:
+def damaged_error(path: Path, what: str, why: object) -> IncompleteStoreError:
     """The error for a damaged file."""
-    return IncompleteStoreError(f"{path} is not a complete {what} ({why}). Delete it and run: {_AGAIN}")
+    return IncompleteStoreError(f"{path} is not a complete {what} ({why}). Delete it and run: {_REPACK_COMMAND}")

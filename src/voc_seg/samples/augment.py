@@ -1,7 +1,7 @@
 """Random training crops: the window is cut out of the packed image first, and only the window is resized.
 
-That gives the crop of resizing the whole image and cutting afterwards, within interpolation error, for a
-fraction of the work.
+The result equals resizing the whole image and cropping afterwards, within interpolation error, at a fraction of
+the cost.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from voc_seg.config import AugmentationConfig
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.pairs import nearest
+from voc_seg.voc.pairs import nearest_indices
 
 from .store import Sample
 
@@ -27,7 +27,7 @@ _MEAN_COLOUR = torch.tensor([round(255 * value) for value in MEAN], dtype=torch.
 
 @dataclass(frozen=True)
 class Crop:
-    """The random choices for one crop; pixels. The source window ends up as the target rectangle."""
+    """The random choices for one crop, in pixels. The source window is resized to the target rectangle."""
 
     top: int
     left: int
@@ -41,7 +41,7 @@ def draw_crop(height: int, width: int, config: AugmentationConfig, rng: np.rando
     """Draw scale, position and flip for an image of ``height`` x ``width`` pixels.
 
     The scale is log-uniform, so halving is as likely as doubling. Along an axis where the scaled image is
-    smaller than the crop, the whole axis is used and the image is put at a random place of the crop.
+    smaller than the crop, the whole axis is used and the image gets a random offset within the crop.
     """
     low, high = config.scale
     scale = math.exp(rng.uniform(math.log(low), math.log(high)))
@@ -55,7 +55,7 @@ def draw_crop(height: int, width: int, config: AugmentationConfig, rng: np.rando
         window.append(source)
         target.append(size)
     flip = bool(rng.random() < config.flip)
-    return Crop(start[0], start[1], tuple(window), tuple(target), tuple(offset), flip)
+    return Crop(start[0], start[1], (window[0], window[1]), (target[0], target[1]), (offset[0], offset[1]), flip)
 
 
 def augment(sample: Sample, config: AugmentationConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -67,13 +67,14 @@ def augment(sample: Sample, config: AugmentationConfig, rng: np.random.Generator
         rng: Source of every random choice; seed it by (seed, epoch, index) to make a crop repeatable.
 
     Returns:
-        image ``uint8 (3, crop, crop)``, its channels last in memory, and mask ``uint8 (crop, crop)``. Mask values are
-        values of the sample's mask, or 255 where the crop reaches past the image (image: ImageNet's mean colour).
+        image ``uint8 (3, crop, crop)``, channels-last in memory, and mask ``uint8 (crop, crop)``. Mask values are
+        values of the sample's mask, or 255 outside the image (there the crop has ImageNet's mean colour).
     """
-    crop = draw_crop(*sample.mask.shape, config, rng)
+    height, width = sample.mask.shape
+    crop = draw_crop(height, width, config, rng)
     image, mask = _resize(sample, slice(crop.top, crop.top + crop.window[0]),
                           slice(crop.left, crop.left + crop.window[1]), crop.target)  # fmt: skip
-    if crop.flip:  # of the resized window: torch turns it fifteen times quicker than NumPy copies backwards
+    if crop.flip:  # the resized window: torch flips fifteen times faster than NumPy copies backwards
         image, mask = image.flip(-1), mask.flip(-1)
     if config.colour_jitter:
         image = jitter_colours(image, config.colour_jitter, rng)
@@ -87,14 +88,15 @@ def resize(sample: Sample, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 def _resize(sample: Sample, rows: slice, columns: slice, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """A window of a sample at another size, copied out of the read-only store."""
-    # Channels last in memory all the way to the network: the resizing kernel is quickest there, and nothing is turned.
+    # Channels-last memory all the way to the network: the resizing kernel is fastest there, and nothing is transposed.
     image = torch.from_numpy(sample.image[rows, columns].copy())[None].permute(0, 3, 1, 2)
     if image.shape[-2:] != size:
         image = functional.interpolate(image, size, mode="bilinear", antialias=True)
-    rows, columns = (
-        window.start + nearest(window.stop - window.start, length) for window, length in zip((rows, columns), size)
+    down, right = (
+        window.start + nearest_indices(window.stop - window.start, length)
+        for window, length in zip((rows, columns), size)
     )
-    return image[0], torch.from_numpy(sample.mask.take(rows, 0).take(columns, 1))
+    return image[0], torch.from_numpy(sample.mask.take(down, 0).take(right, 1))
 
 
 def jitter_colours(image: Tensor, amount: float, rng: np.random.Generator) -> Tensor:

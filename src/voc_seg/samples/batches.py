@@ -16,23 +16,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from voc_seg.config import AugmentationConfig
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .augment import MEAN, STD, augment
 from .store import SampleStore
-from .waiting import POLL, batches_of, shared_memory_advice
+from .waiting import POLL, poll_batches, shared_memory_advice
 
 
 class Batch(NamedTuple):
-    """One forward pass of training; a tuple, because that is what a loader knows how to pin for a GPU.
+    """One forward pass of training; a tuple, because a loader can pin tuples for a GPU.
 
     | field   | shape        | dtype   | range                          |
     |---------|--------------|---------|--------------------------------|
     | images  | (N, 3, h, w) | uint8   | RGB, 0..255, before `normalise`; channels-last |
     | targets | (N, h, w)    | uint8   | class index, or 255 for void   |
     | ids     | N            | str     |                                |
-    | first   |              | int     | place of the first crop in the whole batch, where several processes share it |
-    | whole   |              | int     | crops of the whole batch       |
+    | first   |              | int     | index of the first crop in the global batch |
+    | whole   |              | int     | size of the global batch       |
     """
 
     images: Tensor
@@ -43,16 +43,16 @@ class Batch(NamedTuple):
 
 
 def normalise(images: Tensor) -> Tensor:
-    """From bytes to what the encoder expects.
+    """Normalise images for the encoder.
 
     Args:
         images: RGB ``uint8 (N, 3, H, W)``.
 
     Returns:
-        ``float32 (N, 3, H, W)`` in channels-last memory, ImageNet's mean and deviation taken out.
+        ``float32 (N, 3, H, W)`` in channels-last memory, normalised by ImageNet's mean and standard deviation.
     """
     number, _, height, width = images.shape
-    # Whole rows of pixels against the three values repeated along them, which the CPU does in long strides.
+    # The three values are repeated along whole rows of pixels, which vectorises better on a CPU.
     mean = torch.tensor(MEAN, device=images.device).mul_(255).repeat(width)
     factor = torch.tensor(STD, device=images.device).mul_(255).reciprocal_().repeat(width)
     rows = images.permute(0, 2, 3, 1).reshape(-1, 3 * width).to(torch.float32)
@@ -60,12 +60,12 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of the samples in one epoch, ``int64 (size,)``: a permutation drawn from (seed, epoch) alone."""
+    """The order of the samples in one epoch, ``int64 (size,)``: a permutation that depends only on (seed, epoch)."""
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 
-class Share(NamedTuple):
-    """The part of a batch that one process makes: keys ``(epoch, index)``, place of the first, size of the batch."""
+class RankSlice(NamedTuple):
+    """One rank's slice of a batch: keys ``(epoch, index)``, index of the first, size of the global batch."""
 
     keys: list[tuple[int, int]]
     first: int
@@ -87,20 +87,20 @@ class AugmentedCrops(Dataset):
         image, mask = augment(sample, self.config, np.random.default_rng([1, self.seed, epoch, index]))
         return image, mask, sample.id
 
-    def __getitems__(self, share: Share) -> tuple[list[tuple[Tensor, Tensor, str]], Share]:
-        return [self[key] for key in share.keys], share
+    def __getitems__(self, rank_slice: RankSlice) -> tuple[list[tuple[Tensor, Tensor, str]], RankSlice]:
+        return [self[key] for key in rank_slice.keys], rank_slice
 
 
-def _collate(made: tuple[list[tuple[Tensor, Tensor, str]], Share], size: int) -> Batch:
+def _collate(made: tuple[list[tuple[Tensor, Tensor, str]], RankSlice], size: int) -> Batch:
     crops, (_, first, whole) = made
-    if not crops:  # fewer than there are processes
+    if not crops:  # fewer crops than ranks
         return Batch(torch.empty(0, 3, size, size, dtype=torch.uint8), torch.empty(0, size, size, dtype=torch.uint8),
                      (), first, whole)  # fmt: skip
     images, targets, ids = zip(*crops)
-    # Stacked as they lie in memory, channels last.
+    # Stacked in memory order, channels last.
     stacked, masks = torch.stack([image.permute(1, 2, 0) for image in images]), torch.stack(targets)
     if get_worker_info():
-        # Here, where an error comes to the main process: the thread that sends batches would print it and drop them.
+        # An error raised here reaches the main process; the thread that sends batches would only print it.
         stacked.share_memory_(), masks.share_memory_()
     return Batch(stacked.permute(0, 3, 1, 2), masks, ids, first, whole)
 
@@ -121,58 +121,58 @@ def training_batches(
     """Every batch of several epochs, one after the other; the last batch of an epoch may be smaller.
 
     Args:
-        store: Packed samples.
+        store: IdAndChecksum samples.
         config: Augmentation.
-        batch_size: Crops a batch, over all processes.
-        seed: Fixes order and crops.
-        epochs: Zero-based epochs to go through; workers live through all of them.
-        workers: Loader processes; 0 cuts crops in this one.
-        pin_memory: Page-locked memory, for quick copies to a GPU.
-        position: Samples of the first epoch to pass over; nothing is read for them.
-        rank: Which part of every batch to make; it may have no crop where a batch is small.
-        ranks: Of how many parts.
-        interrupted: Whether the run has been asked to stop; batches then end while they wait for a worker.
+        batch_size: Crops per batch, over all ranks.
+        seed: Determines order and crops.
+        epochs: Zero-based epochs; workers are started once for all of them.
+        workers: Loader processes; 0 loads in this process.
+        pin_memory: Page-locked memory, for fast copies to a GPU.
+        position: Samples of the first epoch to skip, without reading them.
+        rank: Whose slice of every batch to load; it may be empty where a batch is small.
+        ranks: World size.
+        interrupted: Whether the run has been asked to stop; the iterator then ends instead of waiting for a worker.
 
     Raises:
         VocSegError: Workers cannot be started, or neither deliver nor work.
     """
     if workers:
-        atexit.register(_end_workers)
+        atexit.register(_kill_workers)
     loader = DataLoader(
         AugmentedCrops(store, config, seed),
-        batch_sampler=_shares(len(store), batch_size, seed, epochs, position, rank, ranks),
+        batch_sampler=_rank_slices(len(store), batch_size, seed, epochs, position, rank, ranks),  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=partial(_collate, size=config.crop_size),
-        # Its own generator: the loader would else draw from torch's global one, and dropout would differ after
-        # resuming, when it draws once more.
+        # Its own generator: otherwise the loader draws from torch's global one each time it starts, and dropout
+        # would differ after resuming.
         generator=torch.Generator().manual_seed(seed),
         pin_memory=pin_memory,
         timeout=POLL if workers else 0,
         # Spawned workers inherit no locks or threads and behave alike on every platform.
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_leave_signals_alone,
+        worker_init_fn=_ignore_signals,
     )
     if not workers:
         return iter(loader)
     try:
-        with _signals_held_back():
-            return batches_of(iter(loader), interrupted)
-    except OSError as error:  # of semaphores, which lie in shared memory as well
+        with _blocked_signals():
+            return poll_batches(iter(loader), interrupted)
+    except OSError as error:  # from semaphores, which are in shared memory as well
         raise VocSegError(f"Loader workers could not be started ({error}). {shared_memory_advice()}") from error
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def _leave_signals_alone(worker: int) -> None:
-    """A terminal sends Ctrl-C to every process; when to stop is for the main one to say."""
+def _ignore_signals(worker: int) -> None:
+    """Ignore Ctrl-C, which a terminal sends to every process; the main process decides when to stop."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Start workers that signals do not reach even before they have imported torch: they inherit what is blocked."""
+def _blocked_signals() -> Iterator[None]:
+    """Block signals while workers start: they inherit the blocked set, even before they have imported torch."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -183,20 +183,20 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_workers() -> None:
-    """At the end of the process, before multiprocessing asks them with a signal and waits: an error keeps them."""
+def _kill_workers() -> None:
+    """Kill workers at exit: they ignore SIGTERM, so multiprocessing would wait for them after an error."""
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
 
 
-def _shares(
+def _rank_slices(
     size: int, batch_size: int, seed: int, epochs: range, position: int, rank: int, ranks: int
-) -> Iterator[Share]:
+) -> Iterator[RankSlice]:
     for epoch in epochs:
         order = epoch_order(size, seed, epoch).tolist()
         for start in range(position if epoch == epochs.start else 0, size, batch_size):
             batch = order[start : start + batch_size]
-            # Rounded up, so that the first process, whose batch-norm statistics are kept, never goes without.
+            # Rounded up, so that rank 0, whose batch-norm statistics are kept, always has a crop.
             first, end = (math.ceil(len(batch) * part / ranks) for part in (rank, rank + 1))
-            yield Share([(epoch, index) for index in batch[first:end]], first, len(batch))
+            yield RankSlice([(epoch, index) for index in batch[first:end]], first, len(batch))

@@ -1,7 +1,7 @@
 """The packed sample store: decoded images and masks of a split in memory-mapped Arrow files.
 
-A small store is one file. A large one is a file of the same name that says which sample is in which shard, and a
-folder of shards beside it, each a small store of its own (`voc_seg.samples.sharding` writes them):
+A small store is one file. A large store is a file of the same name that lists the samples of each shard, and a folder
+of shards beside it, each a small store itself (written by `voc_seg.samples.sharding`):
 
     train_samples.arrow
     train_samples.shards/00000-<fingerprint>.arrow
@@ -20,23 +20,25 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.progress import progress_bar
 from voc_seg.voc.pairs import Reading
-from voc_seg.voc.progress import progress_bar
 
-from .arrow_file import IDS, SAMPLES, SEAL, UNKNOWN, IncompleteStoreError, Origin, damaged, digest, open_arrow
-from .intact import forget_intact, note_intact, stamps_of, unchecked
-from .place import delete_shards_but, shards_folder, sole_writer
-from .shard import Sample, Shard, counted, write_shard
+from .arrow_file import IDS, SAMPLES, SEAL, UNKNOWN, IncompleteStoreError, Origin, damaged_error, digest, open_arrow
+from .intact import discard_intact_record, record_intact, shards_to_verify, stamps_of
+from .paths import delete_other_shards, exclusive_writer, shards_folder
+from .sample import Sample
+from .shard import Shard
+from .shard_writer import with_progress, write_shard
 
 __all__ = ["UNKNOWN", "Origin", "Sample", "SampleStore", "write_store"]
 
 SHARDS, CONTENT, LISTED = b"shards", b"content", b"listed"
-"""Keys of the metadata of what lists shards: them, the content of all their samples, `digest_of_ids`."""
+"""Metadata keys of a file that lists shards: the list, the content digest of all samples, `ids_digest`."""
 
 
-def digest_of_ids(ids: Iterable[str]) -> str:
-    """One text for the ids of all samples, in order."""
+def ids_digest(ids: Iterable[str]) -> str:
+    """A digest of the ids of all samples, in order."""
     return digest(*(name.encode() for name in ids))
 
 
@@ -46,8 +48,8 @@ def write_store(path: Path, samples: Iterable[Sample], origin: Origin = UNKNOWN,
     Args:
         path: Arrow IPC file to write.
         samples: Consumed one by one, so memory stays flat.
-        origin: What they are made from.
-        size: Bytes they will take; for the message when there is no room.
+        origin: Their source.
+        size: Expected bytes, for the message when the disk is full.
 
     Returns:
         Number of samples written.
@@ -56,124 +58,124 @@ def write_store(path: Path, samples: Iterable[Sample], origin: Origin = UNKNOWN,
         VocSegError: Another process is writing this store, an image and its mask have different sizes, or the file
             cannot be written.
     """
-    with sole_writer(path), progress_bar(f"packing {path.stem}", length_hint(samples) or None) as advance:
-        packed = write_shard(path, counted(samples, advance), origin, size)
-        delete_shards_but(path, ())
-        note_intact(path, stamps_of([path]))
+    with exclusive_writer(path), progress_bar(f"packing {path.stem}", length_hint(samples) or None) as advance:
+        packed = write_shard(path, with_progress(samples, advance), origin, size)
+        delete_other_shards(path, ())
+        record_intact(path, stamps_of([path]))
     return len(packed)
 
 
 class SampleStore:
-    """Random access to a written store. Arrays are views of its files: read-only, nothing is copied.
+    """Random access to a written store. Arrays are read-only views of its files.
 
-    A shard is mapped when the first of its samples is asked for. Pickles as its path, so that every loader worker
-    maps by itself what it needs.
+    A shard is mapped on first access to one of its samples. The store pickles as its path, so that every loader worker
+    maps only the shards it needs.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._require_shards()  # what is wrong with the files is told here
+        self._require_complete_shards()  # raises here rather than in the middle of a run
 
     @cached_property
     def _file(self) -> pa.ipc.RecordBatchFileReader:
         return open_arrow(self.path, "sample store", SAMPLES, IDS)
 
     @cached_property
-    def _listed(self) -> list[dict] | None:
+    def _shard_list(self) -> list[dict] | None:
         """Name, images and bytes of each shard; None where the file holds the samples itself."""
         if self._file.schema.equals(SAMPLES):
             return None
         try:
             listed = json.loads(self._file.schema.metadata[SHARDS])
             images = [shard["images"] for shard in listed if {"name", "bytes"} <= shard.keys()]
-            # Of every shard the file has the ids, too.
+            # The file also holds the ids of every shard.
             batches = [self._file.get_batch(number).num_rows for number in range(self._file.num_record_batches)]
         except (AttributeError, KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
-            raise damaged(self.path, "sample store", "it lists no shards") from error
+            raise damaged_error(self.path, "sample store", "it lists no shards") from error
         if images != batches or len(images) != len(listed):
-            raise damaged(self.path, "sample store", "its list of shards does not match its ids")
+            raise damaged_error(self.path, "sample store", "its list of shards does not match its ids")
         written = self._file.schema.metadata.get(LISTED)
-        if written is not None and written != digest_of_ids(self._ids()).encode():
-            raise damaged(self.path, "sample store", "its ids have changed since it was written")
+        if written is not None and written != ids_digest(self._ids()).encode():
+            raise damaged_error(self.path, "sample store", "its ids have changed since it was written")
         return listed
 
     @cached_property
     def shards(self) -> tuple[Shard, ...]:
         """The files of the samples, in order."""
-        if self._listed is None:
+        if self._shard_list is None:
             return (Shard(self.path),)
         folder, what = shards_folder(self.path), f"shard of {self.path.name}"
-        return tuple(Shard(folder / shard["name"], what, shard.get("content", "")) for shard in self._listed)
+        return tuple(Shard(folder / shard["name"], what, shard.get("content", "")) for shard in self._shard_list)
 
     @cached_property
     def _ends(self) -> list[int]:
         """For each shard the index after its last sample."""
-        if self._listed is None:
+        if self._shard_list is None:
             return [len(self.shards[0])]
-        return list(accumulate(shard["images"] for shard in self._listed))
+        return list(accumulate(shard["images"] for shard in self._shard_list))
 
-    def _require_shards(self) -> None:
-        """Look whether all shards have their size, without opening one: a run is to learn that before it begins."""
-        if not self._listed:
+    def _require_complete_shards(self) -> None:
+        """Check the sizes of all shards without opening them, so that a run fails before it starts."""
+        if not self._shard_list:
             return
         folder = shards_folder(self.path)
         sizes = {}
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
             sizes = {entry.name: entry.stat().st_size for entry in entries}
-        wrong = [shard for shard in self._listed if sizes.get(shard["name"]) != shard["bytes"]]
+        wrong = [shard for shard in self._shard_list if sizes.get(shard["name"]) != shard["bytes"]]
         if not wrong:
             return
         first = wrong[0]
         path, size = folder / first["name"], sizes.get(first["name"])
         why = "is missing" if size is None else f"has {size} bytes instead of {first['bytes']}"
         more = f", and {len(wrong) - 1} more are missing or cut off" if len(wrong) > 1 else ""
-        shard_images = max(shard["images"] for shard in self._listed)
+        shard_images = max(shard["images"] for shard in self._shard_list)
         raise IncompleteStoreError(
-            f"{path} {why}{more}: {self.path.name} is not a complete sample store. Only these of its "
-            f"{len(self._listed)} shards are made again by: kedro run --pipelines data_processing --params "
+            f"{path} {why}{more}: {self.path.name} is not a complete sample store. To write only these of its "
+            f"{len(self._shard_list)} shards again: kedro run --pipelines data_processing --params "
             f"data.shard_images={shard_images}"
         )
 
     @property
     def origin(self) -> Origin:
-        """What the samples were made from."""
+        """The source of the samples."""
         return Origin.of(self._file.schema)
 
     @property
     def content(self) -> str:
-        """A text for the content of all samples in order, the same wherever they lie and in however many shards.
+        """A digest of all samples in order, independent of path and sharding, read from the metadata.
 
-        Only what was written with them is read; "" for a store of an earlier version, which has no checksums.
+        "" for a store of an earlier version, which has no checksums.
         """
-        if self._listed is None:
+        if self._shard_list is None:
             return self.shards[0].content
         return (self._file.schema.metadata.get(CONTENT) or b"").decode(errors="replace")
 
     @property
     def has_checksums(self) -> bool:
-        """Whether damage to any of its files shows; not in a store of an earlier version."""
+        """Whether damage to any of its files can be detected; not in a store of an earlier version."""
         metadata = self._file.schema.metadata or {}
-        return bool(self.content) and SEAL in metadata and (self._listed is None or LISTED in metadata)
+        return bool(self.content) and SEAL in metadata and (self._shard_list is None or LISTED in metadata)
 
     def require_intact(self) -> None:
-        """Compare samples with their checksums where a file is not as it was when that was last done.
+        """Compare samples with their checksums in files that have changed since the last check.
 
         Raises:
-            IncompleteStoreError: One has changed since it was packed; it is named, with its file.
+            IncompleteStoreError: A sample has changed since it was packed; the message names it and its file.
         """
         stamps = stamps_of([shard.path for shard in self.shards])
         try:
-            for shard in unchecked(self.path, self.shards):
+            for shard in shards_to_verify(self.path, self.shards):
                 shard.require_intact()
         except IncompleteStoreError:
-            forget_intact(self.path)
+            discard_intact_record(self.path)
             raise
-        note_intact(self.path, stamps)
+        record_intact(self.path, stamps)
 
     @property
     def ids(self) -> list[str]:
         """Image ids, in the order of the samples."""
-        return self.shards[0].ids() if self._listed is None else self._ids()
+        return self.shards[0].ids() if self._shard_list is None else self._ids()
 
     def _ids(self) -> list[str]:
         """Ids of the file that lists shards."""
@@ -182,7 +184,7 @@ class SampleStore:
             table.validate(full=True)
             return table["id"].to_pylist()
         except (pa.ArrowException, ValueError, OSError, MemoryError) as error:
-            raise damaged(self.path, "sample store", error) from error
+            raise damaged_error(self.path, "sample store", error) from error
 
     def require_classes(self, names: Sequence[str]) -> None:
         """Refuse samples that were packed for other classes.
@@ -199,10 +201,10 @@ class SampleStore:
             )
 
     def require_reading(self, reading: Reading) -> None:
-        """Refuse samples that were packed for other classes, or read from their files in another way.
+        """Refuse samples that were packed with other classes or other reading settings.
 
         Raises:
-            VocSegError: With what was and what is asked for.
+            VocSegError: With both settings.
         """
         self.require_classes(reading.classes.names)
         packed = self.origin.reading
@@ -222,7 +224,7 @@ class SampleStore:
         try:
             return self.shards[number][index - (self._ends[number - 1] if number else 0)]
         except IncompleteStoreError:
-            forget_intact(self.path)  # or data_processing would take the file for what it was
+            discard_intact_record(self.path)  # or data_processing would trust the file
             raise
 
     def __iter__(self) -> Iterator[Sample]:
@@ -232,4 +234,4 @@ class SampleStore:
         return {"path": self.path}
 
     def __setstate__(self, state: dict) -> None:
-        self.path = state["path"]  # opened when first asked: an error in unpickling would end a worker without a word
+        self.path = state["path"]  # opened on first access: an error in unpickling would end a worker silently

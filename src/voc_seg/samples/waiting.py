@@ -1,4 +1,4 @@
-"""Waiting for loader workers: as long as they work, and until the run is asked to stop."""
+"""Waiting for loader workers while they work, until the run is asked to stop."""
 
 import multiprocessing
 import os
@@ -7,30 +7,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 T = TypeVar("T")
 
 POLL = 1.0
-"""Seconds between two looks at workers that have not delivered yet; the loader's ``timeout``."""
+"""Seconds between two checks of workers that have not delivered yet; the loader's ``timeout``."""
 _IDLE = 45
-"""Looks in a row that find no worker at work, after which a batch is lost. Looks and not seconds, as a machine that was
-suspended has not waited."""
+"""Consecutive checks without a working worker until a batch counts as lost. Checks and not seconds, because a suspended
+machine has not waited."""
 _BLIND = 600
-"""Looks without a batch where the system does not say what its processes do."""
+"""Checks without a batch where the system does not report process states."""
 _TICKS = 20
-"""Of processor time in ``_IDLE`` looks, each usually 10 ms: a worker that only waits wakes up now and then as well."""
+"""Clock ticks of processor time, usually 10 ms each, that idle workers may use in ``_IDLE`` checks."""
 
 
-def batches_of(loader: Iterator[T], interrupted: Callable[[], bool]) -> Iterator[T]:
-    """The batches of a loader with ``timeout=POLL``; they end early when the run is interrupted in a wait.
+def poll_batches(loader: Iterator[T], interrupted: Callable[[], bool]) -> Iterator[T]:
+    """Yield the batches of a loader with ``timeout=POLL``; stop early if the run is interrupted while waiting.
 
     Args:
         loader: Iterator of a ``DataLoader``.
         interrupted: Whether the run has been asked to stop.
 
     Raises:
-        VocSegError: No batch comes and no worker works: none that starts, reads from a slow disk or computes.
+        VocSegError: No batch arrives and no worker is starting, reading from a slow disk or computing.
     """
     while True:
         idle, since = 0, 0
@@ -51,22 +51,22 @@ def batches_of(loader: Iterator[T], interrupted: Callable[[], bool]) -> Iterator
                 idle, since = 0, ticks
             idle += 1
             if idle > (_BLIND if ticks < 0 else _IDLE):
-                raise VocSegError(f"No batch comes, and the loader workers do nothing. {shared_memory_advice()}")
+                raise VocSegError(f"No batch arrives, and the loader workers are idle. {shared_memory_advice()}")
         yield batch
 
 
 def _activity() -> tuple[bool, int]:
-    """Whether all workers sleep (not in a read of a disk), and processor time they have used; -1 where unknown."""
+    """Whether all workers sleep (other than for disk I/O), and their processor time in ticks; -1 if unknown."""
     ticks = 0
     for process in multiprocessing.active_children():
         if not process.daemon:
             continue
         try:
-            # proc(5): the name in brackets may hold anything; behind it the state, and as 12th and 13th the times.
+            # proc(5): the name in brackets may contain anything; after it come the state and, 12th and 13th, the times.
             fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return True, -1
-        if fields[0] != "S":  # R runs or would, D waits for a disk, T was stopped by somebody
+        if fields[0] != "S":  # R: running or runnable, D: waiting for a disk, T: stopped
             return False, 0
         ticks += int(fields[11]) + int(fields[12])
     return True, ticks

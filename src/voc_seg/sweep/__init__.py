@@ -1,1 +1,1 @@
-"""Several settings tried in turn or side by side, each as a run of its own with a name."""
+"""Runs several settings, one after the other or side by side, each as a named Kedro run."""

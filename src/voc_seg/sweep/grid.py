@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from voc_seg.errors import VocSegError
-from voc_seg.params import split_params
+from voc_seg.config.overrides import split_params
+from voc_seg.system.errors import VocSegError
 
 Settings = dict[str, str]
 """As ``--params`` has them: ``{"model.skips": "2 3 4"}``."""

@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import yaml
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from voc_seg.errors import VocSegError
-from voc_seg.lock import hold
-from voc_seg.voc.progress import duration
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.lock import acquire_lock
+from voc_seg.system.progress import duration
 
 from .grid import Trial
 from .records import Record, earlier, write
@@ -190,7 +190,7 @@ def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, t
     name, lock, started = job.trial.name, None, None
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
-        if (lock := hold(job.folder / ".lock", with_children=True)) is None:
+        if (lock := acquire_lock(job.folder / ".lock", with_children=True)) is None:
             logger.info("%s: running already, begun by another sweep", name)
             outcome.elsewhere.append(name)
             return None
@@ -207,7 +207,7 @@ def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, t
     finally:
         if lock and not started:
             lock.close()
-    logger.debug("%s: %s", name, shlex.join(started.process.args))
+    logger.debug("%s: %s", name, shlex.join(cast(list[str], started.process.args)))
     logger.info("%s: started", name)
     return started
 

@@ -1,18 +1,20 @@
 """What a sweep remembers of each run, in ``sweep.json`` of the run's folder: its settings, and what it has finished."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from voc_seg.atomic import replacing
+from pydantic.main import IncEx
+
 from voc_seg.config import Parameters, flattened
-from voc_seg.errors import VocSegError
+from voc_seg.system.atomic import atomic_write
+from voc_seg.system.errors import VocSegError
 
 _FILE = "sweep.json"
 # None of them changes what comes out.
-_APART = {
+_APART: dict[str, IncEx | bool] = {
     "run": True,
     "runtime": {"device", "workers", "distributed_timeout", "keep_memory"},
     "comparison": True,
@@ -66,7 +68,7 @@ def _has_models(folder: Path) -> bool:
     return any((folder / "06_models").glob("**/*.pth"))
 
 
-def write(folder: Path, record: Record, finished: Sequence[str]) -> None:
+def write(folder: Path, record: Record, finished: Collection[str]) -> None:
     """Remember a run, with these pipelines finished."""
-    with replacing(folder / _FILE) as partial:
+    with atomic_write(folder / _FILE) as partial:
         partial.write_text(json.dumps(asdict(record) | {"finished": sorted(finished)}, indent=2), encoding="utf-8")

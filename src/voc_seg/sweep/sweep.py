@@ -13,9 +13,9 @@ from yaml import YAMLError
 
 from voc_seg.config import Parameters
 from voc_seg.config.foreign import foreign_settings
-from voc_seg.errors import VocSegError
-from voc_seg.hooks import NEXT, explain, pipeline_names
-from voc_seg.runs import outputs_folder
+from voc_seg.hooks.validation import NEXT, explain, pipeline_names
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.runs import outputs_folder
 
 from .grid import Trial, expand, parse_grid, parse_params
 from .processes import Job, Outcome, run_jobs, share_of_threads
@@ -71,7 +71,8 @@ def run_sweep(project: Path, wanted: Sweep) -> int:
     try:
         if outcome.signum is None and any((job.folder / "06_models/best_model.pth").is_file() for job in jobs):
             chosen = {"comparison": {"runs": [trial.name for trial in trials]}}
-            with KedroSession.create(project, env=wanted.env, runtime_params=chosen) as session:
+            session = KedroSession.create(project, env=wanted.env, runtime_params=chosen)
+            with session:
                 session.run(pipeline_names=["comparison"], runner=SequentialRunner())
     finally:
         code = _say(outcome)

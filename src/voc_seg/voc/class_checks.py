@@ -1,28 +1,40 @@
-"""What class statistics say against a data set: classes without a pixel, a background that is none."""
+"""Checks of the class statistics: classes without a pixel, a first class that is not background."""
 
 import re
 from collections.abc import Iterable
 
 import pandas as pd
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
-from .masks import FROM_ONE, shifted_values
+from .mask_values import NUMBERED_FROM_ONE, shifted_values
 
 _NAMED = 5
 """Classes that a message names."""
-_LITTLE = 0.05
-"""Share of the labelled pixels below which a background is doubted."""
+_MIN_BACKGROUND = 0.05
+"""Fraction of the labelled pixels below which the background class is questioned."""
 _BACKGROUND = {"background", "bg"}
-_REST = {"other", "others", "rest", "none", "nothing", "void", "unlabelled", "unlabeled", "unknown", "ignore", "empty"}
+_BACKGROUND_LIKE = {
+    "other",
+    "others",
+    "rest",
+    "none",
+    "nothing",
+    "void",
+    "unlabelled",
+    "unlabeled",
+    "unknown",
+    "ignore",
+    "empty",
+}
 _ONE_VALUE = re.compile(r"unknown labels: .* has (\d+) \(.*", re.DOTALL)
 
 
 def absent_classes(statistics: pd.DataFrame, split: str) -> list[str]:
-    """The classes without a pixel in a split; none where the split has no labelled pixel at all.
+    """Return the classes without a pixel in a split; none if the split has no labelled pixel.
 
     Args:
-        statistics: As `voc_seg.voc.statistics.class_statistics` gives them.
+        statistics: As returned by `voc_seg.voc.statistics.class_statistics`.
         split: One of its splits.
     """
     pixels = statistics[f"{split}_pixels"]
@@ -30,7 +42,7 @@ def absent_classes(statistics: pd.DataFrame, split: str) -> list[str]:
 
 
 def absence_warnings(statistics: pd.DataFrame, splits: Iterable[str] = ("train", "val")) -> list[str]:
-    """A sentence or two for every split in which classes have no pixel."""
+    """Return a warning for every split in which classes have no pixel."""
     warnings = []
     for split in splits:
         absent, names = absent_classes(statistics, split), statistics["class_name"].tolist()
@@ -50,18 +62,18 @@ def absence_warnings(statistics: pd.DataFrame, splits: Iterable[str] = ("train",
 
 
 def background_warnings(statistics: pd.DataFrame, split: str = "train") -> list[str]:
-    """Doubts whether mask value 0 is the background; none for a split without a labelled pixel."""
+    """Return warnings that mask value 0 may not be background; none without a labelled pixel."""
     if not statistics[f"{split}_pixels"].any():
         return []
     first = statistics.iloc[0]
     name, share = first["class_name"], first[f"{split}_pixel_share"]
     covers = f"mask value 0 is {name!r} and covers {100 * share:.3g} % of the labelled pixels of {split}"
-    if name.lower() in _BACKGROUND and share < _LITTLE:
+    if name.lower() in _BACKGROUND and share < _MIN_BACKGROUND:
         return [
             f"{covers}, little for a background. Do the masks begin at another value, or are data.classes in another "
             "order than the mask values?"
         ]
-    if not _is_rest(name):
+    if not _is_background_like(name):
         return [
             f"{covers}. If {name!r} is the background, all is well. If not, and 0 is the background in these masks, "
             "data.classes needs background as its first class."
@@ -70,17 +82,17 @@ def background_warnings(statistics: pd.DataFrame, split: str = "train") -> list[
 
 
 def unknown_value_hint(rejected: pd.DataFrame, class_names: list[str] | tuple[str, ...]) -> str:
-    """The likely cause when the only unknown value in masks is one more than is declared; empty otherwise.
+    """Return the likely cause if the only unknown mask value is one above the declared classes; else empty.
 
     Args:
-        rejected: As `voc_seg.voc.statistics.rejected_images` gives it.
+        rejected: As returned by `voc_seg.voc.statistics.rejected_images`.
         class_names: Names of the classes by index.
     """
     reasons = rejected.loc[rejected["reason"].str.startswith("unknown labels:"), "reason"]
     matches = [_ONE_VALUE.fullmatch(reason) for reason in reasons]
     if not matches or any(match is None or int(match[1]) != len(class_names) for match in matches):
         return ""
-    if reasons.str.contains(FROM_ONE, regex=False).all():
+    if reasons.str.contains(NUMBERED_FROM_ONE, regex=False).all():
         return (
             f"{len(matches)} masks hold the value {len(class_names)} and no 0: the masks probably number the classes "
             f"from 1, so the others are read wrongly too. Set {shifted_values(class_names)} and run data_processing "
@@ -88,7 +100,7 @@ def unknown_value_hint(rejected: pd.DataFrame, class_names: list[str] | tuple[st
         )
     lacking = (
         "A class is probably missing from data.classes"
-        if _is_rest(class_names[0])
+        if _is_background_like(class_names[0])
         else f"Background is probably missing from data.classes: it comes first, before {class_names[0]!r}"
     )
     return (
@@ -101,7 +113,7 @@ def require_foreground(statistics: pd.DataFrame, split: str = "train") -> None:
     """Refuse a split whose labelled pixels are all of the first class.
 
     Raises:
-        VocSegError: With what to do.
+        VocSegError: They are; the message says what to check.
     """
     names = statistics["class_name"].tolist()
     if absent_classes(statistics, split) == names[1:]:
@@ -113,9 +125,9 @@ def require_foreground(statistics: pd.DataFrame, split: str = "train") -> None:
         )
 
 
-def _is_rest(name: str) -> bool:
-    """Whether a class is called what people call that which is no object: background, other, unlabelled."""
-    return not (_BACKGROUND | _REST).isdisjoint(re.split(r"[\W_]+", name.lower()))
+def _is_background_like(name: str) -> bool:
+    """Return whether a class name means "no object": background, other, unlabelled."""
+    return not (_BACKGROUND | _BACKGROUND_LIKE).isdisjoint(re.split(r"[\W_]+", name.lower()))
 
 
 def _listed(names: list[str]) -> str:

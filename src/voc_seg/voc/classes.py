@@ -1,4 +1,4 @@
-"""The 21 classes of PASCAL VOC segmentation, their order and their colours; and how to have others."""
+"""The 21 classes of PASCAL VOC segmentation, their order and colours; and custom classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ CLASS_NAMES: tuple[str, ...] = (
 """Class names by index, as in the VOC development kit (VOCinit.m); 0 is background."""
 
 VOID: int = 255
-"""Mask value of pixels that nobody labelled: object borders and difficult regions."""
+"""Mask value of unlabelled pixels: object borders and difficult regions."""
 
 
 def voc_palette() -> np.ndarray:
-    """The colour of every mask value, ``uint8 (256, 3)`` RGB.
+    """Return the colour of every mask value, ``uint8 (256, 3)`` RGB.
 
     The formula is that of ``VOClabelcolormap.m`` in the VOC development kit: the bits of the index, lowest
-    first, are dealt in turn to red, green and blue, highest bit of the colour first.
+    first, go to red, green and blue in turn, highest colour bit first.
     """
     index = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.uint8)
@@ -52,7 +52,7 @@ RESERVED_NAMES: frozenset[str] = frozenset(
     {"image_id", "split", "height", "width", "void", "mask_mode", "note", "rejected", "fingerprint", "truth"}
     | {"image", "file", "mask_palette", "image_file", "mask_file"}
 )
-"""What no class may be called: columns of tables that have one column a class."""
+"""Names no class may have: they are columns in tables with one column per class."""
 
 Colour = tuple[int, int, int]
 """Red, green, blue, each 0..255."""
@@ -66,8 +66,8 @@ class Classes:
     |---------|--------------------|---------------------------------------------------------------|
     | names   | tuple[str, ...]    | name by mask value 0, 1, 2 ...; 0 is background               |
     | colours | tuple[Colour, ...] | colour by mask value                                          |
-    | coded   | bool               | whether masks may be read by these colours: all were declared |
-    | values  | tuple of int pairs | stored mask value and what it means: class index or `VOID`    |
+    | coded   | bool               | whether every class has a declared colour to read masks by    |
+    | values  | tuple of int pairs | pairs of stored mask value and class index or `VOID`          |
     """
 
     names: tuple[str, ...]
@@ -79,16 +79,16 @@ class Classes:
         return len(self.names)
 
     def palette(self) -> np.ndarray:
-        """The colour of every mask value, ``uint8 (256, 3)`` RGB: VOC's where there is no class."""
+        """Return the colour of every mask value, ``uint8 (256, 3)`` RGB; unused values have VOC's colour."""
         palette = voc_palette()
         palette[: len(self)] = self.colours
         return palette
 
     def meaning(self) -> np.ndarray:
-        """What each stored mask value means, ``int16 (256,)``: class index, `VOID`, or -1 for nothing.
+        """Return the class index, `VOID` or -1 (no meaning) of each stored mask value, ``int16 (256,)``.
 
-        A class that `values` mentions has these stored values alone, so that no value means a class by accident. Any
-        other class has its own index. 255 is void unless `values` says otherwise.
+        A class in `values` has only the stored values listed there. Every other class is stored as its index. 255 is
+        void unless `values` says otherwise.
         """
         meaning = np.full(256, -1, dtype=np.int16)
         meaning[: len(self)] = np.arange(len(self))
@@ -100,7 +100,7 @@ class Classes:
 
 
 def name_classes(names: Sequence[str], colours: Sequence[Colour | None] = ()) -> Classes:
-    """Classes by name; those without a colour get that of the VOC palette at their place, for pictures only."""
+    """Return classes by name; a class without a colour is drawn in VOC's colour for its index."""
     palette = [tuple(colour) for colour in voc_palette().tolist()]
     given = [*colours, *[None] * (len(names) - len(colours))]
     filled = tuple(colour or palette[index] for index, colour in enumerate(given))

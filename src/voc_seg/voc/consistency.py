@@ -1,4 +1,4 @@
-"""Whether all masks of a data set speak the same language: what no single file can tell."""
+"""Checks that the values mean the same in all masks of a data set, which no single file can show."""
 
 import json
 from collections import defaultdict
@@ -6,46 +6,46 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .classes import VOID, Classes
 from .mask_modes import BY_EQUAL_CHANNELS
 from .masks import BY_GREY, BY_PALETTE, BY_RGB
 
 _LEAST_VOID = 0.02
-"""Share of a mask, and of all masks, from which on void is suspected to be an object."""
+"""Fraction of a mask, and of all masks, above which void is suspected to be an object."""
 _BLACK = "000000"
 _REMEDY = (
-    "give every class its colour in data.classes, and masks are read by their colours; or, if the stored values are "
-    "right all the same, say what each of them means in data.values"
+    "give every class its colour in data.classes, so that masks are read by colour; or, if the stored values are "
+    "right, set their meaning in data.values"
 )
 _REMEDY_WITH_COLOURS = (
-    "these are not the colours of data.classes, by which masks would be read: declare those that the masks have, or "
-    "say what each stored value means in data.values"
+    "these are not the colours in data.classes. Declare the colours of the masks there, or set the meaning of each "
+    "stored value in data.values"
 )
 
 
-def require_one_meaning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> None:
-    """Refuse masks of which some would be read with other classes than the rest.
+def require_consistent_masks(indices: Mapping[str, pd.DataFrame], classes: Classes) -> None:
+    """Refuse a data set in which the same value or colour means different classes in different masks.
 
     Args:
-        indices: The index of each split, as `voc_seg.voc.index.index_images` gives it.
-        classes: The classes of the masks. Values declared for them are believed.
+        indices: The index of each split, as returned by `voc_seg.voc.index.index_images`.
+        classes: The classes of the masks. Their declared values are trusted.
 
     Raises:
-        VocSegError: Two files have a colour at different values, or a value in different colours; or greys are colours
+        VocSegError: Two files have different values for a colour or different colours for a value; or greys are colours
             in one file and values in another.
     """
     usable = pd.concat([index[index["rejected"] == ""] for index in indices.values()], ignore_index=True)
-    _require_one_palette(usable, classes)
+    _require_same_palette(usable, classes)
     if not classes.values:
-        _require_one_kind_of_grey(usable, classes.names)
+        _require_same_grey_meaning(usable, classes.names)
 
 
 def void_objects_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> str:
-    """What to say where void takes the place of the objects in some masks: 0 and 255 there, 0 and 1 elsewhere.
+    """Return a warning if some masks have void in place of objects (0 and 255, others 0 and 1); else empty.
 
-    Of more than two classes only whole splits are suspected, and void where the last class alone is missing in train.
+    With more than two classes, only whole splits are checked, and whether just the last class is missing in train.
     """
     several = len(classes.names) > 2
     for split, index in indices.items():
@@ -57,13 +57,13 @@ def void_objects_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) 
         return (
             f"{len(hollow)} masks of {split} hold only {classes.names[0]} and void, such as "
             f"{hollow['image_id'].iloc[0]}, while others hold {classes.names[1]}. If {VOID} is {classes.names[1]} "
-            f"there, say so: data.values.{VOID}={classes.names[1]},data.values.1={classes.names[1]}"
+            f"there, set data.values.{VOID}={classes.names[1]},data.values.1={classes.names[1]}"
         )
     return _void_class_warning(indices["train"], classes) if several else ""
 
 
 def _void_class_warning(train: pd.DataFrame, classes: Classes) -> str:
-    """What to say where all classes but the last occur, and void: 0, 1 and 255 for three classes."""
+    """Return a warning if all classes but the last occur, and void (0, 1 and 255 of three classes); else empty."""
     usable = train[train["rejected"] == ""]
     absent = [name for name in classes.names if not usable[name].any()]
     area = (usable["height"] * usable["width"]).sum()
@@ -71,19 +71,19 @@ def _void_class_warning(train: pd.DataFrame, classes: Classes) -> str:
         return ""
     return (
         f"train has no pixel of {absent[0]}, but {100 * usable['void'].sum() / area:.2g} % of its pixels are void "
-        f"({VOID}). If {VOID} is {absent[0]} in these masks, say so: data.values.{VOID}={absent[0]}"
+        f"({VOID}). If {VOID} is {absent[0]} in these masks, set data.values.{VOID}={absent[0]}"
     )
 
 
 def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:
-    """Refuse masks that hold only background and 255: the usual export of two classes, in which 255 is the object.
+    """Refuse masks with only background and 255: tools export two classes like this, with 255 as the object.
 
     Args:
         train: The index of the training split.
         classes: The classes of the masks.
 
     Raises:
-        VocSegError: With the setting that reads them.
+        VocSegError: They are such masks; the message gives the setting that reads them.
     """
     usable = train[train["rejected"] == ""]
     void = [str(stored) for stored, meaning in enumerate(classes.meaning().tolist()) if meaning == VOID]
@@ -103,8 +103,8 @@ def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:
     )
 
 
-def black_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> str:
-    """What to say where palettes show another value than 0 in black: the value of the background, most likely."""
+def black_value_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> str:
+    """Return a warning if palettes show a value other than 0 in black, most likely the background; else empty."""
     if classes.coded or classes.values:
         return ""
     for index in indices.values():
@@ -120,8 +120,8 @@ def black_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> str:
     return ""
 
 
-def _require_one_palette(usable: pd.DataFrame, classes: Classes) -> None:
-    """Colours of several values, and palettes that are greys, tell nothing and are not in the index."""
+def _require_same_palette(usable: pd.DataFrame, classes: Classes) -> None:
+    """Compare the palettes in the index, which omits shared colours and grey ramps."""
     declared = {str(value) for value, _ in classes.values}
     by_colour: dict[str, dict[str, str]] = defaultdict(dict)
     by_value: dict[str, dict[str, str]] = defaultdict(dict)
@@ -143,18 +143,18 @@ def _require_one_palette(usable: pd.DataFrame, classes: Classes) -> None:
                 )
 
 
-def _require_one_kind_of_grey(usable: pd.DataFrame, names: Sequence[str]) -> None:
+def _require_same_grey_meaning(usable: pd.DataFrame, names: Sequence[str]) -> None:
     noted = {note: usable["note"].str.contains(note, regex=False) for note in (BY_GREY, BY_PALETTE, BY_RGB)}
     by_value = ~(noted[BY_GREY] | noted[BY_PALETTE] | noted[BY_RGB])
     by_channels = usable["note"].str.contains(BY_EQUAL_CHANNELS, regex=False)
     objects = usable[list(names[1:])].sum(axis=1) > 0
     for what, by_colour, others in (
         ("greys", noted[BY_GREY], by_value & objects),
-        ("RGB values", noted[BY_RGB] & objects, by_channels),  # a mask all black is background in both ways
+        ("RGB values", noted[BY_RGB] & objects, by_channels),  # an all-black mask is background either way
     ):
         if by_colour.any() and others.any():
             raise VocSegError(
                 f"The {what} of {usable.loc[by_colour, 'image_id'].iloc[0]} are the colours of classes, those of "
-                f"{usable.loc[others, 'image_id'].iloc[0]} are class indices. Say in data.values what stored values "
-                "mean, or save all masks in one way."
+                f"{usable.loc[others, 'image_id'].iloc[0]} are class indices. Set the meaning of stored values in "
+                "data.values, or save all masks the same way."
             )

@@ -1,4 +1,4 @@
-"""Which file of a folder belongs to an image id: extensions differ, and files may be missing or ambiguous."""
+"""The file of each image id in a folder: extensions differ, and files may be missing or ambiguous."""
 
 import os
 from bisect import bisect_left
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from glob import escape
 from pathlib import Path
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.names import same_name
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import name_key
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp")
-"""Endings of images, in lower case; the first is the usual one."""
+"""Endings of images, in lower case; the first is the default."""
 MASK_ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".webp")
-"""Endings of masks, in lower case; the first is the usual one."""
+"""Endings of masks, in lower case; the first is the default."""
 
 _HINTS = 200
-"""Missing files that are looked for under other names; where all are missing, more hints would say the same."""
+"""Missing files that get a hint; if all are missing, more hints would repeat the first."""
 _NAMED = 3
 """Names that a hint lists."""
 
@@ -27,19 +27,19 @@ class FolderFiles:
 
     | field  | meaning                                                                                  |
     |--------|------------------------------------------------------------------------------------------|
-    | names  | file name by id, where it is not the id with the usual ending                            |
-    | faults | why an id has no file, by id; empty for one that is missing without a hint               |
+    | names  | file name by id, if it is not the id with the default ending                             |
+    | problems | why an id has no file, by id; empty for one that is missing without a hint               |
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
-    faults: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 def list_names(folder: Path) -> list[str]:
-    """The names of everything in a folder, sorted.
+    """List the names of all entries of a folder, sorted.
 
     Raises:
-        VocSegError: It cannot be read.
+        VocSegError: The folder cannot be read.
     """
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208 - a million Path objects would take ten times as long
@@ -50,7 +50,7 @@ def list_names(folder: Path) -> list[str]:
 
 
 def stem_of(name: str, endings: Sequence[str] = IMAGE_ENDINGS) -> str | None:
-    """A file name without its ending; None where the ending, in whatever case, is not among these."""
+    """Return a file name without its ending; None if the ending is not listed (ignoring case)."""
     stem, dot, ending = name.rpartition(".")
     return stem if stem and dot + ending.lower() in endings else None
 
@@ -60,24 +60,24 @@ def find_files(
 ) -> FolderFiles:
     """Find the file of every image id.
 
-    Without an exact match, a name that differs only in case or in the encoding of an accent is taken: on macOS and
-    Windows it is the same file. An id with several files has a fault that names them.
+    Without an exact match, a name that differs only in case or in the encoding of an accent counts: on macOS and
+    Windows it is the same file. An id with several files has a problem that names them.
 
     Args:
-        folder: Where the files lie.
-        names: As `list_names` gives them.
+        folder: The folder with the files.
+        names: As returned by `list_names`.
         ids: Image ids.
-        kind: What messages call such a file: image or mask.
-        endings: Those that count, in lower case; the first is the usual one.
+        kind: Word for the file in messages: image or mask.
+        endings: Accepted endings, in lower case; the first is the default.
     """
     wanted = dict.fromkeys(ids)
     files = _by_stem(names, {image_id: image_id for image_id in wanted}.get, endings)
     if lost := [image_id for image_id in wanted if image_id not in files]:
-        similar = {same_name(image_id): image_id for image_id in lost}
-        files |= _by_stem(names, lambda stem: similar.get(same_name(stem)), endings)
+        similar = {name_key(image_id): image_id for image_id in lost}
+        files |= _by_stem(names, lambda stem: similar.get(name_key(stem)), endings)
     usual = endings[0]
     others = {image_id: name for image_id, (name, *twins) in files.items() if not twins and name != image_id + usual}
-    faults = {
+    problems = {
         image_id: f"ambiguous {kind}: {folder.name} has {' and '.join(found)}; delete all but one"
         for image_id, found in files.items()
         if len(found) > 1
@@ -86,14 +86,14 @@ def find_files(
     relatives = _related_folders(folder) if missing else []
     for image_id in missing[:_HINTS]:
         if hint := _hint(folder, names, relatives, image_id, endings):
-            faults[image_id] = f"missing {kind}: {folder.name}/{image_id}{usual} ({hint})"
-    return FolderFiles(others, faults)
+            problems[image_id] = f"missing {kind}: {folder.name}/{image_id}{usual} ({hint})"
+    return FolderFiles(others, problems)
 
 
 def _by_stem(
     names: Sequence[str], id_of: Callable[[str], str | None], endings: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """The files of each id that `id_of` gives for their names without ending."""
+    """Group files by id; `id_of` maps a file name without ending to its id."""
     found: dict[str, tuple[str, ...]] = {}
     kinds = {ending[1:] for ending in endings}
     for name in names:
@@ -104,18 +104,18 @@ def _by_stem(
 
 
 def _related_folders(folder: Path) -> list[Path]:
-    """Folders that may hold what this one lacks: those in it, and ``SegmentationClassPNG`` beside it."""
+    """Return folders that may hold the missing files: subfolders, and siblings such as ``SegmentationClassPNG``."""
     try:
         beside = sorted(path for path in folder.parent.glob(f"{escape(folder.name)}?*") if path.is_dir())
-        with os.scandir(folder) as entries:  # which tells folders from a million files without asking for each
+        with os.scandir(folder) as entries:  # finds folders among a million files without a stat call for each
             inside = sorted(Path(entry.path) for entry in entries if entry.is_dir())
-    except OSError:  # a link in a circle, a folder that may not be read: then without a hint
+    except OSError:  # a circular link or an unreadable folder: no hint
         return []
     return [*beside, *inside][:_NAMED]
 
 
 def _hint(folder: Path, names: Sequence[str], relatives: Sequence[Path], image_id: str, endings: Sequence[str]) -> str:
-    """A similar file that was found instead, and what to do about it; empty where there is none."""
+    """Return a hint on a similar file that was found instead; empty if there is none."""
     for relative in relatives:
         for ending in endings:
             if (relative / f"{image_id}{ending}").is_file():

@@ -5,36 +5,36 @@ from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import image_id_problem, name_key
 
-from .names import fault_of_id, same_name
-from .reading import LFS_POINTER, require_file
+from .image_file import LFS_POINTER, require_file
 
 # Both spellings of the SBD list are in circulation.
 OTHER_SPELLINGS = {"trainaug": ("train_aug",)}
 
 
 def list_path(folder: Path, name: str) -> Path:
-    """The file of an image list, in the spelling that exists; in the usual one where neither does."""
+    """Return the file of an image list in the spelling that exists, else in the usual one."""
     lists = folder / "ImageSets" / "Segmentation"
     spellings = [lists / f"{spelling}.txt" for spelling in (name, *OTHER_SPELLINGS.get(name, ()))]
     return next((path for path in spellings if os.path.lexists(path)), spellings[0])
 
 
 def is_blank(path: Path) -> bool:
-    """Whether a list is a file without an id."""
+    """Return whether a list is a file without an id."""
     return path.is_file() and not path.read_bytes().removeprefix(BOM_UTF8).strip()
 
 
 def read_ids(path: Path, id_of: Callable[[str], str] = str) -> tuple[str, ...]:
-    """The ids of an image list, one a line; blanks within a line belong to the id.
+    """Read the ids of an image list, one per line; spaces within a line belong to the id.
 
     Args:
         path: A text file.
         id_of: Turns a line into an image id; by default a line is an id.
 
     Raises:
-        VocSegError: No such file, no id in it, one twice (case does not count), or a line that is no id.
+        VocSegError: The file is missing or has no id, an id occurs twice (ignoring case), or a line is not an id.
     """
     try:
         require_file(path)
@@ -42,7 +42,7 @@ def read_ids(path: Path, id_of: Callable[[str], str] = str) -> tuple[str, ...]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except (OSError, UnicodeDecodeError, VocSegError) as error:
         raise VocSegError(
-            f"The image list {path} cannot be read: {error}. It must be a UTF-8 text with one image id a line."
+            f"The image list {path} cannot be read: {error}. It must be a UTF-8 text with one image id per line."
         ) from error
     if lines[0].encode().startswith(LFS_POINTER):
         raise VocSegError(f"The image list {path} is a Git LFS pointer; fetch the files with: git lfs pull")
@@ -54,20 +54,20 @@ def read_ids(path: Path, id_of: Callable[[str], str] = str) -> tuple[str, ...]:
             image_id = id_of(line)
         except VocSegError as error:
             raise VocSegError(f"Line {number} of {path} is {line!r}: {error}.") from error
-        if fault := fault_of_id(image_id):
+        if problem := image_id_problem(image_id):
             raise VocSegError(
-                f"Line {number} of {path} is {image_id!r}: {fault}. Each line "
+                f"Line {number} of {path} is {image_id!r}: {problem}. Each line "
                 "must be one image id: a file name without folder and ending. Rename the image and its mask."
             )
-        twin = ids.get(same_name(image_id))
+        twin = ids.get(name_key(image_id))
         if twin == image_id:
             raise VocSegError(f"Line {number} of {path} repeats the image id {image_id!r}. Delete that line.")
         if twin:
             raise VocSegError(
                 f"Line {number} of {path} is {image_id!r}, which differs from {twin!r} only in case or in the encoding "
-                "of an accent: on macOS and Windows both are one file. Rename one of the images and its mask."
+                "of an accent: on macOS and Windows both are the same file. Rename one of the images and its mask."
             )
-        ids[same_name(image_id)] = image_id
+        ids[name_key(image_id)] = image_id
     if not ids:
-        raise VocSegError(f"The image list {path} is empty. It needs one image id a line.")
+        raise VocSegError(f"The image list {path} is empty. It needs one image id per line.")
     return tuple(ids.values())

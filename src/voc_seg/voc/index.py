@@ -1,4 +1,4 @@
-"""Looking into every image and mask of a split, so that bad ones are found before training finds them."""
+"""The index of a split: every image and mask is decoded once, so bad files are found before training."""
 
 import hashlib
 import logging
@@ -9,21 +9,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import printable
+from voc_seg.system.parallel import parallel_map
+from voc_seg.system.progress import progress_bar
 
 from .classes import VOID
-from .masks import count_values, decode_mask
-from .names import printable
-from .pairs import Reading, join
-from .parallel import in_parallel
-from .progress import progress_bar
-from .reading import decode_image, decoding_together, large_allowed, short_name
+from .decode_memory import allow_large_images, hold_decode_memory
+from .image_file import short_name
+from .image_reading import decode_dataset_image
+from .mask_values import count_values
+from .masks import decode_mask
+from .pairs import Reading, align_pair
 from .splits import VOCSplit
 
 logger = logging.getLogger(__name__)
 
 _REVISION = 5
-"""To be raised with every change of what is read from a file: rows of an older revision are read again."""
+"""Raise it with every change to what is read from a file: rows of an older revision are read again."""
 
 
 def index_images(
@@ -31,15 +34,15 @@ def index_images(
     reading: Reading = Reading(),  # noqa: B008 - immutable
     previous: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Decode every image and mask of a split and say what is in it.
+    """Decode every image and mask of a split and describe it.
 
     Args:
         split: Images and masks.
         reading: How files become samples: classes, EXIF orientation, size.
-        previous: The index of an earlier run. Rows whose files have not changed since are taken from it.
+        previous: The index of an earlier run. Its rows are reused if their files have not changed.
 
     Returns:
-        One row an image in the order of the list, none left out.
+        One row per image, in the order of the list.
 
         | column         | dtype  | meaning                                                       |
         |----------------|--------|---------------------------------------------------------------|
@@ -47,13 +50,13 @@ def index_images(
         | split          | string | train, val or test                                            |
         | height, width  | int64  | pixels of the sample; 0 where the image cannot be read        |
         | mask_mode      | string | how the mask is stored (P, L, RGB); empty where unreadable    |
-        | each class     | int64  | pixels of that class; 0 in a rejected row                     |
-        | void           | int64  | pixels that nobody labelled; 0 in a rejected row              |
-        | note           | string | empty, or what was converted on reading                       |
+        | each class     | int64  | pixels of the class; 0 in a rejected row                      |
+        | void           | int64  | void pixels; 0 in a rejected row                              |
+        | note           | string | empty, or the conversions on reading                          |
         | rejected       | string | empty when usable, else the reason                            |
         | mask_palette   | string | as `voc_seg.voc.masks.Mask.palette`                           |
-        | image_file     | string | folder and name of the image; the usual one if there is none  |
-        | mask_file      | string | the same of the mask                                          |
+        | image_file     | string | folder and name of the image; the default one if missing      |
+        | mask_file      | string | folder and name of the mask                                   |
         | fingerprint    | string | changes with the files' sizes and times and with the reading  |
     """
     counted = [*reading.classes.names, "void"]
@@ -67,9 +70,9 @@ def index_images(
     changed = [image_id for image_id in split.ids if image_id not in known.index]
     _log_work(split, len(changed))
     read = partial(_read_one, split, reading)
-    with large_allowed(), progress_bar(f"reading {split.name}", len(changed)) as advance:
+    with allow_large_images(), progress_bar(f"reading {split.name}", len(changed)) as advance:
         rows = []
-        for image_id, row in zip(changed, in_parallel(read, changed)):
+        for image_id, row in zip(changed, parallel_map(read, changed)):
             files = short_name(split.image_path(image_id)), short_name(split.mask_path(image_id))
             rows.append((image_id, split.name, *row, *files, prints[image_id]))
             advance(1)
@@ -88,26 +91,26 @@ def _log_work(split: VOCSplit, changed: int) -> None:
 
 
 def fingerprints(split: VOCSplit, reading: Reading) -> dict[str, str]:
-    """For each image id a text that changes when its files do (name, size, time, place) or their reading.
+    """Return a text per image id that changes with its files (name, size, time, folder) or the reading settings.
 
-    None of them is opened.
+    No file is opened.
     """
     how = f"{_REVISION} {reading} {split.images.resolve()} {split.masks.resolve()}"
 
     def state(image_id: str) -> str:
         image, mask = split.image_path(image_id), split.mask_path(image_id)
-        return f"{image.name} {_stamp(image)} {mask.name} {_stamp(mask)} {split.fault(image_id)}"
+        return f"{image.name} {_stamp(image)} {mask.name} {_stamp(mask)} {split.problem(image_id)}"
 
     return {image_id: _digest(f"{how} {state(image_id)}") for image_id in split.ids}
 
 
 def fingerprint_of(rows: pd.DataFrame) -> str:
-    """One text for all rows of an index; it changes with any file, and with an image more, less or elsewhere."""
-    return joint_fingerprint(rows["image_id"], rows["fingerprint"])
+    """Return one text for all rows of an index; it changes with any file and with the list or order of images."""
+    return combined_fingerprint(rows["image_id"], rows["fingerprint"])
 
 
-def joint_fingerprint(ids: Iterable[str], prints: Iterable[str]) -> str:
-    """The same, of image ids and their fingerprints."""
+def combined_fingerprint(ids: Iterable[str], prints: Iterable[str]) -> str:
+    """Return the text of `fingerprint_of` from image ids and their fingerprints."""
     return _digest(" ".join([*ids, *prints]))
 
 
@@ -120,17 +123,16 @@ def _stamp(path: Path) -> str:
         state = path.stat()
     except OSError:
         return "missing"
-    # A file put in place of another may keep its time of writing, but not that of the change.
+    # A replacement file may keep the modification time, but not the change time.
     return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
 
 
 def _unchanged(
     previous: pd.DataFrame | None, columns: Sequence[str], split: VOCSplit, prints: dict[str, str]
 ) -> pd.DataFrame:
-    """Rows of an earlier index that still hold, by image id.
+    """Return the rows of an earlier index that are still valid, by image id.
 
-    Where a file could not be decoded it is looked at again: what went wrong then may have been the disk, or a
-    permission.
+    Files that could not be decoded are read again: the cause may have been the disk or a permission.
     """
     if previous is None or list(previous.columns) != list(columns):
         return pd.DataFrame(columns=columns).set_index("image_id")
@@ -139,25 +141,25 @@ def _unchanged(
     return previous[np.array(same, dtype=bool)].set_index("image_id")
 
 
-@decoding_together()
+@hold_decode_memory()
 def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | int, ...]:
     counts = [0] * (len(reading.classes) + 1)
     height = width = 0
     mode = note = palette = reason = ""
     try:
-        if fault := split.fault(image_id):
-            raise VocSegError(fault)
-        image = decode_image(split.image_path(image_id))
+        if problem := split.problem(image_id):
+            raise VocSegError(problem)
+        image = decode_dataset_image(split.image_path(image_id))
         height, width = image.shape[:2]
         mask = decode_mask(split.mask_path(image_id), reading.classes)
         mode, palette = mask.mode, mask.palette
-        pair = join(image, mask, split.image_path(image_id), split.mask_path(image_id), reading)
+        pair = align_pair(image, mask, split.image_path(image_id), split.mask_path(image_id), reading)
         height, width = pair.mask.indices.shape
         note = "; ".join(pair.notes)
         counts = _count_pixels(pair.mask.indices, short_name(split.mask_path(image_id)), len(reading.classes))
     except VocSegError as error:
         reason = printable(str(error))
-    except Exception as error:  # whatever a file leads its readers to, it is not worth the other images
+    except Exception as error:  # one broken file must not stop the others
         what = f"{short_name(split.image_path(image_id))} or its mask"
         reason = printable(f"unreadable: {what} ({type(error).__name__}: {error})")
         mode = ""
@@ -167,5 +169,5 @@ def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | i
 def _count_pixels(mask: np.ndarray, name: str, classes: int) -> list[int]:
     counts = count_values(mask)
     if not counts[:classes].any():
-        raise VocSegError(f"no labelled pixel: {name} is void ({VOID}) all over")
+        raise VocSegError(f"no labelled pixel: {name} is entirely void ({VOID})")
     return [*counts[:classes].tolist(), int(counts[VOID])]

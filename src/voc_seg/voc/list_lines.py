@@ -1,28 +1,31 @@
-"""Image ids from other list formats than VOC's: file names, paths, and an image and a mask in two columns."""
+"""Image ids from list formats other than VOC's: file names, paths, or an image and a mask in two columns."""
 
 import re
 from collections.abc import Container
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.file_names import MASK_ENDINGS, stem_of
+from voc_seg.system.errors import VocSegError
+
+from .file_names import MASK_ENDINGS, stem_of
 
 _MARKED = re.compile(r"(\S+)\s+(?:-1|0|1)")
 _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 
 
 def id_of_line(line: str, known: Container[str], images: str, masks: str) -> str:
-    """The image id of a line: ``a``, ``a.jpg``, ``JPEGImages/a.jpg``, ``a a`` or ``a.jpg SegmentationClass/a.png``.
+    """Return the image id of a line.
 
-    A line that is the name of a known image is an id, whatever it looks like: ids may contain blanks and dots.
+    Forms: ``a``, ``a.jpg``, ``JPEGImages/a.jpg``, ``a a`` or ``a.jpg SegmentationClass/a.png``.
+
+    A line that names a known image is an id, whatever its form: ids may contain spaces and dots.
 
     Args:
-        line: Not blank, without blanks around it.
-        known: File names without ending of the folder of images.
-        images: Name of that folder.
-        masks: Name of the folder of masks.
+        line: Not blank, without surrounding whitespace.
+        known: File names in the image folder, without endings.
+        images: Name of the image folder.
+        masks: Name of the mask folder.
 
     Raises:
-        VocSegError: It names a file in another folder, pairs an image with a mask of another name, or is a line of
+        VocSegError: The line names a file in another folder, pairs an image with a mask of another name, or comes from
             ``ImageSets/Main``.
     """
     if line in known:
@@ -45,7 +48,7 @@ def id_of_line(line: str, known: Container[str], images: str, masks: str) -> str
 
 
 def _two_columns(line: str) -> tuple[str, str] | None:
-    """Image and mask of a line, where it has two names alike or two with endings of files."""
+    """Return image and mask of a line with two equal names or two file names, else None."""
     halves = [(line[: cut.start()], line[cut.end() :]) for cut in _SEPARATOR.finditer(line)]
     for image, mask in halves:
         if image == mask or (stem_of(image) and stem_of(mask, MASK_ENDINGS)):
@@ -54,7 +57,7 @@ def _two_columns(line: str) -> tuple[str, str] | None:
 
 
 def _without_folder(path: str, folder: str, endings: tuple[str, ...] | None = None) -> str:
-    """The id of a path below the folder that is read."""
+    """Return the id of a path inside the folder that is read."""
     parents, _, name = path.replace("\\", "/").rpartition("/")
     if parents and parents.rpartition("/")[2] != folder:
         raise VocSegError(f"it names a file in {parents}, but files are only read from {folder}")

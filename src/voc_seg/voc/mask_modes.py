@@ -1,11 +1,12 @@
 """Masks that are not 8-bit grey or palette images: 1 bit, more than 8 bits, with alpha, or three equal channels."""
 
+import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ImageFile
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 BY_BITS = "mask of 1 bit a pixel read as the values 0 and 1"
 BY_BLACK_AND_WHITE = "mask of 1 bit a pixel read as the values 0 and 255, as data.values has no 1"
@@ -17,18 +18,18 @@ _WIDE = ("I", "F")
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 
-def require_lossless(image: Image.Image, name: str) -> None:
+def require_lossless(image: ImageFile.ImageFile, name: str) -> None:
     """Refuse masks whose labels would be read wrongly: lossy compression, several pages, or 16 bits a channel.
 
-    Pillow reads only the first page, and only 8 of 16 bits of a colour channel.
+    Pillow reads only the first page, and only 8 of the 16 bits of a colour channel.
 
     Raises:
-        VocSegError: With what to save instead.
+        VocSegError: The mask is of such a kind; the message says what to save instead.
     """
     if image.format in ("JPEG", "MPO"):
         raise VocSegError(f"lossy mask: {name} is a JPEG, which changes labels; save the masks as PNG")
     if image.info.get("compression") in _LOSSY_TIFF or (
-        image.format == "WEBP" and _is_lossy_webp(Path(image.filename))
+        image.format == "WEBP" and _is_lossy_webp(Path(os.fsdecode(image.filename)))
     ):
         raise VocSegError(
             f"lossy mask: {name} is a {image.format} with lossy compression, which changes labels; save masks as PNG"
@@ -41,7 +42,7 @@ def require_lossless(image: Image.Image, name: str) -> None:
 
 
 def _is_lossy_webp(path: Path) -> bool:
-    """Whether pixels are stored in a ``VP8`` chunk (https://developers.google.com/speed/webp/docs/riff_container)."""
+    """Return whether pixels are in a ``VP8`` chunk (https://developers.google.com/speed/webp/docs/riff_container)."""
     with path.open("rb") as file:
         file.seek(12)
         while len(head := file.read(8)) == 8:
@@ -52,8 +53,8 @@ def _is_lossy_webp(path: Path) -> bool:
     return False
 
 
-def raw_mode(image: Image.Image) -> str:
-    """How the file stores its pixels, as Pillow's raw mode, such as ``L;4``; empty where it is unknown."""
+def raw_mode(image: ImageFile.ImageFile) -> str:
+    """Return how the file stores its pixels, as Pillow's raw mode (``L;4``); empty if unknown."""
     if not getattr(image, "tile", None):
         return ""
     arguments = image.tile[0].args
@@ -61,19 +62,19 @@ def raw_mode(image: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def single_channel(image: Image.Image, name: str) -> tuple[np.ndarray, str] | None:
-    """The values ``uint8 (H, W)`` of a 1-bit mask, one of more than 8 bits, or grey with alpha; and a note about it.
+def single_channel(image: ImageFile.ImageFile, name: str) -> tuple[np.ndarray, str] | None:
+    """Return the values ``uint8 (H, W)`` of a mask with 1 bit, more than 8 bits or grey with alpha, and a note.
 
     Returns:
         None for every other mode.
 
     Raises:
-        VocSegError: There are values that 8 bits do not hold, or pixels that are not opaque.
+        VocSegError: A value does not fit into 8 bits, or a pixel is not opaque.
     """
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8), BY_BITS
     if image.mode == "LA":
-        if image.getextrema()[1][0] < 255:
+        if np.asarray(image.getchannel("A")).min() < 255:
             raise VocSegError(f"mask with transparency: {name} is LA and not opaque; save it as 8-bit grey (L)")
         return np.asarray(image.getchannel("L")), BY_GREY_OF_ALPHA
     if image.mode.startswith(_WIDE):
@@ -82,7 +83,7 @@ def single_channel(image: Image.Image, name: str) -> tuple[np.ndarray, str] | No
         if not (low >= 0 and high <= 255):
             raise VocSegError(
                 f"mask values: {name} is {image.mode} (more than 8 bits a pixel) and has values from {low} to {high}; "
-                "class indices go from 0 to 254, and 255 is void. If these are instance numbers, save class indices"
+                "class indices are 0 to 254, and 255 is void. If these are instance numbers, save class indices"
             )
         values = stored.astype(np.uint8)
         if image.mode == "F" and (values != stored).any():
@@ -92,5 +93,5 @@ def single_channel(image: Image.Image, name: str) -> tuple[np.ndarray, str] | No
 
 
 def has_equal_channels(pixels: np.ndarray) -> bool:
-    """Whether all channels of pixels ``uint8 (..., 3)`` are the same."""
+    """Return whether all channels of pixels ``uint8 (..., 3)`` are equal."""
     return bool((pixels == pixels[..., :1]).all())

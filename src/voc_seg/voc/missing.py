@@ -1,19 +1,20 @@
-"""Messages about missing folders and lists: what was found instead, and what to do."""
+"""Messages about missing folders and lists: what was found instead and what to do."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.file_names import list_names
-from voc_seg.voc.names import printable
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import printable
+
+from .file_names import list_names
 
 _NAMED = 6
 """Entries of a folder that a message lists."""
 
 
 def contents(folder: Path) -> str:
-    """What a folder holds, as a relative clause; broken links are marked."""
+    """Describe the contents of a folder as a relative clause; broken links are marked."""
     if not is_folder(folder):
         return "which is not a folder" if os.path.lexists(folder) else "which does not exist"
     try:
@@ -27,26 +28,26 @@ def contents(folder: Path) -> str:
 
 
 def _shown(path: Path) -> str:
-    return f"{printable(path.name)} ({_target(path)})" if is_dead_link(path) else printable(path.name)
+    return f"{printable(path.name)} ({_target(path)})" if is_broken_link(path) else printable(path.name)
 
 
 def _target(link: Path) -> str:
-    return printable(f"a link to {os.readlink(link)}, which does not exist")  # noqa: PTH115 - as it stands in the link
+    return printable(f"a link to {os.readlink(link)}, which does not exist")  # noqa: PTH115 - exactly as written in the link
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder; ``Path.is_dir`` fails where permissions are lacking or a name is too long."""
+    """Return whether a path is a folder; ``Path.is_dir`` raises on missing permissions or long names."""
     return os.path.isdir(path)  # noqa: PTH112
 
 
-def is_dead_link(path: Path) -> bool:
-    """Whether a path is a broken link, also one of a circle of links."""
+def is_broken_link(path: Path) -> bool:
+    """Return whether a path is a broken link, including a circular one."""
     return os.path.islink(path) and not os.path.exists(path)  # noqa: PTH110, PTH114
 
 
-def dead_link_advice(paths: Iterable[Path]) -> str:
-    """What to do about the first broken link among some paths, as a sentence; empty where there is none."""
-    dead = next((path for path in paths if is_dead_link(path)), None)
+def broken_link_advice(paths: Iterable[Path]) -> str:
+    """Return advice on the first broken link among the paths, as a sentence; empty if there is none."""
+    dead = next((path for path in paths if is_broken_link(path)), None)
     if dead is None:
         return ""
     return f"{dead} is {_target(dead)}: mount the disk it points to, or link to where the files are now."
@@ -57,15 +58,15 @@ def require_folder(folder: Path, what: str, use: str) -> None:
 
     Args:
         folder: The folder.
-        what: What should be in it, the subject of the message.
-        use: What to do when it is merely missing.
+        what: What belongs in it, the subject of the message.
+        use: Advice if the folder is missing.
 
     Raises:
         VocSegError: It does not exist, is a file, or is a broken link.
     """
     if is_folder(folder):
         return
-    if advice := dead_link_advice([folder]):
+    if advice := broken_link_advice([folder]):
         raise VocSegError(f"{what} should be in {folder}. {advice}")
     if os.path.lexists(folder):
         raise VocSegError(f"{what} should be in {folder}, which is not a folder. {use}")
@@ -76,8 +77,8 @@ def require_folder(folder: Path, what: str, use: str) -> None:
     raise VocSegError(f"{what} should be in {folder}, which does not exist. {similar if beside else ''}{use}")
 
 
-def other_lists(folder: Path) -> str:
-    """The lists found instead of a missing one, as a sentence; empty where there are none."""
+def describe_other_lists(folder: Path) -> str:
+    """Describe the lists found instead of a missing one, as a sentence; empty if there are none."""
     try:
         names = sorted(path.name for path in folder.glob("*.txt"))
     except OSError:

@@ -1,4 +1,4 @@
-"""An image and its mask, read together: turned alike, of one size, reduced if wanted."""
+"""An image and its mask, read together: same orientation, same size, reduced if requested."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +7,13 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from voc_seg.errors import VocSegError
+from voc_seg.system.errors import VocSegError
 
 from .classes import VOC_CLASSES, Classes
+from .decode_memory import hold_decode_memory
+from .image_file import short_name
+from .image_reading import UPRIGHT, decode_dataset_image, orientation
 from .masks import Mask, decode_mask
-from .reading import UPRIGHT, decode_image, decoding_together, orientation, short_name
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class Reading:
     | field       | meaning                                                                                 |
     |-------------|-----------------------------------------------------------------------------------------|
     | classes     | names, colours and stored values of the masks                                           |
-    | exif        | what to do about images with an EXIF orientation                                        |
-    | longer_side | pixels to which the longer side of larger images is reduced; None keeps them as they are |
+    | exif        | how to handle images with an EXIF orientation                                           |
+    | longer_side | maximum longer side in pixels; larger images are reduced; None keeps every size         |
     """
 
     classes: Classes = VOC_CLASSES
@@ -31,7 +33,7 @@ class Reading:
 
     @property
     def settings(self) -> str:
-        """What decides on pixels and labels beside the classes' names, as people write it."""
+        """Return the settings that affect pixels and labels, apart from the class names, as users write them."""
         values = ", ".join(f"{stored}: {meaning}" for stored, meaning in self.classes.values)
         return f"data.values={{{values}}}, data.exif={self.exif}, data.longer_side={self.longer_side}"
 
@@ -44,7 +46,7 @@ class Pair:
     |-------|---------------------------------------------------------------|
     | image | ``uint8 (H, W, 3)`` RGB                                       |
     | mask  | its indices are ``uint8 (H, W)``, the size of the image       |
-    | notes | what was done on reading, in words; maybe none                |
+    | notes | conversions on reading, as text; may be empty                 |
     """
 
     image: np.ndarray
@@ -56,25 +58,25 @@ def read_pair(image_path: Path, mask_path: Path, reading: Reading = Reading()) -
     """Read an image and its mask.
 
     Raises:
-        VocSegError: One of them cannot be read, or as for `join`.
+        VocSegError: One of the files cannot be read, or as for `align_pair`.
     """
-    with decoding_together():
-        image, mask = decode_image(image_path), decode_mask(mask_path, reading.classes)
-        return join(image, mask, image_path, mask_path, reading)
+    with hold_decode_memory():
+        image, mask = decode_dataset_image(image_path), decode_mask(mask_path, reading.classes)
+        return align_pair(image, mask, image_path, mask_path, reading)
 
 
-def join(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path, reading: Reading) -> Pair:
-    """Turn an image the way its mask was drawn, and reduce both if wanted.
+def align_pair(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path, reading: Reading) -> Pair:
+    """Rotate an image to match its mask, and reduce both if requested.
 
     Args:
         image: ``uint8 (H, W, 3)`` as stored in the file.
         mask: As stored in its file.
         image_path: For its EXIF orientation, and messages.
         mask_path: For messages.
-        reading: What is wanted.
+        reading: The settings.
 
     Raises:
-        VocSegError: They differ in size, or nothing tells whether the mask was drawn on the image as EXIF turns it.
+        VocSegError: The sizes differ, or the mask fits the image both upright and as stored (EXIF).
     """
     notes = [mask.note] if mask.note else []
     turn = orientation(image_path)
@@ -100,10 +102,10 @@ def join(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path, readi
 
 
 def _drawn_upright(image: np.ndarray, mask: np.ndarray, turn: int, exif: str, what: str) -> bool:
-    """Whether a mask was drawn on the image as EXIF turns it; labelling tools differ.
+    """Return whether a mask was drawn on the upright image (EXIF applied); labelling tools differ.
 
     Raises:
-        VocSegError: ``refuse``, and it fits both ways.
+        VocSegError: ``exif`` is refuse and the mask fits both ways.
     """
     if exif != "refuse":
         return exif == "apply"
@@ -118,16 +120,16 @@ def _drawn_upright(image: np.ndarray, mask: np.ndarray, turn: int, exif: str, wh
 
 
 def _reduced(image: np.ndarray, mask: Mask, longer_side: int) -> tuple[np.ndarray, Mask]:
-    """Both at a longer side of so many pixels: the image averaged, the mask with its own values only."""
+    """Reduce both to this longer side in pixels: the image by averaging, the mask by nearest neighbour."""
     height, width = mask.indices.shape
     factor = longer_side / max(height, width)
     rows, columns = (max(1, round(length * factor)) for length in (height, width))
     smaller = Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    picked = mask.indices.take(nearest(height, rows), 0).take(nearest(width, columns), 1)
+    picked = mask.indices.take(nearest_indices(height, rows), 0).take(nearest_indices(width, columns), 1)
     return np.array(smaller), Mask(picked, mask.mode, mask.note, mask.palette)
 
 
-def nearest(length: int, size: int) -> np.ndarray:
-    """The places of ``length`` values that ``size`` values are taken from: torch's ``nearest-exact``."""
-    places = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * (np.float32(length) / np.float32(size))
-    return np.minimum(places.astype(np.intp), length - 1)
+def nearest_indices(length: int, size: int) -> np.ndarray:
+    """Return the indices of ``size`` samples out of ``length`` values, as torch's ``nearest-exact``."""
+    positions = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * (np.float32(length) / np.float32(size))
+    return np.minimum(positions.astype(np.intp), length - 1)

@@ -1,16 +1,17 @@
-"""Which images belong to which split, and where their files lie: VOC's folder layout."""
+"""The images of each split and their files in VOC's folder layout."""
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from voc_seg.errors import VocSegError
-from voc_seg.voc.file_names import IMAGE_ENDINGS, MASK_ENDINGS, FolderFiles, find_files, list_names, stem_of
-from voc_seg.voc.image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids
-from voc_seg.voc.list_lines import id_of_line
-from voc_seg.voc.missing import contents, dead_link_advice, is_dead_link, is_folder, other_lists, require_folder
+from voc_seg.system.errors import VocSegError
+
+from .file_names import IMAGE_ENDINGS, MASK_ENDINGS, FolderFiles, find_files, list_names, stem_of
+from .image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids
+from .list_lines import id_of_line
+from .missing import broken_link_advice, contents, describe_other_lists, is_broken_link, is_folder, require_folder
+from .sources import Source, source_named
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class VOCSplit:
     | ids         | tuple[str, ...] | image ids: file names without ending; empty if not public |
     | images      | Path            | folder of ``<id>.jpg``                                    |
     | masks       | Path            | folder of ``<id>.png``                                    |
-    | image_files | FolderFiles     | images of other endings, and what is wrong with some      |
-    | mask_files  | FolderFiles     | the same of masks                                         |
+    | image_files | FolderFiles     | file names that differ from ``<id>.jpg``, and problems    |
+    | mask_files  | FolderFiles     | the same for masks                                        |
     """
 
     name: str
@@ -37,115 +38,35 @@ class VOCSplit:
     mask_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)
 
     def image_path(self, image_id: str) -> Path:
-        """The file of one image; ``<id>.jpg`` where none was found."""
+        """Return the file of an image; ``<id>.jpg`` if none was found."""
         return self.images / self.image_files.names.get(image_id, f"{image_id}.jpg")
 
     def mask_path(self, image_id: str) -> Path:
-        """The file with the class indices of one image; ``<id>.png`` where none was found."""
+        """Return the mask file of an image; ``<id>.png`` if none was found."""
         return self.masks / self.mask_files.names.get(image_id, f"{image_id}.png")
 
-    def fault(self, image_id: str) -> str:
-        """Why an image or its mask has no usable file; empty where none is known."""
-        return self.image_files.faults.get(image_id) or self.mask_files.faults.get(image_id, "")
+    def problem(self, image_id: str) -> str:
+        """Return why an image or its mask has no usable file; empty if no problem is known."""
+        return self.image_files.problems.get(image_id) or self.mask_files.problems.get(image_id, "")
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
-class Source:
-    """One set of images and masks in VOC layout.
-
-    Args:
-        name: What the catalog calls it.
-        year: The folder is ``VOC<year>``; None where it may have any name.
-        lists: For each split the file name, without ending, under ``ImageSets/Segmentation``; None where no
-            masks are public.
-        mask_folders: Splits whose masks do not lie in ``SegmentationClass``.
-        optional: Splits that are empty, not an error, when the folder has no list or no masks of them.
-        archives: Names of the files it is unpacked from.
-        home: Folder of its raw data; sources of the same archive share one.
-        sizes: Images in the official list of each split.
-    """
-
-    name: str
-    year: str | None
-    lists: Mapping[str, str | None]
-    mask_folders: Mapping[str, str] = field(default_factory=dict)
-    optional: frozenset[str] = frozenset()
-    archives: tuple[str, ...] = ()
-    home: str = ""
-    sizes: Mapping[str, int] = field(default_factory=dict)
-
-    def mask_folder(self, split: str) -> str:
-        """Folder of a split's masks inside ``VOC<year>``."""
-        return self.mask_folders.get(split, "SegmentationClass")
-
-
-_LISTS = {"train": "train", "val": "val", "test": "test"}
-_VOC2012 = Source(
-    "voc2012",
-    "2012",
-    {"train": "train", "val": "val", "test": None},
-    archives=("VOCtrainval_11-May-2012.tar",),
-    home="voc2012",
-    sizes={"train": 1464, "val": 1449},
-)
-
-SOURCES: dict[str, Source] = {
-    source.name: source
-    for source in (
-        # Any folder in VOC layout may stand in for the sample (voc_root), and most have no test masks.
-        Source("sample", "2012", _LISTS, optional=frozenset({"test"}), home="sample"),
-        _VOC2012,
-        Source(
-            "voc2007",
-            "2007",
-            _LISTS,
-            archives=("VOCtrainval_06-Nov-2007.tar", "VOCtest_06-Nov-2007.tar"),
-            home="voc2007",
-            sizes={"train": 209, "val": 213, "test": 210},
-        ),
-        replace(
-            _VOC2012,
-            name="voc2012_aug",
-            lists={"train": "trainaug", "val": "val", "test": None},
-            # The official masks stay the truth of val: those of SBD have no void borders.
-            mask_folders={"train": "SegmentationClassAug"},
-            archives=(*_VOC2012.archives, "benchmark.tgz"),
-            sizes={"train": 10_582, "val": 1449},
-        ),
-        Source("own", None, _LISTS, optional=frozenset({"test"}), home="own"),
-    )
-}
-"""Every source by name. ``voc2012_aug`` is VOC 2012 with the SBD masks; ``own`` is what voc_root points at.
-
-Sizes of the lists: the tables of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/dbstats.html and voc2007/dbstats.html;
-10,582 for VOC 2012 with SBD is Chen et al., DeepLab, arXiv:1606.00915, section 4.1.
-"""
-
-
-def source_named(name: str) -> Source:
-    """The source of that name; `VocSegError` names the known ones."""
-    if name not in SOURCES:
-        raise VocSegError(f"Unknown source {name!r} of VOC data. Known are: {', '.join(SOURCES)}.")
-    return SOURCES[name]
-
-
-def given_path(path: str | Path) -> Path:
-    """A path from the settings with ``~`` and links resolved; broken links stay as they are."""
+def resolve_path(path: str | Path) -> Path:
+    """Return a path from the settings with ``~`` and links resolved; broken links are kept."""
     return Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111 - Path's own fail for these
 
 
 def find_voc_folder(root: Path | str, year: str | None) -> Path:
-    """The folder with ``JPEGImages``, ``ImageSets`` and masks.
+    """Find the folder with ``JPEGImages``, ``ImageSets`` and masks.
 
     Args:
-        root: That folder itself, a ``VOCdevkit`` or what contains a ``VOCdevkit``.
+        root: The folder itself, a ``VOCdevkit`` or a folder that contains one.
         year: Year of the folder's name, such as "2012"; None for a folder of any name.
 
     Raises:
-        VocSegError: Nothing of the kind is there, or several where the name is not known.
+        VocSegError: No such folder exists, or ``year`` is None and there are several.
     """
     root, name = Path(root), f"VOC{year}"
     if year is None:
@@ -153,13 +74,13 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
     for folder in (root / "VOCdevkit" / name, root / name):
         if is_folder(folder):
             return folder
-    # Own data may bear any name, but VOC2007 must not pass for VOC2012.
-    own_name = given_path(root).name
+    # Own data may have any name, but VOC2007 must not be read as VOC2012.
+    own_name = resolve_path(root).name
     of_another_year = re.fullmatch(r"VOC\d{4}", own_name) and own_name != name
     if _has_lists(root) and not of_another_year:
         return root
     absent = f"No {name} data in {root.absolute()} ({contents(root)}). "
-    if advice := dead_link_advice([root / "VOCdevkit", root / "VOCdevkit" / name, root / name, *_list_folders(root)]):
+    if advice := broken_link_advice([root / "VOCdevkit", root / "VOCdevkit" / name, root / name, *_list_folders(root)]):
         raise VocSegError(absent + advice)
     raise VocSegError(
         f"{absent}Looked for VOCdevkit/{name}, {name} and ImageSets/Segmentation in it. Point voc_root at a folder "
@@ -175,7 +96,7 @@ def _find_any_folder(root: Path) -> Path:
     several = f"Several folders of {root.absolute()} have it: {', '.join(folder.name for folder in found)}. "
     nothing = f"No data in VOC layout in {root.absolute()} ({contents(root)}). "
     links = [root / "VOCdevkit", *(path for folder in candidates for path in _list_folders(folder))]
-    if not found and (advice := dead_link_advice(links)):
+    if not found and (advice := broken_link_advice(links)):
         raise VocSegError(nothing + advice)
     without_lists = next((folder for folder in candidates if is_folder(folder / "JPEGImages")), None)
     if not found and without_lists:
@@ -201,16 +122,16 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     """Read the list of one split.
 
     Args:
-        folder: A ``VOC<year>`` folder, as `find_voc_folder` gives it.
+        folder: A ``VOC<year>`` folder, as returned by `find_voc_folder`.
         source: Key of `SOURCES`.
         split: train, val or test.
 
     Returns:
-        The split; without ids where the source has no public masks for it.
+        The split; without ids if the source has no public masks for it.
 
     Raises:
-        VocSegError: Unknown source or split; the list, the folder of images or that of masks is missing; the list is
-            empty where the split is not optional, has an id twice, or names files of other folders.
+        VocSegError: The source or split is unknown; the list, image folder or mask folder is missing; the list of a
+            required split is empty, or a list repeats an id or names files of other folders.
     """
     known = source_named(source)
     if split not in known.lists:
@@ -221,12 +142,12 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     if name is None:
         return nothing
     path = list_path(folder, name)
-    if not os.path.lexists(path) or is_dead_link(path):
-        if split in known.optional and not is_dead_link(path):
+    if not os.path.lexists(path) or is_broken_link(path):
+        if split in known.optional and not is_broken_link(path):
             return nothing
         raise VocSegError(_missing_list(path, known, split))
     if split in known.optional and is_blank(path):
-        return nothing  # as scripts leave it that divide images into lists
+        return nothing  # written by scripts that divide images into lists
     require_folder(images, f"The images of {source} {split}", "Put the images into that folder.")
     require_folder(
         masks,
@@ -234,12 +155,12 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
         "Put the PNG masks (one class index a pixel, 255 for void) into that folder.",
     )
     names = list_names(images)
-    stems = {stem_of(entry) for entry in names}
+    stems = {stem for entry in names if (stem := stem_of(entry))}
     ids = read_ids(path, lambda line: id_of_line(line, stems, images.name, masks.name))
     image_files = find_files(images, names, ids, "image", IMAGE_ENDINGS)
     mask_files = find_files(masks, list_names(masks), ids, "mask", MASK_ENDINGS)
     found = VOCSplit(split, source, ids, images, masks, image_files, mask_files)
-    # The official 2012 development kit lists its test images but keeps their masks back.
+    # The official 2012 development kit lists its test images without their masks.
     kept_back = known.name == "sample" and split in known.optional
     if kept_back and not any(os.path.lexists(found.mask_path(image_id)) for image_id in found.ids):
         return nothing
@@ -252,9 +173,10 @@ def _missing_list(path: Path, source: Source, split: str) -> str:
         other = "".join(f" (or {name}.txt)" for name in OTHER_SPELLINGS.get(path.stem, ()))
         return (
             f"{text} {source.name} needs that list{other} with the SBD ids, and the SBD masks as PNG in "
-            f"{source.mask_folder(split)} beside JPEGImages. Without voc_root both are downloaded and made; "
-            "or use the voc2012 source."
+            f"{source.mask_folder(split)} beside JPEGImages. Without voc_root both are downloaded and "
+            "created; or use the voc2012 source."
         )
-    if advice := dead_link_advice([path]):
+    if advice := broken_link_advice([path]):
         return f"{text} {advice}"
-    return f"{text} {other_lists(path.parent)}Write it, one image id a line, or point voc_root at a complete VOCdevkit."
+    other = describe_other_lists(path.parent)
+    return f"{text} {other}Write it, one image id a line, or point voc_root at a complete VOCdevkit."

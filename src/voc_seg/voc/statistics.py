@@ -1,4 +1,4 @@
-"""What a data set holds: pixels by class, bad images, images that stand in several splits."""
+"""Statistics of a data set: pixels by class, rejected images, images in several splits."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from .classes import CLASS_NAMES
 
 
 def class_statistics(indices: Mapping[str, pd.DataFrame], class_names: Sequence[str] = CLASS_NAMES) -> pd.DataFrame:
-    """Count images and pixels of every class. Rejected images are left out.
+    """Count images and pixels of every class, without rejected images.
 
     Args:
         indices: The index of each split, as `voc_seg.voc.index.index_images` gives it.
@@ -39,7 +39,7 @@ def class_statistics(indices: Mapping[str, pd.DataFrame], class_names: Sequence[
 
 
 def split_summary(indices: Mapping[str, pd.DataFrame], class_names: Sequence[str] = CLASS_NAMES) -> pd.DataFrame:
-    """The splits at a glance.
+    """Summarise the splits.
 
     Args:
         indices: The index of each split, as `voc_seg.voc.index.index_images` gives it.
@@ -51,10 +51,10 @@ def split_summary(indices: Mapping[str, pd.DataFrame], class_names: Sequence[str
         | column            | dtype   | meaning                                                         |
         |-------------------|---------|-----------------------------------------------------------------|
         | images            | int64   | usable images                                                   |
-        | left_out          | int64   | images that cannot be used                                      |
+        | left_out          | int64   | rejected images                                                 |
         | median_size       | string  | width x height of a typical image, pixels                       |
-        | classes_per_image | float64 | classes in an image on average, background not counted          |
-        | void_share        | float64 | pixels that nobody labelled, 0..1                               |
+        | classes_per_image | float64 | mean number of classes per image, without background            |
+        | void_share        | float64 | fraction of void pixels, 0..1                                   |
     """
     rows = {}
     for split, index in indices.items():
@@ -71,10 +71,10 @@ def split_summary(indices: Mapping[str, pd.DataFrame], class_names: Sequence[str
 
 
 def rejected_images(indices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The images that are set aside.
+    """List the rejected images.
 
     Returns:
-        Columns split, image_id, reason (string), in the order of the indices; maybe without rows.
+        Columns split, image_id, reason (string), in the order of the indices; possibly without rows.
     """
     columns = ["split", "image_id", "rejected"]
     rejected = [index.loc[index["rejected"] != "", columns] for index in indices.values()]
@@ -83,7 +83,7 @@ def rejected_images(indices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def ids_in_several_splits(indices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Images listed in more than one split: scores on such images mean nothing.
+    """List images in more than one split: scores on such images are meaningless.
 
     Returns:
         Columns image_id and splits (string, such as "train, val"), one row an image; usually without rows.

@@ -12,9 +12,9 @@ from kedro.io import DatasetError
 
 from voc_seg.config import ComparisonConfig, Parameters
 from voc_seg.datasets import RunsDataset
-from voc_seg.engine.resuming import describe_run
-from voc_seg.errors import VocSegError
+from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.pipelines.comparison.nodes import compare_runs
+from voc_seg.system.errors import VocSegError
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def data(tmp_path: Path, make_parameters: Callable[..., Parameters]) -> Path:
     """Outputs of a run without a name, two with one, and folders of two that have not come so far."""
 
     def leave(folder: Path, seed: int, miou: float, val_ids: str) -> None:
-        about = describe_run(("a", "b"), make_parameters(seed=seed), {"source": "sample", "val_ids": val_ids})
+        about = run_fingerprint(("a", "b"), make_parameters(seed=seed), {"source": "sample", "val_ids": val_ids})
         (folder / "06_models").mkdir(parents=True)
         state: dict[str, Any] = {"epoch": 1, "val_miou": miou, "model": {"w": torch.zeros(1)}, **about}
         torch.save(state, folder / "06_models/best_model.pth")

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from voc_seg.config import AugmentationConfig, DataConfig, InferenceConfig
-from voc_seg.errors import VocSegError
 from voc_seg.pipelines.data_processing import create_pipeline, nodes
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
-from voc_seg.samples.usable import UsableSamples
-from voc_seg.voc.splits import SOURCES, VOCSplit
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.sources import SOURCES
+from voc_seg.voc.splits import VOCSplit
 from voc_seg.voc.statistics import rejected_images
 
 DATA = DataConfig()
@@ -28,7 +29,7 @@ def index_split(split: VOCSplit, previous: pd.DataFrame | None = None) -> pd.Dat
     return nodes.index_split(split, pd.DataFrame() if previous is None else previous, DATA)
 
 
-def pack_split(split: VOCSplit, index: pd.DataFrame, data: DataConfig = DATA) -> UsableSamples:
+def pack_split(split: VOCSplit, index: pd.DataFrame, data: DataConfig = DATA) -> DecodedSamples:
     return nodes.pack_split(split, index, rejected_images({split.name: index}), data)
 
 
@@ -62,7 +63,7 @@ def test_packed_samples_are_those_on_disk_without_the_rejected(tmp_path):
 
 def test_samples_are_cut_into_shards_of_so_many_images(tmp_path):
     split = make_split(tmp_path, "train", "a", "b", "c")
-    parts = pack_split(split, index_split(split), DataConfig(shard_images=2)).in_parts()
+    parts = pack_split(split, index_split(split), DataConfig(shard_images=2)).split_into_shards()
     assert [part.ids for part in parts] == [("a", "b"), ("c",)]
     pixels = 16 * (10 + 11 + 12)
     assert sum(part.nbytes for part in parts) == 4 * pixels

@@ -10,11 +10,11 @@ import torch
 from kedro.config import OmegaConfigLoader
 
 from voc_seg.config import DataConfig, EvaluationConfig
-from voc_seg.errors import VocSegError
 from voc_seg.models.exchange import take_model
 from voc_seg.pipelines.evaluation import create_pipeline
 from voc_seg.pipelines.evaluation.nodes import draw_scores, summarise, write_report
 from voc_seg.settings import CONFIG_LOADER_ARGS
+from voc_seg.system.errors import VocSegError
 
 NAMES = ["background", "cat"]
 FACTS = {"split": "val", "images": 1, "checkpoint_epoch": 3, "images_per_second": 1.0}

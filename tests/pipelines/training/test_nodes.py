@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from voc_seg.config import AugmentationConfig, ModelConfig
-from voc_seg.errors import VocSegError
 from voc_seg.pipelines.training import create_pipeline
 from voc_seg.pipelines.training.nodes import check_classes, recipe_hint
+from voc_seg.system.errors import VocSegError
 
 NAMES = ("background", "cat", "dog")
 

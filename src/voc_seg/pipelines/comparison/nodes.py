@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from voc_seg.config import ComparisonConfig
 from voc_seg.datasets import Run
-from voc_seg.errors import VocSegError
 from voc_seg.reporting.comparison import compare, comparison_row, comparison_text, plot_runs
+from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
 

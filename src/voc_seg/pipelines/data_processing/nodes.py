@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import AugmentationConfig, DataConfig, InferenceConfig
-from voc_seg.errors import VocSegError
 from voc_seg.reporting.figures import plot_class_distribution
-from voc_seg.samples.usable import UsableSamples
+from voc_seg.samples.decoded import DecodedSamples
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import windows_name_problem
 from voc_seg.voc.class_checks import (
     absence_warnings,
     background_warnings,
@@ -17,14 +18,14 @@ from voc_seg.voc.class_checks import (
     unknown_value_hint,
 )
 from voc_seg.voc.consistency import (
-    black_warning,
+    black_value_warning,
+    require_consistent_masks,
     require_more_than_void,
-    require_one_meaning,
     void_objects_warning,
 )
 from voc_seg.voc.index import fingerprints, index_images
-from voc_seg.voc.names import fault_on_windows
-from voc_seg.voc.splits import VOCSplit, source_named
+from voc_seg.voc.sources import source_named
+from voc_seg.voc.splits import VOCSplit
 from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, rejected_images
 
 logger = logging.getLogger(__name__)
@@ -49,12 +50,12 @@ def index_split(split: VOCSplit, previous_index: pd.DataFrame, data: DataConfig)
             "%s: the list has %d images, the official one of %s has %d: scores do not compare with published ones.",
             split.name, len(split), split.source, official,
         )  # fmt: skip
-    foreign = [image_id for image_id in split.ids if fault_on_windows(image_id)]
+    foreign = [image_id for image_id in split.ids if windows_name_problem(image_id)]
     if foreign:
         logger.warning(
             "%s: %d image ids, such as %r (%s), cannot be file names on Windows, NTFS or exFAT. Predictions are saved "
             "under the same names: keep them on other file systems, or rename images and masks.",
-            split.name, len(foreign), foreign[0], fault_on_windows(foreign[0]),
+            split.name, len(foreign), foreign[0], windows_name_problem(foreign[0]),
         )  # fmt: skip
     return index_images(split, data.reading, previous_index)
 
@@ -83,11 +84,11 @@ def describe(
             "data/08_reporting/shared_images.csv lists them all.",
             len(several), first["image_id"], first["splits"],
         )  # fmt: skip
-    require_one_meaning(indices, data.class_table)
+    require_consistent_masks(indices, data.class_table)
     require_more_than_void(train_index, data.class_table)
     for warning in (
         void_objects_warning(indices, data.class_table),
-        black_warning(indices, data.class_table),
+        black_value_warning(indices, data.class_table),
         _large_images(train_index, augmentation) or _smaller_in_inference(train_index, data, augmentation, inference),
     ):
         if warning:
@@ -97,7 +98,7 @@ def describe(
     return statistics, plot_class_distribution(statistics), rejected, several
 
 
-def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFrame, data: DataConfig) -> UsableSamples:
+def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFrame, data: DataConfig) -> DecodedSamples:
     """The usable samples of a split in the order of its list.
 
     What comes back is decoded while the catalog writes it. (Were this a generator function, Kedro would save every
@@ -133,7 +134,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
     if split.name == "train":
         require_foreground(class_statistics({"train": index}, data.class_table.names))
     sizes = (4 * usable["height"] * usable["width"]).tolist()  # three bytes of the image, one of the mask
-    return UsableSamples(
+    return DecodedSamples(
         split,
         tuple(usable["image_id"]),
         data.reading,

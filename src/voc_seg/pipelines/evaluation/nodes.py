@@ -9,20 +9,22 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg import metrics as scores
 from voc_seg.config import DataConfig, EvaluationConfig, RuntimeConfig
 from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.errors import VocSegError
+from voc_seg.metrics import confusion as scores
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting import report as reporting
-from voc_seg.reporting.belonging import require_same_counts, require_same_images, require_same_mask
-from voc_seg.reporting.figures import plot_class_iou, plot_confusion
-from voc_seg.reporting.pictures import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
+from voc_seg.reporting import report_images
+from voc_seg.reporting.confusion_figure import plot_confusion
+from voc_seg.reporting.figures import plot_class_iou
+from voc_seg.reporting.predictions import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
+from voc_seg.reporting.same_evaluation import require_same_counts, require_same_images, require_same_mask
 from voc_seg.reporting.tables import OTHER_STORED_SIZE, score_table, score_warnings
 from voc_seg.samples.store import SampleStore
-from voc_seg.voc.reading import palette_image
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.masks import palette_image
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +169,7 @@ def draw_predictions(
     sheet = [items[position] for position in _spread(len(items), GALLERY_ROWS)]
     classes = data.class_table
     for sample, mask, miou in items:
-        ious = reporting.class_ious(sample.id, sample.mask, mask, len(classes))
+        ious = report_images.class_ious(sample.id, sample.mask, mask, len(classes))
         require_same_mask(sample.id, (iou for _, iou in ious), miou)
     figures = {sample.id: plot_prediction(sample, mask, miou, classes) for sample, mask, miou in items}
     return plot_gallery(sheet, classes), figures
@@ -194,7 +196,7 @@ def write_report(
     require_same_counts(metrics, confusion_matrix, class_scores)
     require_same_images(samples.ids, predictions, image_scores)
     classes, source = data.class_table, samples.origin.name
-    images = reporting.describe_images(samples, predictions, image_scores, classes)
+    images = report_images.describe_images(samples, predictions, image_scores, classes)
     for image in images:
         require_same_mask(image["id"], (iou for _, iou in image["classes"]), image["miou"])
     page = reporting.fill_page(
@@ -203,11 +205,11 @@ def write_report(
         metrics,
         class_scores,
         confusion_matrix,
-        reporting.history_of(scored_model, model_history),
+        reporting.matching_history(scored_model, model_history),
         reporting.describe_settings(scored_model, metrics, source, evaluation.model_dump(include={"scale", "flip"})),
         classes,
     )
-    return Report(page, reporting.PICTURES, reporting.draw_images(samples, predictions, classes), len(samples))
+    return Report(page, reporting.IMAGE_FOLDER, report_images.draw_images(samples, predictions, classes), len(samples))
 
 
 def _spread(size: int, count: int) -> list[int]:

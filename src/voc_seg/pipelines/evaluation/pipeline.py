@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from voc_seg.models.exchange import take_model
-from voc_seg.torchrun import EVERY_RANK
+from voc_seg.system.torchrun import EVERY_RANK
 
 from .nodes import choose_split, draw_predictions, draw_scores, evaluate, summarise, write_report
 

@@ -6,16 +6,16 @@ from typing import Any
 
 from voc_seg.config import DataConfig, InferenceConfig
 from voc_seg.engine.inference import scale_warning
-from voc_seg.errors import VocSegError
 from voc_seg.models.encoder import count_parameters
-from voc_seg.models.exchange import describe, one_evaluation, to_safetensors
+from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.models.saved import SETTINGS, require_fields
 from voc_seg.models.segmentation_net import SegmentationNet
-from voc_seg.reporting.belonging import is_of
 from voc_seg.reporting.model_card import model_card
+from voc_seg.reporting.same_evaluation import is_score_of
 from voc_seg.samples.augment import MEAN, STD
+from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +42,13 @@ def export_model(
     saved = _to_take_away(scored_model, data)
     if warning := scale_warning(saved, data.longer_side, inference):
         logger.warning("%s", warning)
-    metadata = describe(saved, class_colours=data.class_table.colours, mean=MEAN, std=STD)
+    metadata = model_metadata(saved, class_colours=data.class_table.colours, mean=MEAN, std=STD)
     model = restore_model(saved)
     onnx, onnx_facts = _to_onnx(model, metadata)
     weights = to_safetensors(saved, metadata)
     sizes = {"model.safetensors": len(weights), "model.onnx": len(onnx)}
-    scores = one_evaluation(metrics, evaluation_facts)
-    if metrics and not is_of(scores, saved):
+    scores = merge_evaluation(metrics, evaluation_facts)
+    if metrics and not is_score_of(scores, saved):
         logger.warning(
             "metrics.json is not from an evaluation of best_model.pth (model_digest %s, not %s): the card has no "
             "scores. To have them: kedro run --pipelines evaluation,export",

@@ -10,24 +10,24 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import DataConfig, InferenceConfig, RuntimeConfig
-from voc_seg.datasets.pictures import Segmentation
+from voc_seg.datasets.image_folder import Segmentation
 from voc_seg.engine.inference import load_segmenter, scale_warning
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.errors import VocSegError
 from voc_seg.models.registry import require_classes
-from voc_seg.reporting.own_pictures import (
-    SHEET,
+from voc_seg.reporting.inference import (
+    SHEET_IMAGES,
     Thumbnail,
     class_shares,
     labelled_overlay,
     plot_contact_sheet,
     thumbnail,
 )  # fmt: skip
-from voc_seg.samples.pictures import MadeWhenAsked, Pictures
+from voc_seg.samples.image_files import ImageFiles, LazyMapping
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import printable
+from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import Classes
-from voc_seg.voc.names import printable
-from voc_seg.voc.progress import progress_bar
-from voc_seg.voc.reading import palette_image
+from voc_seg.voc.masks import palette_image
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _LISTED = 10
 """Files that a message names; inference_rejected.csv has them all."""
 
 
-def check_pictures(pictures: Pictures) -> tuple[Pictures, pd.DataFrame]:
+def check_pictures(pictures: ImageFiles) -> tuple[ImageFiles, pd.DataFrame]:
     """Read every file to its end: those that are pictures, and a table of the others with the reason.
 
     Raises:
@@ -60,14 +60,14 @@ def check_pictures(pictures: Pictures) -> tuple[Pictures, pd.DataFrame]:
     return pictures.only([name for name in pictures if name not in reasons]), _rejected(pictures, reasons)
 
 
-def _rejected(pictures: Pictures, reasons: Mapping[str, str]) -> pd.DataFrame:
+def _rejected(pictures: ImageFiles, reasons: Mapping[str, str]) -> pd.DataFrame:
     """One row a file: its path, and why it was left out."""
     rows = [{"file": pictures.file(name), "reason": reason} for name, reason in reasons.items()]
     return pd.DataFrame(rows, columns=["file", "reason"])
 
 
 def segment(
-    pictures: Pictures,
+    pictures: ImageFiles,
     best_model: dict[str, Any],
     data: DataConfig,
     inference: InferenceConfig,
@@ -98,11 +98,11 @@ def segment(
         mask = segmenter(image)
         return Segmentation(palette_image(mask, classes), labelled_overlay(image, mask, classes))
 
-    return MadeWhenAsked(tuple(pictures), make)
+    return LazyMapping(tuple(pictures), make)
 
 
 def measure_shares(
-    pictures: Pictures, masks: Mapping[str, np.ndarray], unreadable: pd.DataFrame, data: DataConfig
+    pictures: ImageFiles, masks: Mapping[str, np.ndarray], unreadable: pd.DataFrame, data: DataConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row a picture with a mask: name, file, size, share of its pixels of each class; and a table of the others.
 
@@ -126,7 +126,7 @@ def measure_shares(
     return pd.DataFrame(rows), pd.concat([unreadable, _rejected(pictures, lost)], ignore_index=True)
 
 
-def _why_lost(pictures: Pictures, name: str) -> str:
+def _why_lost(pictures: ImageFiles, name: str) -> str:
     try:
         pictures[name]
     except VocSegError as error:
@@ -135,7 +135,7 @@ def _why_lost(pictures: Pictures, name: str) -> str:
 
 
 def draw_gallery(
-    pictures: Pictures,
+    pictures: ImageFiles,
     masks: Mapping[str, np.ndarray],
     shares: pd.DataFrame,
     rejected: pd.DataFrame,
@@ -144,12 +144,12 @@ def draw_gallery(
     """The first dozen overlays as a contact sheet; and a last word on what was done."""
     classes = data.class_table
     drawn = (_drawn(pictures, name, masks[name], classes) for name in pictures if name in masks)
-    items = list(islice((item for item in drawn if item), SHEET))
+    items = list(islice((item for item in drawn if item), SHEET_IMAGES))
     logger.info("Pictures segmented: %d, files left out: %d.", len(shares), len(rejected))
     return plot_contact_sheet(items, len(shares), len(rejected), classes)
 
 
-def _drawn(pictures: Pictures, name: str, mask: np.ndarray, classes: Classes) -> Thumbnail | None:
+def _drawn(pictures: ImageFiles, name: str, mask: np.ndarray, classes: Classes) -> Thumbnail | None:
     """A picture for the contact sheet; None where it is no longer the one that was segmented."""
     try:
         image = pictures[name]

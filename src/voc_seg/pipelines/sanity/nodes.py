@@ -6,10 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, SanityConfig
-from voc_seg.engine.overfit import advice, choose_sample, overfit
-from voc_seg.errors import VocSegError
-from voc_seg.reporting.pictures import plot_sanity
+from voc_seg.engine.overfit import choose_sample, failure_advice, overfit
+from voc_seg.reporting.predictions import plot_sanity
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def overfit_sample(
 def judge(sanity_metrics: dict, sanity: SanityConfig) -> None:
     """End the run with advice when the image was not learnt; everything to look at has been saved by then."""
     if not sanity_metrics["passed"]:
-        raise VocSegError(advice(sanity_metrics, sanity))
+        raise VocSegError(failure_advice(sanity_metrics, sanity))
     logger.info(
         "Sanity check passed: mIoU %.3f on %s after %d epochs",
         sanity_metrics["miou"], sanity_metrics["image_id"], sanity_metrics["epochs"],

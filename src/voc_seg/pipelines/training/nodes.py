@@ -16,9 +16,10 @@ from voc_seg.config import (
     RuntimeConfig,
     TrainingConfig,
 )
-from voc_seg.engine.distributed import find_launch, partners_explained
-from voc_seg.engine.resuming import starting_point
-from voc_seg.engine.training import HISTORY_COLUMNS, fit
+from voc_seg.engine.distributed import explain_lost_rank, find_launch
+from voc_seg.engine.resuming import checkpoint_to_resume
+from voc_seg.engine.run import HISTORY_COLUMNS
+from voc_seg.engine.training import fit
 from voc_seg.reporting.figures import plot_history
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.class_checks import absence_warnings, require_foreground
@@ -60,9 +61,9 @@ def train(
     check_classes({"train": train_index, "val": val_index}, names)
     if not training.resume and (hint := recipe_hint(train_samples.origin.source, augmentation, model)):
         logger.info("%s", hint)
-    with partners_explained():
+    with explain_lost_rank():
         launch = find_launch()
-        checkpoint = starting_point(resume_checkpoint, training.resume, launch)
+        checkpoint = checkpoint_to_resume(resume_checkpoint, training.resume, launch)
     for report in fit(train_samples, val_samples, names, parameters, checkpoint, launch.name):
         yield report.best_model, pd.DataFrame(report.history, columns=HISTORY_COLUMNS), report.checkpoint
 

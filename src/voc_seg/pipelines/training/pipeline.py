@@ -12,7 +12,7 @@ from kedro.pipeline.preview_contract import ImagePreview
 from kedro.utils import KedroExperimentalWarning, find_kedro_project
 
 from voc_seg.config import DataConfig, ModelConfig
-from voc_seg.torchrun import EVERY_RANK
+from voc_seg.system.torchrun import EVERY_RANK
 
 from .nodes import draw_history, train
 

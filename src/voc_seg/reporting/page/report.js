@@ -1,8 +1,8 @@
 "use strict";
 
-// Everything of the data enters the page as text nodes and attributes, so no name or id can turn into markup.
+// All data enters the page as text nodes and attributes, so no name or id can become markup.
 const data = JSON.parse(document.getElementById("data").textContent);
-const { metrics, floor, classes } = data;
+const { metrics, baseline, classes } = data;
 const find = (id) => document.getElementById(id);
 
 function make(tag, attributes = {}, ...children) {
@@ -44,7 +44,7 @@ function showScores() {
     `${data.title}. Scored on ${plural(metrics.images, "image")} of ${metrics.split}, ` +
     (metrics.longer_side ? `reduced to a longer side of ${metrics.longer_side} pixels. ` : "each at its own size. ") +
     `The mIoU is the mean over ${metrics.classes_present} of ${classes.length} classes` +
-    (data.at_baseline ? "; it is no better than background everywhere." : ".") +
+    (data.at_baseline ? "; it is no better than predicting background everywhere." : ".") +
     (metrics.trained_longer_side === undefined ? "" :
       ` The model was trained at data.longer_side=${metrics.trained_longer_side}: these images reached it at another ` +
       "scale, and the score does not compare with that of the training.");
@@ -55,8 +55,8 @@ function showScores() {
   for (const [key, name] of names) {
     find("score-list").append(
       make("div", { class: "score", id: `score-${key}` }, make("span", { class: "name" }, name),
-        make("strong", { class: "value" }, score(metrics[key])), track(metrics[key], [floor[key]]),
-        make("span", { class: "floor" }, `all background ${score(floor[key])}`)));
+        make("strong", { class: "value" }, score(metrics[key])), track(metrics[key], [baseline[key]]),
+        make("span", { class: "baseline" }, `all background ${score(baseline[key])}`)));
   }
 }
 
@@ -77,7 +77,7 @@ const PANELS = [
   ["Learning rate", 120, [["learning_rate", "", "blue"]]],
   ["Training images per second", 120, [["images_per_second", "", "blue"]]],
 ];
-const MOST_DOTS = 30; // more of them would only thicken the line
+const MOST_DOTS = 30; // more would only thicken the line
 
 function ticks(highest, most) {
   const rough = highest / most, power = 10 ** Math.floor(Math.log10(rough));
@@ -95,7 +95,7 @@ function showTraining() {
   const best = history.find((row) => row.epoch === metrics.checkpoint_epoch);
   const last = history.at(-1).epoch;
   find("training-note").textContent =
-    `Best validation mIoU ${score(best.val_miou)} in epoch ${best.epoch} of ${last}: the model scored here.`;
+    `Best validation mIoU ${score(best.val_miou)} in epoch ${best.epoch} of ${last}; this is the model scored here.`;
   for (const panel of PANELS) find("curves").append(curvePanel(panel, history, best));
 
   const columns = Object.keys(history[0]);
@@ -191,9 +191,9 @@ function showClasses() {
   const pixels = data.class_scores.reduce((sum, row) => sum + row.true_pixels, 0) || 1;
   const absent = data.class_scores.filter((row) => row.iou === null).length;
   find("classes-note").textContent =
-    "From best to worst; the orange mark is the mIoU, the mean over the classes that occur " +
+    "From best to worst. The orange mark is the mIoU, the mean over the classes that occur " +
     `(${metrics.classes_present} of ${classes.length}). ` +
-    `${absent ? "Absent ones are neither true nor predicted anywhere. " : ""}A name leads to the images of its class.`;
+    `${absent ? "Absent classes are neither true nor predicted anywhere. " : ""}Click a name to see its images.`;
   const heads = ["class", "", "IoU %", "prec %", "recall %", "true %"];
   find("class-table").append(make("thead", {}, make("tr", {}, ...heads.map((name, index) =>
     make("th", index === 1 ? { class: "bars" } : { scope: "col" }, name)))));
@@ -234,7 +234,7 @@ function showConfusion() {
         const share = count / totals[row];
         const text = share >= 0.01 ? String(Math.round(100 * share)) : "";
         const shown = make("td", { "data-row": row, "data-column": column }, text);
-        // A square-root scale: confusions of a few per cent are the interesting ones and would look white else.
+        // A square-root scale, or the interesting confusions of a few per cent would look white.
         if (share > 0) shown.style.setProperty("--heat-share", Math.sqrt(share).toFixed(3));
         if (share > 0.5) shown.classList.add("strong");
         if (row === column) shown.classList.add("right");
@@ -247,15 +247,15 @@ function showConfusion() {
   find("matrix").style.setProperty("--cell", `${Math.min(64, Math.max(27, Math.round(680 / classes.length)))}px`);
   find("matrix").append(make("table", {}, make("thead", {}, head), body));
 
-  const tell = (event) => {
+  const showCell = (event) => {
     const { row, column } = event.target.dataset;
     if (row === undefined) return;
     const count = data.confusion[row][column];
-    const verb = row === column ? "found" : `taken for ${classes[column].name}`;
+    const verb = row === column ? "found" : `predicted as ${classes[column].name}`;
     const share = `${percent(count / totals[row])} % of its ${whole(totals[row])} pixels (${whole(count)})`;
     find("cell").textContent = `${classes[row].name} ${verb}: ${share}`;
   };
-  for (const name of ["pointerover", "click"]) body.addEventListener(name, tell);
+  for (const name of ["pointerover", "click"]) body.addEventListener(name, showCell);
 
   pairs.sort((a, b) => b[0] - a[0]);
   for (const [share, row, column] of pairs.slice(0, 12)) {
@@ -287,7 +287,7 @@ function view(image, mode, loading) {
 
 function setMode(element, image, mode) {
   element.dataset.mode = mode;
-  // A mask is fetched only when it is to be seen.
+  // A mask is fetched only when it is shown.
   if (mode !== "image") element.lastChild.src = address(image, `.${mode}.png`);
 }
 
@@ -338,7 +338,7 @@ function arrange() {
   stand(visible[0]);
 }
 
-// One card alone is in the order of the Tab key; arrows move among them, so that nobody has to tab through a thousand.
+// Only one card is in the Tab order; arrow keys move among the cards, so nobody has to tab through a thousand.
 function stand(image, focus = false) {
   for (const card of find("cards").querySelectorAll('[tabindex="0"]')) card.tabIndex = -1;
   if (!image) return;

@@ -1,0 +1,96 @@
+"""A saved network as a catalog entry, and reading and writing of its file."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import TablePreview
+from rich.filesize import decimal
+
+from voc_seg.system.atomic import atomic_write
+
+from .previews import table_preview
+
+State = dict[str, Any]
+
+
+def write_state(path: Path, state: State) -> None:
+    """Write a state dict for ``torch.load(weights_only=True)``; a failed write leaves the old file in place.
+
+    Raises:
+        VocSegError: It could not be written; the message has the size it needs.
+    """
+    import torch  # takes a second, so only where a network is read or written
+
+    with atomic_write(path, size=_size(state)) as partial, partial.open("wb") as file:
+        torch.save(state, file)
+
+
+def _size(state: Any) -> int:
+    """Bytes of the tensors in a state dict; the rest is small."""
+    if hasattr(state, "nbytes"):
+        return state.nbytes
+    values = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
+    return sum(_size(value) for value in values)
+
+
+def read_state(path: Path) -> State:
+    """Read what :func:`write_state` wrote, on the CPU.
+
+    Raises:
+        VocSegError: The file is damaged, holds something else, or would run code on loading.
+    """
+    from voc_seg.models.exchange import read_saved
+
+    return read_saved(path)
+
+
+class ModelDataset(AbstractDataset[State, State]):
+    """A single ``.pth`` file. Saving an empty dict leaves the file as it is."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: State) -> None:
+        if data:
+            write_state(self._filepath, data)
+
+    def load(self) -> State:
+        return read_state(self._filepath)
+
+    def load_checked(self) -> State:
+        """The content of the file, checked to be a usable network.
+
+        Raises:
+            VocSegError: It cannot be read, or a field or a tensor is invalid.
+        """
+        from voc_seg.models.saved import require_best_model
+
+        state = read_state(self._filepath)
+        require_best_model(state, str(self._filepath))
+        return state
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+    def preview(self) -> TablePreview:
+        """Epoch, score, size and settings of the network, for Kedro-Viz."""
+        from voc_seg.models.encoder import count_weights
+        from voc_seg.models.saved import require_fields
+
+        state = read_state(self._filepath)
+        require_fields(state, str(self._filepath), "epoch", "val_miou", "model", "class_names", "model_config")
+        facts = {
+            "epoch": state["epoch"],
+            "val mIoU": round(state["val_miou"], 4),
+            "file size": decimal(self._filepath.stat().st_size),
+            "parameters": f"{count_weights(state['model']):,}",
+            "classes": len(state["class_names"]),
+            "trained on": state.get("source"),
+            **state["model_config"],
+        }
+        return table_preview(["property", "value"], [[name, str(value)] for name, value in facts.items()])

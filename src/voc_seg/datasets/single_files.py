@@ -1,0 +1,139 @@
+"""Tables, JSON, text, figures and plain bytes, written atomically."""
+
+import html
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kedro.io import AbstractDataset, Version
+from kedro.io.core import get_filepath_str
+from kedro_datasets import json, matplotlib, pandas, text
+from kedro_datasets._typing import HTMLPreview, TablePreview
+from PIL import Image
+from rich.filesize import decimal
+
+from voc_seg.system.atomic import atomic_write
+from voc_seg.system.errors import VocSegError
+
+READ_CSV: dict[str, Any] = {
+    "keep_default_na": False,
+    "na_values": [""],  # what pandas writes for a missing value
+}
+"""How tables are read, so that an id or a class may be called ``NA``."""
+
+
+class _AtomicFile:
+    """Writes a temporary file and renames it; object stores are atomic by themselves."""
+
+    _filepath: PurePosixPath
+    _protocol: str
+    _version: Version | None
+    _written: str | None = None
+    _init_args: dict[str, Any]  # Kedro notes them
+
+    def load(self) -> Any:
+        path = Path(self._filepath)
+        if self._protocol == "file" and path.exists() and not (path.is_file() or path.is_dir()):
+            raise VocSegError(f"{path} is a pipe, a socket or a device, not a file. Move it away and run again.")
+        return super().load()  # type: ignore[misc]
+
+    def save(self, data: Any) -> None:
+        write = super().save.__wrapped__  # type: ignore[misc]  # Kedro's wrapper would hide the system's error
+        if self._protocol != "file":
+            write(self, data)
+            return
+        path, version = self._filepath, self._version
+        with atomic_write(self._target()) as partial:
+            self._filepath, self._version = PurePosixPath(partial.as_posix()), None
+            try:
+                write(self, data)
+            finally:
+                self._filepath, self._version = path, version
+        self._written = self.resolve_save_version()  # type: ignore[attr-defined]
+
+    def _target(self) -> Path:
+        """The file to write; this object may overwrite its own version, as training does every epoch."""
+        if self._version and self._written == self._version.save:
+            return Path(self._get_versioned_path(self._written))  # type: ignore[attr-defined]
+        return Path(self._get_save_path())  # type: ignore[attr-defined]
+
+    def _init_config(self) -> dict[str, Any]:
+        """The entry as in a catalog file; Kedro records arguments of an inherited ``__init__`` as ``kwargs``."""
+        arguments = self._init_args  # type: ignore[attr-defined]
+        self._init_args = {**arguments.pop("kwargs", {}), **{k: v for k, v in arguments.items() if k != "args"}}
+        return super()._init_config()  # type: ignore[misc]
+
+
+class CSVDataset(_AtomicFile, pandas.CSVDataset):
+    """A table as CSV; only an empty cell is a missing value."""
+
+    DEFAULT_LOAD_ARGS = READ_CSV
+
+
+class ParquetDataset(_AtomicFile, pandas.ParquetDataset):
+    """A table as Parquet."""
+
+
+class JSONDataset(_AtomicFile, json.JSONDataset):
+    """Plain values as JSON."""
+
+
+class OptionalJSONDataset(JSONDataset):
+    """Plain values as JSON; an empty dict if the file is missing, for nodes with an optional input."""
+
+    IS_OPTIONAL = True
+    """A run that only reads it does not need it; for ``--only-missing-outputs`` it still counts as missing."""
+
+    def load(self) -> Any:
+        return super().load() if self.exists() else {}
+
+
+class TextDataset(_AtomicFile, text.TextDataset):
+    """A text."""
+
+    def preview(self) -> HTMLPreview:
+        """The plain text, for Kedro-Viz."""
+        return HTMLPreview(f"<pre style='white-space: pre-wrap'>{html.escape(self.load())}</pre>")
+
+
+class BytesDataset(AbstractDataset[bytes, bytes]):
+    """A file as bytes. Saving empty bytes removes the file, so that an old one is not mistaken for this run's.
+
+    Args:
+        filepath: The file.
+        metadata: For Kedro-Viz.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: bytes) -> None:
+        if not data:
+            self._filepath.unlink(missing_ok=True)
+            return
+        with atomic_write(self._filepath, size=len(data)) as partial:
+            partial.write_bytes(data)
+
+    def load(self) -> bytes:
+        return self._filepath.read_bytes() if self._filepath.is_file() else b""
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+    def preview(self) -> TablePreview:
+        """Name and size, for Kedro-Viz."""
+        row = [self._filepath.name, decimal(self._filepath.stat().st_size)]
+        return TablePreview({"index": [0], "columns": ["file", "size"], "data": [row]})
+
+
+class MatplotlibDataset(_AtomicFile, matplotlib.MatplotlibDataset):
+    """One figure as PNG; loads as an image."""
+
+    def load(self) -> Image.Image:
+        with self._fs.open(get_filepath_str(self._get_load_path(), self._protocol), "rb") as file:
+            image = Image.open(file)
+            image.load()
+        return image

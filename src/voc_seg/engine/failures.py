@@ -1,0 +1,111 @@
+"""Common failures of a run, reported with advice."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from voc_seg.config import Parameters
+from voc_seg.samples.batches import Batch
+from voc_seg.samples.waiting import shared_memory_advice
+from voc_seg.system.errors import VocSegError
+
+from .distributed import all_gather, explain_lost_rank
+
+DIVERGENCE_ADVICE = (
+    "The last checkpoint is untouched. Retrain with half the training.optimizer.learning_rate or with "
+    "training.schedule.warmup_epochs=1; if runtime.precision is bf16, resume with fp32 and training.resume=true."
+)
+EVALUATION_MEMORY_ADVICE = "Lower evaluation.scale, or score on the CPU: runtime.device=cpu."
+
+INFERENCE_MEMORY_ADVICE = "Lower inference.tile or inference.longer_side, or segment on the CPU: runtime.device=cpu."
+
+
+@contextmanager
+def explain_failures(memory_advice: str) -> Iterator[None]:
+    """Turn exhausted memory, errors and deaths of loader workers and lost ranks into advice.
+
+    Args:
+        memory_advice: What to do when memory runs out.
+
+    Raises:
+        VocSegError: Replaces torch's error, which stays attached as its cause.
+    """
+    try:
+        with explain_lost_rank():
+            yield
+    except VocSegError as error:
+        text, kind = str(error), type(error).__name__  # maybe one of its subclasses
+        if not text.startswith(f"Caught {kind} in DataLoader worker"):
+            raise
+        # A worker's error arrives with its traceback; the message is at the end.
+        raise VocSegError(text.rpartition(f"{kind}: ")[2].strip()) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise VocSegError(f"Out of memory. {memory_advice}") from error
+    except RuntimeError as error:
+        text = str(error)
+        if "Caught RuntimeError in DataLoader worker" in text and "shared memory" in text:
+            raise VocSegError(f"A loader worker could not hand over a batch. {shared_memory_advice()}") from error
+        if "can't allocate memory" in text or "out of memory" in text.lower():
+            raise VocSegError(f"Out of memory. {memory_advice}") from error
+        if "DataLoader worker" in text and "Bus error" in text:
+            raise VocSegError(
+                f"A loader worker died ({text.splitlines()[0]}). Either a packed file was cut, or its disk was lost, "
+                "while it was read: kedro run --pipelines data_processing checks and repairs the packed samples. Or "
+                "there is too little shared memory: runtime.workers=0 needs none."
+            ) from error
+        if "DataLoader worker" in text and ("exited unexpectedly" in text or "killed by signal" in text):
+            raise VocSegError(f"A loader worker died ({text.splitlines()[0]}). {shared_memory_advice()}") from error
+        raise
+
+
+def out_of_memory_advice(parameters: Parameters) -> str:
+    """Return advice for a training that ran out of memory; only changes that would help are named."""
+    training, crop = parameters.training, parameters.augmentation.crop_size
+    ways = ["take a smaller model.encoder"]
+    if crop > 64:
+        ways.insert(0, f"crop smaller: augmentation.crop_size={max(64, crop * 3 // 4)}")
+    if training.batch_size > 1:
+        # The largest divisor keeps the effective batch exactly.
+        part = next(size for size in range(training.batch_size // 2, 0, -1) if training.batch_size % size == 0)
+        times = training.accumulation * training.batch_size // part
+        ways.insert(0, f"keep the effective batch with training.batch_size={part},training.accumulation={times}")
+    return (
+        f"Training had batches of {training.batch_size} crops of {crop} x {crop}. One of these helps: "
+        + "; ".join(ways)
+        + ". On a GPU other programs may hold memory (nvidia-smi)."
+    )
+
+
+def validation_memory_advice(parameters: Parameters) -> str:
+    """Return advice for a validation that ran out of memory."""
+    return (
+        f"This happened in validation, whose images go through the network at evaluation.scale="
+        f"{parameters.evaluation.scale:g}. Training is saved up to the newest checkpoint: resume with "
+        f"training.resume=true,evaluation.scale={parameters.evaluation.scale / 2:g}, or on the CPU: runtime.device=cpu."
+    )
+
+
+def require_finite(loss: float, step: int, rate: float, group: list[Batch], advice: str) -> None:
+    """Require a finite loss.
+
+    Raises:
+        VocSegError: The loss is NaN or infinite; names step, learning rate, image ids and advice.
+    """
+    if not math.isfinite(loss):
+        everywhere = all_gather([name for batch in group for name in batch.ids])
+        ids = ", ".join(name for part in everywhere for name in part)
+        raise VocSegError(f"The loss is {loss} at step {step} (learning rate {rate:.3g}; images {ids}). {advice}")
+
+
+def require_finite_weights(model: nn.Module, step: int, advice: str) -> None:
+    """Require finite weights and batch-norm statistics before they are saved.
+
+    Raises:
+        VocSegError: Names the tensor, the step and advice.
+    """
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise VocSegError(f"{name} of the network is not finite after step {step}. {advice}")

@@ -1,0 +1,202 @@
+"""A training run: the network and everything that changes with its steps, built from settings or a checkpoint."""
+
+import itertools
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from voc_seg.config import Parameters, TrainingConfig
+from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
+from voc_seg.models.registry import build_model, restore_model
+from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.samples.batches import Batch
+from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import VocSegError
+
+from .checkpoint import Row, RunState, export_best_model, load_state, require_same_run, save_state
+from .data_parallel import convert_sync_layers
+from .distributed import broadcast_rng_state, world_size
+from .evaluation import Score
+from .optimisation import build_optimizer, learning_rate
+from .resuming import data_fingerprint, reset_best_if_scale_changed, run_fingerprint, warn_schedule_changed
+from .runtime import Runtime, choose_runtime
+
+logger = logging.getLogger(__name__)
+
+HISTORY_COLUMNS = (
+    "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
+    "images_per_second", "data_seconds", "epoch_seconds", "is_best", "val_scale",
+)  # fmt: skip
+
+_CROPS_FOR_STATISTICS = 8
+"""With fewer crops per process, a message suggests batch norm over the whole batch."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """Outputs of an epoch or of a part of one; an empty dict leaves that file unchanged."""
+
+    checkpoint: dict[str, Any]
+    best_model: dict[str, Any]
+    history: list[Row]
+
+
+@dataclass
+class TrainingRun:
+    """The state of a training run; ``fingerprint`` identifies the run in its checkpoints."""
+
+    parameters: Parameters
+    runtime: Runtime
+    model: SegmentationNet
+    ema: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+    state: RunState
+    fingerprint: dict[str, Any]
+    steps_per_epoch: int
+    has_checkpoint: bool
+    saved_at: float = field(default_factory=time.monotonic)  # seconds of the monotonic clock
+
+    @property
+    def scored(self) -> SegmentationNet:
+        """The network that is validated and kept as the best model."""
+        return cast(SegmentationNet, self.ema.module) if self.ema else self.model
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a zero-based step."""
+        config = self.parameters.training
+        return learning_rate(
+            step, config.epochs * self.steps_per_epoch, config.optimizer.learning_rate, config.schedule,
+            self.steps_per_epoch,
+        )  # fmt: skip
+
+    def checkpoint_overdue(self) -> bool:
+        """Whether the last checkpoint is older than ``training.checkpoint.every_minutes``."""
+        minutes = self.parameters.training.checkpoint.every_minutes
+        return minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
+
+    def report(self, checkpoint: bool = True, best: bool = False) -> EpochReport:
+        """The history, with a checkpoint and a copy of the best model where asked for."""
+        state, about = self.state, self.fingerprint
+        saved, exported = {}, {}
+        if checkpoint:
+            saved = save_state(self.model, self.ema, self.optimizer, state, about)
+            self.has_checkpoint, self.saved_at = True, time.monotonic()
+        if best:
+            loss = state.history[-1]["val_loss"]
+            exported = export_best_model(self.scored, about, state.epoch, state.best_miou, loss)
+        return EpochReport(saved, exported, state.history)
+
+    def finish_step(self, loss: float, group: list[Batch], started: float) -> None:
+        """Count an optimiser step over a group of batches; ``started`` is when loading them began."""
+        if self.ema:
+            self.ema.update_parameters(self.model)
+        self.state.step += 1
+        self.state.position += sum(batch.whole for batch in group)
+        self.state.loss += loss
+        self.state.seconds += time.perf_counter() - started
+
+    def finish_epoch(self, score: Score | None, seconds: float) -> bool:
+        """Append the epoch to the history; return whether it is the best so far.
+
+        Args:
+            score: Of its validation, if it had one.
+            seconds: Time its validation took.
+        """
+        state = self.state
+        state.epoch += 1
+        is_best = score is not None and mean_iou(score.confusion) > state.best_miou
+        if score and is_best:
+            state.best_epoch, state.best_miou = state.epoch, mean_iou(score.confusion)
+        state.history.append(
+            {
+                "epoch": state.epoch,
+                "step": state.step,
+                "train_loss": state.loss / self.steps_per_epoch,
+                "val_loss": score.loss if score else None,
+                "val_miou": mean_iou(score.confusion) if score else None,
+                "val_pixel_accuracy": pixel_accuracy(score.confusion) if score else None,
+                "learning_rate": self.rate_at(state.step - 1),
+                "images_per_second": state.position / state.seconds,
+                "data_seconds": state.waited,
+                "epoch_seconds": state.seconds + seconds,
+                "is_best": is_best,
+                "val_scale": self.parameters.evaluation.scale if score else None,
+            }
+        )
+        state.position, state.loss, state.seconds, state.waited = 0, 0.0, 0.0, 0.0
+        return is_best
+
+
+def start_run(
+    train: SampleStore,
+    val: SampleStore,
+    class_names: tuple[str, ...],
+    parameters: Parameters,
+    checkpoint: dict[str, Any] | None,
+    launch: str,
+) -> TrainingRun:
+    """Build a run, or restore it from a checkpoint; the arguments are those of ``engine.training.fit``.
+
+    Raises:
+        VocSegError: A split is empty, or the checkpoint belongs to another run.
+    """
+    config = parameters.training
+    if not len(train) or not len(val):
+        raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
+    runtime = choose_runtime(parameters.runtime)
+    torch.manual_seed(parameters.seed)
+    fingerprint = run_fingerprint(class_names, parameters, data_fingerprint(train, val)) | {"launch": launch}
+    if checkpoint:
+        require_same_run(checkpoint, fingerprint)
+        model = restore_model(checkpoint)
+    else:
+        model = build_model(parameters.model, len(class_names))
+    freeze_stages(model, config.frozen_stages)
+    model = convert_sync_layers(model.to(runtime.device), config.sync_batch_norm)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)) if config.ema_decay else None
+    optimizer = build_optimizer(model, config.optimizer)
+    state = load_state(checkpoint, ema, optimizer) if checkpoint else RunState()
+    broadcast_rng_state(runtime.device)
+    steps_per_epoch = math.ceil(len(train) / (config.batch_size * config.accumulation))
+    has_checkpoint = checkpoint is not None
+    return TrainingRun(
+        parameters, runtime, model, ema, optimizer, state, fingerprint, steps_per_epoch, has_checkpoint
+    )  # fmt: skip
+
+
+def announce(run: TrainingRun, train: SampleStore, val: SampleStore, checkpoint: dict[str, Any] | None) -> None:
+    """Log where and on what a run trains, and where resuming changes its course."""
+    config = run.parameters.training
+    if checkpoint:
+        warn_schedule_changed(checkpoint, config)
+        reset_best_if_scale_changed(checkpoint, run.state, run.parameters)
+    devices = f"{world_size()} x {run.runtime}" if world_size() > 1 else f"{run.runtime}"
+    logger.info("Training on %s: %d images, validating on %d", devices, len(train), len(val))
+    if world_size() > 1 and not config.sync_batch_norm and config.batch_size < _CROPS_FOR_STATISTICS * world_size():
+        logger.info(
+            "Batch norm sees %.3g crops in each process; training.sync_batch_norm=true lets it see all %d of a batch",
+            config.batch_size / world_size(), config.batch_size,
+        )  # fmt: skip
+
+
+def freeze_stages(model: SegmentationNet, stages: int) -> None:
+    """Exclude the first encoder stages from training: no gradients are computed for them."""
+    for module in itertools.chain(*model.encoder.stages()[:stages]):
+        module.requires_grad_(False)
+
+
+def train_mode(model: SegmentationNet, config: TrainingConfig) -> None:
+    """Set training mode, except for batch-norm layers whose statistics are frozen."""
+    model.train()
+    stages = model.encoder.stages()
+    frozen = stages if config.freeze_batch_norm else stages[: config.frozen_stages]
+    for module in itertools.chain(*frozen):
+        for layer in module.modules():
+            if isinstance(layer, (nn.BatchNorm2d, nn.SyncBatchNorm)):
+                layer.eval()

@@ -1,0 +1,72 @@
+"""What Kedro knows and does not give: its private names are used here alone."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.config import OmegaConfigLoader
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro.runner import SequentialRunner
+from kedro.runner.runner import _find_nodes_to_resume_from
+
+
+def planned(pipeline: Pipeline, catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> Pipeline:
+    """The nodes of a run that will run: with ``--only-missing-outputs`` Kedro leaves the others out after the hooks."""
+    if not run_params.get("only_missing_outputs"):
+        return pipeline
+    return SequentialRunner()._filter_pipeline_for_missing_outputs(pipeline, catalog)
+
+
+def environments(loader: OmegaConfigLoader) -> list[str]:
+    """Folders of the settings, be they in an archive; none where there are no settings."""
+    try:
+        root = Path(loader._get_conf_env_path("x")).parent.as_posix()
+        entries = [entry for entry in loader._fs.ls(root, detail=True) if entry["type"] == "directory"]
+    except (OSError, ValueError, KeyError, IndexError):
+        return []
+    return sorted(Path(entry["name"]).name for entry in entries)
+
+
+def text_of_settings(loader: OmegaConfigLoader, name: str) -> str:
+    """A file beside the environments, be they in an archive; empty where it is not there."""
+    try:
+        path = Path(loader._get_conf_env_path("x")).with_name(name)
+        return loader._fs.cat_file(path.as_posix()).decode()
+    except (OSError, ValueError, KeyError, IndexError):
+        return ""
+
+
+def nodes_to_resume_from(pipeline: Pipeline, finished: Iterable[Node], catalog: CatalogProtocol) -> set[str]:
+    """Names of the nodes from which a run that failed goes on, with those whose outputs were in memory alone."""
+    unfinished = set(pipeline.nodes) - set(finished)
+    return _find_nodes_to_resume_from(pipeline, unfinished, catalog)
+
+
+class GroupedNode(Node):
+    """A node that Kedro-Viz draws in a group, and that users select by its own name all the same.
+
+    Kedro would put the namespace before it: ``--nodes training.train``.
+    """
+
+    @property
+    def name(self) -> str:
+        return self._name or self._func_name
+
+    def __str__(self) -> str:
+        # Kedro-Viz tells nodes apart by this text. The same node in its own pipeline is in no group.
+        return f"{self.namespace}: {super().__str__()}"
+
+    def _copy(self, **changes: Any) -> Node:
+        return _regrouped(super()._copy(**changes))
+
+
+def _regrouped(node: Node) -> Node:
+    node.__class__ = GroupedNode
+    return node
+
+
+def grouped(pipeline: Pipeline, group: str) -> Pipeline:
+    """The pipeline as one box in Kedro-Viz, which opens with a click. Names of nodes and datasets stay the same."""
+    return Pipeline([_regrouped(node._copy(namespace=group)) for node in pipeline.nodes])

@@ -1,0 +1,1 @@
+"""Scores computed from predictions and targets; nothing here reads files or draws."""

@@ -1,0 +1,122 @@
+"""The confusion matrix of a split, and every score derived from it.
+
+Definitions follow Long et al., "Fully Convolutional Networks for Semantic Segmentation" (CVPR 2015), section
+5, and the VOC development kit (``VOCevalseg.m``): with ``n[i, j]`` the pixels of true class i predicted as j,
+``t[i] = sum_j n[i, j]`` and ``p[j] = sum_i n[i, j]``,
+
+    IoU[i]                = n[i, i] / (t[i] + p[i] - n[i, i])
+    mIoU                  = mean of IoU[i] over the classes with t[i] + p[i] > 0
+    pixel accuracy        = sum_i n[i, i] / sum_i t[i]
+    mean class accuracy   = mean of n[i, i] / t[i] over the classes with t[i] > 0
+    frequency-weighted IoU = sum_i t[i] IoU[i] / sum_i t[i]
+
+A class that is neither true nor predicted anywhere is absent: its IoU is NaN here, an empty cell in tables,
+and the mean excludes it. A class that is predicted but never true scores 0 and counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:  # torch takes a second or two, and tables and figures of the data need none
+    from torch import Tensor
+
+
+def confusion_matrix(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
+    """Count pixels by true and predicted class.
+
+    Args:
+        truth: Integer tensor of any shape with values in {0..classes-1} and void; everything from ``classes``
+            up is void (255 in VOC) and not counted.
+        prediction: Integer tensor of the same shape, values in {0..classes-1}.
+        classes: Number of classes.
+
+    Returns:
+        ``int64 (classes, classes)``: rows truth, columns prediction.
+    """
+    # Void gets a row of its own that is cut off afterwards: cheaper than masking every pixel first.
+    rows = truth.flatten().long().clamp(max=classes)
+    counts = (rows * classes + prediction.flatten().long()).bincount(minlength=(classes + 1) * classes)
+    return counts.view(classes + 1, classes)[:classes].cpu()
+
+
+def class_iou(confusion: np.ndarray) -> np.ndarray:
+    """IoU of each class, ``float64 (classes,)``; NaN where the class is absent."""
+    union = confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
+    return _ratio(confusion.diagonal(), union)
+
+
+def mean_iou(confusion: np.ndarray) -> float:
+    """Mean IoU over the classes present; NaN when there is none."""
+    return _mean(class_iou(confusion))
+
+
+def pixel_accuracy(confusion: np.ndarray) -> float:
+    """Share of labelled pixels predicted right; NaN when there is none."""
+    return float(_ratio(confusion.trace(), confusion.sum()))
+
+
+def recall(confusion: np.ndarray) -> np.ndarray:
+    """Share of each class's true pixels found, ``float64 (classes,)``; NaN where it is never true."""
+    return _ratio(confusion.diagonal(), confusion.sum(1))
+
+
+def precision(confusion: np.ndarray) -> np.ndarray:
+    """Share of each class's predicted pixels that are right, ``float64 (classes,)``; NaN where never predicted."""
+    return _ratio(confusion.diagonal(), confusion.sum(0))
+
+
+def all_background(confusion: np.ndarray) -> np.ndarray:
+    """The confusion matrix of predicting background (class 0) everywhere on the same pixels."""
+    baseline = np.zeros_like(confusion)
+    baseline[:, 0] = confusion.sum(1)
+    return baseline
+
+
+def summarise(confusion: np.ndarray) -> dict[str, float | int]:
+    """The scores of a split, as in ``metrics.json``."""
+    iou = class_iou(confusion)
+    share = _ratio(confusion.sum(1), confusion.sum())
+    return {
+        "miou": _mean(iou),
+        "pixel_accuracy": pixel_accuracy(confusion),
+        "mean_class_accuracy": _mean(recall(confusion)),
+        "frequency_weighted_iou": float(np.nansum(share * iou)) if confusion.any() else float("nan"),
+        "classes_present": int((~np.isnan(iou)).sum()),
+        "classes_declared": len(confusion),
+        "all_background_miou": mean_iou(all_background(confusion)),
+    }
+
+
+def is_baseline(miou: float | None, baseline: float | None) -> bool:
+    """Whether a mIoU is no better than the baseline in the three decimals shown; False if either is absent."""
+    if miou is None or baseline is None or np.isnan([miou, baseline]).any():
+        return False
+    return round(miou, 3) <= round(baseline, 3)
+
+
+def class_scores(confusion: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    """One row a class, as in ``class_scores.csv``; NaN (an empty cell) where a score does not exist."""
+    return pd.DataFrame({
+        "class_index": range(len(class_names)),
+        "class_name": list(class_names),
+        "iou": class_iou(confusion),
+        "precision": precision(confusion),
+        "recall": recall(confusion),
+        "true_pixels": confusion.sum(1),
+        "predicted_pixels": confusion.sum(0),
+    })  # fmt: skip
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.true_divide(numerator, denominator)
+
+
+def _mean(values: np.ndarray) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")

@@ -1,0 +1,101 @@
+"""Figures of what a network learns from: pictures with their masks, and the crops cut out of them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from voc_seg.config import AugmentationConfig
+from voc_seg.samples.augment import augment
+from voc_seg.samples.store import Sample
+from voc_seg.voc.classes import VOC_CLASSES, Classes
+
+from .fonts import shown_classes
+from .image_panels import GAP, MARGIN, add_axes, draw_legend, legend_entries, legend_height, mask_over_grey, show_image
+from .overlays import overlay
+from .style import HEADROOM, INK, SMALL, literal, new_figure, set_title
+
+_CAPTION = 0.27
+_WIDTH = 11.0
+_TALLEST = 3.0
+
+
+def plot_samples(samples: Sequence[Sample], classes: Classes = VOC_CLASSES) -> Figure:
+    """Pictures above their masks, side by side.
+
+    Args:
+        samples: Four, say; with more the panels become small.
+        classes: Names and colours by mask value.
+
+    Returns:
+        A column a sample over a legend of the classes in them.
+    """
+    classes = shown_classes(classes)
+    # One height for all, so that pictures of any shape fill the row.
+    shapes = [sample.mask.shape[1] / sample.mask.shape[0] for sample in samples]  # width over height
+    height = min(_TALLEST, (_WIDTH - 2 * MARGIN - (len(samples) - 1) * GAP) / sum(shapes))
+    entries = legend_entries([sample.mask for sample in samples], classes)
+    figure_height = HEADROOM + _CAPTION + 2 * height + GAP + legend_height(entries, _WIDTH)
+    figure = new_figure(_WIDTH, figure_height, layout=None)
+    left = MARGIN
+    for sample, shape in zip(samples, shapes):
+        _caption(figure, left, HEADROOM, sample.id)
+        for row, panel in enumerate((sample.image, mask_over_grey(sample.image, sample.mask, classes))):
+            show_image(
+                add_axes(figure, left, HEADROOM + _CAPTION + row * (height + GAP), shape * height, height), panel
+            )
+        left += shape * height + GAP
+    draw_legend(figure, entries)
+    set_title(figure, "Pictures and masks", "void: pixels that nobody labelled, which neither train nor count")
+    return figure
+
+
+def plot_crops(
+    sample: Sample, settings: Mapping[str, AugmentationConfig], classes: Classes = VOC_CLASSES, count: int = 6
+) -> Figure:
+    """Random crops of one picture, with the mask laid over, as the network is shown them.
+
+    Args:
+        sample: The picture.
+        settings: What to compare, by name.
+        classes: Names and colours by mask value.
+        count: Crops for each.
+
+    Returns:
+        A row of crops for each of the settings, all from the same random numbers.
+    """
+    classes = shown_classes(classes)
+    panel = (_WIDTH - 2 * MARGIN - (count - 1) * GAP) / count
+    crops = {
+        name: [augment(sample, config, np.random.default_rng(number)) for number in range(count)]
+        for name, config in settings.items()
+    }
+    entries = legend_entries([mask.numpy() for row in crops.values() for _, mask in row], classes)
+    entries.pop(classes.names[0], None)  # it is not tinted here
+    row_height = _CAPTION + panel + GAP
+    figure_height = HEADROOM + len(crops) * row_height + legend_height(entries, _WIDTH)
+    figure = new_figure(_WIDTH, figure_height, layout=None)
+    for row, (name, row_crops) in enumerate(crops.items()):
+        top = HEADROOM + row * row_height
+        _caption(figure, MARGIN, top, f"{name}:  {_in_words(settings[name])}")
+        for column, (image, mask) in enumerate(row_crops):
+            crop = overlay(image.permute(1, 2, 0).numpy(), mask.numpy(), classes=classes)
+            show_image(add_axes(figure, MARGIN + column * (panel + GAP), top + _CAPTION, panel, panel), crop)
+    draw_legend(figure, entries)
+    set_title(figure, f"Crops of {sample.id}", "void: outside the picture, or not labelled")
+    return figure
+
+
+def _in_words(config: AugmentationConfig) -> str:
+    resized = f"resized to {config.image_size[0]} x {config.image_size[1]}, " if config.image_size else ""
+    low, high = config.scale
+    return (
+        f"{resized}crop_size {config.crop_size}, scale {low:g} to {high:g}, flip {config.flip:g}, "
+        f"colour_jitter {config.colour_jitter:g}"
+    )
+
+
+def _caption(figure: Figure, left: float, top: float, text: str) -> None:
+    """A line of text above panels, ``left`` and ``top`` in inches."""
+    width, height = figure.get_size_inches()
+    figure.text(left / width, 1 - (top + 0.2) / height, literal(text), fontsize=SMALL, color=INK, va="baseline")

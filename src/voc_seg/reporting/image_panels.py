@@ -1,0 +1,80 @@
+"""Panels of pictures laid out by hand, in inches: they keep the shape of the image without gaps between them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from voc_seg.voc.classes import VOID, Classes
+
+from .overlays import overlay, pale_grey
+from .style import GREY, INK, SMALL, literal
+
+MARGIN = 0.15
+GAP = 0.08
+_LEGEND_ROW = 0.25
+_LEGEND_ENTRY = 1.25
+
+
+def mask_over_grey(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
+    """The mask in its colours over a faint grey version of the image, ``uint8 (H, W, 3)``."""
+    # On the image itself the tints mix with its own colours: a blue bus turns into another class.
+    return overlay(pale_grey(image), mask, 0.75, classes)
+
+
+def add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place given in inches from the figure's top left corner."""
+    across, down = figure.get_size_inches()
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+
+
+def show_image(axes: Axes, image: np.ndarray) -> None:
+    """A picture in a thin frame, without ticks."""
+    axes.imshow(image)
+    # Left-aligned, so that a portrait image is under its heading.
+    axes.set_anchor("W")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(color=GREY, linewidth=0.6)
+
+
+def legend_entries(masks: Sequence[np.ndarray], classes: Classes) -> dict[str, np.ndarray]:
+    """Name and colour (RGB, 0..1) of every class that occurs in the masks, void last."""
+    palette = classes.palette() / 255
+    values = sorted(set().union(*(np.unique(mask).tolist() for mask in masks)))
+    entries = {classes.names[value]: palette[value] for value in values if value != VOID}
+    if VOID in values:
+        entries["void"] = palette[VOID]
+    if 0 in values:
+        # Background is not tinted: its swatch shows what is seen there, not VOC's black.
+        entries[classes.names[0]] = np.array([0.9, 0.9, 0.9])
+    return entries
+
+
+def legend_height(entries: Mapping[str, np.ndarray], figure_width: float) -> float:
+    """Inches that a legend takes at the foot of a figure."""
+    rows = -(-len(entries) // int(figure_width / _LEGEND_ENTRY))
+    return 0.2 + _LEGEND_ROW * rows
+
+
+def draw_legend(figure: Figure, entries: Mapping[str, np.ndarray], below: float | None = None) -> None:
+    """A legend in rows, at the foot of the figure or ``below`` inches from its top."""
+    if not entries:
+        return
+    width, height = figure.get_size_inches()
+    columns = int(width / _LEGEND_ENTRY)
+    patches = [Patch(facecolor=to_rgb(tuple(colour)), edgecolor=GREY, linewidth=0.6) for colour in entries.values()]
+    # A legend fills column by column; readers go by rows, so the entries are dealt accordingly.
+    by_rows = [place for column in range(columns) for place in range(column, len(patches), columns)]
+    names = [literal(name) for name in entries]
+    figure.legend(
+        handles=[patches[place] for place in by_rows], labels=[names[place] for place in by_rows],
+        ncols=min(columns, len(patches)), frameon=False, fontsize=SMALL, labelcolor=INK,
+        loc="lower left" if below is None else "upper left",
+        bbox_to_anchor=(0.0, 0.0 if below is None else 1 - below / height),
+        handlelength=1.2, handleheight=1.0, columnspacing=1.5, borderaxespad=0.6,
+    )  # fmt: skip

@@ -1,0 +1,239 @@
+"""Images without ground truth: overlays with a legend, and their contact sheet."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from unicodedata import east_asian_width
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from voc_seg.voc.classes import VOC_CLASSES, Classes
+
+from .fonts import default_font, replace_unknown_letters, shown_classes, split_by_font
+from .image_panels import add_axes, draw_legend, legend_entries, legend_height
+from .overlays import overlay
+from .style import GREY, HEADROOM, INK, MUTED, SMALL, new_figure, set_title
+
+OVERLAY_SIDE = 1600
+"""Pixels of the longer side of an overlay; larger images are reduced, as overlays are for looking at."""
+SHEET_IMAGES = 12
+"""Pictures of a contact sheet."""
+
+_UNTINTED = (230, 230, 230)  # background keeps the image: its swatch shows that, not VOC's black
+_LEGEND_MIN_WIDTH = 240  # pixels a legend needs to be read, however small the image
+_COLUMNS = 4
+_THUMBNAIL_SIDE = 480  # pixels of the longer side of an image of the sheet
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """One image of a contact sheet: image ``uint8 (h, w, 3)`` and mask ``uint8 (h, w)``, reduced, and its caption."""
+
+    name: str
+    caption: str
+    image: np.ndarray
+    mask: np.ndarray
+
+
+def class_shares(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> dict[str, float]:
+    """The share of the pixels of each class, 0..1, in the order of the classes.
+
+    Args:
+        mask: ``uint8 (H, W)``, class index.
+        classes: Names by mask value.
+    """
+    counts = Image.fromarray(mask).histogram()  # NumPy's bincount would make 8 bytes of each pixel first
+    return {name: counts[value] / mask.size for value, name in enumerate(classes.names)}
+
+
+def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Image:
+    """The image tinted by class over a legend of the classes in it, from the largest to the smallest.
+
+    Args:
+        image: ``uint8 (H, W, 3)`` RGB.
+        mask: ``uint8 (H, W)``, class index.
+        classes: Names and colours by mask value.
+
+    Returns:
+        RGB; the legend is below the image.
+    """
+    classes = shown_classes(classes)
+    small_image, small_mask = reduced(image, mask, OVERLAY_SIDE)
+    tinted = Image.fromarray(_tinted(small_image, small_mask, classes))
+    strip = _legend_strip(class_shares(mask, classes), classes, max(tinted.width, _LEGEND_MIN_WIDTH))
+    sheet = Image.new("RGB", (strip.width, tinted.height + strip.height), "white")
+    sheet.paste(tinted, (0, 0))
+    sheet.paste(strip, (0, tinted.height))
+    return sheet
+
+
+def _tinted(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
+    """The image as it is where background was found, and in shades of the class's colour elsewhere.
+
+    Over the image's own colours a tint would mix with them: a blue bus turns into another class.
+    """
+    shades = np.array(Image.fromarray(image).convert("L").convert("RGB"))
+    return overlay(np.where((mask == 0)[..., None], image, shades), mask, 0.6, classes)
+
+
+def reduced(image: np.ndarray, mask: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image and mask with a longer side of at most so many pixels; as they are if they are no larger."""
+    height, width = mask.shape
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return image, mask
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.array(small), np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+
+
+def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> Image.Image:
+    """Swatch, name and share of every class that occurs, in as many rows as they need; background last."""
+    size = int(np.clip(width / 42, 13, 26))  # pixels of the letters
+    bold = _font(default_font(bold=True), size)
+    space = bold.getlength(" ")
+    swatch, gap, line = size, size // 2, round(size * 1.9)
+    entries = _sorted_by_share(shares, classes)
+    positions: list[tuple[int, int]] = []
+    left, top = size, size * 3 // 4
+    for name, share, _ in entries:
+        needed = swatch + gap + round(_length(name, size) + space + bold.getlength(_percent(share)))
+        if positions and left + needed + size > width:
+            left, top = size, top + line
+        positions.append((left, top))
+        left += needed + 2 * size
+    strip = Image.new("RGB", (width, top + line + size // 4), "white")
+    draw = ImageDraw.Draw(strip)
+    for (name, share, colour), (x, y) in zip(entries, positions):
+        draw.rounded_rectangle((x, y, x + swatch, y + swatch), size // 5, colour, GREY)
+        text = (x + swatch + gap, y + swatch // 2)
+        _draw_text(draw, text, name, size)
+        draw.text((text[0] + _length(name, size) + space, text[1]), _percent(share), MUTED, bold, anchor="lm")
+    return strip
+
+
+def _length(text: str, size: int) -> float:
+    """Pixels that a text takes across."""
+    return sum(_font(path, size).getlength(piece) for path, piece in split_by_font(text))
+
+
+def _draw_text(draw: ImageDraw.ImageDraw, position: tuple[float, float], text: str, size: int) -> None:
+    """A text from the middle of its left edge, with letters of as many fonts as it takes."""
+    left, middle = position
+    ascent, descent = _font(default_font(), size).getmetrics()
+    baseline = middle + (ascent - descent) / 2  # one for all fonts
+    for path, piece in split_by_font(text):
+        draw.text((left, baseline), piece, INK, _font(path, size), anchor="ls")
+        left += _font(path, size).getlength(piece)
+
+
+def _sorted_by_share(shares: Mapping[str, float], classes: Classes) -> list[tuple[str, float, tuple[int, int, int]]]:
+    """Name, share and colour of the classes that occur, from the largest; background last."""
+    objects = zip(classes.names[1:], classes.colours[1:])
+    found = [(name, shares[name], colour) for name, colour in objects if shares[name] > 0]
+    found.sort(key=lambda entry: -entry[1])
+    background = classes.names[0]
+    return [*found, (background, shares[background], _UNTINTED)] if shares[background] > 0 else found
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"
+
+
+@lru_cache
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
+
+
+def caption_of(shares: Mapping[str, float], classes: Classes = VOC_CLASSES) -> str:
+    """Short text of the two largest classes of an image other than background."""
+    found = [(name, share) for name, share, _ in _sorted_by_share(shares, classes) if name != classes.names[0]]
+    return ", ".join(f"{name} {_percent(share)}" for name, share in found[:2]) or f"{classes.names[0]} only"
+
+
+def thumbnail(name: str, image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Thumbnail:
+    """An image made small enough for the contact sheet."""
+    classes = shown_classes(classes)
+    return Thumbnail(name, caption_of(class_shares(mask, classes), classes), *reduced(image, mask, _THUMBNAIL_SIDE))
+
+
+def plot_contact_sheet(
+    images: Sequence[Thumbnail], total: int, rejected: int = 0, classes: Classes = VOC_CLASSES
+) -> Figure:
+    """Overlays side by side, in rows of four, over one legend.
+
+    Args:
+        images: At most a dozen are shown.
+        total: Pictures there are in all.
+        rejected: Files that could not be read.
+        classes: Names and colours by mask value.
+
+    Returns:
+        A panel an image, with its name and its largest classes above it.
+    """
+    images, classes = list(images)[:SHEET_IMAGES], shown_classes(classes)
+    margin, gap, caption, panel, tallest = 0.15, 0.14, 0.46, 2.45, 2.45  # inches
+    columns = max(2, min(_COLUMNS, len(images)))
+    rows = [images[start : start + columns] for start in range(0, len(images), columns)]
+    heights = [min(tallest, max(panel * item.mask.shape[0] / item.mask.shape[1] for item in row)) for row in rows]
+    legend = _legend(images, classes)
+    width = 2 * margin + columns * panel + (columns - 1) * gap
+    height = HEADROOM + sum(heights) + caption * len(rows) + legend_height(legend, width)
+    figure = new_figure(width, height, layout=None)
+    top = HEADROOM
+    for row, row_height in zip(rows, heights):
+        for column, item in enumerate(row):
+            left = margin + column * (panel + gap)
+            _caption(figure, item, left, top, panel)
+            axes = add_axes(figure, left, top + caption, panel, row_height)
+            axes.imshow(_tinted(item.image, item.mask, classes), aspect="equal")
+            axes.set_anchor("NW")
+            axes.set_axis_off()
+        top += caption + row_height
+    draw_legend(figure, legend)
+    set_title(figure, "Own images", _count_text(len(images), total, rejected))
+    return figure
+
+
+def _caption(figure: Figure, item: Thumbnail, left: float, top: float, panel: float) -> None:
+    """Name and largest classes above a panel; what is longer than the panel is cut."""
+    width, height = figure.get_size_inches()
+    for text, down, colour, most in ((item.name, 0.2, INK, 13), (item.caption, 0.38, MUTED, 14)):
+        letters = round(panel * most)  # of this size about so many stand in an inch
+        text = replace_unknown_letters(text)
+        shown = text if _width(text) <= letters else _cut(text, letters - 1) + "…"
+        figure.text(
+            left / width,
+            1 - (top + down) / height,
+            shown,
+            fontsize=SMALL,
+            color=colour,
+            va="baseline",
+            parse_math=False,
+        )
+
+
+def _width(text: str) -> int:
+    """Width in letters; Chinese, Japanese and Korean letters count twice."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _cut(text: str, letters: int) -> str:
+    while _width(text) > letters:
+        text = text[:-1]
+    return text
+
+
+def _legend(images: Sequence[Thumbnail], classes: Classes) -> dict[str, np.ndarray]:
+    """The classes found in the images; background, which is not tinted, always and last."""
+    entries = legend_entries([item.mask for item in images], classes)
+    entries.pop(classes.names[0], None)
+    return entries | {f"{classes.names[0]} (not tinted)": np.array(_UNTINTED) / 255}
+
+
+def _count_text(shown: int, total: int, rejected: int) -> str:
+    images = "1 image" if total == 1 else f"{total} images"
+    first = f"The first {shown} of {images}" if shown < total else images
+    return first + (f"; files that could not be read: {rejected} (inference_rejected.csv)" if rejected else "")

@@ -1,0 +1,105 @@
+"""Checks that outputs shown together come from one model and one evaluation."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from voc_seg.metrics import confusion as scores
+from voc_seg.system.errors import VocSegError
+
+_AGAIN = "Make them again with: kedro run --pipelines evaluation"
+
+
+def is_score_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
+    """Whether scores belong to this model.
+
+    Digests are compared where both have one; scores of earlier versions have none, so epoch and mIoU decide.
+    """
+    if {"model_digest"} <= metrics.keys() & saved.keys() and metrics["model_digest"] != saved["model_digest"]:
+        return False
+    scored = metrics.get("checkpoint_epoch"), metrics.get("checkpoint_val_miou")
+    return scored == (saved["epoch"], saved["val_miou"])
+
+
+def require_same_counts(
+    metrics: Mapping[str, Any], confusion: pd.DataFrame, class_scores: pd.DataFrame | None = None
+) -> None:
+    """Refuse scores that do not match the confusion matrix because they are from another evaluation.
+
+    Raises:
+        VocSegError: With the first score that differs.
+    """
+    for key, value in scores.summarise(confusion.to_numpy()).items():
+        if key in metrics and not _same(metrics[key], value):
+            raise VocSegError(
+                f"metrics.json and confusion_matrix.csv are from different evaluations: {key} is {metrics[key]}, but "
+                f"{value} by the matrix. {_AGAIN}"
+            )
+    if class_scores is None:
+        return
+    names = list(confusion.columns)
+    ious = scores.class_iou(confusion.to_numpy())
+    if list(class_scores["class_name"]) != names or not all(map(_same, class_scores["iou"], ious)):
+        raise VocSegError(f"class_scores.csv and confusion_matrix.csv are from different evaluations. {_AGAIN}")
+
+
+def require_same_images(ids: Iterable[str], predictions: Mapping[str, Any], image_scores: pd.DataFrame) -> None:
+    """Refuse masks and scores unless they cover exactly the images of the split.
+
+    Raises:
+        VocSegError: With a missing or an unknown image.
+    """
+    known, scored = set(ids), set(image_scores["image_id"])
+    # Checked one by one: some Macs list file names in another Unicode form than the ids.
+    masked = {image_id for image_id in known if image_id in predictions}
+    for what, lacking in (("image_scores.csv lacks", known - scored), ("predictions lack", known - masked)):
+        if lacking:
+            raise VocSegError(
+                f"{what} {len(lacking)} of the images of evaluation.split, such as {min(lacking)}: they are from "
+                f"another evaluation. {_AGAIN}"
+            )
+    if more := scored - known:
+        raise VocSegError(
+            f"image_scores.csv has {len(more)} images that are not in evaluation.split, such as {min(more)}: it is "
+            f"from another evaluation. {_AGAIN}"
+        )
+
+
+def require_same_mask(image_id: str, ious: Iterable[float], miou: float | None) -> None:
+    """Refuse a mask whose IoUs do not have the mean that ``image_scores.csv`` says.
+
+    Args:
+        image_id: Of the image.
+        ious: IoU of every class that is true or predicted in it.
+        miou: As the table has it; NaN or None where there is none.
+
+    Raises:
+        VocSegError: With both numbers.
+    """
+    found = list(ious)
+    mean = float(np.mean(found)) if found else float("nan")
+    if not _same(miou, mean, 1e-3):
+        raise VocSegError(
+            f"predictions and image_scores.csv are from different evaluations: {image_id} has mIoU "
+            f"{'none' if miou is None else format(miou, '.4g')} in the table, but {mean:.4g} by its mask. {_AGAIN}"
+        )
+
+
+def require_same_size(image_id: str, truth: np.ndarray, prediction: np.ndarray) -> None:
+    """Refuse a predicted mask of another size than the image's.
+
+    Raises:
+        VocSegError: With both sizes, height and width.
+    """
+    if truth.shape != prediction.shape:
+        raise VocSegError(
+            f"predictions are of other images: the mask of {image_id} has size {prediction.shape}, the image "
+            f"{truth.shape}. {_AGAIN}"
+        )
+
+
+def _same(one: Any, other: Any, tolerance: float = 1e-9) -> bool:
+    first, second = (float("nan") if value is None else float(value) for value in (one, other))
+    return bool(np.isclose(first, second, rtol=0, atol=tolerance, equal_nan=True))

@@ -1,0 +1,1 @@
+"""Draws the embedded sample data set: images with exact masks. Only the sample uses this package."""

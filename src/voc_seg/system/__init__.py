@@ -1,0 +1,1 @@
+"""Files, locks, processes, progress and errors. Nothing about segmentation belongs here."""

@@ -1,0 +1,21 @@
+"""Exceptions used throughout the project."""
+
+
+class VocSegError(Exception):
+    """An error the user can fix. The message names what is wrong, its value and what to do next.
+
+    ``kedro run`` shows and logs only the message; in Python it is the ``__cause__`` of Kedro's exception.
+    """
+
+
+class InterruptedRunError(VocSegError):
+    """A run stopped on request, after saving its position.
+
+    Args:
+        message: The position.
+        signum: The signal that requested the stop.
+    """
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signum  # as shells report a process ended by a signal

@@ -1,0 +1,86 @@
+"""The data sets in VOC layout that this project knows: folders, lists, archives and sizes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from voc_seg.system.errors import VocSegError
+
+
+@dataclass(frozen=True)
+class Source:
+    """One set of images and masks in VOC layout.
+
+    Args:
+        name: Its name in the catalog.
+        year: The folder is ``VOC<year>``; None for any name.
+        lists: File name, without ending, of each split's list in ``ImageSets/Segmentation``; None if its masks are
+            not public.
+        mask_folders: Mask folder of splits that do not use ``SegmentationClass``.
+        optional: Splits that may lack a list or masks; they are then empty.
+        archives: File names of its archives.
+        home: Folder of its raw data; sources with the same archive share it.
+        sizes: Number of images in the official list of each split.
+    """
+
+    name: str
+    year: str | None
+    lists: Mapping[str, str | None]
+    mask_folders: Mapping[str, str] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+    archives: tuple[str, ...] = ()
+    home: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def mask_folder(self, split: str) -> str:
+        """Return the folder of a split's masks inside ``VOC<year>``."""
+        return self.mask_folders.get(split, "SegmentationClass")
+
+
+_LISTS = {"train": "train", "val": "val", "test": "test"}
+_VOC2012 = Source(
+    "voc2012",
+    "2012",
+    {"train": "train", "val": "val", "test": None},
+    archives=("VOCtrainval_11-May-2012.tar",),
+    home="voc2012",
+    sizes={"train": 1464, "val": 1449},
+)
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        # voc_root may point at any folder in VOC layout, and most have no test masks.
+        Source("sample", "2012", _LISTS, optional=frozenset({"test"}), home="sample"),
+        _VOC2012,
+        Source(
+            "voc2007",
+            "2007",
+            _LISTS,
+            archives=("VOCtrainval_06-Nov-2007.tar", "VOCtest_06-Nov-2007.tar"),
+            home="voc2007",
+            sizes={"train": 209, "val": 213, "test": 210},
+        ),
+        replace(
+            _VOC2012,
+            name="voc2012_aug",
+            lists={"train": "trainaug", "val": "val", "test": None},
+            # val keeps the official masks: SBD's have no void borders.
+            mask_folders={"train": "SegmentationClassAug"},
+            archives=(*_VOC2012.archives, "benchmark.tgz"),
+            sizes={"train": 10_582, "val": 1449},
+        ),
+        Source("own", None, _LISTS, optional=frozenset({"test"}), home="own"),
+    )
+}
+"""Every source by name. ``voc2012_aug`` is VOC 2012 with the SBD masks; ``own`` is the user's folder, voc_root.
+
+Sizes of the lists: the tables of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/dbstats.html and voc2007/dbstats.html;
+10,582 for VOC 2012 with SBD is Chen et al., DeepLab, arXiv:1606.00915, section 4.1.
+"""
+
+
+def source_named(name: str) -> Source:
+    """Return the source of this name; raises `VocSegError` if it is unknown."""
+    if name not in SOURCES:
+        raise VocSegError(f"Unknown source {name!r} of VOC data. Known are: {', '.join(SOURCES)}.")
+    return SOURCES[name]

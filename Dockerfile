@@ -3,18 +3,18 @@
 # CUDA:  docker build -t voc_seg:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .
 # Use:   docs/clusters.md
 
-# One base for both: the libraries of CUDA are in PyTorch's wheels, the driver comes from the host.
+# One base image for both: PyTorch's wheels contain the CUDA libraries, and the host provides the driver.
 ARG BASE=python:3.12-slim-bookworm
 
 FROM ${BASE} AS build
-# Where torch and torchvision come from; PyPI's wheels for Linux are those with CUDA.
+# Index for torch and torchvision; PyPI's wheels for Linux include CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 WORKDIR /build
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-# What changes least first: PyTorch, then the other packages, then this project.
+# In order of change: PyTorch, the other packages, this project.
 COPY pyproject.toml ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
         > all.txt \
@@ -29,7 +29,7 @@ FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    # Weights that torchvision downloads stay with the data; caches of whoever runs this go where anybody may write.
+    # Weights downloaded by torchvision stay with the data; caches go where any user may write.
     TORCH_HOME=/app/data/torch \
     MPLCONFIGDIR=/tmp/matplotlib \
     HOME=/tmp \
@@ -45,6 +45,6 @@ RUN useradd --uid 1000 --no-create-home voc_seg \
 USER 1000
 VOLUME ["/app/data", "/app/logs"]
 EXPOSE 4141
-# The same on Ctrl-C and docker stop: finish the step, write a checkpoint.
+# Ctrl-C and docker stop do the same: finish the step, write a checkpoint.
 STOPSIGNAL SIGTERM
 CMD ["kedro", "run"]

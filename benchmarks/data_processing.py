@@ -2,10 +2,9 @@
 
     python benchmarks/data_processing.py --voc-root PATH [--copies 1 4 16] [--repeats 3]
 
-For each size the pictures are copied under new names into a temporary folder. Every measurement is a process of its
-own, so that its peak memory is its own. "first" has nothing to go by; "second" finds the files unchanged. What is
-timed is what `kedro run --pipelines data_processing` does with train and val, without starting Kedro and without the
-figure.
+For each size, the images are copied under new names into a temporary folder. Every measurement is a new process, so
+that peak memory is comparable. "first" starts without an index; "second" finds the files unchanged. It times the work
+of `kedro run --pipelines data_processing` on train and val, without Kedro's start-up and without the figure.
 """
 
 import argparse
@@ -35,7 +34,7 @@ SPLITS = ("train", "val")
 
 
 def copy_voc(voc: Path, target: Path, copies: int) -> int:
-    """Write ``copies`` of every image of train and val under names of their own; gives the number of images."""
+    """Write ``copies`` copies of every image of train and val under new names; return the number of images."""
     for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (target / part).mkdir(parents=True)
     images = 0
@@ -52,7 +51,7 @@ def copy_voc(voc: Path, target: Path, copies: int) -> int:
 
 
 def process(voc: Path, out: Path) -> dict[str, float]:
-    """Index and pack train and val; seconds of each, and the peak memory of this process in MB."""
+    """Index and pack train and val; return seconds of each, and peak memory of this process in MB."""
     data, seconds = DataConfig(), {"index": 0.0, "pack": 0.0}
     for name in SPLITS:
         split = read_split(voc, "own", name)
@@ -69,13 +68,13 @@ def process(voc: Path, out: Path) -> dict[str, float]:
 
 
 def measured(voc: Path, out: Path) -> dict[str, float]:
-    """`process` in a process of its own."""
+    """Run `process` in a new process."""
     command = [sys.executable, __file__, "--process", str(voc), str(out)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def compare(voc: Path, copies: list[int], repeats: int) -> pd.DataFrame:
-    """Medians over the repeats, one row a size."""
+    """Medians over the repeats, one row per size."""
     rows = []
     for number in copies:
         with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:

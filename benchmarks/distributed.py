@@ -1,11 +1,10 @@
-"""Images per second of training on one machine: one process with all cores against one process a core under torchrun.
+"""Images per second of training on one machine: one process with all cores against one process per core.
 
     python benchmarks/distributed.py --voc-root PATH [--batch 8] [--rounds 5] [--processes 2]
 
-On the CPU: ResNet-18, crops of 224, scale 0.9 to 1.1, the loop of `voc_seg.engine.training.fit` without validations and
-checkpoints. Every side has the same whole batch and as many threads altogether as there are processes. A turn of a side
-starts its processes anew; their first step is not timed. Beside the steps it gives the time that summing all gradients
-takes when nothing is computed meanwhile.
+On the CPU: ResNet-18, crops of 224, scale 0.9 to 1.1, the loop of `voc_seg.engine.training.fit` without validation and
+checkpoints. Both variants have the same total batch size and the same total number of threads. Every round starts new
+processes; their first step is not timed. Also measured: the time of summing all gradients without other work.
 """
 
 import argparse
@@ -39,7 +38,7 @@ REDUCTIONS = 5
 
 
 def work(store: SampleStore, batch: int, steps: int, out: Path) -> None:
-    """What one process does: steps of its part, and sums of gradients alone."""
+    """Work of one process: training steps on its part of the batch, then gradient sums alone."""
     runtime = choose_runtime(RuntimeConfig(device="cpu"))
     init_process_group(runtime.device, 120)
     torch.manual_seed(0)
@@ -52,7 +51,7 @@ def work(store: SampleStore, batch: int, steps: int, out: Path) -> None:
 
     def step() -> None:
         while (part := next(batches)).whole < batch:
-            pass  # the last of an epoch is smaller
+            pass  # the last batch of an epoch is smaller
         train_step(network, optimizer, [part], runtime)
 
     with runtime.keep_freed_memory():
@@ -80,7 +79,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--work", type=Path, nargs=2, help=argparse.SUPPRESS)  # store and result of a started process
+    parser.add_argument("--work", type=Path, nargs=2, help=argparse.SUPPRESS)  # store and result, for started processes
     arguments = parser.parse_args()
     if arguments.work:
         store, out = arguments.work

@@ -2,9 +2,9 @@
 
 python benchmarks/evaluation.py --voc-root PATH [--rounds 5] [--images 24]
 
-ours    `voc_seg.engine.evaluation.evaluate`: reads, predicts, argmax, confusion matrix, loss, scores by image
-bare    the network on the same pictures, normalised beforehand, one at a time; nothing is made of its logits
-    fours   the same with four pictures of one size at a time, where there are as many
+ours    `voc_seg.engine.evaluation.evaluate`: read, predict, argmax, confusion matrix, loss, scores per image
+bare    only the network, on the same images, normalised before, one at a time
+fours   the same with four images of equal size at a time, where possible
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--voc-root", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=24, help="of val")
+    parser.add_argument("--images", type=int, default=24, help="number of images from val")
     arguments = parser.parse_args()
     split = read_split(find_voc_folder(arguments.voc_root, "2012"), "sample", "val")
     runtime = choose_runtime(RuntimeConfig(device="cpu"))

@@ -2,10 +2,10 @@
 
     python benchmarks/feeding.py --voc-root PATH [--rounds 5] [--samples 200]
 
-One thread, no loader processes, both sides on the same images: scale 0.9 to 1.1 (of its fit into 375 x 500 for
-torchvision, so that it has less to resize of portrait pictures), crop of 224, flip.
+One thread, no loader processes, the same images for both: scale 0.9 to 1.1 (for torchvision after fitting into
+375 x 500, so that portrait images cost it less), crop of 224, flip.
 
-    packed        `voc_seg.samples`: window cut out of the memory-mapped picture, resized, stacked, normalised
+    packed        `voc_seg.samples`: window cut out of the memory-mapped image, resized, stacked, normalised
     torchvision   torchvision.io decodes JPEG and PNG; v2 transforms: ScaleJitter, RandomCrop, flip, normalise
 """
 
@@ -56,7 +56,7 @@ def torchvision_v2(split: VOCSplit, count: int) -> Callable[[], None]:
 
     def sample(image_id: str) -> tuple[torch.Tensor, torch.Tensor]:
         image = decode_image(str(split.image_path(image_id)), ImageReadMode.RGB)
-        # The palette's indices, which torchvision decodes to colours, are had from Pillow.
+        # Pillow reads the palette indices, which torchvision would decode to colours.
         mask = v2.functional.pil_to_tensor(_indices(split.mask_path(image_id)))
         return transform(tv_tensors.Image(image), tv_tensors.Mask(mask[0]))
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--voc-root", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--samples", type=int, default=200, help="a side and round")
+    parser.add_argument("--samples", type=int, default=200, help="samples per variant and round")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     split = read_split(find_voc_folder(arguments.voc_root, "2012"), "sample", "train")

@@ -2,9 +2,9 @@
 
     python benchmarks/growth.py --voc-root PATH [--copies 1 4 16]
 
-ResNet-18, crops of 64, batches of 4, one epoch and the validation of four images, each run in a process of its own,
-with runtime.keep_memory and without. The packed store is a memory map: its pages are the kernel's, which takes them
-back as it likes, so memory that is the process's own (anonymous) is what must not grow.
+ResNet-18, crops of 64, batches of 4, one epoch and validation on four images; each run in its own process, with and
+without runtime.keep_memory. The packed store is memory-mapped, and the kernel can drop its pages at any time, so only
+anonymous memory must not grow.
 """
 
 import argparse
@@ -34,13 +34,13 @@ def copies_of(samples: DecodedSamples, copies: int) -> Iterator[Sample]:
 
 
 def own_memory() -> float:
-    """Anonymous resident memory of this process, MB."""
+    """Anonymous resident memory of this process in MB."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) / 1024
 
 
 def epoch(train: Path, val: Path, keep_memory: bool) -> dict[str, float]:
-    """Train one epoch; seconds of its steps, images and peak of the memory that is this process's own."""
+    """Train one epoch; return seconds of its steps, images and peak anonymous memory."""
     settings = {
         "augmentation": {"crop_size": 64, "scale": [0.2, 0.4]},
         "training": {"epochs": 1, "batch_size": 4},

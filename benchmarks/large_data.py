@@ -1,11 +1,11 @@
-"""A hundred thousand small samples: indexing, packing into shards, going on after a kill, and an epoch of crops.
+"""A hundred thousand small samples: indexing, packing into shards, resuming after a kill, and an epoch of crops.
 
     python benchmarks/large_data.py --voc-root PATH [--images 10000 100000] [--longer-side 64] [--shard-images 20000]
 
-VOC's pictures are reduced once and linked under as many names as are asked for, in a temporary folder (100,000 of 64
-pixels take 1.1 GB packed, and two such stores are there at a time). Every stage is a process of its own, so that its
-memory is its own: what counts is anonymous memory, as the pages of a memory map are the kernel's, which takes them back
-as it likes. "start" is after imports and, where there is one, the index; for the epoch, after the first batch.
+VOC's images are reduced once and linked under the requested number of names in a temporary folder (100,000 images of 64
+pixels take 1.1 GB packed, and there are two such stores at a time). Every stage runs in its own process. Memory is
+anonymous memory, as the kernel can drop the pages of a memory map at any time. "start" is after imports and, if any,
+loading the index; for the epoch, after the first batch.
 """
 
 import argparse
@@ -37,7 +37,7 @@ VIEWS = 20_000
 
 
 def make_pictures(voc: Path, target: Path, images: int, longer_side: int) -> None:
-    """A split ``train`` of so many names in VOC's layout; the files behind them are VOC's, reduced."""
+    """A split ``train`` with this many names in VOC's layout; its files are VOC's, reduced."""
     ids = read_ids(voc / "ImageSets/Segmentation/trainval.txt")
     lists = target / "ImageSets/Segmentation"
     for folder in (target / "JPEGImages", target / "SegmentationClass", lists):
@@ -60,7 +60,7 @@ def make_pictures(voc: Path, target: Path, images: int, longer_side: int) -> Non
 
 
 class Watch:
-    """Seconds, and anonymous memory of this process in MB at the start and at most, from now on."""
+    """Measure seconds, and anonymous memory of this process in MB: at the start, and the peak."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -109,13 +109,13 @@ def command(stage: str, folder: Path, store: Path, shard_images: int) -> list[st
 
 
 def measured(stage: str, folder: Path, store: Path, shard_images: int) -> dict[str, float]:
-    """A stage in a process of its own."""
+    """Run a stage in a new process."""
     run = subprocess.run(command(stage, folder, store, shard_images), check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(run.stdout)
 
 
 def kill_half_way(folder: Path, store: Path, shard_images: int, shards: int) -> int:
-    """Pack until half of the shards are there, then SIGKILL; gives how many there are."""
+    """Pack half of the shards, then send SIGKILL; return the number of shards."""
     there = 0
     with subprocess.Popen(command("pack", folder, store, shard_images), stdout=subprocess.DEVNULL) as process:
         while there < shards // 2 and process.poll() is None:
@@ -126,7 +126,7 @@ def kill_half_way(folder: Path, store: Path, shard_images: int, shards: int) -> 
 
 
 def stages(folder: Path, images: int, shard_images: int) -> list[list[object]]:
-    """One row a stage: seconds, images/s, MB at the start and at most."""
+    """One row per stage: seconds, images/s, MB at the start and at the peak."""
     store, rows, shards = folder / "train_samples.arrow", [], -(-images // shard_images)
 
     def add(name: str, stage: str) -> None:
@@ -151,7 +151,7 @@ def delete(store: Path) -> None:
 
 
 def views(folder: Path, images: int) -> list[list[object]]:
-    """Milliseconds of a raw view in random order, of the first, and of all ids: 1 and 100 shards in turn."""
+    """Milliseconds for a raw view in random order, the first view, and all ids: 1 and 100 shards in turn."""
     stores = {shards: folder / f"of_{shards}.arrow" for shards in (1, 100)}
     for shards, path in stores.items():
         measured("pack", folder, path, -(-images // shards))

@@ -1,4 +1,4 @@
-"""What every benchmark here shares: the machine it ran on, sides measured in turn, medians and ratios."""
+"""Shared by all benchmarks: describe the machine, measure variants in turn, medians and ratios."""
 
 import platform
 import statistics
@@ -14,7 +14,7 @@ console = Console(width=110)
 
 
 def describe_machine() -> None:
-    """One line for a results table: processor, threads, versions, precision that ``auto`` gives."""
+    """Print one line for a results table: processor, threads, versions, precision of ``auto``."""
     from voc_seg.config import RuntimeConfig
     from voc_seg.engine.runtime import choose_runtime
 
@@ -29,29 +29,29 @@ def describe_machine() -> None:
     )
 
 
-def alternate(sides: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every side, ``repeats`` rounds of one call each, after a round that is not counted.
+def alternate(variants: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every variant in ``repeats`` rounds of one call each, after a round that is not counted.
 
-    A side that gives a float has taken its own time.
-    What the machine does besides falls on all sides alike, so quote ratios within a round.
+    A variant that returns a float has measured its own time. Other work on the machine affects all variants of a round
+    alike, so quote ratios within a round.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for round_ in range(repeats + 1):
-        for name, side in sides.items():
+        for name, variant in variants.items():
             started = time.perf_counter()
-            own = side()
+            own = variant()
             if round_:
                 seconds[name].append(own if isinstance(own, float) else time.perf_counter() - started)
     return seconds
 
 
 def ratio(of: list[float], to: list[float]) -> float:
-    """Median over the rounds of how many times quicker the first is."""
+    """Median over the rounds of how many times faster the first is."""
     return statistics.median(other / one for one, other in zip(of, to))
 
 
 def print_table(title: str, columns: list[str], rows: list[list[object]]) -> None:
-    """Floats with three digits, everything else as it is."""
+    """Floats with three digits, everything else unchanged."""
     table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))

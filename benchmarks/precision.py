@@ -2,9 +2,8 @@
 
     python benchmarks/precision.py [--voc-root PATH] [--weights resnet50.safetensors] [--seeds 0 1 2] [--epochs N]
 
-Without --voc-root it trains ResNet-18 from scratch on the drawn sample; with it ResNet-50 from the weights given on
-that VOC. Runs are short, so that three seeds of both are done on processors without bf16 as well, where it is emulated
-and slow.
+Without --voc-root it trains ResNet-18 from scratch on the drawn sample; with it, ResNet-50 from --weights on VOC. Runs
+are short, so that three seeds are feasible on processors without bf16, too, where it is emulated and slow.
 """
 
 import argparse

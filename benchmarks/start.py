@@ -1,10 +1,10 @@
-"""Seconds until something happens: importing torch, help, data_processing on finished data, the first training step.
+"""Start-up times: importing torch, help, data_processing on unchanged data, the first training step.
 
     python benchmarks/start.py --images-per-second N [--rounds 5]
 
-Whole commands, one after the other in every round, in a project whose data has been processed (kedro run before).
-Also what an epoch costs beside its steps: checkpoint, best model and history of the base network are written to a
-temporary folder of data/ and set against the steps of 1,464 images at the speed given, which training.py measures.
+Complete commands, one after another in every round, in a project whose data is processed (use kedro run before). Also
+the overhead of an epoch: writing checkpoint, best model and history of the base network to a temporary folder of data/,
+relative to the steps of 1,464 images at the given speed, which training.py measures.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.models.registry import build_model
 from voc_seg.voc.classes import CLASS_NAMES
 
-# Ends the process when the first step of a training is done.
+# Ends the process after the first training step.
 FIRST_STEP = """
 import os, sys
 from voc_seg.engine import training
@@ -48,11 +48,11 @@ def command(*arguments: str) -> None:
 
 
 def epoch_overhead(folder: Path, repeats: int) -> float:
-    """Median seconds of writing what an epoch leaves."""
+    """Median seconds of writing the outputs of an epoch."""
     parameters = Parameters()
     model = build_model(ModelConfig(), len(CLASS_NAMES))
     optimizer = build_optimizer(model, parameters.training.optimizer)
-    for parameter in model.parameters():  # momentum is there from the first step on
+    for parameter in model.parameters():  # momentum exists after the first step
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     about = run_fingerprint(CLASS_NAMES, parameters, {"source": "sample", "images": 1464})
@@ -70,7 +70,9 @@ def epoch_overhead(folder: Path, repeats: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images-per-second", type=float, required=True, help="of training, for the share of an epoch")
+    parser.add_argument(
+        "--images-per-second", type=float, required=True, help="training speed, to relate the overhead to an epoch"
+    )
     arguments = parser.parse_args()
     describe_machine()
     python = sys.executable

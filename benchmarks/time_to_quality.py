@@ -3,13 +3,12 @@
     python benchmarks/time_to_quality.py --voc-root PATH --weights resnet50.safetensors \
         [--networks ours deeplabv3plus unet] [--target 0.40] [--epochs 8] [--minutes 60] [--threads N] [--out FILE]
 
-Everything but the network is the same: `voc_seg.engine.training.fit` with the settings below, ImageNet weights of a
-ResNet-50, data, crops and their order, precision (auto), validation of the whole val split after every epoch. The peers
-are segmentation_models_pytorch's with their default decoders and no changes but that the encoder's strides stand where
-its weights were trained (``stride_in_1x1``).
+Everything except the network is the same: `voc_seg.engine.training.fit` with the settings below, ImageNet weights of a
+ResNet-50, data, crops and their order, precision (auto), validation on the whole val split after every epoch. The peers
+are those of segmentation_models_pytorch with default decoders; only the strides of the encoder are placed where its
+weights were trained (``stride_in_1x1``).
 
-Time is that of training with its validations. CPU time stands beside it: with one thread it hardly depends on what else
-the machine does.
+Time includes validation. CPU time is also given: with one thread it hardly depends on other work on the machine.
 """
 
 import argparse
@@ -44,11 +43,11 @@ RECIPE = {
 
 
 class Peer(nn.Module):
-    """A network of segmentation_models_pytorch that `fit` can train: any size of picture, stages that can be frozen."""
+    """A network of segmentation_models_pytorch that `fit` can train: any image size, stages that can be frozen."""
 
     def __init__(self, network: nn.Module, config: ModelConfig) -> None:
         super().__init__()
-        # The very encoder of this project, with its weights, in place of smp's, which is torchvision's as well.
+        # This project's encoder with its weights instead of smp's; both are torchvision's ResNet.
         self.encoder = _SharedEncoder(network.encoder, config)
         load_encoder_weights(self, config)
         network.encoder = None
@@ -64,7 +63,7 @@ class Peer(nn.Module):
 class _SharedEncoder(ResNetEncoder):
     def __init__(self, peer: nn.Module, config: ModelConfig) -> None:
         super().__init__(config.encoder, stride_in_1x1=config.stride_in_1x1)
-        if peer.output_stride == 16:  # as smp does it: every convolution of the stage, strides and dilations
+        if peer.output_stride == 16:  # as in smp: strides and dilations of every convolution of the stage
             for module in self.layer4.modules():
                 if isinstance(module, nn.Conv2d):
                     module.stride = (1, 1)
@@ -84,7 +83,7 @@ def build_peer(name: str, config: ModelConfig) -> nn.Module:
 def race(
     name: str, train: SampleStore, val: SampleStore, parameters: Parameters, target: float, minutes: float
 ) -> list[list[object]]:
-    """Rows of epoch, val mIoU, wall and CPU minutes, until the target is reached or time is up."""
+    """Yield epoch, val mIoU, wall and CPU minutes until the target or the time limit is reached."""
 
     def build(config: ModelConfig, classes: int) -> nn.Module:
         model = build_model(config, classes) if name == "ours" else build_peer(name, config)
@@ -109,12 +108,12 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--networks", nargs="+", default=["ours", "deeplabv3plus", "unet"])
     parser.add_argument("--target", type=float, default=0.40)
-    parser.add_argument("--epochs", type=int, default=8, help="of the schedule; training stops at the target")
-    parser.add_argument("--minutes", type=float, default=60, help="at most, for each network")
+    parser.add_argument("--epochs", type=int, default=8, help="length of the schedule; training stops at the target")
+    parser.add_argument("--minutes", type=float, default=60, help="time limit for each network")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--packed", type=Path, default=Path("data/05_model_input"))
-    parser.add_argument("--out", type=Path, help="a table of every epoch")
+    parser.add_argument("--out", type=Path, help="file for a table of all epochs")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -128,7 +127,7 @@ def main() -> None:
     recipe = RECIPE | {
         "seed": arguments.seed,
         "training": RECIPE["training"] | {"epochs": arguments.epochs},
-        # Width and skips, ours alone: what learnt most on a fifth of train held out for that (benchmarks/README.md).
+        # Width and skips of ours were chosen on a fifth of train (benchmarks/README.md).
         "model": {
             "encoder": "resnet50",
             "weights": str(arguments.weights),

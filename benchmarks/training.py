@@ -1,16 +1,16 @@
-"""Images per second of a training step: this project's loop against the bare step, the usual script and Lightning.
+"""Images per second of a training step: this project's loop against the bare step, a typical script and Lightning.
 
     python benchmarks/training.py --voc-root PATH [--batch 4 8 16] [--rounds 5] [--sides ours bare ...]
 
-On the CPU: ResNet-18, crops of 224, scale 0.9 to 1.1. Each round gives every side the same number of images, one side
-after the other; the first round is not counted, nor the first step of a side's turn.
+On the CPU: ResNet-18, crops of 224, scale 0.9 to 1.1. In each round every variant processes the same number of
+images; the first round, and the first step of each turn, are not counted.
 
-    ours       the loop of `voc_seg.engine.training.fit`, validation and checkpoints aside: packed store, crop before
+    ours       the loop of `voc_seg.engine.training.fit` without validation and checkpoints: packed store, crop before
                resize, loss read every step
-    bare       the same model, precision and memory setting on one fixed batch: no data, no loss read
+    bare       the same model, precision and memory setting on one fixed batch, without reading data or loss
     unkept     ours with runtime.keep_memory=false
     2 workers  ours with runtime.workers=2
-    usual      the same network as most scripts train it: contiguous fp32, JPEG and PNG decoded by Pillow, whole image
+    usual      the same network in a typical script: contiguous fp32, JPEG and PNG decoded by Pillow, whole image
                resized, cropped, normalised one by one, DataLoader with two workers, .item() every step
     lightning  segmentation_models_pytorch's Unet with ResNet-18 in a pytorch-lightning Trainer on the usual loader,
                defaults of both (32-true); "lightning bf16" the same in bf16-mixed
@@ -50,12 +50,12 @@ from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 CROP, CLASSES = 224, 21
 Side = Callable[[], float]
-"""Runs some steps and gives the seconds of one."""
+"""Run some steps and return the seconds of one."""
 AUGMENTATION = AugmentationConfig(crop_size=CROP, scale=(0.9, 1.1))
 
 
 class UsualDataset(Dataset):
-    """Decode, resize the whole image, crop at random, flip, normalise: what most training scripts do."""
+    """Decode, resize the whole image, crop at random, flip, normalise, as in a typical training script."""
 
     def __init__(self, split: VOCSplit) -> None:
         self.split = split
@@ -95,7 +95,7 @@ def ours(store: SampleStore, batch: int, steps: int, runtime: Runtime, workers: 
 
     def step() -> None:
         while len((group := [next(batches)])[0].ids) < batch:
-            pass  # the last of an epoch is smaller
+            pass  # the last batch of an epoch is smaller
         assert math.isfinite(train_step(model, optimizer, group, runtime))
 
     return lambda: _seconds_a_step(step, steps, runtime)
@@ -117,7 +117,7 @@ def bare(store: SampleStore, batch: int, steps: int, runtime: Runtime) -> Side:
 
 
 def _seconds_a_step(step: Callable[[], None], steps: int, runtime: Runtime) -> float:
-    """The mean of several steps after one that is not timed: what a step finds in memory is left by one like it."""
+    """Mean of several steps after one untimed step, which leaves caches as a step of this variant does."""
     with runtime.keep_freed_memory():
         step()
         started = time.perf_counter()
@@ -171,10 +171,10 @@ def lightning(split: VOCSplit, batch: int, steps: int, precision: str) -> Side:
     module, loader = Module(), usual_loader(split, batch)
 
     class Clock(pl.Callback):
-        """The time of the steps alone: a Trainer takes a while to start and end."""
+        """Time the steps only: a Trainer takes a while to start and end."""
 
         def on_train_batch_start(self, trainer: pl.Trainer, module: Module, batch: object, number: int) -> None:
-            if number == 1:  # as of all sides, the first step is not timed
+            if number == 1:  # the first step is not timed, as for all variants
                 self.started = time.perf_counter()
 
         def on_train_end(self, trainer: pl.Trainer, module: Module) -> None:
@@ -192,7 +192,7 @@ def lightning(split: VOCSplit, batch: int, steps: int, precision: str) -> Side:
 
 
 def gflop(model: nn.Module) -> float:
-    """Floating-point operations of forward and backward, one image."""
+    """Floating-point operations of forward and backward pass for one image."""
     images = torch.zeros(2, 3, CROP, CROP)
     with FlopCounterMode(display=False) as counter:
         model(images).sum().backward()
@@ -203,7 +203,7 @@ SIDES = ("ours", "bare", "unkept", "2 workers", "usual", "lightning", "lightning
 
 
 def compare(store: SampleStore, split: VOCSplit, batch: int, arguments: argparse.Namespace) -> list[list[object]]:
-    """A row for each side at one batch size."""
+    """One row per variant for a batch size."""
     steps = max(2, arguments.images // batch)
     runtime = choose_runtime(RuntimeConfig(device="cpu"))
     unkept = Runtime(runtime.device, runtime.dtype, keep_memory=False)
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--voc-root", type=Path, required=True)
     parser.add_argument("--batch", type=int, nargs="+", default=[4, 8, 16])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=32, help="images a side and round")
+    parser.add_argument("--images", type=int, default=32, help="images per variant and round")
     parser.add_argument("--sides", nargs="+", default=SIDES, choices=SIDES)
     arguments = parser.parse_args()
     split = read_split(find_voc_folder(arguments.voc_root, "2012"), "sample", "train")

@@ -1,4 +1,4 @@
-"""Trainings that tests let several processes do under torchrun, or one: what was learnt from, and what came of it.
+"""Training runs for tests, under torchrun or in one process: record what was trained on, and the result.
 
 In float64, so that sums in another order do not hide whether the arithmetic is the same.
 """
@@ -62,7 +62,7 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
 
 
 def work(folder: Path, name: str, settings: dict[str, Any], checkpoint: str = "", reports: int = 0) -> None:
-    """Train, from a checkpoint or anew, to the end or to a report; leaves the checkpoint and what was seen."""
+    """Train from a checkpoint or from scratch, to the end or to a report; save the checkpoint and what was seen."""
     for values in SEEN.values():
         values.clear()
     start = torch.load(folder / f"{checkpoint}.pth", weights_only=True) if checkpoint else None

@@ -1,4 +1,4 @@
-"""What people get wrong, and what they are told: every message names the thing, its value and what to do."""
+"""Mistakes of users and their messages: each names what is wrong, the value and what to do."""
 
 import json
 from collections.abc import Callable
@@ -56,7 +56,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "skip unknown": ({"model": {"skips": [2, 5]}}, "model.skips.1 = 5: Input should be less than or equal to 4"),
     "no skip": ({"model": {"skips": []}}, "model.skips = []: Tuple should have at least 1 item"),
-    "skip twice": ({"model": {"skips": [2, 2]}}, "skips [2, 2] names a stage twice"),
+    "skip twice": ({"model": {"skips": [2, 2]}}, "skips [2, 2] contains a stage twice"),
     "width odd": ({"model": {"width": 30}}, "model.width = 30: Input should be a multiple of 4"),
     "stride 8": ({"model": {"output_stride": 8}}, "model.output_stride = 8: Input should be 16 or 32"),
     "dropout above 1": ({"model": {"dropout": 1.5}}, "model.dropout = 1.5: Input should be less than or equal to 1"),
@@ -65,9 +65,9 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "scale upside down": ({"augmentation": {"scale": [2, 1]}}, "scale [2.0, 1.0] must be [low, high] with 0.05 <= low"),
     "scale of one": ({"augmentation": {"scale": 0.5}}, "augmentation.scale.1 = [0.5]: Field required"),
     "image size of none": ({"augmentation": {"image_size": [0, 5]}}, "augmentation.image_size.0 = 0: Input should be"),
-    "one class": ({"data": {"classes": ["background"]}}, "there are 1 of them; a mask can tell 2 to 255 apart"),
+    "one class": ({"data": {"classes": ["background"]}}, "number of classes: 1; a mask can hold 2 to 255"),
     "a class twice": ({"data": {"classes": ["a", "b", "a"]}}, "two classes have the name a"),
-    "a class that YAML misread": ({"data": {"classes": ["a", False]}}, "YAML reads this name as False: write it in"),
+    "a class that YAML misread": ({"data": {"classes": ["a", False]}}, "YAML reads this name as False: put it in"),
     "split unknown": ({"evaluation": {"split": "validation"}}, "evaluation.split = 'validation': Input should be"),
     "pass beyond 1": ({"sanity": {"pass_miou": 90}}, "sanity.pass_miou = 90: Input should be less than or equal to 1"),
     "pictures a number": (
@@ -80,10 +80,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "precision unknown": ({"runtime": {"precision": "fp16"}}, "runtime.precision = 'fp16': Input should be 'auto'"),
     "epochs true": (
         {"training": {"epochs": True}},
-        "epochs = True: Value error, true and false are no numbers",
+        "epochs = True: Value error, true and false are not numbers",
     ),
-    "scale of true": ({"augmentation": {"scale": [0.5, True]}}, "true and false are no numbers"),
-    "seed true": ({"seed": True}, "seed = True: Value error, true and false are no numbers"),
+    "scale of true": ({"augmentation": {"scale": [0.5, True]}}, "true and false are not numbers"),
+    "seed true": ({"seed": True}, "seed = True: Value error, true and false are not numbers"),
     "seed too large": ({"seed": 2**63}, "Input should be less than or equal to 9223372036854775807"),
     "warm-up of nan": ({"training": {"schedule": {"warmup_epochs": float("nan")}}}, "Input should be a finite number"),
     "rate infinite": ({"training": {"checkpoint": {"every_minutes": float("inf")}}}, "Input should be a finite number"),
@@ -130,7 +130,7 @@ def _network(classes: int = 21, **config: Any) -> dict[str, Any]:
 
 
 class Hostile:
-    """Unpickled by Python's own pickle it would end the process."""
+    """Python's pickle would end the process when it loads this."""
 
     def __reduce__(self) -> tuple:
         return exit, (1,)

@@ -1,4 +1,4 @@
-"""Every kind of damaged image or mask is named with a reason of its own, and the rest of the split trains."""
+"""Every kind of damaged image or mask has its own reason, and the rest of the split trains."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def cut(path: Path, share: float) -> None:
 
 
 def fill_with_zeros(path: Path, share: float) -> None:
-    """What a download leaves that reserved its place on disk first."""
+    """A download that reserved its disk space first and was interrupted."""
     size = path.stat().st_size
     cut(path, share)
     path.write_bytes(path.read_bytes().ljust(size, b"\0"))
@@ -60,7 +60,7 @@ def flip_bits(path: Path) -> None:
 
 
 def flip_a_label(path: Path) -> None:
-    """A mask that decodes without complaint, to another label: only the checksum of the PNG's chunk tells."""
+    """A mask that decodes without an error to another label; only the checksum of the PNG chunk is wrong."""
     palette_image(mask_of(1)).save(path, compress_level=0)
     data = path.read_bytes()
     start = data.index(b"IDAT") + 4
@@ -70,7 +70,7 @@ def flip_a_label(path: Path) -> None:
 
 
 def gigantic_png(path: Path) -> None:
-    """A header of 60,000 x 60,000 pixels, as a decompression bomb has it."""
+    """A header of 60,000 x 60,000 pixels, as in a decompression bomb."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")]
     body = b"".join(
@@ -80,7 +80,7 @@ def gigantic_png(path: Path) -> None:
 
 
 def turned_by_exif(files: Files) -> None:
-    """Upside down: nothing but the content tells on which way up the mask was drawn."""
+    """An image upside down: only its content shows which way up the mask was drawn."""
     exif = Image.Exif()
     exif[0x0112] = 3
     Image.open(files.image).save(files.image, exif=exif)
@@ -275,8 +275,14 @@ def test_the_log_sums_up(project: Path, rejected: pd.DataFrame, caplog: pytest.L
     tables = project / "data/02_intermediate"
     train, val, test = (pd.read_parquet(tables / f"{split}_index.parquet") for split in ("train", "val", "test"))
     describe(train, val, test, DataConfig(), AugmentationConfig(), InferenceConfig())
-    assert f"train: {len(DAMAGE)} of {len(train)} images are left out; data/08_reporting/rejected_im" in caplog.text
+    assert (
+        f"train: {len(DAMAGE)} of {len(train)} images are rejected; all are listed in data/08_reporting/rejected_im"
+        in caplog.text
+    )
     assert "  3 truncated image: image_cut_in_half (JPEGImages/image_cut_in_half.jpg (image file is " in caplog.text
     assert ") and 2 more\n" in caplog.text
     assert "\n  and 22 other kinds\n" in caplog.text
-    assert "train: that is most of them. Is voc_root the right folder, and are data.classes right?" in caplog.text
+    assert (
+        "train: most images are rejected. Check that voc_root is the right folder and data.classes are correct."
+        in caplog.text
+    )

@@ -1,4 +1,4 @@
-"""The examples for clusters name what there is."""
+"""The cluster examples use existing environments, pipelines and settings."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_environments_and_pipelines_are_there(command: str) -> None:
+def test_environments_and_pipelines_exist(command: str) -> None:
     environments = re.findall(r"(?:--env |^environment=)(\w+)", command, re.MULTILINE)
     pipelines = re.findall(r"(?:--pipelines |^pipelines=)([\w,]+)", command, re.MULTILINE)
     assert environments
@@ -37,7 +37,7 @@ def test_environments_and_pipelines_are_there(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", [commands()[0], commands()[2]])
-def test_settings_are_taken(command: str) -> None:
+def test_settings_are_valid(command: str) -> None:
     (given,) = re.findall(r'params="(.*?)"', command)
     given = re.sub(r"\$\(\(.*?\)\)", "8", given).replace("${1:+,$1}", "")
     settings = re.sub(r"\$\w+", "name", given).split(",")

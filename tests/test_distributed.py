@@ -1,4 +1,4 @@
-"""Several processes under torchrun: the files, numbers and order of one, and what happens when one is killed."""
+"""Distributed runs under torchrun: same files, scores and order as one process, and killed ranks."""
 
 import importlib.util
 import json
@@ -23,14 +23,14 @@ from voc_seg.engine.training import validate
 from voc_seg.hooks import commands
 from voc_seg.hooks import multiprocess as ranks
 from voc_seg.hooks.commands import resume_command
-from voc_seg.hooks.validation import RunStoppedError
+from voc_seg.hooks.errors import RunStoppedError
 from voc_seg.metrics.confusion import mean_iou
 from voc_seg.models.registry import restore_model
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import ProcessInfo
 
-# Beside this file, but pytest's importlib mode has no folder of tests on the path.
+# In this folder, which pytest's importlib mode does not put on the path.
 spec = importlib.util.spec_from_file_location("ranks_at_work", Path(__file__).with_name("ranks_at_work.py"))
 ranks_at_work = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(ranks_at_work)
@@ -84,9 +84,9 @@ runpy.run_module("voc_seg", run_name="__main__")
 
 
 def finished(process: subprocess.Popen[str], code: int = 0) -> str:
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == code, said
-    return said
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == code, output
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def prepared(prepare_project: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def project(prepared: Path, tmp_path: Path) -> Path:
-    """A project of its own, which shares the pictures: samples know where theirs lie."""
+    """Its own project, with shared images: samples know the paths of their images."""
     folder = shutil.copytree(prepared, tmp_path / "project", ignore=shutil.ignore_patterns("voc", "logs"))
     (folder / "voc").symlink_to(prepared / "voc")
     return folder
@@ -105,14 +105,14 @@ def project(prepared: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes make of it: a training and an evaluation in one run."""
+    """The result of two processes: training and evaluation in one run."""
     folder = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("voc", "logs"))
     (folder / "voc").symlink_to(prepared / "voc")
     # The one validation is the last: the second process has to wait for the model it brings.
     (folder / "slow_disk.py").write_text(SLOW_DISK)
-    said = finished(start(folder, "--nproc-per-node=2", "--pipelines training,evaluation", "slow_disk.py"))
-    (folder / "said.txt").write_text(said)
+    output = finished(start(folder, "--nproc-per-node=2", "--pipelines training,evaluation", "slow_disk.py"))
+    (folder / "output.txt").write_text(output)
     return folder
 
 
@@ -121,15 +121,15 @@ def history(project: Path) -> pd.DataFrame:
 
 
 class TestOneRun:
-    def test_there_is_one_set_of_files_and_one_voice(self, trained: Path) -> None:
+    def test_only_rank_0_writes_and_logs(self, trained: Path) -> None:
         checkpoints = sorted(path.name for path in (trained / "data/06_models/checkpoints").iterdir())
         assert checkpoints == [f"checkpoint_epoch_000{epoch}.pth" for epoch in (1, 2, 3)]
         assert not list(trained.rglob("*.partial*"))
         assert sorted(path.name for path in (trained / "logs").iterdir()) == ["training.log", "training_rank1.log"]
-        said = (trained / "said.txt").read_text()
-        assert said.count("epoch 3/3") == 1
-        assert said.count("Scores on val") == 1
-        assert "rank 1" not in said
+        output = (trained / "output.txt").read_text()
+        assert output.count("epoch 3/3") == 1
+        assert output.count("Scores on val") == 1
+        assert "rank 1" not in output
         assert "Process 1 of 2" in (trained / "logs/training_rank1.log").read_text()
 
     def test_the_evaluation_is_that_of_one_process_to_the_byte(
@@ -212,7 +212,7 @@ def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
 
 
 class TestArithmetic:
-    """In float64, where what is equal up to the order of sums differs in the last digits alone."""
+    """In float64, where what is equal up to the order of sums differs only in the last digits."""
 
     def assert_same(self, found: dict[str, Any], expected: dict[str, Any]) -> None:
         assert (found["state"]["step"], found["state"]["epoch"]) == (expected["state"]["step"], 2)
@@ -243,7 +243,7 @@ class TestArithmetic:
         score = validate(model, SampleStore(work.folder / "val.arrow"), parameters, choose_runtime(parameters.runtime))
         assert mean_iou(score.confusion) == state["history"][-1]["val_miou"]
 
-    def test_a_run_goes_on_with_another_number_of_processes(self, work: Work) -> None:
+    def test_a_run_resumes_with_another_number_of_processes(self, work: Work) -> None:
         first, second = work["first"]["state"], work["second"]["state"]
         assert (first["epoch"], first["position"], second["epoch"], second["position"]) == (0, 3, 1, 3)
         steps = [step for name in ("first", "second", "third") for step in work[name]["steps"]]
@@ -263,24 +263,24 @@ def process_of(project: Path, rank: int, process: subprocess.Popen[str]) -> int:
 
 class TestKilled:
     def test_torchrun_restarts_and_the_run_is_the_undisturbed_one(self, trained: Path, project: Path) -> None:
-        # An older run's checkpoint lies there: a restart must not take it for its own.
+        # There is a checkpoint of an older run, which a restart must not use.
         shutil.copytree(trained / "data/06_models", project / "data/06_models")
         (project / "data/06_models/checkpoints/checkpoint_epoch_0001.pth").unlink()
         process = start(project, "--nproc-per-node=2 --max-restarts=1", "--pipelines training")
         os.kill(process_of(project, 1, process), signal.SIGKILL)
-        said = finished(process)
-        assert said.count("Training on 2 x cpu") == 2
-        assert re.search(r"Resuming from .*checkpoint_epoch_000[12]\.pth", said), said
+        output = finished(process)
+        assert output.count("Training on 2 x cpu") == 2
+        assert re.search(r"Going on from .*checkpoint_epoch_000[12]\.pth", output), output
         pd.testing.assert_frame_equal(history(project), history(trained))
 
-    def test_without_restarts_the_others_say_why_they_end(self, project: Path) -> None:
+    def test_without_restarts_the_other_ranks_explain_why_they_end(self, project: Path) -> None:
         process = start(project, "--nproc-per-node=2", "--pipelines training")
         killed = time.monotonic()
         os.kill(process_of(project, 1, process), signal.SIGKILL)
-        said = finished(process, 1)
+        output = finished(process, 1)
         assert time.monotonic() - killed < 90
-        assert "Another process of this run has ended or no longer answers" in said
-        assert "training.resume=true" in said
+        assert "Another process of this run has ended or no longer answers" in output
+        assert "training.resume=true" in output
 
     def test_a_signal_to_one_stops_all_with_a_checkpoint(self, project: Path) -> None:
         (project / "slow_disk.py").write_text(SLOW_DISK)
@@ -288,14 +288,14 @@ class TestKilled:
         pids = [process_of(project, rank, process) for rank in (1, 0)]
         for pid in (*pids, process.pid):  # as systemd does it; torchrun hands its own on to both, who get two
             os.kill(pid, signal.SIGTERM)
-        said = finished(process, 1)
+        output = finished(process, 1)
         within = (project / "data/06_models/checkpoints/checkpoint_mid_epoch.pth").exists()
-        assert within or "Stopped after epoch 1 of 3." in said
-        assert said.count("A checkpoint is written. Go on with:") == 1
-        assert "torchrun --nproc-per-node=2 -m voc_seg --pipelines training --params" in said
-        assert "Traceback" not in said.partition("torch/distributed/elastic")[0]
+        assert within or "Stopped after epoch 1 of 3." in output
+        assert output.count("A checkpoint has been written. Resume with:") == 1
+        assert "torchrun --nproc-per-node=2 -m voc_seg --pipelines training --params" in output
+        assert "Traceback" not in output.partition("torch/distributed/elastic")[0]
 
-    def test_one_lost_in_an_evaluation_is_told_of(self, trained: Path) -> None:
+    def test_a_rank_lost_in_evaluation_is_reported(self, trained: Path) -> None:
         (trained / "dies.py").write_text(
             "import os, runpy, sys\n"
             "from voc_seg.pipelines.evaluation import nodes\n"
@@ -303,24 +303,24 @@ class TestKilled:
             "    nodes.restore_model = lambda model: os.kill(os.getpid(), 9)\n"
             "runpy.run_module('voc_seg', run_name='__main__')\n"
         )
-        said = finished(start(trained, "--nproc-per-node=2", "--pipelines evaluation", "dies.py"), 1)
-        assert "another process of this run has ended" in said.lower()
-        assert "Traceback" not in said.partition("torch/distributed/elastic")[0]
+        output = finished(start(trained, "--nproc-per-node=2", "--pipelines evaluation", "dies.py"), 1)
+        assert "another rank has ended" in output.lower()
+        assert "Traceback" not in output.partition("torch/distributed/elastic")[0]
 
 
-def test_what_is_for_one_process_is_refused(project: Path) -> None:
-    said = finished(start(project, "--nproc-per-node=2", "--pipelines sanity,training"), 1)
-    assert "sanity is for one process, but torchrun has started 2. Nothing has run." in said
+def test_what_needs_a_single_process_is_refused(project: Path) -> None:
+    output = finished(start(project, "--nproc-per-node=2", "--pipelines sanity,training"), 1)
+    assert "sanity needs a single process, but torchrun has started 2. Nothing has run." in output
     assert not (project / "data/06_models").exists()
 
 
 def test_processes_with_different_settings_are_refused() -> None:
-    ranks.require_alike([{"seed": 1, "runtime.device": "cuda:0"}, {"seed": 1, "runtime.device": "cuda:1"}])
+    ranks.require_same_settings([{"seed": 1, "runtime.device": "cuda:0"}, {"seed": 1, "runtime.device": "cuda:1"}])
     with pytest.raises(VocSegError, match=r"  seed: 1 at rank 0, 2 at rank 1\n  run: None at rank 0, a at rank 1"):
-        ranks.require_alike([{"seed": 1, "flip": 0.5}, {"seed": 2, "flip": 0.5, "run": "a"}])
+        ranks.require_same_settings([{"seed": 1, "flip": 0.5}, {"seed": 2, "flip": 0.5, "run": "a"}])
 
 
-def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_resume_command_for_several_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "process_info", lambda: ProcessInfo(world_size=4, local_world_size=2, nodes=2))
     command = resume_command({"runtime_params": {"seed": 1}, "env": None, "pipeline_names": ["evaluation", "training"]})
     assert command == (
@@ -332,9 +332,9 @@ def test_several_machines_are_told_how_to_go_on(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("pipelines", "selects", "message"),
     [
-        ([], False, "kedro run without --pipelines, which begins with data_processing, is for one process"),
-        (["inference", "export"], False, "inference, export are for one process"),
-        (["evaluation"], True, "A part of a pipeline"),
+        ([], False, "kedro run without --pipelines, which starts with data_processing, needs a single process"),
+        (["inference", "export"], False, "inference, export need a single process"),
+        (["evaluation"], True, "Part of a pipeline"),
     ],
 )
 def test_the_refusal_says_what_to_do(
@@ -342,7 +342,7 @@ def test_the_refusal_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(ranks, "process_info", lambda: ProcessInfo(world_size=2))
     with pytest.raises(RunStoppedError, match=message) as caught:
-        ranks.refuse_what_is_for_one(pipelines, selects)
+        ranks.require_single_process(pipelines, selects)
     assert "--pipelines training,evaluation" in str(caught.value)
-    ranks.refuse_what_is_for_one(["training", "evaluation"], False)
-    ranks.refuse_what_is_for_one(["trainin"], False)  # Kedro tells what there is
+    ranks.require_single_process(["training", "evaluation"], False)
+    ranks.require_single_process(["trainin"], False)  # Kedro reports it

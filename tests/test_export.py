@@ -1,4 +1,4 @@
-"""The export pipeline: files that can be used as their card says, on pictures of any size."""
+"""The export pipeline: files work as the card describes, for images of any size."""
 
 import json
 import re
@@ -35,7 +35,7 @@ needs_onnx = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def best_model() -> dict:
-    """An untrained network with what training writes down."""
+    """An untrained network with the fields that training saves."""
     # Of all networks the one with the most sizes to agree on.
     config = ModelConfig(width=8, skips=(1, 2, 3, 4), output_stride=16)
     parameters = Parameters(model=config, evaluation=EvaluationConfig(scale=0.5))
@@ -129,7 +129,7 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
     (tmp_path / "model.onnx").write_bytes(onnx)
     (tmp_path / "model.safetensors").write_bytes(weights)
     pictures = {"picture": decode_image(tmp_path / "picture.jpg")}
-    # On some CPUs torch computes in bf16 unless told otherwise; ONNX Runtime has fp32.
+    # On some CPUs torch computes in bf16 by default; ONNX Runtime uses fp32.
     expected, in_fp32 = (
         np.asarray(segment(pictures, saved, data, InferenceConfig(), runtime)["picture"].mask)
         for runtime in (RuntimeConfig(device="cpu"), RuntimeConfig(device="cpu", precision="fp32"))
@@ -178,7 +178,7 @@ def test_the_files_say_of_which_model_they_are(exported: Path, best_model: dict)
     assert model_digest(best_model | {"model": changed}) != digest
 
 
-def test_scores_of_another_model_are_not_on_the_card_and_that_is_said(
+def test_scores_of_another_model_are_left_off_the_card_with_a_warning(
     best_model: dict, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nodes, "missing_packages", lambda: ["onnx"])
@@ -201,7 +201,7 @@ def test_without_the_extra_the_rest_is_written(
     monkeypatch.setattr(nodes, "missing_packages", lambda: ["onnx", "onnxscript"])
     before = {path.name: path.read_bytes() for path in exported.iterdir()}
     run_kedro(project, "export")
-    assert "No model.onnx without onnx, onnxscript. To have it: pip install -e '.[onnx]'" in caplog.text
+    assert "model.onnx is not written without onnx, onnxscript. To get it: pip install -e '.[onnx]'" in caplog.text
     assert {path.name for path in exported.iterdir()} == {"model.safetensors", "MODEL_CARD.md"}
     assert read_safetensors(exported / "model.safetensors")["epoch"] == 7
     assert "onnx" not in (exported / "MODEL_CARD.md").read_text(encoding="utf-8").lower()
@@ -209,11 +209,11 @@ def test_without_the_extra_the_rest_is_written(
         (exported / name).write_bytes(content)
 
 
-def test_a_model_that_does_not_say_its_settings_is_refused(project: Path, best_model: dict, run_kedro: Run) -> None:
+def test_a_model_without_settings_is_refused(project: Path, best_model: dict, run_kedro: Run) -> None:
     path = project / "data/06_models/best_model.pth"
     saved = path.read_bytes()
     torch.save({key: value for key, value in best_model.items() if key != "config"}, path)
-    with pytest.raises(ClickException, match=r"did not write down its settings\. Train anew"):
+    with pytest.raises(ClickException, match=r"did not save its settings\. Train again"):
         run_kedro(project, "export")
     path.write_bytes(saved)
 

@@ -1,4 +1,4 @@
-"""The inference pipeline through Kedro sessions: good pictures and bad ones, and a model as training leaves it."""
+"""The inference pipeline through Kedro sessions: good and bad images, with a model from training."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Pa
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six good pictures and four files that are none."""
+    """Six good images and four files that are not images."""
     folder = tmp_path_factory.mktemp("own pictures")
     noise = np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)
     plain = Image.fromarray(noise)
@@ -71,7 +71,7 @@ def infer(run: Run, project: Path, images: object, **settings: object) -> None:
     run(project, "inference", inference={"images": str(images)} | settings)
 
 
-def test_good_pictures_are_segmented_and_bad_files_listed(
+def test_good_images_are_segmented_and_bad_files_listed(
     project: Path, pictures: Path, run_kedro: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     infer(run_kedro, project, pictures)
@@ -100,8 +100,8 @@ def test_good_pictures_are_segmented_and_bad_files_listed(
     starts = ("truncated image", "empty image", "unreadable image", "unreadable image")
     assert all(reason.startswith(start) for reason, start in zip(reasons.values(), starts))
     assert (reporting / "inference_gallery.png").stat().st_size > 0
-    assert "Left out, of 10 files: 4" in caplog.text
-    assert "Pictures segmented: 6, files left out: 4" in caplog.text
+    assert "Of 10 files, 4 are rejected" in caplog.text
+    assert "Images segmented: 6, files rejected: 4" in caplog.text
 
 
 @pytest.mark.parametrize(("longer_side", "warned"), [(64, True), (128, False), (None, True)])
@@ -123,7 +123,7 @@ def test_the_next_run_leaves_only_its_own(project: Path, pictures: Path, run_ked
 
 def test_nothing_readable_is_an_error_and_leaves_what_was_there(project: Path, pictures: Path, run_kedro: Run) -> None:
     infer(run_kedro, project, pictures / "print.png")
-    with pytest.raises(ClickException, match=r"No picture that can be read among the files given \(2\)") as caught:
+    with pytest.raises(ClickException, match=r"None of the given files \(2\) is a readable image") as caught:
         infer(run_kedro, project, pictures / "[ct][ue][tx]*.jpg")
     assert "truncated image: " in str(caught.value) and "text.jpg" in str(caught.value)
     assert [path.name for path in (project / "data/07_model_output/inference/masks").glob("[!.]*")] == ["print.png"]
@@ -139,12 +139,12 @@ def test_nothing_readable_is_an_error_and_leaves_what_was_there(project: Path, p
         (2024, "inference.images = 2024: Value error, YAML does not read this as a path"),
     ],
 )
-def test_what_is_wrong_with_a_path_is_said(project: Path, run_kedro: Run, images: object, message: str) -> None:
+def test_wrong_paths_are_refused(project: Path, run_kedro: Run, images: object, message: str) -> None:
     with pytest.raises(ClickException, match=message.replace("*", r"\*")):
         run_kedro(project, "inference", inference={"images": images})
 
 
-def test_a_model_must_be_there_and_say_how_it_was_scored(
+def test_a_model_must_exist_and_have_its_evaluation_settings(
     project: Path, pictures: Path, run_kedro: Run, tmp_path: Path
 ) -> None:
     copy = tmp_path / "project"
@@ -160,14 +160,14 @@ def test_a_model_must_be_there_and_say_how_it_was_scored(
         infer(run_kedro, copy, pictures)
 
 
-def test_a_path_in_a_parameters_file_is_not_passed_over(project: Path, tmp_path: Path) -> None:
+def test_a_path_in_a_parameters_file_is_not_ignored(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "project"
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data"))
     (copy / "conf/local/parameters.yml").write_text("inference: {images: somewhere}\n")
     bootstrap_project(copy)
     with (
         KedroSession.create(copy) as session,
-        pytest.raises(ClickException, match=r"inference\.images in a parameters file has no effect: give it with"),
+        pytest.raises(ClickException, match=r"inference\.images in a parameters file has no effect: use --params"),
     ):
         session.run(pipeline_names=["inference"])
 
@@ -183,7 +183,7 @@ def _spoil(folder: Path, kind: str) -> None:
             Image.new("RGB", (20, 30)).save(path)
 
 
-def test_pictures_that_change_during_a_run_are_left_out(
+def test_images_that_change_during_a_run_are_rejected(
     project: Path, tmp_path: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = ["gone", "pipe", "stays", "text", "late gone", "resized"]
@@ -214,9 +214,9 @@ def test_pictures_that_change_during_a_run_are_left_out(
     assert {Path(file).stem: reason.partition(": ")[0] for file, reason in rejected.items()} == {
         "notes": "unreadable image", **dict.fromkeys(["gone", "pipe", "text"], "changed during the run"),
     }  # fmt: skip
-    assert caplog.text.count("Left out, although it was readable at first") == 3
+    assert caplog.text.count("Rejected, although it was readable at first") == 3
     assert caplog.text.count("Not on the contact sheet") == 2
-    assert "Pictures segmented: 3, files left out: 4" in caplog.text
+    assert "Images segmented: 3, files rejected: 4" in caplog.text
 
 
 def test_a_sheet_on_which_nothing_is_left(

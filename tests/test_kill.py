@@ -1,4 +1,4 @@
-"""Training as a process of its own, killed and asked to stop: what is left, and that going on gives the same run."""
+"""Training in a process that is killed or interrupted: what it leaves, and that resuming gives the same run."""
 
 import os
 import shlex
@@ -36,7 +36,7 @@ def start(project: Path, arguments: str) -> subprocess.Popen:
 def written(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:  # the file of the middle of an epoch goes at its end
+    except FileNotFoundError:  # checkpoints within an epoch are deleted at its end
         return 0
 
 
@@ -78,18 +78,18 @@ def test_killed_asked_to_stop_and_resumed_it_is_the_undisturbed_run(project: Pat
     process = start(project, f"--pipelines training --params '{SETTINGS},training.resume=true,runtime.workers=1'")
     wait_for(middle, process)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 143, said
-    assert "Traceback" not in said
-    text = " ".join(said.split())
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, output
+    assert "Traceback" not in output
+    text = " ".join(output.split())
     assert "SIGTERM: finishing this step and writing a checkpoint." in text
     log = (project / "logs/training.log").read_text(encoding="utf-8")
-    command = log[log.rindex("Go on with: kedro run ") + len("Go on with: kedro run ") :].partition("\n")[0]
+    command = log[log.rindex("Resume with: kedro run ") + len("Resume with: kedro run ") :].partition("\n")[0]
     assert "training.resume=true" in command
 
     process = start(project, command)
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, said
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
     found = left_by(project)
     pd.testing.assert_frame_equal(found["history"], expected["history"])
     assert found["files"] == expected["files"]
@@ -110,14 +110,14 @@ with Interruption() as interruption:
     while not interruption:
         time.sleep(0.01)
     print("noted", flush=True)
-    while True:  # as a step of a large network does, it stays where Python takes no signals
+    while True:  # like a step of a large network, it blocks Python's signal handling
         ctypes.PyDLL(None).sleep(600)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_second_signal_leaves_at_once(number: signal.Signals) -> None:
+def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
     process = subprocess.Popen([sys.executable, "-c", _BUSY], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
@@ -129,7 +129,7 @@ def test_a_second_signal_leaves_at_once(number: signal.Signals) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
 def test_a_terminal_that_is_gone(project: Path) -> None:
-    """As when ssh is cut off: SIGHUP comes, and nothing can be written to the terminal any more."""
+    """As when ssh disconnects: SIGHUP arrives, and the terminal can no longer be written to."""
     import pty
 
     settings = SETTINGS.replace("epochs=3", "epochs=500").replace("0.00001", "60")
@@ -139,12 +139,12 @@ def test_a_terminal_that_is_gone(project: Path) -> None:
         os.chdir(project)
         arguments = ["-m", "voc_seg", "--pipelines", "training", "--params", f"{settings},run=terminal"]
         os.execv(sys.executable, [sys.executable, *arguments])
-    said = b""
-    while b"loss" not in said.rpartition(b"epoch")[2]:  # of its progress bar: training is under way
-        said += os.read(terminal, 65536)
+    output = b""
+    while b"loss" not in output.rpartition(b"epoch")[2]:  # of its progress bar: training is under way
+        output += os.read(terminal, 65536)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
     assert list((folder / "06_models/checkpoints").glob("checkpoint_*.pth"))
     log = (project / "logs/training.log").read_text()
-    assert "A checkpoint is written. Go on with:" in log
+    assert "A checkpoint has been written. Resume with:" in log
     assert "Traceback" not in log

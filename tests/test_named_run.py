@@ -1,4 +1,4 @@
-"""Runs with a name: their outputs lie in a folder of their own, and what is said of them repeats the name."""
+"""Named runs: their outputs are in their own folder, and commands in messages repeat the name."""
 
 import logging
 import re
@@ -11,7 +11,7 @@ from kedro.config import OmegaConfigLoader
 from pydantic import ValidationError
 
 from voc_seg.config import Parameters
-from voc_seg.hooks.commands import repeated_options
+from voc_seg.hooks.commands import context_options
 from voc_seg.hooks.console import RepeatedOptions
 from voc_seg.settings import CONFIG_LOADER_ARGS
 
@@ -37,10 +37,10 @@ def test_a_run_with_a_name_leaves_all_it_makes_in_its_folder(
     with caplog.at_level(logging.INFO):
         for name in ("training", "evaluation"):
             run_kedro(project, name, **once)
-    said = "\n".join(caplog.messages)
-    assert "data/runs/lr03/06_models: best_model.pth, checkpoints/" in said
-    assert re.search("Next: kedro run --pipelines evaluation --params .*run=lr03", said)
-    last = said.splitlines()[-1]
+    output = "\n".join(caplog.messages)
+    assert "data/runs/lr03/06_models: best_model.pth, checkpoints/" in output
+    assert re.search("Next: kedro run --pipelines evaluation --params .*run=lr03", output)
+    last = output.splitlines()[-1]
     assert re.search(r"data/runs/lr03/08_reporting/report\.html\. Next: kedro viz run --params .*run=lr03", last)
     made = files(project / "data") - prepared
     assert {name.split("/")[2] for name in made} == {"06_models", "07_model_output", "08_reporting"}
@@ -71,13 +71,13 @@ def test_every_output_of_a_run_follows_its_name() -> None:
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "ends.", "two words", "", "nul", "x" * 101, "é"])
 def test_a_name_that_is_no_safe_folder_is_refused(name: str) -> None:
-    with pytest.raises(ValidationError, match="a run's name is that of its folder"):
+    with pytest.raises(ValidationError, match="a run's name is also a folder name"):
         Parameters(run=name)
 
 
 @pytest.mark.parametrize("name", [7, 1000.0, True, {"name": "a"}])
 def test_a_name_that_yaml_takes_for_something_else_is_refused(name: object) -> None:
-    with pytest.raises(ValidationError, match="begin the name with a letter"):
+    with pytest.raises(ValidationError, match="start the name with a letter"):
         Parameters(run=name)
 
 
@@ -86,12 +86,12 @@ def test_ordinary_names_are_taken(name: str | None) -> None:
     assert Parameters(run=name).run == name
 
 
-def test_a_name_in_a_parameters_file_is_not_passed_over(
+def test_a_name_in_a_parameters_file_is_not_ignored(
     tmp_path: Path, make_project: Callable, run_kedro: Callable
 ) -> None:
     project = make_project(tmp_path / "project")
     (project / "conf/local/parameters.yml").write_text("run: lr03\n")
-    with pytest.raises(ClickException, match="run in a parameters file has no effect: give it with --params"):
+    with pytest.raises(ClickException, match="run in a parameters file has no effect: use --params"):
         run_kedro(project, "training")
 
 
@@ -111,7 +111,7 @@ def test_a_name_in_a_parameters_file_is_not_passed_over(
 )
 def test_commands_in_messages_are_completed(message: str, completed: str) -> None:
     given = {"env": "voc2012", "runtime_params": {"run": "a"}}
-    options = repeated_options(given)
+    options = context_options(given)
     assert options == " --env voc2012 --params run=a"
     repeated = RepeatedOptions()
     repeated.given = given
@@ -123,13 +123,13 @@ def test_commands_in_messages_are_completed(message: str, completed: str) -> Non
 def test_commands_repeat_where_the_data_is_and_how_it_is_read() -> None:
     data = {"voc_root": "/my pictures", "data": {"values": {255: "void"}, "exif": "apply"}}
     given = {"env": None, "runtime_params": {**data, "run": "a", "training": {"epochs": 3}}}
-    told = "'voc_root=/my pictures,data.values.255=void,data.exif=apply"
-    assert repeated_options(given, "data_processing") == f" --params {told}'"
-    assert repeated_options(given, "evaluation") == f" --params {told},run=a'"
+    options_given = "'voc_root=/my pictures,data.values.255=void,data.exif=apply"
+    assert context_options(given, "data_processing") == f" --params {options_given}'"
+    assert context_options(given, "evaluation") == f" --params {options_given},run=a'"
     repeated = RepeatedOptions()
     repeated.given = given
     for message, completed in (
-        ("Go on: kedro run --pipelines evaluation", f"evaluation --params {told},run=a'"),
+        ("Go on: kedro run --pipelines evaluation", f"evaluation --params {options_given},run=a'"),
         ("Go on: kedro run --pipelines training --params x=1,training.resume=true", "training --params x=1,training"),
     ):
         record = logging.LogRecord("x", logging.INFO, "", 0, message, None, None)

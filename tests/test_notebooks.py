@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and are stored without what a run leaves in them."""
+"""The notebooks run from top to bottom, and are stored without outputs."""
 
 from collections.abc import Callable
 from pathlib import Path

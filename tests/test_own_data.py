@@ -1,4 +1,4 @@
-"""The worked example of docs/own_data.md, as it stands there."""
+"""The worked example of docs/own_data.md, taken from the page itself."""
 
 import re
 import runpy
@@ -48,7 +48,7 @@ def test_the_model_has_as_many_classes(project: Path) -> None:
     assert best["model"]["decoder.classify.weight"].shape[0] == 5
 
 
-def test_tables_bear_the_names(project: Path) -> None:
+def test_tables_have_the_class_names(project: Path) -> None:
     reporting = project / "data/08_reporting"
     assert pd.read_csv(reporting / "class_statistics.csv")["class_name"].tolist() == NAMES
     assert pd.read_csv(reporting / "class_scores.csv")["class_name"].tolist() == NAMES
@@ -74,11 +74,11 @@ def test_a_model_of_another_own_data_set_is_scored_aloud(
     state["config"]["data"]["name"] = "others"
     torch.save(state, path)
     run_kedro(project, "evaluation", env="my_data")
-    assert "best_model was trained on 'others', the samples to score are of 'my_data'" in caplog.text
+    assert "best_model was trained on 'others', but the samples to score are from 'my_data'" in caplog.text
     path.write_bytes(saved)
 
 
-def test_predictions_bear_the_colours(project: Path) -> None:
+def test_predictions_have_the_class_colours(project: Path) -> None:
     paths = sorted((project / "data/07_model_output/predictions").glob("[!.]*"))
     assert len(paths) == 3
     for path in paths:

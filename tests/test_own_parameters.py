@@ -1,4 +1,4 @@
-"""Parameters and pipelines that users add: theirs pass, slips of ours do not, and ours keep their types."""
+"""Parameters and pipelines that users add are accepted; misspelt settings are refused."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from kedro.framework.startup import bootstrap_project
 from pydantic import ValidationError
 
 from voc_seg.config import Parameters, TrainingConfig, flattened
-from voc_seg.hooks.validation import explain
+from voc_seg.hooks.validation import describe_validation_errors
 from voc_seg.system.errors import VocSegError
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ _CATALOG = "counts: {type: json.JSONDataset, filepath: data/counts.json}\n"
         (3, "three"),
     ],
 )
-def test_keys_of_users_pass(key: Any, value: Any) -> None:
+def test_user_keys_are_accepted(key: Any, value: Any) -> None:
     assert Parameters.of({"seed": 3, key: value}) == Parameters(seed=3)
 
 
@@ -92,21 +92,21 @@ def test_keys_of_users_pass(key: Any, value: Any) -> None:
         ("runtme", {"devise": "cpu"}, "runtime"),
     ],
 )
-def test_slips_of_ours_are_refused_with_the_key_that_was_meant(key: str, value: Any, meant: str) -> None:
+def test_misspelt_settings_are_refused_with_the_intended_key(key: str, value: Any, meant: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Parameters.of({key: value})
-    assert f"{key}: unknown key" in explain(caught.value)
-    assert f"did you mean {meant}?" in explain(caught.value)
+    assert f"{key}: unknown key" in describe_validation_errors(caught.value)
+    assert f"did you mean {meant}?" in describe_validation_errors(caught.value)
 
 
-def test_a_setting_without_its_block_is_not_dropped_in_silence() -> None:
+def test_a_setting_outside_its_block_gives_a_warning() -> None:
     with pytest.raises(VocSegError, match=r"Did you mean training\.epochs or sanity\.epochs\?"):
-        Parameters.unread({"epochs": 3}, {"epochs": 3}, set())
-    (in_a_file,) = Parameters.unread({"epochs": 3, "limit": 3}, {}, set())
-    assert "training.epochs or sanity.epochs is. Is it indented?" in in_a_file
-    (given,) = Parameters.unread({"limit": 3}, {"limit": 3}, set())
+        Parameters.unread_warnings({"epochs": 3}, {"epochs": 3}, set())
+    (in_a_file,) = Parameters.unread_warnings({"epochs": 3, "limit": 3}, {}, set())
+    assert "training.epochs or sanity.epochs is. Check its indentation." in in_a_file
+    (given,) = Parameters.unread_warnings({"limit": 3}, {"limit": 3}, set())
     assert "--params limit" in given
-    assert Parameters.unread({"epochs": 3, "limit": 3}, {"epochs": 3, "limit": 3}, {"epochs", "limit"}) == []
+    assert Parameters.unread_warnings({"epochs": 3, "limit": 3}, {"epochs": 3, "limit": 3}, {"epochs", "limit"}) == []
 
 
 def test_blocks_are_flattened_as_their_mappings_are() -> None:
@@ -167,5 +167,7 @@ def test_an_input_that_no_pipeline_makes_is_named(project: Path) -> None:
     from voc_seg.hooks.validation import require_inputs
 
     pipeline = Pipeline([Node(lambda table: None, "elsewhere", None, name="mine")])
-    with pytest.raises(ClickException, match=r"elsewhere, which no pipeline makes and no catalog\*\.yml has"):
+    with pytest.raises(
+        ClickException, match=r"elsewhere, which no pipeline produces and which is in no catalog\*\.yml"
+    ):
         require_inputs({"env": None, "runtime_params": None}, pipeline, DataCatalog())

@@ -1,4 +1,4 @@
-"""What holds for every input, tried on many that hypothesis makes up."""
+"""Properties that hold for every input, tested with hypothesis."""
 
 import contextlib
 import io
@@ -137,7 +137,7 @@ class TestOrder:
 
     @given(st.integers(1, 6), st.integers(0, 6), st.integers(0, 3))
     @settings(max_examples=20)
-    def test_going_on_from_a_position_is_the_rest_of_the_order(
+    def test_resuming_at_a_position_gives_the_rest_of_the_order(
         self, train_store: SampleStore, batch_size: int, batches: int, seed: int
     ) -> None:
         def ids(position: int) -> list[str]:
@@ -200,7 +200,7 @@ class TestCheckpointFile:
     @settings(max_examples=25)
     def test_what_went_in_comes_out(self, tmp_path_factory: pytest.TempPathFactory, state: dict[str, Any]) -> None:
         path = tmp_path_factory.getbasetemp() / "property.pth"
-        state = {"epoch": 1, "state": state}  # tensors alone are weights, of which nobody says what they are of
+        state = {"epoch": 1, "state": state}  # a file with only tensors counts as plain weights
         write_state(path, state)
         assert _comparable(read_state(path)) == _comparable(state)
         assert not Path(f"{path}.partial").exists()

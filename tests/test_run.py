@@ -155,30 +155,32 @@ def test_another_split_can_be_scored(trained: Path, run: Run) -> None:
     run(trained, "evaluation")
 
 
-def test_a_model_of_other_data_is_scored_aloud(trained: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_scoring_a_model_of_other_data_gives_a_warning(
+    trained: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
     path = trained / "data/06_models/best_model.pth"
     saved = path.read_bytes()
     state = torch.load(path, weights_only=True)
     assert state["source"] == "sample"
     torch.save(state | {"source": "voc2007", "val_miou": 0.99}, path)
     run(trained, "evaluation")
-    assert "best_model was trained on 'voc2007', the samples to score are of 'sample'" in caplog.text
+    assert "best_model was trained on 'voc2007', but the samples to score are from 'sample'" in caplog.text
     assert reported(trained)["history"] is None  # the history at hand is not that of this model
     path.write_bytes(saved)
 
 
-def test_an_error_after_the_first_epoch_is_said_once(
+def test_an_error_after_the_first_epoch_is_logged_once(
     project: Path, run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([1.0, 1.0, float("nan")])  # six images in batches of four: the third step is the second epoch's
     monkeypatch.setattr(training, "train_step", lambda *_: next(losses))
     with pytest.raises(ClickException, match="The loss is nan at step 2"):
         run(project, "training")
-    said = [record for record in caplog.records if "The loss is nan at step 2" in record.getMessage()]
-    assert len(said) == 1
+    output = [record for record in caplog.records if "The loss is nan at step 2" in record.getMessage()]
+    assert len(output) == 1
 
 
-def test_the_command_to_go_on_is_the_run_with_resume() -> None:
+def test_the_resume_command_repeats_the_run() -> None:
     given = {"training": {"epochs": 1, "early_stopping": None}, "seed": 0, "augmentation": {"scale": [0.5, 1]},
              "evaluation": {"flip": True}, "sanity": {"image": "000032"}, "model": {"encoder": "resnet50"}}  # fmt: skip
     params = {"pipeline_names": ["sanity", "training"], "env": "voc2012", "runtime_params": given, "tags": None}
@@ -191,7 +193,7 @@ def test_the_command_to_go_on_is_the_run_with_resume() -> None:
     ]  # fmt: skip
 
 
-def test_resume_goes_on_where_training_ended(trained: Path, run: Run) -> None:
+def test_resume_continues_after_the_last_epoch(trained: Path, run: Run) -> None:
     run(trained, "training", training={"epochs": 3, "resume": True})
     history = pd.read_csv(trained / "data/08_reporting/training_history.csv")
     assert history["epoch"].tolist() == [1, 2, 3]
@@ -207,7 +209,7 @@ def test_sanity_fails_with_advice_and_leaves_what_to_look_at(project: Path, run:
     assert (reporting / "sanity_figure.png").exists()
 
 
-def test_sanity_passes_when_little_is_asked(project: Path, run: Run) -> None:
+def test_sanity_passes_with_a_low_threshold(project: Path, run: Run) -> None:
     run(project, "sanity", sanity={"epochs": 2, "pass_miou": 0.0})
     metrics = json.loads((project / "data/08_reporting/sanity_metrics.json").read_text())
     assert {"epochs", "final_loss", "miou", "pixel_accuracy", "passed"} <= set(metrics)
@@ -238,23 +240,23 @@ def test_wrong_settings_stop_before_the_first_node(project: Path, parameters: di
     assert message in str(caught.value)
 
 
-def test_a_misspelt_pipeline_is_told_which_there_are(project: Path, run: Run) -> None:
+def test_a_misspelt_pipeline_lists_those_that_exist(project: Path, run: Run) -> None:
     known = r"no pipeline trainig\. There are: .*comparison, .*data_processing, .*evaluation, .*training"
     with pytest.raises(ClickException, match=known):
         run(project, "trainig")
 
 
-def test_a_misspelt_environment_is_told_which_there_are(project: Path, run: Run) -> None:
+def test_a_misspelt_environment_lists_those_that_exist(project: Path, run: Run) -> None:
     with pytest.raises(ClickException, match=r"conf/voc2013\. Environments .* are: base, .*voc2007, voc2012, voc"):
         run(project, "data_processing", env="voc2013")
 
 
 def test_voc_root_without_its_recipe_is_mentioned(project: Path, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     run(project, "data_processing")
-    assert "For the recipe of real VOC add --env voc2012." in caplog.text
+    assert "For the recipe of real VOC, add --env voc2012." in caplog.text
 
 
-def test_voc_root_in_a_parameters_file_is_not_passed_over(tmp_path: Path, project: Path) -> None:
+def test_voc_root_in_a_parameters_file_is_not_ignored(tmp_path: Path, project: Path) -> None:
     copy = tmp_path / "project"
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data", "voc"))
     (copy / "conf/local/parameters.yml").write_text("voc_root: somewhere\n")

@@ -1,4 +1,4 @@
-"""The structure holds: everything wired is declared, everything declared is used, every hint resolves."""
+"""Structure: everything wired is declared, everything declared is used, every type hint resolves."""
 
 import json
 import subprocess
@@ -70,7 +70,7 @@ def test_every_dataset_is_declared_with_a_layer(name: str) -> None:
 
 
 def test_layers_have_an_order() -> None:
-    # Kedro-Viz hides every layer, with a mere warning, where they form a circle.
+    # If layers form a cycle, Kedro-Viz hides all of them with only a warning.
     catalog = load_catalog()
     before: dict[str, set[str]] = {}
     for node in {node for name in NAMES for node in pipelines[name].nodes}:
@@ -80,13 +80,13 @@ def test_layers_have_an_order() -> None:
         )
         for layer in targets:
             before.setdefault(layer, set()).update(sources - {layer})
-    order = list(TopologicalSorter(before).static_order())  # CycleError names the circle
+    order = list(TopologicalSorter(before).static_order())  # CycleError names the cycle
     assert order == ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 
 
 @pytest.mark.parametrize("name", ["evaluation", "export", "inference"])
 @pytest.mark.parametrize("entry", ["best_model", "model_history"])
-def test_what_a_training_may_replace_is_read_once(name: str, entry: str) -> None:
+def test_files_that_training_may_replace_are_read_once(name: str, entry: str) -> None:
     readers = [node.name for node in pipelines[name].nodes if entry in node.inputs]
     assert len(readers) <= 1
     assert readers or entry != "best_model"
@@ -111,7 +111,7 @@ def test_no_entry_is_unused() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_hint_resolves(name: str) -> None:
-    # Kedro skips the validation of parameters, with a mere warning, for a node whose hints do not resolve.
+    # If hints do not resolve, Kedro skips the validation of parameters with only a warning.
     nodes = import_module(f"voc_seg.pipelines.{name}.nodes")
     for node in pipelines[name].nodes:
         hints = typing.get_type_hints(node.func)
@@ -132,7 +132,7 @@ def test_base_states_every_setting() -> None:
 
     base = load_config("base")["parameters"]
     stated = keys({key: value for key, value in base.items() if key in Parameters.model_fields})
-    # The catalog's are no parameters.
+    # These belong to the catalog or to --params.
     assert stated == keys(Parameters().model_dump()) - {"voc_root", "voc_archive", "inference.images", "run"}
 
 
@@ -167,7 +167,7 @@ def test_ids_of_digits_stay_text(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["cli", "pipelines.data_processing.nodes"])
-def test_what_needs_no_torch_starts_without(module: str) -> None:
+def test_modules_that_do_not_need_torch_do_not_import_it(module: str) -> None:
     program = f"import sys, voc_seg.settings, voc_seg.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 

@@ -1,4 +1,4 @@
-"""A sweep as a user types it: interrupted, typed again, with a run that fails, and the table at its end."""
+"""A sweep from the command line: interrupted, resumed, with a failing run, and the final table."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from voc_seg.sweep.sweep import Sweep, run_sweep
+from voc_seg.sweep.sweep import SweepOptions, run_sweep
 from voc_seg.system.errors import VocSegError
 
 SETTINGS = (
@@ -36,28 +36,28 @@ def start(project: Path, arguments: str) -> subprocess.Popen:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_interrupted_and_typed_again_it_ends_with_a_table(project: Path) -> None:
+def test_an_interrupted_sweep_is_resumed_and_ends_with_a_table(project: Path) -> None:
     process = start(project, SWEEP)
     checkpoints = project / "data/runs/weights-null/06_models/checkpoints"
     while not any(checkpoints.glob("*.pth")):
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "weights-null: interrupted" in said
-    assert "The same command once more goes on." in said
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "weights-null: interrupted" in output
+    assert "Run the same command again to resume." in output
     log = project / "data/runs/weights-null/run.log"
-    assert "Go on with: kedro run --pipelines training --params 'run=weights-null," in log.read_text()
+    assert "Resume with: kedro run --pipelines training --params 'run=weights-null," in log.read_text()
     assert not (project / "data/08_reporting/runs.csv").exists()
 
     process = start(project, SWEEP)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 1, said
-    assert "Resuming from" in log.read_text()
-    assert "weights-null: finished" in said
-    assert "weights-missing.pth: model.weights: there is no file missing.pth." in " ".join(said.split())
-    assert said.index("Runs by val mIoU") < said.index("Failed: 1.")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert "Going on from" in log.read_text()
+    assert "weights-null: finished" in output
+    assert "weights-missing.pth: model.weights: there is no file missing.pth." in " ".join(output.split())
+    assert output.index("Runs by val mIoU") < output.index("Failed: 1.")
     assert json.loads((log.parent / "sweep.json").read_text())["finished"] == ["training"]
     table = pd.read_csv(project / "data/08_reporting/runs.csv")
     history = pd.read_csv(log.parent / "08_reporting/training_history.csv")
@@ -71,14 +71,17 @@ def test_interrupted_and_typed_again_it_ends_with_a_table(project: Path) -> None
     ("sweep", "message"),
     [
         (
-            Sweep(("model.width=8,9",), "", ("training",), 1, "", None),
+            SweepOptions(("model.width=8,9",), "", ("training",), 1, "", None),
             r"width-9 are wrong; nothing has run.\n  model.wid",
         ),
-        (Sweep(("seed=1",), "", ("trainig",), 1, "", None), "no pipeline trainig. There are: comparison, data_proc"),
-        (Sweep(("seed=1",), "", ("data_processing",), 1, "", None), "run it once before"),
+        (
+            SweepOptions(("seed=1",), "", ("trainig",), 1, "", None),
+            "no pipeline trainig. There are: comparison, data_proc",
+        ),
+        (SweepOptions(("seed=1",), "", ("data_processing",), 1, "", None), "Run it once before"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_runs(project: Path, sweep: Sweep, message: str) -> None:
+def test_mistakes_are_refused_before_anything_runs(project: Path, sweep: SweepOptions, message: str) -> None:
     with pytest.raises(VocSegError, match=message):
         run_sweep(project, sweep)
     assert not list((project / "data/runs").glob("seed*"))

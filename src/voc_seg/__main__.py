@@ -1,4 +1,4 @@
-"""``python -m voc_seg`` and ``voc-seg``: the same as ``kedro run``."""
+"""``python -m voc_seg`` and ``voc-seg``, equivalent to ``kedro run``."""
 
 import os
 import sys
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 _LOGGING_FILES = ("conf/logging.yml", "conf/logging.yaml")
-"""Where Kedro looks; it takes the first that exists."""
+"""Where Kedro looks for logging settings; it uses the first that exists."""
 
 
 def main(*args: Any, **kwargs: Any) -> Any:
-    """Run the project; takes the options of ``kedro run``."""
+    """Run the project, with the options of ``kedro run``."""
     _require_logging()
     from kedro.framework.cli.utils import find_run_command
     from kedro.framework.project import configure_project
@@ -21,20 +21,20 @@ def main(*args: Any, **kwargs: Any) -> Any:
 
 
 def _require_logging() -> None:
-    """End with an explanation where the logging settings cannot be read: importing Kedro reads them."""
+    """Exit with an explanation if the logging settings, which importing Kedro reads, are faulty."""
     try:
         import kedro.framework.project  # noqa: F401
-    except ImportError:  # Kedro itself is missing or broken: logging turns its own into ValueError
+    except ImportError:  # Kedro itself is missing or broken; logging raises ValueError instead
         raise
     except Exception as error:
         given = os.environ.get("KEDRO_LOGGING_CONFIG")
         found = [Path(given)] if given else [path for path in map(Path, _LOGGING_FILES) if path.exists()]
         if not found:
             raise
-        from voc_seg.config.yaml_files import fault_of_logging
+        from voc_seg.config.yaml_files import logging_config_fault
 
         where = f" (KEDRO_LOGGING_CONFIG={given})" if given else ""
-        fault = fault_of_logging(found[0], error)
+        fault = logging_config_fault(found[0], error)
         sys.exit(f"The logging settings{where} cannot be read; nothing has run.\n{fault}")
 
 

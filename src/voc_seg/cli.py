@@ -1,4 +1,4 @@
-"""Commands of this project beside those of Kedro: ``kedro sweep``."""
+"""Commands of this project in addition to Kedro's: ``kedro sweep``."""
 
 import argparse
 import logging
@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.hooks import cli_hook_impl, get_cli_hook_manager
-from kedro.framework.cli.project import run  # what ``python -m voc_seg`` is; Kedro looks for it here
+from kedro.framework.cli.project import run  # Kedro finds ``python -m voc_seg`` here
 from kedro.framework.cli.utils import env_option, split_string
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
-from voc_seg.hooks.run_options import checked_runner, keeps_path, with_lists
+from voc_seg.hooks.run_options import accept_lists, checked_runner, keep_config_path
 from voc_seg.hooks.settings_files import explain_params
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import process_info
@@ -26,13 +26,13 @@ run.callback = checked_runner(run.callback)
 
 for _option in run.params:
     if _option.name == "params" and _option.callback:
-        _option.callback = explain_params(with_lists(_option.callback))
+        _option.callback = explain_params(accept_lists(_option.callback))
     if _option.name == "config" and _option.callback:
-        _option.callback = keeps_path(_option.callback)
+        _option.callback = keep_config_path(_option.callback)
 
 
 class _SettingsHooks:
-    """Checks the settings before commands that would show a traceback instead, ``kedro viz`` after ten minutes."""
+    """Checks the settings before commands that would otherwise show a traceback, ``kedro viz`` after ten minutes."""
 
     @cli_hook_impl
     def before_command_run(self, project_metadata: ProjectMetadata | None, command_args: list[str]) -> None:
@@ -46,10 +46,10 @@ class _SettingsHooks:
             session = KedroSession.create(project_metadata.project_path, env=given)
             with session:
                 _ = session.load_context().catalog
-        except click.ClickException:  # the log has the message already
+        except click.ClickException:  # the message has been logged
             raise SystemExit(1) from None
         except Exception as error:  # the command reports anything else itself
-            logger.debug("The settings could not be looked at", exc_info=error)
+            logger.debug("The settings could not be checked", exc_info=error)
 
 
 get_cli_hook_manager().register(_SettingsHooks(), "voc_seg.settings")
@@ -63,14 +63,18 @@ def cli() -> None:
 @cli.command()
 @click.option(
     "--grid", "grid", multiple=True, required=True, metavar="KEY=V1,V2",
-    help="Setting to vary and its values; lists are written with spaces. Given more than once: all combinations.",
+    help="Setting to vary and its values; write lists with spaces. Repeat it to combine several settings.",
 )  # fmt: skip
 @click.option("--params", default="", help="Settings of all runs, as for kedro run.")
 @click.option(
-    "--pipelines", default="training,evaluation", callback=split_string, show_default=True, help="What each run does."
+    "--pipelines",
+    default="training,evaluation",
+    callback=split_string,
+    show_default=True,
+    help="Pipelines of each run.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at the same time.")
-@click.option("--name", default="", help="Put before the runs' names, to keep sweeps apart.")
+@click.option("--name", default="", help="Prefix of the run names, to keep sweeps apart.")
 @env_option
 @click.pass_obj
 def sweep(
@@ -83,17 +87,19 @@ def sweep(
     name: str,
     env: str | None,
 ) -> None:
-    """Make a run for every combination of settings, each in data/runs/NAME, and compare them on val.
+    """Run every combination of settings, each in data/runs/NAME, and compare the runs on val.
 
-    The same command once more goes on: finished runs are skipped, interrupted and failed ones resumed.
+    Run the same command again to resume: finished runs are skipped, interrupted and failed ones resumed.
     """
-    from voc_seg.sweep.sweep import Sweep, run_sweep  # what other commands need not wait for
+    from voc_seg.sweep.sweep import SweepOptions, run_sweep  # slow to import
 
     try:
         if process_info().world_size > 1:
-            raise VocSegError("A sweep is for one process, but torchrun has started several. Leave torchrun out.")
-        env = env or os.environ.get("KEDRO_ENV")  # as the runs will
-        code = run_sweep(Path(metadata.project_path), Sweep(grid, params, tuple(pipelines), jobs, name, env))
+            raise VocSegError(
+                "A sweep needs a single process, but torchrun has started several. Run it without torchrun."
+            )
+        env = env or os.environ.get("KEDRO_ENV")  # as in the runs
+        code = run_sweep(Path(metadata.project_path), SweepOptions(grid, params, tuple(pipelines), jobs, name, env))
     except (VocSegError, MissingConfigException) as error:
         logger.error("%s", error)
         code = 1

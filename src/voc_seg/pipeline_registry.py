@@ -1,19 +1,20 @@
-"""The pipelines that ``kedro run --pipelines`` knows."""
+"""The pipelines of ``kedro run --pipelines``."""
 
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
+from voc_seg.hooks.errors import RunStoppedError
 from voc_seg.hooks.kedro_internals import grouped
-from voc_seg.hooks.validation import RunStoppedError, pipeline_names
+from voc_seg.hooks.validation import pipeline_names
 
 DEFAULT = ("data_processing", "training", "evaluation")
-"""What plain ``kedro run`` does, in this order."""
+"""Pipelines of plain ``kedro run``, in this order."""
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Every folder under ``pipelines/`` by its name, and ``__default__``.
+    """Register every folder under ``pipelines/`` by its name, and ``__default__``.
 
-    When a run names its pipelines, Kedro finds only those, so that preparing data need not wait for torch.
+    If a run names its pipelines, Kedro loads only those, so that data_processing does not import torch.
     """
     try:
         pipelines = find_pipelines(raise_errors=True)

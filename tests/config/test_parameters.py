@@ -147,8 +147,8 @@ class TestClasses:
     @pytest.mark.parametrize(
         ("classes", "message"),
         [
-            (["background"], "there are 1 of them; a mask can tell 2 to 255 apart"),
-            ([f"c{number}" for number in range(256)], "there are 256 of them"),
+            (["background"], "number of classes: 1; a mask can hold 2 to 255"),
+            ([f"c{number}" for number in range(256)], "number of classes: 256"),
             (["background", "cat", "cat"], "two classes have the name cat"),
             (["background", ""], "at least 1 character"),
             (["background", {"name": "cat", "color": [1, 2, 3]}], "Extra inputs are not permitted"),
@@ -163,7 +163,7 @@ class TestClasses:
             ),
             (["background", "void"], "void cannot be a class name"),
             (["background", "truth"], "truth cannot be a class name"),
-            (["background", False], "YAML reads this name as False: write it in quotes"),
+            (["background", False], "YAML reads this name as False: put it in quotes"),
             (["background", ["cat"]], "valid dictionary"),
         ],
     )
@@ -199,29 +199,29 @@ class TestValues:
         assert self.meaning(values) == meaning
 
     @pytest.mark.parametrize(
-        ("values", "told"),
+        ("values", "message"),
         [
             ({256: "cat"}, "256 is not a mask value"),
             ({-1: "cat"}, "-1 is not a mask value"),
             ({"cat": [1.5]}, "1.5 is not a mask value"),
             ({True: "cat"}, "True is not a mask value"),
             ({"cat": ["a"]}, "'a' is not a mask value"),
-            ({3: "cow"}, "mask value 3 means 'cow', which is no class; known are void, background, cat, dog"),
-            ({"cow": 3}, "mask value 3 means 'cow', which is no class"),
-            ({3: 7}, "mask value 3 means 7, which is no class"),
+            ({3: "cow"}, "mask value 3 means 'cow', which is not a class; known: void, background, cat, dog"),
+            ({"cow": 3}, "mask value 3 means 'cow', which is not a class"),
+            ({3: 7}, "mask value 3 means 7, which is not a class"),
             ({3: None}, "mask value 3 means None"),
             ({3: ["cat"]}, r"mask value 3 means \['cat'\]"),
             ({3: "cat", "dog": [3]}, "mask value 3 means both cat and dog"),
             ([1, 2], "dictionary"),
         ],
     )
-    def test_what_makes_no_sense_is_refused(self, values, told):
-        with pytest.raises(ValidationError, match=told):
+    def test_what_makes_no_sense_is_refused(self, values, message):
+        with pytest.raises(ValidationError, match=message):
             self.meaning(values)
 
     def test_a_number_that_is_also_a_name_has_to_be_quoted(self):
         named = {"classes": ["background", "2", "1"], "values": {3: 1}}
-        with pytest.raises(ValidationError, match="1 may be an index or the class called so"):
+        with pytest.raises(ValidationError, match="1 is ambiguous, an index or the class 1"):
             DataConfig.model_validate(named)
         classes = DataConfig.model_validate(named | {"values": {3: "1"}}).class_table
         assert classes.values == ((3, 2),)

@@ -15,7 +15,7 @@ from kedro.pipeline import Node, Pipeline
 
 from voc_seg.cli import run as command
 from voc_seg.config.overrides import split_params
-from voc_seg.hooks.commands import Launch, launch_of, repeated_options, resume_command
+from voc_seg.hooks.commands import Launch, context_options, launch_from_context, resume_command
 from voc_seg.hooks.console import ConsoleHooks, RepeatedOptions
 from voc_seg.hooks.multiprocess import RankSession
 from voc_seg.pipelines.data_processing.pipeline import create_pipeline as create_data_processing
@@ -77,11 +77,11 @@ def test_commands_repeat_how_the_run_was_started() -> None:
     launch = Launch("voc-seg", "conf.tar.gz", "my run.yml", runner="ThreadRunner")
     run = RUN | {"env": "voc2012", "runtime_params": {"run": "a"}, "launch": launch}
     given = " --env voc2012 --conf-source conf.tar.gz --config 'my run.yml'"
-    assert repeated_options(run, "training") == f"{given} --params run=a"
-    assert repeated_options(run, "evaluation") == f"{given} --runner ThreadRunner --params run=a"
+    assert context_options(run, "training") == f"{given} --params run=a"
+    assert context_options(run, "evaluation") == f"{given} --runner ThreadRunner --params run=a"
     assert resume_command(run, resume=False).startswith(f"voc-seg --pipelines evaluation{given} --runner ThreadRunner")
     # --params would replace those in the file.
-    assert repeated_options(run | {"launch": Launch(config="a.yml", config_has_params=True)}) == (
+    assert context_options(run | {"launch": Launch(config="a.yml", config_has_params=True)}) == (
         " --env voc2012 --config a.yml"
     )
 
@@ -105,17 +105,17 @@ def test_a_project_that_is_installed_as_a_package_is_known(make_project: Callabl
     project = make_project(tmp_path / "project")
     bootstrap_project(project)
     with RankSession.create(project) as session:
-        assert launch_of(session.load_context()) == Launch()
+        assert launch_from_context(session.load_context()) == Launch()
     (tmp_path / "elsewhere").mkdir()
     with RankSession.create(tmp_path / "elsewhere", conf_source=str(project / "conf")) as session:
-        assert launch_of(session.load_context()) == Launch("voc-seg", str(project / "conf"))
+        assert launch_from_context(session.load_context()) == Launch("voc-seg", str(project / "conf"))
 
 
 class TestFailure:
-    """What a run that failed says of how to go on."""
+    """What a failed run says about resuming."""
 
     @staticmethod
-    def said(capsys: pytest.CaptureFixture, error: Exception, run: dict[str, Any] | None = None) -> str:
+    def messages_after(capsys: pytest.CaptureFixture, error: Exception, run: dict[str, Any] | None = None) -> str:
         configure_project("voc_seg")
         pipeline = pipelines["training"]
         names = {"train_samples", "training_history", "training_curves", "best_model", "checkpoints"}
@@ -130,31 +130,31 @@ class TestFailure:
             hooks.after_dataset_saved(name)
         if run is None:
             hooks.before_dataset_loaded(draw)
-        hooks.say_how_to_go_on(error, RUN | {"pipeline_names": ["training"]}, pipeline, catalog)
+        hooks.log_how_to_resume(error, RUN | {"pipeline_names": ["training"]}, pipeline, catalog)
         return capsys.readouterr().err
 
     def test_the_node_that_failed(self, capsys: pytest.CaptureFixture) -> None:
-        said = self.said(capsys, RuntimeError("a"))
-        assert "kedro run --pipelines training --from-nodes draw_history\n" in said
+        messages = self.messages_after(capsys, RuntimeError("a"))
+        assert "kedro run --pipelines training --from-nodes draw_history\n" in messages
 
-    def test_a_training_goes_on_from_its_checkpoints(self, capsys: pytest.CaptureFixture) -> None:
-        said = self.said(capsys, RuntimeError("a"), {})
-        assert "kedro run --pipelines training --from-nodes train --params training.resume=true\n" in said
+    def test_training_resumes_from_its_checkpoints(self, capsys: pytest.CaptureFixture) -> None:
+        messages = self.messages_after(capsys, RuntimeError("a"), {})
+        assert "kedro run --pipelines training --from-nodes train --params training.resume=true\n" in messages
 
-    def test_data_processing_begins_at_its_start(self, capsys: pytest.CaptureFixture) -> None:
-        """Files or settings are fixed meanwhile, of which later nodes alone would use what was read before."""
+    def test_data_processing_starts_over(self, capsys: pytest.CaptureFixture) -> None:
+        """The user fixes files or settings in between, which earlier nodes have already read."""
         hooks = ConsoleHooks()
         pipeline = create_data_processing()
         hooks.before_dataset_loaded(next(node for node in pipeline.nodes if node.name == "describe_classes"))
-        hooks.say_how_to_go_on(RuntimeError("a"), RUN | {"pipeline_names": ["x"]}, pipeline, DataCatalog())
+        hooks.log_how_to_resume(RuntimeError("a"), RUN | {"pipeline_names": ["x"]}, pipeline, DataCatalog())
         assert "kedro run --pipelines x\n" in capsys.readouterr().err
 
-    def test_an_interrupted_run_says_it_elsewhere(self, capsys: pytest.CaptureFixture) -> None:
-        assert "--from-nodes" not in self.said(capsys, InterruptedRunError("a", 15))
+    def test_an_interrupted_run_shows_its_command_once(self, capsys: pytest.CaptureFixture) -> None:
+        assert "--from-nodes" not in self.messages_after(capsys, InterruptedRunError("a", 15))
 
-    def test_a_check_that_failed_would_do_so_again(self, capsys: pytest.CaptureFixture) -> None:
+    def test_no_command_after_a_failed_check(self, capsys: pytest.CaptureFixture) -> None:
         hooks = ConsoleHooks()
         check = Node(lambda metrics: None, "metrics", None, name="judge")
         hooks.before_dataset_loaded(check)
-        hooks.say_how_to_go_on(RuntimeError("a"), RUN, Pipeline([check]), DataCatalog())
+        hooks.log_how_to_resume(RuntimeError("a"), RUN, Pipeline([check]), DataCatalog())
         assert "--from-nodes" not in capsys.readouterr().err

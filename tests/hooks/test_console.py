@@ -1,4 +1,4 @@
-"""What a run says of itself."""
+"""Messages of a run."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from kedro_viz.launchers.cli.main import viz as viz_commands
 from kedro_viz.launchers.cli.run import run as viz_run
 
-from voc_seg.hooks.commands import NEXT
+from voc_seg.hooks.commands import NEXT_COMMAND
 from voc_seg.hooks.console import RelativePaths, RepeatedOptions
 from voc_seg.scenes.sample import write_scenes
 
@@ -25,8 +25,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable) ->
 
 
 @pytest.fixture
-def said(project: Path, run_kedro: Callable, caplog: pytest.LogCaptureFixture) -> Callable[..., str]:
-    """Runs pipelines and gives what was said."""
+def run_messages(project: Path, run_kedro: Callable, caplog: pytest.LogCaptureFixture) -> Callable[..., str]:
+    """Run pipelines and return their messages."""
 
     def run(*names: str, **parameters: object) -> str:
         caplog.clear()
@@ -37,8 +37,8 @@ def said(project: Path, run_kedro: Callable, caplog: pytest.LogCaptureFixture) -
     return run
 
 
-def test_a_run_says_what_it_wrote_where_and_what_comes_next(said: Callable) -> None:
-    text = said("data_processing")
+def test_a_run_says_what_it_wrote_where_and_what_comes_next(run_messages: Callable) -> None:
+    text = run_messages("data_processing")
     assert "data/02_intermediate: test_index.parquet, train_index.parquet, val_index.parquet" in text
     assert "data/05_model_input: test_samples.arrow, train_samples.arrow, val_samples.arrow" in text
     assert "Next: kedro run --pipelines sanity" in text.splitlines()[-1]
@@ -47,39 +47,41 @@ def test_a_run_says_what_it_wrote_where_and_what_comes_next(said: Callable) -> N
 
 def test_the_next_command_takes_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viz_run, "callback", lambda **options: None)  # else a server starts
-    (viz,) = {line for line in NEXT.values() if line.startswith("kedro viz")}
+    (viz,) = {line for line in NEXT_COMMAND.values() if line.startswith("kedro viz")}
     done = CliRunner().invoke(viz_commands, [*viz.split()[2:], "--env", "voc2012"])
     assert done.exit_code == 0, done.output
 
 
-def test_what_is_left_as_it_was_is_not_called_written(said: Callable, project: Path) -> None:
+def test_what_is_left_as_it_was_is_not_called_written(run_messages: Callable, project: Path) -> None:
     for path in (project / "data/05_model_input").glob("*.arrow"):
         a_minute_ago = path.stat().st_mtime - 60
         os.utime(path, (a_minute_ago, a_minute_ago))
-    assert "05_model_input:" not in said("data_processing")
+    assert "05_model_input:" not in run_messages("data_processing")
 
 
-def test_a_run_says_how_many_warnings_it_gave(said: Callable, caplog: pytest.LogCaptureFixture) -> None:
-    said("data_processing")
+def test_a_run_says_how_many_warnings_it_gave(run_messages: Callable, caplog: pytest.LogCaptureFixture) -> None:
+    run_messages("data_processing")
     warnings = sum(record.levelname == "WARNING" for record in caplog.records)
     assert warnings > 1  # of classes that so few images do not have
     assert re.search(rf"^Done in .* with {warnings} warnings\. Next: ", caplog.messages[-1])
 
 
-def test_the_error_comes_before_how_to_go_on(project: Path, said: Callable, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_error_comes_before_how_to_resume(
+    project: Path, run_messages: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(ClickException):
-        said("data_processing", voc_root=str(project / "nowhere"))
+        run_messages("data_processing", voc_root=str(project / "nowhere"))
     (error,) = [number for number, record in enumerate(caplog.records) if record.levelname == "ERROR"]
-    assert caplog.messages[error + 1].endswith(" failed. To go on once you have fixed the cause:")
+    assert caplog.messages[error + 1].endswith(" failed. To resume once you have fixed the cause:")
 
 
-def test_training_anew_says_what_it_replaces(said: Callable) -> None:
+def test_training_from_scratch_says_what_it_replaces(run_messages: Callable) -> None:
     once = {"training": {"epochs": 1}}
-    text = said("training", **once)
-    assert "starts anew" not in text
+    text = run_messages("training", **once)
+    assert "Training starts" not in text
     assert "data/06_models: best_model.pth, checkpoints/" in text
-    assert "Training starts anew and replaces the model of" in said("training", **once)
-    assert "starts anew" not in said("training", training={"epochs": 1, "resume": True})
+    assert "Training starts from scratch and replaces the model of" in run_messages("training", **once)
+    assert "Training starts" not in run_messages("training", training={"epochs": 1, "resume": True})
 
 
 def test_a_message_that_does_not_fit_and_other_paths_are_left_alone() -> None:

@@ -24,7 +24,7 @@ class FullDisk(io.StringIO):
 
 @pytest.fixture
 def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., logging.Logger]]:
-    """Gives the root logger no handlers but those named: pytest adds its own when a test begins."""
+    """Give the root logger only these handlers; pytest adds its own when a test starts."""
 
     def only(*handlers: logging.Handler) -> logging.Logger:
         root = logging.getLogger()
@@ -36,16 +36,16 @@ def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., logging.Logg
     monkeypatch.undo()
 
 
-def test_a_full_disk_under_the_log_file_is_said_once(
+def test_a_full_disk_under_the_log_file_gives_one_warning(
     root: Callable[..., logging.Logger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file, said = logging.FileHandler(tmp_path / "a.log", delay=True), io.StringIO()
-    console = logging.StreamHandler(said)
+    file, output = logging.FileHandler(tmp_path / "a.log", delay=True), io.StringIO()
+    console = logging.StreamHandler(output)
     log = root(file, console)
     file.stream = FullDisk()
     for number in range(3):
         log.error("message %d", number)
-    lines = said.getvalue().splitlines()
+    lines = output.getvalue().splitlines()
     assert [line for line in lines if "message" in line] == ["message 0", "message 1", "message 2"]
     assert [line for line in lines if "No space left on device" in line and str(tmp_path / "a.log") in line]
     assert len(lines) == 4
@@ -55,13 +55,13 @@ def test_a_full_disk_under_the_log_file_is_said_once(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
 def test_the_full_device_as_a_log_file(root: Callable[..., logging.Logger], capsys: pytest.CaptureFixture[str]) -> None:
-    said = io.StringIO()
-    console = logging.StreamHandler(said)
+    output = io.StringIO()
+    console = logging.StreamHandler(output)
     log = root(logging.handlers.RotatingFileHandler("/dev/full", maxBytes=10_000, delay=True), console)
     log.error("first")
     log.error("second")
-    assert len(said.getvalue().splitlines()) == 3
-    assert said.getvalue().count("No space left on device") == 1
+    assert len(output.getvalue().splitlines()) == 3
+    assert output.getvalue().count("No space left on device") == 1
     assert log.handlers == [console]
     assert capsys.readouterr().err == ""
 
@@ -88,18 +88,18 @@ def test_a_message_that_does_not_fit_its_arguments_is_still_shown(
 
 
 def test_what_a_name_holds_gives_the_terminal_no_orders(root: Callable[..., logging.Logger]) -> None:
-    said = io.StringIO()
-    root(logging.StreamHandler(said)).warning("left out: %s\n\tand more", "a\x1b]0;owned\x07\r\u202e\udcff.jpg")
-    assert said.getvalue() == "left out: a\\x1b]0;owned\\x07\\r\\u202e\\udcff.jpg\n\tand more\n"
+    output = io.StringIO()
+    root(logging.StreamHandler(output)).warning("left out: %s\n\tand more", "a\x1b]0;owned\x07\r\u202e\udcff.jpg")
+    assert output.getvalue() == "left out: a\\x1b]0;owned\\x07\\r\\u202e\\udcff.jpg\n\tand more\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
 def test_a_pipe_that_nobody_reads_is_no_log_file(root: Callable[..., logging.Logger], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.log")
-    said = io.StringIO()
-    log = root(logging.FileHandler(tmp_path / "a.log", delay=True), logging.StreamHandler(said))
+    output = io.StringIO()
+    log = root(logging.FileHandler(tmp_path / "a.log", delay=True), logging.StreamHandler(output))
     assert len(log.handlers) == 1
-    assert "No log file: " in said.getvalue()
+    assert "No log file: " in output.getvalue()
 
 
 def test_a_reader_that_has_gone_ends_no_run() -> None:

@@ -12,7 +12,7 @@ from kedro_datasets.json import JSONDataset
 
 from voc_seg.datasets import CheckpointsDataset
 from voc_seg.hooks import outputs
-from voc_seg.hooks.outputs import fault_of_entry, fault_of_folder, fault_of_place
+from voc_seg.hooks.outputs import entry_fault, file_fault, folder_fault
 
 
 @pytest.fixture(scope="module")
@@ -39,40 +39,40 @@ def test_places_of_files(tmp_path: Path, name: str, message: str | None) -> None
     (tmp_path / "circle").symlink_to("back")
     (tmp_path / "back").symlink_to("circle")
     before = sorted(tmp_path.rglob("*"))
-    fault = fault_of_place(tmp_path / name)
+    fault = file_fault(tmp_path / name)
     assert fault is None if message is None else re.search(message, fault)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_folder_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    assert f"{tmp_path} cannot be written to" in fault_of_folder(tmp_path / "a" / "b")
+    assert f"{tmp_path} cannot be written to" in folder_fault(tmp_path / "a" / "b")
     (tmp_path / "x.csv").write_text("")
-    assert "cannot be replaced" in fault_of_place(tmp_path / "x.csv")  # immutable: its mode would allow it
+    assert "cannot be replaced" in file_fault(tmp_path / "x.csv")  # immutable: its mode would allow it
 
 
 def test_a_drive_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Windows the parent of a missing drive is the drive itself."""
     drive = tmp_path / "Z"
     monkeypatch.setattr(Path, "parent", property(lambda path: drive))
-    assert str(drive) in fault_of_folder(drive / "data")
+    assert str(drive) in folder_fault(drive / "data")
 
 
-def test_what_is_not_on_this_machine_is_passed_over(tmp_path: Path) -> None:
+def test_remote_and_memory_datasets_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert not fault_of_entry(MemoryDataset())
-    assert not fault_of_entry(JSONDataset(filepath="memory://file/x.json"))
-    assert fault_of_entry(JSONDataset(filepath=str(tmp_path / "file" / "x.json")))
-    assert fault_of_entry(CheckpointsDataset(filepath=str(tmp_path / "file")))
-    assert not fault_of_entry(CheckpointsDataset(filepath=str(tmp_path)))
+    assert not entry_fault(MemoryDataset())
+    assert not entry_fault(JSONDataset(filepath="memory://file/x.json"))
+    assert entry_fault(JSONDataset(filepath=str(tmp_path / "file" / "x.json")))
+    assert entry_fault(CheckpointsDataset(filepath=str(tmp_path / "file")))
+    assert not entry_fault(CheckpointsDataset(filepath=str(tmp_path)))
 
 
 def test_a_run_is_refused_before_any_work(
     project: Path, run_kedro: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = outputs.fault_of_folder
+    look = outputs.folder_fault
     monkeypatch.setattr(
-        outputs, "fault_of_folder", lambda folder: "not there" if folder.name == "08_reporting" else look(folder)
+        outputs, "folder_fault", lambda folder: "not there" if folder.name == "08_reporting" else look(folder)
     )
     with pytest.raises(ClickException, match=r"nothing has run\.\n  not there$"):
         run_kedro(project, "training")

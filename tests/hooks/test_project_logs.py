@@ -1,4 +1,4 @@
-"""The log file is that of the project, wherever a run is started."""
+"""The log file is in the project, wherever a run is started."""
 
 import logging
 import shutil

@@ -1,4 +1,4 @@
-"""Options of kedro run: each works, or is refused in one line before anything runs."""
+"""Options of kedro run: each works, or the run is refused with one line before anything runs."""
 
 import json
 import logging
@@ -18,12 +18,12 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import AbstractRunner, ParallelRunner, SequentialRunner, ThreadRunner
 
 from voc_seg.datasets import CheckpointsDataset, EarlierTableDataset, OptionalJSONDataset
-from voc_seg.hooks.kedro_internals import planned
+from voc_seg.hooks.kedro_internals import pipeline_to_run
 from voc_seg.hooks.multiprocess import RankSession
 from voc_seg.hooks.run_options import (
+    require_known_runner,
     require_room_for_versions,
     require_runner,
-    require_runner_options,
     require_versionable,
     require_versions,
 )
@@ -115,18 +115,18 @@ def test_the_runner_is_looked_at_before_data_is_made(run: Callable, project: Pat
     [
         ("ThreadRuner", {}, "--runner ThreadRuner: there is no such runner. Did you mean ThreadRunner"),
         ("a.b.C", {}, "--runner a.b.C: there is no such runner. There are: ParallelRunner"),
-        ("pathlib.Path", {}, "--runner pathlib.Path is no runner"),
-        ("ThreadRunner", {"max_workers": 0}, "max_workers=0: give a whole number from 1 on"),
-        (None, {"max_workers": 2}, "--runner-params max_workers: SequentialRunner has none of that name"),
+        ("pathlib.Path", {}, "--runner pathlib.Path is not a runner"),
+        ("ThreadRunner", {"max_workers": 0}, "max_workers=0: use a whole number of at least 1"),
+        (None, {"max_workers": 2}, "--runner-params max_workers: SequentialRunner has no such parameter"),
     ],
 )
-def test_runners_that_there_are_not(runner: str | None, params: dict[str, Any], message: str) -> None:
+def test_unknown_runners_and_parameters_are_refused(runner: str | None, params: dict[str, Any], message: str) -> None:
     with pytest.raises(ClickException) as caught:
-        require_runner_options(runner, params)
+        require_known_runner(runner, params)
     assert message in str(caught.value)
 
 
-def test_a_runner_that_there_is_not_ends_the_command_without_a_traceback(project: Path) -> None:
+def test_an_unknown_runner_gives_no_traceback(project: Path) -> None:
     from voc_seg.cli import run as command
 
     bootstrap_project(project)
@@ -140,11 +140,11 @@ def test_only_missing_outputs_are_made(run: Callable, project: Path, caplog: pyt
     with caplog.at_level(logging.INFO):
         run("data_processing", only_missing_outputs=True)
     assert store.is_file()
-    (skipped,) = [record for record in caplog.records if record.getMessage().startswith("Not run")]
+    (skipped,) = [record for record in caplog.records if record.getMessage().startswith("Skipped")]
     assert skipped.levelname == "WARNING"
     assert "pack_train" in skipped.getMessage()
     assert "pack_val" not in skipped.getMessage()
-    assert "keeps files whatever data and settings they were made with. To make all outputs" in skipped.getMessage()
+    assert "keeps files whatever data and settings they were made with. To rebuild all outputs" in skipped.getMessage()
 
 
 def test_a_training_that_does_not_run_needs_no_input_and_replaces_nothing(
@@ -166,8 +166,8 @@ def test_a_training_that_does_not_run_needs_no_input_and_replaces_nothing(
     finally:
         store.with_suffix(".away").rename(store)
         shutil.rmtree(project / "data/06_models")
-    assert "starts anew" not in caplog.text
-    assert "Not run, because their outputs exist: train, draw_history" in caplog.text
+    assert "Training starts" not in caplog.text
+    assert "Skipped, because their outputs exist: train, draw_history" in caplog.text
 
 
 def test_optional_entries_do_not_claim_to_exist(tmp_path: Path) -> None:
@@ -177,11 +177,11 @@ def test_optional_entries_do_not_claim_to_exist(tmp_path: Path) -> None:
     assert not any(dataset.exists() for dataset in (metrics, checkpoints, table))
     catalog = DataCatalog({"metrics": metrics, "checkpoints": checkpoints})
     pipeline = Pipeline([Node(lambda: ({}, {}), None, ["metrics", "checkpoints"], name="make")])
-    assert len(planned(pipeline, catalog, {"only_missing_outputs": True}).nodes) == 1
+    assert len(pipeline_to_run(pipeline, catalog, {"only_missing_outputs": True}).nodes) == 1
     metrics.save({})
     (tmp_path / "checkpoint_epoch_0001.pth").touch()
-    assert not planned(pipeline, catalog, {"only_missing_outputs": True}).nodes
-    assert planned(pipeline, catalog, {"only_missing_outputs": False}) is pipeline
+    assert not pipeline_to_run(pipeline, catalog, {"only_missing_outputs": True}).nodes
+    assert pipeline_to_run(pipeline, catalog, {"only_missing_outputs": False}) is pipeline
 
 
 def test_a_misspelt_environment_in_an_archive(run: Callable, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_file_in_place_of_the_folder_of_versions_is_named_before_anything_runs
         require_room_for_versions(Pipeline([Node(lambda: {}, None, "a", name="make")]), catalog)
 
 
-def test_a_version_that_is_not_there_is_told_with_those_there_are(tmp_path: Path) -> None:
+def test_a_missing_version_is_refused_with_the_existing_ones(tmp_path: Path) -> None:
     entry = {"type": "voc_seg.datasets.CSVDataset", "filepath": str(tmp_path / "a.csv"), "versioned": True}
     DataCatalog.from_config({"a": entry}, save_version="2026").save("a", pd.DataFrame({"a": [1]}))
     with pytest.raises(ClickException, match=r"--load-versions a:2025: there is no such version\. There are: 2026"):

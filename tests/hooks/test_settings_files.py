@@ -1,4 +1,4 @@
-"""Settings files with slips in them: file, line, what is wrong and the remedy."""
+"""Settings files with mistakes: file, line, what is wrong and the fix."""
 
 import os
 import re
@@ -13,15 +13,15 @@ from click.testing import CliRunner
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from voc_seg.hooks.errors import RunStoppedError
 from voc_seg.hooks.settings_files import CheckedConfigLoader
-from voc_seg.hooks.validation import RunStoppedError
 
 SLIPS: dict[str, tuple[str, bytes, str]] = {
     "tab": ("parameters.yml", b"training:\n\tepochs: 3\n", "line 2: .*replace the tab"),
     "conflict": ("parameters.yml", b"seed: 1\n<<<<<<< HEAD\nmodel: {}\n", "line 2: <<<<<<< is a merge conflict marker"),
     "key twice": ("parameters.yml", b"seed: 1\nseed: 2\n", "line 2: .*duplicate key.*write the key once"),
-    "Latin-1": ("parameters.yml", "seed: 1\n# \u00e9\n".encode("latin-1"), "line 2: this is not UTF-8"),
-    "UTF-16": ("parameters.yml", "seed: 1\n".encode("utf-16"), "line 1: this is not UTF-8"),
+    "Latin-1": ("parameters.yml", "seed: 1\n# \u00e9\n".encode("latin-1"), "line 2: not UTF-8"),
+    "UTF-16": ("parameters.yml", "seed: 1\n".encode("utf-16"), "line 1: not UTF-8"),
     "list": ("parameters.yml", b"# mine\n- seed\n", "line 2: this file is a list"),
     "scalar": ("parameters.yml", b"seed\n", "line 1: this file is a single value"),
     "anchor": ("parameters.yml", b"model: *none\n", "line 1: .*undefined alias"),
@@ -99,7 +99,7 @@ def test_two_files_with_one_key(project: Path) -> None:
 
 
 def test_a_folder_whose_name_is_a_pattern(make_project: Callable[[Path], Path], tmp_path: Path) -> None:
-    with pytest.raises(ClickException, match=r"rename the folder"):
+    with pytest.raises(ClickException, match=r"Rename the folder"):
         _load(make_project(tmp_path / "a[1]"))
 
 
@@ -161,20 +161,20 @@ def test_commands_that_would_give_a_traceback_look_at_the_settings_first(project
 
 
 def test_a_sweep_names_the_line(project: Path) -> None:
-    from voc_seg.sweep.sweep import Sweep, run_sweep
+    from voc_seg.sweep.sweep import SweepOptions, run_sweep
 
     bootstrap_project(project)
     path = project / "conf" / "local" / "parameters.yml"
     path.write_text("training:\n\tepochs: 3\n")
     try:
         with pytest.raises(ClickException, match="line 2"):
-            run_sweep(project, Sweep(("training.epochs=1,2",), "", ("training",), 1, "", None))
+            run_sweep(project, SweepOptions(("training.epochs=1,2",), "", ("training",), 1, "", None))
     finally:
         path.unlink()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "dangling link", "link in a circle"])
-def test_settings_that_are_no_file_are_not_passed_over(tmp_path: Path, kind: str) -> None:
+def test_settings_that_are_not_files_are_refused(tmp_path: Path, kind: str) -> None:
     for env in ("base", "local"):
         (tmp_path / env).mkdir()
     (tmp_path / "base/parameters.yml").write_text("seed: 1")
@@ -188,7 +188,7 @@ def test_settings_that_are_no_file_are_not_passed_over(tmp_path: Path, kind: str
         loader["parameters"]
 
 
-def test_the_lock_file_of_an_editor_is_passed_over(tmp_path: Path) -> None:
+def test_the_lock_file_of_an_editor_is_ignored(tmp_path: Path) -> None:
     """Emacs leaves a broken link beside a file with unsaved changes; Kedro skips hidden files, too."""
     (tmp_path / "base/parameters").mkdir(parents=True)
     (tmp_path / "base/parameters/a.yml").write_text("seed: 1")

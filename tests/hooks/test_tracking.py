@@ -1,4 +1,4 @@
-"""Tracked runs: MLflow on a file of SQLite, TensorBoard in a folder, and what happens where neither can be had."""
+"""Tracked runs: MLflow with an SQLite file, TensorBoard, and runs without either."""
 
 import json
 import math
@@ -19,8 +19,8 @@ from kedro.pipeline import Node, Pipeline
 
 from voc_seg.config import DataConfig, Parameters, TrackingConfig
 from voc_seg.engine import training
-from voc_seg.hooks.trackers import MlflowWriter, RunFacts, flat, without_password
-from voc_seg.hooks.tracking import SCORES, Tracked, _commit, describe, numbers_in
+from voc_seg.hooks.trackers import MlflowWriter, RunInfo, flatten_to_text, redact_password
+from voc_seg.hooks.tracking import TRACKED_SCORES, GuardedTracker, _commit, describe, numeric_values
 
 Run = Callable[..., None]
 TIMES = {"images_per_second", "data_seconds", "epoch_seconds", "seconds", "waited"}
@@ -134,7 +134,7 @@ def test_numbers_are_those_of_the_tables(tracked: Path, client: Callable) -> Non
         assert matching_history(store, run, f"training/{name}") == pytest.approx(table[name].to_dict()), name
     assert run.data.metrics["training/best_val_miou"] == pytest.approx(table["val_miou"].max())
     metrics = json.loads((tracked / "data/08_reporting/metrics.json").read_text())
-    for name in SCORES:
+    for name in TRACKED_SCORES:
         assert matching_history(store, run, f"evaluation/{name}") == {0: pytest.approx(metrics[name])}, name
 
 
@@ -182,7 +182,7 @@ def test_failed_and_stopped_runs_say_so(
     def broken_off(*_: Any) -> float:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # a notebook goes on after that
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # a notebook continues after that
         patch.setattr(training, "train_step", broken_off)
         run_kedro(tracked, "training", tracking={"mlflow": True})
 
@@ -196,12 +196,12 @@ def test_failed_and_stopped_runs_say_so(
     assert [run.info.status for run in runs(client(tracked))[:3]] == ["KILLED", "KILLED", "FAILED"]
 
 
-def test_a_store_that_is_down_is_told_once_and_training_goes_on(
+def test_a_store_that_is_down_gives_one_warning_and_training_continues(
     copy: Path, client: Callable, run_kedro: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_kedro(copy, "training", tracking={"mlflow": True, "uri": "http://127.0.0.1:9"})
-    said = [record.getMessage() for record in caplog.records if "cannot be written to" in record.getMessage()]
-    assert len(said) == 1 and said[0].startswith("MLflow")
+    output = [record.getMessage() for record in caplog.records if "cannot be written to" in record.getMessage()]
+    assert len(output) == 1 and output[0].startswith("MLflow")
     assert last_checkpoint(copy)["epoch"] == 2
 
 
@@ -209,14 +209,14 @@ class Failing:
     """A writer whose store is away in its first calls."""
 
     label = "MLflow"
-    look = ""
+    view_command = ""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures
         self.written: list[int] = []
         self.calls = 0
 
-    def numbers(self, group: str, points: list[tuple[int, dict[str, float]]]) -> None:
+    def log_metrics(self, group: str, points: list[tuple[int, dict[str, float]]]) -> None:
         self.calls += 1
         if self.calls <= self.failures:
             raise ConnectionError("http://me:secret@host:5000 is away")
@@ -230,7 +230,7 @@ def rows(epochs: int) -> pd.DataFrame:
 
 def test_what_a_store_missed_comes_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
     writer = Failing(failures=2)
-    tracked = Tracked(writer)
+    tracked = GuardedTracker(writer)
     for epoch in (1, 2, 3, 3, 4):  # three twice: a checkpoint in the middle of an epoch
         tracked.history(rows(epoch))
     assert writer.written == [1, 2, 3, 4]
@@ -240,7 +240,7 @@ def test_what_a_store_missed_comes_when_it_is_back(caplog: pytest.LogCaptureFixt
 
 def test_a_store_that_stays_away_is_left_alone() -> None:
     writer = Failing(failures=100)
-    tracked = Tracked(writer)
+    tracked = GuardedTracker(writer)
     for epoch in range(1, 10):
         tracked.history(rows(epoch))
     assert writer.calls == 3
@@ -250,9 +250,9 @@ def test_long_and_many_settings_fit(tracked: Path, client: Callable) -> None:
     classes = DataConfig(classes=[f"class number {number}" for number in range(200)])
     settings = {"data": classes.model_dump(mode="json"), "many": {f"key_{number}": number for number in range(150)}}
     writer = MlflowWriter(TrackingConfig(experiment="long and many"), tracked)
-    facts = RunFacts("run", settings, {})
-    writer.begin(facts)
-    writer.settings(facts)
+    facts = RunInfo("run", settings, {})
+    writer.start(facts)
+    writer.log_settings(facts)
     (run,) = runs(client(tracked), "long and many")
     assert len(run.data.params) == len(DataConfig.model_fields) + 150
     assert len(run.data.params["data.classes"]) == 6000
@@ -264,12 +264,12 @@ BEGINS = """
 import sys
 from pathlib import Path
 from voc_seg.config import TrackingConfig
-from voc_seg.hooks.trackers import MlflowWriter, RunFacts
+from voc_seg.hooks.trackers import MlflowWriter, RunInfo
 
 writer = MlflowWriter(TrackingConfig(), Path(sys.argv[1]))
 print("ready", flush=True)
 input()
-writer.begin(RunFacts(sys.argv[2], {}, {}))
+writer.start(RunInfo(sys.argv[2], {}, {}))
 """
 
 
@@ -290,7 +290,7 @@ def test_runs_that_begin_together_share_a_new_store(tmp_path: Path, client: Call
 
 
 def test_settings_are_flattened_as_they_are_named_on_the_command_line() -> None:
-    flattened = flat(Parameters().model_dump(mode="json"))
+    flattened = flatten_to_text(Parameters().model_dump(mode="json"))
     assert flattened["training.schedule.name"] == "poly"
     assert flattened["model.skips"] == "[2, 3, 4]"
     assert flattened["model.weights"] == "null"
@@ -309,11 +309,11 @@ def test_a_run_is_called_by_its_name(tmp_path: Path, run: str | None, ending: st
 
 def test_only_numbers_are_numbers() -> None:
     row = {"loss": 1, "miou": math.nan, "empty": None, "is_best": True, "split": "val"}
-    assert numbers_in(row) == {"loss": 1.0}
+    assert numeric_values(row) == {"loss": 1.0}
 
 
-def test_passwords_are_not_said() -> None:
-    assert without_password("https://me:secret@host/a and http://b") == "https://host/a and http://b"
+def test_passwords_are_removed() -> None:
+    assert redact_password("https://me:secret@host/a and http://b") == "https://host/a and http://b"
 
 
 def test_the_commit_and_whether_files_differ_from_it(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
-"""Let every write of a training fail once, in every way, and see that nothing good is lost.
+"""Make every write of a training run fail once, in every way, and check that no good file is lost.
 
     python tests/stress/failing_writes.py
 
-Each of the files a run writes fails in each of four ways, in a run of its own: no room at the first write, no room
-after half of the file, fsync, rename. The run must
-then stop with a message that names the file, the file must be the one from before, and going on must end in the very
-weights of the undisturbed run.
+Each file fails in four ways, each in its own run: disk full at the first write or after half of the file, fsync,
+rename. The run must stop with a message that names the file, the old file must remain, and resuming must end with the
+same weights as an undisturbed run.
 """
 
 import builtins

@@ -1,4 +1,4 @@
-"""Kill one training at random moments, go on each time, and compare with the training nobody disturbed.
+"""Kill a training run at random moments, resume it each time, and compare it with an uninterrupted run.
 
 python tests/stress/kills.py [--kills 50] [--seed 0]
 """

@@ -13,8 +13,9 @@ import pytest
 
 from voc_seg.sweep import processes
 from voc_seg.sweep.grid import Trial
-from voc_seg.sweep.processes import Job, Outcome, command, run_jobs, share_of_threads
-from voc_seg.sweep.records import Record, earlier
+from voc_seg.sweep.jobs import Job
+from voc_seg.sweep.processes import Outcome, job_command, run_jobs, threads_per_job
+from voc_seg.sweep.records import Record, load_record
 from voc_seg.system.lock import acquire_lock
 
 LOGGING = "version: 1\nhandlers: {file: {filename: a.log}, console: {class: x}}\nroot: {handlers: [file, console]}\n"
@@ -23,13 +24,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
-    """Runs programs by name, so many at once."""
+    """Run programs by name, ``max_parallel`` at a time."""
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/logging.yml").write_text(LOGGING)
 
-    def run(at_once: int, **programs: str) -> Outcome:
-        monkeypatch.setattr(processes, "command", lambda job, _: [sys.executable, "-c", programs[job.trial.name]])
-        return run_jobs([job_of(tmp_path, name) for name in programs], tmp_path, None, at_once)
+    def run(max_parallel: int, **programs: str) -> Outcome:
+        monkeypatch.setattr(processes, "job_command", lambda job, _: [sys.executable, "-c", programs[job.trial.name]])
+        return run_jobs([job_of(tmp_path, name) for name in programs], tmp_path, None, max_parallel)
 
     return run
 
@@ -42,14 +43,14 @@ def test_one_that_fails_does_not_stop_the_others(run: Callable[..., Outcome], tm
     fails = "print('2026-01-01 10:00:00,000 ERROR   voc_seg.hooks: No room.\\n Make some.\\nMore'); raise SystemExit(3)"
     outcome = run(1, bad=fails, mute="raise SystemExit(1)", good="import os; print(os.environ['OMP_NUM_THREADS'])")
     assert outcome == Outcome(["good"], {"bad": "No room. Make some.", "mute": "exit code 1"}, [], [], None)
-    assert (tmp_path / "good/run.log").read_text() == f"{share_of_threads(1)}\n"
-    assert earlier(tmp_path / "good", Record("base", {"seed": 1})).finished == ["training"]
-    assert earlier(tmp_path / "bad", Record("base", {"seed": 1})).finished == []
+    assert (tmp_path / "good/run.log").read_text() == f"{threads_per_job(1)}\n"
+    assert load_record(tmp_path / "good", Record("base", {"seed": 1})).finished == ["training"]
+    assert load_record(tmp_path / "bad", Record("base", {"seed": 1})).finished == []
 
 
 def test_one_that_was_killed_is_said_to_be(run: Callable[..., Outcome]) -> None:
     outcome = run(1, a="import os; print('At work', flush=True); os.kill(os.getpid(), 9)")
-    assert outcome.failed == {"a": "ended by SIGKILL; if memory ran out: fewer --jobs"}
+    assert outcome.failed == {"a": "ended by SIGKILL; if memory ran out, use fewer --jobs"}
 
 
 def test_one_that_cannot_be_started_does_not_stop_the_others(run: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_signals_of_the_terminal_do_not_reach_runs_by_themselves(run: Callable[.
 def test_a_run_that_another_sweep_makes_is_left_to_it(run: Callable[..., Outcome], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with acquire_lock(tmp_path / "a/.lock", with_children=True):
-        assert run(1, a="", b="").elsewhere == ["a"]
+        assert run(1, a="", b="").running_elsewhere == ["a"]
     assert run(1, a="").finished == ["a"]
 
 
@@ -105,7 +106,7 @@ def test_a_run_that_a_killed_sweep_left_behind_is_left_to_itself(run: Callable[.
     (tmp_path / "a").mkdir()
     with acquire_lock(tmp_path / "a/.lock", with_children=True) as lock:  # the sweep's
         left = subprocess.Popen([sys.executable, "-c", "input()"], pass_fds=[lock.fileno()], stdin=subprocess.PIPE)
-    assert run(1, a="").elsewhere == ["a"]
+    assert run(1, a="").running_elsewhere == ["a"]
     left.communicate(b"\n")
     assert run(1, a="").finished == ["a"]
 
@@ -117,18 +118,25 @@ def test_a_run_that_another_sweep_has_made_meanwhile_is_not_made_again(run: Call
 
 def test_each_run_has_its_own_log_and_no_console(run: Callable[..., Outcome], tmp_path: Path) -> None:
     run(1, a="import os; print(open(os.environ['KEDRO_LOGGING_CONFIG']).read())")
-    said = (tmp_path / "a/run.log").read_text()
-    assert f"filename: {tmp_path}/a/run.log" in said
-    assert said.rstrip().endswith("root:\n  handlers:\n  - file")
+    output = (tmp_path / "a/run.log").read_text()
+    assert f"filename: {tmp_path}/a/run.log" in output
+    assert output.rstrip().endswith("root:\n  handlers:\n  - file")
 
 
-def test_a_run_with_checkpoints_goes_on_from_them(tmp_path: Path) -> None:
+def test_a_run_with_checkpoints_resumes_from_them(tmp_path: Path) -> None:
     job = job_of(tmp_path, "a", ("training", "evaluation"))
-    assert command(job, None)[1:] == ["-m", "voc_seg", "--pipelines", "training,evaluation", "--params", "run=a,seed=1"]
+    assert job_command(job, None)[1:] == [
+        "-m",
+        "voc_seg",
+        "--pipelines",
+        "training,evaluation",
+        "--params",
+        "run=a,seed=1",
+    ]
     (tmp_path / "a/06_models/checkpoints").mkdir(parents=True)
     (tmp_path / "a/06_models/checkpoints/checkpoint_epoch_0001.pth").touch()
-    assert command(job, "voc2012")[5:] == ["--env", "voc2012", "--params", "run=a,seed=1,training.resume=true"]
-    assert command(job_of(tmp_path, "a", ("evaluation",)), None)[-1] == "run=a,seed=1"
+    assert job_command(job, "voc2012")[5:] == ["--env", "voc2012", "--params", "run=a,seed=1,training.resume=true"]
+    assert job_command(job_of(tmp_path, "a", ("evaluation",)), None)[-1] == "run=a,seed=1"
 
 
 @pytest.mark.parametrize("name", ["checkpoint_epoch_0001_keep.pth", "mine.pth", "checkpoint_epoch_1.pth", "folder"])
@@ -139,11 +147,11 @@ def test_files_that_are_no_checkpoints_are_not_resumed_from(tmp_path: Path, name
         (folder / "checkpoint_epoch_0001.pth").mkdir()
     else:
         (folder / name).touch()
-    assert command(job_of(tmp_path, "a", ("training",)), None)[-1] == "run=a,seed=1"
+    assert job_command(job_of(tmp_path, "a", ("training",)), None)[-1] == "run=a,seed=1"
 
 
 def test_threads_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    assert [share_of_threads(jobs) for jobs in (1, 2, 3, 9)] == [8, 4, 2, 1]
+    assert [threads_per_job(jobs) for jobs in (1, 2, 3, 9)] == [8, 4, 2, 1]
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert share_of_threads(1) >= 1
+    assert threads_per_job(1) >= 1

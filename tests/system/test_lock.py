@@ -97,7 +97,11 @@ def test_a_store_is_not_written_where_its_lock_cannot_be_opened(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("pipeline", "lock", "remedy"),
     [
-        ("training", "06_models/.training.lock", r"or put this run apart with --params run=NAME\. Nothing has run"),
+        (
+            "training",
+            "06_models/.training.lock",
+            r"or give this run a name of its own with --params run=NAME\. Nothing has run",
+        ),
         ("data_processing", "05_model_input/.data_processing.lock", "Wait for it to end and run again"),
     ],
 )

@@ -1,8 +1,8 @@
-"""Every setting of the project: one frozen, typed block for each key of the ``parameters*.yml`` files.
+"""Settings: one frozen pydantic model for each block of ``parameters*.yml``.
 
-A hook checks all of them before any node runs (``voc_seg.hooks.validation``): an unknown key, a wrong type or a value
-out of range ends a run before it starts. Nodes receive these blocks (``voc_seg.hooks.context``). Other top-level keys
-belong to the user.
+A hook validates them before any node runs (``voc_seg.hooks.validation``): a run with an unknown key, a wrong type or a
+value out of range is refused. Nodes receive these models (``voc_seg.hooks.context``). Other top-level keys are the
+user's.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from pydantic import Field
 
 from .block import Block, flattened
 from .data import AugmentationConfig, ClassConfig, DataConfig
-from .foreign import meant, own_settings, unread
 from .network import ModelConfig
 from .results import ComparisonConfig, EvaluationConfig, InferenceConfig
 from .running import RunName, RuntimeConfig, TrackingConfig
 from .training import CheckpointConfig, OptimizerConfig, SanityConfig, ScheduleConfig, TrainingConfig
+from .user_keys import intended_key, project_parameters, unread_warnings
 
 __all__ = [
     "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EvaluationConfig",
@@ -27,15 +27,24 @@ __all__ = [
 
 
 class Parameters(Block):
-    """Everything of this project that ``parameters*.yml`` and ``--params`` may hold."""
+    """All settings of this project in ``parameters*.yml`` and ``--params``."""
 
     run: RunName = Field(
         None,
-        description="name of the run: its outputs go into data/runs/NAME instead of data; as --params only",
+        description="name of the run: outputs go to data/runs/NAME instead of data; only with --params",
     )
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="fixes initial weights, order and augmentation")
-    voc_root: Path | None = Field(None, description="a VOCdevkit already on disk; as --params only")
-    voc_archive: Path | None = Field(None, description="a downloaded archive, or a folder of them; as --params only")
+    seed: int = Field(
+        0, ge=0, le=2**63 - 1, description="random seed for initial weights, sample order, augmentation and dropout"
+    )
+    voc_root: Path | None = Field(
+        None,
+        description="path of an unpacked VOCdevkit, which is only read; null downloads or draws the data; with "
+        "--params, or in globals.yml",
+    )
+    voc_archive: Path | None = Field(
+        None,
+        description="path of a downloaded archive, or of a folder of archives; null downloads them; only with --params",
+    )
     data: DataConfig = DataConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     model: ModelConfig = ModelConfig()
@@ -49,19 +58,19 @@ class Parameters(Block):
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Parameters":
-        """Our settings among all parameters.
+        """Validate this project's settings; parameters of the user are ignored.
 
         Raises:
-            pydantic.ValidationError: One of them is wrong, or a key is a slip of ours.
+            pydantic.ValidationError: A setting is invalid, or a key is probably a misspelling of one.
         """
-        return cls.model_validate(own_settings(settings, cls))
+        return cls.model_validate(project_parameters(settings, cls))
 
     @classmethod
-    def meant(cls, key: Any, value: Any) -> str | None:
-        """The key of ours that an unknown one was probably meant to be."""
-        return meant(key, value, cls)
+    def intended_key(cls, key: Any, value: Any) -> str | None:
+        """The top-level setting that an unknown key probably misspells; None if there is none."""
+        return intended_key(key, value, cls)
 
     @classmethod
-    def unread(cls, settings: Mapping[str, Any], given: Mapping[str, Any], read: set[str]) -> list[str]:
-        """Warnings of the user's own keys that no node of a run reads, see `voc_seg.config.foreign`."""
-        return unread(settings, given, read, cls)
+    def unread_warnings(cls, settings: Mapping[str, Any], given: Mapping[str, Any], read: set[str]) -> list[str]:
+        """Warnings about user keys that no node of a run reads; see `voc_seg.config.user_keys`."""
+        return unread_warnings(settings, given, read, cls)

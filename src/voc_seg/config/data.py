@@ -1,4 +1,4 @@
-"""Settings of the data: classes, what to do about bad images, crops."""
+"""Settings of the data: classes, mask values, rejected images, augmentation."""
 
 from dataclasses import replace
 from datetime import date
@@ -10,32 +10,32 @@ from voc_seg.system.names import class_name_problem, name_key
 from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, name_classes, voc_palette
 from voc_seg.voc.pairs import Reading
 
-from .block import Block, FromSpaces, Share
+from .block import Block, Fraction, SpaceSeparated
 
 
-def _name_alone(value: Any) -> Any:
-    """A class may be written as its name, or as a block with name and colour."""
+def _accept_bare_name(value: Any) -> Any:
+    """Accept a class written as its name alone, instead of a block with name and colour."""
     if value is None or isinstance(value, (bool, int, float, date)):
-        raise ValueError(f"YAML reads this name as {'null' if value is None else repr(value)}: write it in quotes")
+        raise ValueError(f"YAML reads this name as {'null' if value is None else repr(value)}: put it in quotes")
     return {"name": value} if isinstance(value, str) else value
 
 
 ColourValue = Annotated[int, Field(ge=0, le=255)]
 MAX_SIDE = 16384
-"""Of an image that all others are resized to, in pixels: a square of that size takes 800 MB."""
+"""Largest height or width of ``image_size``, pixels: a square image of this size takes 800 MB."""
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 StoredValue = Annotated[int, Field(ge=0, le=255)]
 
 
-def _stored_to_meaning(values: Any) -> Any:
-    """``values`` in one form: stored value to class name, class index or ``void``.
+def _normalise_values(values: Any) -> Any:
+    """Convert ``values`` to one form: stored value to class name, class index or ``void``.
 
-    Two spellings are read: ``{255: object}``, and ``{object: [1, 2]}``, which is shorter where values are merged.
+    Two forms are accepted: ``{255: object}``, and ``{object: [1, 2]}``, which is shorter for merging values.
     """
     if not isinstance(values, dict):
         return values
     found: dict[int, str | int] = {}
-    # Numbers that are text come from --params, which are laid over the files: data.values.255=object.
+    # Text keys come from --params (data.values.255=object), which overrides the files.
     overridden = {int(key) for key in values if isinstance(key, str) and key.strip().isdecimal()}
     for key, value in values.items():
         if isinstance(key, int) and key in overridden:
@@ -48,7 +48,7 @@ def _stored_to_meaning(values: Any) -> Any:
             except (TypeError, ValueError):
                 number = -1
             if isinstance(stored, (bool, float)) or not 0 <= number <= 255:
-                raise ValueError(f"{stored!r} is not a mask value: whole numbers from 0 to 255 are")
+                raise ValueError(f"{stored!r} is not a mask value: use whole numbers from 0 to 255")
             if isinstance(meaning, (bool, float)) or not isinstance(meaning, (str, int)):
                 raise ValueError(f"mask value {number} means {meaning!r}: give a class name, a class index or void")
             if found.setdefault(number, meaning) != meaning:
@@ -57,7 +57,7 @@ def _stored_to_meaning(values: Any) -> Any:
 
 
 def _listed(values: Any) -> list[Any]:
-    if isinstance(values, str):  # as --params has lists
+    if isinstance(values, str):  # a list from --params
         return values.split()
     return list(values) if isinstance(values, (list, tuple)) else [values]
 
@@ -65,47 +65,53 @@ def _listed(values: Any) -> list[Any]:
 class ClassConfig(Block):
     """One class of the data."""
 
-    name: str = Field(min_length=1, description="what tables and legends call it")
+    name: str = Field(min_length=1, description="class name in tables and legends")
     colour: tuple[ColourValue, ColourValue, ColourValue] | None = Field(
-        None, description="red, green, blue; null takes that of VOC's palette at the class's place"
+        None, description="red, green and blue, 0 to 255 each; null uses the colour of the class index in VOC's palette"
     )
+
+
+NameOrBlock = Annotated[ClassConfig, BeforeValidator(_accept_bare_name)]
 
 
 class DataConfig(Block):
-    """What the masks mean, and what to do about images that cannot be used."""
+    """What mask values mean, and what happens to images that cannot be used."""
 
-    classes: Annotated[tuple[Annotated[ClassConfig, BeforeValidator(_name_alone)], ...] | None, FromSpaces] = Field(
+    classes: Annotated[tuple[NameOrBlock, ...] | None, SpaceSeparated] = Field(
         None,
-        description="class of mask value 0 (background), 1, 2 ...; null takes the 21 of VOC",
+        description="class names by index, from 0 (background), 2 to 255 of them; null uses VOC's 21 classes",
     )
-    values: Annotated[dict[StoredValue, str | int] | None, BeforeValidator(_stored_to_meaning)] = Field(
+    values: Annotated[dict[StoredValue, str | int] | None, BeforeValidator(_normalise_values)] = Field(
         None,
-        description="what stored mask values mean: {255: object, 4: void}, or {object: [1, 2], void: [4, 255]} to "
-        "merge several; a class named here has these values alone, the others keep their index, and 255 is void unless "
-        "named",
+        description="meaning of stored mask values (0 to 255): {255: object, 4: void}, or {object: [1, 2], void: [4, "
+        "255]} to merge values. A class named here has only these values; other classes keep their index, and 255 is "
+        "void unless named. null: every value is its class index",
     )
     exif: Literal["refuse", "apply", "ignore"] = Field(
         "refuse",
-        description="images with an EXIF orientation: apply turns them upright, as labelling tools show them; ignore "
-        "takes them as stored; refuse decides by the size of the mask and rejects an image where both would fit",
+        description="images with an EXIF orientation: apply rotates them upright, as labelling tools show them; ignore "
+        "reads them as stored; refuse decides by the size of the mask and rejects an image that would fit both ways",
     )
     longer_side: int | None = Field(
         None,
         ge=64,
-        description="pixels to which the longer side of larger images is reduced when they are packed; scores are at "
-        "that size; null keeps every image's own",
+        description="longer side in pixels to which larger images are reduced when packed; scores are then at that "
+        "size; null keeps the original size",
     )
     on_invalid: Literal["quarantine", "fail"] = Field(
-        "quarantine", description="images that cannot be used: leave them out and list them, or stop with the list"
+        "quarantine",
+        description="images that cannot be used: quarantine excludes and lists them; fail stops the run with the list",
     )
-    shard_images: PositiveInt = Field(20_000, description="images a packed file holds; more go into several files")
+    shard_images: PositiveInt = Field(
+        20_000, description="largest number of images in one packed file; larger splits get several files"
+    )
 
     @field_validator("classes")
     @classmethod
     def _classes_are_distinct(cls, classes: tuple[ClassConfig, ...] | None) -> tuple[ClassConfig, ...] | None:
         table = _class_table(classes)
         if not 2 <= len(table) <= VOID:
-            raise ValueError(f"there are {len(table)} of them; a mask can tell 2 to {VOID} apart")
+            raise ValueError(f"number of classes: {len(table)}; a mask can hold 2 to {VOID}")
         void = tuple(voc_palette()[VOID].tolist())
         names: dict[str, str] = {}
         for name in table.names:
@@ -113,7 +119,7 @@ class DataConfig(Block):
                 raise ValueError(f"{name!r} cannot be a class name: {fault}; give the class another name")
             twin = names.setdefault(name_key(name), name)
             if twin != name:
-                raise ValueError(f"{name!r} and {twin!r} differ in case alone: give one of the classes another name")
+                raise ValueError(f"{name!r} and {twin!r} differ only in case: give one of the classes another name")
         seen = {void: "void"}
         for name, colour in zip(table.names, table.colours):
             if table.names.count(name) > 1:
@@ -123,7 +129,7 @@ class DataConfig(Block):
             seen[colour] = name
         taken = sorted(RESERVED_NAMES.intersection(table.names))
         if taken:
-            raise ValueError(f"{taken[0]} cannot be a class name: tables have a column called that")
+            raise ValueError(f"{taken[0]} cannot be a class name: tables have a column of that name")
         return classes
 
     @model_validator(mode="after")
@@ -133,7 +139,7 @@ class DataConfig(Block):
 
     @property
     def class_table(self) -> Classes:
-        """The classes with every colour filled in, and what stored values mean."""
+        """The classes with all colours, and the meaning of stored values."""
         table = _class_table(self.classes)
         return replace(table, values=_meanings(self.values, table.names)) if self.values else table
 
@@ -150,33 +156,37 @@ def _class_table(classes: tuple[ClassConfig, ...] | None) -> Classes:
 
 
 def _meanings(values: dict[int, str | int], names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-    """Stored value and class index (or `VOID`) of each entry of ``data.values``."""
+    """Pairs of stored value and class index (or `VOID`) from ``data.values``."""
     indices = {"void": VOID} | {name: index for index, name in enumerate(names)}
     for stored, meaning in values.items():
         if isinstance(meaning, int) and str(meaning) in names:
-            raise ValueError(f"values: {meaning} may be an index or the class called so: give the class in quotes")
+            raise ValueError(
+                f"values: {meaning} is ambiguous, an index or the class {meaning}: put class names in quotes"
+            )
         if meaning not in indices and not (isinstance(meaning, int) and 0 <= meaning < len(names)):
             raise ValueError(
-                f"values: mask value {stored} means {meaning!r}, which is no class; known are void, {', '.join(names)}"
+                f"values: mask value {stored} means {meaning!r}, which is not a class; known: void, {', '.join(names)}"
             )
     found = ((stored, indices[one] if isinstance(one, str) else one) for stored, one in values.items())
     return tuple(sorted(found))
 
 
 class AugmentationConfig(Block):
-    """How a training crop is cut from an image."""
+    """How training crops are cut from images."""
 
-    image_size: Annotated[tuple[Side, Side] | None, FromSpaces] = Field(
+    image_size: Annotated[tuple[Side, Side] | None, SpaceSeparated] = Field(
         None,
-        description="height, width in pixels to which images are resized first; null keeps their own size",
+        description=f"height and width in pixels (up to {MAX_SIDE}) to which images are resized first; null keeps "
+        "their size",
     )
-    crop_size: PositiveInt = Field(224, ge=64, le=4096, description="side of the square crop, pixels")
-    scale: Annotated[tuple[float, float], FromSpaces] = Field(
-        (0.9, 1.1), description="smallest and largest random factor on the image's size, drawn log-uniformly"
+    crop_size: PositiveInt = Field(224, ge=64, le=4096, description="side of the square crop in pixels, 64 to 4096")
+    scale: Annotated[tuple[float, float], SpaceSeparated] = Field(
+        (0.9, 1.1),
+        description="smallest and largest random scale factor, drawn log-uniformly, 0.05 to 20; [1, 1] is off",
     )
-    flip: Share = Field(0.5, description="probability of a left-right flip")
-    colour_jitter: Share = Field(
-        0.0, description="largest relative change of brightness, contrast and saturation; 0 is off"
+    flip: Fraction = Field(0.5, description="probability of a horizontal flip; 0 is off")
+    colour_jitter: Fraction = Field(
+        0.0, description="largest relative change of brightness, contrast and saturation, 0 to 1; 0 is off"
     )
 
     @model_validator(mode="after")

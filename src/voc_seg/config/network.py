@@ -1,38 +1,46 @@
-"""Settings of the network."""
+"""Settings of the model."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .block import Block, FromSpaces, Share
+from .block import Block, Fraction, SpaceSeparated
 
 
 class ModelConfig(Block):
-    """The network."""
+    """Encoder and decoder of the network."""
 
-    encoder: Literal["resnet18", "resnet34", "resnet50"] = Field("resnet18", description="ResNet encoder")
-    weights: str | None = Field(
-        None, description="null, imagenet (torchvision downloads them), or a .pth or .safetensors state dict"
+    encoder: Literal["resnet18", "resnet34", "resnet50"] = Field(
+        "resnet18", description="ResNet encoder; resnet18 is the fastest"
     )
-    skips: Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], FromSpaces] = Field(
+    weights: str | None = Field(
+        None,
+        description="initial weights of the encoder: null (random), imagenet (downloaded by torchvision), or the path "
+        "of a .pth or .safetensors state dict",
+    )
+    skips: Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], SpaceSeparated] = Field(
         (2, 3, 4),
         min_length=1,
-        description="encoder stages the decoder fuses; 1, 2, 3, 4 have stride 2, 4, 8, 16",
+        description="encoder stages that the decoder fuses, 1 to 4, with strides 2, 4, 8 and 16",
     )
-    width: int = Field(128, ge=8, le=1024, multiple_of=4, description="channels inside the decoder")
+    width: int = Field(128, ge=8, le=1024, multiple_of=4, description="decoder channels, 8 to 1024, a multiple of 4")
     context: Literal["none", "pyramid"] = Field(
-        "pyramid", description="what widens the view at the coarsest stage: nothing, or pyramid pooling"
+        "pyramid", description="context module at the coarsest stage: none, or pyramid pooling"
     )
     output_stride: Literal[16, 32] = Field(
-        32, description="stride of the coarsest features; 16 dilates the last stage: finer, slower"
+        32, description="stride of the coarsest features; 16 dilates the last stage, which is finer but slower"
     )
     stride_in_1x1: bool = Field(
-        False, description="bottleneck stride on the 1x1 convolution: for weights trained so (ResNet of 2015)"
+        False,
+        description="put the stride of bottleneck blocks on the 1x1 convolution, as in the 2015 ResNet; for weights "
+        "trained that way",
     )
-    dropout: Share = Field(0.1, description="share of decoder channels dropped before the classifier")
+    dropout: Fraction = Field(
+        0.1, description="probability of dropping a decoder channel before the classifier, 0 to 1"
+    )
 
     @model_validator(mode="after")
     def _skips_are_distinct(self) -> "ModelConfig":
         if len(set(self.skips)) != len(self.skips):
-            raise ValueError(f"skips {list(self.skips)} names a stage twice")
+            raise ValueError(f"skips {list(self.skips)} contains a stage twice")
         return self

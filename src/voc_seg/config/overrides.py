@@ -1,4 +1,4 @@
-"""How ``key=value,key=value`` is split."""
+"""Split ``key=value,key=value`` of ``--params`` and ``--grid``."""
 
 import re
 
@@ -6,9 +6,9 @@ _CLOSING = {"[": "]", "{": "}", "'": "'", '"': '"'}
 
 
 def split_params(text: str) -> list[str]:
-    """Split at commas, but not within ``[2,3]``, ``{a: 1, b: 2}`` or quotes where a value begins with them.
+    """Split at commas, except inside ``[2,3]``, ``{a: 1, b: 2}`` or quotes at the start of a value.
 
-    A bracket or quote that is not closed is a letter like others.
+    An unclosed bracket or quote is an ordinary character.
     """
     items, start, position = [], 0, 0
     while position < len(text):
@@ -16,13 +16,13 @@ def split_params(text: str) -> list[str]:
             items.append(text[start:position])
             start = position + 1
         elif text[position] in _CLOSING and text[start:position].partition("=")[2].strip() == "":
-            position = max(position, _end(text, position))
+            position = max(position, _closing_position(text, position))
         position += 1
     return [*items, text[start:]]
 
 
-def _end(text: str, start: int) -> int:
-    """Where a bracket or quote at ``start`` closes; -1 if it does not."""
+def _closing_position(text: str, start: int) -> int:
+    """The position where the bracket or quote at ``start`` is closed; -1 if it is not."""
     if text[start] in "'\"":
         quoted = re.compile(r"'(?:[^']|'')*'" if text[start] == "'" else r'"(?:[^"\\]|\\.)*"').match(text, start)
         return quoted.end() - 1 if quoted else -1

@@ -1,42 +1,49 @@
-"""Settings of what is done with trained networks."""
+"""Settings of evaluation, inference and comparison."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from .block import Block, FromSpaces
+from .block import Block, SpaceSeparated
 
 
 class EvaluationConfig(Block):
-    """Scoring a split, always at each image's own size."""
+    """Scoring a split, always at the size of the packed images."""
 
     split: Literal["train", "val", "test"] = Field("val", description="split to score")
     scale: float = Field(
         1.0,
         gt=0,
         le=4,
-        description="factor on an image's size before the network; scores stay at native size",
+        description="factor by which images are resized for the network, above 0 up to 4; scores stay at native size",
     )
-    flip: bool = Field(False, description="average with the scores of the mirrored image")
-    pictures: int = Field(8, ge=0, description="images drawn beside truth, prediction and errors")
+    flip: bool = Field(False, description="average the predictions of the image and its mirror image; doubles the time")
+    pictures: int = Field(
+        8,
+        ge=0,
+        description="number of figures with image, truth, prediction and errors, from the worst to the best image",
+    )
 
 
 class InferenceConfig(Block):
-    """Segmenting pictures of one's own; scale and flip are those the model was validated with."""
+    """Segmenting your own images; scale and flip are those the model was validated with."""
 
-    images: str | None = Field(None, description="folder, file or pattern (pictures/*.jpg, ./*.jpg); as --params only")
+    images: str | None = Field(
+        None,
+        description="folder, file or glob pattern (photos/*.jpg, ./*.jpg) of images to segment; only with --params",
+    )
     longer_side: int | None = Field(
         500,
         ge=32,
-        description="pixels to which larger pictures are reduced before the network, so that things in them are as "
-        "large as in the training images (VOC's have 500); masks keep the picture's size; null reduces nothing",
+        description="longer side in pixels to which larger images are reduced for the network, so that objects are as "
+        "large as in training (VOC's images have 500); masks keep the size of the image; null reduces nothing",
     )
     tile: int = Field(
         1024,
         ge=128,
         le=8192,
-        description="what is still longer than this goes through the network in tiles of so many pixels, which overlap "
-        "by a quarter",
+        description="side of a tile in pixels, 128 to 8192: images that are longer after the reduction are segmented "
+        "in tiles that overlap by a quarter",
     )
 
     @field_validator("images", mode="before")
@@ -44,14 +51,14 @@ class InferenceConfig(Block):
     def _images_is_text(cls, images: Any) -> Any:
         if images is not None and not isinstance(images, str):
             raise ValueError(
-                "YAML does not read this as a path: begin it with ./ or put it in quotes within the quotes"
+                "YAML does not read this as a path: start it with ./ or put it in quotes inside the quotes"
             )
         return images
 
 
 class ComparisonConfig(Block):
-    """Runs side by side."""
+    """Which runs are compared."""
 
-    runs: Annotated[tuple[str, ...] | None, FromSpaces] = Field(
-        None, description="names of the runs to compare, with * for any text, though not first; null compares all"
+    runs: Annotated[tuple[str, ...] | None, SpaceSeparated] = Field(
+        None, description="names of the runs to compare; * matches any text, but cannot come first; null compares all"
     )

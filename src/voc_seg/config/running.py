@@ -1,4 +1,4 @@
-"""Settings of a run itself: its name, the machine, who is told of it."""
+"""Settings of a run: its name, the device, tracking."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -7,47 +7,53 @@ from pydantic import BeforeValidator, Field, PositiveInt, field_validator
 
 from .block import Block
 
-_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
-"""What Windows takes for no folder."""
+_PORTS = {f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10)}
+_RESERVED_ON_WINDOWS = {"CON", "PRN", "AUX", "NUL", *_PORTS}
 
-RUN_NAMES = (
-    "a run's name is that of its folder: up to 100 letters (a-z), digits, '.', '_' and '-', with a letter or digit "
-    "first and no '.' last"
+RUN_NAME_RULE = (
+    "a run's name is also a folder name: up to 100 letters (a-z), digits, '.', '_' and '-', starting with a letter or "
+    "digit and not ending with '.'"
 )
 
 
 def is_run_name(name: str) -> bool:
-    """Whether a run may be called so; ``RUN_NAMES`` is the rule in words."""
+    """Whether a run may have this name; ``RUN_NAME_RULE`` says it in words."""
     letters = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", name)
-    return bool(letters) and name.upper() not in _DEVICES
+    return bool(letters) and name.upper() not in _RESERVED_ON_WINDOWS
 
 
-def _name_of_a_folder(run: Any) -> Any:
+def _check_run_name(run: Any) -> Any:
     if run is None:
         return None
     if not isinstance(run, str):
-        raise ValueError("YAML does not read this as text: begin the name with a letter")
+        raise ValueError("YAML does not read this as text: start the name with a letter")
     if not is_run_name(run):
-        raise ValueError(RUN_NAMES)
+        raise ValueError(RUN_NAME_RULE)
     return run
 
 
-RunName = Annotated[str | None, BeforeValidator(_name_of_a_folder)]
+RunName = Annotated[str | None, BeforeValidator(_check_run_name)]
 
 
 class RuntimeConfig(Block):
-    """Where and how to compute."""
+    """Device, precision and processes."""
 
-    device: str = Field("auto", description="auto takes a GPU if there is one; or cpu, mps, cuda, cuda:1 and so on")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto is bf16 where the device has it")
+    device: str = Field(
+        "auto", description="auto (a GPU if there is one, else the CPU), cpu, mps, cuda, or cuda:1 and so on"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="precision of the network: fp32, bf16, or auto (bf16 if the device is fast with it)"
+    )
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
-        "auto", description="processes that prepare batches; 0 prepares them in place; auto is 0 unless on a GPU"
+        "auto",
+        description="loader processes, 0 to 64; 0 prepares batches in the main process; auto is 0 on a CPU, up to 4 "
+        "on a GPU",
     )
     distributed_timeout: PositiveInt = Field(
-        600, description="with several processes: seconds after which one that does not answer counts as lost"
+        600, description="seconds after which a rank of a distributed run that does not answer counts as lost"
     )
     keep_memory: bool = Field(
-        True, description="on CPUs with glibc: memory stays with the process from step to step, and goes at the end"
+        True, description="on Linux CPUs (glibc): keep freed memory for the next step, a few per cent faster"
     )
 
     @field_validator("device")
@@ -59,19 +65,23 @@ class RuntimeConfig(Block):
 
 
 class TrackingConfig(Block):
-    """Copies of what a run leaves, for tools that compare runs; nothing is computed otherwise because of them."""
+    """Copies of settings, scores and files for tools that compare runs; results do not depend on them."""
 
-    mlflow: bool = Field(False, description="to MLflow; needs the extra mlflow")
+    mlflow: bool = Field(False, description="log runs to MLflow; needs the extra mlflow")
     uri: str = Field(
         "sqlite:///mlflow.db",
-        description="MLflow's store: a file of SQLite, relative to the project, or the address of a server",
+        description="MLflow's store: an SQLite file, relative to the project, or the URL of a server",
     )
-    experiment: str = Field("voc_seg", min_length=1, max_length=500, description="MLflow's name for runs of a kind")
-    tensorboard: bool = Field(False, description="to TensorBoard, in logs/tensorboard; needs the extra tensorboard")
+    experiment: str = Field(
+        "voc_seg", min_length=1, max_length=500, description="MLflow experiment that the runs belong to"
+    )
+    tensorboard: bool = Field(
+        False, description="log runs to TensorBoard, in logs/tensorboard; needs the extra tensorboard"
+    )
 
     @field_validator("uri")
     @classmethod
     def _uri_has_a_scheme(cls, uri: str) -> str:
         if "://" not in uri and not uri.startswith("databricks"):
-            raise ValueError("it must be an address: sqlite:///mlflow.db, http://host:5000 and so on")
+            raise ValueError("it must be a URL, such as sqlite:///mlflow.db or http://host:5000")
         return uri

@@ -1,4 +1,4 @@
-"""Faults of YAML files: the file, the line, what is wrong and what to do. Does not import Kedro."""
+"""Explain faulty YAML files: file, line, what is wrong and what to do. Does not import Kedro."""
 
 import io
 import re
@@ -10,26 +10,26 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 _REMEDIES = (
-    (r"\\t", "YAML indents with blanks: replace the tab"),
+    (r"\\t", "YAML is indented with spaces: replace the tab"),
     (r"duplicate key", "write the key once"),
-    (r"undefined alias", "a text that begins with * needs quotes"),
-    (r"a flow (sequence|mapping)", "close the bracket that opens there, or add the comma that is missing in it"),
+    (r"undefined alias", "text that starts with * needs quotes"),
+    (r"a flow (sequence|mapping)", "close the bracket that opens there, or add the missing comma"),
     (r"a quoted scalar", "close the quote that opens there"),
-    (r"scanning an? (alias|anchor)", "a text that begins with * or & needs quotes"),
+    (r"scanning an? (alias|anchor)", "text that starts with * or & needs quotes"),
 )
-_MOST_VALUES = 100_000
-"""In one settings file; more is a mistake or an attack."""
+_MAX_VALUES = 100_000
+"""Largest number of values in one settings file; more is a mistake or an attack."""
 _OPENED = re.compile(r"a flow (sequence|mapping)|a quoted scalar")
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)")
 
 
-def fault_of_file(path: Path) -> str | None:
-    """What is wrong with a YAML file, its line counted from 1 and the remedy; None if it is a mapping or empty."""
+def yaml_fault(path: Path) -> str | None:
+    """What is wrong with a YAML file, with the line (from 1) and the fix; None if it is a mapping or empty."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
-        return f"{path}, line {line}: this is not UTF-8. Save the file as UTF-8."
+        return f"{path}, line {line}: not UTF-8. Save the file as UTF-8."
     except OSError as error:
         return f"{path} cannot be read: {error.strerror or error}."
     for line, content in enumerate(text.splitlines(), start=1):
@@ -38,10 +38,10 @@ def fault_of_file(path: Path) -> str | None:
                 f"{path}, line {line}: {content[:7]} is a merge conflict marker. Choose one side and delete the "
                 "markers."
             )
-    if fault := fault_of_aliases(path):
+    if fault := alias_fault(path):
         return fault
     try:
-        # Aliases and duplicate keys are looked at too, as when the file is used.
+        # OmegaConf also checks aliases and duplicate keys.
         OmegaConf.load(io.StringIO(text))
         content = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
@@ -50,34 +50,33 @@ def fault_of_file(path: Path) -> str | None:
         mark = opens or error.problem_mark or error.context_mark
         return f"{path}, line {mark.line + 1 if mark else '?'}: {_problem(error)}."
     except OmegaConfBaseException as error:
-        return _fault_of_parts(path, yaml.compose(text, Loader=yaml.SafeLoader)) or unresolved(error, [path])
+        return _structure_fault(path, yaml.compose(text, Loader=yaml.SafeLoader)) or interpolation_fault(error, [path])
     except RecursionError:
         return f"{path} is nested too deeply. Settings need only a few levels."
     except (yaml.YAMLError, ValueError, OSError) as error:
         if isinstance(error, yaml.reader.ReaderError):
             line = text[: error.position].count("\n") + 1
-            return (
-                f"{path}, line {line}: the character U+{ord(text[error.position]):04X} may not be in YAML. Delete it."
-            )
+            character = f"U+{ord(text[error.position]):04X}"
+            return f"{path}, line {line}: the character {character} is not allowed in YAML. Delete it."
         if not isinstance(error, OSError):
             return f"{path}: {one_line(error)}"
         content = yaml.safe_load(text)
     if content is None or isinstance(content, dict):
-        return _fault_of_parts(path, yaml.compose(text, Loader=yaml.SafeLoader))
+        return _structure_fault(path, yaml.compose(text, Loader=yaml.SafeLoader))
     kind = "a list" if isinstance(content, list) else "a single value"
     return (
         f"{path}, line {_first_line(text)}: this file is {kind}, but it must hold keys with values, as in key: value."
     )
 
 
-def _fault_of_parts(path: Path, node: yaml.Node | None, is_top: bool = True) -> str | None:
-    """What YAML allows but settings do not: keys that are not text, sets, and ``???`` for a missing value."""
+def _structure_fault(path: Path, node: yaml.Node | None, is_top: bool = True) -> str | None:
+    """Find what YAML allows but settings do not: keys that are not text, sets, and ``???`` for a missing value."""
     where = f"{path}, line {node.start_mark.line + 1 if node else 1}"
     if isinstance(node, yaml.ScalarNode):
-        is_open = node.value == "???" and not node.style
-        return f"{where}: ??? is a placeholder. Replace it with a value." if is_open else None
+        is_placeholder = node.value == "???" and not node.style
+        return f"{where}: ??? is a placeholder. Replace it with a value." if is_placeholder else None
     if isinstance(node, yaml.SequenceNode):
-        return next(filter(None, (_fault_of_parts(path, part, False) for part in node.value)), None)
+        return next(filter(None, (_structure_fault(path, part, False) for part in node.value)), None)
     if not isinstance(node, yaml.MappingNode):
         return None
     if node.tag.endswith((":set", ":omap", ":pairs")):
@@ -85,67 +84,67 @@ def _fault_of_parts(path: Path, node: yaml.Node | None, is_top: bool = True) -> 
     for key, value in node.value:
         kind = key.tag.rpartition(":")[2]
         if kind == "null" or (is_top and kind in ("int", "float", "bool", "timestamp")):
-            here = f"{path}, line {key.start_mark.line + 1}"
-            return f"{here}: the key {key.value or 'null'} is not text. Put it in quotes, or rename it."
-        if fault := _fault_of_parts(path, value, False):
+            where = f"{path}, line {key.start_mark.line + 1}"
+            return f"{where}: the key {key.value or 'null'} is not text. Put it in quotes, or rename it."
+        if fault := _structure_fault(path, value, False):
             return fault
     return None
 
 
-def fault_of_aliases(path: Path) -> str | None:
-    """What is wrong with the aliases (``*name``) of a YAML file: expanded, they would fill the memory or never end.
+def alias_fault(path: Path) -> str | None:
+    """Find aliases (``*name``) of a YAML file whose expansion would fill the memory or never end.
 
-    To be called before OmegaConf loads the file and expands them. None if they are harmless, or if the file cannot be
-    read: loading it reports why.
+    Call it before OmegaConf loads the file and expands them. None if they are harmless, or if the file cannot be read,
+    which loading it reports.
     """
     try:
         content = path.read_bytes()
         node = yaml.compose(content.decode("utf-8-sig"), Loader=yaml.SafeLoader) if b"*" in content else None
         sizes: dict[int, float] = {}
-        if node is None or _written_out(node, sizes) <= _MOST_VALUES:
+        if node is None or _expanded_size(node, sizes) <= _MAX_VALUES:
             return None
     except (yaml.YAMLError, ValueError, OSError, RecursionError):
         return None
     line = node.start_mark.line + 1
     for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
-        if sizes[id(value)] * 10 > _MOST_VALUES:  # the first that grows so large
+        if sizes[id(value)] * 10 > _MAX_VALUES:  # the first key that grows this large
             line = key.start_mark.line + 1
             break
-    return f"{path}, line {line}: its aliases (*name) expand to more than {_MOST_VALUES} values. Write the values out."
+    return f"{path}, line {line}: its aliases (*name) expand to more than {_MAX_VALUES} values. Write the values out."
 
 
-def _written_out(node: yaml.Node, sizes: dict[int, float]) -> float:
-    """The number of values of a YAML node with its aliases expanded; infinite for one that contains itself."""
+def _expanded_size(node: yaml.Node, sizes: dict[int, float]) -> float:
+    """Number of values in a YAML node with its aliases expanded; infinite for one that contains itself."""
     if id(node) not in sizes:
-        sizes[id(node)] = float("inf")  # until it is known: met again meanwhile, it contains itself
+        sizes[id(node)] = float("inf")  # until it is counted: a node met again before that contains itself
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
         flat = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
-        sizes[id(node)] = 1 + sum(_written_out(part, sizes) for part in flat)
+        sizes[id(node)] = 1 + sum(_expanded_size(part, sizes) for part in flat)
     return sizes[id(node)]
 
 
-def fault_of_logging(path: Path, error: Exception) -> str:
-    """What is wrong with a file for ``logging.config``, which Kedro reads while it is imported.
+def logging_config_fault(path: Path, error: Exception) -> str:
+    """Explain what is wrong with the logging settings, which Kedro reads while it is imported.
 
     Args:
         path: The file.
-        error: Raised by reading or applying it.
+        error: What reading or applying it raised.
     """
-    if fault := fault_of_file(path):
+    if fault := yaml_fault(path):
         return fault
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
     reasons = ": ".join(dict.fromkeys(one_line(one) for one in (error, cause)))
-    # Its messages name the part: Unable to configure handler 'file'.
+    # The messages name the part: Unable to configure handler 'file'.
     parts = re.findall(r"(handler|logger|formatter|filter) '([^']+)'", reasons)
     line = line_of(path, f"{parts[0][0]}s", parts[0][1]) if parts else None
     where = f"{path}, line {line}" if line else f"{path}"
-    return f"{where}: {reasons.rstrip('.')}. Correct it."
+    return f"{where}: {reasons.rstrip('.')}. Fix it."
 
 
 def line_of(path: Path, *keys: str) -> int | None:
-    """The line, from 1, of a nested key in a valid YAML file; None where there is none."""
+    """Line, from 1, of a nested key in a valid YAML file; None if it is not there."""
     node: Any = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
     line = None
     for part in keys:
@@ -161,23 +160,23 @@ def _first_line(text: str) -> int:
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
     problem = ", ".join(part for part in (error.context, error.problem) if part)
-    remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, problem)), "correct the YAML there")
+    remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, problem)), "fix the YAML there")
     return f"{problem}; {remedy}"
 
 
-def unresolved(error: OmegaConfBaseException, files: list[Path]) -> str:
-    """A value with ``${...}`` that stands for nothing."""
+def interpolation_fault(error: OmegaConfBaseException, files: list[Path]) -> str:
+    """Explain a value whose ``${...}`` cannot be resolved."""
     key = re.sub(r"\[(\d+)\]", r".\1", str(error.full_key or ""))
     message = str(error).splitlines()[0].rstrip(".")
-    for path in reversed(files):  # an environment's settings come last
+    for path in reversed(files):  # environments override base, and come last
         line = line_of_key(path.read_text(encoding="utf-8-sig"), key)
         if line:
-            return f"{path}, line {line}: {key} cannot be resolved: {message}. Correct what is in ${{...}}."
-    return f"{key or 'A value'} (--params) cannot be resolved: {message}. Correct what is in ${{...}}."
+            return f"{path}, line {line}: {key} cannot be resolved: {message}. Fix the ${{...}}."
+    return f"{key or 'A value'} (--params) cannot be resolved: {message}. Fix the ${{...}}."
 
 
 def line_of_key(text: str, key: str) -> int | None:
-    """The line, from 1, of a value with an interpolation at ``a.b`` of a YAML text; None if there is none."""
+    """Line, from 1, of the interpolated value at ``a.b`` of a YAML text; None if there is none."""
     node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     for part in key.split("."):
         if isinstance(node, yaml.MappingNode):

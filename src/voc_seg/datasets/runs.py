@@ -11,7 +11,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
-from voc_seg.config.running import RUN_NAMES, is_run_name
+from voc_seg.config.running import RUN_NAME_RULE, is_run_name
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.versions import newest_version
 
@@ -63,7 +63,7 @@ class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
             if is_run_name(folder.name):
                 folders[folder.name] = folder
             else:  # spreadsheets would take =x() for a formula
-                logger.warning("%r in %s is skipped: %s. Rename the folder.", folder.name, folder.parent, RUN_NAMES)
+                logger.warning("%r in %s is skipped: %s. Rename the folder.", folder.name, folder.parent, RUN_NAME_RULE)
         return {name: partial(_read, folder) for name, folder in folders.items()}
 
     def save(self, data: None) -> None:

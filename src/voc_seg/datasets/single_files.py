@@ -58,7 +58,7 @@ class _AtomicFile:
 
     def _init_config(self) -> dict[str, Any]:
         """The entry as in a catalog file; Kedro records arguments of an inherited ``__init__`` as ``kwargs``."""
-        arguments = self._init_args  # type: ignore[attr-defined]
+        arguments = self._init_args
         self._init_args = {**arguments.pop("kwargs", {}), **{k: v for k, v in arguments.items() if k != "args"}}
         return super()._init_config()  # type: ignore[misc]
 

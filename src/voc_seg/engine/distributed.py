@@ -50,9 +50,9 @@ def init_process_group(device: torch.device, timeout: int) -> None:
     except RuntimeError as error:
         raise VocSegError(
             f"Process {here.rank} of {here.world_size} could not connect to the others at {here.address} within "
-            f"{timeout} s (runtime.distributed_timeout): {first_line(error)}. Check that every machine was started with the "
-            "same --nnodes and --rdzv-endpoint, and that the machines can reach each other (GLOO_SOCKET_IFNAME and "
-            "NCCL_SOCKET_IFNAME name the network interface)."
+            f"{timeout} s (runtime.distributed_timeout): {first_line(error)}. Check that every machine was "
+            "started with the same --nnodes and --rdzv-endpoint, and that the machines can reach each other "
+            "(GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name the network interface)."
         ) from error
     logger.debug("Process %d of %d, pid %d, %s", here.rank, here.world_size, os.getpid(), backend)
 

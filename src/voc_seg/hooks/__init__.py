@@ -1,1 +1,1 @@
-"""Everything around a run: checks before it, messages, locks, processes and tracking; no computation belongs here."""
+"""Everything around a run: checks, messages, locks, ranks and tracking. Computation does not belong here."""

@@ -1,4 +1,4 @@
-"""Commands that messages suggest: what to type next, and how to go on with a run that ended early."""
+"""Commands that messages suggest: the next step, and how to resume a run."""
 
 import shlex
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from kedro.framework.project import settings as project_settings
 from voc_seg.config import flattened
 from voc_seg.system.torchrun import ProcessInfo, process_info
 
-NEXT = {
+NEXT_COMMAND = {
     "data_processing": "kedro run --pipelines sanity",
     "sanity": "kedro run --pipelines training",
     "training": "kedro run --pipelines evaluation",
@@ -24,20 +24,20 @@ NEXT = {
     "export": "read {model_card}",
     "comparison": "kedro viz run",
 }
-"""What to type or do after each pipeline, in the order in which they build on each other."""
+"""What to type or do after each pipeline, in the order in which the pipelines depend on each other."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How a run was started, as far as the next command has to be started so too.
+    """How a run was started, as far as the next command has to repeat it.
 
     | field             | meaning                                                                   |
     |-------------------|---------------------------------------------------------------------------|
     | program           | ``kedro run``, or ``voc-seg`` where the project is installed as a package |
-    | conf_source       | of ``--conf-source``, empty for the project's own                         |
-    | config            | of ``--config``                                                           |
-    | config_has_params | whether that file has the parameters, which ``--params`` would replace    |
-    | runner            | of ``--runner``                                                           |
+    | conf_source       | value of ``--conf-source``, empty for the project's own                   |
+    | config            | value of ``--config``                                                     |
+    | config_has_params | whether that file sets the parameters, which ``--params`` would replace   |
+    | runner            | value of ``--runner``                                                     |
     """
 
     program: str = "kedro run"
@@ -47,20 +47,20 @@ class Launch:
     runner: str = ""
 
     def options(self, with_runner: bool = True) -> str:
-        """`` --conf-source PATH --config FILE --runner NAME``, those that were given."""
+        """`` --conf-source PATH --config FILE --runner NAME``, as far as given."""
         given = {"conf-source": self.conf_source, "config": self.config, "runner": self.runner if with_runner else ""}
         return "".join(f" --{option} {shlex.quote(value)}" for option, value in given.items() if value)
 
 
-def launch_of(context: KedroContext) -> Launch:
-    """How the run of a context was started; options are known of a command alone."""
+def launch_from_context(context: KedroContext) -> Launch:
+    """How the run of this context was started; a session in Python has no options."""
     typed = click.get_current_context(silent=True)
     params = typed.params if typed and "conf_source" in typed.params else {}
     conf, own = str(context.config_loader.conf_source), context.project_path / project_settings.CONF_SOURCE
     return Launch(
         "kedro run" if (context.project_path / "pyproject.toml").is_file() else "voc-seg",
-        "" if "://" not in conf and Path(conf).resolve() == own.resolve() else _shown(conf),
-        _shown(params.get("config") or ""),
+        "" if "://" not in conf and Path(conf).resolve() == own.resolve() else _relative_to_cwd(conf),
+        _relative_to_cwd(params.get("config") or ""),
         typed is not None
         and bool(params.get("config"))
         and typed.get_parameter_source("params") is ParameterSource.DEFAULT_MAP,
@@ -68,21 +68,21 @@ def launch_of(context: KedroContext) -> Launch:
     )
 
 
-def _shown(path: str) -> str:
-    """A path as it would be typed here."""
+def _relative_to_cwd(path: str) -> str:
+    """A path relative to the working directory if it is inside; as it is otherwise."""
     if path and "://" not in path and Path(path).resolve().is_relative_to(Path.cwd()):
         return Path(path).resolve().relative_to(Path.cwd()).as_posix()
     return path
 
 
-def launch_in(run_params: dict[str, Any]) -> Launch:
-    """How a run was started, by its parameters with ``launch`` among them."""
+def launch_from_params(run_params: dict[str, Any]) -> Launch:
+    """How a run was started, from ``launch`` in its parameters."""
     return run_params.get("launch") or Launch()
 
 
-def command(pipeline: str, run_params: dict[str, Any]) -> str:
-    """How to run a pipeline so that it is about the outputs of a run."""
-    return f"{launch_in(run_params).program} --pipelines {pipeline}{repeated_options(run_params, pipeline)}"
+def run_command(pipeline: str, run_params: dict[str, Any]) -> str:
+    """The command that runs a pipeline on the data and outputs of this run."""
+    return f"{launch_from_params(run_params).program} --pipelines {pipeline}{context_options(run_params, pipeline)}"
 
 
 _SELECTIONS = {
@@ -98,77 +98,79 @@ _SELECTIONS = {
 
 
 def resume_command(run_params: dict[str, Any], from_nodes: Iterable[str] = (), resume: bool = True) -> str:
-    """How to go on with a run that was interrupted or has failed: the same once more.
+    """The command that resumes an interrupted or failed run.
 
     Args:
-        run_params: Of the run.
-        from_nodes: Where to begin, in place of where the run began.
-        resume: Whether its training goes on from its newest checkpoint.
+        run_params: Parameters of the run.
+        from_nodes: Nodes to start from, instead of those the run started from.
+        resume: Whether training resumes from its newest checkpoint.
     """
-    order = list(NEXT)  # Kedro makes a set of the names
-    launch = launch_in(run_params)
+    order = list(NEXT_COMMAND)  # Kedro passes the names as a set
+    launch = launch_from_params(run_params)
     selected = {option: run_params.get(key) or () for option, key in _SELECTIONS.items()}
     selected["pipelines"] = sorted(selected["pipelines"], key=lambda name: order.index(name) if name in order else -1)
     if from_nodes:
         selected |= {"from-nodes": sorted(from_nodes), "from-inputs": ()}
     selection = "".join(f" --{option} {','.join(names)}" for option, names in selected.items() if names)
-    settings = {key: _typed(value) for key, value in flattened(run_params["runtime_params"] or {})}
+    settings = {key: _format_value(value) for key, value in flattened(run_params["runtime_params"] or {})}
     settings |= {"training.resume": "true"} if resume else {}
     given = ",".join(f"{key}={value}" for key, value in settings.items())
     params = f" --params {shlex.quote(given)}" if given else ""
-    start = f"{_launcher(process_info(), launch.program)}{selection}{environment_option(run_params)}"
+    start = f"{_launch_program(process_info(), launch.program)}{selection}{environment_option(run_params)}"
     return f"{start}{launch.options()}{params}"
 
 
-def _launcher(here: ProcessInfo, program: str) -> str:
-    """What ran these processes; with several machines it is to be typed on each."""
-    if here.world_size == 1:
+def _launch_program(process: ProcessInfo, program: str) -> str:
+    """The program that started this run; with several machines it has to be typed on each."""
+    if process.world_size == 1:
         return program
-    # Where the machines meet is known to torchrun alone.
-    meeting = f" --nnodes={here.nodes} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if here.nodes > 1 else ""
-    return f"torchrun{meeting} --nproc-per-node={here.local_world_size} -m voc_seg"
+    # Only torchrun knows the rendezvous endpoint.
+    rendezvous = (
+        f" --nnodes={process.nodes} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if process.nodes > 1 else ""
+    )
+    return f"torchrun{rendezvous} --nproc-per-node={process.local_world_size} -m voc_seg"
 
 
-def _typed(value: Any) -> str:
-    """A setting as ``--params`` takes it: lists with spaces, null for None."""
+def _format_value(value: Any) -> str:
+    """Format a setting for ``--params``: lists with spaces, null for None."""
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value))
     if isinstance(value, str):
-        # As it would be read: an id of digits keeps its quotes.
-        return value if "," not in value and _reads_as_itself(value) else "'" + value.replace("'", "''") + "'"
+        # YAML must read the text unchanged: an id of digits keeps its quotes.
+        return value if "," not in value and _survives_yaml(value) else "'" + value.replace("'", "''") + "'"
     return "null" if value is None else str(value).lower()
 
 
-def _reads_as_itself(value: str) -> bool:
+def _survives_yaml(value: str) -> bool:
     try:
         return yaml.safe_load(value) == value
-    except yaml.YAMLError:  # as of *.jpg
+    except yaml.YAMLError:  # such as *.jpg
         return False
 
 
 def environment_option(run_params: dict[str, Any]) -> str:
-    """`` --env NAME`` of a run, empty where that is the default."""
+    """`` --env NAME`` of a run; empty for the default environment."""
     environment = run_params["env"]
     return f" --env {environment}" if environment not in (None, "base", "local") else ""
 
 
-_REPEATED = ("voc_root", "data.")
+_REPEATED_KEYS = ("voc_root", "data.")
 
 
-def repeated_options(run_params: dict[str, Any], pipelines: str = "") -> str:
-    """What a command about a run's outputs needs: `` --env NAME --params run=NAME,voc_root=PATH``, empty by default.
+def context_options(run_params: dict[str, Any], pipelines: str = "") -> str:
+    """Options for a command on the same data and outputs: `` --env NAME --params run=NAME,voc_root=PATH``; often empty.
 
-    All runs share what data_processing makes, so alone it takes no name. Where the data is and how it is read has to be
-    the same in every pipeline.
+    Every pipeline has to read the same data in the same way. data_processing takes no run name, as all runs share its
+    outputs.
     """
-    launch = launch_in(run_params)
+    launch = launch_from_params(run_params)
     trains = bool({"training", "sanity"} & set(pipelines.split(",")))
     options = environment_option(run_params) + launch.options(with_runner=not trains)
     return options if launch.config_has_params else options + _params(run_params, pipelines != "data_processing")
 
 
 def viz_options(run_params: dict[str, Any]) -> str:
-    """What ``kedro viz run`` takes of them."""
+    """Those of `context_options` that ``kedro viz run`` accepts."""
     return environment_option(run_params) + _params(run_params)
 
 
@@ -176,5 +178,9 @@ def _params(run_params: dict[str, Any], with_run: bool = True) -> str:
     given = dict(flattened(run_params["runtime_params"] or {}))
     if not with_run or not isinstance(given.get("run"), str):
         given.pop("run", None)
-    kept = [f"{key}={_typed(value)}" for key, value in given.items() if key == "run" or key.startswith(_REPEATED)]
+    kept = [
+        f"{key}={_format_value(value)}"
+        for key, value in given.items()
+        if key == "run" or key.startswith(_REPEATED_KEYS)
+    ]
     return f" --params {shlex.quote(','.join(kept))}" if kept else ""

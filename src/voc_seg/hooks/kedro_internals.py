@@ -1,4 +1,4 @@
-"""What Kedro knows and does not give: its private names are used here alone."""
+"""Access to Kedro internals; no other module uses its private names."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,15 +12,15 @@ from kedro.runner import SequentialRunner
 from kedro.runner.runner import _find_nodes_to_resume_from
 
 
-def planned(pipeline: Pipeline, catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> Pipeline:
-    """The nodes of a run that will run: with ``--only-missing-outputs`` Kedro leaves the others out after the hooks."""
+def pipeline_to_run(pipeline: Pipeline, catalog: CatalogProtocol, run_params: Mapping[str, Any]) -> Pipeline:
+    """The nodes that will run: with ``--only-missing-outputs`` Kedro skips the others only after the hooks."""
     if not run_params.get("only_missing_outputs"):
         return pipeline
     return SequentialRunner()._filter_pipeline_for_missing_outputs(pipeline, catalog)
 
 
 def environments(loader: OmegaConfigLoader) -> list[str]:
-    """Folders of the settings, be they in an archive; none where there are no settings."""
+    """Environment names, also from an archive; empty if there are no settings."""
     try:
         root = Path(loader._get_conf_env_path("x")).parent.as_posix()
         entries = [entry for entry in loader._fs.ls(root, detail=True) if entry["type"] == "directory"]
@@ -29,8 +29,8 @@ def environments(loader: OmegaConfigLoader) -> list[str]:
     return sorted(Path(entry["name"]).name for entry in entries)
 
 
-def text_of_settings(loader: OmegaConfigLoader, name: str) -> str:
-    """A file beside the environments, be they in an archive; empty where it is not there."""
+def read_conf_file(loader: OmegaConfigLoader, name: str) -> str:
+    """The text of a file beside the environments, also from an archive; empty if it is missing."""
     try:
         path = Path(loader._get_conf_env_path("x")).with_name(name)
         return loader._fs.cat_file(path.as_posix()).decode()
@@ -38,8 +38,8 @@ def text_of_settings(loader: OmegaConfigLoader, name: str) -> str:
         return ""
 
 
-def nodes_to_resume_from(pipeline: Pipeline, finished: Iterable[Node], catalog: CatalogProtocol) -> set[str]:
-    """Names of the nodes from which a run that failed goes on, with those whose outputs were in memory alone."""
+def resume_nodes(pipeline: Pipeline, finished: Iterable[Node], catalog: CatalogProtocol) -> set[str]:
+    """Names of the nodes to resume a failed run from, including those whose outputs were only in memory."""
     unfinished = set(pipeline.nodes) - set(finished)
     return _find_nodes_to_resume_from(pipeline, unfinished, catalog)
 

@@ -1,4 +1,4 @@
-"""No two runs write the same outputs at once."""
+"""Locks, so that no two runs write the same outputs at the same time."""
 
 import logging
 from pathlib import Path
@@ -13,32 +13,32 @@ from voc_seg.system.lock import acquire_lock, lock_advice, locks_unsupported
 from voc_seg.system.torchrun import is_restart, process_info
 
 from .console import path_of
-from .kedro_internals import planned
-from .validation import RunStoppedError
+from .errors import RunStoppedError
+from .kedro_internals import pipeline_to_run
 
 logger = logging.getLogger(__name__)
 
-_ELSEWHERE = "Wait for it to end, or put this run apart with --params run=NAME"
-_SOLE = {
+_WAIT_OR_NAME = "Wait for it to end, or give this run a name of its own with --params run=NAME"
+LOCKED_OUTPUTS = {
     "train_samples": ("data_processing", "Wait for it to end and run again"),
-    "checkpoints": ("training", _ELSEWHERE),
-    "predictions": ("evaluation", _ELSEWHERE),
-    "inference_segmentations": ("inference", _ELSEWHERE),
+    "checkpoints": ("training", _WAIT_OR_NAME),
+    "predictions": ("evaluation", _WAIT_OR_NAME),
+    "inference_segmentations": ("inference", _WAIT_OR_NAME),
 }
-"""By an output that two runs would spoil for each other: the pipeline that makes it, and what to do."""
+"""Outputs that concurrent runs would corrupt: the pipeline that writes each, and what to do."""
 _SPLITS = {"train_samples", "val_samples", "test_samples"}
 
 _held: dict[str, BinaryIO] = {}
 
 
-def release(*makers: str) -> None:
-    """Let others write what these pipelines make; without names, all that this process has locked."""
-    for maker in makers or tuple(_held):
-        if maker in _held:
-            _held.pop(maker).close()
+def release(*pipelines: str) -> None:
+    """Release the locks of these pipelines; without names, all locks of this process."""
+    for pipeline in pipelines or tuple(_held):
+        if pipeline in _held:
+            _held.pop(pipeline).close()
 
 
-def _take(path: Path, maker: str, remedy: str) -> None:
+def _lock(path: Path, pipeline: str, remedy: str) -> None:
     try:
         make_folder(path.parent)
         lock = acquire_lock(path)
@@ -47,43 +47,43 @@ def _take(path: Path, maker: str, remedy: str) -> None:
             reason = f"Could not write {path.parent}: {error.strerror or error}."
             raise RunStoppedError(f"{reason} {lock_advice(path)} Nothing has run.") from error
         logger.warning(
-            "%s is on a file system without locks (%s). Make sure that no other run writes there.",
+            "%s is on a file system without locks (%s). Make sure that no other run writes to it.",
             path.parent, error.strerror,
         )  # fmt: skip
         return
     if lock is not None:
-        _held[maker] = lock
-    elif not is_restart():  # else it is that of a process which torchrun knows to be gone
-        raise RunStoppedError(f"Another process is running {maker} into {path.parent}. {remedy}. Nothing has run.")
+        _held[pipeline] = lock
+    elif not is_restart():  # after a restart the lock belongs to a process that torchrun has ended
+        raise RunStoppedError(f"Another process is running {pipeline} into {path.parent}. {remedy}. Nothing has run.")
 
 
-class SoleRunHooks:
-    """Locks what a run writes until it ends; several processes of one run count as one. See ``settings.py``."""
+class RunLockHooks:
+    """Locks the outputs of a run until it ends; rank 0 holds the locks for all ranks. Registered in ``settings.py``."""
 
     def __init__(self) -> None:
         self._unpacked: set[str] = set()
 
     @hook_impl(trylast=True)  # a run that other hooks refuse leaves no trace
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Take the locks.
+        """Acquire the locks.
 
         Raises:
-            RunStoppedError: Another run has one, or whether one has cannot be told.
+            RunStoppedError: Another run holds one, or the lock file cannot be opened.
         """
         release()
-        outputs = planned(pipeline, catalog, run_params).all_outputs()
+        outputs = pipeline_to_run(pipeline, catalog, run_params).all_outputs()
         self._unpacked = _SPLITS & outputs
         if process_info().rank:
             return
-        for output, (maker, remedy) in _SOLE.items():
+        for output, (pipeline_name, remedy) in LOCKED_OUTPUTS.items():
             path = path_of(catalog, output) if output in outputs else None
             if path is None:
                 continue
-            _take(path.parent / f".{maker}.lock", maker, remedy)
+            _lock(path.parent / f".{pipeline_name}.lock", pipeline_name, remedy)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Let others pack once all splits are packed, however long the run goes on."""
+        """Release data_processing once all splits are packed, although the run may continue for hours."""
         if dataset_name in self._unpacked:
             self._unpacked.discard(dataset_name)
             if not self._unpacked:
@@ -91,10 +91,10 @@ class SoleRunHooks:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Let others write."""
+        """Release all locks."""
         release()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Let others write."""
+        """Release all locks."""
         release()

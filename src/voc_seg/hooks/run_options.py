@@ -1,4 +1,4 @@
-"""Options of ``kedro run``: each works, or is refused in one line before anything runs."""
+"""Options of ``kedro run``: each works, or the run is refused with one line before anything runs."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -18,24 +18,27 @@ from omegaconf import OmegaConf
 
 from voc_seg.config.overrides import split_params
 
-from .kedro_internals import planned
-from .validation import NEXT, RunStoppedError
+from .commands import NEXT_COMMAND
+from .errors import RunStoppedError
+from .kedro_internals import pipeline_to_run
 
-_NOTHING = "Nothing has run."
+
+def _refusal(message: str) -> RunStoppedError:
+    return RunStoppedError(f"{message} Nothing has run.")
 
 
 def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipeline | None:
     """The nodes that a run selects.
 
     Args:
-        names: Of pipelines; empty for plain ``kedro run``.
+        names: Pipeline names; empty for plain ``kedro run``.
         selection: ``node_names``, ``tags`` and so on, as ``KedroSession.run`` takes them.
 
     Returns:
-        None where a pipeline's name is wrong, which Kedro says.
+        None if a pipeline does not exist, which Kedro reports.
 
     Raises:
-        RunStoppedError: A name is wrong, or nothing is selected.
+        RunStoppedError: A name does not exist, or no node is selected.
     """
     pipelines.set_requested(names or None)
     try:
@@ -53,21 +56,21 @@ def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipelin
         "namespaces": ("--namespaces", "namespace", set().union(*(node.namespace_prefixes for node in whole.nodes))),
     }
     chosen = {key: list(selection.get(key) or ()) for key in known}
-    for key, (option, kind, there) in known.items():
+    for key, (option, noun, existing) in known.items():
         for name in chosen[key]:
-            if name not in there:
-                where = f"in {', '.join(names)}" if names else "in what kedro run does without --pipelines"
-                fault = f"{option} {name}: there is no such {kind} {where}."
-                raise RunStoppedError(f"{fault}{_hint(name, there)} {_NOTHING}")
+            if name not in existing:
+                where = f"in {', '.join(names)}" if names else "in the pipelines that kedro run runs by default"
+                fault = f"{option} {name}: there is no such {noun} {where}."
+                raise _refusal(f"{fault}{_suggestion(name, existing)}")
     try:
         return whole.filter(**{"node_namespaces" if key == "namespaces" else key: chosen[key] or None for key in known})
     except ValueError:
         given = ", ".join(f"{known[key][0]} {','.join(value)}" for key, value in chosen.items() if value)
-        raise RunStoppedError(f"No node is selected by {given or 'this run'}. {_NOTHING}") from None
+        raise _refusal(f"No node is selected by {given or 'this run'}.") from None
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    known = sorted(one for one in known if one and not is_parameter(one))
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    known = sorted(key for key in known if key and not is_parameter(key))
     close = get_close_matches(name, known)
     if close:
         return f" Did you mean {' or '.join(close)}?"
@@ -75,38 +78,38 @@ def _hint(name: str, known: Iterable[str]) -> str:
 
 
 def require_runner(runner: AbstractRunner, pipeline: Pipeline) -> None:
-    """Stop a run whose runner does not suit nodes of ours; those of users are their own affair.
+    """Refuse a runner that cannot run this project's nodes; nodes of the user are not checked.
 
     Raises:
-        RunStoppedError: It does not.
+        RunStoppedError: The runner cannot run one of the nodes.
     """
     ours = [node for node in pipeline.nodes if _is_ours(node.func)]
     if not ours:
         return
-    advice = f"Leave --runner out. {_NOTHING}"
+    advice = "Remove --runner."
     if isinstance(runner, ParallelRunner):
-        raise RunStoppedError(
-            "ParallelRunner cannot be used: nodes hand each other networks and mapped files, which do not go from "
-            f"process to process. {advice}"
+        raise _refusal(
+            "ParallelRunner cannot be used: nodes pass models and memory-mapped files to each other, which cannot be "
+            f"sent between processes. {advice}"
         )
     if getattr(runner, "_is_async", False):
-        raise RunStoppedError(
-            "--async cannot be used: files are written one after the other, so that a run that is killed leaves none "
-            f"that do not belong together. Leave it out. {_NOTHING}"
+        raise _refusal(
+            "--async cannot be used: outputs are saved in order, so that a killed run leaves no files that contradict "
+            "each other. Remove it."
         )
     if isinstance(runner, ThreadRunner) and any("best_model" in node.outputs for node in ours):
-        raise RunStoppedError(
-            "ThreadRunner cannot train: Python hands Ctrl-C and SIGTERM to the main thread alone, so a training "
-            f"that is asked to stop would write no checkpoint. {advice}"
+        raise _refusal(
+            "ThreadRunner cannot train: only the main thread receives Ctrl-C and SIGTERM, so an interrupted training "
+            f"would write no checkpoint. {advice}"
         )
 
 
 def _is_ours(function: Callable[..., Any]) -> bool:
-    return any(function.__module__.startswith(f"voc_seg.pipelines.{name}.") for name in NEXT)
+    return any(function.__module__.startswith(f"voc_seg.pipelines.{name}.") for name in NEXT_COMMAND)
 
 
-def with_lists(parse: Callable[..., Any]) -> Callable[..., Any]:
-    """Kedro's reader of ``--params``, which splits at every comma, for lists as ``[2,3]`` and texts in quotes too."""
+def accept_lists(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """Extend Kedro's parser of ``--params``, which splits at every comma, to ``[2,3]`` and quoted text."""
 
     def read(context: click.Context, option: Any, value: Any) -> Any:
         items = split_params(value) if isinstance(value, str) else []
@@ -114,14 +117,14 @@ def with_lists(parse: Callable[..., Any]) -> Callable[..., Any]:
             return parse(context, option, value)
         pairs = [item.partition("=") for item in items if item.strip()]
         if any(not (key.strip() and equals) for key, equals, _ in pairs):
-            return parse(context, option, value)  # says what is wrong
+            return parse(context, option, value)  # which reports what is wrong
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"{key.strip()}={text}" for key, _, text in pairs]))
 
     return read
 
 
-def keeps_path(read: Callable[..., Any]) -> Callable[..., Any]:
-    """Kedro's reader of ``--config``, with the file as its value; Kedro 1.7 gives the last value in the file."""
+def keep_config_path(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Make Kedro's parser of ``--config`` return the path; Kedro 1.7 returns the last value in the file."""
 
     def kept(context: click.Context, option: Any, value: Any) -> Any:
         read(context, option, value)
@@ -131,93 +134,94 @@ def keeps_path(read: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def checked_runner(start: Callable[..., Any] | None) -> Callable[..., Any]:
-    """``kedro run`` with its runner checked before it is made."""
+    """Wrap ``kedro run`` to check the runner before it is created."""
 
     assert start is not None, "kedro run has a callback"
 
     @wraps(start)
     def checked(**options: Any) -> Any:
-        require_runner_options(options["runner"], options["runner_params"])
+        require_known_runner(options["runner"], options["runner_params"])
         return start(**options)
 
     return checked
 
 
-def require_runner_options(runner: str | None, params: Mapping[str, Any]) -> None:
-    """Stop a run whose ``--runner`` or ``--runner-params`` name what there is not.
+def require_known_runner(runner: str | None, params: Mapping[str, Any]) -> None:
+    """Refuse an unknown ``--runner``, or ``--runner-params`` that it does not take.
 
     Raises:
-        RunStoppedError: They do.
+        RunStoppedError: The runner or one of its parameters does not exist, or a value is invalid.
     """
-    there = ["SequentialRunner", "ThreadRunner", "ParallelRunner"]
-    name = runner or there[0]
+    existing = ["SequentialRunner", "ThreadRunner", "ParallelRunner"]
+    name = runner or existing[0]
     try:
-        kind = load_obj(name, "kedro.runner")
+        runner_class = load_obj(name, "kedro.runner")
     except (ImportError, AttributeError, ValueError, TypeError):
-        raise RunStoppedError(f"--runner {name}: there is no such runner.{_hint(name, there)} {_NOTHING}") from None
-    if not (isinstance(kind, type) and issubclass(kind, AbstractRunner)) or inspect.isabstract(kind):
-        raise RunStoppedError(f"--runner {name} is no runner.{_hint(name, there)} {_NOTHING}")
-    known = inspect.signature(kind).parameters
+        raise _refusal(f"--runner {name}: there is no such runner.{_suggestion(name, existing)}") from None
+    is_runner = isinstance(runner_class, type) and issubclass(runner_class, AbstractRunner)
+    if not is_runner or inspect.isabstract(runner_class):
+        raise _refusal(f"--runner {name} is not a runner.{_suggestion(name, existing)}")
+    known = inspect.signature(runner_class).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     for key, value in params.items():
         if key not in known and not takes_any:
-            raise RunStoppedError(f"--runner-params {key}: {name} has none of that name.{_hint(key, known)} {_NOTHING}")
+            raise _refusal(f"--runner-params {key}: {name} has no such parameter.{_suggestion(key, known)}")
         if key == "max_workers" and not (value is None or (type(value) is int and value > 0)):
-            raise RunStoppedError(f"--runner-params max_workers={value}: give a whole number from 1 on. {_NOTHING}")
+            raise _refusal(f"--runner-params max_workers={value}: use a whole number of at least 1.")
 
 
 def require_versions(versions: Mapping[str, str], catalog: CatalogProtocol) -> None:
-    """Stop a run whose ``--load-versions`` would be passed over, or name a version that is not there.
+    """Refuse ``--load-versions`` of an entry without versions, or of a version that does not exist.
 
     Raises:
-        RunStoppedError: They do.
+        RunStoppedError: The entry has no versions, or not this one.
     """
     for name, version in versions.items():
         dataset = catalog.get(name)
         if not isinstance(dataset, AbstractVersionedDataset) or dataset._version is None:
-            raise RunStoppedError(
-                f"--load-versions {name}: this entry has no versions. Give it versioned: true in a catalog*.yml, or "
-                f"leave it out. {_NOTHING}"
+            raise _refusal(
+                f"--load-versions {name}: this entry has no versions. Add versioned: true to it in a catalog*.yml, or "
+                f"remove the option."
             )
         if not catalog.exists(name):
             try:
-                there = dataset.list_versions(full_path=False)
+                existing = dataset.list_versions(full_path=False)
             except VersionNotFoundError:
-                there = []
-            raise RunStoppedError(
-                f"--load-versions {name}:{version}: there is no such version. There are: {', '.join(there) or 'none'}. "
-                f"{_NOTHING}"
+                existing = []
+            raise _refusal(
+                f"--load-versions {name}:{version}: there is no such version. "
+                f"There are: {', '.join(existing) or 'none'}."
             )
 
 
 def require_versionable(entries: Mapping[str, Any]) -> None:
-    """Stop where ``versioned: true`` is asked of an entry of ours that has no versions.
+    """Refuse ``versioned: true`` for datasets of this project that have no versions.
 
     Args:
-        entries: Of the catalog, as its files have them.
+        entries: Catalog entries, as in the catalog files.
 
     Raises:
-        RunStoppedError: With the entry.
+        RunStoppedError: An entry has ``versioned: true`` but its dataset has no versions.
     """
     for name, entry in entries.items():
-        kind = str(entry.get("type", "")) if isinstance(entry, dict) and entry.get("versioned") else ""
-        if not kind.startswith("voc_seg.datasets."):
+        dataset_type = str(entry.get("type", "")) if isinstance(entry, dict) and entry.get("versioned") else ""
+        if not dataset_type.startswith("voc_seg.datasets."):
             continue
-        from voc_seg import datasets  # pandas and more, only where it is needed
+        from voc_seg import datasets  # imports pandas; only if needed
 
-        found = getattr(datasets, kind.rpartition(".")[2], None)
-        if found and not issubclass(found, AbstractVersionedDataset):
-            raise RunStoppedError(
-                f"{name} in the catalog: {kind} has no versions, so leave out versioned: true. To keep what runs leave "
-                f"apart from each other, give them names: --params run=NAME. {_NOTHING}"
+        dataset_class = getattr(datasets, dataset_type.rpartition(".")[2], None)
+        if dataset_class and not issubclass(dataset_class, AbstractVersionedDataset):
+            raise _refusal(
+                f"{name} in the catalog: {dataset_type} has no versions; remove versioned: true. To keep the outputs "
+                f"of several runs, name the runs: --params run=NAME."
             )
 
 
 def require_room_for_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Stop a run that would find a file where the folder of an output's versions belongs.
+    """Refuse a run if a file is in the way of a folder for versions.
 
     Raises:
-        RunStoppedError: With the file.
+        RunStoppedError: There is such a file.
     """
     for name in sorted(pipeline.all_outputs()):
         dataset = catalog.get(name)
@@ -226,22 +230,22 @@ def require_room_for_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> N
         if getattr(dataset, "_protocol", "file") == "file":
             path = Path(dataset._filepath)
             if path.is_file():
-                raise RunStoppedError(
-                    f"{path} was written before {name} had versioned: true, and its versions go into a folder of that "
-                    f"name: move the file away. {_NOTHING}"
+                raise _refusal(
+                    f"{path} was written before {name} had versioned: true. Versions need a folder of that name: move "
+                    f"the file away."
                 )
 
 
 class OptionHooks:
-    """What is asked of entries of the catalog; see ``settings.py``."""
+    """Checks versions of catalog entries; registered in ``settings.py``."""
 
     @hook_impl
     def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
-        """Check which may have versions."""
+        """Check which entries may have versions."""
         require_versionable(conf_catalog)
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Check the versions to load and to save."""
         require_versions(run_params["load_versions"] or {}, catalog)
-        require_room_for_versions(planned(pipeline, catalog, run_params), catalog)
+        require_room_for_versions(pipeline_to_run(pipeline, catalog, run_params), catalog)

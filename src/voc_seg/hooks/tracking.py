@@ -1,4 +1,4 @@
-"""Tracking: what a run does is handed to the writers as Kedro saves it, and never stands in its way."""
+"""Tracking: pass on what Kedro saves to MLflow and TensorBoard; their failures never stop a run."""
 
 import atexit
 import logging
@@ -24,16 +24,16 @@ from voc_seg.system.errors import InterruptedRunError, VocSegError
 from voc_seg.system.torchrun import process_info
 from voc_seg.system.versions import newest_version
 
-from .kedro_internals import planned
-from .trackers import RunFacts, Writer, without_password, writers_of
-from .validation import RunStoppedError
+from .errors import RunStoppedError, find_cause
+from .kedro_internals import pipeline_to_run
+from .trackers import RunInfo, Writer, redact_password, writers_of
 
-if TYPE_CHECKING:  # settings.py imports this room for every command
+if TYPE_CHECKING:  # settings.py imports this module for every command
     import pandas as pd
 
 logger = logging.getLogger(__name__)
 
-FILES = {
+TRACKED_FILES = {
     "class_distribution": "figures",
     "training_curves": "figures",
     "class_iou": "figures",
@@ -42,83 +42,83 @@ FILES = {
     "class_scores": "tables",
     "metrics": "tables",
 }
-"""Catalog entries whose file is tracked, by the group it goes to."""
+"""Catalog entries whose file is logged, and its group."""
 
-SCORES = ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "all_background_miou")
-"""What of ``metrics`` is worth a chart; the rest is in the file."""
+TRACKED_SCORES = ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "all_background_miou")
+"""Metrics that get a chart; the others are only in the file."""
 
-_TRIES = 3
+_MAX_FAILURES = 3
 
 
-class Tracked:
-    """A run in one place. What fails there is told once and tried again with the next thing to write.
+class GuardedTracker:
+    """A writer whose failures do not stop the run: one warning is logged, and the next write is tried again.
 
-    After three failures in a row it is left alone. Rows of a history that could not be written come with the next.
+    After three failures in a row it is not used any more. History rows that failed are written with the next ones.
     """
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self._failures = 0
-        self._told = False
+        self._warned = False
         self._epoch = 0
 
-    def attempt(self, write: Callable[[Writer], None]) -> bool:
-        """Whether it was written."""
-        if self._failures == _TRIES:
+    def try_write(self, write: Callable[[Writer], None]) -> bool:
+        """Write, and return whether that succeeded."""
+        if self._failures == _MAX_FAILURES:
             return False
         try:
             write(self.writer)
-        except Exception as error:  # of whatever kind: training goes on
+        except Exception as error:  # of any kind: training must continue
             self._failures += 1
-            if not self._told:
-                reason = without_password(str(error)).strip().partition("\n")[0]
+            if not self._warned:
+                reason = redact_password(str(error)).strip().partition("\n")[0]
                 logger.warning(
-                    "%s cannot be written to (%s: %s). The run goes on; what is tracked of it may have gaps.",
+                    "%s cannot be written to (%s: %s). The run continues, but its tracked data may have gaps.",
                     self.writer.label, type(error).__name__, reason,
                 )  # fmt: skip
                 logger.debug("Where %s failed", self.writer.label, exc_info=error)
-            self._told = True
+            self._warned = True
             return False
         self._failures = 0
         return True
 
     def history(self, history: "pd.DataFrame") -> None:
-        """The rows that are not written yet; a run that was resumed brings those of its first part along."""
+        """Write the rows that are not written yet; a resumed run has the rows of its earlier part too."""
         rows = history[history["epoch"] > self._epoch].to_dict("records")
-        points = [(int(row["epoch"]), _training_numbers(row)) for row in rows]
-        if points and self.attempt(lambda writer: writer.numbers("training", points)):
+        points = [(int(row["epoch"]), _training_metrics(row)) for row in rows]
+        if points and self.try_write(lambda writer: writer.log_metrics("training", points)):
             self._epoch = points[-1][0]
 
 
 class TrackingHooks:
-    """Hands runs that train or score to MLflow and TensorBoard; see ``tracking`` in the settings."""
+    """Logs runs that train or evaluate to MLflow and TensorBoard; see the settings block ``tracking``."""
 
     def __init__(self) -> None:
         self._context: KedroContext | None = None
         self._files: dict[str, Path] = {}
-        self._tracked: list[Tracked] = []
+        self._tracked: list[GuardedTracker] = []
         self._trained = False
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Keep what has the settings; they are checked by the project's other hooks."""
+        """Keep the context, which holds the settings; other hooks validate them."""
         self._context = context
 
     @hook_impl
     def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
-        """Keep where files lie."""
-        entries = {name: conf_catalog.get(name, {}) for name in (*FILES, "best_model")}
+        """Keep the paths of files to log."""
+        entries = {name: conf_catalog.get(name, {}) for name in (*TRACKED_FILES, "best_model")}
         self._files = {name: Path(entry["filepath"]) for name, entry in entries.items() if "filepath" in entry}
 
-    @hook_impl(trylast=True)  # a run that other hooks refuse is none
+    @hook_impl(trylast=True)  # not for a run that other hooks refuse
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Open the run.
+        """Start the tracked run.
 
         Raises:
-            RunStoppedError: What is enabled is not installed.
+            RunStoppedError: An enabled tool is not installed.
         """
-        self._end("KILLED")  # one that a notebook broke off
-        pipeline = planned(pipeline, catalog, run_params)
+        self._end("KILLED")  # an earlier run that was interrupted in a notebook
+        pipeline = pipeline_to_run(pipeline, catalog, run_params)
         if process_info().rank or not {"training_history", "metrics"} & pipeline.all_outputs():
             return
         assert self._context is not None, "Kedro creates the context before it runs a pipeline"
@@ -133,54 +133,51 @@ class TrackingHooks:
             return
         run = describe(run_params, pipeline, parameters, loader["globals"]["source"])
         self._trained = False
-        for tracked in map(Tracked, writers):
-            if tracked.attempt(lambda writer: writer.begin(run)):
-                logger.info("%s: run %s. Look at it with: %s", tracked.writer.label, run.name, tracked.writer.look)
-                tracked.attempt(lambda writer: writer.settings(run))
+        for tracked in map(GuardedTracker, writers):
+            if tracked.try_write(lambda writer: writer.start(run)):
+                logger.info("%s: run %s. View it with: %s", tracked.writer.label, run.name, tracked.writer.view_command)
+                tracked.try_write(lambda writer: writer.log_settings(run))
                 self._tracked.append(tracked)
-        atexit.register(self._end, "KILLED")  # Ctrl-C, which is no error to Kedro
+        atexit.register(self._end, "KILLED")  # Ctrl-C, for which Kedro calls no hook
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Hand over what was saved: history and scores as numbers, figures and tables as their files."""
+        """Log what was saved: history and scores as metrics, figures and tables as files."""
         if dataset_name == "training_history":
             self._trained = True
             for tracked in self._tracked:
                 tracked.history(data)
         elif dataset_name == "metrics":
-            scores = numbers_in({name: data.get(name) for name in SCORES})
-            self._attempt(lambda writer: writer.numbers("evaluation", [(0, scores)]))  # MLflow draws bars at 0
-        if dataset_name in FILES.keys() & self._files:
+            scores = numeric_values({name: data.get(name) for name in TRACKED_SCORES})
+            self._write_all(lambda writer: writer.log_metrics("evaluation", [(0, scores)]))  # MLflow draws bars at 0
+        if dataset_name in TRACKED_FILES.keys() & self._files:
             path = newest_version(self._files[dataset_name])
-            self._attempt(lambda writer: writer.file(path, FILES[dataset_name]))
+            self._write_all(lambda writer: writer.log_file(path, TRACKED_FILES[dataset_name]))
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self) -> None:
-        """Close the run with the model it came to."""
+        """Log the model, and end the run."""
         model = self._files.get("best_model")
         if self._trained and model and model.is_file():
-            self._attempt(lambda writer: writer.file(model, "model"))
+            self._write_all(lambda writer: writer.log_file(model, "model"))
         self._end("FINISHED")
 
-    @hook_impl(tryfirst=True)  # the project's other hooks put an error of their own in its place
+    @hook_impl(tryfirst=True)  # before other hooks replace the error
     def on_pipeline_error(self, error: Exception) -> None:
-        """Close the run as failed, or as killed where it was asked to stop."""
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InterruptedRunError):
-            cause = cause.__cause__
-        self._end("KILLED" if cause else "FAILED")
+        """End the run as failed, or as killed if it was interrupted."""
+        self._end("KILLED" if find_cause(error, InterruptedRunError) else "FAILED")
 
-    def _attempt(self, write: Callable[[Writer], None]) -> None:
+    def _write_all(self, write: Callable[[Writer], None]) -> None:
         for tracked in self._tracked:
-            tracked.attempt(write)
+            tracked.try_write(write)
 
     def _end(self, status: str) -> None:
-        self._attempt(lambda writer: writer.end(status))
+        self._write_all(lambda writer: writer.end(status))
         self._tracked = []
         atexit.unregister(self._end)
 
 
-def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Parameters, source: str) -> RunFacts:
+def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Parameters, source: str) -> RunInfo:
     """A run by name, by the settings that its nodes take, and by tags."""
     names = run_params["pipeline_names"] or ["__default__"]
     blocks = {name.removeprefix("params:") for name in pipeline.inputs() if name.startswith("params:")}
@@ -203,15 +200,15 @@ def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Paramet
     if parameters.run:
         tags["run"] = parameters.run
     subject = f"{parameters.run}-{what}" if parameters.run else f"{what}-{source}"
-    return RunFacts(
+    return RunInfo(
         name=f"{time.strftime('%m%d-%H%M%S')}-{subject}",  # narrow columns cut off the end
         settings=parameters.model_dump(mode="json", include=blocks),
         tags=tags,
     )
 
 
-def numbers_in(row: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a row; empty cells, truth values and text are none."""
+def numeric_values(row: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers in a row, without empty cells, booleans and text."""
     return {
         key: float(value)
         for key, value in row.items()
@@ -219,14 +216,14 @@ def numbers_in(row: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _training_numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    """A row of the history without its position, and with the best score so far where this epoch has it."""
+def _training_metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics of a history row; ``best_val_miou`` is added if this epoch is the best so far."""
     best = {"best_val_miou": row["val_miou"]} if row["is_best"] else {}
-    return {key: value for key, value in numbers_in(row).items() if key not in ("epoch", "step", "is_best")} | best
+    return {key: value for key, value in numeric_values(row).items() if key not in ("epoch", "step", "is_best")} | best
 
 
 def _device(parameters: Parameters) -> dict[str, str]:
-    import torch  # takes a second, but a run that is tracked needs it anyway
+    import torch  # takes a second, but a tracked run needs it anyway
 
     from voc_seg.engine.runtime import choose_runtime
 
@@ -234,7 +231,7 @@ def _device(parameters: Parameters) -> dict[str, str]:
 
 
 def _commit(project: Path) -> dict[str, str]:
-    """The commit of the project and whether files differ from it; nothing where there is no git."""
+    """Git commit of the project, and whether files differ from it; empty without git."""
 
     def git(*arguments: str) -> str:
         answer = subprocess.run(

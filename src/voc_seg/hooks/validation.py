@@ -1,4 +1,4 @@
-"""What happens around a run: settings checked first, missing inputs explained, errors without a traceback."""
+"""Validate settings and inputs before a run, and show expected errors without a traceback."""
 
 import faulthandler
 import logging
@@ -8,9 +8,8 @@ from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
-from click import ClickException, echo
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -20,56 +19,26 @@ from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, TrainingConfig
-from voc_seg.config.foreign import block_of
+from voc_seg.config.user_keys import block_of
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import process_info
 
-from .commands import NEXT, Launch, command, launch_of, resume_command
-from .kedro_internals import environments, planned
+from .commands import NEXT_COMMAND, Launch, launch_from_context, resume_command, run_command
+from .errors import RunStoppedError, find_cause
+from .kedro_internals import environments, pipeline_to_run
 
 logger = logging.getLogger(__name__)
 
-_OF_THE_CATALOG = {
+_CATALOG_ONLY = {
     "voc_root": "put it into conf/base/globals.yml",
-    "voc_archive": "give it with --params",
-    "inference.images": "give it with --params",
-    "run": "give it with --params",
+    "voc_archive": "use --params",
+    "inference.images": "use --params",
+    "run": "use --params",
 }
 
 
-class RunStoppedError(ClickException):
-    """Ends ``kedro run`` with an exit code and no traceback; the message has been logged by then.
-
-    Args:
-        message: What is wrong and what to do.
-        logged: Kedro has logged the message already.
-        exit_code: Of the process.
-        command: What to type next, for a run that was asked to stop.
-    """
-
-    def __init__(self, message: str, logged: bool = False, exit_code: int = 1, command: str = "") -> None:
-        super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  # click reads it of the instance
-        self.command = command
-        if not logged:
-            with suppress(SystemExit):  # rich's answer to a console that is gone; the log file has the message
-                logger.log(logging.WARNING if command else logging.ERROR, "%s", message)
-                if command:
-                    logger.debug("Go on with: %s", command)  # shown by the file alone
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """The command alone, in one line that can be copied; the log, on the console and in the file, has the rest."""
-        if self.command:
-            with suppress(OSError):
-                echo(self.command, err=True)
-
-    def _render_traceback_(self) -> list[str]:
-        """For IPython and notebooks: the log has the message already, and a traceback helps nobody."""
-        return [self.command]
-
-
 class ProjectHooks:
-    """The hooks of this project; see ``settings.py``."""
+    """Checks a run before its first node; registered in ``settings.py``."""
 
     def __init__(self) -> None:
         self._logged: Exception | None = None
@@ -77,11 +46,11 @@ class ProjectHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check every setting at once, before anything is loaded."""
+        """Validate all settings before anything is loaded."""
         if os.name == "posix" and not faulthandler.is_enabled():
-            with suppress(Exception):  # a console without a descriptor
-                faulthandler.enable()  # a lost disk under a mapped file ends the process: say at least where
-        self._launch = launch_of(context)
+            with suppress(Exception):  # a console without a file descriptor
+                faulthandler.enable()  # if a disk fails under a memory-mapped file, the process dies: show where
+        self._launch = launch_from_context(context)
         try:
             settings = context.config_loader["parameters"]
         except MissingConfigException as error:
@@ -90,33 +59,35 @@ class ProjectHooks:
             if loader.base_env in known:
                 raise RunStoppedError(f"{error}. Environments (--env) are: {', '.join(known)}.") from None
             raise RunStoppedError(
-                f"There are no settings: {loader.conf_source} has no folder {loader.base_env}. Run in the project's "
-                "folder, or give --conf-source=PATH: its folder conf, or the archive that kedro package makes."
+                f"There are no settings: {loader.conf_source} has no folder {loader.base_env}. Run in the project "
+                "folder, or add --conf-source=PATH with its conf folder or the archive from kedro package."
             ) from None
-        # The catalog cannot see the parameters, so there they would be passed over in silence.
-        for key, remedy in _OF_THE_CATALOG.items():
-            if _at(settings, key) and not _at(context.config_loader.runtime_params, key):
+        # The catalog cannot read parameters files, so these keys would be ignored silently.
+        for key, remedy in _CATALOG_ONLY.items():
+            if get_nested(settings, key) and not get_nested(context.config_loader.runtime_params, key):
                 raise RunStoppedError(f"{key} in a parameters file has no effect: {remedy}.")
         given = context.config_loader.runtime_params or {}
         if "run" in given and given["run"] in (None, ""):
-            raise RunStoppedError("run is empty; nothing has run. Give the run a name, or leave run out of --params.")
+            raise RunStoppedError("run is empty; nothing has run. Give the run a name, or remove run from --params.")
         try:
             Parameters.of(settings)
         except ValidationError as error:
-            raise RunStoppedError("Settings are wrong; nothing has run.\n" + explain(error)) from None
+            raise RunStoppedError(
+                "Settings are wrong; nothing has run.\n" + describe_validation_errors(error)
+            ) from None
         if settings.get("voc_root") and context.config_loader["globals"].get("source") == "sample":
             logger.warning(
-                "voc_root with the settings of the drawn sample: small crops, no ImageNet weights. For the recipe of "
-                "real VOC add --env voc2012."
+                "voc_root is used with the settings of the drawn sample: small crops, no ImageNet weights. For the "
+                "recipe of real VOC, add --env voc2012."
             )
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Say which pipeline makes an input that is missing, and what this machine does not have."""
-        pipeline = planned(pipeline, catalog, run_params)
+        """Refuse a run whose inputs, device or weights are missing."""
+        pipeline = pipeline_to_run(pipeline, catalog, run_params)
         require_inputs(run_params | {"launch": self._launch}, pipeline, catalog)
         try:
-            _warn_of_unread(run_params, pipeline, catalog)
+            _warn_unread_keys(run_params, pipeline, catalog)
             _require_device_and_weights(pipeline, catalog)
             _require_best_model(pipeline, catalog)
         except VocSegError as error:
@@ -124,41 +95,39 @@ class ProjectHooks:
 
     @hook_impl
     def on_node_error(self, error: Exception) -> None:
-        """Remember what Kedro has logged: all errors of a node, but those of a generator after its first item."""
+        """Remember that Kedro has logged this error; it does not log those of a generator after its first item."""
         self._logged = error
 
     @hook_impl
     def on_pipeline_error(self, error: Exception, run_params: dict[str, Any]) -> None:
-        """Show errors that the user can put right as a message; others keep their traceback."""
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, VocSegError):
-                message, exit_code = str(cause), getattr(cause, "exit_code", None)
-                if exit_code and process_info().rank:
-                    raise RunStoppedError(message, True, exit_code) from error  # rank 0 says it
-                if exit_code:
-                    message += " A checkpoint is written. Go on with:"
-                    raise RunStoppedError(
-                        message, False, exit_code, resume_command(run_params | {"launch": self._launch})
-                    ) from error
-                raise RunStoppedError(message, logged=cause is self._logged) from error
-            cause = cause.__cause__
+        """Show errors that the user can fix as a message; others keep their traceback."""
+        cause = find_cause(error, VocSegError)
+        if cause is None:
+            return
+        message, exit_code = str(cause), getattr(cause, "exit_code", None)
+        if not exit_code:
+            raise RunStoppedError(message, logged=cause is self._logged) from error
+        if process_info().rank:
+            raise RunStoppedError(message, True, exit_code) from error  # rank 0 shows the message
+        command = resume_command(run_params | {"launch": self._launch})
+        message += " A checkpoint has been written. Resume with:"
+        raise RunStoppedError(message, False, exit_code, command) from error
 
 
 def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Stop a run that lacks inputs, with the pipelines that make them.
+    """Refuse a run that lacks inputs, and name the pipelines that produce them.
 
     Raises:
-        RunStoppedError: An input is not there.
+        RunStoppedError: An input is missing.
     """
     missing = sorted(name for name in pipeline.inputs() if not _is_available(name, catalog))
     lines = []
     for name in missing:
-        maker = _maker(name)
-        made = f"made by: {command(maker, run_params)}" if maker else _unmade(name, name in catalog)
-        lines.append(f"  {name}, {made}")
+        producer = producing_pipeline(name)
+        source = f"made by: {run_command(producer, run_params)}" if producer else _no_producer(name, name in catalog)
+        lines.append(f"  {name}, {source}")
     if lines:
-        raise RunStoppedError("This run needs what is not there yet:\n" + "\n".join(lines))
+        raise RunStoppedError("Inputs of this run are missing:\n" + "\n".join(lines))
 
 
 def _is_available(name: str, catalog: CatalogProtocol) -> bool:
@@ -167,31 +136,31 @@ def _is_available(name: str, catalog: CatalogProtocol) -> bool:
     return catalog.exists(name) or getattr(catalog.get(name), "IS_OPTIONAL", False)
 
 
-def _unmade(name: str, in_catalog: bool) -> str:
+def _no_producer(name: str, in_catalog: bool) -> str:
     if name.startswith("params:"):
-        return "which no parameters file has"
-    return "which no pipeline makes" + ("" if in_catalog else " and no catalog*.yml has")
+        return "which is in no parameters file"
+    return "which no pipeline produces" + ("" if in_catalog else " and which is in no catalog*.yml")
 
 
-def _warn_of_unread(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Warn of keys that may be meant for this project but are read by nobody."""
-    inputs = set().union(pipeline.inputs(), *(other.inputs() for other in _own_pipelines().values()))
+def _warn_unread_keys(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Warn about user keys that no node reads and that may be misplaced settings."""
+    inputs = set().union(pipeline.inputs(), *(other.inputs() for other in _user_pipelines().values()))
     if "parameters" in inputs:
         return
     read = {name.removeprefix("params:").partition(".")[0] for name in inputs if is_parameter(name)}
-    for warning in Parameters.unread(catalog.load("parameters"), run_params["runtime_params"] or {}, read):
+    for warning in Parameters.unread_warnings(catalog.load("parameters"), run_params["runtime_params"] or {}, read):
         logger.warning("%s", warning)
 
 
-def _at(settings: Any, key: str) -> Any:
-    """The value at ``a.b`` of nested settings, None where there is none."""
+def get_nested(settings: Any, key: str) -> Any:
+    """The value at ``a.b`` in nested settings; None if there is none."""
     for part in key.split("."):
         settings = settings.get(part) if isinstance(settings, dict) else None
     return settings
 
 
 def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Ask for what a node would miss only after the others have run; torch is imported here if it is needed."""
+    """Check device and weights now, not after hours of other nodes; imports torch only if necessary."""
     inputs = pipeline.inputs()
     if "params:runtime" in inputs:
         runtime = RuntimeConfig.model_validate(catalog.load("params:runtime"))
@@ -209,7 +178,7 @@ def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) ->
 
 
 def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Refuse a best model that cannot be used, or is of other classes, before samples or pictures are read."""
+    """Refuse an unusable best model, or one with other classes, before samples or images are read."""
     inputs = pipeline.inputs()
     if not {"best_model", "params:data"} <= inputs:
         return
@@ -222,8 +191,8 @@ def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         require_classes(dataset.load_checked(), names)
 
 
-def explain(error: ValidationError) -> str:
-    """One line a wrong setting: its key, its value and what is allowed."""
+def describe_validation_errors(error: ValidationError) -> str:
+    """One line for each wrong setting: key, value and what is allowed."""
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
@@ -233,8 +202,8 @@ def explain(error: ValidationError) -> str:
             if above:
                 hint = "".join(f"; did you mean {close}?" for close in get_close_matches(str(last), known, 1))
             else:
-                close = Parameters.meant(key, item["input"])
-                hint = f"; did you mean {close}? A key of your own needs another name" if close else ""
+                intended = Parameters.intended_key(key, item["input"])
+                hint = f"; did you mean {intended}? A key of your own needs another name" if intended else ""
             lines.append(f"  {key}: unknown key; known here: {', '.join(known)}{hint}")
         else:
             lines.append(f"  {key} = {item['input']!r}: {item['msg']}")
@@ -244,27 +213,29 @@ def explain(error: ValidationError) -> str:
 def _known_keys(location: Iterable[int | str]) -> list[str]:
     block: Any = Parameters
     for part in location:
-        if isinstance(part, str):  # a number is a place in a list of blocks
+        if isinstance(part, str):  # a number is an index into a list of blocks
             block = block_of(block.model_fields[part].annotation)
     return sorted(block.model_fields)
 
 
-def _maker(dataset: str) -> str | None:
-    """The pipeline whose nodes give a dataset, None if there is none."""
-    # Imported here because a run loads only the pipelines it names.
-    ours = {name: import_module(f"voc_seg.pipelines.{name}").create_pipeline() for name in NEXT}
-    return next((name for name, one in (ours | _own_pipelines()).items() if dataset in one.all_outputs()), None)
+def producing_pipeline(dataset: str) -> str | None:
+    """The pipeline that produces a dataset; None if there is none."""
+    # Imported here, as a run loads only the pipelines it names.
+    ours = {name: import_module(f"voc_seg.pipelines.{name}").create_pipeline() for name in NEXT_COMMAND}
+    return next(
+        (name for name, pipeline in (ours | _user_pipelines()).items() if dataset in pipeline.all_outputs()), None
+    )
 
 
-def _own_pipelines() -> dict[str, Pipeline]:
-    """Pipelines that users have added; those that cannot be imported are passed over until they are run."""
+def _user_pipelines() -> dict[str, Pipeline]:
+    """Pipelines that users have added, except those that cannot be imported, which fail when they are run."""
     found = {}
-    for name in set(pipeline_names()) - NEXT.keys():
+    for name in set(pipeline_names()) - NEXT_COMMAND.keys():
         with suppress(Exception):
             found[name] = import_module(f"voc_seg.pipelines.{name}").create_pipeline()
     return found
 
 
 def pipeline_names() -> list[str]:
-    """All pipelines, by their folders."""
+    """Names of all pipelines, from their folders."""
     return sorted(path.parent.name for path in Path(__file__).parents[1].glob("pipelines/*/__init__.py"))

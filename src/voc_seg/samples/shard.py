@@ -101,7 +101,8 @@ class Shard:
         written = self._written(index)
         if written is None:
             return False
-        found = checksum(sample.id, *sample.mask.shape, sample.image.data, sample.mask.data)
+        height, width = sample.mask.shape
+        found = checksum(sample.id, height, width, sample.image.data, sample.mask.data)
         if found != written or self._notes(index).get(POSITION) != str(index):
             raise damaged_error(
                 self.path, self._what, f"sample {index}, {sample.id!r}, has changed since it was packed"

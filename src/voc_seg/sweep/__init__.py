@@ -1,1 +1,1 @@
-"""Runs several settings, one after the other or side by side, each as a named Kedro run."""
+"""Runs several settings, one after another or in parallel, each as a named Kedro run."""

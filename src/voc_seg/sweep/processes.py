@@ -1,6 +1,5 @@
-"""The runs of a sweep as processes: started, watched, asked to stop."""
+"""Run the jobs of a sweep as processes: start, watch and interrupt them."""
 
-import csv
 import logging
 import os
 import re
@@ -16,15 +15,13 @@ from types import FrameType, TracebackType
 from typing import Any, BinaryIO, cast
 
 import yaml
-from rich import get_console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.lock import acquire_lock
 from voc_seg.system.progress import duration
 
-from .grid import Trial
-from .records import Record, earlier, write
+from .jobs import Job, SweepBars, best_score
+from .records import load_record, save_record
 
 logger = logging.getLogger(__name__)
 
@@ -34,45 +31,25 @@ _DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+"  # as conf/logging.yml has it
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run that is to be made.
-
-    | field     | meaning                                                       |
-    |-----------|---------------------------------------------------------------|
-    | trial     | name and settings                                             |
-    | folder    | of its outputs                                                |
-    | record    | what is remembered of it                                      |
-    | pipelines | what it has still to run                                      |
-    | epochs    | it is to train for, for the progress bar                      |
-    """
-
-    trial: Trial
-    folder: Path
-    record: Record
-    pipelines: tuple[str, ...]
-    epochs: int
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What came of the jobs, by name: failed ones with the reason."""
+    """Names of the jobs by result; failed ones with the reason."""
 
     finished: list[str]
     failed: dict[str, str]
-    elsewhere: list[str]
+    running_elsewhere: list[str]
     left: list[str]
     signum: int | None
 
 
-class Signals:
-    """Context in which signals are counted, for handing them on, instead of ending this process."""
+class SignalCounter:
+    """Context that counts signals, to forward them, instead of ending this process."""
 
     def __init__(self) -> None:
         self.count = 0
         self.signum: int | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self) -> "SignalCounter":
         for number in _SIGNALS:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup: stays ignored
                 self._before[number] = signal.signal(number, self._note)
@@ -87,51 +64,51 @@ class Signals:
         self.signum = signum
 
 
-class _Running:
-    """One process with its log and its lock."""
+class _RunProcess:
+    """The process of a job, with its log and its lock."""
 
     def __init__(self, job: Job, lock: BinaryIO, project: Path, environment: str | None, threads: int) -> None:
-        self.job, self.lock, self.told, self.started = job, lock, 0, time.monotonic()
+        self.job, self.lock, self.signals_sent, self.started = job, lock, 0, time.monotonic()
         self.log = job.folder / _LOG
-        write(job.folder, job.record, job.record.finished)
+        save_record(job.folder, job.record, job.record.finished)
         self._from = self.log.stat().st_size if self.log.is_file() else 0
         with self.log.open("a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                command(job, environment), cwd=project, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                job_command(job, environment), cwd=project, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=os.environ | {
                     "OMP_NUM_THREADS": str(threads), "KEDRO_LOGGING_CONFIG": str(_logging_config(job, project)),
                 },
-                # A sweep that is killed leaves its runs behind: no other one is to begin them anew.
+                # Runs survive a killed sweep and keep the lock, so that no other sweep starts them again.
                 pass_fds=(lock.fileno(),) if os.name == "posix" else (),
-                start_new_session=True,  # Ctrl-C on the terminal comes here alone, and is handed on once
+                start_new_session=True,  # the terminal sends Ctrl-C only to this process, which forwards it once
             )  # fmt: skip
 
-    def tell(self, signals: Signals) -> None:
-        """Hand on what this process has been sent since: once to finish the step, twice to leave at once."""
-        while self.told < signals.count and self.process.poll() is None:
-            self.told += 1
+    def forward_signals(self, signals: SignalCounter) -> None:
+        """Forward signals received so far: one asks the run to finish its step, two end it at once."""
+        while self.signals_sent < signals.count and self.process.poll() is None:
+            self.signals_sent += 1
             if os.name == "posix":
                 self.process.send_signal(signal.SIGINT if signals.signum == signal.SIGINT else signal.SIGTERM)
             else:
                 self.process.terminate()
 
     def reason(self) -> str:
-        """Why it failed: the signal that ended it, or from its log the last error, or the last line."""
+        """Why the run failed: the signal that ended it, the last error in its log, or the last line."""
         if (code := self.process.returncode) < 0:
-            advice = "; if memory ran out: fewer --jobs" if -code == getattr(signal, "SIGKILL", 0) else ""
+            advice = "; if memory ran out, use fewer --jobs" if -code == getattr(signal, "SIGKILL", 0) else ""
             return f"ended by {signal.Signals(-code).name}{advice}"
         with self.log.open(encoding="utf-8", errors="replace") as log:
             log.seek(self._from)
             text = log.read()
-        # The line and the one below it, which is often the more telling.
+        # The error line and the one below, which often says more.
         errors = re.findall(rf"^{_DATE} ERROR +\S+: (.+(?:\n(?!{_DATE} ).+)?)$", text, re.MULTILINE)
         lines = [" ".join(error.split()) for error in errors] or text.split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {code}")
 
 
-def command(job: Job, environment: str | None) -> list[str]:
-    """The process of a job: ``kedro run`` with its settings, going on where an earlier one was interrupted."""
-    from voc_seg.datasets.checkpoints import holds_checkpoints  # takes a second
+def job_command(job: Job, environment: str | None) -> list[str]:
+    """The command line of a job: ``kedro run`` with its settings, resuming from a checkpoint if there is one."""
+    from voc_seg.datasets.checkpoints import holds_checkpoints  # importing it takes a second
 
     settings = {"run": job.trial.name} | job.trial.settings
     if "training" in job.pipelines and holds_checkpoints(job.folder / "06_models/checkpoints"):
@@ -142,64 +119,64 @@ def command(job: Job, environment: str | None) -> list[str]:
     return [sys.executable, "-m", "voc_seg", *pipelines, *named, "--params", given]
 
 
-def share_of_threads(jobs: int) -> int:
-    """Threads for each of several processes: of ``OMP_NUM_THREADS``, or of the cores this process may use."""
+def threads_per_job(jobs: int) -> int:
+    """Threads per process: ``OMP_NUM_THREADS``, or the cores available to this process, divided by ``jobs``."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, (int(given) if given.isdigit() else cores) // jobs)
 
 
-def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, at_once: int) -> Outcome:
-    """Run them all, so many at once; one that fails does not stop the others.
+def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, max_parallel: int) -> Outcome:
+    """Run all jobs, ``max_parallel`` at a time; a failure does not stop the others.
 
-    SIGINT, SIGTERM and SIGHUP are handed on to the runs, which write a checkpoint; none is started after that.
+    SIGINT, SIGTERM and SIGHUP are forwarded to the runs, which write a checkpoint; no further run is started.
     """
-    waiting, running = list(jobs), dict[str, _Running]()
+    waiting, running = list(jobs), dict[str, _RunProcess]()
     outcome = Outcome([], {}, [], [], None)
-    threads = share_of_threads(at_once)
-    said = False
-    with Signals() as signals, _Bars(len(jobs)) as bars:
+    threads = threads_per_job(max_parallel)
+    announced = False
+    with SignalCounter() as signals, SweepBars(len(jobs)) as bars:
         try:
             while running or (waiting and not signals.count):
-                while waiting and len(running) < at_once and not signals.count:
+                while waiting and len(running) < max_parallel and not signals.count:
                     job = waiting.pop(0)
-                    if one := _start(job, outcome, project, environment, threads):
-                        running[job.trial.name] = one
-                if signals.count and not said:
-                    said = True
-                    logger.info("Runs finish their step and write a checkpoint. Once more leaves at once.")
-                for name, one in list(running.items()):
-                    one.tell(signals)
-                    bars.show(one)
-                    if one.process.poll() is not None:
+                    if run := _start(job, outcome, project, environment, threads):
+                        running[job.trial.name] = run
+                if signals.count and not announced:
+                    announced = True
+                    logger.info("Runs finish their step and write a checkpoint. A second signal ends them at once.")
+                for name, run in list(running.items()):
+                    run.forward_signals(signals)
+                    bars.show(run.job)
+                    if run.process.poll() is not None:
                         _finish(running.pop(name), outcome)
                         bars.done(name, counts=name not in outcome.left)
                 time.sleep(0.2)
         finally:
-            for one in running.values():  # only if something went wrong here: nobody would watch them
-                one.process.terminate()
-            for one in running.values():
-                one.process.wait()
-    not_begun = {job.trial.name for job in waiting}
-    left = [job.trial.name for job in jobs if job.trial.name in outcome.left or job.trial.name in not_begun]
-    return Outcome(outcome.finished, outcome.failed, outcome.elsewhere, left, signals.signum)
+            for run in running.values():  # only after an error in this loop, as nothing would watch them
+                run.process.terminate()
+            for run in running.values():
+                run.process.wait()
+    not_started = {job.trial.name for job in waiting}
+    left = [job.trial.name for job in jobs if job.trial.name in outcome.left or job.trial.name in not_started]
+    return Outcome(outcome.finished, outcome.failed, outcome.running_elsewhere, left, signals.signum)
 
 
-def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, threads: int) -> _Running | None:
-    """Start a job, unless another sweep is making that run or has made it since, or it cannot be started."""
+def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, threads: int) -> _RunProcess | None:
+    """Start a job; None if another sweep is running or has finished it, or if it cannot be started."""
     name, lock, started = job.trial.name, None, None
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         if (lock := acquire_lock(job.folder / ".lock", with_children=True)) is None:
-            logger.info("%s: running already, begun by another sweep", name)
-            outcome.elsewhere.append(name)
+            logger.info("%s: already running in another sweep", name)
+            outcome.running_elsewhere.append(name)
             return None
-        known = earlier(job.folder, job.record)
-        job = replace(job, record=known, pipelines=tuple(one for one in job.pipelines if one not in known.finished))
+        known = load_record(job.folder, job.record)
+        job = replace(job, record=known, pipelines=tuple(name for name in job.pipelines if name not in known.finished))
         if not job.pipelines:
             outcome.finished.append(name)
             return None
-        started = _Running(job, lock, project, environment, threads)
+        started = _RunProcess(job, lock, project, environment, threads)
     except (OSError, VocSegError) as error:
         outcome.failed[name] = str(error)
         logger.error("%s: cannot be started: %s", name, error)
@@ -212,26 +189,26 @@ def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, t
     return started
 
 
-def _finish(one: _Running, outcome: Outcome) -> None:
-    """Remember how a process ended."""
-    name, code, took = one.job.trial.name, one.process.returncode, duration(time.monotonic() - one.started)
+def _finish(run: _RunProcess, outcome: Outcome) -> None:
+    """Record and log how a process ended."""
+    name, code, took = run.job.trial.name, run.process.returncode, duration(time.monotonic() - run.started)
     if code == 0:
-        write(one.job.folder, one.job.record, {*one.job.record.finished, *one.job.pipelines})
+        save_record(run.job.folder, run.job.record, [*run.job.record.finished, *run.job.pipelines])
         outcome.finished.append(name)
-        logger.info("%s: finished in %s%s", name, took, _best(one.job))
-    elif one.told:
+        logger.info("%s: finished in %s%s", name, took, best_score(run.job))
+    elif run.signals_sent:
         outcome.left.append(name)
         logger.info("%s: interrupted after %s", name, took)
     else:
-        outcome.failed[name] = one.reason()
-        logger.error("%s: failed after %s: %s (%s)", name, took, outcome.failed[name], one.log)
-    one.lock.close()
+        outcome.failed[name] = run.reason()
+        logger.error("%s: failed after %s: %s (%s)", name, took, outcome.failed[name], run.log)
+    run.lock.close()
 
 
 def _logging_config(job: Job, project: Path) -> Path:
-    """A copy of the project's logging settings with the run's own log file and without the console.
+    """Write logging settings with the run's own log file and without the console; return the path.
 
-    What a run says beside that (tracebacks of what cannot be imported, say) goes into the same file.
+    Other output of the run, such as tracebacks, goes into the same file.
     """
     config = yaml.safe_load((project / "conf/logging.yml").read_text(encoding="utf-8"))
     files = [handler for handler in config["handlers"].values() if "filename" in handler]
@@ -244,51 +221,3 @@ def _logging_config(job: Job, project: Path) -> Path:
     path = job.folder / "logging.yml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return path
-
-
-def _history(job: Job) -> list[dict[str, str]]:
-    """The rows of a run's history so far."""
-    try:
-        with (job.folder / "08_reporting/training_history.csv").open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError:
-        return []
-
-
-def _best(job: Job) -> str:
-    scores = [float(row["val_miou"]) for row in _history(job) if row.get("val_miou")]
-    return f", best val mIoU {max(scores):.3f}" if scores else ""
-
-
-class _Bars:
-    """On a terminal: a bar for the sweep, and one for each run with its epoch and best score."""
-
-    def __init__(self, jobs: int) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
-            transient=True, disable=not get_console().is_terminal,
-        )  # fmt: skip
-        self._runs = self._bars.add_task("runs", total=jobs)
-        self._tasks: dict[str, TaskID] = {}
-        self._shown: dict[str, float] = {}
-
-    def __enter__(self) -> "_Bars":
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def show(self, one: _Running) -> None:
-        name, job = one.job.trial.name, one.job
-        if self._bars.disable or time.monotonic() - self._shown.get(name, 0.0) < 1:
-            return
-        self._shown[name] = time.monotonic()
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=job.epochs)
-        self._bars.update(self._tasks[name], completed=len(_history(job)), description=f"{name}{_best(job)}")
-
-    def done(self, name: str, counts: bool) -> None:
-        self._bars.advance(self._runs, int(counts))
-        if name in self._tasks:
-            self._bars.remove_task(self._tasks.pop(name))

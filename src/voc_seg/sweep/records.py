@@ -1,7 +1,7 @@
-"""What a sweep remembers of each run, in ``sweep.json`` of the run's folder: its settings, and what it has finished."""
+"""The record of a run in a sweep, ``sweep.json`` in its folder: settings and finished pipelines."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 
 _FILE = "sweep.json"
-# None of them changes what comes out.
-_APART: dict[str, IncEx | bool] = {
+# Settings that do not change the results.
+_EXCLUDED: dict[str, IncEx | bool] = {
     "run": True,
     "runtime": {"device", "workers", "distributed_timeout", "keep_memory"},
     "comparison": True,
@@ -25,40 +25,42 @@ _APART: dict[str, IncEx | bool] = {
 
 @dataclass(frozen=True)
 class Record:
-    """Environment and settings of a run as they were when it was first started, and the pipelines it has finished."""
+    """Environment and settings of a run when it was first started, and its finished pipelines."""
 
     environment: str
     settings: dict[str, Any]
     finished: Sequence[str] = ()
 
 
-def describe(environment: str, parameters: Parameters, own: Mapping[str, Any] | None = None) -> Record:
-    """The record of a run that has not begun; ``own`` are parameters of the user's pipelines."""
-    plain = json.loads(json.dumps(own or {}, default=str))  # as the record will be read
-    return Record(environment, dict(flattened(parameters.model_dump(mode="json", exclude=_APART) | plain)))
+def new_record(environment: str, parameters: Parameters, own: Mapping[str, Any] | None = None) -> Record:
+    """The record of a run that has not started; ``own`` are parameters of the user's pipelines."""
+    plain = json.loads(json.dumps(own or {}, default=str))  # as JSON returns them
+    return Record(environment, dict(flattened(parameters.model_dump(mode="json", exclude=_EXCLUDED) | plain)))
 
 
-def earlier(folder: Path, wanted: Record) -> Record:
-    """What is known of the run in a folder; ``wanted`` itself, with nothing finished, for one that is new.
+def load_record(folder: Path, wanted: Record) -> Record:
+    """The record in a folder; ``wanted``, with nothing finished, if the folder is new.
 
     Raises:
-        VocSegError: The folder is that of another run.
+        VocSegError: The folder belongs to another run.
     """
-    advice = "Give this sweep a name of its own with --name, or delete that folder."
+    advice = "Give this sweep another name with --name, or delete that folder."
     path = folder / _FILE
     if not path.is_file():
         if _has_models(folder):
-            raise VocSegError(f"{folder} is that of a run which no sweep has made. {advice}")
+            raise VocSegError(f"{folder} belongs to a run outside any sweep. {advice}")
         return wanted
     try:
         known = Record(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise VocSegError(f"{path} cannot be read ({error}). Delete that folder to make the run anew.") from error
+        raise VocSegError(
+            f"{path} cannot be read ({error}). Delete the folder to run it again from scratch."
+        ) from error
     was = {"--env": known.environment, **known.settings}
     now = {"--env": wanted.environment, **wanted.settings}
     differing = [f"{key}: {was.get(key)} then, {now.get(key)} now" for key in now | was if was.get(key) != now.get(key)]
     if differing and not known.finished and not _has_models(folder):
-        return wanted  # it came to nothing: whatever made it fail may have been put right
+        return wanted  # it failed without results, and its settings may have been fixed
     if differing:
         raise VocSegError(f"{folder} holds a run with other settings:\n  " + "\n  ".join(differing) + f"\n{advice}")
     return known
@@ -68,7 +70,7 @@ def _has_models(folder: Path) -> bool:
     return any((folder / "06_models").glob("**/*.pth"))
 
 
-def write(folder: Path, record: Record, finished: Collection[str]) -> None:
-    """Remember a run, with these pipelines finished."""
+def save_record(folder: Path, record: Record, finished: Sequence[str]) -> None:
+    """Write the record of a run with these finished pipelines."""
     with atomic_write(folder / _FILE) as partial:
-        partial.write_text(json.dumps(asdict(record) | {"finished": sorted(finished)}, indent=2), encoding="utf-8")
+        partial.write_text(json.dumps(asdict(record) | {"finished": sorted(set(finished))}, indent=2), encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import printable
@@ -47,7 +47,9 @@ def require_file(path: Path) -> None:
         raise VocSegError(f"not a regular file: {short_name(path)} is a pipe, a socket or a device")
 
 
-def read_image_file(path: Path, kind: str, read: Callable[[Image.Image], T], formats: tuple[str, ...] = FORMATS) -> T:
+def read_image_file(
+    path: Path, kind: str, read: Callable[[ImageFile.ImageFile], T], formats: tuple[str, ...] = FORMATS
+) -> T:
     """Open an image file and pass it to ``read``.
 
     Args:
@@ -92,11 +94,11 @@ def read_image_file(path: Path, kind: str, read: Callable[[Image.Image], T], for
         raise VocSegError(f"{'truncated' if cut else 'damaged'} {kind}: {name} ({error})") from error
 
 
-def _reject_misread_bmp(image: Image.Image, name: str) -> None:
+def _reject_misread_bmp(image: ImageFile.ImageFile, name: str) -> None:
     """Refuse a BMP whose bit depth Pillow gets wrong: it goes by the greys of the palette, not by the header."""
     if image.format != "BMP" or image.mode not in ("1", "L"):
         return
-    with Path(image.filename).open("rb") as file:
+    with Path(os.fsdecode(image.filename)).open("rb") as file:
         head = file.read(30)
     offset = 24 if head[14:18] == b"\x0c\0\0\0" else 28  # the older header is shorter
     bits = int.from_bytes(head[offset : offset + 2], "little")

@@ -1,9 +1,10 @@
 """Images as RGB arrays: `decode_image` applies the EXIF orientation, `decode_dataset_image` keeps stored pixels."""
 
+import os
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 from voc_seg.system.errors import VocSegError
 
@@ -79,8 +80,9 @@ def exif_orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright_rgb(image: Image.Image) -> np.ndarray:
-    _reject_zero_filled_jpeg(image)
+def _upright_rgb(file: ImageFile.ImageFile) -> np.ndarray:
+    _reject_zero_filled_jpeg(file)
+    image: Image.Image = file
     turn = None if image.format == "TIFF" else UPRIGHT.get(exif_orientation(image))  # Pillow turns a TIFF itself
     if image.mode.startswith("I"):
         # Pillow has 16-bit grey as I;16, or as I in older releases; its own conversion clips at 255.
@@ -91,9 +93,9 @@ def _upright_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image if turn is None else image.transpose(turn))
 
 
-def _stored_rgb(image: Image.Image) -> np.ndarray:
+def _stored_rgb(image: ImageFile.ImageFile) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
-        name = short_name(Path(image.filename))
+        name = short_name(Path(os.fsdecode(image.filename)))
         raise VocSegError(f"image mode: {name} is {image.mode}, more than 8 bits a channel; save it with 8")
     _reject_zero_filled_jpeg(image)
     turn = exif_orientation(image)  # before loading: Pillow then turns a TIFF and drops the tag
@@ -116,7 +118,7 @@ def _flatten_on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), layered)
 
 
-def _reject_zero_filled_jpeg(image: Image.Image) -> None:
+def _reject_zero_filled_jpeg(image: ImageFile.ImageFile) -> None:
     """Refuse a JPEG that ends in zeros: an interrupted download whose space was reserved on disk.
 
     The decoder would fill the missing part with grey.
@@ -124,7 +126,7 @@ def _reject_zero_filled_jpeg(image: Image.Image) -> None:
     Raises:
         EOFError: It does; `read_image_file` calls such a file truncated.
     """
-    if image.format == "JPEG" and _ends_in_zeros(Path(image.filename)):
+    if image.format == "JPEG" and _ends_in_zeros(Path(os.fsdecode(image.filename))):
         raise EOFError("it ends in zeros, without the mark of the end")
 
 

@@ -47,7 +47,7 @@ def test_runs_with_a_model_are_compared(data: Path, caplog: pytest.LogCaptureFix
     assert table["run"].tolist() == ["lr-1", "lr-2", "(nameless)"]
     assert table["seed"].tolist() == [1, 2, 0]
     assert table["pixel_accuracy"].iloc[0] == 0.5
-    assert "These runs were not validated alike" in caplog.text
+    assert "These runs were validated differently" in caplog.text
 
 
 def test_folders_that_no_run_can_be_called_like_are_skipped_with_a_warning(
@@ -57,7 +57,7 @@ def test_folders_that_no_run_can_be_called_like_are_skipped_with_a_warning(
     table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["lr-1", "(nameless)"]
     assert "'=x()' in " in caplog.text
-    assert "a run's name is that of its folder: up to 100 letters" in caplog.text
+    assert "a run's name is also a folder name: up to 100 letters" in caplog.text
 
 
 def test_runs_of_another_stored_size_were_not_validated_alike(data: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -66,7 +66,7 @@ def test_runs_of_another_stored_size_were_not_validated_alike(data: Path, caplog
     state["config"]["data"]["longer_side"] = 96
     torch.save(state, path)
     table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig(runs="lr-1 (name*"))
-    assert "not validated alike" in caplog.text
+    assert "validated differently" in caplog.text
     assert table["data.longer_side"].iloc[0] == 96
 
 
@@ -75,18 +75,18 @@ def test_some_runs_can_be_chosen(data: Path, caplog: pytest.LogCaptureFixture) -
     assert compare_runs(runs, ComparisonConfig(runs="lr-*"))[0]["run"].tolist() == ["lr-1", "lr-2"]
     caplog.clear()
     assert compare_runs(runs, ComparisonConfig(runs="lr-1 (name*"))[0]["run"].tolist() == ["lr-1", "(nameless)"]
-    assert "not validated alike" not in caplog.text
-    with pytest.raises(VocSegError, match=r"none of lr9 has a model .* There are: \(nameless\), lr-1, lr-2"):
+    assert "validated differently" not in caplog.text
+    with pytest.raises(VocSegError, match=r"none of lr9 has a readable model.* Runs: \(nameless\), lr-1, lr-2"):
         compare_runs(runs, ComparisonConfig(runs="lr9"))
 
 
-def test_a_damaged_run_is_left_out_aloud(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_run_is_excluded_with_a_warning(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     (data / "runs/lr-1/06_models/best_model.pth").write_bytes(b"cut short")
     torch.save({"epoch": 1}, data / "runs/lr-2/06_models/best_model.pth")
     with caplog.at_level(logging.WARNING):
         table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["(nameless)"]
-    assert "lr-1 is left out:" in caplog.text
+    assert "lr-1 is excluded:" in caplog.text
     assert "lacks val_miou, config, model_config, model" in caplog.text
 
 
@@ -106,20 +106,20 @@ def test_the_graph_shows_every_run(data: Path) -> None:
 
 @pytest.mark.parametrize("file", ["08_reporting/metrics.json", "07_model_output/evaluation_facts.json"])
 @pytest.mark.parametrize("content", [b"", b'{"split": "v', b"[1, 2]", b"7", b"\xff\xfe\x00\x81"])
-def test_scores_that_cannot_be_read_leave_out_that_run_alone(
+def test_scores_that_cannot_be_read_exclude_only_that_run(
     data: Path, caplog: pytest.LogCaptureFixture, file: str, content: bytes
 ) -> None:
     (data / "runs/lr-1" / file).write_bytes(content)
     table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["lr-2", "(nameless)"]
-    assert "lr-1 is left out: " in caplog.text
+    assert "lr-1 is excluded: " in caplog.text
     assert Path(file).name in caplog.text
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("val_miou", "0.3"), ("epoch", None), ("config", [1]), ("model_config", "")]
 )
-def test_a_best_model_with_fields_of_another_type_is_left_out(
+def test_a_best_model_with_fields_of_another_type_is_excluded(
     data: Path, caplog: pytest.LogCaptureFixture, key: str, value: Any
 ) -> None:
     path = data / "runs/lr-1/06_models/best_model.pth"

@@ -108,9 +108,9 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
     assert (cat["train_images"], cat["train_pixels"], cat["val_images"], cat["test_images"]) == (2, 32, 1, 0)
     assert isinstance(figure, Figure)
     assert rejected["image_id"].tolist() == ["b"]
-    assert "train: 1 of 3 images are left out; data/08_reporting/rejected_images.csv lists them all." in caplog.text
+    assert "train: 1 of 3 images are rejected; all are listed in data/08_reporting/rejected_images.csv." in caplog.text
     assert "\n  1 unreadable image: b (JPEGImages/b.jpg (not JPEG, PNG, TIFF, BMP or WEBP))\n" in caplog.text
-    assert "most of them" not in caplog.text
+    assert "most images are rejected" not in caplog.text
     assert "val: 1 images, all usable" in caplog.text
     assert "test: no images" in caplog.text
     assert "more than one split" not in caplog.text
@@ -156,7 +156,7 @@ def test_split_without_a_usable_image_ends_the_run(tmp_path):
         split.mask_path(image_id).unlink()
     index = index_split(split)
     good = index_split(make_split(tmp_path, "train", "x"))
-    # Describing goes through, so that the list of rejected images is there to look at.
+    # describe still runs, so that the list of rejected images is written.
     _, _, rejected, _ = nodes.describe(
         good, index, index_split(make_split(tmp_path, "test")), DATA, CROPS, InferenceConfig()
     )
@@ -205,7 +205,7 @@ def test_conversions_are_noted(tmp_path, caplog):
 
 def test_a_list_that_is_not_the_official_one_is_warned_of(tmp_path, caplog):
     index_split(dataclasses.replace(make_split(tmp_path, "train", "a"), source="voc2012"))
-    assert "the list has 1 images, the official one of voc2012 has 1464: scores do not compare" in caplog.text
+    assert "the list has 1 images, but the official list of voc2012 has 1464. Scores cannot be compared" in caplog.text
     caplog.clear()
     index_split(make_split(tmp_path, "train", "a"))
     assert "official" not in caplog.text
@@ -232,7 +232,7 @@ def test_hints_resolve(function):
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "crop", "scale", "told"),
+    ("height", "width", "crop", "scale", "expected"),
     [
         (3000, 4000, 224, (0.9, 1.1), "4000x3000 (width x height, median), 48 MB each"),
         (3000, 4000, 224, (0.9, 1.1), "224 pixels shows 0.42 % of one"),
@@ -242,24 +242,26 @@ def test_hints_resolve(function):
         (3000, 4000, 512, (0.1, 0.2), ""),
     ],
 )
-def test_large_photographs_are_warned_of_with_the_settings_to_use(tmp_path, caplog, height, width, crop, scale, told):
+def test_large_photographs_are_warned_of_with_the_settings_to_use(
+    tmp_path, caplog, height, width, crop, scale, expected
+):
     index = index_split(make_split(tmp_path, "train", "a")).assign(height=height, width=width)
     nodes.describe(
         index, index[:0], index[:0], DATA, AugmentationConfig(crop_size=crop, scale=scale), InferenceConfig()
     )
-    said = [record.getMessage() for record in caplog.records if "The images are large" in record.getMessage()]
-    assert told in said[0] if told else not said
+    output = [record.getMessage() for record in caplog.records if "The images are large" in record.getMessage()]
+    assert expected in output[0] if expected else not output
 
 
 @pytest.mark.parametrize(
-    ("longer_side", "stored", "inferred", "told"),
+    ("longer_side", "stored", "inferred", "expected"),
     [(800, None, 500, True), (800, None, None, False), (800, 500, 500, False), (600, None, 500, False)],
 )
-def test_a_smaller_scale_of_inference_is_warned_of(tmp_path, caplog, longer_side, stored, inferred, told):
+def test_a_smaller_scale_of_inference_is_warned_of(tmp_path, caplog, longer_side, stored, inferred, expected):
     index = index_split(make_split(tmp_path, "train", "a")).assign(height=500, width=longer_side)
     data = DATA.model_copy(update={"longer_side": stored})
     nodes.describe(index, index[:0], index[:0], data, CROPS, InferenceConfig(longer_side=inferred))
-    assert ("Set inference.longer_side=800 for a model of these images" in caplog.text) is told
+    assert ("Set inference.longer_side=800 for a model trained on these images" in caplog.text) is expected
 
 
 def test_masks_that_do_not_mean_the_same_end_the_run(tmp_path):

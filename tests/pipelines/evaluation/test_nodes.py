@@ -1,4 +1,4 @@
-"""Scores and report of one evaluation are of one model; what is said beside the scores."""
+"""Scores and report of an evaluation belong to one model; warnings about scores."""
 
 from pathlib import Path
 from typing import Any

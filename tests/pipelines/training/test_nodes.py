@@ -28,7 +28,7 @@ def test_background_alone_is_refused():
 
 
 @pytest.mark.parametrize("table", [pd.DataFrame(), index(9, 0, 0).drop(columns="dog")])
-def test_an_index_that_is_not_there_or_of_other_classes_is_passed_over(table, caplog):
+def test_an_index_that_is_not_there_or_of_other_classes_is_ignored(table, caplog):
     check_classes({"train": table, "val": table}, NAMES)
     assert caplog.messages == []
 

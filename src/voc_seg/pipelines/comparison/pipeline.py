@@ -1,4 +1,4 @@
-"""comparison: what all runs have left -> one table, one figure."""
+"""comparison: outputs of all runs -> one table, one figure."""
 
 from kedro.pipeline import Node, Pipeline
 

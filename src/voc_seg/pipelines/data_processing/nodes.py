@@ -1,4 +1,4 @@
-"""Nodes of data_processing."""
+"""Nodes of the data_processing pipeline."""
 
 import logging
 import math
@@ -30,32 +30,33 @@ from voc_seg.voc.statistics import class_statistics, ids_in_several_splits, reje
 
 logger = logging.getLogger(__name__)
 
-_NAMED = 5
-"""Kinds of trouble that a log line names; rejected_images.csv has them all."""
-_LEAST_SHOWN = 0.05
-"""Share of an image that a crop should show: of VOC's images a crop of 224 pixels shows a quarter."""
-_WINDOWS = 2.25
-"""Longer side of an image in crops, as it is in VOC with crops of 224 pixels."""
-_NOTICED = 1.25
-"""Ratio of scales between training and inference worth a warning: random scales of the crops differ by as much."""
-_LISTED = 20
-"""Images that the list of ``on_invalid: fail`` names."""
+_MAX_REASONS = 5
+"""Number of reasons in a log message; rejected_images.csv has all of them."""
+_MIN_VISIBLE_FRACTION = 0.05
+"""Fraction of an image that a crop should show; with VOC and crops of 224 pixels it is a quarter."""
+_CROPS_PER_LONGER_SIDE = 2.25
+"""Longer side of an image divided by the crop size, as in VOC with crops of 224 pixels."""
+_SCALE_RATIO_TO_WARN = 1.25
+"""Ratio of scales in training and inference that gives a warning; random crop scales vary by as much."""
+_MAX_LISTED = 20
+"""Number of images listed with ``on_invalid: fail``."""
 
 
 def index_split(split: VOCSplit, previous_index: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
-    """Look into every image and mask of a split that is new or has changed: one row an image, see `index_images`."""
+    """Read and check the new and changed images and masks of a split: one row per image, see `index_images`."""
     official = source_named(split.source).sizes.get(split.name)
     if official and len(split) != official:
         logger.warning(
-            "%s: the list has %d images, the official one of %s has %d: scores do not compare with published ones.",
+            "%s: the list has %d images, but the official list of %s has %d. Scores cannot be compared with published "
+            "ones.",
             split.name, len(split), split.source, official,
         )  # fmt: skip
-    foreign = [image_id for image_id in split.ids if windows_name_problem(image_id)]
-    if foreign:
+    not_portable = [image_id for image_id in split.ids if windows_name_problem(image_id)]
+    if not_portable:
         logger.warning(
-            "%s: %d image ids, such as %r (%s), cannot be file names on Windows, NTFS or exFAT. Predictions are saved "
-            "under the same names: keep them on other file systems, or rename images and masks.",
-            split.name, len(foreign), foreign[0], windows_name_problem(foreign[0]),
+            "%s: %d image ids, such as %r (%s), cannot be file names on Windows, NTFS or exFAT. Predictions have the "
+            "same names: keep them on other file systems, or rename images and masks.",
+            split.name, len(not_portable), not_portable[0], windows_name_problem(not_portable[0]),
         )  # fmt: skip
     return index_images(split, data.reading, previous_index)
 
@@ -68,10 +69,10 @@ def describe(
     augmentation: AugmentationConfig,
     inference: InferenceConfig,
 ) -> tuple[pd.DataFrame, Figure, pd.DataFrame, pd.DataFrame]:
-    """Sum up the data: class statistics, their figure, rejected images, and those in more than one split.
+    """Summarise the data: class statistics, their figure, rejected images, and images in more than one split.
 
     Raises:
-        VocSegError: The masks as a whole mean no classes, or different ones from file to file.
+        VocSegError: The masks hold no classes, or values mean different classes in different files.
     """
     indices = {"train": train_index, "val": val_index, "test": test_index}
     for name, index in indices.items():
@@ -80,8 +81,8 @@ def describe(
     if len(several):
         first = several.iloc[0]
         logger.warning(
-            "%d images stand in more than one split, such as %s in %s: scores on them say nothing about new images. "
-            "data/08_reporting/shared_images.csv lists them all.",
+            "%d images are in more than one split, such as %s in %s. Scores on them say nothing about new images. All "
+            "are listed in data/08_reporting/shared_images.csv.",
             len(several), first["image_id"], first["splits"],
         )  # fmt: skip
     require_consistent_masks(indices, data.class_table)
@@ -99,33 +100,33 @@ def describe(
 
 
 def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFrame, data: DataConfig) -> DecodedSamples:
-    """The usable samples of a split in the order of its list.
+    """The usable samples of a split, in the order of its list.
 
-    What comes back is decoded while the catalog writes it. (Were this a generator function, Kedro would save every
-    sample by itself.) The list of rejected images has been saved by then.
+    Samples are decoded while the catalog saves them. (If this were a generator function, Kedro would save every sample
+    separately.) The list of rejected images has been saved before.
 
     Raises:
-        VocSegError: Images were rejected and ``data.on_invalid`` is fail, or no image to train or validate on is
-            usable, or no class but the background occurs in train, or the index is that of other files.
+        VocSegError: Images were rejected and ``data.on_invalid`` is fail; train or val has no usable image; train has
+            only background; or the index is out of date.
     """
     if data.on_invalid == "fail" and len(rejected_images):
         rows = [f"  {row.split} {row.image_id}: {row.reason}" for row in rejected_images.itertuples()]
-        more = [f"  and {len(rows) - _LISTED} more"] if len(rows) > _LISTED else []
+        more = [f"  and {len(rows) - _MAX_LISTED} more"] if len(rows) > _MAX_LISTED else []
         raise VocSegError(
             f"{len(rows)} images cannot be used, and data.on_invalid is fail:\n"
-            + "\n".join([*rows[:_LISTED], *more])
-            + "\nAll of them stand in data/08_reporting/rejected_images.csv. Fix the files, or leave these images "
-            "out with --params data.on_invalid=quarantine"
+            + "\n".join([*rows[:_MAX_LISTED], *more])
+            + "\nAll are listed in data/08_reporting/rejected_images.csv. Fix the files, or exclude these images with "
+            "--params data.on_invalid=quarantine"
         )
     prints = fingerprints(split, data.reading)
     if list(zip(index["image_id"], index["fingerprint"])) != list(prints.items()):
         raise VocSegError(
             f"{split.name}_index is out of date: images, masks, the {split.name} list or settings of data (classes, "
-            "values, exif, longer_side) have changed since it was made. Update it with: "
+            "values, exif, longer_side) have changed since it was written. Update it with: "
             "kedro run --pipelines data_processing"
         )
     usable = index[index["rejected"] == ""]
-    # Without a usable test image one can still train.
+    # Training works without a usable test image.
     if len(index) and usable.empty and split.name != "test":
         raise VocSegError(
             f"None of the {len(index)} {split.name} images is usable:\n{_reasons(index)}\n"
@@ -133,7 +134,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
         )
     if split.name == "train":
         require_foreground(class_statistics({"train": index}, data.class_table.names))
-    sizes = (4 * usable["height"] * usable["width"]).tolist()  # three bytes of the image, one of the mask
+    sizes = (4 * usable["height"] * usable["width"]).tolist()  # bytes per pixel: three of the image, one of the mask
     return DecodedSamples(
         split,
         tuple(usable["image_id"]),
@@ -154,32 +155,35 @@ def _log_split(name: str, index: pd.DataFrame, on_invalid: str) -> None:
         logger.warning("%s: %d of %d images cannot be used", name, len(rejected), len(index))
     else:
         logger.warning(
-            "%s: %d of %d images are left out; data/08_reporting/rejected_images.csv lists them all.\n%s",
+            "%s: %d of %d images are rejected; all are listed in data/08_reporting/rejected_images.csv.\n%s",
             name, len(rejected), len(index), _reasons(rejected),
         )  # fmt: skip
         if 2 * len(rejected) > len(index):
-            logger.warning("%s: that is most of them. Is voc_root the right folder, and are data.classes right?", name)
+            logger.warning(
+                "%s: most images are rejected. Check that voc_root is the right folder and data.classes are correct.",
+                name,
+            )
     converted = index.loc[index["note"] != "", "note"]
     for note, images in converted.groupby(converted):
         logger.warning("%s: %s (images: %d, column note of %s_index.parquet)", name, note, len(images), name)
 
 
 def _large_images(index: pd.DataFrame, augmentation: AugmentationConfig) -> str:
-    """What to do about photographs of which a crop shows next to nothing; empty where it shows enough."""
+    """Advice for images of which a crop shows only a small part; empty if it shows enough."""
     usable = index[index["rejected"] == ""]
     if usable.empty or augmentation.image_size:
         return ""
     height, width = usable["height"].median(), usable["width"].median()
     window = augmentation.crop_size / math.sqrt(math.prod(augmentation.scale))  # in pixels of the image
     shown = min(1.0, window / height) * min(1.0, window / width)
-    if shown >= _LEAST_SHOWN:
+    if shown >= _MIN_VISIBLE_FRACTION:
         return ""
-    longer_side = 32 * round(_WINDOWS * window / 32)
+    longer_side = 32 * round(_CROPS_PER_LONGER_SIDE * window / 32)
     return (
         f"The images are large: {width:.0f}x{height:.0f} (width x height, median), {4 * height * width / 1e6:.0f} MB "
         f"each when packed. A crop of {augmentation.crop_size} pixels shows {100 * shown:.2g} % of one, and validation "
-        f"takes long. To pack them reduced, with inference to match: --params data.longer_side={longer_side},"
-        f"inference.longer_side={longer_side} (scores are then at that size). If objects are small, take a larger "
+        f"is slow. To reduce them when packing, and in inference: --params data.longer_side={longer_side},"
+        f"inference.longer_side={longer_side} (scores are then at that size). If objects are small, use a larger "
         "augmentation.crop_size instead."
     )
 
@@ -187,17 +191,17 @@ def _large_images(index: pd.DataFrame, augmentation: AugmentationConfig) -> str:
 def _smaller_in_inference(
     index: pd.DataFrame, data: DataConfig, augmentation: AugmentationConfig, inference: InferenceConfig
 ) -> str:
-    """What to do where inference would show the network objects clearly smaller than training does; mostly empty."""
+    """Advice if objects would be much smaller in inference than in training; otherwise empty."""
     usable = index[index["rejected"] == ""]
     if usable.empty or augmentation.image_size or data.longer_side or not inference.longer_side:
-        return ""  # what is packed reduced is compared when it is inferred
+        return ""  # with data.longer_side, inference compares the scales itself
     longer_side = usable[["height", "width"]].max(axis=1).median()
-    if longer_side <= _NOTICED * inference.longer_side:
+    if longer_side <= _SCALE_RATIO_TO_WARN * inference.longer_side:
         return ""
     return (
-        f"Images are trained on and scored at their own size, a longer side of {longer_side:.0f} pixels (median), but "
-        f"inference reduces larger pictures to {inference.longer_side}, at which objects look smaller. Set "
-        f"inference.longer_side={longer_side:.0f} for a model of these images."
+        f"Training and evaluation use images at their own size, a longer side of {longer_side:.0f} pixels (median), "
+        f"but inference reduces larger images to {inference.longer_side}, where objects are smaller. Set "
+        f"inference.longer_side={longer_side:.0f} for a model trained on these images."
     )
 
 
@@ -208,12 +212,12 @@ def _warn_of_classes(statistics: pd.DataFrame, rejected: pd.DataFrame) -> None:
 
 
 def _reasons(rejected: pd.DataFrame) -> str:
-    """A line for each of the commonest kinds of reason: how many images, and one of them."""
+    """One line for each of the most frequent reasons: number of images and an example."""
     kinds = rejected.groupby(rejected["rejected"].str.partition(":")[0], sort=False)
     lines = []
     for kind, rows in sorted(kinds, key=lambda kind: -len(kind[1])):
         first = rows.iloc[0]
         more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
         lines.append(f"  {len(rows)} {kind}: {first['image_id']} ({first['rejected'].partition(': ')[2]}){more}")
-    others = [f"  and {len(lines) - _NAMED} other kinds"] if len(lines) > _NAMED else []
-    return "\n".join([*lines[:_NAMED], *others])
+    others = [f"  and {len(lines) - _MAX_REASONS} other kinds"] if len(lines) > _MAX_REASONS else []
+    return "\n".join([*lines[:_MAX_REASONS], *others])

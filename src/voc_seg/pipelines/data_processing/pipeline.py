@@ -1,4 +1,4 @@
-"""Wiring of data_processing."""
+"""data_processing: raw files -> indexed, checked and packed samples."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,7 +8,7 @@ SPLITS = ("train", "val", "test")
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:
-    """Index every split, describe them together, then pack what is usable."""
+    """The data_processing pipeline: index every split, describe all splits, pack the usable samples."""
     index = [
         Node(
             func=index_split,

@@ -46,17 +46,17 @@ def evaluate(
     evaluation: EvaluationConfig,
     runtime: RuntimeConfig,
 ) -> tuple[bytes, bytes, pd.DataFrame, pd.DataFrame, dict[str, Image.Image], dict[str, Any]]:
-    """Predict every image with the best model, once.
+    """Predict every image once with the best model.
 
-    The outputs are written in this order, so that a killed evaluation leaves no scores that belong to other masks: the
-    old scores are deleted first, and the new facts and scores come last.
+    Outputs are written in the order returned, so that a killed evaluation leaves no scores of other masks: old scores
+    are deleted first, and new facts and scores come last.
 
     Returns:
-        Empty bytes that delete the old ``metrics.json`` and ``evaluation_facts.json``; confusion matrix; scores by
-        image; masks; how it was done.
+        Empty bytes that delete the old ``metrics.json`` and ``evaluation_facts.json``; confusion matrix; scores per
+        image; masks; facts about the evaluation.
 
     Raises:
-        VocSegError: The model, the samples and ``data.classes`` are not about the same classes.
+        VocSegError: The model, the samples and ``data.classes`` have different classes.
     """
     classes = data.class_table
     require_classes(scored_model, classes.names)
@@ -67,7 +67,7 @@ def evaluate(
         trained_on, scored_on = named, origin.name
     if trained_on not in (None, scored_on):
         logger.warning(
-            "best_model was trained on %r, the samples to score are of %r. If that is not what you want, train with "
+            "best_model was trained on %r, but the samples to score are from %r. If that is not intended, train with "
             "the same --env first.", trained_on, scored_on,
         )  # fmt: skip
     result = engine.evaluate(
@@ -103,15 +103,15 @@ def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[s
 
 
 def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) -> tuple[dict, pd.DataFrame]:
-    """Scores of the split and of each class, also printed as a table."""
+    """Scores of the split and of each class, also logged as a table."""
     _require(evaluation_facts, "evaluation_facts")
     confusion = confusion_matrix.to_numpy()
     class_scores = scores.class_scores(confusion, confusion_matrix.columns)
     shown = ("split", "images", "model_digest", "checkpoint_epoch", "images_per_second")
-    # Facts of an earlier version have no digest.
+    # Facts from earlier versions have no digest.
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
     if evaluation_facts.get("longer_side"):
-        metrics["longer_side"] = evaluation_facts["longer_side"]  # not the images' own size
+        metrics["longer_side"] = evaluation_facts["longer_side"]  # scores are not at the original size
     if OTHER_STORED_SIZE in evaluation_facts:
         metrics[OTHER_STORED_SIZE] = evaluation_facts[OTHER_STORED_SIZE]
     logger.info("Scores on %s\n%s", metrics["split"], score_table(class_scores, metrics))
@@ -123,10 +123,10 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
 def draw_scores(
     class_scores: pd.DataFrame, metrics: dict[str, Any], confusion_matrix: pd.DataFrame
 ) -> tuple[Figure, Figure]:
-    """IoU by class, and what is taken for what.
+    """Draw the IoU of each class, and the confusion matrix.
 
     Raises:
-        VocSegError: Scores and counts are from different evaluations.
+        VocSegError: Scores and confusion matrix are from different evaluations.
     """
     _require(metrics, "metrics")
     require_same_counts(metrics, confusion_matrix, class_scores)
@@ -134,20 +134,20 @@ def draw_scores(
 
 
 def _require(values: dict[str, Any], name: str) -> None:
-    """Refuse an empty entry; other pipelines may do without it, so the catalog does not say that it is missing."""
+    """Refuse an empty entry: it is optional in the catalog, as other pipelines do not need it."""
     if not values:
-        raise VocSegError(f"There is no {name} yet. Make it with: kedro run --pipelines evaluation")
+        raise VocSegError(f"{name} is missing. Create it with: kedro run --pipelines evaluation")
 
 
 def _require_same_model(metrics: dict[str, Any], scored_model: dict[str, Any]) -> None:
-    """Refuse scores of another model: part of an evaluation, run alone after a new training, would mix the two."""
+    """Refuse scores of another model, which part of an evaluation would use after a new training."""
     _require(metrics, "metrics")
-    for key, own in (("model_digest", "model_digest"), ("checkpoint_epoch", "epoch")):
-        wanted = scored_model.get(own)
-        if (found := metrics.get(key, wanted)) != wanted:
+    for key, field in (("model_digest", "model_digest"), ("checkpoint_epoch", "epoch")):
+        expected = scored_model.get(field)
+        if (found := metrics.get(key, expected)) != expected:
             raise VocSegError(
-                f"metrics.json is of another model than best_model.pth: {key} {found}, not {wanted}. Score the present "
-                "model with: kedro run --pipelines evaluation"
+                f"metrics.json belongs to another model than best_model.pth: {key} {found}, not {expected}. Score the "
+                "current model with: kedro run --pipelines evaluation"
             )
 
 
@@ -158,21 +158,21 @@ def draw_predictions(
     data: DataConfig,
     evaluation: EvaluationConfig,
 ) -> tuple[Figure, dict[str, Figure]]:
-    """A few images from the worst to the best, as one contact sheet and one picture each.
+    """Draw some images from the worst to the best, as one gallery and one figure each.
 
     Raises:
-        VocSegError: Masks and scores are from different evaluations, or of another split.
+        VocSegError: Masks and scores are from different evaluations, or from another split.
     """
     require_same_images(samples.ids, predictions, image_scores)
     ranked = image_scores.sort_values("miou", kind="stable")
-    items = gallery_items(samples, predictions, ranked.iloc[_spread(len(ranked), evaluation.pictures)])
-    sheet = [items[position] for position in _spread(len(items), GALLERY_ROWS)]
+    items = gallery_items(samples, predictions, ranked.iloc[_evenly_spaced(len(ranked), evaluation.pictures)])
+    rows = [items[position] for position in _evenly_spaced(len(items), GALLERY_ROWS)]
     classes = data.class_table
     for sample, mask, miou in items:
         ious = report_images.class_ious(sample.id, sample.mask, mask, len(classes))
         require_same_mask(sample.id, (iou for _, iou in ious), miou)
     figures = {sample.id: plot_prediction(sample, mask, miou, classes) for sample, mask, miou in items}
-    return plot_gallery(sheet, classes), figures
+    return plot_gallery(rows, classes), figures
 
 
 def write_report(
@@ -187,10 +187,10 @@ def write_report(
     data: DataConfig,
     evaluation: EvaluationConfig,
 ) -> Report:
-    """A page with all of it, and small pictures of every image, drawn while they are saved.
+    """The report page, and thumbnails of every image, which are drawn while they are saved.
 
     Raises:
-        VocSegError: Scores, counts and masks are not all of one evaluation, and of this model.
+        VocSegError: Scores, confusion matrix and masks are not all from one evaluation of this model.
     """
     _require_same_model(metrics, scored_model)
     require_same_counts(metrics, confusion_matrix, class_scores)
@@ -212,6 +212,6 @@ def write_report(
     return Report(page, reporting.IMAGE_FOLDER, report_images.draw_images(samples, predictions, classes), len(samples))
 
 
-def _spread(size: int, count: int) -> list[int]:
-    """At most ``count`` positions of ``size``, evenly from the first to the last."""
+def _evenly_spaced(size: int, count: int) -> list[int]:
+    """At most ``count`` positions in ``range(size)``, evenly spaced from the first to the last."""
     return np.unique(np.linspace(0, size - 1, min(count, size), dtype=int)).tolist()

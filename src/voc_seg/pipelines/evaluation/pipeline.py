@@ -1,4 +1,4 @@
-"""evaluation: best model and samples -> scores, masks, pictures and a report."""
+"""evaluation: best model and samples -> scores, masks, figures and a report."""
 
 from kedro.pipeline import Node, Pipeline
 

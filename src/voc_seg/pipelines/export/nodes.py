@@ -27,19 +27,19 @@ def export_model(
     data: DataConfig,
     inference: InferenceConfig,
 ) -> tuple[bytes, bytes, bytes, str]:
-    """The best model as files to take away, all of one reading of it.
+    """Export the best model as files for use elsewhere.
 
-    They are returned in the order in which they are written. An export that is killed leaves no card beside files that
-    it is not about: the old card goes first, the new one comes last.
+    Files are written in the order returned. A killed export leaves no card beside files of another model: the old card
+    is deleted first, and the new one is written last.
 
     Returns:
-        Nothing in place of the old card; ``model.onnx``, empty where the extra is not installed;
+        Empty bytes that delete the old card; ``model.onnx``, empty if the extra is not installed;
         ``model.safetensors``; ``MODEL_CARD.md``.
 
     Raises:
-        VocSegError: ``data.classes`` are not those of the model, or it does not say its settings.
+        VocSegError: ``data.classes`` differ from those of the model, or the model has no settings.
     """
-    saved = _to_take_away(scored_model, data)
+    saved = _without_local_paths(scored_model, data)
     if warning := scale_warning(saved, data.longer_side, inference):
         logger.warning("%s", warning)
     metadata = model_metadata(saved, class_colours=data.class_table.colours, mean=MEAN, std=STD)
@@ -51,7 +51,7 @@ def export_model(
     if metrics and not is_score_of(scores, saved):
         logger.warning(
             "metrics.json is not from an evaluation of best_model.pth (model_digest %s, not %s): the card has no "
-            "scores. To have them: kedro run --pipelines evaluation,export",
+            "scores. To add them: kedro run --pipelines evaluation,export",
             metrics.get("model_digest", "unknown"), saved["model_digest"],
         )  # fmt: skip
     card = model_card(
@@ -68,27 +68,27 @@ def export_model(
 
 
 def _to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> tuple[bytes, dict[str, Any]]:
-    """An ONNX file, and how it was checked; nothing where the extra is not installed."""
+    """An ONNX file, and how it was checked; both empty if the extra is not installed."""
     if missing := missing_packages():
-        logger.warning("No model.onnx without %s. To have it: pip install -e '.[onnx]'", ", ".join(missing))
+        logger.warning("model.onnx is not written without %s. To get it: pip install -e '.[onnx]'", ", ".join(missing))
         return b"", {}
-    made = to_onnx(model, metadata)
+    exported = to_onnx(model, metadata)
     sizes = ", ".join(" x ".join(map(str, size)) for size in CHECKED)
-    logger.info("model.onnx agrees with torch at %s: logits differ by %.1g at most", sizes, made.difference)
-    return made.content, {
+    logger.info("model.onnx agrees with torch at %s: logits differ by %.1g at most", sizes, exported.difference)
+    return exported.content, {
         "opset": OPSET,
-        "onnxruntime": made.runtime,
+        "onnxruntime": exported.runtime,
         "sizes": sizes,
-        "difference": made.difference,
+        "difference": exported.difference,
     }
 
 
-def _to_take_away(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
-    """The model without the path its initial weights had on this machine."""
+def _without_local_paths(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
+    """The model without the local path of its initial weights."""
     require_classes(scored_model, data.class_table.names)
     if "config" not in scored_model:
         raise VocSegError(
-            "best_model was saved by a version that did not write down its settings. Train anew: "
+            "best_model was saved by a version that did not save its settings. Train again: "
             "kedro run --pipelines training"
         )
     require_fields(scored_model, "best_model", *SETTINGS)

@@ -1,4 +1,4 @@
-"""export: best model -> safetensors, ONNX and model card, to take away."""
+"""export: best model -> safetensors, ONNX and model card."""
 
 from kedro.pipeline import Node, Pipeline
 

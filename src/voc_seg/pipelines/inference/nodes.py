@@ -31,52 +31,52 @@ from voc_seg.voc.masks import palette_image
 
 logger = logging.getLogger(__name__)
 
-_LISTED = 10
-"""Files that a message names; inference_rejected.csv has them all."""
+_MAX_LISTED = 10
+"""Number of files in a message; inference_rejected.csv has all of them."""
 
 
-def check_pictures(pictures: ImageFiles) -> tuple[ImageFiles, pd.DataFrame]:
-    """Read every file to its end: those that are pictures, and a table of the others with the reason.
+def check_pictures(images: ImageFiles) -> tuple[ImageFiles, pd.DataFrame]:
+    """Read every file completely: the readable images, and a table of the other files with the reason.
 
     Raises:
-        VocSegError: None is.
+        VocSegError: No file is readable.
     """
     reasons: dict[str, str] = {}
-    with progress_bar("checking pictures", len(pictures)) as advance:
-        for name in pictures:
+    with progress_bar("checking images", len(images)) as advance:
+        for name in images:
             try:
-                pictures[name]
+                images[name]
             except VocSegError as error:
                 reasons[name] = printable(str(error))
             advance(1)
-    listed = "\n".join(f"  {reason}" for reason in islice(reasons.values(), _LISTED))
-    more = f"\n  and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else ""
-    if len(reasons) == len(pictures):
+    listed = "\n".join(f"  {reason}" for reason in islice(reasons.values(), _MAX_LISTED))
+    more = f"\n  and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
+    if len(reasons) == len(images):
         raise VocSegError(
-            f"No picture that can be read among the files given ({len(pictures)}); nothing was written.\n{listed}{more}"
+            f"None of the given files ({len(images)}) is a readable image; nothing was written.\n{listed}{more}"
         )
     if reasons:
-        logger.warning("Left out, of %d files: %d\n%s%s", len(pictures), len(reasons), listed, more)
-    return pictures.only([name for name in pictures if name not in reasons]), _rejected(pictures, reasons)
+        logger.warning("Of %d files, %d are rejected\n%s%s", len(images), len(reasons), listed, more)
+    return images.only([name for name in images if name not in reasons]), _rejected(images, reasons)
 
 
-def _rejected(pictures: ImageFiles, reasons: Mapping[str, str]) -> pd.DataFrame:
-    """One row a file: its path, and why it was left out."""
-    rows = [{"file": pictures.file(name), "reason": reason} for name, reason in reasons.items()]
+def _rejected(images: ImageFiles, reasons: Mapping[str, str]) -> pd.DataFrame:
+    """One row per file: its path, and why it was rejected."""
+    rows = [{"file": images.file(name), "reason": reason} for name, reason in reasons.items()]
     return pd.DataFrame(rows, columns=["file", "reason"])
 
 
 def segment(
-    pictures: ImageFiles,
+    images: ImageFiles,
     best_model: dict[str, Any],
     data: DataConfig,
     inference: InferenceConfig,
     runtime: RuntimeConfig,
 ) -> Mapping[str, Segmentation | None]:
-    """Mask and overlay of every picture, each made when the catalog writes it; None for one that is gone by then.
+    """Mask and overlay of every image, computed when the catalog writes it; None if the file is unreadable by then.
 
     Raises:
-        VocSegError: The model was trained for other classes than ``data.classes``, or does not say how it was scored.
+        VocSegError: The model was trained for other classes than ``data.classes``, or lacks its evaluation settings.
     """
     classes = data.class_table
     require_classes(best_model, classes.names)
@@ -85,78 +85,78 @@ def segment(
     chosen = choose_runtime(runtime)
     segmenter = load_segmenter(best_model, inference, chosen)
     logger.info(
-        "Pictures: %d; model of epoch %d, val mIoU %.3f; %s",
-        len(pictures), best_model["epoch"], best_model["val_miou"], chosen,
+        "Images: %d; model of epoch %d, val mIoU %.3f; %s",
+        len(images), best_model["epoch"], best_model["val_miou"], chosen,
     )  # fmt: skip
 
-    def make(name: str) -> Segmentation | None:
+    def segment_image(name: str) -> Segmentation | None:
         try:
-            image = pictures[name]
+            image = images[name]
         except VocSegError as error:
-            logger.warning("Left out, although it was readable at first: %s", error)
+            logger.warning("Rejected, although it was readable at first: %s", error)
             return None
         mask = segmenter(image)
         return Segmentation(palette_image(mask, classes), labelled_overlay(image, mask, classes))
 
-    return LazyMapping(tuple(pictures), make)
+    return LazyMapping(tuple(images), segment_image)
 
 
 def measure_shares(
-    pictures: ImageFiles, masks: Mapping[str, np.ndarray], unreadable: pd.DataFrame, data: DataConfig
+    images: ImageFiles, masks: Mapping[str, np.ndarray], unreadable: pd.DataFrame, data: DataConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row a picture with a mask: name, file, size, share of its pixels of each class; and a table of the others.
+    """Fraction of pixels of each class, one row per segmented image; and a table of all rejected files.
 
     Args:
-        pictures: Those that could be read at first.
-        masks: Of those that could still be read when they were segmented.
-        unreadable: Files that could not be read at first, with the reason.
-        data: For the classes.
+        images: Images that were readable at first.
+        masks: Masks of those that were still readable when segmented.
+        unreadable: Files that were unreadable at first, with the reason.
+        data: Has the classes.
     """
     rows, lost = [], {}
-    for name in pictures:
+    for name in images:
         if name not in masks:
-            lost[name] = _why_lost(pictures, name)
+            lost[name] = _why_lost(images, name)
             continue
         mask = masks[name]
         height, width = mask.shape
         rows.append(
-            {"image": name, "file": pictures.file(name), "height": height, "width": width}
+            {"image": name, "file": images.file(name), "height": height, "width": width}
             | class_shares(mask, data.class_table)
         )
-    return pd.DataFrame(rows), pd.concat([unreadable, _rejected(pictures, lost)], ignore_index=True)
+    return pd.DataFrame(rows), pd.concat([unreadable, _rejected(images, lost)], ignore_index=True)
 
 
-def _why_lost(pictures: ImageFiles, name: str) -> str:
+def _why_lost(images: ImageFiles, name: str) -> str:
     try:
-        pictures[name]
+        images[name]
     except VocSegError as error:
         return printable(f"changed during the run: {error}")
     return "changed during the run: it was unreadable when it was to be segmented"
 
 
 def draw_gallery(
-    pictures: ImageFiles,
+    images: ImageFiles,
     masks: Mapping[str, np.ndarray],
     shares: pd.DataFrame,
     rejected: pd.DataFrame,
     data: DataConfig,
 ) -> Figure:
-    """The first dozen overlays as a contact sheet; and a last word on what was done."""
+    """The first dozen overlays as a contact sheet; logs how many images were segmented."""
     classes = data.class_table
-    drawn = (_drawn(pictures, name, masks[name], classes) for name in pictures if name in masks)
-    items = list(islice((item for item in drawn if item), SHEET_IMAGES))
-    logger.info("Pictures segmented: %d, files left out: %d.", len(shares), len(rejected))
+    thumbnails = (_thumbnail_or_none(images, name, masks[name], classes) for name in images if name in masks)
+    items = list(islice((item for item in thumbnails if item), SHEET_IMAGES))
+    logger.info("Images segmented: %d, files rejected: %d.", len(shares), len(rejected))
     return plot_contact_sheet(items, len(shares), len(rejected), classes)
 
 
-def _drawn(pictures: ImageFiles, name: str, mask: np.ndarray, classes: Classes) -> Thumbnail | None:
-    """A picture for the contact sheet; None where it is no longer the one that was segmented."""
+def _thumbnail_or_none(images: ImageFiles, name: str, mask: np.ndarray, classes: Classes) -> Thumbnail | None:
+    """An image for the contact sheet; None if its file has changed since it was segmented."""
     try:
-        image = pictures[name]
+        image = images[name]
     except VocSegError as error:
         logger.warning("Not on the contact sheet: %s", error)
         return None
     if image.shape[:2] != mask.shape:
-        logger.warning("Not on the contact sheet: %s no longer has the size of its mask", pictures.file(name))
+        logger.warning("Not on the contact sheet: %s no longer has the size of its mask", images.file(name))
         return None
     return thumbnail(name, image, mask, classes)

@@ -1,4 +1,4 @@
-"""inference: best model and pictures of the user's own -> masks, overlays and class shares."""
+"""inference: best model and the user's images -> masks, overlays and class fractions."""
 
 from kedro.pipeline import Node, Pipeline
 

@@ -15,10 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 def pick_sample(train_samples: SampleStore, data: DataConfig, sanity: SanityConfig) -> Sample:
-    """The image to learn by heart."""
+    """The image to overfit."""
     train_samples.require_reading(data.reading)
     sample = choose_sample(train_samples, sanity.image)
-    # A copy: it is looked at once more at the end, and its file may be cut until then.
+    # A copy, as it is used again at the end, when its file may have been truncated.
     return Sample(sample.id, sample.image.copy(), sample.mask.copy())
 
 
@@ -30,7 +30,7 @@ def overfit_sample(
     sanity: SanityConfig,
     runtime: RuntimeConfig,
 ) -> tuple[pd.DataFrame, dict, Figure]:
-    """Learn the image; give the loss by epoch, the scores and a figure of both."""
+    """Overfit the image: loss by epoch, scores, and a figure of both."""
     parameters = Parameters(seed=seed, data=data, model=model, sanity=sanity, runtime=runtime)
     outcome = overfit(sample, data.class_table.names, parameters)
     history = pd.DataFrame(outcome.history)
@@ -39,7 +39,7 @@ def overfit_sample(
 
 
 def judge(sanity_metrics: dict, sanity: SanityConfig) -> None:
-    """End the run with advice when the image was not learnt; everything to look at has been saved by then."""
+    """Fail with advice if the image was not learnt; history, metrics and figure have been saved."""
     if not sanity_metrics["passed"]:
         raise VocSegError(failure_advice(sanity_metrics, sanity))
     logger.info(

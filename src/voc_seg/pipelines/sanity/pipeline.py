@@ -1,4 +1,4 @@
-"""sanity: can the network learn one image by heart? The run fails when it cannot."""
+"""sanity: overfit a single image; the run fails if that does not work."""
 
 from kedro.pipeline import Node, Pipeline
 

@@ -42,9 +42,9 @@ def train(
     evaluation: EvaluationConfig,
     runtime: RuntimeConfig,
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]]:
-    """Train, handing over best model, history and checkpoint; Kedro saves each as it comes.
+    """Train, and yield best model, history and checkpoint, which Kedro saves at once.
 
-    The checkpoint comes last: a run that is killed before it is written does again what led to the other two.
+    The checkpoint is saved last: a run killed before that repeats the steps behind the other two.
     """
     parameters = Parameters(
         seed=seed,
@@ -69,10 +69,10 @@ def train(
 
 
 def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...]) -> None:
-    """Warn of classes without a pixel; indices that are not there, or of other classes, are passed over.
+    """Warn about classes without a pixel; missing indices, or those with other classes, are ignored.
 
     Raises:
-        VocSegError: No class but the background has a pixel in train.
+        VocSegError: Train has only background pixels.
     """
     usable = {split: index for split, index in indices.items() if {"rejected", *names} <= set(index.columns)}
     statistics = class_statistics(usable, names)
@@ -93,5 +93,5 @@ def recipe_hint(source: str, augmentation: AugmentationConfig, model: ModelConfi
 
 
 def draw_history(training_history: pd.DataFrame) -> Figure:
-    """Loss, scores and learning rate over the epochs."""
+    """Draw loss, scores and learning rate over the epochs."""
     return plot_history(training_history)

@@ -18,8 +18,8 @@ from .nodes import draw_history, train
 
 
 def preview_network() -> ImagePreview:
-    """The network that the settings in conf/base and conf/local describe, for Kedro-Viz."""
-    from voc_seg.reporting.architecture import plot_network  # torch only when somebody looks
+    """A drawing of the network, from the settings in conf/base and conf/local, for Kedro-Viz."""
+    from voc_seg.reporting.architecture import plot_network  # imports torch; only for Kedro-Viz
 
     conf = (find_kedro_project(Path.cwd()) or Path.cwd()) / settings.CONF_SOURCE
     parameters = OmegaConfigLoader(str(conf), **settings.CONFIG_LOADER_ARGS)["parameters"]
@@ -32,7 +32,7 @@ def preview_network() -> ImagePreview:
 def create_pipeline(**kwargs: object) -> Pipeline:
     """The training pipeline."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", KedroExperimentalWarning)  # of previews
+        warnings.simplefilter("ignore", KedroExperimentalWarning)  # previews are experimental
         return _pipeline()
 
 
@@ -44,7 +44,7 @@ def _pipeline() -> Pipeline:
                 inputs=[
                     "train_samples",
                     "val_samples",
-                    "previous_train_index",  # as it is on disk by now: samples older than it are refused
+                    "previous_train_index",  # the table on disk; samples older than it are refused
                     "previous_val_index",
                     "resume_checkpoint",
                     "params:seed",

@@ -1,0 +1,81 @@
+"""The jobs of a sweep, their scores so far, and progress bars."""
+
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import get_console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from .grid import Trial
+from .records import Record
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to start.
+
+    | field     | meaning                                                       |
+    |-----------|---------------------------------------------------------------|
+    | trial     | name and settings                                             |
+    | folder    | its outputs                                                   |
+    | record    | its settings and finished pipelines                           |
+    | pipelines | pipelines still to run                                        |
+    | epochs    | training epochs, for the progress bar                         |
+    """
+
+    trial: Trial
+    folder: Path
+    record: Record
+    pipelines: tuple[str, ...]
+    epochs: int
+
+
+def _history(job: Job) -> list[dict[str, str]]:
+    """Rows of a run's history so far."""
+    try:
+        with (job.folder / "08_reporting/training_history.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError:
+        return []
+
+
+def best_score(job: Job) -> str:
+    """The best val mIoU so far, as text for messages; empty before the first validation."""
+    scores = [float(row["val_miou"]) for row in _history(job) if row.get("val_miou")]
+    return f", best val mIoU {max(scores):.3f}" if scores else ""
+
+
+class SweepBars:
+    """Progress bars on a terminal: one for the sweep, and one for each run with epoch and best score."""
+
+    def __init__(self, jobs: int) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
+            transient=True, disable=not get_console().is_terminal,
+        )  # fmt: skip
+        self._runs = self._bars.add_task("runs", total=jobs)
+        self._tasks: dict[str, TaskID] = {}
+        self._shown: dict[str, float] = {}
+
+    def __enter__(self) -> "SweepBars":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def show(self, job: Job) -> None:
+        name = job.trial.name
+        if self._bars.disable or time.monotonic() - self._shown.get(name, 0.0) < 1:
+            return
+        self._shown[name] = time.monotonic()
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=job.epochs)
+        self._bars.update(self._tasks[name], completed=len(_history(job)), description=f"{name}{best_score(job)}")
+
+    def done(self, name: str, counts: bool) -> None:
+        self._bars.advance(self._runs, int(counts))
+        if name in self._tasks:
+            self._bars.remove_task(self._tasks.pop(name))

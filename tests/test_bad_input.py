@@ -25,6 +25,8 @@ from voc_seg.voc.classes import CLASS_NAMES
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "block unknown": ({"trainin": {"epochs": 2}}, "trainin: unknown key; known here: augmentation, comparison, data"),
     "key unknown": ({"training": {"epoch": 2}}, "training.epoch: unknown key; known here: accept_changed_data, acc"),
+    "key misspelt": ({"training": {"epoch": 2}}, "validate_every; did you mean epochs?"),
+    "key misspelt deeper": ({"training": {"optimizer": {"learning_rte": 2}}}, "; did you mean learning_rate?"),
     "key in a list": ({"data": {"classes": [{"nam": "a"}, "b"]}}, "data.classes.0.nam: unknown key; known here: colou"),
     "block is a number": ({"training": 5}, "training = 5: Input should be a valid dictionary"),
     "seed below zero": ({"seed": -1}, "seed = -1: Input should be greater than or equal to 0"),

@@ -17,7 +17,7 @@ from voc_seg.datasets import BytesDataset
 from voc_seg.engine.checkpoint import export_best_model
 from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.models import onnx_export
-from voc_seg.models.exchange import model_digest, read_safetensors
+from voc_seg.models.exchange import model_digest, read_safetensors, take_model
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.pipelines.evaluation import create_pipeline as evaluation_pipeline
 from voc_seg.pipelines.export import create_pipeline as export_pipeline
@@ -187,7 +187,7 @@ def test_scores_of_another_model_are_left_off_the_card_with_a_warning(
     best_model: dict, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nodes, "missing_packages", lambda: ["onnx"])
-    taken = nodes.take_model(best_model)
+    taken = take_model(best_model)
     metrics = {"model_digest": "0" * 16, "images_per_second": 1.0}
     *_, card = nodes.export_model(taken, dict(metrics), metrics, DataConfig(), InferenceConfig())
     assert "has not been evaluated further" in card

@@ -59,6 +59,28 @@ def test_tables_have_the_class_names(project: Path) -> None:
     assert pd.read_csv(reporting / "rejected_images.csv").empty
 
 
+def test_model_and_report_bear_the_name_of_the_folder(project: Path) -> None:
+    best = torch.load(project / "data/06_models/best_model.pth", weights_only=True)
+    assert (best["source"], best["config"]["data"]["name"]) == ("own", "my_data")
+    report = (project / "data/08_reporting/report.html").read_text(encoding="utf-8")
+    assert '"title":"resnet18 on my_data"' in report
+    assert report.count('["source","my_data"]') == 2
+
+
+def test_a_model_of_another_own_data_set_is_scored_aloud(
+    project: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(project)
+    path = project / "data/06_models/best_model.pth"
+    saved = path.read_bytes()
+    state = torch.load(path, weights_only=True)
+    state["config"]["data"]["name"] = "others"
+    torch.save(state, path)
+    run_kedro(project, "evaluation", env="my_data")
+    assert "best_model was trained on 'others', but the samples to score are from 'my_data'" in caplog.text
+    path.write_bytes(saved)
+
+
 def test_predictions_have_the_class_colours(project: Path) -> None:
     paths = sorted((project / "data/07_model_output/predictions").glob("[!.]*"))
     assert len(paths) == 3

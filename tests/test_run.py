@@ -137,6 +137,18 @@ def test_evaluation_reports_every_image_and_how_the_model_was_trained(trained: P
     assert settings["Training"]["batch_size"] == "4"
 
 
+def test_images_stored_at_another_size_than_those_of_the_training_are_warned_of(
+    trained: Path, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = shutil.copytree(trained, tmp_path / "project")
+    run(project, "data_processing", data={"longer_side": 128})
+    run(project, "evaluation", data={"longer_side": 128})
+    assert "The model was trained at data.longer_side=null, but these images were stored at" in caplog.text
+    metrics = json.loads((project / "data/08_reporting/metrics.json").read_text())
+    assert metrics.keys() - METRICS == {"longer_side", "trained_longer_side"}
+    assert reported(project)["metrics"]["trained_longer_side"] is None
+
+
 def test_another_split_can_be_scored(trained: Path, run: Run) -> None:
     run(trained, "evaluation", evaluation={"split": "test"})
     metrics = json.loads((trained / "data/08_reporting/metrics.json").read_text())

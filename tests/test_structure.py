@@ -116,7 +116,7 @@ def test_every_hint_resolves(name: str) -> None:
     for node in pipelines[name].nodes:
         hints = typing.get_type_hints(node.func)
         assert "return" in hints, node.name
-        assert node.func.__module__ == nodes.__name__
+        assert node.func.__module__ == nodes.__name__ or node.name == "take_model"  # of two pipelines
         assert len(hints) - 1 == len(node.inputs), node.name
 
 

@@ -126,13 +126,17 @@ def test_scores_at_a_stored_size_say_so(browser: Browser, report: Path) -> None:
     reduced = report.with_name("reduced.html")
     text = report.read_text(encoding="utf-8")
     assert '"classes_present"' in text
-    reduced.write_text(text.replace('"classes_present"', '"longer_side": 512, "classes_present"'), encoding="utf-8")
+    sizes = '"longer_side": 512, "trained_longer_side": null, "classes_present"'
+    reduced.write_text(text.replace('"classes_present"', sizes), encoding="utf-8")
     for path, size in (
         (report, "val, each at its own size."),
         (reduced, "val, reduced to a longer side of 512 pixels."),
+        (reduced, "The model was trained at data.longer_side=null: "),
     ):
         page.goto(path.as_uri())
         expect(page.locator("#lead")).to_contain_text(size)
+    page.goto(report.as_uri())
+    expect(page.locator("#lead")).not_to_contain_text("The model was trained")
     page.close()
 
 

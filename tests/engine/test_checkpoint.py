@@ -177,6 +177,18 @@ def test_other_data_are_refused(run: tuple, parameters: Parameters, data: dict[s
         require_same_run(run[-1], run_fingerprint(NAMES, parameters, {**DATA, **data}))
 
 
+def test_another_stored_size_is_refused_by_name(run: tuple, make_parameters: Make) -> None:
+    about = run_fingerprint(NAMES, make_parameters(data={"longer_side": 96}), DATA)
+    with pytest.raises(VocSegError, match=r"data\.longer_side: None in the checkpoint, 96 now"):
+        require_same_run(run[-1], about)
+    earlier = {**run[-1], "config": run[-1]["config"] | {"data": DATA}}  # of a version that did not say it
+    require_same_run(earlier, about)
+
+
+def test_a_folder_may_be_renamed(run: tuple, parameters: Parameters) -> None:
+    require_same_run(run[-1], run_fingerprint(NAMES, parameters, DATA | {"name": "my_data"}))
+
+
 class TestChangedContent:
     """Images or masks that have changed under the same ids."""
 

@@ -1,5 +1,6 @@
 """The epoch line and the times in it."""
 
+import io
 import logging
 
 import pytest
@@ -8,6 +9,7 @@ from rich.console import Console
 from voc_seg.engine import progress as module
 from voc_seg.engine.checkpoint import RunState
 from voc_seg.engine.progress import RunProgress, bars_hidden
+from voc_seg.system.progress import duration
 
 ROW = {"train_loss": 0.5, "val_miou": 0.25, "val_pixel_accuracy": 0.75, "images_per_second": 9.0, "is_best": True}
 
@@ -18,9 +20,49 @@ def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch, terminal: bool)
     assert bars_hidden() is not terminal
 
 
+class Clock:
+    """Stands in for ``time`` in the module; ``now`` is what it shows."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_the_time_left_is_not_said_before_enough_steps_and_leaves_the_first_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    with caplog.at_level(logging.INFO), RunProgress(10, 10, RunState()) as progress:
+        for step in range(1, 11):
+            clock.now += 30 if step <= 3 else 1
+            progress.step(0, 0.5, 9.0)
+            left = progress.bar.tasks[0].fields["left"]
+            assert left == ("" if step < 8 else f"{duration(100 - step)} left")
+        progress.epoch(RunState(epoch=1, step=10, history=[ROW]))
+    assert caplog.messages[-1].endswith("  1:30 min left")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_steps_are_logged_once_a_minute_where_there_is_no_bar(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, terminal: bool
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "get_console", lambda: Console(force_terminal=terminal, file=io.StringIO()))
+    with caplog.at_level(logging.INFO), RunProgress(2, 100, RunState()) as progress:
+        for _ in range(12):
+            clock.now += 10
+            progress.step(0, 0.5, 9.0)
+    expected = ["epoch 1/2  step 6/200  loss 0.500  9.0 images/s", "epoch 1/2  step 12/200  loss 0.500  9.0 images/s"]
+    assert caplog.messages == ([] if terminal else [expected[0], expected[1] + "  31:20 min left"])
+
+
 def _line(caplog: pytest.LogCaptureFixture, **changes: object) -> str:
     with caplog.at_level(logging.INFO), RunProgress(10, 4, RunState()) as progress:
-        progress.step(0, 0.5, 9.0)
+        for _ in range(8):
+            progress.step(0, 0.5, 9.0)
         progress.epoch(RunState(epoch=1, step=4, history=[{**ROW, **changes}]))
     return caplog.messages[-1]
 

@@ -130,7 +130,7 @@ class TestFailure:
             hooks.after_dataset_saved(name)
         if run is None:
             hooks.before_dataset_loaded(draw)
-        hooks.on_pipeline_error(error, RUN | {"pipeline_names": ["training"]}, pipeline, catalog)
+        hooks.log_how_to_resume(error, RUN | {"pipeline_names": ["training"]}, pipeline, catalog)
         return capsys.readouterr().err
 
     def test_the_node_that_failed(self, capsys: pytest.CaptureFixture) -> None:
@@ -146,7 +146,7 @@ class TestFailure:
         hooks = ConsoleHooks()
         pipeline = create_data_processing()
         hooks.before_dataset_loaded(next(node for node in pipeline.nodes if node.name == "describe_classes"))
-        hooks.on_pipeline_error(RuntimeError("a"), RUN | {"pipeline_names": ["x"]}, pipeline, DataCatalog())
+        hooks.log_how_to_resume(RuntimeError("a"), RUN | {"pipeline_names": ["x"]}, pipeline, DataCatalog())
         assert "kedro run --pipelines x\n" in capsys.readouterr().err
 
     def test_an_interrupted_run_shows_its_command_once(self, capsys: pytest.CaptureFixture) -> None:
@@ -156,5 +156,5 @@ class TestFailure:
         hooks = ConsoleHooks()
         check = Node(lambda metrics: None, "metrics", None, name="judge")
         hooks.before_dataset_loaded(check)
-        hooks.on_pipeline_error(RuntimeError("a"), RUN, Pipeline([check]), DataCatalog())
+        hooks.log_how_to_resume(RuntimeError("a"), RUN, Pipeline([check]), DataCatalog())
         assert "--from-nodes" not in capsys.readouterr().err

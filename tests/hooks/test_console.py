@@ -2,10 +2,12 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click import ClickException
 from click.testing import CliRunner
 from kedro_viz.launchers.cli.main import viz as viz_commands
 from kedro_viz.launchers.cli.run import run as viz_run
@@ -57,6 +59,22 @@ def test_what_is_left_as_it_was_is_not_called_written(run_messages: Callable, pr
         a_minute_ago = path.stat().st_mtime - 60
         os.utime(path, (a_minute_ago, a_minute_ago))
     assert "05_model_input:" not in run_messages("data_processing")
+
+
+def test_a_run_says_how_many_warnings_it_gave(run_messages: Callable, caplog: pytest.LogCaptureFixture) -> None:
+    run_messages("data_processing")
+    warnings = sum(record.levelname == "WARNING" for record in caplog.records)
+    assert warnings > 1  # of classes that so few images do not have
+    assert re.search(rf"^Done in .* with {warnings} warnings\. Next: ", caplog.messages[-1])
+
+
+def test_the_error_comes_before_how_to_resume(
+    project: Path, run_messages: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ClickException):
+        run_messages("data_processing", voc_root=str(project / "nowhere"))
+    (error,) = [number for number, record in enumerate(caplog.records) if record.levelname == "ERROR"]
+    assert caplog.messages[error + 1].endswith(" failed. To resume once you have fixed the cause:")
 
 
 def test_training_from_scratch_says_what_it_replaces(run_messages: Callable) -> None:

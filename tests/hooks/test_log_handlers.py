@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.logging import RichHandler
 
 from voc_seg.hooks.log_handlers import open_log_files
 
@@ -126,3 +128,26 @@ def test_without_standard_output_nothing_is_said() -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("terminal", "lines"), [(False, 3), (True, 6)])
+def test_messages_are_broken_into_lines_on_terminals_alone(
+    root: Callable[..., logging.Logger], terminal: bool, lines: int
+) -> None:
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=terminal, width=80, color_system=None)
+    log = root(RichHandler(console=console, show_path=False, log_time_format="%H:%M", rich_tracebacks=True))
+    log.warning("%s\n%s", "first " * 20, "second " * 20)
+    log.warning("third")
+    written = said.getvalue().splitlines()
+    assert len(written) == lines
+    if not terminal:
+        assert written[0][5:] == " WARNING  " + "first " * 20
+        assert written[1] == " " * 15 + "second " * 20
+        assert written[2].endswith(" WARNING  third")
+    try:
+        raise ValueError("deep down")
+    except ValueError:
+        log.exception("a traceback")
+    assert "Traceback (most recent call last)" in said.getvalue()
+    assert "ValueError: deep down" in said.getvalue()

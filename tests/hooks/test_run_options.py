@@ -140,9 +140,11 @@ def test_only_missing_outputs_are_made(run: Callable, project: Path, caplog: pyt
     with caplog.at_level(logging.INFO):
         run("data_processing", only_missing_outputs=True)
     assert store.is_file()
-    (skipped,) = [message for message in caplog.messages if message.startswith("Skipped")]
-    assert "pack_train" in skipped
-    assert "pack_val" not in skipped
+    (skipped,) = [record for record in caplog.records if record.getMessage().startswith("Skipped")]
+    assert skipped.levelname == "WARNING"
+    assert "pack_train" in skipped.getMessage()
+    assert "pack_val" not in skipped.getMessage()
+    assert "keeps files whatever data and settings they were made with. To rebuild all outputs" in skipped.getMessage()
 
 
 def test_a_training_that_does_not_run_needs_no_input_and_replaces_nothing(

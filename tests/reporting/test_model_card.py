@@ -55,6 +55,15 @@ def test_it_says_what_the_model_is() -> None:
     assert "keep_last" not in text
 
 
+def test_own_data_has_the_name_of_its_folder() -> None:
+    model = saved("own")
+    model["config"]["data"]["name"] = "my_data"
+    text = card(model, metrics=METRICS | {"source": "own", "data_name": "my_data"})
+    assert text.startswith("# ResNet-18, 21 classes, trained on my\\_data\n")
+    assert "| test of my\\_data | 210 |" in text
+    assert "their terms are not known" in text
+
+
 def test_a_score_that_is_only_the_baseline_is_called_so() -> None:
     assert "no better" not in card()
     assert "no better than predicting background everywhere" in card(metrics={**METRICS, "miou": 0.034})
@@ -86,6 +95,13 @@ def test_the_size_at_which_scores_were_counted_is_said() -> None:
     text = card(metrics=METRICS | {"longer_side": 512})
     assert "the whole split with images reduced to a longer side of 512 pixels, without void" in text
     assert "own size, without" not in text
+
+
+def test_another_stored_size_than_that_of_the_training_is_said() -> None:
+    assert "do not compare" not in card()
+    assert "another `data.longer_side` than those of the training" in card(
+        metrics=METRICS | {"trained_longer_side": None}
+    )
 
 
 def test_mirrored_averaging_is_said() -> None:

@@ -91,3 +91,12 @@ def test_scores_that_are_not_at_the_images_own_size_say_so(scores):
     lines = score_table(scores, METRICS | {"longer_side": 8192}).splitlines()
     assert lines[-1] == "at the stored size: longer side 8192 (data.longer_side)"
     assert max(map(len, lines)) <= 62
+
+
+@pytest.mark.parametrize(("trained", "scored", "said"), [(None, 64, ("null", "64")), (512, None, ("512", "null"))])
+def test_a_score_at_another_stored_size_than_that_of_the_training_is_warned_of(scores, trained, scored, said):
+    metrics = METRICS | {"trained_longer_side": trained} | ({"longer_side": scored} if scored else {})
+    (warning,) = score_warnings(scores.assign(iou=0.5), metrics)
+    assert (
+        f"trained at data.longer_side={said[0]}, but these images were stored at data.longer_side={said[1]}" in warning
+    )

@@ -54,6 +54,26 @@ def test_nothing_where_the_console_is_no_terminal(
 
 
 @pytest.mark.parametrize(
+    ("unit", "total", "lines"),
+    [
+        ("images", 4000, ["reading train: 1,000 of 4,000 images", "reading train: 3,000 of 4,000 images"]),
+        ("bytes", 4000, ["reading train: 1.0 kB of 4.0 kB", "reading train: 3.0 kB of 4.0 kB"]),
+        ("bytes", None, ["reading train: 1.0 kB", "reading train: 3.0 kB"]),
+    ],
+)
+def test_a_line_a_minute_where_the_console_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unit: str, total: int | None, lines: list[str]
+) -> None:
+    monkeypatch.setattr(progress, "get_console", lambda: Console(file=io.StringIO()))
+    clock = iter([0, 60, 61, 121])
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    with caplog.at_level("INFO"), progress_bar("reading train", total, unit) as advance:
+        for _ in range(3):
+            advance(1000)
+    assert caplog.messages == lines
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [
         (0, "0 s"),

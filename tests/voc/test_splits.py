@@ -209,14 +209,6 @@ def test_a_test_list_that_is_no_file_does_not_count_as_none(tmp_path, what):
         read_split(folder, "sample", "test")
 
 
-def test_a_file_in_place_of_the_images_is_named(tmp_path):
-    folder = make_lists(tmp_path, train="a\n")
-    (folder / "JPEGImages").rmdir()
-    (folder / "JPEGImages").touch()
-    with pytest.raises(VocSegError, match="JPEGImages, which is not a folder"):
-        read_split(folder, "voc2012", "train")
-
-
 def test_a_list_of_another_kind_is_called_so(tmp_path):
     folder = make_lists(tmp_path, train="a -1\nb  1\n")
     (folder / "JPEGImages/a.jpg").touch()

@@ -10,17 +10,25 @@ from .block import Block
 _PORTS = {f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10)}
 _RESERVED_ON_WINDOWS = {"CON", "PRN", "AUX", "NUL", *_PORTS}
 
+RUN_NAME_RULE = (
+    "a run's name is also a folder name: up to 100 letters (a-z), digits, '.', '_' and '-', starting with a letter or "
+    "digit and not ending with '.'"
+)
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a run may have this name; ``RUN_NAME_RULE`` says it in words."""
+    letters = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", name)
+    return bool(letters) and name.upper() not in _RESERVED_ON_WINDOWS
+
 
 def _check_run_name(run: Any) -> Any:
     if run is None:
         return None
     if not isinstance(run, str):
         raise ValueError("YAML does not read this as text: start the name with a letter")
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", run) or run.upper() in _RESERVED_ON_WINDOWS:
-        raise ValueError(
-            "a run's name is also a folder name: up to 100 letters (a-z), digits, '.', '_' and '-', starting with a "
-            "letter or digit and not ending with '.'"
-        )
+    if not is_run_name(run):
+        raise ValueError(RUN_NAME_RULE)
     return run
 
 

@@ -13,10 +13,13 @@ _REMEDIES = (
     (r"\\t", "YAML is indented with spaces: replace the tab"),
     (r"duplicate key", "write the key once"),
     (r"undefined alias", "text that starts with * needs quotes"),
+    (r"a flow (sequence|mapping)", "close the bracket that opens there, or add the missing comma"),
+    (r"a quoted scalar", "close the quote that opens there"),
     (r"scanning an? (alias|anchor)", "text that starts with * or & needs quotes"),
 )
 _MAX_VALUES = 100_000
 """Largest number of values in one settings file; more is a mistake or an attack."""
+_OPENED = re.compile(r"a flow (sequence|mapping)|a quoted scalar")
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)")
 
 
@@ -42,7 +45,9 @@ def yaml_fault(path: Path) -> str | None:
         OmegaConf.load(io.StringIO(text))
         content = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # A bracket or quote that is not closed shows only later: say where it opens.
+        opens = error.context_mark if _OPENED.search(error.context or "") else None
+        mark = opens or error.problem_mark or error.context_mark
         return f"{path}, line {mark.line + 1 if mark else '?'}: {_problem(error)}."
     except OmegaConfBaseException as error:
         return _structure_fault(path, yaml.compose(text, Loader=yaml.SafeLoader)) or interpolation_fault(error, [path])

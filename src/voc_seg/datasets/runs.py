@@ -1,5 +1,6 @@
 """The results of all runs as one catalog entry, for comparison."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
+from voc_seg.config.running import RUN_NAME_RULE, is_run_name
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.versions import newest_version
 
@@ -17,6 +19,8 @@ from .earlier_table import EarlierTableDataset
 from .model_file import read_state
 from .previews import table_preview
 from .single_files import OptionalJSONDataset
+
+logger = logging.getLogger(__name__)
 
 NAMELESS = "(nameless)"
 """The run whose outputs are in ``data`` itself."""
@@ -39,7 +43,8 @@ class Run:
 
 
 class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
-    """Runs by name, each read on access; read-only. Runs without a best model are skipped.
+    """Runs by name, each read on access; read-only. Runs without a best model are skipped, as are folders whose name
+    is not allowed for a run.
 
     Args:
         filepath: Folder of the outputs of a run without a name; those with one are in ``runs/NAME`` below it.
@@ -51,9 +56,15 @@ class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
         self.metadata = metadata
 
     def load(self) -> Mapping[str, Callable[[], Run]]:
-        named = {folder.name: folder for folder in sorted((self._folder / "runs").glob("[!.]*"))}
-        folders = {NAMELESS: self._folder} | named
-        return {name: partial(_read, folder) for name, folder in folders.items() if _model(folder).is_file()}
+        folders = {NAMELESS: self._folder} if _model(self._folder).is_file() else {}
+        for folder in sorted((self._folder / "runs").glob("[!.]*")):
+            if not _model(folder).is_file():
+                continue
+            if is_run_name(folder.name):
+                folders[folder.name] = folder
+            else:  # spreadsheets would take =x() for a formula
+                logger.warning("%r in %s is skipped: %s. Rename the folder.", folder.name, folder.parent, RUN_NAME_RULE)
+        return {name: partial(_read, folder) for name, folder in folders.items()}
 
     def save(self, data: None) -> None:
         """Always an error."""

@@ -96,7 +96,7 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
     differing = sorted(
         _differences(checkpoint["class_names"], about["class_names"], "class names")
         + _differences(checkpoint["model_config"], about["model_config"], "model")
-        + _differences(checkpoint["config"], about["config"], "")
+        + _differences(_with_stored_size(checkpoint["config"], about["config"]), about["config"], "")
     )
     if differing:
         raise VocSegError(
@@ -105,6 +105,11 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
             + "\nUse that run's settings, or retrain without training.resume=true."
         )
     _require_same_content(checkpoint["config"].get("data", {}), about["config"])
+
+
+def _with_stored_size(config: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a checkpoint. Earlier versions did not save ``data.longer_side``: it counts as unchanged."""
+    return {**config, "data": {"longer_side": now["data"].get("longer_side"), **config.get("data", {})}}
 
 
 def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
@@ -177,6 +182,7 @@ _FREE = {
     "training.checkpoint.keep_last",
     "model.weights",
     "evaluation.scale",  # resets the best epoch
+    "data.name",  # a folder may be renamed
     "data.content",  # compared by _require_same_content
     "data.val_content",
 }

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,11 +17,11 @@ from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.progress import progress_bar
 
 from .distributed import all_gather, gather_to_rank0, rank, world_size
 from .failures import EVALUATION_MEMORY_ADVICE, explain_failures
 from .optimisation import loss_sum
-from .progress import bars_hidden
 from .runtime import Runtime
 
 _PIXELS = 500 * 375
@@ -230,12 +229,14 @@ def evaluate(
     model = model.to(runtime.device).eval()
     found: dict[str, Prediction] = {}
     started = time.perf_counter()
+    own: list[Prediction] = []
+    total = math.ceil(len(samples) / world_size())
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
-        shown = track(
-            predict_all(model, samples, config, runtime, image_size, rank(), world_size()), f"scoring {config.split}",
-            total=math.ceil(len(samples) / world_size()), transient=True, disable=bars_hidden(),
-        )  # fmt: skip
-        for prediction in itertools.chain.from_iterable(gather_to_rank0(list(shown))):
+        with progress_bar(f"scoring {config.split}", total) as advance:
+            for prediction in predict_all(model, samples, config, runtime, image_size, rank(), world_size()):
+                own.append(prediction)
+                advance(1)
+        for prediction in itertools.chain.from_iterable(gather_to_rank0(own)):
             found[prediction.id] = prediction
         predictions = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
         whole = accumulate(predictions)

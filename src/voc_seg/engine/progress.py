@@ -1,18 +1,23 @@
-"""The progress line of a training run: rich on a terminal, log lines elsewhere."""
+"""The progress of a training run: a line that rich redraws on a terminal, log lines elsewhere."""
 
 import logging
 import time
 from contextlib import suppress
 
 from rich import get_console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from voc_seg.metrics.confusion import is_baseline
-from voc_seg.system.progress import duration
+from voc_seg.system.progress import LOG_SECONDS, duration
 
 from .checkpoint import RunState
 
 logger = logging.getLogger(__name__)
+
+_FIRST_STEPS = 3
+"""Steps that take much longer than the others: loader workers start, kernels are chosen."""
+_MEASURED_STEPS = 5
+"""Steps after them before the time left is estimated."""
 
 
 class RunProgress:
@@ -21,20 +26,22 @@ class RunProgress:
     def __init__(self, epochs: int, steps_per_epoch: int, state: RunState) -> None:
         self.epochs = epochs
         self.steps = epochs * steps_per_epoch
-        self.first_step = state.step
-        self.started = time.perf_counter()
+        self.begun = time.perf_counter()
+        self.measured_from = (self.begun, state.step + _FIRST_STEPS)
+        self.done = state.step
+        self.said = self.begun
         self.bar = Progress(
             TextColumn("{task.description} {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=20),
             TextColumn("loss {task.fields[loss]}  best {task.fields[best]}  {task.fields[speed]:.1f} images/s"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[left]}"),
             transient=True,
             disable=bars_hidden(),
         )
         self.best = _best(state)
         self.task = self.bar.add_task(
             "epoch", total=self.steps, completed=state.step,
-            epoch=state.epoch + 1, epochs=epochs, loss="-", best=self.best, speed=0.0,
+            epoch=state.epoch + 1, epochs=epochs, loss="-", best=self.best, speed=0.0, left="",
         )  # fmt: skip
 
     def __enter__(self) -> "RunProgress":
@@ -48,10 +55,28 @@ class RunProgress:
 
     def step(self, epoch: int, loss: float, images_per_second: float) -> None:
         """One optimiser step is done."""
+        now = time.perf_counter()
+        self.done += 1
+        if self.done == self.measured_from[1]:
+            self.measured_from = (now, self.done)
+        left = self._left(now)
         self.bar.update(
             self.task, advance=1, description="epoch", epoch=epoch + 1, loss=f"{loss:.3f}", speed=images_per_second,
-            best=self.best,
+            best=self.best, left=left,
         )  # fmt: skip
+        if bars_hidden() and now - self.said >= LOG_SECONDS:
+            self.said = now
+            logger.info(
+                "epoch %d/%d  step %d/%d  loss %.3f  %.1f images/s%s",
+                epoch + 1, self.epochs, self.done, self.steps, loss, images_per_second, left and f"  {left}",
+            )  # fmt: skip
+
+    def _left(self, now: float) -> str:
+        """The time that is left, validations included; empty as long as too few steps have been measured."""
+        since, step = self.measured_from
+        if self.done - step < _MEASURED_STEPS:
+            return ""
+        return f"{duration((now - since) / (self.done - step) * (self.steps - self.done))} left"
 
     def validating(self) -> None:
         """The steps of an epoch are done; its validation begins."""
@@ -66,13 +91,13 @@ class RunProgress:
             remark = " = baseline" if is_baseline(row["val_miou"], baseline) else ""
             validated = f"  val mIoU {row['val_miou']:.3f}{remark}{' best' if row['is_best'] else ''}"
         self.best = _best(state)
-        elapsed = time.perf_counter() - self.started
-        left = elapsed / max(1, state.step - self.first_step) * (self.steps - state.step)
+        now = self.said = time.perf_counter()
+        left = self._left(now)
         # Short enough for one line of 80 columns behind time and level; the history has the rest.
         logger.info(
-            "epoch %d/%d  loss %.3f%s  %s",
+            "epoch %d/%d  loss %.3f%s%s",
             state.epoch, self.epochs, row["train_loss"], validated,
-            f"{duration(left)} left" if state.step < self.steps else f"done in {duration(elapsed)}",
+            left and f"  {left}" if state.step < self.steps else f"  done in {duration(now - self.begun)}",
         )  # fmt: skip
 
 

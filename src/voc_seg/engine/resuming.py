@@ -44,8 +44,10 @@ def data_fingerprint(train: SampleStore, val: SampleStore) -> dict[str, str | in
     ``content`` and ``val_content`` change when images or masks do; see :func:`_content`.
     """
     digests = (hashlib.sha256("\n".join(store.ids).encode()).hexdigest()[:12] for store in (train, val))
+    origin = train.origin
     return {
-        "source": train.origin.source,
+        "source": origin.source,
+        **({"name": origin.name} if origin.name != origin.source else {}),
         "images": len(train),
         "val_images": len(val),
         "ids": next(digests),
@@ -75,7 +77,7 @@ def run_fingerprint(class_names: tuple[str, ...], parameters: Parameters, data: 
     return {
         "class_names": list(class_names),
         "model_config": parameters.model.model_dump(mode="json"),
-        "config": {**blocks, "data": data},
+        "config": {**blocks, "data": {**data, "longer_side": parameters.data.longer_side}},
         "precision": choose_runtime(parameters.runtime).precision,
     }
 

@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections.abc import Generator
 from contextlib import suppress
 from datetime import datetime
 from inspect import isgeneratorfunction
@@ -80,6 +81,18 @@ _COMMAND = re.compile(
 _REPEATED = RepeatedOptions()
 
 
+class _WarningCount(logging.Handler):
+    """Counts the warnings of a run, which may have scrolled away by its end."""
+
+    count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += record.levelno == logging.WARNING
+
+
+_WARNINGS = _WarningCount(logging.WARNING)
+
+
 class ConsoleHooks:
     """Logs what a run does; registered in ``settings.py``."""
 
@@ -94,6 +107,8 @@ class ConsoleHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Complete commands in messages, and shorten paths if the working directory is the project."""
         use_project_log_files(context)
+        _WARNINGS.count = 0
+        logging.getLogger().addHandler(_WARNINGS)  # adding it twice has no effect
         self._launch = launch_from_context(context)
         given = {"env": context.env, "runtime_params": context.config_loader.runtime_params}
         _REPEATED.given = given | {"launch": self._launch}
@@ -113,7 +128,11 @@ class ConsoleHooks:
             return
         running = {node.name for node in pipeline_to_run(pipeline, catalog, run_params).nodes}
         if skipped := [node.name for node in pipeline.nodes if node.name not in running]:
-            logger.info("Skipped, because their outputs exist: %s", ", ".join(skipped))
+            logger.warning(
+                "Skipped, because their outputs exist: %s. --only-missing-outputs keeps files whatever data and "
+                "settings they were made with. To rebuild all outputs, leave the option out.",
+                ", ".join(skipped),
+            )
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -163,16 +182,28 @@ class ConsoleHooks:
             following += context_options(run_params, following.rpartition(" ")[2])
         following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
         report = f" Report: {path_of(self._catalog, 'report')}." if "report" in self._saved else ""
-        logger.info("Done in %s.%s%s", duration(time.time() - self._started), report, following)
+        count = _WARNINGS.count
+        warned = f" with {count} warning{'s' * (count > 1)}" if count else ""
+        logger.info("Done in %s%s.%s%s", duration(time.time() - self._started), warned, report, following)
 
-    @hook_impl
+    @hook_impl(wrapper=True)
     def on_pipeline_error(
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> Generator[None, Any, Any]:
+        """Log what a failed run has written and, after the error itself, how to resume it."""
+        if not process_info().rank:
+            self._log_written()
+        try:
+            return (yield)
+        finally:
+            self.log_how_to_resume(error, run_params, pipeline, catalog)
+
+    def log_how_to_resume(
+        self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        """Log what a failed run has written, and how to resume it."""
+        """Log the command that resumes a failed run."""
         if process_info().rank:
             return
-        self._log_written()
         if find_cause(error, InterruptedRunError) or not self._started_nodes or not self._started_nodes[-1].outputs:
             return  # on_pipeline_error in validation.py shows the command; and a failed check would fail again
         pipeline = pipeline_to_run(pipeline, catalog, run_params)

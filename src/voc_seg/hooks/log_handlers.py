@@ -1,14 +1,19 @@
-"""Log handlers: escape control characters, and keep running when a handler can no longer write."""
+"""Log handlers: whole lines in files, no control characters, and a handler that can no longer write is removed."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich import get_console
+from rich.console import Group
+from rich.logging import RichHandler
+from rich.text import Text
 
 from voc_seg.system.names import printable
 
@@ -42,6 +47,9 @@ def open_log_files() -> None:
     get_console().on_broken_pipe = _reraise  # type: ignore[method-assign]
     for handler in list(root.handlers):
         handler.addFilter(make_printable)
+        if isinstance(handler, RichHandler) and not (handler.console.is_terminal or handler.console.is_jupyter):
+            handler.console.soft_wrap = True
+            handler.render = partial(_whole_lines, handler)  # type: ignore[method-assign]
         # On the instance: conf/logging.yml may name only classes of logging and Kedro.
         handler.handleError = partial(_remove_failed_handler, handler)  # type: ignore[method-assign]
         if not isinstance(handler, logging.FileHandler):
@@ -54,6 +62,15 @@ def open_log_files() -> None:
         except OSError as error:
             root.removeHandler(handler)
             logger.warning("No log file: %s cannot be written (%s).", path, error.strerror)
+
+
+def _whole_lines(handler: RichHandler, *, record: logging.LogRecord, traceback: Any, message_renderable: Text) -> Group:
+    """Replacement of ``render`` if the console is a file or a pipe: rich's table wraps lines at 80 columns."""
+    given = handler._log_render.time_format
+    time = datetime.fromtimestamp(record.created)
+    head = f"{given(time) if callable(given) else time.strftime(given)} {record.levelname:<8} "
+    message = Text(head + message_renderable.plain.replace("\n", "\n" + " " * len(head)))
+    return Group(message, traceback) if traceback else Group(message)
 
 
 def _reraise() -> None:

@@ -3,7 +3,9 @@
 import faulthandler
 import logging
 import os
+from collections.abc import Iterable
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -195,16 +197,20 @@ def describe_validation_errors(error: ValidationError) -> str:
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            known = ", ".join(_known_keys(item["loc"][:-1]))
-            intended = Parameters.intended_key(key, item["input"]) if len(item["loc"]) == 1 else None
-            hint = f"; did you mean {intended}? A key of your own needs another name" if intended else ""
-            lines.append(f"  {key}: unknown key; known here: {known}{hint}")
+            *above, last = item["loc"]
+            known = _known_keys(above)
+            if above:
+                hint = "".join(f"; did you mean {close}?" for close in get_close_matches(str(last), known, 1))
+            else:
+                intended = Parameters.intended_key(key, item["input"])
+                hint = f"; did you mean {intended}? A key of your own needs another name" if intended else ""
+            lines.append(f"  {key}: unknown key; known here: {', '.join(known)}{hint}")
         else:
             lines.append(f"  {key} = {item['input']!r}: {item['msg']}")
     return "\n".join(lines)
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+def _known_keys(location: Iterable[int | str]) -> list[str]:
     block: Any = Parameters
     for part in location:
         if isinstance(part, str):  # a number is an index into a list of blocks

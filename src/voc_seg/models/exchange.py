@@ -25,6 +25,14 @@ def model_digest(saved: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
+    """The best model with its digest, read once: a training may replace the file in the meantime.
+
+    Evaluation and export share this node, and Kedro runs it once for both, so they use the same model.
+    """
+    return best_model | {"model_digest": model_digest(best_model)}
+
+
 def merge_evaluation(metrics: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Merge ``metrics.json`` and ``evaluation_facts.json``; empty unless both are from the same evaluation.
 

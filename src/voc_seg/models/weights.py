@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.image_file import LFS_POINTER
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
 
-_GIT_LFS = b"version https://git-lfs"
 _BEGINNINGS = (
-    (_GIT_LFS, "it is a pointer of Git LFS; fetch the file itself: git lfs pull"),
+    (LFS_POINTER, "it is a pointer of Git LFS; fetch the file itself: git lfs pull"),
     (b"<", "it is a web page, not a file of weights"),
     (b"\x89HDF", "it is an HDF5 file"),
     (b"\x1f\x8b", "it is compressed with gzip; unpack it first"),

@@ -46,7 +46,8 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
     settings["runtime.precision"] = model.get("precision")  # which models of earlier versions do not hold
     history = matching_history(model, history)
     evaluated = is_score_of(scores, model) and scores.get("split") == "val"
-    judged_on = tuple(settings.get(key) for key in ("data.val_ids", "evaluation.scale", "evaluation.flip"))
+    conditions = ("data.val_ids", "data.longer_side", "evaluation.scale", "evaluation.flip")
+    judged_on = tuple(settings.get(key) for key in conditions)
     return {
         "settings": {key: value for key, value in settings.items() if not key.startswith(_PASSED_OVER)},
         "judged_on": judged_on,

@@ -14,7 +14,7 @@ from voc_seg.voc.classes import Classes
 
 from .card_code import usage
 from .same_evaluation import is_score_of
-from .tables import score
+from .tables import OTHER_STORED_SIZE, score
 
 _VOC_TERMS = (
     "The images of PASCAL VOC come from Flickr and have their own terms of use. Neither images nor masks are part of "
@@ -60,7 +60,7 @@ def model_card(
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
-        f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(data['source'])}",
+        f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(data.get('name') or data['source'])}",
         f"A SegmentationNet of voc_seg with {parameters / 1e6:.1f} million parameters. It assigns one of "
         f"{len(classes)} classes to each pixel of an image.",
         _table(["file", "content", "size"], _files(files, onnx_facts)),
@@ -127,11 +127,12 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
     )
     if not is_score_of(metrics, saved):
         return [best, "It has not been evaluated further: `kedro run --pipelines evaluation,export` adds the scores."]
+    scored_on = metrics.get("data_name") or metrics["source"]
     table = _table(
         ["split", "images", "mIoU", "pixel accuracy", "mean class accuracy", "frequency-weighted IoU"],
         [
             (
-                _plain(f"{metrics['split']} of {metrics['source']}"), metrics["images"], score(metrics["miou"]),
+                _plain(f"{metrics['split']} of {scored_on}"), metrics["images"], score(metrics["miou"]),
                 score(metrics["pixel_accuracy"]), score(metrics["mean_class_accuracy"]),
                 score(metrics["frequency_weighted_iou"]),
             )
@@ -147,6 +148,13 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
         *(
             ["**The mIoU is no better than predicting background everywhere: the model has learnt nothing useful.**"]
             * baseline
+        ),
+        *(
+            [
+                "**The scored images were stored at another `data.longer_side` than those of the training: the scores "
+                "do not compare.**"
+            ]
+            * (OTHER_STORED_SIZE in metrics)
         ),
         f"Baseline: predicting background everywhere scores mIoU {score(metrics['all_background_miou'])}. Pixels are "
         f"counted over the whole split {size}, without void.",

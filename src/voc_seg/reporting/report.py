@@ -70,9 +70,10 @@ def describe_settings(
             "images per second": float(f"{metrics['images_per_second']:.3g}"),
         },
         "Trained on": {
-            "source": trained_on.get("source") or best_model.get("source") or "not known",
+            "source": trained_on.get("name") or trained_on.get("source") or best_model.get("source") or "not known",
             "training images": trained_on.get("images", "not known"),
             "validation images": trained_on.get("val_images", "not known"),
+            **({"data.longer_side": trained_on["longer_side"]} if trained_on.get("longer_side") else {}),
             "seed": config.get("seed", "not known"),
         },
         "Model": {

@@ -12,6 +12,8 @@ _WIDTH = 62
 _NAME = 13
 _BAR = 16
 _NAMED = 5  # classes that a warning names
+OTHER_STORED_SIZE = "trained_longer_side"
+"""In the facts and scores of an evaluation: ``data.longer_side`` of the training, only where it is another one."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -50,7 +52,8 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
 
 
 def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
-    """What keeps a score from meaning what it seems to: it is only the baseline, or leaves out declared classes.
+    """What keeps a score from meaning what it seems to: it is only the baseline, leaves out declared classes, or is of
+    images stored at another size than those of the training.
 
     Args:
         class_scores: As in `score_table`.
@@ -69,7 +72,18 @@ def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> li
             f"mIoU on {metrics['split']} is the mean over {metrics['classes_present']} of {len(class_scores)} declared "
             f"classes; these neither occur nor are predicted there: {', '.join(absent[:_NAMED])}{more}."
         )
+    if OTHER_STORED_SIZE in metrics:
+        warnings.append(
+            f"The model was trained {_at(metrics[OTHER_STORED_SIZE])}, but these images were stored "
+            f"{_at(metrics.get('longer_side'))}: they reach the network at another scale, and the score does not "
+            "compare with that of the training. Run data_processing and evaluation with the data.longer_side of the "
+            "training."
+        )
     return warnings
+
+
+def _at(longer_side: int | None) -> str:
+    return f"at data.longer_side={longer_side or 'null'}"
 
 
 def score(value: float | None) -> str:

@@ -45,6 +45,11 @@ class Origin:
     reading: str = ""
 
     @property
+    def name(self) -> str:
+        """What people call the data: its source or, of data of their own, the folder that ``JPEGImages`` is in."""
+        return (Path(self.folder).parent.name if self.source == "own" else "") or self.source
+
+    @property
     def metadata(self) -> dict[bytes, bytes]:
         """As the metadata of an Arrow schema."""
         return {_ORIGIN: json.dumps(asdict(self)).encode()}

@@ -50,6 +50,26 @@ def test_runs_with_a_model_are_compared(data: Path, caplog: pytest.LogCaptureFix
     assert "These runs were validated differently" in caplog.text
 
 
+def test_folders_that_no_run_can_be_called_like_are_skipped_with_a_warning(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (data / "runs/lr-2").rename(data / "runs/=x()")
+    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    assert table["run"].tolist() == ["lr-1", "(nameless)"]
+    assert "'=x()' in " in caplog.text
+    assert "a run's name is also a folder name: up to 100 letters" in caplog.text
+
+
+def test_runs_of_another_stored_size_were_not_validated_alike(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = data / "runs/lr-1/06_models/best_model.pth"
+    state = torch.load(path)
+    state["config"]["data"]["longer_side"] = 96
+    torch.save(state, path)
+    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig(runs="lr-1 (name*"))
+    assert "validated differently" in caplog.text
+    assert table["data.longer_side"].iloc[0] == 96
+
+
 def test_some_runs_can_be_chosen(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     runs = RunsDataset(filepath=str(data)).load()
     assert compare_runs(runs, ComparisonConfig(runs="lr-*"))[0]["run"].tolist() == ["lr-1", "lr-2"]

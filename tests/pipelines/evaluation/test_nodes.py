@@ -10,8 +10,9 @@ import torch
 from kedro.config import OmegaConfigLoader
 
 from voc_seg.config import DataConfig, EvaluationConfig
+from voc_seg.models.exchange import take_model
 from voc_seg.pipelines.evaluation import create_pipeline
-from voc_seg.pipelines.evaluation.nodes import draw_scores, summarise, take_model, write_report
+from voc_seg.pipelines.evaluation.nodes import draw_scores, summarise, write_report
 from voc_seg.settings import CONFIG_LOADER_ARGS
 from voc_seg.system.errors import VocSegError
 

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from voc_seg.config import AugmentationConfig, ModelConfig
 from voc_seg.pipelines.training import create_pipeline
-from voc_seg.pipelines.training.nodes import check_classes
+from voc_seg.pipelines.training.nodes import check_classes, recipe_hint
 from voc_seg.system.errors import VocSegError
 
 NAMES = ("background", "cat", "dog")
@@ -35,3 +36,13 @@ def test_an_index_that_is_not_there_or_of_other_classes_is_ignored(table, caplog
 def test_the_indices_on_disk_are_looked_at():
     (node,) = (node for node in create_pipeline().nodes if node.name == "train")
     assert {"previous_train_index", "previous_val_index"} <= set(node.inputs)
+
+
+@pytest.mark.parametrize(
+    ("source", "weights", "crop_size", "told"),
+    [("own", None, 96, True), ("own", "imagenet", 96, False), ("own", None, 224, False), ("sample", None, 96, False)],
+)
+def test_own_data_with_the_settings_of_the_sample(source, weights, crop_size, told):
+    hint = recipe_hint(source, AugmentationConfig(crop_size=crop_size), ModelConfig(weights=weights))
+    assert bool(hint) is told
+    assert not told or "crops of 96 pixels, as suits the drawn sample" in hint

@@ -45,7 +45,7 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
     logger.info("Runs by val mIoU, the only score to select by\n%s", comparison_text(table))
     if len({row["judged_on"] for row in rows.values()}) > 1:
         logger.warning(
-            "These runs were validated differently (val images, evaluation.scale or evaluation.flip). Compare only "
-            "runs that were validated alike."
+            "These runs were validated differently (val images, data.longer_side, evaluation.scale or "
+            "evaluation.flip). Compare only runs that were validated alike."
         )
     return table, plot_runs(rows, table)

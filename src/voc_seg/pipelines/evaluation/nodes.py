@@ -14,7 +14,6 @@ from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics import confusion as scores
-from voc_seg.models.exchange import model_digest
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
@@ -22,7 +21,7 @@ from voc_seg.reporting.confusion_figure import plot_confusion
 from voc_seg.reporting.figures import plot_class_iou
 from voc_seg.reporting.predictions import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
 from voc_seg.reporting.same_evaluation import require_same_counts, require_same_images, require_same_mask
-from voc_seg.reporting.tables import score_table, score_warnings
+from voc_seg.reporting.tables import OTHER_STORED_SIZE, score_table, score_warnings
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.masks import palette_image
@@ -38,14 +37,6 @@ def choose_split(
 ) -> SampleStore:
     """The samples that ``evaluation.split`` names."""
     return {"train": train_samples, "val": val_samples, "test": test_samples}[evaluation.split]
-
-
-def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
-    """Add the digest to the best model, which is read only once, as a training may replace the file.
-
-    Export has the same node; Kedro runs it once, so that a run of both pipelines uses the same model.
-    """
-    return best_model | {"model_digest": model_digest(best_model)}
 
 
 def evaluate(
@@ -70,7 +61,10 @@ def evaluate(
     classes = data.class_table
     require_classes(scored_model, classes.names)
     samples.require_reading(data.reading)
-    trained_on, scored_on = scored_model.get("source"), samples.origin.source
+    origin = samples.origin
+    trained_on, scored_on = scored_model.get("source"), origin.source
+    if named := scored_model.get("config", {}).get("data", {}).get("name"):
+        trained_on, scored_on = named, origin.name
     if trained_on not in (None, scored_on):
         logger.warning(
             "best_model was trained on %r, but the samples to score are from %r. If that is not intended, train with "
@@ -82,11 +76,13 @@ def evaluate(
     names = list(classes.names)
     facts = {
         "split": evaluation.split,
-        "source": scored_on,
+        "source": origin.source,
+        "data_name": origin.name,
         "images": len(samples),
         "scale": evaluation.scale,
         "flip": evaluation.flip,
         "longer_side": data.longer_side,
+        **_other_stored_size(scored_model, data),
         "model_digest": scored_model["model_digest"],
         "checkpoint_epoch": scored_model["epoch"],
         "checkpoint_val_miou": scored_model["val_miou"],
@@ -95,6 +91,15 @@ def evaluate(
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
     masks = {image_id: palette_image(mask, classes) for image_id, mask in result.masks.items()}
     return b"", b"", confusion, pd.DataFrame(result.images), masks, facts
+
+
+def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
+    """The ``data.longer_side`` of the training where it is another one, under its name among the facts; else empty."""
+    trained = scored_model.get("config", {}).get("data", {})
+    # Models of earlier versions do not say it; with an image_size every stored size reaches the network alike.
+    if "longer_side" not in trained or trained["longer_side"] == data.longer_side or scored_model.get("image_size"):
+        return {}
+    return {OTHER_STORED_SIZE: trained["longer_side"]}
 
 
 def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) -> tuple[dict, pd.DataFrame]:
@@ -107,6 +112,8 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
     if evaluation_facts.get("longer_side"):
         metrics["longer_side"] = evaluation_facts["longer_side"]  # scores are not at the original size
+    if OTHER_STORED_SIZE in evaluation_facts:
+        metrics[OTHER_STORED_SIZE] = evaluation_facts[OTHER_STORED_SIZE]
     logger.info("Scores on %s\n%s", metrics["split"], score_table(class_scores, metrics))
     for warning in score_warnings(class_scores, metrics):
         logger.warning("%s", warning)
@@ -188,7 +195,7 @@ def write_report(
     _require_same_model(metrics, scored_model)
     require_same_counts(metrics, confusion_matrix, class_scores)
     require_same_images(samples.ids, predictions, image_scores)
-    classes, source = data.class_table, samples.origin.source
+    classes, source = data.class_table, samples.origin.name
     images = report_images.describe_images(samples, predictions, image_scores, classes)
     for image in images:
         require_same_mask(image["id"], (iou for _, iou in image["classes"]), image["miou"])

@@ -2,17 +2,10 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from voc_seg.models.exchange import take_model
 from voc_seg.system.torchrun import EVERY_RANK
 
-from .nodes import (
-    choose_split,
-    draw_predictions,
-    draw_scores,
-    evaluate,
-    summarise,
-    take_model,
-    write_report,
-)
+from .nodes import choose_split, draw_predictions, draw_scores, evaluate, summarise, write_report
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:

@@ -7,7 +7,7 @@ from typing import Any
 from voc_seg.config import DataConfig, InferenceConfig
 from voc_seg.engine.inference import scale_warning
 from voc_seg.models.encoder import count_parameters
-from voc_seg.models.exchange import merge_evaluation, model_digest, model_metadata, to_safetensors
+from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.models.saved import SETTINGS, require_fields
@@ -18,14 +18,6 @@ from voc_seg.samples.augment import MEAN, STD
 from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
-
-
-def take_model(best_model: dict[str, Any]) -> dict[str, Any]:
-    """Add the digest to the best model, which is read only once, as a training may replace the file.
-
-    Evaluation has the same node; Kedro runs it once, so that a run of both pipelines uses the same model.
-    """
-    return best_model | {"model_digest": model_digest(best_model)}
 
 
 def export_model(

@@ -2,9 +2,10 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from voc_seg.models.exchange import take_model
 from voc_seg.system.torchrun import EVERY_RANK
 
-from .nodes import export_model, take_model
+from .nodes import export_model
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:

@@ -59,6 +59,8 @@ def train(
     for samples in (train_samples, val_samples):
         samples.require_reading(data.reading)
     check_classes({"train": train_index, "val": val_index}, names)
+    if not training.resume and (hint := recipe_hint(train_samples.origin.source, augmentation, model)):
+        logger.info("%s", hint)
     with explain_lost_rank():
         launch = find_launch()
         checkpoint = checkpoint_to_resume(resume_checkpoint, training.resume, launch)
@@ -78,6 +80,16 @@ def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...]) -
         require_foreground(statistics)
     for warning in absence_warnings(statistics, usable):
         logger.warning("%s", warning)
+
+
+def recipe_hint(source: str, augmentation: AugmentationConfig, model: ModelConfig) -> str:
+    """What to say where a user's own data is trained on as the drawn sample is; empty with other settings."""
+    if source != "own" or model.weights or augmentation.crop_size >= AugmentationConfig().crop_size:
+        return ""
+    return (
+        f"Training from scratch on crops of {augmentation.crop_size} pixels, as suits the drawn sample. For "
+        "photographs begin with the settings of conf/voc2012/parameters.yml: see docs/own_data.md"
+    )
 
 
 def draw_history(training_history: pd.DataFrame) -> Figure:

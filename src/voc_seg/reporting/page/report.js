@@ -44,7 +44,10 @@ function showScores() {
     `${data.title}. Scored on ${plural(metrics.images, "image")} of ${metrics.split}, ` +
     (metrics.longer_side ? `reduced to a longer side of ${metrics.longer_side} pixels. ` : "each at its own size. ") +
     `The mIoU is the mean over ${metrics.classes_present} of ${classes.length} classes` +
-    (data.at_baseline ? "; it is no better than predicting background everywhere." : ".");
+    (data.at_baseline ? "; it is no better than predicting background everywhere." : ".") +
+    (metrics.trained_longer_side === undefined ? "" :
+      ` The model was trained at data.longer_side=${metrics.trained_longer_side}: these images reached it at another ` +
+      "scale, and the score does not compare with that of the training.");
   const names = [
     ["miou", "mIoU"], ["pixel_accuracy", "Pixel accuracy"], ["mean_class_accuracy", "Mean class accuracy"],
     ["frequency_weighted_iou", "Frequency-weighted IoU"],

@@ -178,7 +178,7 @@ def test_the_files_say_of_which_model_they_are(exported: Path, best_model: dict)
     digest = model_digest(best_model)
     saved = read_safetensors(exported / "model.safetensors")
     assert saved["model_digest"] == model_digest(saved) == digest
-    assert f"of the model `{digest}`" in (exported / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"the digest of the model, `{digest}`," in (exported / "MODEL_CARD.md").read_text(encoding="utf-8")
     changed = {name: value + 1 for name, value in best_model["model"].items()}
     assert model_digest(best_model | {"model": changed}) != digest
 

@@ -148,7 +148,7 @@ def test_everything_is_there_on_every_screen(anywhere: Page) -> None:
     expect(anywhere.locator("#lead")).to_contain_text("The mIoU is the mean over 3 of 21 classes.")
     expect(anywhere.locator("#curves svg")).to_have_count(4)
     expect(anywhere.locator("#training-note")).to_have_text(
-        "Best validation mIoU 0.400 in epoch 2 of 3: the model scored here."
+        "Best validation mIoU 0.400 in epoch 2 of 3; this is the model scored here."
     )
     expect(anywhere.locator("#class-table tbody tr")).to_have_count(21)
     expect(anywhere.locator("#class-table .absent")).to_have_count(18)

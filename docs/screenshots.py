@@ -71,8 +71,6 @@ def screenshot_viz(page: Page, folder: Path, build: Path) -> None:
         server.shutdown()
     shown = Image.open(folder / "viz.png").convert("RGB").resize((1280, 800), Image.Resampling.LANCZOS)
     shown.save(DOCS / "kedro_viz.jpg", quality=88)
-        DOCS / "kedro_viz.jpg", quality=88
-    )
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ class Box:
 def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]:
     """The boxes of a network in the order of the forward pass; rows are those of the strides, 2 is the first."""
     encoder, decoder = model.encoder, model.decoder
-    boxes = {"picture": Box("picture", "3 x H x W", 0, 0)}
+    boxes = {"image": Box("image", "3 x H x W", 0, 0)}
     for number, modules in enumerate(encoder.stages(), start=1):
         what = "7x7 convolution" if number == 1 else f"residual blocks {number - 1}"
         output = _shape(encoder.channels[number - 1], encoder.strides[number - 1])

@@ -270,7 +270,7 @@ class TestKilled:
         os.kill(process_of(project, 1, process), signal.SIGKILL)
         output = finished(process)
         assert output.count("Training on 2 x cpu") == 2
-        assert re.search(r"Going on from .*checkpoint_epoch_000[12]\.pth", output), output
+        assert re.search(r"Resuming from .*checkpoint_epoch_000[12]\.pth", output), output
         pd.testing.assert_frame_equal(history(project), history(trained))
 
     def test_without_restarts_the_other_ranks_explain_why_they_end(self, project: Path) -> None:

@@ -120,7 +120,7 @@ def test_an_id_that_windows_cannot_store_is_refused_there(image_id: str) -> None
         ("a\u202e", r"control character U\+202E"),
         ("x" * 101, "101 letters, and 100 is the limit"),
         ("=1+1", "begins with ="),
-        ("Cat", "'Cat' and 'cat' differ in case alone"),
+        ("Cat", "'Cat' and 'cat' differ only in case"),
         (None, "YAML reads this name as null"),
     ],
 )

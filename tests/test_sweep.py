@@ -54,7 +54,7 @@ def test_an_interrupted_sweep_is_resumed_and_ends_with_a_table(project: Path) ->
     process = start(project, SWEEP)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1, output
-    assert "Going on from" in log.read_text()
+    assert "Resuming from" in log.read_text()
     assert "weights-null: finished" in output
     assert "weights-missing.pth: model.weights: there is no file missing.pth." in " ".join(output.split())
     assert output.index("Runs by val mIoU") < output.index("Failed: 1.")

@@ -320,8 +320,8 @@ class TestDamage:
         (shards_folder(path) / "00001-f2.arrow").unlink()
         with pytest.raises(
             VocSegError,
-            match=r"00001-f2\.arrow is missing: train_samples\.arrow is not a complete sample store\. Only these "
-            r"of its 3 shards again: kedro run --pipelines data_processing --params data\.shard_images=2$",
+            match=r"00001-f2\.arrow is missing: train_samples\.arrow is not a complete sample store\. To write only "
+            r"these of its 3 shards again: kedro run --pipelines data_processing --params data\.shard_images=2$",
         ):
             SampleStore(path)
 

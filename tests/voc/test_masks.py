@@ -238,7 +238,7 @@ def test_declared_values_hold_in_equal_channels(tmp_path):
         (equal_channels([0, 255]), COLOURED, r"has \(255, 255, 255\), which no class has"),  # white is not void there
         (equal_channels([0, 1, 3]), COLOURED, r"has \(1, 1, 1\), \(3, 3, 3\), which no class has"),
         (equal_channels([0, 3]), PLAIN, r"unknown labels: .*m\.tif has 3"),
-        (wide([0, 1, 65_535], "I;16"), PLAIN, r"values from 0 to 65535; class indices go from 0 to 254"),
+        (wide([0, 1, 65_535], "I;16"), PLAIN, r"values from 0 to 65535; class indices are 0 to 254"),
         (wide([-1, 0, 1], "I"), PLAIN, "values from -1 to 1"),
         (wide([0, 0.5, 1], "F"), PLAIN, r"has fractions \(F\)"),
         (wide([0, float("nan")], "F"), PLAIN, "values from nan to nan"),

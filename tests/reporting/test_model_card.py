@@ -61,7 +61,7 @@ def test_own_data_has_the_name_of_its_folder() -> None:
     text = card(model, metrics=METRICS | {"source": "own", "data_name": "my_data"})
     assert text.startswith("# ResNet-18, 21 classes, trained on my\\_data\n")
     assert "| test of my\\_data | 210 |" in text
-    assert "their terms are not known" in text
+    assert "does not know their terms of use" in text
 
 
 def test_a_score_that_is_only_the_baseline_is_called_so() -> None:

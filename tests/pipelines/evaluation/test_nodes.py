@@ -38,7 +38,7 @@ def test_scores_say_of_which_model_they_are() -> None:
     [
         (FACTS | {"model_digest": "0000"}, "model_digest 0000, not "),
         (FACTS | {"checkpoint_epoch": 1}, "checkpoint_epoch 1, not 3"),
-        ({}, "There is no metrics yet"),
+        ({}, "metrics is missing"),
     ],
 )
 def test_no_report_of_two_models(metrics: dict[str, Any], message: str) -> None:

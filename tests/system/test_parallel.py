@@ -85,6 +85,17 @@ def test_a_signal_ends_the_process_while_a_thread_is_stuck(number: signal.Signal
             process.kill()
 
 
+def test_an_interruption_that_another_thread_receives_ends_the_process() -> None:
+    """As for a signal just before the main thread begins to wait: nothing wakes it from its wait."""
+    script = STUCK.replace("import sys", "import signal, time").replace(
+        "        threading.Event()",
+        "        time.sleep(0.5)\n"
+        "        signal.pthread_kill(threading.get_ident(), signal.SIGINT)\n"
+        "        threading.Event()",
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=30, capture_output=True).returncode != 0
+
+
 def test_large_results_are_not_held_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_MAX_BYTES", 10)
     begun: list[int] = []

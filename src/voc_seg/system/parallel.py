@@ -4,6 +4,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
 from concurrent.futures import Future
 from itertools import chain, repeat
 from queue import SimpleQueue
@@ -54,14 +55,14 @@ def parallel_map(function: Callable[[A], B], items: Iterable[A], sizes: Sequence
         for item, size in zip(items, chain(sizes, repeat(0))):
             while running and (held + size > _MAX_BYTES or len(running) > 2 * threads):
                 held -= waiting.popleft()
-                yield running.popleft().result()
+                yield _result(running.popleft())
             future: Future[B] = Future()
             running.append(future)
             waiting.append(size)
             held += size
             jobs.put((future, item))
         while running:
-            yield running.popleft().result()
+            yield _result(running.popleft())
     except (KeyboardInterrupt, SystemExit):
         wait = 0
         raise
@@ -72,3 +73,13 @@ def parallel_map(function: Callable[[A], B], items: Iterable[A], sizes: Sequence
             jobs.put(None)
         for thread in pool:
             thread.join(wait)
+
+
+def _result(future: Future[B]) -> B:
+    """Return what a future holds, waiting a second at a time.
+
+    A signal that arrives just before the wait begins does not end it; Python handles it at the next turn of the loop.
+    """
+    while not future.done():
+        futures.wait([future], timeout=1)
+    return future.result()

@@ -33,8 +33,8 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
     build, restore = training_run.build_model, training_run.restore_model
     step, validate = training.train_step, training.validate
 
-    def watched(model: nn.Module, optimizer: Any, group: list[Batch], runtime: Any) -> float:
-        loss = step(model, optimizer, group, runtime)
+    def watched(model: nn.Module, optimizer: Any, group: list[Batch], *rest: Any) -> float:
+        loss = float(step(model, optimizer, group, *rest))
         parts = all_gather([list(batch.ids) for batch in group])
         SEEN["steps"].append([name for part in zip(*parts) for ids in part for name in ids])
         SEEN["shares"].append([sum(map(len, part)) for part in parts])

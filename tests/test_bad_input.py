@@ -77,7 +77,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "tile too small": ({"inference": {"tile": 8}}, "inference.tile = 8: Input should be greater than or equal to 128"),
     "pictures reduced to nothing": ({"inference": {"longer_side": 0}}, "inference.longer_side = 0: Input should be gr"),
     "device unknown": ({"runtime": {"device": "gpu"}}, "runtime.device = 'gpu': Value error, it must be auto"),
-    "precision unknown": ({"runtime": {"precision": "fp16"}}, "runtime.precision = 'fp16': Input should be 'auto'"),
+    "precision unknown": ({"runtime": {"precision": "fp8"}}, "runtime.precision = 'fp8': Input should be 'auto'"),
     "epochs true": (
         {"training": {"epochs": True}},
         "epochs = True: Value error, true and false are not numbers",

@@ -92,7 +92,7 @@ def test_an_unknown_key_is_refused_by_name(key: str) -> None:
         ("evaluation.split", "dev"),
         ("evaluation.scale", 0.0),
         ("runtime.device", "gpu"),
-        ("runtime.precision", "fp16"),
+        ("runtime.precision", "fp8"),
         ("runtime.workers", -1),
     ],
 )

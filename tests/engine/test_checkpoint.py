@@ -12,6 +12,7 @@ from voc_seg.config import Parameters
 from voc_seg.engine.checkpoint import RunState, export_best_model, load_state, require_same_run, save_state
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import data_fingerprint, run_fingerprint
+from voc_seg.engine.training import UNSCALED
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.arrow_file import Origin
@@ -49,7 +50,7 @@ def run(parameters: Parameters) -> tuple[SegmentationNet, Any, dict, dict]:
     model(torch.randn(2, 3, 64, 64)).mean().backward()
     optimizer.step()
     state = RunState(epoch=2, step=4, best_epoch=1, best_miou=0.25, history=[ROW, ROW])
-    return model, optimizer, about, _reloaded(save_state(model, None, optimizer, state, about))
+    return model, optimizer, about, _reloaded(save_state(model, None, optimizer, UNSCALED, state, about))
 
 
 def _types(value: Any) -> set[type]:
@@ -80,7 +81,7 @@ def test_restoring_brings_back_weights_momentum_counters_and_random_state(run: t
     torch.manual_seed(99)
     model = restore_model(checkpoint)
     optimizer = build_optimizer(model, parameters.training.optimizer)
-    state = load_state(checkpoint, None, optimizer)
+    state = load_state(checkpoint, None, optimizer, UNSCALED)
     assert state == RunState(epoch=2, step=4, best_epoch=1, best_miou=0.25, history=[ROW, ROW])
     for key, value in old_model.state_dict().items():
         assert torch.equal(model.state_dict()[key], value), key
@@ -134,7 +135,7 @@ def test_settings_that_do_not_change_the_recipe_may_change(
 
 def test_restoring_leaves_the_checkpoint_as_it_was(run: tuple, parameters: Parameters) -> None:
     checkpoint = run[-1]
-    load_state(checkpoint, None, build_optimizer(run[0], parameters.training.optimizer)).history.append(ROW)
+    load_state(checkpoint, None, build_optimizer(run[0], parameters.training.optimizer), UNSCALED).history.append(ROW)
     assert checkpoint["history"] == [ROW, ROW]
 
 
@@ -162,7 +163,7 @@ def test_a_checkpoint_with_parts_of_another_type_is_refused(run: tuple, key: str
 @pytest.mark.parametrize("part", [{"optimizer": {"state": {}}}, {"rng": {}}, {"rng": {"torch": torch.zeros(3)}}])
 def test_an_optimiser_or_generator_that_does_not_fit_is_refused(run: tuple, part: dict[str, Any]) -> None:
     with pytest.raises(VocSegError, match=r"The newest checkpoint cannot be resumed from: .*Move it away"):
-        load_state({**run[-1], **part}, None, run[1])
+        load_state({**run[-1], **part}, None, run[1], UNSCALED)
 
 
 @pytest.mark.parametrize("names", [("background", "thing"), ("background", "stuff", "thing")])

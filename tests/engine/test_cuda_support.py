@@ -57,6 +57,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: CUDA_13)
     monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     runtime._warn_once.cache_clear()
     return cards
 

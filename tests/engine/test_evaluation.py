@@ -14,6 +14,7 @@ from voc_seg.engine.evaluation import (
     _group_by_size,
     accumulate,
     evaluate,
+    network_input,
     network_logits,
     network_size,
     predict_all,
@@ -65,7 +66,8 @@ def predict_one(
 def predict_logits(model: nn.Module, images: np.ndarray, config: EvaluationConfig, runtime: Runtime) -> Tensor:
     """All scores at the images' own size at once, as evaluation of small images has them."""
     height, width = images.shape[1:3]
-    logits = network_logits(model, images, network_size((height, width), config.scale), config.flip, runtime)
+    pixels = network_input(images, network_size((height, width), config.scale))
+    logits = network_logits(model, pixels, config.flip, runtime)
     return functional.interpolate(logits, (height, width), mode="bilinear")
 
 

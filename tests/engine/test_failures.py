@@ -114,5 +114,5 @@ def test_no_error_no_change() -> None:
 def test_a_loss_that_is_not_finite_names_step_rate_images_and_advice(loss: float) -> None:
     batch = Batch(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4), ("one", "two"))
     with pytest.raises(VocSegError, match=r"at step 7 \(learning rate 0\.1; images one, two\)\. Do this\."):
-        require_finite(loss, 7, 0.1, [batch], "Do this.")
-    require_finite(1.0, 7, 0.1, [batch], "Do this.")
+        require_finite(loss, 7, 0.1, batch.ids, "Do this.")
+    require_finite(1.0, 7, 0.1, batch.ids, "Do this.")

@@ -164,7 +164,7 @@ class TestSchedule:
             script = iter(mious)
             groups: list[list[Batch]] = []
             self.groups = groups
-            monkeypatch.setattr(training, "train_step", lambda m, o, group, r: groups.append(group) or 0.5)
+            monkeypatch.setattr(training, "train_step", lambda m, o, group, *_: groups.append(group) or 0.5)
             monkeypatch.setattr(training, "validate", lambda *_: _score(next(script)))
             reports = fit(train_store, val_store, CLASS_NAMES, make_parameters(training=options), go_on_from)
             return [
@@ -232,7 +232,7 @@ class TestSchedule:
         loss: float,
     ) -> None:
         losses, seen = iter([0.5, 0.5, 0.5, loss]), []
-        monkeypatch.setattr(training, "train_step", lambda m, o, group, r: seen.append(group) or next(losses))
+        monkeypatch.setattr(training, "train_step", lambda m, o, group, *_: seen.append(group) or next(losses))
         monkeypatch.setattr(training, "validate", lambda *_: _score(0.1))
         reports = fit(train_store, val_store, CLASS_NAMES, parameters)
         assert [next(reports).checkpoint["epoch"] for _ in range(2)] == [0, 1]
@@ -362,7 +362,7 @@ class TestStep:
     def _step(self, parameters: Parameters, group: list[Batch]) -> tuple[float, dict[str, torch.Tensor]]:
         torch.manual_seed(0)
         model = build_model(parameters.model, 21).eval()
-        loss = train_step(model, build_optimizer(model, OptimizerConfig()), group, CPU)
+        loss = float(train_step(model, build_optimizer(model, OptimizerConfig()), group, CPU))
         return loss, {name: parameter.grad for name, parameter in model.named_parameters()}
 
     @pytest.mark.parametrize("cuts", [(0, 1, 4), (0, 2, 4), (0, 1, 2, 3, 4)])

@@ -65,6 +65,9 @@ class TrainingConfig(Block):
         False,
         description="keep the encoder's pretrained batch-norm statistics, which is more stable with small batches",
     )
+    clip_gradient: float | None = Field(
+        None, gt=0, description="largest norm of the gradient of a step, over all weights; null does not limit it"
+    )
     ema_decay: float | None = Field(
         None,
         gt=0,

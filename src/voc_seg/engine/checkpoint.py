@@ -6,6 +6,7 @@ from textwrap import shorten
 from typing import Any
 
 import torch
+from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
 from voc_seg.models.saved import FORMAT_VERSION
@@ -39,6 +40,7 @@ def save_state(
     model: SegmentationNet,
     ema: AveragedModel | None,
     optimizer: torch.optim.Optimizer,
+    scaler: GradScaler,
     state: RunState,
     about: dict[str, Any],
 ) -> dict[str, Any]:
@@ -48,6 +50,7 @@ def save_state(
         model: Weights and batch-norm statistics.
         ema: Moving average of the weights, or None.
         optimizer: Holds momentum. There is no scheduler: the learning rate is a function of the step.
+        scaler: Of gradients in float16; its state is empty in other precisions.
         state: Counters and history.
         about: The run's fingerprint: ``class_names``, ``model_config`` and ``config``.
     """
@@ -59,12 +62,34 @@ def save_state(
         "model": model.state_dict(),
         "ema": ema.state_dict() if ema else {},
         "optimizer": optimizer.state_dict(),
-        "rng": {
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "mps": [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else [],
-        },
+        "scaler": scaler.state_dict(),
+        "rng": {"torch": torch.get_rng_state(), **_device_rng_states()},
     }
+
+
+def _device_rng_states() -> dict[str, list[torch.Tensor]]:
+    """Return the random states of all devices, by their type; dropout draws from them."""
+    states: dict[str, list[torch.Tensor]] = {"cuda": [], "mps": []}
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator and accelerator.type == "mps":
+        states["mps"] = [torch.mps.get_rng_state()]
+    elif accelerator:
+        module = torch.get_device_module(accelerator)
+        states[accelerator.type] = [module.get_rng_state(index) for index in range(module.device_count())]
+    return states
+
+
+def _set_device_rng_states(states: dict[str, list[torch.Tensor]]) -> None:
+    """Restore the random states of the devices that are here too."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    found = states.get(accelerator.type, []) if accelerator else []
+    if accelerator and accelerator.type == "mps":
+        for state in found:
+            torch.mps.set_rng_state(state)
+    elif accelerator:
+        module = torch.get_device_module(accelerator)
+        for index, state in zip(range(module.device_count()), found):
+            module.set_rng_state(state, index)
 
 
 def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
@@ -141,8 +166,10 @@ def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
     )
 
 
-def load_state(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer) -> RunState:
-    """Restore moving average, momentum and random generators; return the counters. ``models.registry`` loads weights.
+def load_state(
+    checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer, scaler: GradScaler
+) -> RunState:
+    """Restore all but the weights, which ``models.registry`` loads; return the counters.
 
     Raises:
         VocSegError: They do not fit this network.
@@ -150,7 +177,12 @@ def load_state(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer:
     try:
         if ema:
             ema.load_state_dict(checkpoint["ema"])
+        fused = optimizer.defaults["fused"]  # of this device; the checkpoint holds that of its own
         optimizer.load_state_dict(checkpoint["optimizer"])
+        for group in optimizer.param_groups:
+            group["fused"] = fused
+        if scaler.is_enabled() and checkpoint.get("scaler"):  # empty if trained in another precision
+            scaler.load_state_dict(checkpoint["scaler"])
         torch.set_rng_state(checkpoint["rng"]["torch"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         detail = shorten(" ".join(str(error).split()), 120, placeholder=" ...")
@@ -158,11 +190,7 @@ def load_state(checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer:
             f"The newest checkpoint cannot be resumed from: its moving average, optimiser or generators do not fit "
             f"({type(error).__name__}: {detail}). Move it away, or retrain."
         ) from error
-    for device, generator in zip(range(torch.cuda.device_count()), checkpoint["rng"]["cuda"]):
-        torch.cuda.set_rng_state(generator, device)
-    if torch.backends.mps.is_available():
-        for generator in checkpoint["rng"]["mps"]:
-            torch.mps.set_rng_state(generator)
+    _set_device_rng_states(checkpoint["rng"])
     counters = {counter.name: checkpoint[counter.name] for counter in fields(RunState)}
     return RunState(**counters | {"history": list(checkpoint["history"])})
 

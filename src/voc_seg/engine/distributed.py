@@ -162,11 +162,12 @@ def broadcast_buffers(module: torch.nn.Module) -> None:
 
 
 def broadcast_rng_state(device: torch.device) -> None:
-    """Copy the CUDA generator of rank 0 to every GPU; CPU generators agree by seed or checkpoint."""
-    if world_size() > 1 and device.type == "cuda":
-        state = torch.cuda.get_rng_state(device)
+    """Copy the generator of rank 0's GPU to every GPU; CPU generators agree by seed or checkpoint."""
+    if world_size() > 1 and device.type != "cpu":
+        module = torch.get_device_module(device)
+        state = module.get_rng_state(device)
         distributed.broadcast(state, 0)
-        torch.cuda.set_rng_state(state, device)
+        module.set_rng_state(state, device)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,10 @@ from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 
+from .delayed import DelayedRead
 from .distributed import all_gather, gather_to_rank0, rank, world_size
 from .failures import EVALUATION_MEMORY_ADVICE, explain_failures
 from .optimisation import loss_sum
@@ -63,20 +66,19 @@ def network_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return height, width
 
 
-@torch.inference_mode()
-def network_logits(
-    model: SegmentationNet, images: np.ndarray, size: tuple[int, int], flip: bool, runtime: Runtime
-) -> Tensor:
-    """Return class scores of images ``uint8 (N, H, W, 3)`` at network size.
-
-    Returns:
-        Logits ``float32 (N, classes, h, w)`` for the ``size`` (h, w).
-    """
+def network_input(images: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Return images ``uint8 (N, H, W, 3)`` at the ``size`` (h, w) of the network's input, ``uint8 (N, 3, h, w)``."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
-    if size != images.shape[1:3]:
-        # Resized as uint8 on the CPU, like training crops: the same numbers on every device.
-        pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
-    inputs = normalise(pixels.to(runtime.device))
+    if size == images.shape[1:3]:
+        return pixels
+    # Resized as uint8 on the CPU, like training crops: the same numbers on every device.
+    return functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+
+
+@torch.inference_mode()
+def network_logits(model: SegmentationNet, pixels: Tensor, flip: bool, runtime: Runtime) -> Tensor:
+    """Return the logits ``float32 (N, classes, h, w)`` of images from :func:`network_input`."""
+    inputs = normalise(pixels.to(runtime.device, non_blocking=True)).contiguous(memory_format=runtime.memory_format)
     with runtime.autocast():
         logits = model(inputs)
         if flip:
@@ -99,29 +101,110 @@ def predict_all(
     from that of the samples. The groups depend only on the samples. Each rank takes every n-th group, so an image's
     result does not depend on the number of ranks.
     """
-    groups = _group_by_size(samples, _PIXELS * images_per_forward(runtime))
-    for group in itertools.islice(groups, rank, None, world_size):
+    queued: deque[tuple[str, list[DelayedRead]]] = deque()
+    behind = images_per_forward(runtime) if runtime.asynchronous else 0
+    for found in _predict_on_device(model, samples, config, runtime, image_size, rank, world_size):
+        numbers = (found.mask, found.confusion, found.loss)
+        queued.append((found.id, [DelayedRead(number, runtime.asynchronous) for number in numbers]))
+        if len(queued) > behind:
+            yield _to_host(*queued.popleft())
+    for waiting in queued:
+        yield _to_host(*waiting)
+
+
+def _to_host(image_id: str, numbers: list[DelayedRead]) -> Prediction:
+    mask, confusion, loss = (number.read().cpu() for number in numbers)
+    return Prediction(image_id, mask.numpy(), confusion.numpy(), float(loss))
+
+
+@dataclass(frozen=True)
+class _OnDevice:
+    """A :class:`Prediction` whose tensors the device may still compute; the loss is ``float64 ()``."""
+
+    id: str
+    mask: Tensor
+    confusion: Tensor
+    loss: Tensor
+
+
+def _predict_on_device(
+    model: SegmentationNet,
+    samples: Iterable[Sample],
+    config: EvaluationConfig,
+    runtime: Runtime,
+    image_size: tuple[int, int] | None,
+    rank: int,
+    world_size: int,
+) -> Iterator[_OnDevice]:
+    """Queue the predictions of :func:`predict_all` without waiting for any."""
+
+    def load(group: list[Sample]) -> tuple[list[Sample], Tensor, Tensor]:
         size = network_size(image_size or group[0].mask.shape, config.scale)
         # np.stack copies: torch needs writable memory, and packed samples are read-only views.
-        logits = network_logits(model, np.stack([sample.image for sample in group]), size, config.flip, runtime)
+        pixels = network_input(np.stack([sample.image for sample in group]), size)
+        masks = torch.from_numpy(np.stack([sample.mask for sample in group]))
+        if not runtime.asynchronous:
+            return group, pixels, masks
+        # A thread begins on device 0, and pinning would open a context there.
+        torch.accelerator.set_device_index(runtime.device.index or 0)
+        return group, pixels.pin_memory(), masks.pin_memory()
+
+    groups = itertools.islice(
+        _group_by_size(samples, _PIXELS * images_per_forward(runtime)), rank, None, world_size
+    )  # fmt: skip
+    # Reading ahead keeps a GPU busy; on a CPU it would take cores from the network.
+    for group, pixels, masks in (parallel_map if runtime.asynchronous else map)(load, groups):
+        logits = network_logits(model, pixels, config.flip, runtime)
+        truths = masks.to(runtime.device, non_blocking=True)
         # One at a time: the scores of one image then stay in the processor's cache until the loss is computed.
-        for sample, scores in zip(group, logits.split(1)):
-            yield _predict(sample, scores)
+        for sample, scores, truth in zip(group, logits.split(1), truths.split(1)):
+            yield _OnDevice(sample.id, *_score(scores, truth))
 
 
 @torch.inference_mode()
-def _predict(sample: Sample, logits: Tensor) -> Prediction:
-    """Compute mask, confusion and loss of a sample from its logits ``float32 (1, classes, h, w)``, strip by strip."""
-    truth = torch.from_numpy(sample.mask.copy())[None].to(logits.device)
-    classes = logits.shape[1]
-    mask = np.empty(sample.mask.shape, dtype=np.uint8)
-    confusion, loss = np.zeros((classes, classes), dtype=np.int64), 0.0
-    for rows, scores in upsample_in_strips(logits, *sample.mask.shape):
+def _score(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute mask, confusion matrix and loss of an image, strip by strip.
+
+    Args:
+        logits: ``float32 (1, classes, h, w)``.
+        truth: ``uint8 (1, H, W)`` at the image's own size.
+    """
+    classes, strips = logits.shape[1], []
+    confusion = torch.zeros((classes, classes), dtype=torch.int64, device=logits.device)
+    loss = torch.zeros((), dtype=torch.float64, device=logits.device)
+    for rows, scores in upsample_in_strips(logits, *truth.shape[1:]):
         found, target = scores.argmax(1), truth[:, rows]
-        confusion += confusion_matrix(target, found, classes).numpy()
-        loss += float(loss_sum(scores, target))
-        mask[rows] = found[0].to("cpu", torch.uint8).numpy()
-    return Prediction(sample.id, mask, confusion, loss)
+        confusion += confusion_matrix(target, found, classes)
+        loss += loss_sum(scores, target)
+        strips.append(found[0].to(torch.uint8))
+    return torch.cat(strips), confusion, loss
+
+
+def score(
+    model: SegmentationNet,
+    samples: SampleStore,
+    config: EvaluationConfig,
+    runtime: Runtime,
+    image_size: tuple[int, int] | None,
+    stopped: Callable[[], bool],
+) -> Score:
+    """Score a split over all ranks; the device is read once, at the end.
+
+    Args:
+        model: On the runtime's device.
+        samples: The split.
+        config: Scale and flip.
+        runtime: Device and precision.
+        image_size: As for :func:`predict_all`.
+        stopped: Whether to end early, which makes the score meaningless.
+    """
+    confusion: Tensor | int = 0
+    loss: Tensor | float = 0.0
+    for found in _predict_on_device(model, samples, config, runtime, image_size, rank(), world_size()):
+        confusion, loss = confusion + found.confusion, loss + found.loss
+        if stopped():
+            break
+    return _sum_over_ranks(confusion.cpu().numpy() if isinstance(confusion, Tensor) else 0, float(loss))
 
 
 def upsample_in_strips(logits: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
@@ -163,7 +246,7 @@ def upsample_in_strips(logits: Tensor, height: int, width: int) -> Iterator[tupl
 
 def images_per_forward(runtime: Runtime) -> int:
     """Return how many typical VOC images go through the network at once (measured in benchmarks/README.md)."""
-    if runtime.device.type == "cuda":
+    if runtime.asynchronous:
         return 8
     return 4 if runtime.dtype == torch.bfloat16 else 1
 
@@ -190,6 +273,10 @@ def accumulate(predictions: Iterable[Prediction]) -> Score:
     for prediction in predictions:
         confusion = confusion + prediction.confusion
         loss += prediction.loss
+    return _sum_over_ranks(confusion, loss)
+
+
+def _sum_over_ranks(confusion: np.ndarray | int, loss: float) -> Score:
     parts = all_gather((confusion, loss))
     confusion, loss = sum(part[0] for part in parts), sum(part[1] for part in parts)
     if isinstance(confusion, int):
@@ -226,7 +313,7 @@ def evaluate(
     image_size: tuple[int, int] | None = None,
 ) -> Evaluation:
     """Score a split; rank 0 also keeps the predictions and the scores of each image."""
-    model = model.to(runtime.device).eval()
+    model = runtime.place(model).eval()
     found: dict[str, Prediction] = {}
     started = time.perf_counter()
     own: list[Prediction] = []

@@ -1,14 +1,16 @@
 """Common failures of a run, reported with advice."""
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.amp import GradScaler
+from torch.nn.utils import get_total_norm
 
 from voc_seg.config import Parameters
-from voc_seg.samples.batches import Batch
 from voc_seg.samples.waiting import shared_memory_advice
 from voc_seg.system.errors import VocSegError
 
@@ -88,16 +90,15 @@ def validation_memory_advice(parameters: Parameters) -> str:
     )
 
 
-def require_finite(loss: float, step: int, rate: float, group: list[Batch], advice: str) -> None:
+def require_finite(loss: float, step: int, rate: float, ids: Iterable[str], advice: str) -> None:
     """Require a finite loss.
 
     Raises:
         VocSegError: The loss is NaN or infinite; names step, learning rate, image ids and advice.
     """
     if not math.isfinite(loss):
-        everywhere = all_gather([name for batch in group for name in batch.ids])
-        ids = ", ".join(name for part in everywhere for name in part)
-        raise VocSegError(f"The loss is {loss} at step {step} (learning rate {rate:.3g}; images {ids}). {advice}")
+        names = ", ".join(itertools.chain.from_iterable(all_gather(tuple(ids))))
+        raise VocSegError(f"The loss is {loss} at step {step} (learning rate {rate:.3g}; images {names}). {advice}")
 
 
 def require_finite_weights(model: nn.Module, step: int, advice: str) -> None:
@@ -106,6 +107,23 @@ def require_finite_weights(model: nn.Module, step: int, advice: str) -> None:
     Raises:
         VocSegError: Names the tensor, the step and advice.
     """
-    for name, value in model.state_dict().items():
-        if value.is_floating_point() and not value.isfinite().all():
+    values = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    if math.isfinite(get_total_norm(values.values())):
+        return
+    for name, value in values.items():  # the norm may also overflow
+        if not value.isfinite().all():
             raise VocSegError(f"{name} of the network is not finite after step {step}. {advice}")
+
+
+def require_gradient_scale(scaler: GradScaler, step: int) -> None:
+    """Require that gradients fit into float16: each that does not halves the scale, and its step is skipped.
+
+    Raises:
+        VocSegError: They overflow even without scaling, so that training stands still.
+    """
+    if scaler.is_enabled() and scaler.get_scale() < 1:
+        raise VocSegError(
+            f"The gradients do not fit into float16 (gradient scale {scaler.get_scale():.2g} after step {step}), and "
+            "most steps are skipped. Train with runtime.precision=fp32, or with half the "
+            "training.optimizer.learning_rate."
+        )

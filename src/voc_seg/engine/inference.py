@@ -14,7 +14,7 @@ from voc_seg.models.registry import restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
 
-from .evaluation import network_logits, network_size, upsample_in_strips
+from .evaluation import network_input, network_logits, network_size, upsample_in_strips
 from .failures import INFERENCE_MEMORY_ADVICE, explain_failures
 from .runtime import Runtime
 
@@ -100,7 +100,7 @@ def load_segmenter(
         VocSegError: The network cannot be restored, or does not say how it was validated.
     """
     preprocessing = preprocessing_of(saved, config)
-    model = restore_model(saved).to(runtime.device).eval()
+    model = runtime.place(restore_model(saved)).eval()
     return lambda image: predict_mask(model, image, preprocessing, runtime)
 
 
@@ -129,7 +129,8 @@ def predict_mask(
         for rows in tiles_along(height, size[0], preprocessing.tile):
             for columns in tiles_along(width, size[1], preprocessing.tile):
                 window = image[rows.start : rows.stop, columns.start : columns.stop]
-                logits = network_logits(model, window[None], (rows.size, columns.size), preprocessing.flip, runtime)
+                pixels = network_input(window[None], (rows.size, columns.size))
+                logits = network_logits(model, pixels, preprocessing.flip, runtime)
                 found = argmax_at_size(logits, *window.shape[:2])
                 mask[rows.first : rows.last, columns.first : columns.last] = found[
                     rows.first - rows.start : rows.last - rows.start,
@@ -192,5 +193,5 @@ def argmax_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
     """
     classes = np.empty((height, width), dtype=np.uint8)
     for rows, scores in upsample_in_strips(logits, height, width):
-        classes[rows] = scores.argmax(1)[0].to("cpu", torch.uint8).numpy()
+        classes[rows] = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
     return classes

@@ -107,8 +107,9 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     torch.manual_seed(parameters.seed)
     # Dropout exists to prevent overfitting, which is the goal here.
     network = parameters.model.model_copy(update={"dropout": 0.0})
-    model = build_model(network, len(class_names)).to(runtime.device).train()
+    model = runtime.place(build_model(network, len(class_names))).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
+    scaler = runtime.gradient_scaler()
     height, width = sample.mask.shape
     size = overfit_size(height, width, config.longer_side)
     image, mask = resize(sample, size)
@@ -120,8 +121,8 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
         for epoch in track(range(config.epochs), "overfitting", transient=True, disable=bars_hidden()):
             rate = learning_rate(epoch, config.epochs, config.learning_rate, ScheduleConfig(name="cosine"), 1)
             set_learning_rate(optimizer, rate)
-            loss = train_step(model, optimizer, [batch], runtime)
-            require_finite(loss, epoch, rate, [batch], f"Try sanity.learning_rate={config.learning_rate / 5:g}.")
+            loss = float(train_step(model, optimizer, [batch], runtime, scaler))
+            require_finite(loss, epoch, rate, batch.ids, f"Try sanity.learning_rate={config.learning_rate / 5:g}.")
             history.append({"epoch": epoch + 1, "loss": loss, "learning_rate": rate})
         prediction = next(predict_all(model.eval(), [sample], EvaluationConfig(), runtime, size))
     miou = mean_iou(prediction.confusion)

@@ -119,6 +119,16 @@ def warn_schedule_changed(checkpoint: dict[str, Any], config: TrainingConfig) ->
         )  # fmt: skip
 
 
+def warn_precision_changed(checkpoint: dict[str, Any], precision: str) -> None:
+    """Warn if the run has so far been computed in another precision, because its result is then that of neither."""
+    before = checkpoint.get("precision") or precision
+    if before != precision:
+        logger.warning(
+            "Trained in %s so far, from here on in %s: the result differs from a run in either. "
+            "runtime.precision=%s keeps it, where the device has it.", before, precision, before,
+        )  # fmt: skip
+
+
 def reset_best_if_scale_changed(checkpoint: dict[str, Any], state: RunState, parameters: Parameters) -> None:
     """Choose the best epoch afresh where ``evaluation.scale`` has changed: scores at two scales do not compare.
 

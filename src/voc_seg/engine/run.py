@@ -4,12 +4,13 @@ import itertools
 import logging
 import math
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from voc_seg.config import Parameters, TrainingConfig
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
@@ -21,10 +22,17 @@ from voc_seg.system.errors import VocSegError
 
 from .checkpoint import Row, RunState, export_best_model, load_state, require_same_run, save_state
 from .data_parallel import convert_sync_layers
+from .delayed import DelayedRead
 from .distributed import broadcast_rng_state, world_size
 from .evaluation import Score
-from .optimisation import build_optimizer, learning_rate
-from .resuming import data_fingerprint, reset_best_if_scale_changed, run_fingerprint, warn_schedule_changed
+from .optimisation import MovingAverage, build_optimizer, learning_rate
+from .resuming import (
+    data_fingerprint,
+    reset_best_if_scale_changed,
+    run_fingerprint,
+    warn_precision_changed,
+    warn_schedule_changed,
+)
 from .runtime import Runtime, choose_runtime
 
 logger = logging.getLogger(__name__)
@@ -47,6 +55,16 @@ class EpochReport:
     history: list[Row]
 
 
+@dataclass(frozen=True)
+class Step:
+    """An optimiser step whose loss has not been read yet: zero-based number, learning rate and image ids."""
+
+    loss: DelayedRead
+    number: int
+    rate: float
+    ids: tuple[str, ...]
+
+
 @dataclass
 class TrainingRun:
     """The state of a training run; ``fingerprint`` identifies the run in its checkpoints."""
@@ -54,12 +72,15 @@ class TrainingRun:
     parameters: Parameters
     runtime: Runtime
     model: SegmentationNet
-    ema: AveragedModel | None
+    ema: MovingAverage | None
     optimizer: torch.optim.Optimizer
     state: RunState
     fingerprint: dict[str, Any]
     steps_per_epoch: int
     has_checkpoint: bool
+    scaler: GradScaler
+    unread: deque[Step] = field(default_factory=deque)
+    last_loss: float = math.nan  # of the newest step whose loss has been read
     saved_at: float = field(default_factory=time.monotonic)  # seconds of the monotonic clock
 
     @property
@@ -85,20 +106,21 @@ class TrainingRun:
         state, about = self.state, self.fingerprint
         saved, exported = {}, {}
         if checkpoint:
-            saved = save_state(self.model, self.ema, self.optimizer, state, about)
+            saved = save_state(self.model, self.ema, self.optimizer, self.scaler, state, about)
             self.has_checkpoint, self.saved_at = True, time.monotonic()
         if best:
             loss = state.history[-1]["val_loss"]
             exported = export_best_model(self.scored, about, state.epoch, state.best_miou, loss)
         return EpochReport(saved, exported, state.history)
 
-    def finish_step(self, loss: float, group: list[Batch], started: float) -> None:
+    def finish_step(self, loss: Tensor, rate: float, group: list[Batch], started: float) -> None:
         """Count an optimiser step over a group of batches; ``started`` is when loading them began."""
         if self.ema:
             self.ema.update_parameters(self.model)
+        ids = tuple(itertools.chain.from_iterable(batch.ids for batch in group))
+        self.unread.append(Step(DelayedRead(loss, self.runtime.asynchronous), self.state.step, rate, ids))
         self.state.step += 1
         self.state.position += sum(batch.whole for batch in group)
-        self.state.loss += loss
         self.state.seconds += time.perf_counter() - started
 
     def finish_epoch(self, score: Score | None, seconds: float) -> bool:
@@ -158,15 +180,15 @@ def start_run(
     else:
         model = build_model(parameters.model, len(class_names))
     freeze_stages(model, config.frozen_stages)
-    model = convert_sync_layers(model.to(runtime.device), config.sync_batch_norm)
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)) if config.ema_decay else None
-    optimizer = build_optimizer(model, config.optimizer)
-    state = load_state(checkpoint, ema, optimizer) if checkpoint else RunState()
+    model = convert_sync_layers(runtime.place(model), config.sync_batch_norm)
+    ema = MovingAverage(model, config.ema_decay) if config.ema_decay else None
+    optimizer, scaler = build_optimizer(model, config.optimizer), runtime.gradient_scaler()
+    state = load_state(checkpoint, ema, optimizer, scaler) if checkpoint else RunState()
     broadcast_rng_state(runtime.device)
     steps_per_epoch = math.ceil(len(train) / (config.batch_size * config.accumulation))
     has_checkpoint = checkpoint is not None
     return TrainingRun(
-        parameters, runtime, model, ema, optimizer, state, fingerprint, steps_per_epoch, has_checkpoint
+        parameters, runtime, model, ema, optimizer, state, fingerprint, steps_per_epoch, has_checkpoint, scaler
     )  # fmt: skip
 
 
@@ -175,6 +197,7 @@ def announce(run: TrainingRun, train: SampleStore, val: SampleStore, checkpoint:
     config = run.parameters.training
     if checkpoint:
         warn_schedule_changed(checkpoint, config)
+        warn_precision_changed(checkpoint, run.runtime.precision)
         reset_best_if_scale_changed(checkpoint, run.state, run.parameters)
     devices = f"{world_size()} x {run.runtime}" if world_size() > 1 else f"{run.runtime}"
     logger.info("Training on %s: %d images, validating on %d", devices, len(train), len(val))

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from voc_seg.config import RuntimeConfig
 from voc_seg.system.errors import VocSegError
@@ -17,6 +19,10 @@ from .cuda_support import ignore_unsupported_gpu_warning, missing_kernels
 from .memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=nn.Module)
+
+_PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,27 @@ class Runtime:
 
     def autocast(self) -> torch.autocast:
         """Context in which convolutions run in the chosen precision; master weights stay float32."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16)
+        enabled = self.dtype is not torch.float32
+        return torch.autocast(self.device.type, dtype=self.dtype if enabled else torch.bfloat16, enabled=enabled)
+
+    def gradient_scaler(self) -> torch.amp.GradScaler:
+        """Return the scaler that keeps small gradients from vanishing in float16; it does nothing otherwise."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Layout of images and weights: channels-last, which costs time only in float32 without tensor cores."""
+        slow = self.device.type == "cuda" and self.dtype is torch.float32 and not _has_tf32(self.device)
+        return torch.contiguous_format if slow else torch.channels_last
+
+    def place(self, model: Network) -> Network:
+        """Return the network on the device, in the layout of its memory."""
+        return model.to(self.device).to(memory_format=self.memory_format)
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether operations are queued, so that reading a number at once would make the device wait for the host."""
+        return self.device.type not in ("cpu", "mps")
 
     def keep_freed_memory(self) -> AbstractContextManager[bool]:
         """Context in which freed CPU memory is kept for the next step; GPUs have their own allocator."""
@@ -37,8 +63,8 @@ class Runtime:
 
     @property
     def precision(self) -> str:
-        """``bf16`` or ``fp32``."""
-        return "bf16" if self.dtype is torch.bfloat16 else "fp32"
+        """``bf16``, ``fp16`` or ``fp32``."""
+        return _PRECISIONS[self.dtype]
 
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.device}"
@@ -54,8 +80,28 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
             processes.
     """
     device = _choose_device(config.device)
-    wants_bf16 = config.precision == "bf16" or (config.precision == "auto" and has_fast_bf16(device))
-    return Runtime(device, torch.bfloat16 if wants_bf16 else torch.float32, config.keep_memory)
+    if device.type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+        torch.cuda.set_device(device)  # the loader's thread that pins memory would otherwise open a context on GPU 0
+    dtypes = {name: dtype for dtype, name in _PRECISIONS.items()}
+    dtype = _fastest_dtype(device) if config.precision == "auto" else dtypes[config.precision]
+    if dtype is torch.bfloat16 and device.type == "cuda" and not has_fast_bf16(device):
+        _warn_once(
+            f"{torch.cuda.get_device_name(device)} has no bfloat16 arithmetic and emulates it slowly: "
+            "runtime.precision=auto chooses what it is fast with."
+        )
+    return Runtime(device, dtype, config.keep_memory)
+
+
+def _fastest_dtype(device: torch.device) -> torch.dtype:
+    """Return the precision that the device's matrix units compute in."""
+    if has_fast_bf16(device):
+        return torch.bfloat16
+    # Tensor cores of Volta and Turing (7.0 to 7.5) know float16 only: docs.nvidia.com/cuda/cuda-c-programming-guide,
+    # "Compute Capabilities".
+    if device.type == "cuda" and not torch.version.hip and torch.cuda.get_device_capability(device) >= (7, 0):
+        return torch.float16
+    return torch.float32
 
 
 @ignore_unsupported_gpu_warning()
@@ -129,7 +175,7 @@ def _device_of_rank(name: str) -> torch.device:
 
 
 def loader_workers(config: RuntimeConfig, device: torch.device) -> int:
-    """Return the number of loader processes; ``auto`` gives a GPU up to four.
+    """Return the number of loader processes; ``auto`` gives a GPU up to eight, Apple's up to two.
 
     On a CPU it gives none: reading a crop takes about a hundredth of its training step, and every worker takes a core
     from the network (benchmarks/README.md).
@@ -138,7 +184,19 @@ def loader_workers(config: RuntimeConfig, device: torch.device) -> int:
         return config.workers
     # A cluster job may be limited to fewer cores than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, max(1, cores // process_info().local_world_size)) if device.type == "cuda" else 0
+    most = {"cuda": 8, "mps": 2}.get(device.type, 0)
+    return min(most, max(1, cores // process_info().local_world_size))
+
+
+@contextmanager
+def cudnn_benchmark(wanted: bool) -> Iterator[None]:
+    """Context in which cuDNN measures which kernels are fastest for each shape, which pays where shapes repeat."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = wanted and not torch.are_deterministic_algorithms_enabled()
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 @contextmanager
@@ -161,6 +219,11 @@ def deterministic(wanted: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(mode, warn_only=warns)
         torch.backends.cudnn.benchmark = benchmark
+
+
+def _has_tf32(device: torch.device) -> bool:
+    """Whether float32 convolutions run on tensor cores: compute capability 8.0 and later."""
+    return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def has_fast_bf16(device: torch.device) -> bool:

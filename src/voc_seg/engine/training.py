@@ -1,14 +1,18 @@
 """The training loop."""
 
+import functools
 import itertools
 import logging
 import math
+import operator
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.nn.utils import clip_grad_norm_
 
 from voc_seg.config import Parameters
 from voc_seg.metrics.confusion import all_background, mean_iou
@@ -20,13 +24,14 @@ from voc_seg.voc.classes import VOID
 
 from .data_parallel import gradient_sync, set_batch_offset, wrap_ddp
 from .distributed import all_reduce_sum, barrier, broadcast_buffers, rank, world_size
-from .evaluation import Prediction, Score, accumulate, predict_all
+from .evaluation import Score, score
 from .failures import (
     DIVERGENCE_ADVICE,
     explain_failures,
     out_of_memory_advice,
     require_finite,
     require_finite_weights,
+    require_gradient_scale,
     validation_memory_advice,
 )
 from .interruption import Interruption
@@ -34,9 +39,12 @@ from .optimisation import loss_sum, set_learning_rate
 from .progress import RunProgress
 from .resuming import already_finished
 from .run import EpochReport, TrainingRun, announce, start_run, train_mode
-from .runtime import Runtime, deterministic, loader_workers
+from .runtime import Runtime, cudnn_benchmark, deterministic, loader_workers
 
 logger = logging.getLogger(__name__)
+
+UNSCALED = GradScaler("cpu", enabled=False)
+"""Passes losses and steps through unchanged."""
 
 
 def fit(
@@ -78,6 +86,7 @@ def fit(
         explain_failures(out_of_memory_advice(parameters)),
         run.runtime.keep_freed_memory(),
         deterministic(config.deterministic),
+        cudnn_benchmark(True),
         Interruption() as interruption,
         RunProgress(config.epochs, run.steps_per_epoch, state) as progress,
     ):
@@ -92,32 +101,34 @@ def fit(
                     break  # interrupted while waiting for a loader worker
                 rate = run.rate_at(state.step)
                 set_learning_rate(run.optimizer, rate)
-                loss = train_step(network, run.optimizer, group, run.runtime)
-                loss, overdue = interruption.synchronize(loss, run.checkpoint_overdue())
-                require_finite(loss, state.step, rate, group, DIVERGENCE_ADVICE)
-                run.finish_step(loss, group, started)
-                progress.step(epoch, loss, state.position / state.seconds)
+                loss = train_step(network, run.optimizer, group, run.runtime, run.scaler, config.clip_gradient)
+                run.finish_step(loss, rate, group, started)
+                overdue = read_losses(run, interruption, unread=int(run.runtime.asynchronous))
+                progress.step(epoch, run.last_loss, state.position / state.seconds)
                 if overdue and not interruption:
+                    read_losses(run, interruption)
                     require_finite_weights(run.model, state.step, DIVERGENCE_ADVICE)
                     yield run.report()
 
+            read_losses(run, interruption)
             require_finite_weights(run.model, state.step, DIVERGENCE_ADVICE)
-            score, started = None, time.perf_counter()
+            require_gradient_scale(run.scaler, state.step)
+            result, started = None, time.perf_counter()
             if (epoch + 1 == config.epochs or is_due(epoch, config.validate_every)) and not interruption:
                 if not run.has_checkpoint:
                     yield run.report()  # validation images may be far larger than crops and exhaust the memory
                 progress.validating()
                 broadcast_buffers(run.scored)
                 with explain_failures(validation_memory_advice(parameters)):
-                    score = validate(run.scored, val, parameters, run.runtime, interruption)
+                    result = validate(run.scored, val, parameters, run.runtime, interruption)
                 interruption.synchronize()
             if interruption.signum is not None:  # an interrupted validation is repeated after resuming
                 yield run.report()
                 barrier()  # if another rank ended first, torchrun would kill the one that writes
                 raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of {config.epochs}.", interruption.signum)
 
-            is_best = run.finish_epoch(score, time.perf_counter() - started)
-            progress.epoch(state, mean_iou(all_background(score.confusion)) if score else None)
+            is_best = run.finish_epoch(result, time.perf_counter() - started)
+            progress.epoch(state, mean_iou(all_background(result.confusion)) if result else None)
             finished = bool(already_finished(state, parameters))
             save = finished or is_due(epoch, config.checkpoint.every_epochs)
             yield run.report(checkpoint=save, best=is_best)
@@ -132,28 +143,67 @@ def fit(
         logger.info("Stopped early: %d validations without a better mIoU", config.early_stopping)
 
 
-def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, group: list[Batch], runtime: Runtime) -> float:
-    """Take one optimiser step over a group of batches; return the mean loss over its labelled pixels.
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    group: list[Batch],
+    runtime: Runtime,
+    scaler: GradScaler = UNSCALED,
+    clip_gradient: float | None = None,
+) -> Tensor:
+    """Take one optimiser step over a group of batches; return the mean loss over its labelled pixels, ``float32 ()``.
 
     Each batch's summed loss is divided by the labelled pixels of the whole group on all ranks, so accumulation gives
-    the gradient of one large batch however much of each part is void. Each rank returns its part of the loss.
+    the gradient of one large batch however much of each part is void. Each rank returns its part of the loss, on the
+    device: reading it would wait for the step.
     """
-    targets = [batch.targets.to(runtime.device, non_blocking=True) for batch in group]
-    (labelled,) = all_reduce_sum(sum(int((target != VOID).sum()) for target in targets))
+    # Counted on the host, where the targets are.
+    (labelled,) = all_reduce_sum(sum(int((batch.targets != VOID).sum()) for batch in group))
     labelled = max(1, labelled)
     optimizer.zero_grad(set_to_none=True)
-    mean: Tensor | float = 0.0
-    for batch, target in zip(group, targets):
+    losses = []
+    for batch in group:
         images = normalise(batch.images.to(runtime.device, non_blocking=True))  # (N, 3, h, w)
+        target = batch.targets.to(runtime.device, non_blocking=True)
         set_batch_offset(model, batch)
         with gradient_sync(model, last=batch is group[-1]):
             with runtime.autocast():
-                logits = model(images)  # (N, classes, h, w)
+                logits = model(images.contiguous(memory_format=runtime.memory_format))  # (N, classes, h, w)
             loss = loss_sum(logits, target) / labelled
-            (loss * world_size()).backward()  # DistributedDataParallel divides by them
-        mean += loss.detach()
-    optimizer.step()
-    return float(mean)
+            scaler.scale(loss * world_size()).backward()  # DistributedDataParallel divides by them
+        losses.append(loss.detach())
+    if clip_gradient is not None:
+        scaler.unscale_(optimizer)
+        clip_grad_norm_(model.parameters(), clip_gradient)
+    scaler.step(optimizer)
+    scaler.update()
+    return functools.reduce(operator.add, losses)
+
+
+def read_losses(run: TrainingRun, interruption: Interruption, unread: int = 0) -> bool:
+    """Read the losses of finished steps, sum each over the ranks and add it to the epoch's.
+
+    Args:
+        run: Its steps and counters.
+        interruption: Shared between the ranks on this occasion.
+        unread: Newest steps to leave for later: the device may still compute them.
+
+    Returns:
+        Whether a checkpoint is overdue.
+
+    Raises:
+        VocSegError: A loss is not finite.
+    """
+    started, overdue = time.perf_counter(), False
+    while len(run.unread) > unread:
+        step = run.unread.popleft()
+        loss, late = interruption.synchronize(float(step.loss.read()), run.checkpoint_overdue())
+        require_finite(loss, step.number, step.rate, step.ids, DIVERGENCE_ADVICE)
+        run.state.loss += loss
+        run.last_loss = loss
+        overdue = overdue or late
+    run.state.seconds += time.perf_counter() - started
+    return overdue
 
 
 def load_batches(train: SampleStore, run: TrainingRun, interruption: Interruption) -> Iterator[Batch]:
@@ -162,7 +212,7 @@ def load_batches(train: SampleStore, run: TrainingRun, interruption: Interruptio
     return training_batches(
         train, parameters.augmentation, parameters.training.batch_size, parameters.seed,
         range(state.epoch, parameters.training.epochs), loader_workers(parameters.runtime, device),
-        device.type == "cuda", state.position, rank(), world_size(),
+        run.runtime.asynchronous, state.position, rank(), world_size(),
         lambda: world_size() == 1 and bool(interruption),
     )  # fmt: skip
 
@@ -192,15 +242,12 @@ def validate(
 ) -> Score:
     """Score a split at native size; an interruption ends it early and makes the score meaningless."""
     model.eval()
-
-    def predictions() -> Iterator[Prediction]:
-        config, image_size = parameters.evaluation, parameters.augmentation.image_size
-        for prediction in predict_all(model, val, config, runtime, image_size, rank(), world_size()):
-            yield prediction
-            if interruption is not None and interruption.received:
-                return
-
-    return accumulate(predictions())
+    image_size = parameters.augmentation.image_size
+    with cudnn_benchmark(False):  # images have many sizes
+        return score(
+            model, val, parameters.evaluation, runtime, image_size,
+            lambda: interruption is not None and interruption.received is not None,
+        )  # fmt: skip
 
 
 def is_due(epoch: int, every: int) -> bool:

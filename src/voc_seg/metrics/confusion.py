@@ -36,12 +36,16 @@ def confusion_matrix(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
         classes: Number of classes.
 
     Returns:
-        ``int64 (classes, classes)``: rows truth, columns prediction.
+        ``int64 (classes, classes)`` on the same device: rows truth, columns prediction.
     """
     # Void gets a row of its own that is cut off afterwards: cheaper than masking every pixel first.
     rows = truth.flatten().long().clamp(max=classes)
-    counts = (rows * classes + prediction.flatten().long()).bincount(minlength=(classes + 1) * classes)
-    return counts.view(classes + 1, classes)[:classes].cpu()
+    cells, size = rows * classes + prediction.flatten().long(), (classes + 1) * classes
+    if cells.is_cpu:
+        counts = cells.bincount(minlength=size)
+    else:  # bincount would wait for the device, to learn the largest value
+        counts = cells.new_zeros(size).scatter_add_(0, cells, cells.new_ones(1).expand_as(cells))
+    return counts.view(classes + 1, classes)[:classes]
 
 
 def class_iou(confusion: np.ndarray) -> np.ndarray:

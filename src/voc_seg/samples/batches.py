@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -52,11 +52,25 @@ def normalise(images: Tensor) -> Tensor:
         ``float32 (N, 3, H, W)`` in channels-last memory, normalised by ImageNet's mean and standard deviation.
     """
     number, _, height, width = images.shape
-    # The three values are repeated along whole rows of pixels, which vectorises better on a CPU.
-    mean = torch.tensor(MEAN, device=images.device).mul_(255).repeat(width)
-    factor = torch.tensor(STD, device=images.device).mul_(255).reciprocal_().repeat(width)
+    mean, factor = _row_constants(images.device, width)
     rows = images.permute(0, 2, 3, 1).reshape(-1, 3 * width).to(torch.float32)
     return rows.sub_(mean).mul_(factor).view(number, height, width, 3).permute(0, 3, 1, 2)
+
+
+@lru_cache(256)
+def _row_constants(device: torch.device, width: int) -> tuple[Tensor, Tensor]:
+    """Return mean and reciprocal standard deviation for a row of pixels: this vectorises better than three values."""
+    mean, factor = _constants(device)
+    with torch.inference_mode(False):  # training may use what validation has asked for
+        return mean.repeat(width), factor.repeat(width)
+
+
+@cache
+def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the channels' mean and reciprocal standard deviation, 0..255; every copy to a GPU waits for it."""
+    with torch.inference_mode(False):
+        mean, factor = torch.tensor(MEAN).mul_(255), torch.tensor(STD).mul_(255).reciprocal_()
+        return mean.to(device), factor.to(device)
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:

@@ -12,12 +12,7 @@ _ONE_TYPO_LENGTH, _TWO_TYPOS_LENGTH = 6, 10
 
 
 def project_parameters(settings: Mapping[Any, Any], model: type[BaseModel]) -> dict[Any, Any]:
-    """Settings without the user's top-level keys; a probable misspelling of a setting stays, so that it is refused.
-
-    Args:
-        settings: All parameters, of ``parameters*.yml`` and ``--params``.
-        model: The settings of this project.
-    """
+    """Settings without the user's top-level keys; a probable misspelling of a setting stays, so that it is refused."""
     return {
         key: value for key, value in settings.items() if key in model.model_fields or intended_key(key, value, model)
     }

@@ -34,7 +34,7 @@ def fetch(
     given: Path | None = None,
     policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Path:
-    """Provide the data of a source under ``root``; complete data is kept as it is.
+    """Provide the data of a source under ``root`` and return its ``VOC<year>`` folder; complete data is kept as it is.
 
     Several processes may call this at once: one does the work, the others wait.
 
@@ -44,9 +44,6 @@ def fetch(
         archives: The declared archives by file name.
         given: An archive or a folder of archives on disk, used instead of a download.
         policy: Time-outs and retries of downloads.
-
-    Returns:
-        The ``VOC<year>`` folder.
 
     Raises:
         VocSegError: The data cannot be provided; the message gives the reason and alternatives.

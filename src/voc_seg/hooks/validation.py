@@ -115,11 +115,7 @@ class ProjectHooks:
 
 
 def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Refuse a run that lacks inputs, and name the pipelines that produce them.
-
-    Raises:
-        RunStoppedError: An input is missing.
-    """
+    """Refuse a run that lacks inputs, and name the pipelines that produce them."""
     missing = sorted(name for name in pipeline.inputs() if not _is_available(name, catalog))
     lines = []
     for name in missing:

@@ -7,26 +7,21 @@ import pandas as pd
 
 from voc_seg.metrics.confusion import is_baseline
 
-# What time and level leave of 80 console columns.
-_WIDTH = 62
+_WIDTH = 62  # 80 console columns without time and level
 _NAME = 13
 _BAR = 16
-_NAMED = 5  # classes that a warning names
+_NAMED = 5  # classes listed by name in a warning
 OTHER_STORED_SIZE = "trained_longer_side"
-"""In the facts and scores of an evaluation: ``data.longer_side`` of the training, only where it is another one."""
+"""Key in the facts and scores of an evaluation: ``data.longer_side`` of the training, only if it differs."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
-    """The scores of a split by class and overall, beside the baseline of predicting background everywhere.
+    """The scores of a split by class and overall, with the all-background baseline; lines of at most 62 characters.
 
     Args:
-        class_scores: One row a class: class_index, class_name, iou, precision, recall (0..1, empty where they
-            have no meaning), true_pixels, predicted_pixels.
+        class_scores: One row a class: class_name, iou, precision, recall (0..1, empty if undefined), true_pixels.
         metrics: The scores of ``metrics.json``.
-
-    Returns:
-        Lines of at most 62 characters without colour codes and without a newline at the end.
     """
     true_pixels = class_scores["true_pixels"].to_numpy(dtype=float)
     shares = true_pixels / max(true_pixels.sum(), 1.0)
@@ -52,13 +47,8 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
 
 
 def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
-    """What keeps a score from meaning what it seems to: it is only the baseline, leaves out declared classes, or is of
-    images stored at another size than those of the training.
-
-    Args:
-        class_scores: As in `score_table`.
-        metrics: As in `score_table`.
-    """
+    """Warnings about a misleading mIoU: no better than the baseline, without some of the declared classes, or of images
+    stored at another size than in training. The arguments are those of `score_table`."""
     warnings = []
     if is_baseline(metrics["miou"], metrics["all_background_miou"]):
         warnings.append(
@@ -87,7 +77,7 @@ def _at(longer_side: int | None) -> str:
 
 
 def score(value: float | None) -> str:
-    """A score of 0..1 with three decimals; ``absent`` for None and NaN, as scores of nothing are stored."""
+    """A score of 0..1 with three decimals; ``absent`` for None and NaN, which mean that nothing was scored."""
     return "absent" if value is None or pd.isna(value) else f"{value:.3f}"
 
 
@@ -102,7 +92,7 @@ def _percent(value: float | None, missing: str = "-") -> str:
 
 
 def _bar(value: float | None) -> str:
-    """``value`` of 0..1 as block characters, in steps of an eighth of a character."""
+    """A bar of block characters for a value of 0..1, in steps of an eighth of a character."""
     if value is None or pd.isna(value):
         return ""
     full, eighths = divmod(round(value * _BAR * 8), 8)

@@ -26,11 +26,9 @@ def name_key(name: str) -> str:
 
 
 def printable(text: str, lines: bool = False) -> str:
-    r"""Escape characters that move the cursor or hide text, as in ``\x1b``.
+    r"""Escape characters that move the cursor or hide text, as in ``\x1b``; keep tabs and newlines if ``lines``.
 
-    Args:
-        text: Untrusted text; file names may hold bytes that are not text.
-        lines: Keep tabs and newlines, for messages of several lines.
+    For untrusted text; file names may hold bytes that are not text.
     """
     return (_LINES if lines else _HIDDEN).sub(lambda found: ascii(found[0])[1:-1], text)
 

@@ -31,12 +31,7 @@ _ONE_VALUE = re.compile(r"unknown labels: .* has (\d+) \(.*", re.DOTALL)
 
 
 def absent_classes(statistics: pd.DataFrame, split: str) -> list[str]:
-    """Return the classes without a pixel in a split; none if the split has no labelled pixel.
-
-    Args:
-        statistics: As returned by `voc_seg.voc.statistics.class_statistics`.
-        split: One of its splits.
-    """
+    """Return the classes without a pixel in a split; none if the split has no labelled pixel."""
     pixels = statistics[f"{split}_pixels"]
     return statistics.loc[(pixels == 0) & pixels.any(), "class_name"].tolist()
 
@@ -82,12 +77,7 @@ def background_warnings(statistics: pd.DataFrame, split: str = "train") -> list[
 
 
 def unknown_value_hint(rejected: pd.DataFrame, class_names: list[str] | tuple[str, ...]) -> str:
-    """Return the likely cause if the only unknown mask value is one above the declared classes; else empty.
-
-    Args:
-        rejected: As returned by `voc_seg.voc.statistics.rejected_images`.
-        class_names: Names of the classes by index.
-    """
+    """Return the likely cause if the only unknown mask value is one above the declared classes; else empty."""
     reasons = rejected.loc[rejected["reason"].str.startswith("unknown labels:"), "reason"]
     matches = [_ONE_VALUE.fullmatch(reason) for reason in reasons]
     if not matches or any(match is None or int(match[1]) != len(class_names) for match in matches):
@@ -110,11 +100,7 @@ def unknown_value_hint(rejected: pd.DataFrame, class_names: list[str] | tuple[st
 
 
 def require_foreground(statistics: pd.DataFrame, split: str = "train") -> None:
-    """Refuse a split whose labelled pixels are all of the first class.
-
-    Raises:
-        VocSegError: They are; the message says what to check.
-    """
+    """Refuse a split whose labelled pixels are all of the first class."""
     names = statistics["class_name"].tolist()
     if absent_classes(statistics, split) == names[1:]:
         raise VocSegError(

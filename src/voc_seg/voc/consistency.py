@@ -26,15 +26,9 @@ _REMEDY_WITH_COLOURS = (
 
 
 def require_consistent_masks(indices: Mapping[str, pd.DataFrame], classes: Classes) -> None:
-    """Refuse a data set in which the same value or colour means different classes in different masks.
+    """Refuse a data set in which a value or colour means different classes in different masks.
 
-    Args:
-        indices: The index of each split, as returned by `voc_seg.voc.index.index_images`.
-        classes: The classes of the masks. Their declared values are trusted.
-
-    Raises:
-        VocSegError: Two files have different values for a colour or different colours for a value; or greys are colours
-            in one file and values in another.
+    Colours and values are compared between the files of all splits; values declared in ``classes`` are trusted.
     """
     usable = pd.concat([index[index["rejected"] == ""] for index in indices.values()], ignore_index=True)
     _require_same_palette(usable, classes)
@@ -76,15 +70,7 @@ def _void_class_warning(train: pd.DataFrame, classes: Classes) -> str:
 
 
 def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:
-    """Refuse masks with only background and 255: tools export two classes like this, with 255 as the object.
-
-    Args:
-        train: The index of the training split.
-        classes: The classes of the masks.
-
-    Raises:
-        VocSegError: They are such masks; the message gives the setting that reads them.
-    """
+    """Refuse masks with only background and 255: tools export two classes like this, with 255 as the object."""
     usable = train[train["rejected"] == ""]
     void = [str(stored) for stored, meaning in enumerate(classes.meaning().tolist()) if meaning == VOID]
     all_void = train["rejected"].str.startswith("no labelled pixel").sum()

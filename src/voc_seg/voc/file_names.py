@@ -23,24 +23,14 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """The files of a folder by image id.
+    """The files of a folder by image id."""
 
-    | field  | meaning                                                                                  |
-    |--------|------------------------------------------------------------------------------------------|
-    | names  | file name by id, if it is not the id with the default ending                             |
-    | problems | why an id has no file, by id; empty for one that is missing without a hint               |
-    """
-
-    names: Mapping[str, str] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)  # by id; only names other than the id and the default ending
+    problems: Mapping[str, str] = field(default_factory=dict)  # by id: why it has no file; empty if it is just missing
 
 
 def list_names(folder: Path) -> list[str]:
-    """List the names of all entries of a folder, sorted.
-
-    Raises:
-        VocSegError: The folder cannot be read.
-    """
+    """List the names of all entries of a folder, sorted. Raises VocSegError if it cannot be read."""
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208 - a million Path objects would take ten times as long
     except OSError as error:
@@ -65,7 +55,7 @@ def find_files(
 
     Args:
         folder: The folder with the files.
-        names: As returned by `list_names`.
+        names: Its entries, from `list_names`.
         ids: Image ids.
         kind: Word for the file in messages: image or mask.
         endings: Accepted endings, in lower case; the first is the default.

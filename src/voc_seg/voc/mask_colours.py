@@ -30,8 +30,7 @@ def classes_of_greys(values: np.ndarray, classes: Classes) -> np.ndarray:
 def map_colours(image: Image.Image, name: str, classes: Classes) -> np.ndarray:
     """Map the colours of an RGB mask to class indices, ``uint8 (H, W)``.
 
-    Raises:
-        VocSegError: The classes have no declared colours, or a colour belongs to none of them.
+    Raises VocSegError if the classes have no declared colours, or a colour belongs to none of them.
     """
     if not classes.coded:
         raise VocSegError(

@@ -24,16 +24,9 @@ def count_values(stored: np.ndarray) -> np.ndarray:
 
 
 def map_values(stored: np.ndarray, used: np.ndarray, name: str, classes: Classes) -> np.ndarray:
-    """Map stored values to class indices.
+    """Map stored values ``uint8 (H, W)``, of which ``used`` occur, to class indices.
 
-    Args:
-        stored: ``uint8 (H, W)``.
-        used: The values that occur.
-        name: The file, for messages.
-        classes: What each value means.
-
-    Raises:
-        VocSegError: A value means nothing.
+    Raises VocSegError, with the file ``name``, if a value has no meaning in ``classes``.
     """
     meaning = classes.meaning()
     unknown = [value for value in used.tolist() if meaning[value] < 0]

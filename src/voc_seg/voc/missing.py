@@ -54,15 +54,9 @@ def broken_link_advice(paths: Iterable[Path]) -> str:
 
 
 def require_folder(folder: Path, what: str, use: str) -> None:
-    """Require a folder.
+    """Require a folder that exists and is neither a file nor a broken link.
 
-    Args:
-        folder: The folder.
-        what: What belongs in it, the subject of the message.
-        use: Advice if the folder is missing.
-
-    Raises:
-        VocSegError: It does not exist, is a file, or is a broken link.
+    In the message, ``what`` is the subject (what belongs in the folder) and ``use`` the advice if it is missing.
     """
     if is_folder(folder):
         return

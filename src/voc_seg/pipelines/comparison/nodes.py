@@ -18,8 +18,7 @@ logger = logging.getLogger(__name__)
 def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonConfig) -> tuple[pd.DataFrame, Figure]:
     """Compare runs: a table with one row per run, the best on val first, which is also logged, and a figure.
 
-    Raises:
-        VocSegError: There are no runs, or none with that name.
+    Raises VocSegError if there are no runs, or none with that name.
     """
     wanted = comparison.runs or ("*",)
     chosen = {name: read for name, read in runs.items() if any(fnmatchcase(name, pattern) for pattern in wanted)}

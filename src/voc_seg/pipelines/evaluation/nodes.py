@@ -123,11 +123,7 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
 def draw_scores(
     class_scores: pd.DataFrame, metrics: dict[str, Any], confusion_matrix: pd.DataFrame
 ) -> tuple[Figure, Figure]:
-    """Draw the IoU of each class, and the confusion matrix.
-
-    Raises:
-        VocSegError: Scores and confusion matrix are from different evaluations.
-    """
+    """Draw the IoU of each class, and the confusion matrix; refuse scores and a matrix from different evaluations."""
     _require(metrics, "metrics")
     require_same_counts(metrics, confusion_matrix, class_scores)
     return plot_class_iou(class_scores, metrics), plot_confusion(confusion_matrix)
@@ -160,8 +156,7 @@ def draw_predictions(
 ) -> tuple[Figure, dict[str, Figure]]:
     """Draw some images from the worst to the best, as one gallery and one figure each.
 
-    Raises:
-        VocSegError: Masks and scores are from different evaluations, or from another split.
+    Raises VocSegError if masks and scores are from different evaluations, or from another split.
     """
     require_same_images(samples.ids, predictions, image_scores)
     ranked = image_scores.sort_values("miou", kind="stable")
@@ -189,8 +184,7 @@ def write_report(
 ) -> Report:
     """The report page, and thumbnails of every image, which are drawn while they are saved.
 
-    Raises:
-        VocSegError: Scores, confusion matrix and masks are not all from one evaluation of this model.
+    Raises VocSegError unless scores, confusion matrix and masks are all from one evaluation of this model.
     """
     _require_same_model(metrics, scored_model)
     require_same_counts(metrics, confusion_matrix, class_scores)

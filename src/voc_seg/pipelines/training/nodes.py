@@ -71,8 +71,7 @@ def train(
 def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...]) -> None:
     """Warn about classes without a pixel; missing indices, or those with other classes, are ignored.
 
-    Raises:
-        VocSegError: Train has only background pixels.
+    Raises VocSegError if train has only background pixels.
     """
     usable = {split: index for split, index in indices.items() if {"rejected", *names} <= set(index.columns)}
     statistics = class_statistics(usable, names)

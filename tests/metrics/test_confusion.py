@@ -100,7 +100,7 @@ def test_all_background_floor() -> None:
     assert mean_iou(baseline) == pytest.approx((5 / 8 + 0) / 2)
 
 
-def test_floor_of_voc_like_shares() -> None:
+def test_baseline_of_voc_like_shares() -> None:
     # 73 % background and 20 further classes, all missed: 0.73 / 21, the 3.5 % known from VOC.
     confusion = np.diag([7300] + [135] * 20)
     assert summarise(confusion)["all_background_miou"] == pytest.approx(0.73 / 21)

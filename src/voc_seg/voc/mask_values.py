@@ -24,7 +24,7 @@ def count_values(stored: np.ndarray) -> np.ndarray:
 
 
 def map_values(stored: np.ndarray, used: np.ndarray, name: str, classes: Classes) -> np.ndarray:
-    """Map stored values ``uint8 (H, W)``, of which ``used`` occur, to class indices.
+    """Map stored values ``uint8 (H, W)`` to class indices; ``used`` are the values that occur.
 
     Raises VocSegError, with the file ``name``, if a value has no meaning in ``classes``.
     """

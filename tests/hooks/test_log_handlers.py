@@ -103,7 +103,7 @@ def test_a_pipe_that_nobody_reads_is_no_log_file(root: Callable[..., logging.Log
 
 
 def test_a_reader_that_has_gone_ends_no_run() -> None:
-    """As in ``kedro run | head``: rich would end the process."""
+    """As in ``kedro run | head``, where rich would end the process."""
     script = (
         "import logging, os; from rich.logging import RichHandler;"
         "from voc_seg.hooks.log_handlers import open_log_files;"

@@ -138,7 +138,7 @@ def test_agrees_with_torchmetrics(random_pixels: tuple[torch.Tensor, torch.Tenso
     confusion = confusion_matrix(truth, prediction, 21).numpy()
     theirs = MulticlassJaccardIndex(num_classes=21, average=None, ignore_index=255)(prediction, truth).numpy()
     ours = class_iou(confusion)
-    # torchmetrics reports an absent class as 0; here it is NaN and stays out of the mean.
+    # torchmetrics reports an absent class as 0; voc_seg as NaN, which the mean ignores.
     assert np.isnan(ours).tolist() == [index == 9 for index in range(21)]
     assert theirs[9] == 0
     assert ours[5] == theirs[5] == 0

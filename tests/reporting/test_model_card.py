@@ -1,4 +1,4 @@
-"""The card says what the model is, and nothing of another one."""
+"""The model card describes its own model and no other."""
 
 import re
 from typing import Any

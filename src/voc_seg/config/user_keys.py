@@ -53,11 +53,6 @@ def _is_typo(key: str, value: Any, name: str, model: type[BaseModel]) -> bool:
     return typos == 1 and (transposed or one_letter)
 
 
-def namesakes(key: Any, model: type[BaseModel]) -> list[str]:
-    """Nested settings with the name of a top-level key: ``training.epochs`` for ``epochs``."""
-    return [dotted for dotted in _dotted(model) if "." in dotted and dotted.rpartition(".")[2] == key]
-
-
 def unread_warnings(
     settings: Mapping[Any, Any], given: Mapping[Any, Any], read: set[str], model: type[BaseModel]
 ) -> list[str]:
@@ -76,7 +71,7 @@ def unread_warnings(
     for key in settings:
         if key in model.model_fields or key in read:
             continue
-        ours = " or ".join(namesakes(key, model))
+        ours = " or ".join(dotted for dotted in _dotted(model) if dotted.endswith(f".{key}"))  # training.epochs
         if ours and key in given:
             raise VocSegError(f"--params {key}: no node of this run reads that key. Did you mean {ours}?")
         if ours:

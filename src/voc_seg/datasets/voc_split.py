@@ -23,6 +23,16 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
     Without ``voc_root`` the data is under ``filepath``; the first load draws it, or downloads and unpacks it. With
     ``voc_root`` that VOCdevkit is only read, and nothing is fetched or written.
 
+    ```yaml
+    train_split:
+      type: voc_seg.datasets.VOCSplitDataset
+      source: voc2012
+      split: train
+      filepath: data/01_raw
+      voc_root: ${runtime_params:voc_root,null}
+      archives: ${globals:archives}
+    ```
+
     Args:
         source: sample, voc2012, voc2007, voc2012_aug or own.
         split: train, val or test.
@@ -54,7 +64,8 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
     def load(self) -> VOCSplit:
         """The split; without ids where its masks are not public.
 
-        Raises DatasetError, from a `VocSegError`, if the data is missing, cannot be fetched, or has no such list.
+        Raises:
+            DatasetError: From a `VocSegError`: the data is missing, cannot be fetched, or has no such list.
         """
         if self._voc_root is not None:
             if self._voc_archive is not None:

@@ -15,18 +15,8 @@ _MIN_BACKGROUND = 0.05
 """Fraction of the labelled pixels below which the background class is questioned."""
 _BACKGROUND = {"background", "bg"}
 _BACKGROUND_LIKE = {
-    "other",
-    "others",
-    "rest",
-    "none",
-    "nothing",
-    "void",
-    "unlabelled",
-    "unlabeled",
-    "unknown",
-    "ignore",
-    "empty",
-}
+    "other", "others", "rest", "none", "nothing", "void", "unlabelled", "unlabeled", "unknown", "ignore", "empty",
+}  # fmt: skip
 _ONE_VALUE = re.compile(r"unknown labels: .* has (\d+) \(.*", re.DOTALL)
 
 

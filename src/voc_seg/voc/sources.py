@@ -12,9 +12,7 @@ class Source:
 
     name: str  # its name in the catalog
     year: str | None  # the folder is ``VOC<year>``; None for any name
-    lists: Mapping[
-        str, str | None
-    ]  # by split: stem of its list in ``ImageSets/Segmentation``; None without public masks
+    lists: Mapping[str, str | None]  # by split: its list in ``ImageSets/Segmentation``; None without public masks
     mask_folders: Mapping[str, str] = field(default_factory=dict)  # by split, if not ``SegmentationClass``
     optional: frozenset[str] = frozenset()  # splits that may lack a list or masks; they are then empty
     archives: tuple[str, ...] = ()  # file names of its archives

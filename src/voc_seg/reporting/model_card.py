@@ -60,7 +60,8 @@ def model_card(
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
-        f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(data.get('name') or data['source'])}",
+        f"# ResNet-{model['encoder'].removeprefix('resnet')}, {len(classes)} classes, trained on "
+        f"{_plain(data.get('name') or data['source'])}",
         f"A SegmentationNet of voc_seg with {parameters / 1e6:.1f} million parameters. It assigns one of "
         f"{len(classes)} classes to each pixel of an image.",
         _table(["file", "content", "size"], _files(files, onnx_facts)),
@@ -89,10 +90,6 @@ def model_card(
         "Masks of the data may also contain 255 (void, unlabelled pixels); the network never predicts it.",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def _encoder(model: Mapping[str, Any]) -> str:
-    return f"ResNet-{model['encoder'].removeprefix('resnet')}"
 
 
 def _files(files: Mapping[str, int], onnx_facts: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
@@ -138,24 +135,23 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
             )
         ],
     )  # fmt: skip
-    baseline = is_baseline(metrics["miou"], metrics["all_background_miou"])
     stored = metrics.get("longer_side")
     size = f"with images reduced to a longer side of {stored} pixels" if stored else "at each image's own size"
+    warnings = []
+    if is_baseline(metrics["miou"], metrics["all_background_miou"]):
+        warnings.append(
+            "The mIoU is no better than predicting background everywhere: the model has learnt nothing useful."
+        )
+    if OTHER_STORED_SIZE in metrics:
+        warnings.append(
+            "The scored images were stored with another `data.longer_side` than the training images, so these scores "
+            "are not comparable with those of the training."
+        )
     return [
         best,
         f"Evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {classes} classes:",
         table,
-        *(
-            ["**The mIoU is no better than predicting background everywhere: the model has learnt nothing useful.**"]
-            * baseline
-        ),
-        *(
-            [
-                "**The scored images were stored at another `data.longer_side` than those of the training: the scores "
-                "do not compare.**"
-            ]
-            * (OTHER_STORED_SIZE in metrics)
-        ),
+        *(f"**{warning}**" for warning in warnings),
         f"Baseline: predicting background everywhere scores mIoU {score(metrics['all_background_miou'])}. Pixels are "
         f"counted over the whole split {size}, without void.",
     ]

@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from voc_seg.metrics.confusion import is_baseline
+from voc_seg.system.names import listed
 
 _WIDTH = 62  # 80 console columns without time and level
 _NAME = 13
 _BAR = 16
-_NAMED = 5  # classes listed by name in a warning
 OTHER_STORED_SIZE = "trained_longer_side"
 """Key in the facts and scores of an evaluation: ``data.longer_side`` of the training, only if it differs."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -57,16 +57,15 @@ def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> li
         )
     absent = class_scores.loc[class_scores["iou"].isna(), "class_name"].tolist()
     if absent:
-        more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
         warnings.append(
             f"mIoU on {metrics['split']} is the mean over {metrics['classes_present']} of {len(class_scores)} declared "
-            f"classes; these neither occur nor are predicted there: {', '.join(absent[:_NAMED])}{more}."
+            f"classes; these neither occur nor are predicted there: {listed(absent)}."
         )
     if OTHER_STORED_SIZE in metrics:
         warnings.append(
             f"The model was trained {_at(metrics[OTHER_STORED_SIZE])}, but these images were stored "
-            f"{_at(metrics.get('longer_side'))}: they reach the network at another scale, and the score does not "
-            "compare with that of the training. Run data_processing and evaluation with the data.longer_side of the "
+            f"{_at(metrics.get('longer_side'))}: they reach the network at another scale, so the score is not "
+            "comparable with that of the training. Run data_processing and evaluation with the data.longer_side of the "
             "training."
         )
     return warnings

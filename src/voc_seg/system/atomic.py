@@ -38,7 +38,8 @@ def atomic_write(path: Path, size: int | None = None) -> Iterator[Path]:
         os.replace(partial, target)
         sync_folder(target.parent)
     except BaseException as error:
-        _remove(partial)
+        with suppress(OSError):  # the first error is reported
+            partial.unlink(missing_ok=True)  # it may have filled the disk
         # Libraries wrap the system's error: torch.save raises a RuntimeError.
         cause = error.__context__ if isinstance(error, RuntimeError) else error
         if not isinstance(cause, OSError):
@@ -104,11 +105,6 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove(partial: Path) -> None:
-    with suppress(OSError):  # the caller reports the first error
-        partial.unlink(missing_ok=True)  # it may have filled the disk
 
 
 def failure_message(path: Path, error: OSError, size: int | None) -> str:

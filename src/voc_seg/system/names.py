@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 
 LONGEST_ID = 200
 """Bytes in UTF-8: file systems allow 255, and file names add ``prediction_`` and an ending to the id."""
@@ -18,6 +19,12 @@ _LINES = re.compile(_HIDDEN.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f")) 
 
 WINDOWS_MARKS = '<>:"|?*'
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\xb9\xb2\xb3]) *(\..*)?", re.IGNORECASE)
+
+
+def listed(items: Sequence[object], limit: int = 5) -> str:
+    """Return the first items as text: ``a, b and 3 more``."""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(map(str, items[:limit])) + more
 
 
 def name_key(name: str) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 import pandas as pd
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import listed
 
 from .mask_values import NUMBERED_FROM_ONE, shifted_values
 
-_NAMED = 5
-"""Classes that a message names."""
 _MIN_BACKGROUND = 0.05
 """Fraction of the labelled pixels below which the background class is questioned."""
 _BACKGROUND = {"background", "bg"}
@@ -40,7 +39,7 @@ def absence_warnings(statistics: pd.DataFrame, splits: Iterable[str] = ("train",
         else:
             effect = "Unless they are predicted there, they have no IoU, and the mIoU is the mean over the others."
         warnings.append(
-            f"{split}: {len(absent)} of {len(names)} classes have no pixel in any usable image: {_listed(absent)}. "
+            f"{split}: {len(absent)} of {len(names)} classes have no pixel in any usable image: {listed(absent)}. "
             f"{effect}"
         )
     return warnings
@@ -95,7 +94,7 @@ def require_foreground(statistics: pd.DataFrame, split: str = "train") -> None:
     if absent_classes(statistics, split) == names[1:]:
         raise VocSegError(
             f"Every labelled pixel of {split} is {names[0]!r} (mask value 0): every declared class but {names[0]} is "
-            f"absent ({_listed(names[1:])}), so there is nothing to learn. Check that data.classes lists the classes "
+            f"absent ({listed(names[1:])}), so there is nothing to learn. Check that data.classes lists the classes "
             "in the order of the mask values and that the masks hold these values; data.values maps the values in "
             "the files to classes. Then run: kedro run --pipelines data_processing"
         )
@@ -104,8 +103,3 @@ def require_foreground(statistics: pd.DataFrame, split: str = "train") -> None:
 def _is_background_like(name: str) -> bool:
     """Return whether a class name means "no object": background, other, unlabelled."""
     return not (_BACKGROUND | _BACKGROUND_LIKE).isdisjoint(re.split(r"[\W_]+", name.lower()))
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

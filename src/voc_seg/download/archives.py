@@ -109,7 +109,7 @@ def fetch_archive(
 def given_archive(archive: Archive, given: Path) -> Path | None:
     """Return the archive at the path of ``voc_archive``; None if that is another file or a folder without it.
 
-    A file is identified by its checksum whatever its name, in a folder the archive is looked up by name.
+    A file may have any name, as its checksum identifies it; in a folder the archive is looked up by name.
 
     Raises:
         VocSegError: The path does not exist or cannot be read, or the folder's file has another checksum.

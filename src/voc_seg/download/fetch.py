@@ -89,10 +89,8 @@ def fetch(
             _unpack_devkit(root, base, files, wanted)
         if not is_complete(root, known):
             _unpack_sbd(root, known, fetch_archive(wanted[-1], root, given, policy), wanted[-1])
-            if not is_complete(root, known):
-                _refuse_incomplete_folder(
-                    root, known
-                )  # a hand-made folder without the images that only SBD has masks for
+            if not is_complete(root, known):  # a hand-made folder without the images that only SBD has masks for
+                _refuse_incomplete_folder(root, known)
     return find_voc_folder(root, known.year)
 
 

@@ -48,15 +48,12 @@ def model_card(
     Args:
         saved: The content of ``best_model.pth``.
         classes: Names and colours by mask value.
-        normalisation: Mean and deviation of red, green and blue in 0..1.
-        parameters: Trainable values of the network.
-        files: Size in bytes of each file beside the card.
-        onnx_facts: opset, onnxruntime, sizes, difference; empty when there is no ``model.onnx``.
+        normalisation: Mean and standard deviation of red, green and blue in 0..1.
+        parameters: Number of trainable parameters.
+        files: Size in bytes of each exported file.
+        onnx_facts: opset, onnxruntime, sizes, difference; empty if there is no ``model.onnx``.
         metrics: ``metrics.json`` and ``evaluation_facts.json``; shown only if they belong to this model.
-        inference: Settings of ``inference`` for large images; the card's code does the same.
-
-    Returns:
-        Text with a newline at the end.
+        inference: Settings for large images, which the code on the card uses too.
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [

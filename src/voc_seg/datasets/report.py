@@ -25,8 +25,8 @@ class Report:
 
     page: str  # HTML
     folder: str  # name of the folder beside the page that holds its images
-    pictures: Iterable[Mapping[str, bytes]]  # files by name, those of one image at a time; iterated once
-    images: int  # how many images there are
+    pictures: Iterable[Mapping[str, bytes]]  # the files of one image at a time, by name; iterated once
+    images: int  # number of images
 
 
 class ReportDataset(AbstractDataset[Report, str]):

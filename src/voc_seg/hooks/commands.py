@@ -60,7 +60,7 @@ def launch_from_context(context: KedroContext) -> Launch:
 
 
 def _relative_to_cwd(path: str) -> str:
-    """A path relative to the working directory if it is inside; as it is otherwise."""
+    """A path relative to the working directory if it is inside; else unchanged."""
     if path and "://" not in path and Path(path).resolve().is_relative_to(Path.cwd()):
         return Path(path).resolve().relative_to(Path.cwd()).as_posix()
     return path

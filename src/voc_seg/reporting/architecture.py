@@ -41,8 +41,8 @@ def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]
         boxes[f"stage{number}"] = Box(f"{number}: {what}", output, 0, number, _size(*modules))
     context = {"pyramid": "pyramid pooling", "none": "1x1 convolution"}[config.context]
     skips = {stride: decoder.skips[str(stage)] for stride, stage in decoder.stage_of.items()}
-    beside = [skips[decoder.stride]] if decoder.stride in skips else []
-    boxes["context"] = Box(context, _shape(config.width, decoder.stride), 1, 5, _size(decoder.context, *beside))
+    skip = [skips[decoder.stride]] if decoder.stride in skips else []
+    boxes["context"] = Box(context, _shape(config.width, decoder.stride), 1, 5, _size(decoder.context, *skip))
     row, stride = encoder.strides.index(decoder.stride) + 1, decoder.stride
     for number, upsample in enumerate(decoder.upsample, start=1):
         row, stride = row - 1, stride // 2

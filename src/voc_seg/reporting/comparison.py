@@ -36,7 +36,7 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
             because runs are compared on val only.
 
     Returns:
-        ``settings`` (by dotted key), ``judged_on`` (what val scores depend on apart from the network), ``history``
+        ``settings`` (by dotted key), ``val_conditions`` (settings of the validation), ``history``
         (empty if there is none of this model) and columns of the table: val_miou (0..1), epoch (of that score),
         epochs_done, minutes (both None without a history), and METRICS (0..1, None without an evaluation).
     """
@@ -44,11 +44,10 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
     settings["runtime.precision"] = model.get("precision")  # missing in models of earlier versions
     history = matching_history(model, history)
     evaluated = is_score_of(scores, model) and scores.get("split") == "val"
-    conditions = ("data.val_ids", "data.longer_side", "evaluation.scale", "evaluation.flip")
-    judged_on = tuple(settings.get(key) for key in conditions)
+    validation = ("data.val_ids", "data.longer_side", "evaluation.scale", "evaluation.flip")
     return {
         "settings": {key: value for key, value in settings.items() if not key.startswith(_IGNORED_SETTINGS)},
-        "judged_on": judged_on,
+        "val_conditions": tuple(settings.get(key) for key in validation),
         "history": history,
         "val_miou": model["val_miou"],
         "epoch": model["epoch"],
@@ -70,7 +69,7 @@ def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(
         {"run": name, "val_miou": row["val_miou"]}
         | {key: settings[name].get(key) for key in differing}
-        | {key: value for key, value in row.items() if key not in ("settings", "judged_on", "history")}
+        | {key: value for key, value in row.items() if key not in ("settings", "val_conditions", "history")}
         for name, row in rows.items()
     )
     table["epochs_done"] = table["epochs_done"].astype("Int64")

@@ -96,12 +96,12 @@ def _by_stem(
 def _related_folders(folder: Path) -> list[Path]:
     """Return folders that may hold the missing files: subfolders, and siblings such as ``SegmentationClassPNG``."""
     try:
-        beside = sorted(path for path in folder.parent.glob(f"{escape(folder.name)}?*") if path.is_dir())
+        siblings = sorted(path for path in folder.parent.glob(f"{escape(folder.name)}?*") if path.is_dir())
         with os.scandir(folder) as entries:  # finds folders among a million files without a stat call for each
-            inside = sorted(Path(entry.path) for entry in entries if entry.is_dir())
+            subfolders = sorted(Path(entry.path) for entry in entries if entry.is_dir())
     except OSError:  # a circular link or an unreadable folder: no hint
         return []
-    return [*beside, *inside][:_NAMED]
+    return [*siblings, *subfolders][:_NAMED]
 
 
 def _hint(folder: Path, names: Sequence[str], relatives: Sequence[Path], image_id: str, endings: Sequence[str]) -> str:

@@ -31,8 +31,8 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
             logger.warning("%s is excluded: %s", name, error)
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # edited by hand
             logger.warning(
-                "%s is excluded: its history or scores were not written by this project (%s: %s). Write them "
-                "again with: kedro run --pipelines training,evaluation", name, type(error).__name__, error,
+                "%s is excluded: its history or scores were not written by this project (%s: %s). Recreate "
+                "them with: kedro run --pipelines training,evaluation", name, type(error).__name__, error,
             )  # fmt: skip
     if not rows:
         known = f" Runs: {', '.join(runs)}." if runs else ""
@@ -42,9 +42,9 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
         )
     table = compare(rows)
     logger.info("Runs by val mIoU, the only score to select by\n%s", comparison_text(table))
-    if len({row["judged_on"] for row in rows.values()}) > 1:
+    if len({row["val_conditions"] for row in rows.values()}) > 1:
         logger.warning(
             "These runs were validated differently (val images, data.longer_side, evaluation.scale or "
-            "evaluation.flip). Compare only runs that were validated alike."
+            "evaluation.flip). Compare only runs with the same validation settings."
         )
     return table, plot_runs(rows, table)

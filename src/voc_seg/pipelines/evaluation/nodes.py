@@ -94,9 +94,9 @@ def evaluate(
 
 
 def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
-    """The ``data.longer_side`` of the training where it is another one, under its name among the facts; else empty."""
+    """The ``data.longer_side`` of the training as a fact of the evaluation, if it differs; else empty."""
     trained = scored_model.get("config", {}).get("data", {})
-    # Models of earlier versions do not say it; with an image_size every stored size reaches the network alike.
+    # Missing in models of earlier versions; with image_size, the stored size does not matter.
     if "longer_side" not in trained or trained["longer_side"] == data.longer_side or scored_model.get("image_size"):
         return {}
     return {OTHER_STORED_SIZE: trained["longer_side"]}

@@ -125,7 +125,7 @@ def _why_lost(images: ImageFiles, name: str) -> str:
         images[name]
     except VocSegError as error:
         return printable(f"changed during the run: {error}")
-    return "changed during the run: it was unreadable when it was to be segmented"
+    return "changed during the run: it could not be read when it was its turn"
 
 
 def draw_gallery(

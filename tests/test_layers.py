@@ -2,18 +2,19 @@
 
 import ast
 import re
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import grimp
 import pytest
 from importlinter.api import read_configuration
-from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "voc_seg"
 AVOIDED = re.compile(
-    r"\b(told|stands?|(goes|gone|going) on|anew|mend(s|ed|ing)?|whoever|of which|as it were|to be had|by heart|"
+    r"\b(told|stands?(?!-in)|(goes|gone|going) on|anew|mend(s|ed|ing)?|whoever|of which|as it were|to be had|by heart|"
     r"left out|comes? before)\b",
     re.I,
 )
@@ -24,10 +25,12 @@ def sources() -> list[Path]:
 
 
 def test_packages_import_downwards_only() -> None:
-    settings = str(ROOT / "pyproject.toml")
-    (layers,) = [contract for contract in read_configuration(settings)["contracts_options"] if "layers" in contract]
-    assert len(layers["layers"]) <= 8
-    assert lint_imports(settings, no_cache=True) == 0
+    contracts = read_configuration(str(ROOT / "pyproject.toml"))["contracts_options"]
+    (layers,) = [contract["layers"] for contract in contracts if "layers" in contract]
+    assert len(layers) <= 8
+    # In a process of its own, because it changes the logging settings.
+    program = "import importlinter.cli as cli; raise SystemExit(cli.lint_imports(no_cache=True))"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
 def test_no_circle_of_modules() -> None:
@@ -54,13 +57,17 @@ def test_every_package_says_what_belongs_there() -> None:
         ("conf", "*.yml"),
         ("notebooks", "*.ipynb"),
         ("docs", "*.md"),
-        (".", "README.md"),
+        ("tests", "*.py"),
+        ("benchmarks", "*.py"),
+        ("benchmarks", "*.md"),
+        (".", "*.md"),
     ],
 )
 def test_words_to_avoid(folder: str, pattern: str) -> None:
     find = Path.rglob if folder != "." else Path.glob
     files = [path for path in find(ROOT / folder, pattern) if "local" not in path.relative_to(ROOT).parts]
     assert files
+    files = [path for path in files if path != Path(__file__)]  # which lists the words
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
         for path in files

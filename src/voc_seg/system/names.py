@@ -1,4 +1,4 @@
-"""Valid image ids and class names: anything that files, tables, figures and consoles show unchanged."""
+"""Names: which image ids and class names are valid, and how names and lists of them appear in messages."""
 
 import os
 import re

@@ -30,7 +30,7 @@ _DELAY_SECONDS = 2.0
 def progress_bar(
     text: str, total: int | None, unit: Literal["images", "bytes"] = "images", done: int = 0
 ) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal after two seconds of work, and remove it at the end; yield ``advance(units)``.
+    """Show a bar on a terminal after two seconds of work, and remove it at the end.
 
     Where the console is a file or a pipe, the log has a line a minute instead.
 
@@ -39,6 +39,9 @@ def progress_bar(
         total: Number of units; None if unknown.
         unit: Bytes are shown as sizes with a speed.
         done: Units already done.
+
+    Yields:
+        ``advance(units)``, to be called with each number of finished units.
     """
     amount = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
     columns = [TextColumn("{task.description}"), BarColumn(bar_width=20), *amount, TimeRemainingColumn()]

@@ -38,7 +38,7 @@ REDUCTIONS = 5
 
 
 def work(store: SampleStore, batch: int, steps: int, out: Path) -> None:
-    """Work of one process: training steps on its part of the batch, then gradient sums alone."""
+    """Work of one process: training steps on its part of the batch, then only gradient sums."""
     runtime = choose_runtime(RuntimeConfig(device="cpu"))
     init_process_group(runtime.device, 120)
     torch.manual_seed(0)
@@ -111,7 +111,7 @@ def main() -> None:
     rows = [[name, arguments.batch / statistics.median(of), ratio(of, first)] for name, of in seconds.items()]
     print_table(f"Batch of {arguments.batch}", ["processes x threads", "images/s", "times the first"], rows)
     reductions = [turn["reduction"] for turn in found if turn["processes"] > 1]
-    columns = ["gradients, MB", "sum of them alone, s"]
+    columns = ["gradients, MB", "summing only, s"]
     print_table("Reduction", columns, [[found[-1]["bytes"] / 1e6, statistics.median(reductions)]])
 
 

@@ -1,6 +1,6 @@
 """Images per second of scoring a split at full size on the CPU, against the bare forward pass at the same shapes.
 
-python benchmarks/evaluation.py --voc-root PATH [--rounds 5] [--images 24]
+    python benchmarks/evaluation.py --voc-root PATH [--rounds 5] [--images 24]
 
 ours    `voc_seg.engine.evaluation.evaluate`: read, predict, argmax, confusion matrix, loss, scores per image
 bare    only the network, on the same images, normalised before, one at a time

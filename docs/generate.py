@@ -16,6 +16,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import grimp
 import yaml
 from pydantic import BaseModel
 
@@ -24,11 +25,11 @@ from voc_seg.config import Parameters
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/voc_seg"
 ENTRY_POINTS = "entry points"
-"""One box for the modules of ``src/voc_seg`` that are in no package."""
+"""Name of the box for the modules of ``src/voc_seg`` that are in no package."""
 
 
 def generated() -> dict[Path, str]:
-    """The content that every file with generated parts should have."""
+    """The content that each file with generated parts should have."""
     packages = read_packages()
     pages = {"settings.md": ("settings", settings_tables()), "design.md": ("packages", package_table(packages))}
     files = {ROOT / "docs" / name: _replace(name, *part) for name, part in pages.items()}
@@ -103,37 +104,27 @@ def _first_sentence(docstring: str | None) -> str:
 
 
 def read_packages() -> dict[str, tuple[str, set[str]]]:
-    """For each package: its first sentence, and the packages that it imports."""
-    names = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    about = {name: ast.get_docstring(_parsed(PACKAGE / name / "__init__.py")) for name in sorted(names)}
-    loose = [path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]
-    imported = _imports(loose, names) | {"pipelines"}  # which Kedro imports by name
-    found = {ENTRY_POINTS: (", ".join(path.name for path in sorted(loose)), imported)}
-    for name in sorted(names):
-        imported = _imports((PACKAGE / name).rglob("*.py"), names) - {name}
-        found[name] = (_first_sentence(about[name]), imported)
+    """For each package, the first sentence about it and the packages that it imports."""
+    loose = sorted(path for path in PACKAGE.glob("*.py") if path.name != "__init__.py")
+    docstrings = {
+        path.parent.name: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        for path in sorted(PACKAGE.glob("*/__init__.py"))
+    }
+    found = {ENTRY_POINTS: (", ".join(path.name for path in loose), {"pipelines"})}  # which Kedro imports by name
+    found |= {name: (_first_sentence(docstring), set()) for name, docstring in docstrings.items()}
+    graph = grimp.build_graph("voc_seg", cache_dir=None)
+    for module in graph.modules:
+        importer = module.split(".")[1:]
+        for other in graph.find_modules_directly_imported_by(module):
+            name = importer[0] if importer and importer[0] in docstrings else ENTRY_POINTS
+            imported = other.split(".")[1:2]
+            if importer and imported and imported[0] in docstrings and imported[0] != name:
+                found[name][1].add(imported[0])
     return found
 
 
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _imports(files: Iterable[Path], names: set[str]) -> set[str]:
-    """The packages that these files import by their full name, ``voc_seg.NAME``; relative imports stay inside one."""
-    modules: set[str] = set()
-    for path in files:
-        for node in ast.walk(_parsed(path)):
-            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                modules |= {f"{node.module}.{alias.name}" for alias in node.names}
-            elif isinstance(node, ast.Import):
-                modules |= {alias.name for alias in node.names}
-    parts = [module.split(".") for module in modules]
-    return {part[1] for part in parts if part[0] == "voc_seg" and len(part) > 1} & names
-
-
-def floors(packages: dict[str, tuple[str, set[str]]]) -> list[list[str]]:
-    """Packages by floor, the highest first: each as low as those it imports allow, and below those that import it."""
+def layers(packages: dict[str, tuple[str, set[str]]]) -> list[list[str]]:
+    """Packages by layer, the highest first: each package is above those it imports and as close to them as possible."""
     graph = {name: imported for name, (_, imported) in packages.items()}
     upwards = [*TopologicalSorter(graph).static_order()]  # CycleError if packages import each other
     level = dict.fromkeys(graph, 0)
@@ -142,15 +133,15 @@ def floors(packages: dict[str, tuple[str, set[str]]]) -> list[list[str]]:
             level[lower] = max(level[lower], level[upper] + 1)
     for upper in upwards:
         level[upper] = min((level[lower] - 1 for lower in graph[upper]), default=level[upper])
-    return [sorted(name for name in level if level[name] == floor) for floor in range(max(level.values()) + 1)]
+    return [sorted(name for name in level if level[name] == layer) for layer in range(max(level.values()) + 1)]
 
 
 def package_table(packages: dict[str, tuple[str, set[str]]]) -> str:
     """The drawing, and one row per package from top to bottom, as Markdown."""
     lines = ["![The packages in rows; lines lead from a package down to those it imports](design.svg)", ""]
     lines += ["| package | content | imports |", "|---|---|---|"]
-    for floor in floors(packages):
-        for name in floor:
+    for layer in layers(packages):
+        for name in layer:
             about, imported = packages[name]
             shown = name if name == ENTRY_POINTS else f"`{name}`"
             lines.append(f"| {shown} | {about} | {', '.join(sorted(imported)) or 'nothing'} |")
@@ -158,13 +149,13 @@ def package_table(packages: dict[str, tuple[str, set[str]]]) -> str:
 
 
 WIDTH, BOX, HIGH, GAP = 1000, 216, 78, 52
-"""Width of the drawing and of a box, height of a box, distance of two rows: pixels."""
+"""Width of the drawing and of a box, height of a box and distance between rows, in pixels."""
 
 
 def drawing(packages: dict[str, tuple[str, set[str]]]) -> str:
-    """The packages as SVG: one row per floor, a line for each import that no longer path implies."""
-    rows = floors(packages)
-    place = {
+    """The packages as SVG: one row per layer, and a line for each import that is not implied by a longer path."""
+    rows = layers(packages)
+    positions = {
         name: ((column + 0.5) * WIDTH / len(row), 16 + number * (HIGH + GAP))
         for number, row in enumerate(rows)
         for column, name in enumerate(row)
@@ -175,11 +166,11 @@ def drawing(packages: dict[str, tuple[str, set[str]]]) -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
     ]
     for upper, lower in sorted(_direct(packages)):
-        (x, y), (to_x, to_y) = place[upper], place[lower]
+        (x, y), (to_x, to_y) = positions[upper], positions[lower]
         parts.append(
             f'<line x1="{x:.0f}" y1="{y + HIGH}" x2="{to_x:.0f}" y2="{to_y}" stroke="#8a97a6" stroke-width="1.3"/>'
         )
-    for name, (x, y) in place.items():
+    for name, (x, y) in positions.items():
         parts.append(
             f'<rect x="{x - BOX / 2:.0f}" y="{y}" width="{BOX}" height="{HIGH}" rx="6" fill="#eef3f9" '
             'stroke="#2364aa"/>'
@@ -199,7 +190,7 @@ def _text(x: float, y: float, text: str, size: str, colour: str, weight: str = "
 
 
 def _direct(packages: dict[str, tuple[str, set[str]]]) -> set[tuple[str, str]]:
-    """Imports that do not follow from a path through other packages."""
+    """Imports between two packages that no path through other packages implies."""
 
     def reached(name: str) -> set[str]:
         below = packages[name][1]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-# Read when torch is imported, and by the processes that tests start: networks this small are quicker on one thread.
+# Before torch is imported, and for processes that tests start: networks this small are faster on one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from kedro.framework.session import KedroSession
@@ -24,12 +24,12 @@ from voc_seg.config import Parameters
 from voc_seg.samples.store import Sample, SampleStore, write_store
 from voc_seg.scenes.sample import draw_scene, plan_split, write_scenes
 
-# Beside this file, but pytest's importlib mode has no folder of tests on the path.
+# The module is beside this file, but pytest's importlib mode does not put the folder on the path.
 _spec = importlib.util.spec_from_file_location("narrow", Path(__file__).with_name("narrow.py"))
 narrow = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(narrow)
 
-# Under nohup and in the background these are ignored, here and in every process that a test starts; tests send them.
+# nohup and background shells ignore these signals, and child processes inherit that; tests send them.
 for _number in {"SIGINT", "SIGTERM", "SIGHUP"} & set(signal.Signals.__members__):
     if signal.getsignal(signal.Signals[_number]) is signal.SIG_IGN:
         signal.signal(signal.Signals[_number], signal.default_int_handler if _number == "SIGINT" else signal.SIG_DFL)
@@ -46,7 +46,7 @@ _SMALL: dict[str, Any] = {
 
 
 def pytest_collection_finish() -> None:
-    """Spare what is there before the first test from the collections below: they take 5 ms instead of 300."""
+    """Exempt objects that exist before the first test from the collections below: each then takes 5 ms, not 300."""
     gc.collect()
     gc.freeze()
 
@@ -60,7 +60,7 @@ def pytest_runtest_protocol() -> Iterator[Any]:
 
 
 def _peak_memory() -> int:
-    """Most bytes that this process, or one that it started and that has ended, has had in memory so far."""
+    """Peak memory of this process, or of a child process that has ended, in bytes."""
     import resource
 
     return 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -68,7 +68,7 @@ def _peak_memory() -> int:
 
 @pytest.fixture(scope="module", autouse=True)
 def memory_limit() -> Iterator[None]:
-    """Fail the last test of a module that took a process beyond 2 GB: the tests have to pass on small machines."""
+    """Fail the last test of a module in which a process took more than 2 GB: tests must pass on small machines."""
     if sys.platform != "linux":  # elsewhere the unit is another one, or there is no such number
         yield
         return
@@ -126,7 +126,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
 
 @pytest.fixture(scope="session")
 def make_parameters() -> Callable[..., Parameters]:
-    """Tiny settings for the CPU in fp32; blocks given by name are laid over them."""
+    """Tiny settings for the CPU in fp32; blocks given by name override them."""
 
     def make(**blocks: Any) -> Parameters:
         settings: dict[str, Any] = {
@@ -151,7 +151,7 @@ def narrow_encoder() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def make_project() -> Callable[[Path], Path]:
-    """Makes a project folder with its own conf and data and this package; its pictures go into ``voc``."""
+    """Make a project folder with its own conf and data and this package; its images go into ``voc``."""
 
     def make(folder: Path) -> Path:
         shutil.copytree(_ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
@@ -166,7 +166,7 @@ def make_project() -> Callable[[Path], Path]:
 
 @pytest.fixture(scope="session")
 def run_kedro() -> Callable[..., None]:
-    """Runs pipelines of a project folder with small settings; parameters are laid over them."""
+    """Run pipelines of a project folder with small settings; the given parameters override them."""
 
     def run(project: Path, *names: str, env: str | None = None, **parameters: Any) -> None:
         bootstrap_project(project)
@@ -182,7 +182,7 @@ def run_kedro() -> Callable[..., None]:
 def prepare_project(
     tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path], run_kedro: Callable[..., None]
 ) -> Callable[..., Path]:
-    """Makes a project with so many drawn scenes in each split, packed."""
+    """Make a project with this number of drawn scenes in each split, packed."""
 
     def prepare(**scenes: int) -> Path:
         folder = make_project(tmp_path_factory.mktemp("project"))
@@ -195,7 +195,7 @@ def prepare_project(
 
 @pytest.fixture(scope="session")
 def parameters(make_parameters: Callable[..., Parameters]) -> Parameters:
-    """The tiny settings as they are."""
+    """The tiny settings, unchanged."""
     return make_parameters()
 
 

@@ -29,7 +29,7 @@ SEEN: dict[str, list] = {"steps": [], "losses": [], "shares": [], "pixels": []}
 
 
 def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
-    """Have the training compute in float64 and note what it sees."""
+    """Make the training compute in float64 and record its inputs."""
     build, restore = training_run.build_model, training_run.restore_model
     step, validate = training.train_step, training.validate
 
@@ -48,7 +48,7 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
 
     def restored(given: dict[str, Any]) -> nn.Module:
         model = restore(given).double()
-        model.load_state_dict(given["model"])  # whose digits float32 has cut off
+        model.load_state_dict(given["model"])  # in float64; float32 has rounded the loaded weights
         return model
 
     def summed(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -63,7 +63,7 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
 
 
 def work(folder: Path, name: str, settings: dict[str, Any], checkpoint: str = "", reports: int = 0) -> None:
-    """Train from a checkpoint or from scratch, to the end or to a report; save the checkpoint and what was seen."""
+    """Train from a checkpoint or from scratch, to the end or to a given report; save the checkpoint and the record."""
     for values in SEEN.values():
         values.clear()
     start = torch.load(folder / f"{checkpoint}.pth", weights_only=True) if checkpoint else None

@@ -130,7 +130,7 @@ def _network(classes: int = 21, **config: Any) -> dict[str, Any]:
 
 
 class Hostile:
-    """Python's pickle would end the process when it loads this."""
+    """An object that would end the process if Python's pickle loaded it."""
 
     def __reduce__(self) -> tuple:
         return exit, (1,)
@@ -232,7 +232,7 @@ def test_environment(project: Path, run_kedro: Callable, case: str, monkeypatch:
     names, settings, message = ENVIRONMENT[case]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    for split in ("train", "val"):  # what the run would need is there, so nothing else stops it
+    for split in ("train", "val"):  # everything else that the run needs exists
         _touch(project / f"data/05_model_input/{split}_samples.arrow")
     with pytest.raises(ClickException) as caught:
         run_kedro(project, *names, **settings)

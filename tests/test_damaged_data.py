@@ -55,7 +55,7 @@ def fill_with_zeros(path: Path, share: float) -> None:
 
 
 def flip_bits(path: Path) -> None:
-    """Damage the compressed pixels of a PNG and leave its length alone."""
+    """Damage the compressed pixels of a PNG without changing its length."""
     data = bytearray(path.read_bytes())
     start = data.index(b"IDAT") + 4
     data[start + 2] ^= 0xFF

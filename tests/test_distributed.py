@@ -109,7 +109,7 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "project"
     shutil.copytree(prepared, folder, ignore=shutil.ignore_patterns("voc", "logs"))
     (folder / "voc").symlink_to(prepared / "voc")
-    # The one validation is the last: the second process has to wait for the model it brings.
+    # The only validation is the last, so the second process has to wait for its model.
     (folder / "slow_disk.py").write_text(SLOW_DISK)
     output = finished(start(folder, "--nproc-per-node=2", "--pipelines training,evaluation", "slow_disk.py"))
     (folder / "output.txt").write_text(output)
@@ -159,7 +159,7 @@ class TestOneRun:
 
 
 class Work:
-    """Trainings of ``ranks_at_work`` by one process, this one, or several."""
+    """Trainings of ``ranks_at_work`` in one process, in this one, or in several."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -193,7 +193,7 @@ MORE = {"batch_size": 2, "accumulation": 2, "ema_decay": 0.9, "frozen_stages": 1
 
 @pytest.fixture(scope="module")
 def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory, narrow_encoder: None) -> Work:
-    """Two epochs by one process and by two, whole and in parts."""
+    """Two epochs in one process and in two, uninterrupted and in parts."""
     done = Work(tmp_path_factory.mktemp("work"))
     for split in ("train", "val"):
         (done.folder / f"{split}.arrow").symlink_to(prepared / f"data/05_model_input/{split}_samples.arrow")
@@ -212,7 +212,7 @@ def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory, narrow_encode
 
 
 class TestArithmetic:
-    """In float64, where what is equal up to the order of sums differs only in the last digits."""
+    """In float64, where different orders of summation change only the last digits."""
 
     def assert_same(self, found: dict[str, Any], expected: dict[str, Any]) -> None:
         assert (found["state"]["step"], found["state"]["epoch"]) == (expected["state"]["step"], 2)
@@ -223,7 +223,7 @@ class TestArithmetic:
 
     def test_two_processes_train_as_one(self, work: Work) -> None:
         assert work["two"]["steps"] == work["one"]["steps"]
-        # Ten images in batches of three: of the last, which is a single one, the second process gets none.
+        # Ten images in batches of three: the last batch has one image, so the second process gets none.
         assert work["two"]["shares"] == [[2, 1], [2, 1], [2, 1], [1, 0]] * 2
         assert work["two"]["pixels"] == work["one"]["pixels"], "every image is scored once"
         assert work["two"]["losses"] == pytest.approx(work["one"]["losses"], rel=1e-9)
@@ -263,7 +263,7 @@ def process_of(project: Path, rank: int, process: subprocess.Popen[str]) -> int:
 
 class TestKilled:
     def test_torchrun_restarts_and_the_run_is_the_undisturbed_one(self, trained: Path, project: Path) -> None:
-        # There is a checkpoint of an older run, which a restart must not use.
+        # A restart must not use the checkpoint of an older run.
         shutil.copytree(trained / "data/06_models", project / "data/06_models")
         (project / "data/06_models/checkpoints/checkpoint_epoch_0001.pth").unlink()
         process = start(project, "--nproc-per-node=2 --max-restarts=1", "--pipelines training")
@@ -286,7 +286,7 @@ class TestKilled:
         (project / "slow_disk.py").write_text(SLOW_DISK)
         process = start(project, "--nproc-per-node=2", "--pipelines training", "slow_disk.py")
         pids = [process_of(project, rank, process) for rank in (1, 0)]
-        for pid in (*pids, process.pid):  # as systemd does it; torchrun hands its own on to both, who get two
+        for pid in (*pids, process.pid):  # as systemd does; torchrun forwards its own, so both ranks get two signals
             os.kill(pid, signal.SIGTERM)
         output = finished(process, 1)
         within = (project / "data/06_models/checkpoints/checkpoint_mid_epoch.pth").exists()

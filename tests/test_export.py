@@ -39,13 +39,13 @@ pytestmark = pytest.mark.usefixtures("narrow_encoder")
 @pytest.fixture(scope="module")
 def best_model() -> dict:
     """An untrained network with the fields that training saves."""
-    # Of all networks the one with the most sizes to agree on.
+    # The network with the most shapes that must match.
     config = ModelConfig(width=8, skips=(1, 2, 3, 4), output_stride=16)
     parameters = Parameters(model=config, evaluation=EvaluationConfig(scale=0.5))
     torch.manual_seed(0)
     model = build_model(parameters.model, len(CLASS_NAMES)).eval()
     data = {"source": "sample", "images": 64, "val_images": 32, "ids": "", "val_ids": ""}
-    with torch.no_grad():  # the classifier's start is so small that rounding would decide between the classes
+    with torch.no_grad():  # initial weights are so small that rounding would decide the class
         model.decoder.classify.weight.mul_(50)
     return export_best_model(model, run_fingerprint(CLASS_NAMES, parameters, data), 7, 0.5)
 
@@ -165,7 +165,7 @@ def test_an_export_that_is_killed_leaves_no_card_of_other_files(
 
     network = onnx_export.OnnxModel(before["model.onnx"], 0.0, "1") if "model.onnx" in before else None
     with monkeypatch.context() as patch:
-        patch.setattr(nodes, "to_onnx", lambda *_: network)  # made once is enough
+        patch.setattr(nodes, "to_onnx", lambda *_: network)  # exporting once is enough
         patch.setattr(BytesDataset, "save", killed)
         with pytest.raises((KeyboardInterrupt, ClickException)):
             run_kedro(project, "export")
@@ -195,7 +195,7 @@ def test_scores_of_another_model_are_left_off_the_card_with_a_warning(
 
 
 def test_evaluation_and_export_of_one_run_read_the_model_once() -> None:
-    """A training that replaces it in between would give scores of one model and files of another."""
+    """A training that replaces it in between would lead to scores of one model and files of another."""
     both = evaluation_pipeline() + export_pipeline()
     assert [node.name for node in both.nodes if "best_model" in node.inputs] == ["take_model"]
 

@@ -74,7 +74,7 @@ def test_killed_asked_to_stop_and_resumed_it_is_the_undisturbed_run(project: Pat
     process.wait()
     assert middle.exists()
 
-    # With a worker, which must neither die of the signal nor keep the process from ending.
+    # With a worker, which must neither die from the signal nor keep the process alive.
     process = start(project, f"--pipelines training --params '{SETTINGS},training.resume=true,runtime.workers=1'")
     wait_for(middle, process)
     process.send_signal(signal.SIGTERM)
@@ -129,7 +129,7 @@ def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
 def test_a_terminal_that_is_gone(project: Path) -> None:
-    """As when ssh disconnects: SIGHUP arrives, and the terminal can no longer be written to."""
+    """As when ssh disconnects: SIGHUP arrives, and writing to the terminal fails."""
     import pty
 
     settings = SETTINGS.replace("epochs=3", "epochs=500").replace("0.00001", "60")
@@ -140,7 +140,7 @@ def test_a_terminal_that_is_gone(project: Path) -> None:
         arguments = ["-m", "voc_seg", "--pipelines", "training", "--params", f"{settings},run=terminal"]
         os.execv(sys.executable, [sys.executable, *arguments])
     output = b""
-    while b"loss" not in output.rpartition(b"epoch")[2]:  # of its progress bar: training is under way
+    while b"loss" not in output.rpartition(b"epoch")[2]:  # of the progress bar: training is running
         output += os.read(terminal, 65536)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP

@@ -31,14 +31,14 @@ pytestmark = pytest.mark.usefixtures("narrow_encoder")
 def test_names_that_readers_misread(
     tmp_path: Path, make_project: Callable, run_kedro: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voc_seg.pipelines.export.nodes.missing_packages", lambda: ["onnx"])  # the slow half of it
+    monkeypatch.setattr("voc_seg.pipelines.export.nodes.missing_packages", lambda: ["onnx"])  # the slow part
     project = make_project(tmp_path / "project")
     folder = project / "voc" / "VOCdevkit" / "VOC2012"
     for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (folder / name).mkdir(parents=True)
     mask = np.repeat(np.arange(5, dtype=np.uint8), 16)[None].repeat(64, axis=0)
     for image_id in IDS:
-        # Of its own, so that no two images are the same.
+        # Its own seed, so that no two images are the same.
         noise = np.random.default_rng(IDS.index(image_id)).integers(0, 255, (*mask.shape, 3), np.uint8)
         Image.fromarray(noise).save(folder / "JPEGImages" / f"{image_id}.jpg")
         Image.fromarray(mask).save(folder / "SegmentationClass" / f"{image_id}.png")

@@ -28,7 +28,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable[[Path], Path], run_kedro: Run) -> Path:
-    """A project in which the example has been followed, on fewer scenes."""
+    """A project in which the example has been carried out, on fewer scenes."""
     folder = make_project(tmp_path_factory.mktemp("own"))
     write_scenes(folder / "data/01_raw/sample", {"train": 6, "val": 3, "test": 2})
     (script,) = blocks("python")

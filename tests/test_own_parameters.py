@@ -17,6 +17,7 @@ from kedro.framework.startup import bootstrap_project
 from pydantic import ValidationError
 
 from voc_seg.config import Parameters, TrainingConfig, flattened
+from voc_seg.config.user_keys import unread_warnings
 from voc_seg.hooks.validation import describe_validation_errors
 from voc_seg.system.errors import VocSegError
 
@@ -70,7 +71,7 @@ def test_user_keys_are_accepted(key: Any, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "meant"),
+    ("key", "value", "intended"),
     [
         ("sede", 3, "seed"),
         ("seeds", 3, "seed"),
@@ -92,21 +93,21 @@ def test_user_keys_are_accepted(key: Any, value: Any) -> None:
         ("runtme", {"devise": "cpu"}, "runtime"),
     ],
 )
-def test_misspelt_settings_are_refused_with_the_intended_key(key: str, value: Any, meant: str) -> None:
+def test_misspelt_settings_are_refused_with_the_intended_key(key: str, value: Any, intended: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Parameters.of({key: value})
     assert f"{key}: unknown key" in describe_validation_errors(caught.value)
-    assert f"did you mean {meant}?" in describe_validation_errors(caught.value)
+    assert f"did you mean {intended}?" in describe_validation_errors(caught.value)
 
 
 def test_a_setting_outside_its_block_gives_a_warning() -> None:
     with pytest.raises(VocSegError, match=r"Did you mean training\.epochs or sanity\.epochs\?"):
-        Parameters.unread_warnings({"epochs": 3}, {"epochs": 3}, set())
-    (in_a_file,) = Parameters.unread_warnings({"epochs": 3, "limit": 3}, {}, set())
+        unread_warnings({"epochs": 3}, {"epochs": 3}, set(), Parameters)
+    (in_a_file,) = unread_warnings({"epochs": 3, "limit": 3}, {}, set(), Parameters)
     assert "training.epochs or sanity.epochs is. Check its indentation." in in_a_file
-    (given,) = Parameters.unread_warnings({"limit": 3}, {"limit": 3}, set())
+    (given,) = unread_warnings({"limit": 3}, {"limit": 3}, set(), Parameters)
     assert "--params limit" in given
-    assert Parameters.unread_warnings({"epochs": 3, "limit": 3}, {"epochs": 3, "limit": 3}, {"epochs", "limit"}) == []
+    assert unread_warnings({"epochs": 3, "limit": 3}, {"epochs": 3, "limit": 3}, {"epochs", "limit"}, Parameters) == []
 
 
 def test_blocks_are_flattened_as_their_mappings_are() -> None:

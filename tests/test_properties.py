@@ -28,7 +28,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 from voc_seg.voc.masks import decode_mask, palette_image
 
-# The same examples on every run: a suite that fails once in a while is worse than one that looks at fewer.
+# The same examples on every run: a suite that fails at random is worse than one with fewer examples.
 settings.register_profile("voc_seg", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("voc_seg")
 

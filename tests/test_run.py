@@ -115,7 +115,7 @@ def test_evaluation_draws_every_picture(trained: Path) -> None:
 
 
 def reported(project: Path) -> dict:
-    """What the report's page has in it."""
+    """The data embedded in the report page."""
     page = (project / "data/08_reporting/report.html").read_text()
     (content,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     return json.loads(content)
@@ -168,7 +168,7 @@ def test_scoring_a_model_of_other_data_gives_a_warning(
     torch.save(state | {"source": "voc2007", "val_miou": 0.99}, path)
     run(trained, "evaluation")
     assert "best_model was trained on 'voc2007', but the samples to score are from 'sample'" in caplog.text
-    assert reported(trained)["history"] is None  # the history at hand is not that of this model
+    assert reported(trained)["history"] is None  # the history on disk is not that of this model
     path.write_bytes(saved)
 
 

@@ -1,4 +1,4 @@
-"""Structure: everything wired is declared, everything declared is used, every type hint resolves."""
+"""Every wired dataset is declared, every declared one is used, every type hint resolves."""
 
 import json
 import subprocess

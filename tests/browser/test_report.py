@@ -1,4 +1,4 @@
-"""The report in a real browser, opened as a file: everything is there, can be reached and asks for nothing else."""
+"""The report in a real browser, opened as a file: every part works, and nothing else is requested."""
 
 import io
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ODD = "50% #1 <i>"
 
 
 def scenes() -> Iterator[tuple[Sample, np.ndarray]]:
-    """Twelve pictures of one animal, found better from one to the next; the last has an odd id and no label."""
+    """Twelve images of one animal, each predicted better than the one before; the last has an odd id and no label."""
     for number in range(12):
         shape = (60, 40) if number % 3 == 0 else (40, 60)
         truth = np.zeros(shape, np.uint8)
@@ -68,7 +68,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["wide light", "wide dark", "phone light", "phone dark"])
 def anywhere(browser: Browser, report: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The report open on each kind of screen; a script that throws or a request beyond the folder fails the test."""
+    """The report open on each kind of screen; a script error or a request outside the folder fails the test."""
     screen, scheme = request.param.split()
     size = {"width": 1280, "height": 800} if screen == "wide" else {"width": 390, "height": 844}
     context = browser.new_context(
@@ -98,7 +98,7 @@ def opened(page: Page, report: Path) -> Page:
 
 
 def shown(page: Page) -> list[str]:
-    """Ids of the cards that are to be seen, in their order."""
+    """Ids of the visible cards, in order."""
     return page.locator(".card:visible").evaluate_all("cards => cards.map(card => card.dataset.id)")
 
 
@@ -107,7 +107,7 @@ def field(page: Page, label: str) -> Locator:
 
 
 def loaded(page: Page, selector: str) -> bool:
-    """Whether all pictures of a selector come to have pixels; playwright waits with eval, which the page forbids."""
+    """Whether all images of a selector are loaded; playwright's own wait uses eval, which the page forbids."""
     return page.evaluate(
         """async selector => {
           const images = [...document.querySelectorAll(selector)];
@@ -186,12 +186,12 @@ def test_ground_and_ink_follow_the_scheme(anywhere: Page) -> None:
 
 
 def test_the_colours_seen_are_those_of_the_figures(opened: Page) -> None:
-    """Right pixels are faint, wrong ones red, void ones grey; under a truth the picture is the same faint grey."""
+    """Right pixels are faint, wrong ones red, void ones grey; below a truth mask the image has the same faint grey."""
     opened.locator(".card[data-id=scene_05]").click()
     picture = opened.locator("#viewer-picture .view")
 
     def pixel(x: float, y: float) -> np.ndarray:
-        # Of 60 x 40; a cat is at 10..30 both ways, of which the upper 5 rows were found.
+        # The image has 60 x 40 pixels; the cat is at 10..30 in both directions, and its upper 5 rows are right.
         assert loaded(opened, "#viewer img")
         box = picture.bounding_box()
         width, height = min(box["width"], box["height"] * 1.5), min(box["height"], box["width"] / 1.5)
@@ -209,7 +209,7 @@ def test_the_colours_seen_are_those_of_the_figures(opened: Page) -> None:
     assert np.allclose(pixel(50, 5), faint, atol=3)
     assert np.allclose(pixel(20, 25), 0.25 * faint + 0.75 * np.array([64, 0, 0]), atol=3)  # cat
     opened.locator("#fade").fill("0")
-    assert np.allclose(pixel(20, 25), 100, atol=3)  # the picture itself
+    assert np.allclose(pixel(20, 25), 100, atol=3)  # the image itself
 
 
 def test_images_are_sorted(opened: Page) -> None:
@@ -227,7 +227,7 @@ def test_images_are_filtered(opened: Page) -> None:
     field(opened, "Class").select_option("cat (5)")
     assert shown(opened) == [f"scene_{number:02d}" for number in (1, 3, 5, 7, 9)]
     expect(opened.locator("#count")).to_have_text("5 of 12 images")
-    # Of the cat in scene_05 the upper 5 of 20 rows were found, and nothing else was taken for one.
+    # The upper 5 of 20 rows of the cat in scene_05 are right, and no other pixel is predicted as cat.
     expect(opened.locator(".card[data-id=scene_05] .numbers")).to_contain_text("cat 0.250")
     field(opened, "Order").select_option("IoU of the class, highest first")
     assert shown(opened)[0] == "scene_09"
@@ -299,7 +299,7 @@ def test_an_odd_id_is_a_name_and_nothing_else(opened: Page) -> None:
 
 def test_the_matrix_tells_its_numbers(opened: Page) -> None:
     opened.locator("#matrix td[data-row='8'][data-column='0']").hover()
-    # 5 cats of 400 pixels, of which 1, 3, 5, 7 and 9 of 20 rows were found.
+    # 5 cats of 400 pixels; 1, 3, 5, 7 and 9 of their 20 rows are right.
     expect(opened.locator("#cell")).to_have_text("cat predicted as background: 75.0 % of its 2,000 pixels (1,500)")
     expect(opened.locator("#matrix").get_by_role("row", name="bus never true")).to_be_visible()
     expect(opened.locator("#confusions li").first).to_contain_text("cat → background")
@@ -319,7 +319,7 @@ def test_pictures_out_of_sight_are_not_loaded(browser: Browser, report: Path) ->
     page = context.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    # Chromium loads ahead of the eye; the gallery of twelve is put farther away than that.
+    # Chromium loads images a little below the screen; the gallery is moved farther down than that.
     page.add_init_script("addEventListener('DOMContentLoaded', () => { cards.style.marginTop = '20000px'; })")
     page.goto(report.as_uri(), wait_until="networkidle")
     assert not [url for url in asked if "report_images" in url]

@@ -18,7 +18,7 @@ from voc_seg.scenes.sample import write_scenes
 
 mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
 
-PATIENCE = 60_000  # milliseconds: its pages are 20 MB of scripts, and the machine may have other work
+PATIENCE = 60_000  # milliseconds: the pages load 20 MB of scripts, and the machine may be busy
 
 
 pytestmark = pytest.mark.usefixtures("narrow_encoder")
@@ -34,7 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, ru
 
 @pytest.fixture(scope="module")
 def run(project: Path) -> Any:
-    """What MLflow knows of that run."""
+    """The tracked run as MLflow has stored it."""
     client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     (found,) = client.search_runs([client.get_experiment_by_name("voc_seg").experiment_id])
     return found
@@ -42,7 +42,7 @@ def run(project: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def address(project: Path) -> Iterator[str]:
-    """Where ``mlflow server`` answers, started in the project folder as a user would."""
+    """Address of ``mlflow server``, started in the project folder as a user would."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -71,7 +71,7 @@ def wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> Non
 
 
 def test_the_run_its_numbers_and_a_figure_are_shown(page: Page, address: str, run: Any) -> None:
-    # The address that its "Model training" at the top left leads to.
+    # The address behind "Model training" at the top left.
     experiment = f"{address}/#/experiments/{run.info.experiment_id}"
     page.goto(f"{experiment}/runs?workflowType=machine_learning")
     page.get_by_role("link", name=run.info.run_name).click(timeout=PATIENCE)

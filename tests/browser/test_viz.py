@@ -30,10 +30,10 @@ pytestmark = pytest.mark.usefixtures("narrow_encoder")
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_kedro: Callable) -> Path:
-    """What ``kedro viz build --include-previews`` leaves of a project in which everything has run."""
+    """The output of ``kedro viz build --include-previews`` in a project in which every pipeline has run."""
     project = make_project(tmp_path_factory.mktemp("project"))
     write_scenes(project / "voc", {"train": 6, "val": 3, "test": 2})
-    (project / "conf/local/globals.yml").write_text(f"voc_root: {project / 'voc'}")  # Kedro-Viz takes none
+    (project / "conf/local/globals.yml").write_text(f"voc_root: {project / 'voc'}")  # kedro viz build takes no --params
     run_kedro(project)
     run_kedro(project, "sanity", sanity={"pass_miou": 0.0, "epochs": 2})
     with pytest.MonkeyPatch.context() as patch:

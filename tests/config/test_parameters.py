@@ -1,4 +1,4 @@
-"""Settings: valid as they come, closed to typing errors, bounded, immutable."""
+"""Settings: the defaults are valid, unknown keys are refused, values have limits, blocks are immutable."""
 
 from typing import Any
 

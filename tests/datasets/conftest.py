@@ -1,4 +1,4 @@
-"""What tests of several datasets share."""
+"""Fixtures of several dataset tests."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from PIL import Image
 
 @pytest.fixture(scope="session")
 def decoded() -> Callable[[str], Image.Image]:
-    """Reads the picture of a preview."""
+    """Decode the image of a preview."""
 
     def decode(preview: str) -> Image.Image:
         return Image.open(io.BytesIO(base64.b64decode(preview)))

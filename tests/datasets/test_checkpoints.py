@@ -1,4 +1,4 @@
-"""Saved networks: whole files only, old ones pruned, the newest readable one found."""
+"""Saved networks: files are written atomically, old ones pruned, the newest readable one is found."""
 
 import errno
 import io
@@ -39,7 +39,7 @@ def dataset(folder: Path) -> CheckpointsDataset:
 
 
 def _save(dataset: CheckpointsDataset, folder: Path, *epochs: int, keep_last: int | None = None) -> None:
-    """Save one after the other, a second apart and in the past by the clock of the file system."""
+    """Save one after the other, with file times a second apart and in the past."""
     for epoch in epochs:
         newest = max((path.stat().st_mtime for path in folder.glob("checkpoint_epoch_*")), default=1e9)
         dataset.save(_checkpoint(epoch, keep_last))

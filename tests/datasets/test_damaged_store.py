@@ -1,4 +1,4 @@
-"""Whatever happens to a file of a packed store: the samples are what they were, or it is said and then repaired."""
+"""A damaged packed store either returns the right samples or reports the damage and is repaired."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.samples.store import Origin, Sample
 from voc_seg.voc.index import fingerprint_of
 
-voc_seg.system.atomic.sync_file = lambda path: None  # thousands of files, and no machine goes down here
+voc_seg.system.atomic.sync_file = lambda path: None  # thousands of files, and no test crashes the machine
 base, shard_images = Path(sys.argv[1]), int(sys.argv[2])
 numbers = np.random.default_rng(0)
 SAMPLES = [  # the first two shards have one size

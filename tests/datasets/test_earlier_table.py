@@ -1,4 +1,4 @@
-"""A table of the run before, as an input."""
+"""A table of an earlier run as an input."""
 
 from pathlib import Path
 

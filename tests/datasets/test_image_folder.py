@@ -1,4 +1,4 @@
-"""Pictures come from a path alone; masks and overlays are saved as they are made, and as one."""
+"""Images come from a path; their masks and overlays are saved one by one and installed together."""
 
 import shutil
 from collections.abc import Callable

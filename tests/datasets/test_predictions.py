@@ -1,4 +1,4 @@
-"""Folders of pictures: masks as the VOC server takes them, figures without leftovers of earlier runs."""
+"""Folders of images: masks as the VOC server accepts them, figures without leftovers of earlier runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -93,7 +93,7 @@ class TestMasks:
         with pytest.raises(DatasetError, match="disk full"):
             masks.save(Failing({name: palette_image(np.ones((2, 2), np.uint8)) for name in "ab"}))
         assert list(masks.load()) == ["old"]
-        masks.save({"new": palette_image(np.ones((2, 2), np.uint8))})  # what the failure left behind is in nobody's way
+        masks.save({"new": palette_image(np.ones((2, 2), np.uint8))})  # leftovers of the failed save do not matter
         assert list(masks.load()) == ["new"]
 
     def test_an_empty_set_empties_the_folder(self, masks: MasksDataset) -> None:
@@ -120,9 +120,9 @@ class TestFigures:
         dataset = PredictionFiguresDataset(filepath=str(tmp_path))
         dataset.save({"a": Figure()})
         mine = (tmp_path / "prediction_a.png").read_bytes()
-        for name in ("prediction_favourite.png", "prediction_b.png"):  # copies carry the tag of what they were
+        for name in ("prediction_favourite.png", "prediction_b.png"):  # copies keep the tag of the original
             (tmp_path / name).write_bytes(mine)
-        (tmp_path / "prediction_talk.png").write_bytes(b"no picture at all")
+        (tmp_path / "prediction_talk.png").write_bytes(b"no image at all")
         Image.new("RGB", (2, 2)).save(tmp_path / "prediction_drawn.png")
         dataset.save({"b": Figure()})
         assert sorted(path.name for path in tmp_path.iterdir()) == [

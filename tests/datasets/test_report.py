@@ -1,4 +1,4 @@
-"""The report on disk: page and pictures, both of one run or neither."""
+"""The report on disk: page and images are always of the same run."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -18,7 +18,7 @@ from voc_seg.voc.splits import VOCSplit
 
 
 class Samples(list):
-    """Samples that know what they are made from; counts how often they are asked for."""
+    """Samples with a known origin; counts how often they are decoded."""
 
     def __init__(
         self, samples: list[Sample], source: str = "", fingerprint: str = "", folder: str = "", shard_images: int = 100
@@ -192,10 +192,10 @@ def test_samples_of_other_classes_are_refused(dataset: SampleStoreDataset, scene
 
 def test_samples_from_another_folder_are_refused(tmp_path: Path, scene_samples: list[Sample]) -> None:
     path = str(tmp_path / "train_samples.arrow")
-    here = tmp_path / "cracks"
-    samples = Samples(scene_samples[:1], "own", folder=str(here / "JPEGImages"))
+    devkit = tmp_path / "cracks"
+    samples = Samples(scene_samples[:1], "own", folder=str(devkit / "JPEGImages"))
     SampleStoreDataset(filepath=path, source="own").save(samples)
-    assert len(SampleStoreDataset(filepath=path, source="own", voc_root=str(here)).load()) == 1
+    assert len(SampleStoreDataset(filepath=path, source="own", voc_root=str(devkit)).load()) == 1
     with pytest.raises(DatasetError, match=r"samples of .*cracks/JPEGImages, but voc_root of this run is .*leaves"):
         SampleStoreDataset(filepath=path, source="own", voc_root=str(tmp_path / "leaves")).load()
 

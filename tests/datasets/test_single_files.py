@@ -1,4 +1,4 @@
-"""Tables, JSON and figures are kedro-datasets', but never half there."""
+"""Tables, JSON and figures of kedro-datasets, written atomically."""
 
 import os
 from pathlib import Path

@@ -22,7 +22,7 @@ def make_voc(root: Path, year: str = "2012", **lists: str) -> Path:
 
 @pytest.fixture
 def fetched(monkeypatch):
-    """Puts a tiny VOC folder where data is fetched to, and records the calls."""
+    """Replace fetching by a tiny VOC folder, and record the calls."""
     calls = []
 
     def fetch(source, root, archives, given):

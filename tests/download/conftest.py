@@ -13,7 +13,7 @@ import pytest
 
 @dataclass
 class Request:
-    """One request as the server saw it: the file, its Range header, and what it was answered."""
+    """One request as the server saw it: the file, its Range header, and the status of the answer."""
 
     name: str
     range: str | None
@@ -35,7 +35,7 @@ class _File:
 
 
 class ArchiveServer:
-    """Serves files under their names on a free port of 127.0.0.1; ``requests`` logs what was asked."""
+    """Serves files under their names on a free port of 127.0.0.1; ``requests`` logs all requests."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
@@ -99,7 +99,7 @@ class _Quiet(ThreadingHTTPServer):
     archives: ArchiveServer
 
     def handle_error(self, request, client_address) -> None:
-        """Clients that go away are part of the tests."""
+        """Do nothing: clients that disconnect are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -155,7 +155,7 @@ def _answer(file: _File, asked: str | None) -> tuple[int, dict[str, str], bytes]
 
 @pytest.fixture
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests to this machine go to this machine."""
+    """Send requests to this machine directly, without a proxy."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1,localhost")
 

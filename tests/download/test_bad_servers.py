@@ -1,4 +1,4 @@
-"""Servers that lie, trickle and never end: received bytes are kept, and the next address is tried."""
+"""Servers that send wrong data, trickle or never end: received bytes are kept; the next address is tried."""
 
 import hashlib
 import itertools
@@ -29,9 +29,9 @@ ONCE = RetryPolicy(connect_seconds=1, read_seconds=0.3, attempts=1, backoff_seco
 
 
 class RawServer:
-    """Answers every connection with bytes as they come, whatever was asked; ``ranges`` logs the Range headers.
+    """Answers every connection with given bytes, whatever the request; ``ranges`` logs the Range headers.
 
-    The answers are used up one by one; the last is repeated.
+    Each answer is used once; the last is repeated.
     """
 
     def __init__(self, answers: list[Callable[[], Iterator[bytes]]]) -> None:
@@ -67,7 +67,7 @@ class RawServer:
             except ConnectionResetError:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             except OSError:
-                pass  # the client has left
+                pass  # the client has disconnected
 
     def stop(self) -> None:
         self._stopped.set()
@@ -88,7 +88,7 @@ def raw(no_proxy) -> Iterator[Callable[..., RawServer]]:
 
 
 @pytest.fixture
-def here(tmp_path, caplog):
+def folder(tmp_path, caplog):
     caplog.set_level(logging.INFO, "voc_seg.download")
     folder = tmp_path / "archives"
     folder.mkdir()
@@ -109,7 +109,7 @@ def head(status: str, **headers: object) -> bytes:
 
 
 def says(status: str, body: bytes = b"", **headers: object) -> Callable[[], Iterator[bytes]]:
-    """An answer and its body, whose length is said unless ``Content_Length`` or ``Transfer_Encoding`` is."""
+    """An answer with its body; its length is declared unless ``Content_Length`` or ``Transfer_Encoding`` is given."""
     length = {} if {"Content_Length", "Transfer_Encoding"} & set(headers) else {"Content_Length": len(body)}
     return lambda: iter([head(status, **length, **headers) + body])
 
@@ -187,153 +187,157 @@ BAD = {
 
 
 @pytest.mark.parametrize("answer", BAD.values(), ids=BAD)
-def test_received_bytes_are_resumed_at_the_next_address(here, archive_server, raw, monkeypatch, answer):
+def test_received_bytes_are_resumed_at_the_next_address(folder, archive_server, raw, monkeypatch, answer):
     monkeypatch.setattr(transfer, "_LARGEST", 2 * WHOLE)
-    part(here).write_bytes(PAYLOAD[:THERE])
+    part(folder).write_bytes(PAYLOAD[:THERE])
     bad = raw(answer)
     with pytest.raises(VocSegError, match="are kept in"):
-        fetch_archive(archive(bad.address), here, policy=ONCE)
-    assert part(here).read_bytes() == PAYLOAD[:THERE]
+        fetch_archive(archive(bad.address), folder, policy=ONCE)
+    assert part(folder).read_bytes() == PAYLOAD[:THERE]
     good = archive_server.serve(NAME, PAYLOAD)
-    path = fetch_archive(archive(bad.address, good, size=None), here, policy=ONCE)
+    path = fetch_archive(archive(bad.address, good, size=None), folder, policy=ONCE)
     assert path.read_bytes() == PAYLOAD
-    assert list(here.iterdir()) == [path]
+    assert list(folder.iterdir()) == [path]
     assert bad.ranges[0] == f"bytes={THERE}-"
     assert archive_server.requests[0].range == f"bytes={THERE}-"
 
 
-def test_nothing_is_left_of_texts_where_a_file_should_begin(here, raw, archive_server):
+def test_nothing_is_left_of_texts_where_a_file_should_begin(folder, raw, archive_server):
     answers = [b"\n <html>", b'{"error": "no such file"}', b"Access denied\n", b"<Error/>"]
     bad = [raw(says("200 OK", chunked(body) + chunked(b""), **CHUNKED)) for body in answers]
-    fetch_archive(archive(*(server.address for server in bad), archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
+    fetch_archive(
+        archive(*(server.address for server in bad), archive_server.serve(NAME, PAYLOAD)), folder, policy=ONCE
+    )
     assert [server.ranges for server in bad] == [[None]] * len(bad)
     assert archive_server.requests[0].range is None
 
 
-def test_a_server_without_ranges_is_compared_and_may_be_cut_again_and_again(here, raw):
+def test_a_server_without_ranges_is_compared_and_may_be_cut_again_and_again(folder, raw):
     cuts = [says("200 OK", PAYLOAD[:length], Content_Length=WHOLE) for length in (150_000, 100_000, 290_000)]
-    part(here).write_bytes(PAYLOAD[:1000])
+    part(folder).write_bytes(PAYLOAD[:1000])
     server = raw(*cuts, says("200 OK", PAYLOAD))
-    fetch_archive(archive(server.address), here, policy=replace(ONCE, attempts=9))
+    fetch_archive(archive(server.address), folder, policy=replace(ONCE, attempts=9))
     assert server.ranges == [f"bytes={length}-" for length in (1000, 150_000, 150_000, 290_000)]
-    assert (here / NAME).read_bytes() == PAYLOAD
+    assert (folder / NAME).read_bytes() == PAYLOAD
 
 
-def test_a_connection_that_is_reset_is_resumed(here, raw):
+def test_a_connection_that_is_reset_is_resumed(folder, raw):
     def reset() -> Iterator[bytes]:
         yield head("200 OK", Content_Length=WHOLE) + PAYLOAD[:90_000]
         threading.Event().wait(0.05)
         raise ConnectionResetError
 
     server = raw(reset, rest(PAYLOAD[90_000:], f"bytes 90000-{WHOLE - 1}/{WHOLE}"))
-    assert fetch_archive(archive(server.address), here, policy=replace(ONCE, attempts=2)).read_bytes() == PAYLOAD
+    assert fetch_archive(archive(server.address), folder, policy=replace(ONCE, attempts=2)).read_bytes() == PAYLOAD
     assert server.ranges == [None, "bytes=90000-"]
 
 
-def test_trailers_without_end_do_not_spoil_what_they_follow(here, raw):
+def test_trailers_without_end_do_not_spoil_what_they_follow(folder, raw):
     server = raw(floods(head("200 OK", **CHUNKED) + chunked(PAYLOAD) + b"0\r\n", b"X-More: x\r\n"))
-    assert fetch_archive(archive(server.address), here, policy=replace(ONCE, read_seconds=0.1)).read_bytes() == PAYLOAD
+    assert (
+        fetch_archive(archive(server.address), folder, policy=replace(ONCE, read_seconds=0.1)).read_bytes() == PAYLOAD
+    )
 
 
 @pytest.mark.parametrize("size", [WHOLE, None], ids=["declared", "undeclared"])
-def test_a_file_that_changes_between_the_parts_is_fetched_once_more(here, raw, size):
+def test_a_file_that_changes_between_the_parts_is_fetched_once_more(folder, raw, size):
     changed = says("206 OK", PAYLOAD[90_000:], Content_Range=f"bytes 90000-{WHOLE - 1}/{WHOLE}")
     server = raw(says("200 OK", OTHER[:90_000], Content_Length=WHOLE), changed, says("200 OK", PAYLOAD))
-    fetch_archive(archive(server.address, size=size), here, policy=replace(ONCE, attempts=3))
+    fetch_archive(archive(server.address, size=size), folder, policy=replace(ONCE, attempts=3))
     assert server.ranges == [None, "bytes=90000-", None]
-    assert (here / NAME).read_bytes() == PAYLOAD
+    assert (folder / NAME).read_bytes() == PAYLOAD
 
 
-def test_a_server_that_changes_its_file_for_ever_is_left(here, raw):
+def test_a_server_that_changes_its_file_for_ever_is_left(folder, raw):
     cut = says("200 OK", OTHER[:90_000], Content_Length=WHOLE)
     changed = says("206 OK", PAYLOAD[90_000:], Content_Range=f"bytes 90000-{WHOLE - 1}/{WHOLE}")
     server = raw(*[cut, changed] * 20)
     with pytest.raises(VocSegError, match="md5 is"):
-        fetch_archive(archive(server.address), here, policy=replace(ONCE, attempts=3))
+        fetch_archive(archive(server.address), folder, policy=replace(ONCE, attempts=3))
     assert len(server.ranges) == 4
-    assert list(here.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
-def test_an_old_part_and_the_beginning_of_the_right_file_both_stay(here, raw, archive_server):
-    part(here).write_bytes(OTHER[:1000])
+def test_an_old_part_and_the_beginning_of_the_right_file_both_stay(folder, raw, archive_server):
+    part(folder).write_bytes(OTHER[:1000])
     server = raw(says("200 OK", PAYLOAD[:280_000], Content_Length=WHOLE))
     with pytest.raises(VocSegError) as caught:
-        fetch_archive(archive(server.address), here, policy=ONCE)
-    assert part(here).read_bytes() == OTHER[:1000]
-    fresh = here / f"{NAME}.fresh"
+        fetch_archive(archive(server.address), folder, policy=ONCE)
+    assert part(folder).read_bytes() == OTHER[:1000]
+    fresh = folder / f"{NAME}.fresh"
     assert fresh.read_bytes() == PAYLOAD[:280_000]
-    assert f"{part(here)}; the next" in str(caught.value) and f"{fresh}; the next" in str(caught.value)
-    path = fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
+    assert f"{part(folder)}; the next" in str(caught.value) and f"{fresh}; the next" in str(caught.value)
+    path = fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), folder, policy=ONCE)
     assert archive_server.requests[0].range == "bytes=280000-"
-    assert list(here.iterdir()) == [path]
+    assert list(folder.iterdir()) == [path]
 
 
-def test_of_three_that_contradict_each_other_the_shortest_goes(here, raw, archive_server):
-    part(here).write_bytes(OTHER[:1000])
-    (here / f"{NAME}.fresh").write_bytes(OTHER[1:2001])
+def test_of_three_that_contradict_each_other_the_shortest_goes(folder, raw, archive_server):
+    part(folder).write_bytes(OTHER[:1000])
+    (folder / f"{NAME}.fresh").write_bytes(OTHER[1:2001])
     server = raw(says("200 OK", PAYLOAD[:500], Content_Length=WHOLE))
     with pytest.raises(VocSegError):
-        fetch_archive(archive(server.address), here, policy=ONCE)
-    assert part(here).read_bytes() == PAYLOAD[:500]
-    assert (here / f"{NAME}.fresh").read_bytes() == OTHER[1:2001]
-    assert fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE).read_bytes() == PAYLOAD
+        fetch_archive(archive(server.address), folder, policy=ONCE)
+    assert part(folder).read_bytes() == PAYLOAD[:500]
+    assert (folder / f"{NAME}.fresh").read_bytes() == OTHER[1:2001]
+    assert fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), folder, policy=ONCE).read_bytes() == PAYLOAD
 
 
-def test_wrong_bytes_of_one_address_do_not_stop_the_next(here, raw, archive_server):
-    part(here).write_bytes(PAYLOAD[:THERE])
+def test_wrong_bytes_of_one_address_do_not_stop_the_next(folder, raw, archive_server):
+    part(folder).write_bytes(PAYLOAD[:THERE])
     bad = raw(says("206 OK", OTHER[:500], Content_Length=WHOLE - THERE, Content_Range=REST), says("503 No"))
-    path = fetch_archive(archive(bad.address, archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
+    path = fetch_archive(archive(bad.address, archive_server.serve(NAME, PAYLOAD)), folder, policy=ONCE)
     assert path.read_bytes() == PAYLOAD
 
 
-def test_a_part_that_is_too_long_is_cut_to_the_declared_size(here):
-    part(here).write_bytes(PAYLOAD + b"more")
-    assert fetch_archive(archive("http://nowhere.invalid/"), here, policy=ONCE).read_bytes() == PAYLOAD
+def test_a_part_that_is_too_long_is_cut_to_the_declared_size(folder):
+    part(folder).write_bytes(PAYLOAD + b"more")
+    assert fetch_archive(archive("http://nowhere.invalid/"), folder, policy=ONCE).read_bytes() == PAYLOAD
 
 
-def test_a_part_of_the_declared_size_that_is_another_file_is_replaced(here, archive_server):
-    part(here).write_bytes(OTHER)
-    fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
+def test_a_part_of_the_declared_size_that_is_another_file_is_replaced(folder, archive_server):
+    part(folder).write_bytes(OTHER)
+    fetch_archive(archive(archive_server.serve(NAME, PAYLOAD)), folder, policy=ONCE)
     assert [request.range for request in archive_server.requests] == [None]
 
 
-def test_without_room_beside_it_a_part_stays_and_the_next_address_is_asked(here, raw, archive_server, monkeypatch):
-    part(here).write_bytes(PAYLOAD[:THERE])
-    usage = shutil.disk_usage(here)
+def test_without_room_beside_it_a_part_stays_and_the_next_address_is_asked(folder, raw, archive_server, monkeypatch):
+    part(folder).write_bytes(PAYLOAD[:THERE])
+    usage = shutil.disk_usage(folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=50_000))
     bad = raw(says("200 OK", OTHER))
-    fetch_archive(archive(bad.address, archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
+    fetch_archive(archive(bad.address, archive_server.serve(NAME, PAYLOAD)), folder, policy=ONCE)
     assert bad.ranges == [f"bytes={THERE}-", None]
     assert archive_server.requests[0].range == f"bytes={THERE}-"
 
 
-def test_a_disk_that_runs_full_keeps_what_fits(here, archive_server):
+def test_a_disk_that_runs_full_keeps_what_fits(folder, archive_server):
     address = archive_server.serve(NAME, PAYLOAD)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
         with pytest.raises(VocSegError, match=r"part could not be written: .*The received bytes are kept"):
-            fetch_archive(archive(address), here, policy=ONCE)
+            fetch_archive(archive(address), folder, policy=ONCE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    length = part(here).stat().st_size
-    assert part(here).read_bytes() == PAYLOAD[:length] and length > 100_000
-    fetch_archive(archive(address), here, policy=ONCE)
+    length = part(folder).stat().st_size
+    assert part(folder).read_bytes() == PAYLOAD[:length] and length > 100_000
+    fetch_archive(archive(address), folder, policy=ONCE)
     assert archive_server.requests[-1].range == f"bytes={length}-"
 
 
-def test_headers_that_trickle_over_tls_are_left(here, tls_archive_server, archive_server):
+def test_headers_that_trickle_over_tls_are_left(folder, tls_archive_server, archive_server):
     slow = {f"X-{number}": "x" for number in range(90)}
     address = tls_archive_server.serve("slow", b"", answers=[(200, slow)], slow_headers=True)
-    fetch_archive(archive(address, archive_server.serve(NAME, PAYLOAD)), here, policy=ONCE)
+    fetch_archive(archive(address, archive_server.serve(NAME, PAYLOAD)), folder, policy=ONCE)
     assert len(tls_archive_server.requests) == len(archive_server.requests) == 1
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_trickles_is_left(here, raw, monkeypatch, scheme):
+def test_a_proxy_that_trickles_is_left(folder, raw, monkeypatch, scheme):
     proxy = raw(trickles(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"))
     for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
         monkeypatch.setenv(name, proxy.address.removesuffix(NAME))
     with pytest.raises(VocSegError, match=r"nowhere\.invalid/: (connection failed|no answer within)"):
-        fetch_archive(archive(f"{scheme}://nowhere.invalid/"), here, policy=replace(ONCE, connect_seconds=0.3))
+        fetch_archive(archive(f"{scheme}://nowhere.invalid/"), folder, policy=replace(ONCE, connect_seconds=0.3))
     assert len(proxy.ranges) == 1

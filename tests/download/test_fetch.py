@@ -109,7 +109,7 @@ def archives(offer):
 
 @pytest.fixture
 def small_aug(monkeypatch):
-    """voc2012_aug with as many training images as the stand-ins give."""
+    """voc2012_aug with as many training images as the stand-ins have."""
     monkeypatch.setitem(SOURCES, "voc2012_aug", replace(SOURCES["voc2012_aug"], sizes={"train": 4}))
 
 
@@ -146,7 +146,7 @@ def test_a_cut_connection_does_not_matter(tmp_path, offer, archive_server):
 
 def test_a_complete_folder_is_not_touched(tmp_path, archives, archive_server):
     folder = fetch("voc2012", tmp_path, archives)
-    # What goes missing later is for the index to report, not to be undone.
+    # Files that disappear later are reported by the index, not downloaded again.
     (folder / "JPEGImages" / "a.jpg").unlink()
     (tmp_path / VOC2012).unlink()
     assert fetch("voc2012", tmp_path, {}) == folder
@@ -203,7 +203,7 @@ def test_an_interrupted_unpacking_is_done_again(tmp_path, archives, archive_serv
     with pytest.raises(KeyboardInterrupt):
         fetch("voc2012", tmp_path, archives)
     assert not (tmp_path / "VOCdevkit").exists()
-    # Nor does it matter when there was no time to clear up.
+    # The same after a kill, without time to clean up.
     left = tmp_path / ".unpacking" / "0" / "VOCdevkit" / "VOC2012"
     left.mkdir(parents=True)
     (left / "leftover").touch()
@@ -274,7 +274,7 @@ class TestTrainAug:
         split = read_split(folder, "voc2012_aug", "train")
         assert split.ids == ("a", "b", "s1", "s2")
         values = {image_id: np.unique(Image.open(split.mask_path(image_id))).tolist() for image_id in split.ids}
-        # The images that VOC has a mask of keep it, void and all.
+        # Images with a VOC mask keep it, including its void pixels.
         assert values == {"a": [1], "b": [1], "s1": [7], "s2": [7]}
         assert Image.open(split.mask_path("s1")).mode == "P"
         assert np.array_equal(np.asarray(Image.open(split.mask_path("s1")).convert("RGB"))[0, 0], (128, 128, 128))
@@ -397,7 +397,7 @@ def test_the_rule_of_train_aug():
 def test_the_official_train_aug():
     official = {name: read_ids(SHARED / "splits" / f"{name}.txt") for name in ("train", "val", "trainaug")}
     assert len(official["trainaug"]) == SOURCES["voc2012_aug"].sizes["train"] == 10_582
-    # What SBD must at least bring: the images of train_aug that VOC has no mask of. Its own lists are not here.
+    # SBD must have masks for the images of train_aug that VOC has no mask of. SBD's own lists are not available.
     beyond = set(official["trainaug"]) - set(official["train"])
     assert len(beyond) == 10_582 - 1464
     assert train_aug_ids(official["train"], official["val"], beyond | set(official["val"])) == official["trainaug"]
@@ -435,7 +435,7 @@ def test_two_processes_at_once_draw_the_sample_once(tmp_path):
         "import sys; from pathlib import Path; from voc_seg.download import fetch as download\n"
         "from voc_seg.scenes.sample import write_scenes\n"
         "counts = {'train': 2, 'val': 1, 'test': 1}\n"
-        "download.drawn_scenes = lambda root: None\n"  # as if both had looked before either had begun
+        "download.drawn_scenes = lambda root: None\n"  # as if both had looked before either began
         "download.write_scenes = lambda root: write_scenes(root, counts)\n"
         "folder = download.fetch('sample', Path(sys.argv[1]), {})\n"
         "print((folder / 'scenes.json').stat().st_ino)"

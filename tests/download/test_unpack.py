@@ -30,7 +30,7 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, **fields) -> 
 
 
 def pack(path: Path, *extra: tarfile.TarInfo, mode: str = "w", **options) -> Path:
-    """An archive of FILES and then the extra headers, without anything behind them."""
+    """An archive of FILES followed by the extra headers."""
     with tarfile.open(path, mode, **options) as tar:
         tar.addfile(entry("./", tarfile.DIRTYPE, mode=0o755))
         tar.addfile(entry("VOCdevkit", tarfile.DIRTYPE, mode=0o755))
@@ -52,7 +52,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def refused(archive: Path) -> str:
-    """Why unpacking is refused; nothing may have changed anywhere near."""
+    """The reason for which unpacking is refused; nothing may have changed in the folders around it."""
     around = archive.parent
     before = contents(around)
     with pytest.raises(VocSegError) as caught:

@@ -1,4 +1,4 @@
-"""Runs as the catalog would keep them, and what it means that two are the same."""
+"""Runs as the catalog keeps them, and comparisons of two states."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ _TIMES = {"images_per_second", "data_seconds", "epoch_seconds", "seconds", "wait
 
 @pytest.fixture(scope="session")
 def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A state dict as it comes back from a file; mapped, since tests keep dozens of them."""
+    """A state dict read back from a file; memory-mapped, because tests keep dozens of them."""
 
     def reload(state: dict[str, Any]) -> dict[str, Any]:
         path = tmp_path_factory.mktemp("state") / "state.pth"
@@ -30,7 +30,7 @@ def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, An
 
 @pytest.fixture(scope="session")
 def kept(reloaded: Callable) -> Callable[[Iterable[EpochReport]], Iterator[EpochReport]]:
-    """Reports as they were when they came: like the catalog, it takes what is there before the run goes on."""
+    """Copy each report when it is yielded, as the catalog saves it before the run continues."""
 
     def keep(reports: Iterable[EpochReport]) -> Iterator[EpochReport]:
         for report in reports:
@@ -41,7 +41,7 @@ def kept(reloaded: Callable) -> Callable[[Iterable[EpochReport]], Iterator[Epoch
 
 @pytest.fixture(scope="session")
 def assert_same_state() -> Callable[..., None]:
-    """Equal to the bit, tensors and all; times aside, and how often checkpoints are written."""
+    """Compare two states bit by bit, except for times and the number of mid-epoch checkpoints."""
 
     def check(found: Any, expected: Any, where: str = "state") -> None:
         if isinstance(expected, torch.Tensor):

@@ -1,4 +1,4 @@
-"""Checkpoints: plain content, everything back in place, and no going on under other settings."""
+"""Checkpoints: plain content, everything is restored, and other settings are refused."""
 
 import io
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def _parts(parameters: Parameters) -> tuple[SegmentationNet, Any, dict]:
 
 
 def _reloaded(state: dict[str, Any]) -> dict[str, Any]:
-    """Through a file, as the catalog does it."""
+    """The state, written to a file and read back as the catalog does."""
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -182,7 +182,7 @@ def test_another_stored_size_is_refused_by_name(run: tuple, make_parameters: Mak
     about = run_fingerprint(NAMES, make_parameters(data={"longer_side": 96}), DATA)
     with pytest.raises(VocSegError, match=r"data\.longer_side: None in the checkpoint, 96 now"):
         require_same_run(run[-1], about)
-    earlier = {**run[-1], "config": run[-1]["config"] | {"data": DATA}}  # of a version that did not say it
+    earlier = {**run[-1], "config": run[-1]["config"] | {"data": DATA}}  # an earlier version without this key
     require_same_run(earlier, about)
 
 
@@ -191,7 +191,7 @@ def test_a_folder_may_be_renamed(run: tuple, parameters: Parameters) -> None:
 
 
 class TestChangedContent:
-    """Images or masks that have changed under the same ids."""
+    """Images or masks have changed under the same ids."""
 
     @staticmethod
     def _go_on(run: tuple, parameters: Parameters, old: dict[str, str], new: dict[str, str]) -> None:
@@ -233,7 +233,7 @@ class TestChangedContent:
 
 
 class _Store:
-    """As much of a sample store as a description takes."""
+    """The part of a sample store that a run fingerprint needs."""
 
     ids = ("a", "b")
 

@@ -1,4 +1,4 @@
-"""GPUs that the installed torch has no kernels for are not used, and the message names the wheels that have them."""
+"""GPUs that the installed torch has no kernels for are refused, and the message names suitable wheels."""
 
 import warnings
 
@@ -25,11 +25,11 @@ CARDS = {"P100": (6, 0), "V100": (7, 0), "T4": (7, 5), "A100": (8, 0), "RTX 4090
         ((12, 1), CUDA_13, True),
         ((11, 0), CUDA_13, False),  # another major version, and no PTX
         ((12, 0), CUDA_126, False),
-        ((12, 0), [*CUDA_126, "compute_90"], True),  # PTX is compiled for whatever comes later
-        ((8, 0), ["sm_86"], False),  # a later minor version is no help to an earlier one
+        ((12, 0), [*CUDA_126, "compute_90"], True),  # PTX is compiled for later GPUs
+        ((8, 0), ["sm_86"], False),  # code for a later minor version does not run on an earlier one
         ((8, 9), ["compute_90"], False),
         ((9, 0), ["sm_90a"], True),
-        ((12, 1), ["sm_120a"], False),  # a: that one alone
+        ((12, 1), ["sm_120a"], False),  # a: only that one
         ((12, 1), ["sm_120f"], True),  # f: its family
         ((6, 1), ["gfx90a", "sm_5"], False),
     ],
@@ -40,7 +40,7 @@ def test_what_code_runs_where(capability: tuple[int, int], built: list[str], run
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A machine with these cards, to be filled, and the torch of PyPI."""
+    """A machine with these GPUs (none by default) and the torch of PyPI."""
     cards: list[str] = []
 
     def start() -> int:

@@ -1,4 +1,4 @@
-"""What processes say to each other, as far as one process can see it; tests/test_distributed.py has several."""
+"""Collective operations as far as a single process can test them; tests/test_distributed.py has several."""
 
 import signal
 from pathlib import Path

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("narrow_encoder")
 
 
 class RedOrNot(nn.Module):
-    """Class 1 where the picture is red above the mean, else class 0; remembers the sizes it was shown."""
+    """Class 1 where the image is redder than the mean, else class 0; records the input sizes."""
 
     def __init__(self, tilt: float = 0.0) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def predict_one(
 
 
 def predict_logits(model: nn.Module, images: np.ndarray, config: EvaluationConfig, runtime: Runtime) -> Tensor:
-    """All scores at the images' own size at once, as evaluation of small images has them."""
+    """All logits at the images' own size at once, as evaluation of small images does."""
     height, width = images.shape[1:3]
     pixels = network_input(images, network_size((height, width), config.scale))
     logits = network_logits(model, pixels, config.flip, runtime)
@@ -83,7 +83,7 @@ def test_predictions_have_the_images_own_size(sample: Sample, scale: float, flip
     prediction = predict_one(model, sample, config, CPU)
     assert prediction.mask.shape == sample.mask.shape
     assert prediction.mask.dtype == np.uint8
-    # Scaling blurs the edge between the halves over a few pixels; everything else stands where it was.
+    # Scaling blurs the edge between the halves over a few pixels; everything else stays in place.
     wrong = prediction.mask != (sample.image[..., 0] > 0)
     middle = sample.mask.shape[1] // 2
     assert not np.delete(wrong, np.s_[middle - 2 : middle + 2], axis=1).any()
@@ -111,7 +111,7 @@ def test_at_scale_one_the_network_sees_the_picture_as_it_is() -> None:
 
 
 def test_flip_averages_both_views() -> None:
-    """A tilt from left to right cancels out: mirrored back, the second view leans the other way."""
+    """A gradient from left to right cancels out: the mirrored view has the opposite one."""
     flat = predict_logits(RedOrNot(0.0), LANDSCAPE.image[None], PLAIN, CPU)
     tilted = predict_logits(RedOrNot(0.8), LANDSCAPE.image[None], PLAIN, CPU)
     averaged = predict_logits(RedOrNot(0.8), LANDSCAPE.image[None], EvaluationConfig(flip=True), CPU)
@@ -263,7 +263,7 @@ class TestStrips:
         assert (strips.mask != whole.mask).mean() < (0.001 if scale < 1 else 1e-9)
 
     def test_memory_does_not_grow_with_pixels_times_classes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Neither of a large image, nor of a small one with many classes."""
+        """Neither for a large image nor for a small one with many classes."""
         largest: list[int] = []
         plain = torch.Tensor.argmax
 

@@ -1,4 +1,4 @@
-"""The usual troubles become advice that names settings; everything else passes as it is."""
+"""Common failures are explained with advice that names settings; all other errors pass unchanged."""
 
 from collections.abc import Callable
 

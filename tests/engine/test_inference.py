@@ -1,4 +1,4 @@
-"""Masks of pictures of any size: reduced, in tiles and in strips as in one piece."""
+"""Masks of images of any size: reduced, in tiles and in strips, with the same result as in one piece."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -25,13 +25,13 @@ from voc_seg.voc.classes import CLASS_NAMES
 CPU = Runtime(torch.device("cpu"), torch.float32)
 
 
-def manner(**changes: object) -> Preprocessing:
+def preprocessing(**changes: object) -> Preprocessing:
     plain = {"scale": 1.0, "flip": False, "image_size": None, "longer_side": None, "tile": 1024}
     return Preprocessing(**plain | changes)
 
 
 class RedOrNot(nn.Module):
-    """Class 1 where the picture is red above the mean; remembers the sizes it was shown."""
+    """Class 1 where the image is redder than the mean; records the input sizes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class RedOrNot(nn.Module):
 
 @pytest.fixture(scope="module")
 def network() -> SegmentationNet:
-    """Fresh weights: every class comes up somewhere, and everything depends on its surroundings."""
+    """Random weights: every class occurs somewhere, and each pixel depends on its surroundings."""
     torch.manual_seed(0)
     model = build_model(ModelConfig(width=16), 21)
     with torch.no_grad():  # the classifier's start is so small that rounding would decide between the classes
@@ -54,7 +54,7 @@ def network() -> SegmentationNet:
 
 @pytest.fixture(scope="module")
 def trained(train_store: SampleStore, make_parameters: Callable[..., Parameters]) -> SegmentationNet:
-    """A little training, so that what a pixel is called depends on what is there more than on chance."""
+    """A little training, so that predictions depend on the image more than on chance."""
     settings = make_parameters(
         model={"width": 16}, training={"epochs": 40, "batch_size": 4, "validate_every": 40,
                                        "optimizer": {"learning_rate": 0.05}},
@@ -63,7 +63,7 @@ def trained(train_store: SampleStore, make_parameters: Callable[..., Parameters]
     return restore_model(reports[-1].best_model)
 
 
-def _picture(height: int, width: int) -> np.ndarray:
+def _image(height: int, width: int) -> np.ndarray:
     """Red in the lower right triangle."""
     image = np.zeros((height, width, 3), np.uint8)
     image[np.add.outer(np.arange(height) / height, np.arange(width) / width) > 1, 0] = 255
@@ -74,11 +74,11 @@ def _picture(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("changes", [{}, {"scale": 0.5}, {"scale": 1.7, "flip": True}, {"image_size": (20, 30)}])
 def test_masks_are_those_of_evaluation(network: SegmentationNet, size: tuple[int, int], changes: dict) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    way = manner(**changes)
-    config = EvaluationConfig(scale=way.scale, flip=way.flip)
+    chosen = preprocessing(**changes)
+    config = EvaluationConfig(scale=chosen.scale, flip=chosen.flip)
     sample = Sample("noise", image, np.zeros(size, np.uint8))
-    (expected,) = predict_all(network, [sample], config, CPU, way.image_size)
-    found = predict_mask(network, image, way, CPU)
+    (expected,) = predict_all(network, [sample], config, CPU, chosen.image_size)
+    found = predict_mask(network, image, chosen, CPU)
     assert (found.shape, found.dtype) == (size, np.uint8)
     np.testing.assert_array_equal(found, expected.mask)
 
@@ -106,7 +106,7 @@ def test_strips_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_the_network_is_given(changes: dict, shape: tuple[int, int], size: tuple[int, int]) -> None:
     model = RedOrNot()
-    mask = predict_mask(model, _picture(*shape), manner(**changes), CPU)
+    mask = predict_mask(model, _image(*shape), preprocessing(**changes), CPU)
     assert (mask.shape, model.sizes) == (shape, [size])
 
 
@@ -133,8 +133,8 @@ def test_a_side_that_fits_is_one_piece() -> None:
 
 def test_tiles_are_put_where_they_belong() -> None:
     model = RedOrNot()
-    image = _picture(300, 500)
-    mask = predict_mask(model, image, manner(tile=128), CPU)
+    image = _image(300, 500)
+    mask = predict_mask(model, image, preprocessing(tile=128), CPU)
     np.testing.assert_array_equal(mask, (image[..., 0] > 0).astype(np.uint8))
     assert model.sizes == [(128, 128)] * 15  # 3 x 5, overlapping by a quarter
 
@@ -142,15 +142,15 @@ def test_tiles_are_put_where_they_belong() -> None:
 def test_the_tiles_of_a_network_agree_with_the_whole(trained: SegmentationNet) -> None:
     # 125 by 94 of the network's pixels: two by one tiles, then two by two.
     image, _ = draw_scene(plan_split("train", 1, 0)[0])
-    whole = predict_mask(trained, image, manner(scale=0.25), CPU)
+    whole = predict_mask(trained, image, preprocessing(scale=0.25), CPU)
     assert len(np.unique(whole)) > 1
     for tile in (96, 80):
-        tiled = predict_mask(trained, image, manner(scale=0.25, tile=tile), CPU)
+        tiled = predict_mask(trained, image, preprocessing(scale=0.25, tile=tile), CPU)
         assert 0 < (whole != tiled).mean() < 0.05
 
 
 def test_a_huge_picture_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    # 21 classes at 4 bytes would be 84 bytes a pixel of the picture; what is had at once is a tile or a strip.
+    # 21 classes at 4 bytes would be 84 bytes per pixel of the image, but only a tile or a strip is in memory at once.
     largest: list[int] = []
     plain = torch.Tensor.argmax
 
@@ -160,8 +160,8 @@ def test_a_huge_picture_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(torch.Tensor, "argmax", noted)
     model = RedOrNot()
-    predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), manner(longer_side=500), CPU)
-    predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), manner(scale=0.5, tile=256), CPU)
+    predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), preprocessing(longer_side=500), CPU)
+    predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), preprocessing(scale=0.5, tile=256), CPU)
     assert max(height * width for height, width in model.sizes) == 375 * 500
     assert max(largest) <= 2**20
 
@@ -180,4 +180,4 @@ def test_exhausted_memory_is_answered_with_advice() -> None:
             raise torch.OutOfMemoryError("no room")
 
     with pytest.raises(VocSegError, match=r"Out of memory. Lower inference.tile or inference.longer_side"):
-        predict_mask(Greedy(), _picture(8, 8), manner(), CPU)
+        predict_mask(Greedy(), _image(8, 8), preprocessing(), CPU)

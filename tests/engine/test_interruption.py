@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows h
 
 @pytest.fixture
 def hang_up():
-    """Sends SIGHUP to a process that would end by it; the handler of before comes back."""
+    """Send SIGHUP to this process, which would end it without a handler; restores the old handler."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield lambda: os.kill(os.getpid(), signal.SIGHUP)
     signal.signal(signal.SIGHUP, before)

@@ -1,4 +1,4 @@
-"""Memory kept between steps: no page is faulted in twice, and all of it goes back at the end."""
+"""Memory kept between steps: no page faults in the second step, and everything is freed at the end."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""Learning rates and losses by hand; parameter groups as the settings say."""
+"""Learning rates and losses worked out by hand; parameter groups follow the settings."""
 
 import math
 
@@ -96,7 +96,7 @@ class TestLoss:
         torch.testing.assert_close(loss_sum(self.logits, targets) / labelled, mean)
 
     def test_layout_in_memory_does_not_matter(self) -> None:
-        """Channels-last logits, as the network gives them, take a path of their own through torch."""
+        """Channels-last logits, the layout of the network's output, take a separate path in torch."""
         found = []
         for layout in (torch.contiguous_format, torch.channels_last):
             logits = self.logits.clone(memory_format=layout).requires_grad_()

@@ -1,4 +1,4 @@
-"""The sanity check: passes where a network learns, fails loudly where it does not."""
+"""The sanity check passes if the network learns and fails with advice if it does not."""
 
 from collections.abc import Callable
 

@@ -21,7 +21,7 @@ def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch, terminal: bool)
 
 
 class Clock:
-    """Stands in for ``time`` in the module; ``now`` is what it shows."""
+    """Replaces ``time`` in the module; ``now`` is the time it returns."""
 
     now = 0.0
 

@@ -1,4 +1,4 @@
-"""A tiny training against a stored loss list, and to the bit against the same training written out plainly."""
+"""A tiny training against a stored loss list, and bit by bit against the same training written out."""
 
 import numpy as np
 import pytest

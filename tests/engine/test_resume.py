@@ -1,4 +1,4 @@
-"""A run that was interrupted anywhere and resumed is, to the bit, the run that never was."""
+"""A run that was interrupted anywhere and resumed equals the uninterrupted run, to the bit."""
 
 import itertools
 import os
@@ -62,7 +62,9 @@ def _best(reports: list[EpochReport]) -> dict[str, Any]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_resuming_equals_running_straight_through(run: Callable, assert_same_state: Callable, variant: str) -> None:
     blocks = VARIANTS[variant]
-    straight = run(**{**blocks, "runtime": {**blocks.get("runtime", {}), "workers": 0}})  # their number changes nothing
+    straight = run(
+        **{**blocks, "runtime": {**blocks.get("runtime", {}), "workers": 0}}
+    )  # the number of workers does not matter
     stopped = run(**_every_step(blocks))
     assert_same_state(stopped[-1].checkpoint, straight[-1].checkpoint)
 
@@ -76,7 +78,7 @@ def test_resuming_equals_running_straight_through(run: Callable, assert_same_sta
         resumed = run(stopped[number].checkpoint, **blocks)
         assert_same_state(resumed[-1].checkpoint, straight[-1].checkpoint, f"resumed from report {number}")
         assert_same_state(resumed[-1].history, straight[-1].history)
-        # The best model is on the disk already, or comes again.
+        # The best model is already on disk, or is written again.
         assert_same_state(_best(stopped[: number + 1] + resumed), _best(straight))
 
 
@@ -136,7 +138,7 @@ class TestSignals:
 
     @pytest.fixture
     def send_at(self, monkeypatch: pytest.MonkeyPatch, signum: int) -> Callable[[str, int], None]:
-        """Sends this process the signal in the n-th call of a function of the training or run module."""
+        """Send this process the signal in the n-th call of a function of the training or run module."""
 
         def arm(name: str, call: int) -> None:
             module = training if hasattr(training, name) else training_run
@@ -165,8 +167,8 @@ class TestSignals:
             ("train_step", 0, 1, 2),
             ("train_step", 1, 2, 4),  # the last of the epoch: before its validation
             ("validate", 1, 4, 4),  # in the middle of it
-            ("save_state", 0, 2, 4),  # while the one before the first validation is made
-            ("save_state", 1, 2, 0),  # while the checkpoint of an epoch is made, which will do
+            ("save_state", 0, 2, 4),  # while writing the checkpoint before the first validation
+            ("save_state", 1, 2, 0),  # while writing the checkpoint of an epoch, which is then enough
         ],
     )
     def test_the_step_is_finished_and_a_checkpoint_written(

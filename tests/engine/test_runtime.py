@@ -1,4 +1,4 @@
-"""Device and precision: ``auto`` resolves to what is there, anything else is checked first."""
+"""Device and precision: ``auto`` resolves to what is available; other values are checked first."""
 
 import os
 

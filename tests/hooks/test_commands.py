@@ -80,7 +80,7 @@ def test_commands_repeat_how_the_run_was_started() -> None:
     assert context_options(run, "training") == f"{given} --params run=a"
     assert context_options(run, "evaluation") == f"{given} --runner ThreadRunner --params run=a"
     assert resume_command(run, resume=False).startswith(f"voc-seg --pipelines evaluation{given} --runner ThreadRunner")
-    # --params would replace those in the file.
+    # --params would replace the parameters in the file.
     assert context_options(run | {"launch": Launch(config="a.yml", config_has_params=True)}) == (
         " --env voc2012 --config a.yml"
     )
@@ -142,7 +142,7 @@ class TestFailure:
         assert "kedro run --pipelines training --from-nodes train --params training.resume=true\n" in messages
 
     def test_data_processing_starts_over(self, capsys: pytest.CaptureFixture) -> None:
-        """The user fixes files or settings in between, which earlier nodes have already read."""
+        """Earlier nodes have read files or settings that the user fixes before running again."""
         hooks = ConsoleHooks()
         pipeline = create_data_processing()
         hooks.before_dataset_loaded(next(node for node in pipeline.nodes if node.name == "describe_classes"))

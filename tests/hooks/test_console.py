@@ -64,7 +64,7 @@ def test_what_is_left_as_it_was_is_not_called_written(run_messages: Callable, pr
 def test_a_run_says_how_many_warnings_it_gave(run_messages: Callable, caplog: pytest.LogCaptureFixture) -> None:
     run_messages("data_processing")
     warnings = sum(record.levelname == "WARNING" for record in caplog.records)
-    assert warnings > 1  # of classes that so few images do not have
+    assert warnings > 1  # about classes that so few images lack
     assert re.search(rf"^Done in .* with {warnings} warnings\. Next: ", caplog.messages[-1])
 
 

@@ -89,8 +89,8 @@ def test_a_message_that_does_not_fit_its_arguments_is_still_shown(
 
 def test_what_a_name_holds_gives_the_terminal_no_orders(root: Callable[..., logging.Logger]) -> None:
     output = io.StringIO()
-    root(logging.StreamHandler(output)).warning("left out: %s\n\tand more", "a\x1b]0;owned\x07\r\u202e\udcff.jpg")
-    assert output.getvalue() == "left out: a\\x1b]0;owned\\x07\\r\\u202e\\udcff.jpg\n\tand more\n"
+    root(logging.StreamHandler(output)).warning("rejected: %s\n\tand more", "a\x1b]0;owned\x07\r\u202e\udcff.jpg")
+    assert output.getvalue() == "rejected: a\\x1b]0;owned\\x07\\r\\u202e\\udcff.jpg\n\tand more\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
@@ -103,7 +103,7 @@ def test_a_pipe_that_nobody_reads_is_no_log_file(root: Callable[..., logging.Log
 
 
 def test_a_reader_that_has_gone_ends_no_run() -> None:
-    """As in ``kedro run | head``: rich would end the process."""
+    """As in ``kedro run | head``, where rich would end the process."""
     script = (
         "import logging, os; from rich.logging import RichHandler;"
         "from voc_seg.hooks.log_handlers import open_log_files;"

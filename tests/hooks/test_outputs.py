@@ -1,4 +1,4 @@
-"""Outputs that cannot be written are noticed before a run; nothing is made or changed by looking."""
+"""Outputs that cannot be written are noticed before a run, without changing anything."""
 
 import os
 import re

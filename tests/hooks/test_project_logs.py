@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """The root logger's handlers as they were."""
+    """Restore the root logger's handlers after the test."""
     root = logging.getLogger()
     before = list(root.handlers)
     files = {handler: handler.baseFilename for handler in before if isinstance(handler, logging.FileHandler)}
@@ -34,7 +34,7 @@ def _log(project: Path, conf: Path | None = None, line: str = "a line") -> None:
 
 
 def _forget_log_files() -> None:
-    """As Kedro starts where there is no conf/logging.yml."""
+    """Set up logging as Kedro does without conf/logging.yml."""
     root = logging.getLogger()
     root.handlers = [
         one

@@ -99,7 +99,7 @@ def test_runners_that_do_not_suit_are_refused(
         return
     with pytest.raises(ClickException, match=message):
         require_runner(runner(), pipelines[name])
-    require_runner(runner(), Pipeline([Node(len, "a", "b", name="mine")]))  # the user's own affair
+    require_runner(runner(), Pipeline([Node(len, "a", "b", name="mine")]))  # nodes of the user are not checked
 
 
 def test_the_runner_is_looked_at_before_data_is_made(run: Callable, project: Path) -> None:

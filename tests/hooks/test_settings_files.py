@@ -34,7 +34,7 @@ SLIPS: dict[str, tuple[str, bytes, str]] = {
     "catalog": ("catalog.yml", b"- a\n", "catalog.yml, line 1: this file is a list"),
     "globals file": ("globals.yml", b"source: {a\n", "globals.yml, line "),
     "credentials": ("credentials.yml", b"a:\n\tb: 1\n", "credentials.yml, line 2: "),
-    # What YAML allows and settings do not.
+    # Valid YAML, but not valid settings.
     "alias bomb": (
         "parameters.yml",
         b"a: &a [x, x, x, x, x, x, x, x, x]\n"

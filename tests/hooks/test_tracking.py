@@ -39,7 +39,7 @@ def project(prepare_project: Callable[..., Path], run_kedro: Callable[..., None]
 
 
 def copy_of(project: Path, folder: Path) -> Path:
-    """The same project with the same pictures, to be changed."""
+    """A copy of the project with the same images, which a test may change."""
     shutil.copytree(project, folder, ignore=shutil.ignore_patterns("voc"))
     (folder / "voc").symlink_to(project / "voc")
     return folder
@@ -59,14 +59,14 @@ def client() -> Callable[[Path], Any]:
 
 @pytest.fixture(scope="module")
 def tracked(project: Path, client: Callable, run_kedro: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of it, run once more from start to end and tracked."""
+    """A copy of the project in which everything has run once more, tracked."""
     folder = copy_of(project, tmp_path_factory.mktemp("tracked") / "project")
     run_kedro(folder, tracking={"mlflow": True})
     return folder
 
 
 def runs(client: Any, experiment: str = "voc_seg") -> list[Any]:
-    """Newest first."""
+    """All runs, newest first."""
     return client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
 
 
@@ -155,7 +155,7 @@ def test_files_are_those_of_the_run(tracked: Path, client: Callable) -> None:
 
 def test_training_is_the_same_to_the_bit(project: Path, tracked: Path) -> None:
     found = last_checkpoint(tracked)
-    assert found["run"] == 2  # the folder is a copy, in which there was a training before
+    assert found["run"] == 2  # the copied folder contains an earlier training
     assert_same(found | {"run": 1}, last_checkpoint(project))
 
 
@@ -209,7 +209,7 @@ def test_a_store_that_is_down_gives_one_warning_and_training_continues(
 
 
 class Failing:
-    """A writer whose store is away in its first calls."""
+    """A writer whose store is unreachable in its first calls."""
 
     label = "MLflow"
     view_command = ""

@@ -100,7 +100,7 @@ def test_all_background_floor() -> None:
     assert mean_iou(baseline) == pytest.approx((5 / 8 + 0) / 2)
 
 
-def test_floor_of_voc_like_shares() -> None:
+def test_baseline_of_voc_like_shares() -> None:
     # 73 % background and 20 further classes, all missed: 0.73 / 21, the 3.5 % known from VOC.
     confusion = np.diag([7300] + [135] * 20)
     assert summarise(confusion)["all_background_miou"] == pytest.approx(0.73 / 21)
@@ -138,7 +138,7 @@ def test_agrees_with_torchmetrics(random_pixels: tuple[torch.Tensor, torch.Tenso
     confusion = confusion_matrix(truth, prediction, 21).numpy()
     theirs = MulticlassJaccardIndex(num_classes=21, average=None, ignore_index=255)(prediction, truth).numpy()
     ours = class_iou(confusion)
-    # torchmetrics reports an absent class as 0; here it is NaN and stays out of the mean.
+    # torchmetrics reports an absent class as 0; voc_seg as NaN, which the mean ignores.
     assert np.isnan(ours).tolist() == [index == 9 for index in range(21)]
     assert theirs[9] == 0
     assert ours[5] == theirs[5] == 0

@@ -1,4 +1,4 @@
-"""Pyramid pooling: one implementation for every device, which computes what ``adaptive_avg_pool2d`` does."""
+"""Pyramid pooling: one implementation for every device, equal to ``adaptive_avg_pool2d``."""
 
 import pytest
 import torch
@@ -43,13 +43,13 @@ def test_saved_networks_have_the_same_keys_as_ever() -> None:
 
 
 def test_everything_is_made_on_the_features_device() -> None:
-    """A tensor made on the CPU would meet one of another device, as it would on a GPU."""
+    """A tensor created on the CPU would fail beside one on another device, as on a GPU."""
     context = PyramidContext(16, 8).to("meta")
     assert context(torch.empty(2, 16, 5, 7, device="meta")).device.type == "meta"
 
 
 def test_no_operator_that_apples_gpus_lack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On mps ``adaptive_avg_pool2d`` raises where the grid does not divide the map."""
+    """On mps ``adaptive_avg_pool2d`` raises if the grid does not divide the map."""
 
     def missing(*_: object) -> None:
         raise RuntimeError("Adaptive pool MPS: input sizes must be divisible by output sizes.")

@@ -1,4 +1,4 @@
-"""What leaves as safetensors comes back to the bit, with all that is needed to use it."""
+"""safetensors files restore a network to the bit, with everything needed to use it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A file that computes something else than torch is not kept."""
+"""An ONNX file whose results differ from torch is not kept."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from voc_seg.system.errors import VocSegError
 
 @pytest.fixture(scope="module")
 def identity() -> bytes:
-    """An ONNX file that gives back its input."""
+    """An ONNX file that returns its input."""
     onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     kind, shape = onnx.TensorProto.FLOAT, ["n", 3, "h", "w"]

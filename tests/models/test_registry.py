@@ -1,4 +1,4 @@
-"""Networks from weights: what fits is loaded exactly, what does not is refused with the reason."""
+"""Networks from weights: those that fit are loaded exactly, others are refused with the reason."""
 
 import pickle
 from pathlib import Path
@@ -67,7 +67,7 @@ class TestWeightsFromAFile:
         assert torch.equal(model.encoder.conv1.weight, saved["conv1.weight"].float())
 
     def test_the_batch_counter_may_be_missing(self, tmp_path: Path, torchvision_state: dict[str, Tensor]) -> None:
-        """The first weight files of torchvision have none."""
+        """torchvision's first weight files have none."""
         old = {key: value for key, value in torchvision_state.items() if "num_batches" not in key}
         torch.save(old, tmp_path / "old.pth")
         model = build_model(_config(tmp_path / "old.pth"), 21)
@@ -89,7 +89,7 @@ class TestWeightsFromAFile:
 
 
 class TestFilesOfOthers:
-    """Wrapped, with prefixes, named wrongly: taken where the whole encoder is in them."""
+    """Wrapped, with prefixes or under other names: loaded if they contain the whole encoder."""
 
     @pytest.mark.parametrize("prefix", ["module.", "encoder.", "backbone.", "module.encoder."])
     @pytest.mark.parametrize("wrapper", ["", "state_dict", "model"])
@@ -227,7 +227,7 @@ def test_imagenet_weights_are_torchvisions_first_release_with_hash_check(
 
 
 def test_a_saved_model_is_restored_without_its_weights_file() -> None:
-    """``model.weights`` of the saved settings is where the run began; the file may be gone."""
+    """``model.weights`` in the saved settings names the initial weights; that file may be gone."""
     torch.manual_seed(0)
     model = build_model(_config(skips=[1], context="none", output_stride=16), 4)
     saved = {

@@ -1,4 +1,4 @@
-"""Networks of others as best_model.pth: refused with file, field, value and the next step, before anything runs."""
+"""Foreign files as best_model.pth are refused with file, field, value and the next step, before a run."""
 
 import zipfile
 from collections.abc import Callable
@@ -235,7 +235,7 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, case: str) -> None:
 
 
 def test_a_bit_that_has_changed_on_the_disk_is_noticed(tmp_path: Path) -> None:
-    """torch.load does not compare checksums."""
+    """torch.load does not verify checksums."""
     _damaged(tmp_path / "best_model.pth")
     assert not torch.load(tmp_path / "best_model.pth")["a"].eq(3).all()
     with pytest.raises(VocSegError, match=r"best_model\.pth cannot be read .*the checksum of .* is wrong"):

@@ -1,4 +1,4 @@
-"""Every network through the same checks; the parts against the formulas they claim."""
+"""Every network passes the same checks; its parts match their formulas."""
 
 from functools import lru_cache
 from itertools import product
@@ -40,7 +40,7 @@ def _shared_encoder(*arguments: object) -> ResNetEncoder:
 
 @pytest.fixture(scope="module")
 def network(request: pytest.FixtureRequest) -> SegmentationNet:
-    """Built as ever, but for the encoders: initialising them takes most of the time, so decoders share them."""
+    """Initialising encoders takes most of the time, so networks with the same one share it."""
     encoder, output_stride, skips, context = request.param
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segmentation_net, "ResNetEncoder", _shared_encoder)
@@ -97,14 +97,14 @@ def test_channels_last_gives_the_logits_of_the_plain_layout_in_its_own() -> None
 
 
 def test_a_single_crop_of_the_smallest_size_trains() -> None:
-    """The last batch of an epoch may hold one crop: batch norm needs more than one value a channel even there."""
+    """The last batch of an epoch may have one crop, and batch norm needs more than one value a channel."""
     bounds = AugmentationConfig.model_fields["crop_size"].metadata
     smallest = max(bound.ge for bound in bounds if hasattr(bound, "ge"))
     assert _build().train()(_images(1, 3, smallest, smallest)).isfinite().all()
 
 
 def test_padding_to_the_stride_is_cropped_off_at_the_far_side() -> None:
-    """An image with the mean colour around it is the same picture, at the same place."""
+    """An image padded with the mean colour is the same image in the same position."""
     network = _build().eval()
     image = _images(1, 3, 40, 50)
     framed = functional.pad(image, (0, 14, 0, 24))  # (64, 64)

@@ -1,4 +1,4 @@
-"""The drawing of the network says what is built."""
+"""The diagram of the network shows what is built."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_the_parts_are_the_whole_network(config: ModelConfig) -> None:
     model = bare_model(config, 21)
     parts = network_boxes(model, config)
     assert sum(part.parameters or 0 for part in parts.values()) == count_parameters(model)
-    assert len({(part.column, part.row) for part in parts.values()}) == len(parts)  # no box on another
+    assert len({(part.column, part.row) for part in parts.values()}) == len(parts)  # boxes do not overlap
 
 
 def test_the_default_network_in_numbers() -> None:

@@ -1,4 +1,4 @@
-"""Runs side by side."""
+"""The comparison of runs."""
 
 from typing import Any
 
@@ -112,4 +112,4 @@ def test_where_weights_come_from_and_precision_are_settings() -> None:
 
 def test_what_was_validated_on_other_images_is_told_apart() -> None:
     rows = [comparison_row(model(0.01, 0.4, **data), pd.DataFrame(), {}) for data in ({}, {}, {"val_ids": "cc"})]
-    assert rows[0]["judged_on"] == rows[1]["judged_on"] != rows[2]["judged_on"]
+    assert rows[0]["val_conditions"] == rows[1]["val_conditions"] != rows[2]["val_conditions"]

@@ -1,4 +1,4 @@
-"""Figures of the data show the very samples and crops, and keep their texts clear of them."""
+"""Figures of the data show the right samples and crops, and no text covers them."""
 
 import numpy as np
 import pytest
@@ -15,14 +15,14 @@ SMALL = AugmentationConfig(crop_size=64, scale=(0.8, 1.2))
 LARGE = AugmentationConfig(image_size=(60, 80), crop_size=96, scale=(0.5, 0.5), flip=0, colour_jitter=0.2)
 
 
-def pictures(figure: Figure) -> list[np.ndarray]:
+def shown_images(figure: Figure) -> list[np.ndarray]:
     return [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
 
 
 def test_samples_stand_above_their_masks(scene_samples: list[Sample]) -> None:
     figure = plot_samples(scene_samples[-3:])
-    shown = pictures(figure)
-    assert all((picture == sample.image).all() for picture, sample in zip(shown[::2], scene_samples[-3:]))
+    shown = shown_images(figure)
+    assert all((image == sample.image).all() for image, sample in zip(shown[::2], scene_samples[-3:]))
     for above, below in zip(figure.axes[::2], figure.axes[1::2]):
         assert above.get_position().y0 > below.get_position().y1
         assert above.get_position().x0 == below.get_position().x0
@@ -30,8 +30,8 @@ def test_samples_stand_above_their_masks(scene_samples: list[Sample]) -> None:
 
 def test_crops_are_what_training_would_cut(scene_samples: list[Sample]) -> None:
     figure = plot_crops(scene_samples[0], {"in use": SMALL, "mine": LARGE}, count=3)
-    shown = pictures(figure)
-    assert [picture.shape[0] for picture in shown] == [64] * 3 + [96] * 3
+    shown = shown_images(figure)
+    assert [image.shape[0] for image in shown] == [64] * 3 + [96] * 3
     image, mask = augment(scene_samples[0], LARGE, np.random.default_rng(2))
     assert (shown[-1] == overlay(image.permute(1, 2, 0).numpy(), mask.numpy())).all()
     texts = [text.get_text() for text in figure.texts]

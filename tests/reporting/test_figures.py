@@ -1,4 +1,4 @@
-"""Figures of numbers hold the numbers they were given."""
+"""Charts show the numbers they were given."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ METRICS = {
 
 
 def texts(figure: Figure) -> list[str]:
-    """Every text of the figure but those that belong to an axis."""
+    """Every text of the figure except those of an axis."""
     axes_texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     return [text.get_text() for text in figure.texts] + axes_texts
 
@@ -202,7 +202,7 @@ class TestConfusion:
 
 
 def test_text_stays_inside_the_figure_at_twenty_one_classes():
-    """Labels at the edges were cut off once; the saved picture is exactly the figure's own rectangle."""
+    """Labels at the edges were once cut off, because the saved image is exactly the figure's own rectangle."""
     names = [f"pottedplant {number}" for number in range(21)]
     scores = pd.DataFrame({"class_index": range(21), "class_name": names, "iou": 1.0, "true_pixels": 0})
     confusion = pd.DataFrame(np.eye(21), index=names, columns=names)

@@ -1,4 +1,4 @@
-"""Names in any writing: in a font that has their letters, and legible without one."""
+"""Names in any script: in a font that has their letters, and legible without one."""
 
 import logging
 import warnings
@@ -33,7 +33,7 @@ METRICS = {
 
 @pytest.fixture
 def no_fonts(monkeypatch):
-    """A system without fonts but matplotlib's own."""
+    """A system without fonts other than matplotlib's own."""
     monkeypatch.setattr(fonts, "_found", {})
     monkeypatch.setattr(fonts, "_system_fonts", list)
 
@@ -100,7 +100,7 @@ def test_a_number_is_no_other_classs_name(no_fonts):
 
 @pytest.fixture
 def other_font(monkeypatch, tmp_path):
-    """A font of the system that has letters which the default one is made to lack; its file."""
+    """The file of a system font with letters that the default font is made to lack."""
     path = font_manager.findfont("DejaVu Serif")
     monkeypatch.setattr(fonts, "_found", {})
     monkeypatch.setattr(fonts, "_system_fonts", lambda: [str(tmp_path / "no_font.ttf"), path])
@@ -132,7 +132,7 @@ def test_overlays_have_the_letters_too(other_font, sample, monkeypatch):
 
 
 def test_a_font_that_matplotlib_has_not_listed_yet_is_found(monkeypatch):
-    """Its list is of the day when it was first used: what has been installed since is not in it."""
+    """matplotlib lists the fonts on its first use; fonts installed later are not in its list."""
     path = font_manager.findfont("DejaVu Serif")
     listed = [entry for entry in font_manager.fontManager.ttflist if entry.fname != path]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", listed)

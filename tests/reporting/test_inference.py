@@ -1,4 +1,4 @@
-"""Overlays of pictures without truth: the legend names what is there and hides nothing."""
+"""Overlays of images without ground truth: the legend names every class and hides nothing."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_shares_are_of_all_pixels(mask: np.ndarray) -> None:
 def test_background_stays_and_the_rest_takes_the_hue_of_its_class(image: np.ndarray, mask: np.ndarray) -> None:
     seen = np.array(labelled_overlay(image, mask))
     assert (seen[:300, :400][mask == 0] == image[mask == 0]).all()
-    # 0.4 of a grey and 0.6 of person's (192, 128, 128): whatever the picture's own colour, red leads by 0.6 x 64.
+    # 0.4 of a grey and 0.6 of person's (192, 128, 128): whatever the colour of the image, red leads by 0.6 x 64.
     inside = seen[10:140, 10:190].astype(int)
     assert np.abs(inside[..., 0] - inside[..., 1] - 38.4).max() <= 1
     assert (inside[..., 1] == inside[..., 2]).all()

@@ -1,4 +1,4 @@
-"""The card says what the model is, and nothing of another one."""
+"""The model card describes its own model and no other."""
 
 import re
 from typing import Any
@@ -98,10 +98,9 @@ def test_the_size_at_which_scores_were_counted_is_said() -> None:
 
 
 def test_another_stored_size_than_that_of_the_training_is_said() -> None:
-    assert "do not compare" not in card()
-    assert "another `data.longer_side` than those of the training" in card(
-        metrics=METRICS | {"trained_longer_side": None}
-    )
+    assert "not comparable" not in card()
+    text = card(metrics=METRICS | {"trained_longer_side": None})
+    assert "stored with another `data.longer_side` than the training images" in text
 
 
 def test_mirrored_averaging_is_said() -> None:

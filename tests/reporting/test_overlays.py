@@ -1,4 +1,4 @@
-"""Masks made visible: the colours are VOC's, the tint leaves background alone, the errors are the errors."""
+"""Masks as colours, overlays and error maps: VOC's colours, untinted background, the right errors."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_overlay_keeps_background_tints_regions_and_outlines_them(image):
     mask = np.zeros((40, 60), dtype=np.uint8)
     mask[10:30, 20:50] = 15
     before = image.copy()
-    image.setflags(write=False)  # as the packed store hands them out
+    image.setflags(write=False)  # like images from the packed store
     result = overlay(image, mask, opacity=0.25)
     assert result.dtype == np.uint8
     assert (image == before).all()
@@ -58,7 +58,7 @@ def test_error_map_marks_exactly_the_wrong_pixels_and_leaves_void_neutral(image)
 
 
 def test_right_wrong_and_void_differ_in_lightness_alone():
-    # What a reader without colour vision, or of a grey print, has to go by; at least 40 of 255 apart.
+    # Lightness, for readers without colour vision and for grey prints: at least 40 of 255 apart.
     luma = np.array([0.299, 0.587, 0.114])
     black = np.zeros((1, 1, 3), dtype=np.uint8)
     wrong, void, right = luma @ WRONG_COLOUR, luma @ VOID_COLOUR, pale_grey(black)[0, 0] @ luma

@@ -1,4 +1,4 @@
-"""Figures of images show the right pictures and name exactly the classes in them."""
+"""Figures of predictions show the right images and name exactly the classes in them."""
 
 import itertools
 
@@ -15,7 +15,7 @@ from voc_seg.samples.store import Sample, SampleStore
 
 
 def scene(height: int, width: int, name: str = "scene") -> Sample:
-    """A cow (10) in a void frame on background, noise as the picture."""
+    """A cow (10) in a void frame on background; the image is noise."""
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     mask = np.zeros((height, width), dtype=np.uint8)
     mask[5:20, 5:20] = 255
@@ -33,7 +33,7 @@ def title(figure: Figure) -> str:
     return " ".join(text.get_text() for text in figure.texts)
 
 
-def pictures(figure: Figure) -> list[np.ndarray]:
+def shown_images(figure: Figure) -> list[np.ndarray]:
     return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
 
 
@@ -42,10 +42,10 @@ def test_prediction_shows_image_and_errors_in_their_own_shape(shape):
     sample = scene(*shape, name="2007_000032")
     prediction = np.where(sample.mask == 10, 13, 0).astype(np.uint8)
     figure = plot_prediction(sample, prediction, 0.1234)
-    image, truth, predicted, errors = pictures(figure)
+    image, truth, predicted, errors = shown_images(figure)
     assert (image == sample.image).all()
     assert (errors == error_map(sample.image, sample.mask, prediction)).all()
-    # Cow is (64, 128, 0) and horse (192, 0, 128) in VOC: red and green tell the two panels apart.
+    # Cow is (64, 128, 0) and horse (192, 0, 128) in VOC: red and green distinguish the two panels.
     assert (truth[sample.mask == 10].argmax(-1) == 1).all()
     assert (predicted[sample.mask == 10].argmax(-1) == 0).all()
     assert "2007_000032" in title(figure) and "mIoU 0.123" in title(figure)
@@ -74,8 +74,8 @@ def test_gallery_has_a_row_an_image_and_one_legend_for_all():
     items = [(scene(30, 50, "wide"), np.full((30, 50), 3, np.uint8), 0.25)]
     items += [(scene(50, 30, "tall"), np.full((50, 30), 20, np.uint8), float("nan"))]
     figure = plot_gallery(items)
-    assert [picture.shape[:2] for picture in pictures(figure)] == [(30, 50)] * 4 + [(50, 30)] * 4
-    assert (pictures(figure)[4] == items[1][0].image).all()
+    assert [image.shape[:2] for image in shown_images(figure)] == [(30, 50)] * 4 + [(50, 30)] * 4
+    assert (shown_images(figure)[4] == items[1][0].image).all()
     assert list(legend(figure)) == ["background", "bird", "cow", "tvmonitor", "void"]
     assert "wide   mIoU 0.250" in title(figure) and "tall   mIoU absent" in title(figure)
 
@@ -94,9 +94,9 @@ def test_gallery_items_are_found_by_id_in_the_order_of_the_table(val_store: Samp
 def test_mask_beside_its_picture_with_shares(shape):
     sample = scene(*shape)
     mask = np.where(sample.mask == 10, 13, 0).astype(np.uint8)
-    mask[0, :9], mask[1, :2] = 12, 15  # two pixels are no share to speak of
+    mask[0, :9], mask[1, :2] = 12, 15  # two pixels are below the smallest share that is listed
     figure = plot_mask("mine.jpg", sample.image, mask)
-    image, predicted = pictures(figure)
+    image, predicted = shown_images(figure)
     assert (image == sample.image).all()
     assert (predicted[mask == 13].argmax(-1) == 0).all()  # horse is (192, 0, 128)
     assert list(legend(figure)) == ["background", "dog", "horse", "person"]
@@ -154,7 +154,7 @@ def test_sanity_says_the_verdict_and_holds_the_loss(passed, words):
     (loss,) = [axes for axes in figure.axes if axes.lines]
     assert loss.lines[0].get_ydata().tolist() == [3.0, 0.5, 0.01]
     assert loss.get_yscale() == "log"
-    image, truth, prediction = pictures(figure)
+    image, truth, prediction = shown_images(figure)
     assert (image == sample.image).all()
     assert (truth[sample.mask == 10] != prediction[sample.mask == 10]).any()
     assert list(legend(figure)) == ["background", "cow", "void"]

@@ -1,4 +1,4 @@
-"""The report's page holds the numbers it was given, and its pictures show the masks they were made of."""
+"""The report page holds the numbers it was given, and its images show their masks."""
 
 import io
 import json
@@ -69,7 +69,7 @@ def opened(content: bytes) -> Image.Image:
 
 class TestHistory:
     def test_that_of_the_model_is_shown_whole(self, tmp_path):
-        HISTORY.to_csv(tmp_path / "history.csv", index=False)  # 0.30000000000000004 as text and back
+        HISTORY.to_csv(tmp_path / "history.csv", index=False)  # 0.30000000000000004 is written as text and read back
         history = matching_history(BEST, pd.read_csv(tmp_path / "history.csv"))
         assert history["epoch"].tolist() == [1, 2, 3]
 
@@ -114,7 +114,7 @@ class TestPage:
         assert groups["Scored"]["images per second"] == "12.3"
         assert groups["Scored"]["flip"] == "no"
         assert groups["Trained on"]["training images"] == "1464"
-        assert "Augmentation" not in groups  # this model does not say
+        assert "Augmentation" not in groups  # this model has no such settings
 
     def test_a_model_without_its_settings_is_described_as_far_as_it_goes(self):
         bare = {key: value for key, value in BEST.items() if key != "config"}

@@ -57,7 +57,7 @@ def test_masks_and_scores_are_of_the_split(masks: list[str], scored: list[str], 
 
 
 def test_masks_are_found_whatever_form_of_unicode_a_folder_lists(tmp_path: Path) -> None:
-    """Some Macs list é as e and an accent, and find the file under either."""
+    """Some Macs list é as e and an accent, but find the file under either name."""
 
     class Decomposed(MaskFolder):
         def __iter__(self) -> Iterator[str]:
@@ -90,7 +90,7 @@ def test_a_mask_must_have_the_score_of_the_table() -> None:
     ],
 )
 def test_scores_and_facts_of_two_evaluations_are_none(facts: dict[str, Any], one: bool) -> None:
-    """Facts of a new model would vouch for the old scores."""
+    """Otherwise the facts of a new model would make the old scores look like its own."""
     metrics = {"images_per_second": 1.5, "model_digest": "a", "miou": 0.5}
     assert merge_evaluation(metrics, facts) == (metrics if one else {})
     assert merge_evaluation({}, {}) == {}

@@ -55,7 +55,7 @@ def test_absent_is_not_zero(scores):
     assert row(table, "bicycle") == ["bicycle", "0.0", "0.0", "-", "0.0"]
 
 
-def test_footer_shows_the_floor_beside_the_score(scores):
+def test_footer_shows_the_baseline_beside_the_score(scores):
     table = score_table(scores, METRICS)
     assert "mIoU 0.512 (all background: 0.035), mean over 19 of 21 classes" in table
     # The background's share of the labelled pixels is that baseline.

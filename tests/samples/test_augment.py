@@ -1,4 +1,4 @@
-"""Crops: image and mask move together, the geometry is that of resizing first, and the key fixes everything."""
+"""Crops: image and mask stay aligned, geometry equals resizing first, and the key determines everything."""
 
 import warnings
 
@@ -73,7 +73,7 @@ def test_every_pixel_shows_the_place_it_should(scale: float, seed: int) -> None:
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 def test_crop_before_resize_equals_resize_before_crop(scene_samples: list[Sample], scale: float) -> None:
-    """Within two grey levels inside, exactly for labels; at the rim the whole image has neighbours to blend in."""
+    """Within two grey levels inside, exactly for labels; at the border the whole image has more neighbours to blend."""
     picture, truth = scene_samples[0].image[:64], scene_samples[0].mask[:64]
     sample = Sample("tiled", np.tile(picture, (2, 2, 1)), np.tile(truth, (2, 2)))  # (128, 192): halves evenly
     config = _config(scale=(scale, scale), crop_size=64)
@@ -96,7 +96,7 @@ def test_crop_before_resize_equals_resize_before_crop(scene_samples: list[Sample
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("scale", [(1, 1), (0.9, 2)])
 def test_a_flip_is_exact(scene_samples: list[Sample], scale: tuple[float, float], seed: int) -> None:
-    """Two draws from one seed differ in the flip alone; at these scales no crop is padded."""
+    """Two crops from one seed differ only in the flip; at these scales no crop is padded."""
     straight = _crop(scene_samples[0], _config(scale=scale, flip=0, crop_size=64), seed)
     flipped = _crop(scene_samples[0], _config(scale=scale, flip=1, crop_size=64), seed)
     assert torch.equal(flipped[0].flip(-1), straight[0])
@@ -114,7 +114,7 @@ def test_labels_are_torchs_nearest_exact(size: int) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"scale": (0.5, 2), "flip": 1}, {"scale": (0.3, 0.3)}, {"colour_jitter": 0.2}])
 def test_channels_are_last_in_memory(scene_samples: list[Sample], options: dict) -> None:
-    """What follows, up to the network, is quick on that layout alone."""
+    """The following operations, up to the network, are fast only in that layout."""
     image, _ = _crop(scene_samples[0], _config(**options))
     assert image.permute(1, 2, 0).is_contiguous()
 

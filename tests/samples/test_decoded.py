@@ -1,4 +1,4 @@
-"""Samples straight from their files."""
+"""Samples decoded directly from their files."""
 
 from pathlib import Path
 

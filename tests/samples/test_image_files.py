@@ -1,4 +1,4 @@
-"""Which files a path stands for, and under which names their masks are saved."""
+"""Which files a path selects, and the names of their masks."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from voc_seg.system.errors import VocSegError
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    place = tmp_path / "my pictures"
-    (place / "2023").mkdir(parents=True)
+    folder = tmp_path / "my pictures"
+    (folder / "2023").mkdir(parents=True)
     for name in ("b.jpg", "a.png", "notes.txt", ".hidden.jpg", "2023/c.jpg", "2023/a.png"):
-        Image.new("RGB", (4, 3)).save(place / name, format="PNG")
-    return place
+        Image.new("RGB", (4, 3)).save(folder / name, format="PNG")
+    return folder
 
 
 def found(images: object) -> list[str]:

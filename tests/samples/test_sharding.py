@@ -1,4 +1,4 @@
-"""Stores of several shards: the same samples, whatever interrupts their writing or happens to a file."""
+"""Stores of several shards: always the same samples, whatever interrupts writing or damages a file."""
 
 import errno
 import logging
@@ -26,7 +26,7 @@ from voc_seg.system.errors import VocSegError
 
 
 class ShardRange(list):
-    """Samples of one shard; ``asked`` counts how many were decoded, and before ``fails_at`` the disk fails."""
+    """Samples of one shard; ``asked`` counts those decoded, and the disk fails before ``fails_at``."""
 
     def __init__(self, samples: list[Sample], fingerprint: str, fails_at: int | None = None) -> None:
         super().__init__(samples)
@@ -48,7 +48,7 @@ def network_boxes(samples: list[Sample], size: int, name: str = "f") -> list[Sha
 
 
 def tiny(count: int) -> list[Sample]:
-    """Samples of one to three pixels, each unlike the others."""
+    """Samples of one to three pixels, all different."""
     return [
         Sample(f"{n:05d}", np.full((1, 1 + n % 3, 3), n % 251, np.uint8), np.full((1, 1 + n % 3), n % 21, np.uint8))
         for n in range(count)

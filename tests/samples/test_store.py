@@ -1,4 +1,4 @@
-"""The packed store: what went in comes out, byte for byte, and damage is told apart from data."""
+"""The packed store: samples are read back byte for byte, and damage is detected."""
 
 import os
 import pickle
@@ -170,7 +170,7 @@ def test_samples_are_not_read_again_while_their_file_stays_as_it_is(path: Path, 
 
 
 def damage_unseen(file: Path, old: bytes, new: bytes) -> None:
-    """Change bytes as a disk does that forgets: the note that samples are whole still holds."""
+    """Change bytes without changing the note that the samples were verified."""
     whole = file.read_bytes()
     assert whole.count(old) == 1
     file.write_bytes(whole.replace(old, new))
@@ -181,7 +181,7 @@ def damage_unseen(file: Path, old: bytes, new: bytes) -> None:
 
 @pytest.fixture
 def own(tmp_path: Path, scene_samples: list[Sample]) -> Path:
-    """A store that says which classes its samples were packed for."""
+    """A store that records the classes of its samples."""
     path = tmp_path / "own.arrow"
     write_store(path, scene_samples, Origin("own", "", CLASS_NAMES, "f"))
     return path
@@ -193,7 +193,7 @@ def test_a_sample_with_labels_that_are_no_class_is_compared_with_its_checksum(
     mask = scene_samples[2].mask.tobytes()
     damage_unseen(own, mask, mask[:-1] + b"\xc8")
     store = SampleStore(own)
-    store.require_intact()  # for all that is known
+    store.require_intact()  # the damage is not known yet
     assert store[0].id == scene_samples[0].id
     message = rf"own\.arrow.*sample 2, '{scene_samples[2].id}', has changed since .*data_processing"
     with pytest.raises(IncompleteStoreError, match=message):

@@ -1,4 +1,4 @@
-"""Waiting for loader workers ends when they neither deliver nor work, or the run is to stop, and not before."""
+"""Waiting for loader workers ends if they neither deliver nor work or the run is to stop, and not before."""
 
 import multiprocessing
 import time
@@ -21,7 +21,7 @@ LATE = RuntimeError("DataLoader timed out after 1.0 seconds")
 
 
 class Loader:
-    """Gives its script: batches, and errors in their place."""
+    """Yields a script of batches and errors."""
 
     def __init__(self, script: list[object]) -> None:
         self.script = iter(script)
@@ -39,7 +39,7 @@ def run_on() -> bool:
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
-    """A worker in this state of proc(5) that has used so many ticks more at every look."""
+    """A worker in this state of proc(5) that has used this many more ticks each time."""
 
     def pretend(state: str, ticks: int) -> None:
         looks = iter(range(10**6))
@@ -107,7 +107,7 @@ def test_the_advice_says_how_much_shared_memory_there_is(monkeypatch: pytest.Mon
 
 
 class Lost(Dataset):
-    """Its second batch does not come."""
+    """A loader whose second batch never arrives."""
 
     def __getitem__(self, index: int) -> int:
         if index:
@@ -131,7 +131,7 @@ def test_a_real_loader_can_be_waited_for_again_and_again(monkeypatch: pytest.Mon
 def test_shared_memory_that_is_full_is_an_error_of_the_batch(
     train_store: SampleStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the worker itself: its sending thread would print the error and drop the batch."""
+    """Raised in the worker itself; its sending thread would print the error and drop the batch."""
 
     def full(*_: object) -> None:
         raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")

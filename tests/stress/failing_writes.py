@@ -36,7 +36,7 @@ WAYS = ("first write", "half written", "fsync", "rename")
 
 
 class Failing:
-    """A file that has no room left from some byte on."""
+    """A file on a disk that is full after some bytes."""
 
     def __init__(self, file: Any, room: int) -> None:
         self.file, self.room = file, room
@@ -62,7 +62,7 @@ class Failing:
 
 @contextmanager
 def failing(number: int | None, way: str) -> Iterator[list[tuple[str, int]]]:
-    """Have the file of this number fail; yields names and sizes of the files that were written."""
+    """Make the file of this number fail; yield names and sizes of the files that were written."""
     written: list[tuple[str, int]] = []
     opened: list[str] = []
     real_open, real_fsync, real_replace = builtins.open, os.fsync, os.replace
@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def one(project: Path, number: int, way: str, expected: dict[str, Any]) -> list[str]:
-    """What went wrong when this file failed in this way."""
+    """The fault found when this file failed in this way; empty if there is none."""
     found = []
     try:
         with failing(number, way):

@@ -28,7 +28,7 @@ def train(project: Path, epochs: int, more: str) -> subprocess.Popen:
 
 
 def until_training(process: subprocess.Popen) -> None:
-    """Read what it says up to where it starts to train."""
+    """Read the output up to the start of training."""
     for line in process.stdout:
         if "Training on" in line:
             return
@@ -57,7 +57,7 @@ def main() -> None:
         while kills < arguments.kills:
             resume = ",training.resume=true" if any(project.glob("data/06_models/checkpoints/*.pth")) else ""
             process = train(project, arguments.epochs, f",training.checkpoint.every_minutes=0.01{resume}")
-            if rng.random() < 0.1:  # some die before they train
+            if rng.random() < 0.1:  # some are killed before they train
                 time.sleep(rng.uniform(0, 6))
                 early += 1
             else:

@@ -36,7 +36,7 @@ def run(project: Path, pipeline: str, settings: dict[str, Any]) -> None:
 
 
 def forget_training(project: Path) -> None:
-    """Delete what trainings left."""
+    """Delete the outputs of earlier trainings."""
     shutil.rmtree(project / "data/06_models", ignore_errors=True)
     shutil.rmtree(project / "data/08_reporting", ignore_errors=True)
 
@@ -53,7 +53,7 @@ def left_by(project: Path, epochs: int) -> dict[str, Any]:
 
 
 def differences(found: Any, expected: Any, where: str = "") -> list[str]:
-    """Places where two states are not equal to the bit; times and how often checkpoints are written aside."""
+    """Places where two states are not bit-identical; times and the number of mid-epoch checkpoints are ignored."""
     if isinstance(expected, dict):
         keys = (found.keys() | expected.keys()) - {*TIMES, "seconds", "waited", "resume", "every_minutes"}
         pairs = [(found.get(key), expected.get(key), f"{where}.{key}") for key in keys]

@@ -66,7 +66,7 @@ def test_settings_of_all_runs() -> None:
 
 
 def test_a_grid_of_too_many_runs_is_refused_with_its_size() -> None:
-    """Before its runs are listed: a list of these would not fit into memory."""
+    """Before its runs are listed, as a list of these would not fit into memory."""
     grid = parse_grid([f"{key}={','.join(map(str, range(1000)))}" for key in ("a", "b", "c", "d")])
     with pytest.raises(VocSegError, match=r"1000000000000 runs \(1000 x 1000 x 1000 x 1000\), but the limit is 1000"):
         expand(grid, {})

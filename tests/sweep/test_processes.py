@@ -1,4 +1,4 @@
-"""Processes of a sweep, with small programs in the place of runs."""
+"""Processes of a sweep, with small programs instead of runs."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whatever happens in between."""
+"""Atomic writes: after any failure there is the old file or the new one."""
 
 import errno
 import os
@@ -158,7 +158,7 @@ class TestFolder:
             "new.png": "new", "sub/a.png": "new", "sub/a.kept.png": "theirs", "theirs.png": "theirs",
         }  # fmt: skip
         assert names(folder) == [".voc_seg-files", "new.png", "sub", "theirs.png"]
-        recover_folder(folder)  # nothing to do: nothing done
+        recover_folder(folder)  # nothing to do
 
     def test_a_copy_is_not_taken_for_ours(self, folder: Path) -> None:
         for ending in ("old", "partial"):
@@ -208,7 +208,7 @@ class TestFolder:
     def test_links_stay(self, tmp_path: Path) -> None:
         link = tmp_path / "masks"
         link.symlink_to(tmp_path / "disk" / "masks")
-        for name in ("old.png", "new.png"):  # first it leads nowhere
+        for name in ("old.png", "new.png"):  # at first it is a broken link
             with atomic_write_folder(link) as partial:
                 (partial / name).write_text(name)
         assert link.is_symlink()
@@ -239,7 +239,7 @@ class TestFolder:
 
 
 def fail_after(renames: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let so many renames pass, and fail one."""
+    """Let this number of renames pass, and fail the next one."""
     calls, replace = [], os.replace
 
     def sometimes(source: Path, target: Path) -> None:

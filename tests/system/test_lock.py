@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("narrow_encoder")
 
 @contextmanager
 def held_elsewhere(path: Path) -> Iterator[bool]:
-    """Whether another process gets the lock, which it holds for the duration."""
+    """Whether another process gets the lock, which it then holds."""
     path.parent.mkdir(exist_ok=True)
     setup = "from pathlib import Path; from voc_seg.system import lock"
     program = f"{setup}; f = lock.acquire_lock(Path({str(path)!r})); print(f is not None)"

@@ -1,4 +1,4 @@
-"""Parallel work: in order, a few at a time."""
+"""parallel_map: ordered results, and only a few held at a time."""
 
 import os
 import signal
@@ -86,7 +86,7 @@ def test_a_signal_ends_the_process_while_a_thread_is_stuck(number: signal.Signal
 
 
 def test_an_interruption_that_another_thread_receives_ends_the_process() -> None:
-    """As for a signal just before the main thread begins to wait: nothing wakes it from its wait."""
+    """As with a signal just before the main thread begins to wait: nothing wakes it up."""
     script = STUCK.replace("import sys", "import signal, time").replace(
         "        threading.Event()",
         "        time.sleep(0.5)\n"
@@ -103,6 +103,6 @@ def test_large_results_are_not_held_many_at_a_time(monkeypatch: pytest.MonkeyPat
     found = []
     for number, result in enumerate(results):
         found.append(result)
-        assert number > 2 or 3 not in begun  # larger than the limit: it is read on its own
+        assert number > 2 or 3 not in begun  # larger than the limit: it is held alone
         assert number > 3 or 4 not in begun
     assert found == list(range(6))

@@ -1,4 +1,4 @@
-"""The bar of long work."""
+"""Progress bars."""
 
 import io
 
@@ -11,7 +11,7 @@ from voc_seg.system.progress import duration, progress_bar
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What a terminal of 80 columns would be sent."""
+    """The text that a terminal of 80 columns receives."""
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=80)
     monkeypatch.setattr(progress, "get_console", lambda: console)

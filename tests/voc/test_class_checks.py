@@ -1,4 +1,4 @@
-"""Doubtful class lists are named, good ones pass in silence."""
+"""Doubtful class lists are reported; good ones pass without a message."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from voc_seg.voc.statistics import class_statistics, rejected_images
 
 
 def statistics(train: list[int], val: list[int], names: tuple[str, ...] = ("background", "cat", "dog")) -> pd.DataFrame:
-    """Of one image a split with these pixels by class; without an image where there are none."""
+    """Statistics of one image per split with these pixels by class; None is a split without an image."""
     indices = {}
     for split, pixels in (("train", train), ("val", val)):
         indices[split] = pd.DataFrame([pixels] if pixels else [], columns=list(names), dtype="int64").assign(
@@ -106,7 +106,7 @@ def test_a_background_that_covers_little_is_shown():
     ],
 )
 def test_one_value_too_many_has_a_likely_cause(tmp_path: Path, names, values, hint):
-    """Through the index, whose words the hint relies on."""
+    """Through the index, because the hint depends on its wording."""
     split = VOCSplit("train", "own", tuple(f"has {value}" for value in values), tmp_path / "images", tmp_path / "masks")
     split.images.mkdir()
     split.masks.mkdir()

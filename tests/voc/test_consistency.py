@@ -1,4 +1,4 @@
-"""Masks that are read one by one without fault and yet do not mean the same."""
+"""Masks that are valid one by one but contradict each other."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ COLOURED = name_classes(NAMES, COLOURS)
 
 @pytest.fixture
 def index(tmp_path):
-    """Indexes masks, given as Pillow images."""
+    """Index masks given as Pillow images."""
 
     def make(*images, classes=PLAIN):
         ids = tuple(f"m{number}" for number in range(len(images)))

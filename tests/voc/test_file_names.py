@@ -11,7 +11,7 @@ def find(folder, ids, endings=IMAGE_ENDINGS, kind="image"):
 
 @pytest.fixture
 def make(tmp_path):
-    """Makes empty files in ``JPEGImages``."""
+    """Make empty files in ``JPEGImages``."""
     folder = tmp_path / "JPEGImages"
     folder.mkdir()
 

@@ -77,7 +77,7 @@ def test_only_a_few_strange_colours_are_listed(tmp_path):
 
 
 def reordered(mask: np.ndarray) -> Image.Image:
-    """As PNG optimisers write it: used values renumbered, the palette shortened to them."""
+    """As PNG optimisers write it: the values in use renumbered, and the palette shortened to them."""
     used, numbers = np.unique(mask, return_inverse=True)
     picture = Image.fromarray(numbers.reshape(mask.shape).astype(np.uint8))
     picture.putpalette(voc_palette()[used].tobytes())
@@ -96,7 +96,7 @@ def test_a_palette_that_contradicts_the_indices_is_read_by_its_colours(tmp_path,
 
 @pytest.mark.parametrize("values", [(0, 1), (0, 1, 2), (2,), (0, 1, 2, VOID)])
 def test_names_without_colours_are_no_reason_to_doubt_indices(tmp_path, values):
-    """Black, green, maroon: VOC's default colours of classes 0, 2, 1, which are not declared here."""
+    """Black, green, maroon: VOC's default colours of classes 0, 2, 1; the classes declare no colours."""
     palette = np.zeros((256, 3), np.uint8)
     palette[[1, 2, VOID]] = (0, 128, 0), (128, 0, 0), (255, 255, 255)
     mask = np.random.default_rng(2).choice(np.array(values, np.uint8), (9, 8))
@@ -144,7 +144,7 @@ def test_orientation(tmp_path):
 
 @pytest.mark.parametrize(("kind", "value"), [(1, b"\6\0\0\0"), (2, b"6\0\0\0"), (3, b"\0\0\0\0"), (3, b"\x11\1\0\0")])
 def test_an_orientation_that_means_nothing_is_none(tmp_path, kind, value):
-    """Stored as byte or text, 0, 273: found in real images."""
+    """A byte or text, 0 and 273 are values found in real images."""
     exif = b"Exif\0\0II*\0" + struct.pack("<IHHHI", 8, 1, 0x0112, kind, 1) + value + bytes(4)
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "i.jpg", exif=exif)
     assert orientation(tmp_path / "i.jpg") == 1
@@ -154,7 +154,7 @@ def test_an_orientation_that_means_nothing_is_none(tmp_path, kind, value):
     "colours",
     [
         np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1),  # greys
-        np.zeros((256, 3), np.uint8),  # black all over
+        np.zeros((256, 3), np.uint8),  # all black
         np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8),
         voc_palette(),
     ],
@@ -191,7 +191,7 @@ def test_palette_images_hold_indices_and_show_colours(mask):
     ids=["eps", "gif", "ppm"],
 )
 def test_other_formats_are_not_opened(tmp_path, monkeypatch, read, content):
-    """Pillow starts Ghostscript for EPS; what a file is called does not matter."""
+    """Pillow starts Ghostscript for EPS, whatever the file's name."""
 
     def started(*args, **kwargs):
         raise AssertionError("a program was started")
@@ -240,7 +240,7 @@ def test_huge_sizes_are_refused_before_decoding(tmp_path, monkeypatch):
 
 
 def test_an_image_counts_as_in_use_while_its_mask_is_decoded(tmp_path, monkeypatch):
-    """Threads are then bounded by bytes: as many as there are could each keep a large image and wait."""
+    """Otherwise every thread could hold a large image and wait: threads are limited by bytes."""
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "i.png")
     monkeypatch.setattr(decode_memory, "_MAX_BYTES", WIDTH * HEIGHT * 20)
     kept, most = [], []
@@ -258,7 +258,7 @@ def test_an_image_counts_as_in_use_while_its_mask_is_decoded(tmp_path, monkeypat
         list(pool.map(pair, range(8)))
     assert max(most) == 1
     assert decode_memory._in_use == 0
-    decode_dataset_image(tmp_path / "i.png")  # nothing is left over for who decodes one alone
+    decode_dataset_image(tmp_path / "i.png")  # a single later reader is not affected
     assert decode_memory._in_use == 0
 
 

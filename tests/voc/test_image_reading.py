@@ -1,4 +1,4 @@
-"""Pictures of any origin come out as people see them; what is none says why."""
+"""Images of any origin are read as people see them; other files are rejected with a reason."""
 
 import os
 import struct
@@ -134,7 +134,7 @@ def _flipped(path: Path) -> None:
 
 
 def _declared(path: Path) -> None:
-    """A PNG of a few bytes that says it has 30,000 by 30,000 pixels."""
+    """A PNG of a few bytes that declares 30,000 by 30,000 pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -190,7 +190,7 @@ def test_threads_do_not_end_each_others_permission_for_large_images(recwarn: pyt
     first, second = allow_large_images(), allow_large_images()
     first.__enter__()
     second.__enter__()
-    first.__exit__(None, None, None)  # the one that came first goes first
+    first.__exit__(None, None, None)  # in the order of their arrival
     warnings.warn("large", Image.DecompressionBombWarning, stacklevel=1)
     second.__exit__(None, None, None)
     assert not recwarn.list

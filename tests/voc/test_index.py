@@ -1,4 +1,4 @@
-"""Every image and mask is looked into, and every bad one is named."""
+"""The index reads every image and mask, and names every bad one."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ def split(tmp_path) -> VOCSplit:
 
 
 def reason_for(split: VOCSplit, image_id: str = "b") -> str:
-    """Why one image is rejected; its row must stay, without counts, and the others be usable."""
+    """The reason for which one image is rejected; its row must stay, without counts, and the others be usable."""
     index = index_images(split).set_index("image_id")
     assert list(index.index) == list(split.ids)
     assert (index.loc[index.index != image_id, "rejected"] == "").all()
@@ -132,7 +132,7 @@ def test_official_val_images_are_all_usable():
 
 
 def read_own(split: VOCSplit) -> VOCSplit:
-    """The split as a catalog reads it, from its folder and its list."""
+    """The split as the catalog reads it, from its folder and its list."""
     lists = split.images.parent / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True, exist_ok=True)
     (lists / "train.txt").write_text("\n".join(split.ids))
@@ -152,7 +152,7 @@ def test_other_endings_are_used_and_written_down(split):
 
 
 class TestRepeat:
-    """A second run reads what has changed and nothing else."""
+    """A second run reads only files that have changed."""
 
     @pytest.fixture
     def reads(self, monkeypatch):
@@ -217,7 +217,7 @@ class TestRepeat:
         pd.testing.assert_frame_equal(again, first.drop(columns="fingerprint"))
 
     def test_a_failed_read_is_retried(self, split, monkeypatch):
-        """Too many open files, a disk that was away, a permission: nothing of it shows in the files."""
+        """Too many open files, a disk that was away, a permission: the files themselves show none of these."""
 
         def fail(path):
             raise VocSegError("damaged image: a.jpg ([Errno 24] Too many open files)")

@@ -1,4 +1,4 @@
-"""Lines of image lists that are more than an id."""
+"""Lines of image lists in other forms than a bare id."""
 
 import pytest
 

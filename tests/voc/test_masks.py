@@ -1,4 +1,4 @@
-"""What stored values and colours of masks mean; tests/voc/test_reading.py has the files as such."""
+"""The meaning of stored values and colours of masks; tests/voc/test_image_file.py has the files."""
 
 import struct
 import zlib
@@ -84,7 +84,7 @@ def test_palettes_are_written_down_where_values_count(tmp_path):
     image.save(tmp_path / "m.png")
     names = name_classes(("background", "cat", "dog"))
     assert decode_mask(tmp_path / "m.png", names).palette == '{"0": "000000", "2": "e69f00"}'
-    image.putpalette(bytes(768))  # black all over
+    image.putpalette(bytes(768))  # all black
     image.save(tmp_path / "m.png")
     assert decode_mask(tmp_path / "m.png", names).palette == ""
     image.putpalette(bytes(value for grey in range(256) for value in (grey, grey, grey)))
@@ -146,7 +146,7 @@ def test_void_may_have_any_colour_in_a_renumbered_palette(tmp_path):
 
 
 def test_a_renumbered_palette_with_an_unknown_colour_is_refused(tmp_path):
-    """By value a cat would be background, without a word."""
+    """Read by value, a cat would silently be background."""
     colours = dict(enumerate(RENUMBERED)) | {3: (255, 255, 255)}
     with pytest.raises(VocSegError, match=r"palette and values disagree: .*m\.png shows value 0 in the colour of cat"):
         read_palette(tmp_path, [0, 1, 2, 3], colours, COLOURED)
@@ -253,7 +253,7 @@ def test_invalid_values_in_other_modes_are_refused(tmp_path, image, classes, mes
 
 
 def test_16_bits_a_channel_lose_their_lower_half(tmp_path):
-    """Pillow keeps the upper half of each: indices would all be background."""
+    """Pillow keeps the upper half of each value, so all indices would be background."""
     rows = b"\0" + np.array([[0, 0, 0], [1, 1, 1], [2, 2, 2]], ">u2").tobytes()
     header = struct.pack(">IIBBBBB", 3, 1, 16, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]

@@ -16,7 +16,7 @@ HEIGHT, WIDTH = 12, 20
 
 @pytest.fixture
 def save(tmp_path):
-    """Saves an image that is bright at its upper left, with an orientation, and a mask; gives their paths."""
+    """Save an image that is bright at its upper left, with an orientation, and a mask; return their paths."""
 
     def write(turn, mask_size=(HEIGHT, WIDTH), size=(HEIGHT, WIDTH)):
         pixels = np.zeros((*size, 3), np.uint8)

@@ -17,7 +17,7 @@ from .network import ModelConfig
 from .results import ComparisonConfig, EvaluationConfig, InferenceConfig
 from .running import RunName, RuntimeConfig, TrackingConfig
 from .training import CheckpointConfig, OptimizerConfig, SanityConfig, ScheduleConfig, TrainingConfig
-from .user_keys import intended_key, project_parameters, unread_warnings
+from .user_keys import project_parameters
 
 __all__ = [
     "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EvaluationConfig",
@@ -64,13 +64,3 @@ class Parameters(Block):
             pydantic.ValidationError: A setting is invalid, or a key is probably a misspelling of one.
         """
         return cls.model_validate(project_parameters(settings, cls))
-
-    @classmethod
-    def intended_key(cls, key: Any, value: Any) -> str | None:
-        """The top-level setting that an unknown key probably misspells; None if there is none."""
-        return intended_key(key, value, cls)
-
-    @classmethod
-    def unread_warnings(cls, settings: Mapping[str, Any], given: Mapping[str, Any], read: set[str]) -> list[str]:
-        """Warnings about user keys that no node of a run reads; see `voc_seg.config.user_keys`."""
-        return unread_warnings(settings, given, read, cls)

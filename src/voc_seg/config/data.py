@@ -20,11 +20,10 @@ def _accept_bare_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-ColourValue = Annotated[int, Field(ge=0, le=255)]
+Byte = Annotated[int, Field(ge=0, le=255)]
 MAX_SIDE = 16384
 """Largest height or width of ``image_size``, pixels: a square image of this size takes 800 MB."""
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
-StoredValue = Annotated[int, Field(ge=0, le=255)]
 
 
 def _normalise_values(values: Any) -> Any:
@@ -66,7 +65,7 @@ class ClassConfig(Block):
     """One class of the data."""
 
     name: str = Field(min_length=1, description="class name in tables and legends")
-    colour: tuple[ColourValue, ColourValue, ColourValue] | None = Field(
+    colour: tuple[Byte, Byte, Byte] | None = Field(
         None, description="red, green and blue, 0 to 255 each; null uses the colour of the class index in VOC's palette"
     )
 
@@ -81,7 +80,7 @@ class DataConfig(Block):
         None,
         description="class names by index, from 0 (background), 2 to 255 of them; null uses VOC's 21 classes",
     )
-    values: Annotated[dict[StoredValue, str | int] | None, BeforeValidator(_normalise_values)] = Field(
+    values: Annotated[dict[Byte, str | int] | None, BeforeValidator(_normalise_values)] = Field(
         None,
         description="meaning of stored mask values (0 to 255): {255: object, 4: void}, or {object: [1, 2], void: [4, "
         "255]} to merge values. A class named here has only these values; other classes keep their index, and 255 is "

@@ -12,12 +12,7 @@ _ONE_TYPO_LENGTH, _TWO_TYPOS_LENGTH = 6, 10
 
 
 def project_parameters(settings: Mapping[Any, Any], model: type[BaseModel]) -> dict[Any, Any]:
-    """Settings without the user's top-level keys; a probable misspelling of a setting stays, so that it is refused.
-
-    Args:
-        settings: All parameters, of ``parameters*.yml`` and ``--params``.
-        model: The settings of this project.
-    """
+    """Settings without the user's top-level keys; a probable misspelling of a setting stays, so that it is refused."""
     return {
         key: value for key, value in settings.items() if key in model.model_fields or intended_key(key, value, model)
     }
@@ -58,11 +53,6 @@ def _is_typo(key: str, value: Any, name: str, model: type[BaseModel]) -> bool:
     return typos == 1 and (transposed or one_letter)
 
 
-def namesakes(key: Any, model: type[BaseModel]) -> list[str]:
-    """Nested settings with the name of a top-level key: ``training.epochs`` for ``epochs``."""
-    return [dotted for dotted in _dotted(model) if "." in dotted and dotted.rpartition(".")[2] == key]
-
-
 def unread_warnings(
     settings: Mapping[Any, Any], given: Mapping[Any, Any], read: set[str], model: type[BaseModel]
 ) -> list[str]:
@@ -81,7 +71,7 @@ def unread_warnings(
     for key in settings:
         if key in model.model_fields or key in read:
             continue
-        ours = " or ".join(namesakes(key, model))
+        ours = " or ".join(dotted for dotted in _dotted(model) if dotted.endswith(f".{key}"))  # training.epochs
         if ours and key in given:
             raise VocSegError(f"--params {key}: no node of this run reads that key. Did you mean {ours}?")
         if ours:

@@ -124,12 +124,7 @@ def _expanded_size(node: yaml.Node, sizes: dict[int, float]) -> float:
 
 
 def logging_config_fault(path: Path, error: Exception) -> str:
-    """Explain what is wrong with the logging settings, which Kedro reads while it is imported.
-
-    Args:
-        path: The file.
-        error: What reading or applying it raised.
-    """
+    """Explain an error raised by reading or applying the logging settings, which Kedro does while it is imported."""
     if fault := yaml_fault(path):
         return fault
     cause: BaseException = error

@@ -33,11 +33,7 @@ class PicturesDataset(AbstractDataset[None, ImageFiles]):
         self.metadata = metadata
 
     def load(self) -> ImageFiles:
-        """The files by name.
-
-        Raises:
-            DatasetError: From a `VocSegError`: no path was given, or nothing is there.
-        """
+        """The files by name. Raises DatasetError, from a `VocSegError`, if no path was given or nothing is there."""
         if not self._images:
             raise VocSegError(
                 "No images to segment. Give a folder, a file or a pattern: "

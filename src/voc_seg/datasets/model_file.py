@@ -17,8 +17,7 @@ State = dict[str, Any]
 def write_state(path: Path, state: State) -> None:
     """Write a state dict for ``torch.load(weights_only=True)``; a failed write leaves the old file in place.
 
-    Raises:
-        VocSegError: It could not be written; the message has the size it needs.
+    Raises VocSegError if it cannot be written; the message has the size it needs.
     """
     import torch  # takes a second, so only where a network is read or written
 
@@ -37,8 +36,7 @@ def _size(state: Any) -> int:
 def read_state(path: Path) -> State:
     """Read what :func:`write_state` wrote, on the CPU.
 
-    Raises:
-        VocSegError: The file is damaged, holds something else, or would run code on loading.
+    Raises VocSegError if the file is damaged, holds something else, or would run code on loading.
     """
     from voc_seg.models.exchange import read_saved
 
@@ -60,11 +58,7 @@ class ModelDataset(AbstractDataset[State, State]):
         return read_state(self._filepath)
 
     def load_checked(self) -> State:
-        """The content of the file, checked to be a usable network.
-
-        Raises:
-            VocSegError: It cannot be read, or a field or a tensor is invalid.
-        """
+        """The content of the file; raises VocSegError unless it is a usable network."""
         from voc_seg.models.saved import require_best_model
 
         state = read_state(self._filepath)

@@ -12,15 +12,12 @@ _GAP = 6
 
 
 def contact_sheet(images: Iterable[Image.Image], columns: int = 4, width: int = 180) -> ImagePreview:
-    """Images in rows on a transparent background, which suits light and dark pages.
+    """Images in rows on a transparent background, which suits light and dark pages, as a PNG in base64.
 
     Args:
         images: Any sizes and modes; the sheet is blank if there are none.
         columns: Images in a row.
         width: Width of each image in pixels; its aspect ratio is kept.
-
-    Returns:
-        A PNG in base64.
     """
     cells = [_reduced(image, width) for image in images] or [Image.new("RGBA", (width, width // 2))]
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]

@@ -21,20 +21,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Report:
-    """A page and its images.
+    """A page and its images."""
 
-    | field    | type                       | meaning                                                       |
-    |----------|----------------------------|---------------------------------------------------------------|
-    | page     | str                        | HTML                                                          |
-    | folder   | str                        | name of the folder beside the page that holds its images      |
-    | pictures | iterable of dict str bytes | files by name, those of one image at a time; iterated once    |
-    | images   | int                        | how many images there are                                     |
-    """
-
-    page: str
-    folder: str
-    pictures: Iterable[Mapping[str, bytes]]
-    images: int
+    page: str  # HTML
+    folder: str  # name of the folder beside the page that holds its images
+    pictures: Iterable[Mapping[str, bytes]]  # the files of one image at a time, by name; iterated once
+    images: int  # number of images
 
 
 class ReportDataset(AbstractDataset[Report, str]):

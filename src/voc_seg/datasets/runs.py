@@ -28,18 +28,11 @@ NAMELESS = "(nameless)"
 
 @dataclass(frozen=True)
 class Run:
-    """The results of a run.
+    """The results of a run."""
 
-    | field   | type             | meaning                                                                        |
-    |---------|------------------|--------------------------------------------------------------------------------|
-    | model   | dict             | its best model without the weights: epoch, val_miou, config, model_digest ...  |
-    | history | pandas.DataFrame | one row an epoch; empty where there is none                                    |
-    | scores  | dict             | ``metrics.json`` and ``evaluation_facts.json`` of one evaluation, or empty     |
-    """
-
-    model: dict[str, Any]
-    history: pd.DataFrame
-    scores: dict[str, Any]
+    model: dict[str, Any]  # its best model without the weights: epoch, val_miou, config, model_digest ...
+    history: pd.DataFrame  # one row an epoch; empty where there is none
+    scores: dict[str, Any]  # ``metrics.json`` and ``evaluation_facts.json`` of one evaluation, or empty
 
 
 class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
@@ -102,11 +95,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _read(folder: Path) -> Run:
-    """Read one run.
-
-    Raises:
-        VocSegError: Its best model or its scores cannot be read.
-    """
+    """Read one run. Raises VocSegError if its best model or its scores cannot be read."""
     from voc_seg.models.exchange import merge_evaluation, model_digest  # torch only when there is a network to read
     from voc_seg.models.saved import require_fields, require_tensors
 

@@ -35,8 +35,7 @@ class ArchiveSpec(BaseModel):
 def parse_archives(settings: Mapping[str, Any]) -> dict[str, Archive]:
     """Parse the ``archives`` block of the configuration: ``md5``, ``addresses`` and optional ``bytes`` by file name.
 
-    Raises:
-        VocSegError: Keys are invalid; the message lists each with its value and what is allowed.
+    Raises VocSegError if keys are invalid; the message lists each with its value and what is allowed.
     """
     try:
         declared = TypeAdapter(dict[str, ArchiveSpec]).validate_python(dict(settings))
@@ -48,13 +47,9 @@ def parse_archives(settings: Mapping[str, Any]) -> dict[str, Archive]:
 
 @contextmanager
 def download_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of an archive folder; wait without limit while another process holds it.
+    """Hold the lock of an archive folder, which is created if missing; wait while another process holds it.
 
-    Args:
-        folder: Created if missing.
-
-    Raises:
-        VocSegError: The folder cannot be written to.
+    Raises VocSegError if the folder cannot be written to.
     """
     lock_file, lock = folder / ".lock", None
     try:
@@ -82,19 +77,11 @@ def download_lock(folder: Path) -> Iterator[None]:
 def fetch_archive(
     archive: Archive, folder: Path, given: Path | None = None, policy: RetryPolicy = DEFAULT_POLICY
 ) -> Path:
-    """Return the archive as a file with a verified checksum; download it if necessary.
+    """Return the archive as a file with a verified checksum; download it into ``folder`` if necessary.
 
     An interrupted download is kept in ``<name>.part`` and resumed; see `mirrors.download`. Call this inside
-    `download_lock`: two processes must not write that file at once.
-
-    Args:
-        archive: The archive.
-        folder: The existing folder of archives.
-        given: As in `given_archive`; preferred, and ignored if it is not this archive.
-        policy: Time-outs and retries.
-
-    Returns:
-        The given file in its place, or ``folder/<name>``.
+    `download_lock`: two processes must not write that file at once. The file ``given`` (see `given_archive`) is
+    preferred, and ignored if it is not this archive.
 
     Raises:
         VocSegError: Every address failed, the disk is full, or a file of this name has another checksum.
@@ -120,14 +107,9 @@ def fetch_archive(
 
 
 def given_archive(archive: Archive, given: Path) -> Path | None:
-    """Return the archive at the path of ``voc_archive``.
+    """Return the archive at the path of ``voc_archive``; None if that is another file or a folder without it.
 
-    Args:
-        archive: The archive to look for.
-        given: A file, identified by its checksum whatever its name; or a folder with a file of the archive's name.
-
-    Returns:
-        The file; None if it is another one or the folder has none: a source may need two archives.
+    A file may have any name, as its checksum identifies it; in a folder the archive is looked up by name.
 
     Raises:
         VocSegError: The path does not exist or cannot be read, or the folder's file has another checksum.

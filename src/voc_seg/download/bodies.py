@@ -22,12 +22,7 @@ class IncompleteBodyError(Exception):
 
 
 def read_body(response: requests.Response, start: int, policy: RetryPolicy) -> Iterator[bytes]:
-    """Yield the body in chunks as they arrive.
-
-    Args:
-        response: An unread response.
-        start: Offset of the body in the file.
-        policy: Time-outs.
+    """Yield the unread body of a response, which starts at this offset of the file, in chunks as they arrive.
 
     Raises:
         IncompleteBodyError: The connection was cut, or the server sends nothing or too slowly.

@@ -21,19 +21,12 @@ _MOST_REDIRECTS = 10
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Time-outs and retries of a download.
+    """Time-outs and retries of a download."""
 
-    Args:
-        connect_seconds: Limit for connecting.
-        read_seconds: Limit for all headers of a response, and for the next bytes of its body.
-        attempts: Consecutive attempts per address; 1 MiB beyond the furthest position so far resets the count.
-        backoff_seconds: Pause after the first failure; doubles with each further one, up to 30 s.
-    """
-
-    connect_seconds: float = 15
-    read_seconds: float = 60
-    attempts: int = 5
-    backoff_seconds: float = 1
+    connect_seconds: float = 15  # limit for connecting
+    read_seconds: float = 60  # limit for all headers of a response, and for the next bytes of its body
+    attempts: int = 5  # consecutive attempts per address; 1 MiB beyond the furthest position so far resets the count
+    backoff_seconds: float = 1  # pause after the first failure; doubles with each further one, up to 30 s
 
 
 DEFAULT_POLICY = RetryPolicy()
@@ -64,8 +57,7 @@ class Session(requests.Session):
 def close_after(seconds: float | None, connection: socket.socket | None) -> Iterator[threading.Event]:
     """Close a connection that is still being read after this time: a socket's time-out restarts with every byte.
 
-    Yields:
-        An event that is set when the time is over.
+    Yields an event that is set when the time is over.
     """
     late = threading.Event()
 
@@ -119,11 +111,7 @@ def send_get(
 ) -> requests.Response:
     """Send a GET request and follow redirects, whose bodies are not read.
 
-    Args:
-        session: A `Session`.
-        address: https or http. Redirects may lead to these only, and not out of https.
-        headers: Headers of the request.
-        policy: Time-outs.
+    Redirects may lead only to https and http, and not out of https.
 
     Returns:
         The response (200, 206 or 416) with an unread body; the caller closes it.

@@ -34,7 +34,7 @@ def fetch(
     given: Path | None = None,
     policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Path:
-    """Provide the data of a source under ``root``; complete data is kept as it is.
+    """Provide the data of a source under ``root`` and return its ``VOC<year>`` folder; complete data is kept as it is.
 
     Several processes may call this at once: one does the work, the others wait.
 
@@ -44,9 +44,6 @@ def fetch(
         archives: The declared archives by file name.
         given: An archive or a folder of archives on disk, used instead of a download.
         policy: Time-outs and retries of downloads.
-
-    Returns:
-        The ``VOC<year>`` folder.
 
     Raises:
         VocSegError: The data cannot be provided; the message gives the reason and alternatives.
@@ -92,10 +89,8 @@ def fetch(
             _unpack_devkit(root, base, files, wanted)
         if not is_complete(root, known):
             _unpack_sbd(root, known, fetch_archive(wanted[-1], root, given, policy), wanted[-1])
-            if not is_complete(root, known):
-                _refuse_incomplete_folder(
-                    root, known
-                )  # a hand-made folder without the images that only SBD has masks for
+            if not is_complete(root, known):  # a hand-made folder without the images that only SBD has masks for
+                _refuse_incomplete_folder(root, known)
     return find_voc_folder(root, known.year)
 
 

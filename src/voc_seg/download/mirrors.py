@@ -31,27 +31,16 @@ _LONGEST_PAUSE = 30.0
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive file and its addresses.
+    """An archive file and its addresses."""
 
-    Args:
-        name: File name, such as ``VOCtrainval_11-May-2012.tar``.
-        md5: Checksum, 32 hexadecimal digits.
-        addresses: https or http, tried in this order.
-        size: Bytes, if known.
-    """
-
-    name: str
-    md5: str
-    addresses: tuple[str, ...]
-    size: int | None = None
+    name: str  # file name, such as ``VOCtrainval_11-May-2012.tar``
+    md5: str  # checksum, 32 hexadecimal digits
+    addresses: tuple[str, ...]  # https or http, tried in this order
+    size: int | None = None  # bytes, if known
 
 
 def md5_of(path: Path) -> str:
-    """Return the md5 of a file as hexadecimal digits.
-
-    Raises:
-        VocSegError: The file cannot be read.
-    """
+    """Return the md5 of a file as hexadecimal digits. Raises VocSegError if it cannot be read."""
     digest = hashlib.md5(usedforsecurity=False)
     try:
         require_file(path)
@@ -70,21 +59,11 @@ def partial_files(part: Path) -> tuple[Path, Path]:
 
 
 def download(archive: Archive, part: Path, policy: RetryPolicy) -> Path:
-    """Download an archive from the first address that has it.
+    """Download an archive from the first address that has it; return the verified file, one of `partial_files`.
 
-    A server that cannot resume ``part`` sends the file from the beginning, which is compared with ``part``. If they
-    differ, only the checksum can decide, so the server's file is received into a second file.
-
-    Args:
-        archive: The archive.
-        part: ``<name>.part`` with the bytes received so far; may be missing.
-        policy: Time-outs and retries.
-
-    Returns:
-        The file with the right checksum, one of `partial_files`.
-
-    Raises:
-        VocSegError: Every address failed, or the disk is full.
+    ``part`` holds the bytes received so far, if any. A server that cannot resume it sends the file from the beginning,
+    which is compared with ``part``. If they differ, only the checksum can decide, so the server's file is received into
+    a second file. Raises VocSegError if every address failed or the disk is full.
     """
     failures: list[TransferError] = []
     with Session() as session:

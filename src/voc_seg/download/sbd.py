@@ -38,11 +38,7 @@ def train_aug_ids(train: Iterable[str], val: Iterable[str], sbd: Iterable[str]) 
 
 
 def require_scipy() -> None:
-    """Check for SciPy before anything is downloaded.
-
-    Raises:
-        VocSegError: SciPy is not installed.
-    """
+    """Raise VocSegError if SciPy is not installed, before anything is downloaded."""
     try:
         import scipy.io  # noqa: F401
     except ImportError:
@@ -118,16 +114,9 @@ def _write_masks(folder: Path, own: Path, sbd: Path, ids: tuple[str, ...], offic
 
 
 def read_mat(path: Path) -> np.ndarray:
-    """Read the class mask of one SBD image.
+    """Read ``GTcls.Segmentation`` of ``cls/<id>.mat``: ``uint8 (H, W)``, class index 0..20; SBD has no void.
 
-    Args:
-        path: ``cls/<id>.mat``, whose ``GTcls.Segmentation`` is the mask.
-
-    Returns:
-        ``uint8 (H, W)``, class index 0..20; SBD has no void.
-
-    Raises:
-        VocSegError: The file is missing or is not such a mask.
+    Raises VocSegError if the file is missing or is not such a mask.
     """
     from scipy.io import loadmat  # optional dependency, see require_scipy
 

@@ -67,17 +67,10 @@ def truncate_file(part: Path, length: int) -> None:
 def transfer_once(
     session: requests.Session, address: str, part: Path, policy: RetryPolicy, declared: int | None = None
 ) -> None:
-    """Request the missing bytes of a file once and receive them.
+    """Request the missing bytes of a file once and receive them into ``part``, which may be missing.
 
     If the server cannot resume, the whole file is requested and its beginning is compared with ``part``, which only
-    ever grows.
-
-    Args:
-        session: A `voc_seg.download.connection.Session`.
-        address: https or http.
-        part: The bytes received so far; may be missing.
-        policy: Time-outs.
-        declared: Size of the file in bytes, if known; ``part`` is truncated to it.
+    ever grows. If the size of the file is ``declared``, ``part`` is truncated to it.
 
     Raises:
         TransferError: The server or the connection failed; received bytes are kept.

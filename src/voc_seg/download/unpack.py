@@ -28,12 +28,8 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool] | None = N
     """Unpack a tar file, compressed or not, into a new folder.
 
     Files are first unpacked into ``.<folder>.partial``, which is renamed at the end. An archive may unpack to 20 times
-    its size, or to 64 MiB if that is more: VOC's archives are not compressed, and SBD's hardly shrinks.
-
-    Args:
-        archive: The tar file.
-        folder: Must not exist.
-        wanted: Selects members to write by their name in the archive; None writes all. Every member is checked.
+    its size, or to 64 MiB if that is more: VOC's archives are not compressed, and SBD's hardly shrinks. ``wanted``
+    selects members by name, None all of them; every member is checked.
 
     Raises:
         VocSegError: A member is not a plain file or folder or would leave the folder, the archive is damaged, the

@@ -36,46 +36,55 @@ def init_process_group(device: torch.device, timeout: int) -> None:
     Raises:
         VocSegError: A rank did not connect in time.
     """
-    here = process_info()
-    if here.world_size == 1 or distributed.is_initialized():
+    process = process_info()
+    if process.world_size == 1 or distributed.is_initialized():
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        store = _rendezvous_store(here, timedelta(seconds=timeout))
+        store = _rendezvous_store(process, timedelta(seconds=timeout))
         distributed.init_process_group(
-            backend, store=store, rank=here.rank, world_size=here.world_size, timeout=timedelta(seconds=timeout)
+            backend, store=store, rank=process.rank, world_size=process.world_size, timeout=timedelta(seconds=timeout)
         )
     except RuntimeError as error:
         raise VocSegError(
-            f"Process {here.rank} of {here.world_size} could not connect to the others at {here.address} within "
-            f"{timeout} s (runtime.distributed_timeout): {first_line(error)}. Check that every machine was "
+            f"Process {process.rank} of {process.world_size} could not connect to the others at {process.address} "
+            f"within {timeout} s (runtime.distributed_timeout): {first_line(error)}. Check that every machine was "
             "started with the same --nnodes and --rdzv-endpoint, and that the machines can reach each other "
             "(GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name the network interface)."
         ) from error
-    logger.debug("Process %d of %d, pid %d, %s", here.rank, here.world_size, os.getpid(), backend)
+    logger.debug("Process %d of %d, pid %d, %s", process.rank, process.world_size, os.getpid(), backend)
 
 
-def _rendezvous_store(here: ProcessInfo, timeout: timedelta) -> distributed.Store:
+def _rendezvous_store(process: ProcessInfo, timeout: timedelta) -> distributed.Store:
     """Return the key-value store in which ranks find each other, under a prefix that is new at every start.
 
     torchrun's own store survives restarts, and a restarted rank would wait for the address of a dead one
     (github.com/pytorch/pytorch/issues/135712). So every other rank publishes a random token, rank 0 answers each token
     with a random prefix, and waits until all ranks have acknowledged it.
     """
-    host, _, port = here.address.rpartition(":")
+    host, _, port = process.address.rpartition(":")
     hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store = distributed.TCPStore(
-        host, int(port), here.world_size, is_master=not hosted and here.rank == 0, timeout=timeout, multi_tenant=True
+        host,
+        int(port),
+        process.world_size,
+        is_master=not hosted and process.rank == 0,
+        timeout=timeout,
+        multi_tenant=True,
     )
-    if here.rank:
+    if process.rank:
         token = uuid.uuid4().hex
-        store.set(f"voc_seg/token/{here.rank}", token)
+        store.set(f"voc_seg/token/{process.rank}", token)
         prefix = store.get(f"voc_seg/prefix/{token}").decode()  # blocks until rank 0 answers
-        store.set(f"voc_seg/acknowledged/{prefix}/{here.rank}", "")
+        store.set(f"voc_seg/acknowledged/{prefix}/{process.rank}", "")
         return distributed.PrefixStore(prefix, store)
-    prefix, others, deadline = uuid.uuid4().hex, range(1, here.world_size), time.monotonic() + timeout.total_seconds()
+    prefix, others, deadline = (
+        uuid.uuid4().hex,
+        range(1, process.world_size),
+        time.monotonic() + timeout.total_seconds(),
+    )
     while not store.check([f"voc_seg/acknowledged/{prefix}/{other}" for other in others]):
         if time.monotonic() > deadline:
             raise distributed.DistStoreError("some of them never contacted rank 0")

@@ -72,17 +72,17 @@ class Interruption:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.received = signum
-        here = process_info()
+        process = process_info()
         for number, handler in self._before.items():
             # SIG_DFL acts even while a step is in torch for seconds, where Python runs no handlers. In a notebook it
             # would end the kernel, so the previous handler is restored there.
             again = handler if hasattr(sys, "ps1") else signal.SIG_DFL
             # A signal sent to all processes arrives twice under torchrun, which forwards its own.
-            signal.signal(number, signal.SIG_IGN if here.agent_folder else again)
-        if here.rank:  # rank 0 prints
+            signal.signal(number, signal.SIG_IGN if process.agent_folder else again)
+        if process.rank:  # rank 0 prints
             return
         # Not through the logger, which the signal may have interrupted.
         text = f"{signal.Signals(signum).name}: finishing this step and writing a checkpoint."
-        text += "" if here.agent_folder else " Send it again to stop at once."
+        text += "" if process.agent_folder else " Send it again to stop at once."
         with suppress(OSError):  # the reader of a pipe may have received the same signal
             os.write(2, f"\n{text}\n".encode())

@@ -152,26 +152,26 @@ def _warn_once(text: str) -> None:
 
 
 def _device_of_rank(name: str) -> torch.device:
-    here, gpus = process_info(), torch.cuda.device_count()
+    process, gpus = process_info(), torch.cuda.device_count()
     if name == "cpu" or (name == "auto" and not gpus):
         return torch.device("cpu")
     if name not in ("auto", "cuda"):
         raise VocSegError(
-            f"runtime.device is {name}, but {here.world_size} processes run. Use auto, cpu or cuda for them."
+            f"runtime.device is {name}, but {process.world_size} processes run. Use auto, cpu or cuda for them."
         )
-    if here.local_world_size > gpus:
+    if process.local_world_size > gpus:
         raise VocSegError(
-            f"torchrun started {here.local_world_size} processes on this machine, where torch {torch.__version__} sees "
-            f"{gpus} GPUs. Start as many as there are: --nproc-per-node={max(1, gpus)}, or use runtime.device=cpu."
+            f"torchrun started {process.local_world_size} processes on this machine, where torch {torch.__version__} "
+            f"sees {gpus} GPUs. Start as many as there are: --nproc-per-node={max(1, gpus)}, or use runtime.device=cpu."
         )
     # Every process checks all GPUs of its machine, so that all decide alike.
-    reasons = [reason for index in range(here.local_world_size) if (reason := missing_kernels(index))]
-    if reasons and name == "auto" and here.nodes == 1:
+    reasons = [reason for index in range(process.local_world_size) if (reason := missing_kernels(index))]
+    if reasons and name == "auto" and process.nodes == 1:
         _warn_once(f"Computing on the CPU. {reasons[0]}.")
         return torch.device("cpu")
     if reasons:  # other machines may have other GPUs
         raise VocSegError(f"runtime.device is {name}. {reasons[0]}, or use runtime.device=cpu everywhere.")
-    return torch.device("cuda", here.local_rank)
+    return torch.device("cuda", process.local_rank)
 
 
 def loader_workers(config: RuntimeConfig, device: torch.device) -> int:

@@ -29,22 +29,13 @@ NEXT_COMMAND = {
 
 @dataclass(frozen=True)
 class Launch:
-    """How a run was started, as far as the next command has to repeat it.
+    """How a run was started, as far as the next command has to repeat it."""
 
-    | field             | meaning                                                                   |
-    |-------------------|---------------------------------------------------------------------------|
-    | program           | ``kedro run``, or ``voc-seg`` where the project is installed as a package |
-    | conf_source       | value of ``--conf-source``, empty for the project's own                   |
-    | config            | value of ``--config``                                                     |
-    | config_has_params | whether that file sets the parameters, which ``--params`` would replace   |
-    | runner            | value of ``--runner``                                                     |
-    """
-
-    program: str = "kedro run"
-    conf_source: str = ""
-    config: str = ""
-    config_has_params: bool = False
-    runner: str = ""
+    program: str = "kedro run"  # ``kedro run``, or ``voc-seg`` where the project is installed as a package
+    conf_source: str = ""  # value of ``--conf-source``, empty for the project's own
+    config: str = ""  # value of ``--config``
+    config_has_params: bool = False  # whether that file sets the parameters, which ``--params`` would replace
+    runner: str = ""  # value of ``--runner``
 
     def options(self, with_runner: bool = True) -> str:
         """`` --conf-source PATH --config FILE --runner NAME``, as far as given."""
@@ -69,7 +60,7 @@ def launch_from_context(context: KedroContext) -> Launch:
 
 
 def _relative_to_cwd(path: str) -> str:
-    """A path relative to the working directory if it is inside; as it is otherwise."""
+    """A path relative to the working directory if it is inside; else unchanged."""
     if path and "://" not in path and Path(path).resolve().is_relative_to(Path.cwd()):
         return Path(path).resolve().relative_to(Path.cwd()).as_posix()
     return path
@@ -98,12 +89,9 @@ _SELECTIONS = {
 
 
 def resume_command(run_params: dict[str, Any], from_nodes: Iterable[str] = (), resume: bool = True) -> str:
-    """The command that resumes an interrupted or failed run.
+    """The command that resumes an interrupted or failed run, from these nodes instead of those the run started from.
 
-    Args:
-        run_params: Parameters of the run.
-        from_nodes: Nodes to start from, instead of those the run started from.
-        resume: Whether training resumes from its newest checkpoint.
+    If ``resume``, training resumes from its newest checkpoint.
     """
     order = list(NEXT_COMMAND)  # Kedro passes the names as a set
     launch = launch_from_params(run_params)

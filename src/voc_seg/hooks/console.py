@@ -130,7 +130,7 @@ class ConsoleHooks:
         if skipped := [node.name for node in pipeline.nodes if node.name not in running]:
             logger.warning(
                 "Skipped, because their outputs exist: %s. --only-missing-outputs keeps files whatever data and "
-                "settings they were made with. To rebuild all outputs, leave the option out.",
+                "settings they were made with. To rebuild all outputs, omit the option.",
                 ", ".join(skipped),
             )
 

@@ -27,11 +27,7 @@ class ProjectContext(KedroContext):
 
     @property
     def params(self) -> dict[str, Any]:
-        """All parameters, validated.
-
-        Raises:
-            RunStoppedError: A parameter of the user does not match the type hint of its node.
-        """
+        """All parameters, validated; raises RunStoppedError if one of the user violates the type hint of its node."""
         raw = self.config_loader["parameters"]
         ours = {name: block.model_validate(raw[name]) for name, block in _BLOCKS.items() if name in raw}
         found = self._user_parameters({name: value for name, value in raw.items() if name not in ours}) | ours

@@ -12,13 +12,9 @@ Cause = TypeVar("Cause", bound=BaseException)
 
 
 class RunStoppedError(ClickException):
-    """Ends ``kedro run`` with an exit code and no traceback; logs its message when created.
+    """Ends ``kedro run`` with an exit code and no traceback; logs its message when created, unless it is ``logged``.
 
-    Args:
-        message: What is wrong and what to do.
-        logged: Whether Kedro has logged the message already.
-        exit_code: Exit code of the process.
-        command: What to type next, for a run that was asked to stop.
+    ``command`` is what to type next, for a run that was asked to stop.
     """
 
     def __init__(self, message: str, logged: bool = False, exit_code: int = 1, command: str = "") -> None:

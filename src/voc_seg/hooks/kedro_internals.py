@@ -45,9 +45,9 @@ def resume_nodes(pipeline: Pipeline, finished: Iterable[Node], catalog: CatalogP
 
 
 class GroupedNode(Node):
-    """A node that Kedro-Viz draws in a group, and that users select by its own name all the same.
+    """A node that Kedro-Viz draws in a group, but that users select by its plain name, ``train``.
 
-    Kedro would put the namespace before it: ``--nodes training.train``.
+    Kedro would prepend the namespace: ``--nodes training.train``.
     """
 
     @property
@@ -55,7 +55,7 @@ class GroupedNode(Node):
         return self._name or self._func_name
 
     def __str__(self) -> str:
-        # Kedro-Viz tells nodes apart by this text. The same node in its own pipeline is in no group.
+        # Kedro-Viz identifies nodes by this text; the same node in its own pipeline is in no group.
         return f"{self.namespace}: {super().__str__()}"
 
     def _copy(self, **changes: Any) -> Node:
@@ -68,5 +68,5 @@ def _regrouped(node: Node) -> Node:
 
 
 def grouped(pipeline: Pipeline, group: str) -> Pipeline:
-    """The pipeline as one box in Kedro-Viz, which opens with a click. Names of nodes and datasets stay the same."""
+    """The pipeline as one group in Kedro-Viz; names of nodes and datasets stay the same."""
     return Pipeline([_regrouped(node._copy(namespace=group)) for node in pipeline.nodes])

@@ -45,8 +45,7 @@ class RankSession(KedroSession):
     ) -> dict[str, Any]:
         """Run pipelines, with the arguments of ``KedroSession.run``.
 
-        Raises:
-            RunStoppedError: The pipelines need a single process, or an option names something that does not exist.
+        Raises RunStoppedError if they need a single process, or an option names something that does not exist.
         """
         process = process_info()
         names = [pipeline_name] if pipeline_name else list(pipeline_names or [])
@@ -72,15 +71,7 @@ class RankSession(KedroSession):
 
 
 def require_single_process(pipelines: list[str], has_selection: bool) -> None:
-    """Refuse a distributed run of what needs a single process.
-
-    Args:
-        pipelines: Names; empty for plain ``kedro run``.
-        has_selection: Whether the run selects nodes, tags or the like.
-
-    Raises:
-        RunStoppedError: The pipelines, or the selection, need a single process.
-    """
+    """Refuse a distributed run that needs a single process; without pipeline names it is a plain ``kedro run``."""
     ranks = process_info().world_size
     together = ",".join(DISTRIBUTED_PIPELINES)
     # Kedro reports unknown names.
@@ -134,14 +125,7 @@ class RankHooks:
 
 
 def require_same_settings(settings: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a run whose ranks were started with different settings; device and workers may differ.
-
-    Args:
-        settings: Flat settings of each rank.
-
-    Raises:
-        VocSegError: Settings differ; the message lists them.
-    """
+    """Refuse a run whose ranks were started with different flat settings; device and workers may differ."""
     keys = dict.fromkeys(key for of_rank in settings for key in of_rank)
     differing = [
         f"  {key}: {', '.join(f'{of_rank.get(key)} at rank {rank}' for rank, of_rank in enumerate(settings))}"

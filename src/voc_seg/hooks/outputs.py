@@ -20,11 +20,7 @@ class OutputHooks:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Check the outputs of the nodes in this run; memory and object stores are skipped.
-
-        Raises:
-            RunStoppedError: An output cannot be written. Whether the disk has enough space is not checked.
-        """
+        """Refuse a run whose outputs cannot be written; memory, object stores and free disk space are not checked."""
         if process_info().rank:  # rank 0 writes
             return
         outputs = set(pipeline.all_outputs())

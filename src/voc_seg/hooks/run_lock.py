@@ -65,11 +65,7 @@ class RunLockHooks:
 
     @hook_impl(trylast=True)  # a run that other hooks refuse leaves no trace
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Acquire the locks.
-
-        Raises:
-            RunStoppedError: Another run holds one, or the lock file cannot be opened.
-        """
+        """Acquire the locks. Raises RunStoppedError if another run holds one, or the lock file cannot be opened."""
         release()
         outputs = pipeline_to_run(pipeline, catalog, run_params).all_outputs()
         self._unpacked = _SPLITS & outputs

@@ -28,14 +28,11 @@ def _refusal(message: str) -> RunStoppedError:
 
 
 def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipeline | None:
-    """The nodes that a run selects.
+    """The nodes that a run selects; None if a pipeline does not exist, which Kedro reports.
 
     Args:
         names: Pipeline names; empty for plain ``kedro run``.
         selection: ``node_names``, ``tags`` and so on, as ``KedroSession.run`` takes them.
-
-    Returns:
-        None if a pipeline does not exist, which Kedro reports.
 
     Raises:
         RunStoppedError: A name does not exist, or no node is selected.
@@ -78,11 +75,7 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def require_runner(runner: AbstractRunner, pipeline: Pipeline) -> None:
-    """Refuse a runner that cannot run this project's nodes; nodes of the user are not checked.
-
-    Raises:
-        RunStoppedError: The runner cannot run one of the nodes.
-    """
+    """Refuse a runner that cannot run this project's nodes; nodes of the user are not checked."""
     ours = [node for node in pipeline.nodes if _is_ours(node.func)]
     if not ours:
         return
@@ -147,11 +140,7 @@ def checked_runner(start: Callable[..., Any] | None) -> Callable[..., Any]:
 
 
 def require_known_runner(runner: str | None, params: Mapping[str, Any]) -> None:
-    """Refuse an unknown ``--runner``, or ``--runner-params`` that it does not take.
-
-    Raises:
-        RunStoppedError: The runner or one of its parameters does not exist, or a value is invalid.
-    """
+    """Refuse an unknown ``--runner``, or ``--runner-params`` that it does not take."""
     existing = ["SequentialRunner", "ThreadRunner", "ParallelRunner"]
     name = runner or existing[0]
     try:
@@ -171,11 +160,7 @@ def require_known_runner(runner: str | None, params: Mapping[str, Any]) -> None:
 
 
 def require_versions(versions: Mapping[str, str], catalog: CatalogProtocol) -> None:
-    """Refuse ``--load-versions`` of an entry without versions, or of a version that does not exist.
-
-    Raises:
-        RunStoppedError: The entry has no versions, or not this one.
-    """
+    """Refuse ``--load-versions`` of an entry without versions, or of a version that does not exist."""
     for name, version in versions.items():
         dataset = catalog.get(name)
         if not isinstance(dataset, AbstractVersionedDataset) or dataset._version is None:
@@ -195,14 +180,7 @@ def require_versions(versions: Mapping[str, str], catalog: CatalogProtocol) -> N
 
 
 def require_versionable(entries: Mapping[str, Any]) -> None:
-    """Refuse ``versioned: true`` for datasets of this project that have no versions.
-
-    Args:
-        entries: Catalog entries, as in the catalog files.
-
-    Raises:
-        RunStoppedError: An entry has ``versioned: true`` but its dataset has no versions.
-    """
+    """Refuse ``versioned: true`` in the catalog files for datasets of this project that have no versions."""
     for name, entry in entries.items():
         dataset_type = str(entry.get("type", "")) if isinstance(entry, dict) and entry.get("versioned") else ""
         if not dataset_type.startswith("voc_seg.datasets."):
@@ -218,11 +196,7 @@ def require_versionable(entries: Mapping[str, Any]) -> None:
 
 
 def require_room_for_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Refuse a run if a file is in the way of a folder for versions.
-
-    Raises:
-        RunStoppedError: There is such a file.
-    """
+    """Refuse a run if a file is in the way of a folder for versions."""
     for name in sorted(pipeline.all_outputs()):
         dataset = catalog.get(name)
         if not isinstance(dataset, AbstractVersionedDataset) or not dataset._version:

@@ -20,17 +20,11 @@ Points = list[tuple[int, dict[str, float]]]
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is known about a run before its first node.
+    """What is known about a run before its first node."""
 
-    Args:
-        name: Name of the run, also a valid folder name.
-        settings: Settings blocks that its nodes read, nested, as plain values.
-        tags: Code, data, device and versions.
-    """
-
-    name: str
-    settings: dict[str, Any]
-    tags: dict[str, str]
+    name: str  # name of the run, also a valid folder name
+    settings: dict[str, Any]  # settings blocks that its nodes read, nested, as plain values
+    tags: dict[str, str]  # code, data, device and versions
 
 
 class Writer(Protocol):
@@ -57,11 +51,7 @@ class Writer(Protocol):
 
 
 def writers_of(config: TrackingConfig, project: Path) -> list[Writer]:
-    """The writers that are enabled.
-
-    Raises:
-        VocSegError: The library of an enabled writer cannot be imported.
-    """
+    """The writers that are enabled. Raises VocSegError if the library of one cannot be imported."""
     available: dict[str, Callable[[TrackingConfig, Path], Writer]] = {
         "mlflow": MlflowWriter,
         "tensorboard": TensorBoardWriter,

@@ -112,11 +112,7 @@ class TrackingHooks:
 
     @hook_impl(trylast=True)  # not for a run that other hooks refuse
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Start the tracked run.
-
-        Raises:
-            RunStoppedError: An enabled tool is not installed.
-        """
+        """Start the tracked run. Raises RunStoppedError if an enabled tool is not installed."""
         self._end("KILLED")  # an earlier run that was interrupted in a notebook
         pipeline = pipeline_to_run(pipeline, catalog, run_params)
         if process_info().rank or not {"training_history", "metrics"} & pipeline.all_outputs():

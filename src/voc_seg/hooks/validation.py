@@ -19,7 +19,7 @@ from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, TrainingConfig
-from voc_seg.config.user_keys import block_of
+from voc_seg.config.user_keys import block_of, intended_key, unread_warnings
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import process_info
 
@@ -115,11 +115,7 @@ class ProjectHooks:
 
 
 def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Refuse a run that lacks inputs, and name the pipelines that produce them.
-
-    Raises:
-        RunStoppedError: An input is missing.
-    """
+    """Refuse a run that lacks inputs, and name the pipelines that produce them."""
     missing = sorted(name for name in pipeline.inputs() if not _is_available(name, catalog))
     lines = []
     for name in missing:
@@ -148,7 +144,8 @@ def _warn_unread_keys(run_params: dict[str, Any], pipeline: Pipeline, catalog: C
     if "parameters" in inputs:
         return
     read = {name.removeprefix("params:").partition(".")[0] for name in inputs if is_parameter(name)}
-    for warning in Parameters.unread_warnings(catalog.load("parameters"), run_params["runtime_params"] or {}, read):
+    given = run_params["runtime_params"] or {}
+    for warning in unread_warnings(catalog.load("parameters"), given, read, Parameters):
         logger.warning("%s", warning)
 
 
@@ -202,7 +199,7 @@ def describe_validation_errors(error: ValidationError) -> str:
             if above:
                 hint = "".join(f"; did you mean {close}?" for close in get_close_matches(str(last), known, 1))
             else:
-                intended = Parameters.intended_key(key, item["input"])
+                intended = intended_key(key, item["input"], Parameters)
                 hint = f"; did you mean {intended}? A key of your own needs another name" if intended else ""
             lines.append(f"  {key}: unknown key; known here: {', '.join(known)}{hint}")
         else:

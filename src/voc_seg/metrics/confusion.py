@@ -27,16 +27,14 @@ if TYPE_CHECKING:  # torch takes a second or two, and tables and figures of the 
 
 
 def confusion_matrix(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
-    """Count pixels by true and predicted class.
+    """Count pixels by true and predicted class, ``int64 (classes, classes)``: rows truth, columns prediction.
+
+    The result stays on the device of its arguments.
 
     Args:
-        truth: Integer tensor of any shape with values in {0..classes-1} and void; everything from ``classes``
-            up is void (255 in VOC) and not counted.
+        truth: Integer tensor of any shape. Values from ``classes`` up are void (255 in VOC) and not counted.
         prediction: Integer tensor of the same shape, values in {0..classes-1}.
         classes: Number of classes.
-
-    Returns:
-        ``int64 (classes, classes)`` on the same device: rows truth, columns prediction.
     """
     # Void gets a row of its own that is cut off afterwards: cheaper than masking every pixel first.
     rows = truth.flatten().long().clamp(max=classes)

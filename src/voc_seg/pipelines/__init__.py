@@ -1,1 +1,1 @@
-"""One folder per pipeline: its nodes and their wiring; computation lives in the rooms below."""
+"""One folder per pipeline: its nodes and how they are connected. They call the packages below."""

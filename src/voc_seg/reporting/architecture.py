@@ -1,4 +1,4 @@
-"""The network, drawn: encoder down on the left, decoder up on the right, skips across."""
+"""A diagram of the network: encoder down the left, decoder up the right, skip connections between them."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,14 +15,14 @@ from voc_seg.models.segmentation_net import SegmentationNet, bare_model
 
 from .style import BLUE, GREY, HEADROOM, INK, LABEL, MUTED, ORANGE, SMALL, new_figure, set_title
 
-# Inches: a box, and from one box to the next.
+# In inches: size of a box, and distance between the corners of neighbouring boxes.
 _WIDE, _TALL = 2.15, 0.62
 _ACROSS, _DOWN = 3.0, 0.95
 
 
 @dataclass(frozen=True)
 class Box:
-    """One box of the drawing: name, output shape and position (column from the left, row from the top)."""
+    """One box of the diagram: name, output shape and position (column from the left, row from the top)."""
 
     name: str
     output: str
@@ -32,7 +32,7 @@ class Box:
 
 
 def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]:
-    """The boxes of a network in the order of the forward pass; rows are those of the strides, 2 is the first."""
+    """The boxes of a network in the order of the forward pass; each row below the image has one stride, from 2."""
     encoder, decoder = model.encoder, model.decoder
     boxes = {"image": Box("image", "3 x H x W", 0, 0)}
     for number, modules in enumerate(encoder.stages(), start=1):
@@ -41,8 +41,8 @@ def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]
         boxes[f"stage{number}"] = Box(f"{number}: {what}", output, 0, number, _size(*modules))
     context = {"pyramid": "pyramid pooling", "none": "1x1 convolution"}[config.context]
     skips = {stride: decoder.skips[str(stage)] for stride, stage in decoder.stage_of.items()}
-    beside = [skips[decoder.stride]] if decoder.stride in skips else []
-    boxes["context"] = Box(context, _shape(config.width, decoder.stride), 1, 5, _size(decoder.context, *beside))
+    skip = [skips[decoder.stride]] if decoder.stride in skips else []
+    boxes["context"] = Box(context, _shape(config.width, decoder.stride), 1, 5, _size(decoder.context, *skip))
     row, stride = encoder.strides.index(decoder.stride) + 1, decoder.stride
     for number, upsample in enumerate(decoder.upsample, start=1):
         row, stride = row - 1, stride // 2
@@ -59,14 +59,9 @@ def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]
 
 
 def plot_network(config: ModelConfig, classes: int) -> Figure:
-    """The network of some settings with the shape of what every box gives and its parameters.
+    """A diagram of the network of these settings and this number of classes.
 
-    Args:
-        config: The network.
-        classes: Number of classes.
-
-    Returns:
-        Encoder, decoder and classifier in three columns; each row has one stride.
+    Encoder, decoder and classifier are the columns, strides the rows; boxes show output shape and parameter count.
     """
     model = bare_model(config, classes)
     boxes = network_boxes(model, config)
@@ -120,7 +115,7 @@ def _draw_box(axes: Axes, box: Box) -> None:
 
 
 def _draw_arrow(axes: Axes, source: Box, target: Box, label: str = "") -> None:
-    """Down or up within a column, from side to side between two."""
+    """Draw an arrow: vertical within a column, from right edge to left edge between two."""
     (left, top), (other_left, other_top) = _corner(source), _corner(target)
     if source.column == target.column:
         down = target.row > source.row

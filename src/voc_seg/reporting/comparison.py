@@ -1,4 +1,4 @@
-"""Runs side by side: what they were made with, and what came of it."""
+"""The comparison of runs: their settings and scores as a table, a figure and text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,16 +13,14 @@ from .same_evaluation import is_score_of
 from .style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
 
 METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
-"""Of an evaluation on val; its mIoU is the validation's."""
+"""Scores taken from an evaluation on val; the mIoU is that of the validation during training."""
 
 _BARS = 20
-_LETTERS = 40
-"""Of a run's name."""
-_DOTS = 30
-"""Validations up to which a curve has dots."""
+_LETTERS = 40  # longest name of a run in the figure
+_DOTS = 30  # curves of at most this many points have a dot at each
 
-# Of no effect on what is learnt, or said by other columns.
-_PASSED_OVER = (
+# Settings without effect on the network, or shown in other columns.
+_IGNORED_SETTINGS = (
     "training.resume", "training.checkpoint.", "training.accept_changed_data", "data.ids", "data.val_ids",
     "data.content", "data.val_content",
 )  # fmt: skip
@@ -32,25 +30,24 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
     """One row of the comparison, with all settings.
 
     Args:
-        model: ``best_model.pth`` without its weights, and with ``model_digest`` where that is known.
-        history: ``training_history.csv``, one row an epoch; one of another model counts as none.
-        scores: ``metrics.json`` and ``evaluation_facts.json`` of one evaluation; others than of this model on val count
-            as none, as runs are chosen on val alone.
+        model: ``best_model.pth`` without its weights, with ``model_digest`` if known.
+        history: ``training_history.csv``, one row an epoch; ignored if it is of another model.
+        scores: ``metrics.json`` and ``evaluation_facts.json`` of one evaluation; ignored unless of this model on val,
+            because runs are compared on val only.
 
     Returns:
-        ``settings`` (flat, ``training.epochs``), ``judged_on`` (what val scores depend on beside the network),
-        ``history`` (empty where there is none of this model) and columns of the table: val_miou (0..1), epoch (of that
-        score), epochs_done, minutes (both None without a history), and METRICS (0..1, None without an evaluation).
+        ``settings`` (by dotted key), ``val_conditions`` (settings of the validation), ``history``
+        (empty if there is none of this model) and columns of the table: val_miou (0..1), epoch (of that score),
+        epochs_done, minutes (both None without a history), and METRICS (0..1, None without an evaluation).
     """
     settings = _settings(model["config"] | {"model": model["model_config"]})
-    settings["runtime.precision"] = model.get("precision")  # which models of earlier versions do not hold
+    settings["runtime.precision"] = model.get("precision")  # missing in models of earlier versions
     history = matching_history(model, history)
     evaluated = is_score_of(scores, model) and scores.get("split") == "val"
-    conditions = ("data.val_ids", "data.longer_side", "evaluation.scale", "evaluation.flip")
-    judged_on = tuple(settings.get(key) for key in conditions)
+    validation = ("data.val_ids", "data.longer_side", "evaluation.scale", "evaluation.flip")
     return {
-        "settings": {key: value for key, value in settings.items() if not key.startswith(_PASSED_OVER)},
-        "judged_on": judged_on,
+        "settings": {key: value for key, value in settings.items() if not key.startswith(_IGNORED_SETTINGS)},
+        "val_conditions": tuple(settings.get(key) for key in validation),
         "history": history,
         "val_miou": model["val_miou"],
         "epoch": model["epoch"],
@@ -61,10 +58,10 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
 
 
 def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """The runs in a table, the best on val first: name, score, the settings in which they differ, other scores.
+    """The runs as a table, the best on val first: name, score, the settings in which they differ, other scores.
 
     Args:
-        rows: By name of the run, as :func:`comparison_row` gives them.
+        rows: The rows of :func:`comparison_row` by name of the run.
     """
     settings = {name: row["settings"] for name, row in rows.items()}
     keys = list(dict.fromkeys(key for of_run in settings.values() for key in of_run))
@@ -72,7 +69,7 @@ def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(
         {"run": name, "val_miou": row["val_miou"]}
         | {key: settings[name].get(key) for key in differing}
-        | {key: value for key, value in row.items() if key not in ("settings", "judged_on", "history")}
+        | {key: value for key, value in row.items() if key not in ("settings", "val_conditions", "history")}
         for name, row in rows.items()
     )
     table["epochs_done"] = table["epochs_done"].astype("Int64")
@@ -80,11 +77,11 @@ def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def plot_runs(rows: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> Figure:
-    """Best val mIoU of the runs as bars, and how they came to it as curves; the best one in blue.
+    """Best val mIoU of each run as a bar and its val mIoU by epoch as a curve; the best run in blue.
 
     Args:
-        rows: By name of the run, as :func:`comparison_row` gives them.
-        table: As :func:`compare` gives it. Of more than `_BARS` runs the best are shown as bars, all as curves.
+        rows: The rows of :func:`comparison_row` by name of the run.
+        table: The table of :func:`compare`. All runs have a curve, the best `_BARS` also a bar.
     """
     shown = table.head(_BARS)
     figure = new_figure(10.5, max(3.6, 1.6 + 0.3 * len(shown)))
@@ -123,7 +120,7 @@ def plot_runs(rows: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> Fig
 
 
 def comparison_text(table: pd.DataFrame) -> str:
-    """The table for the console: scores first, as names may be long; the settings are in the file."""
+    """Scores and name of each run for the console; the settings are in the file."""
     lines = [f"{'val mIoU':>8}{'epoch':>7}{'minutes':>9}  run"]
     for row in table.itertuples(index=False):
         minutes = "-" if pd.isna(row.minutes) else f"{row.minutes:.1f}"
@@ -132,7 +129,7 @@ def comparison_text(table: pd.DataFrame) -> str:
 
 
 def _settings(blocks: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted key, as ``--params`` has them: lists with spaces, null for None."""
+    """Settings by dotted key; lists separated by spaces, null for None."""
 
     def typed(value: Any) -> Any:
         if isinstance(value, (list, tuple)):

@@ -12,14 +12,10 @@ _BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#cfdff0", "#6f9
 
 
 def plot_confusion(confusion: pd.DataFrame) -> Figure:
-    """The confusion matrix in per cent of each true class.
+    """A heat map of the confusion matrix in per cent of each true class; classes that are never true are grey rows.
 
     Args:
         confusion: Pixel counts, rows truth and columns prediction, class names as index and columns.
-
-    Returns:
-        A heat map whose rows sum to 100; cells of 1 % and more carry their number, and classes that are never
-        true are grey rows.
     """
     counts = confusion.to_numpy(dtype=float)  # (classes, classes)
     totals = counts.sum(axis=1, keepdims=True)
@@ -28,7 +24,7 @@ def plot_confusion(confusion: pd.DataFrame) -> Figure:
     side = max(3.6, 0.37 * classes)
     figure = new_figure(side + 2.2, side + 2.1, layout="compressed")
     axes = figure.subplots()
-    # A square-root scale, or the interesting confusions of a few per cent would look white.
+    # On a linear scale, the interesting confusions of a few per cent would look white.
     scale = PowerNorm(0.5, vmin=0, vmax=100)
     cells = axes.imshow(np.ma.masked_invalid(percent), cmap=_BLUES.with_extremes(bad=ABSENT), norm=scale)
     for row, column in np.argwhere(np.nan_to_num(percent) >= 1):

@@ -1,4 +1,4 @@
-"""Figures of what a network learns from: pictures with their masks, and the crops cut out of them."""
+"""Figures of the training data: images with their masks, and augmented crops."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,17 +21,14 @@ _TALLEST = 3.0
 
 
 def plot_samples(samples: Sequence[Sample], classes: Classes = VOC_CLASSES) -> Figure:
-    """Pictures above their masks, side by side.
+    """Images above their masks, one column per sample, above a legend of the classes in them.
 
     Args:
-        samples: Four, say; with more the panels become small.
+        samples: About four; with more, the panels become small.
         classes: Names and colours by mask value.
-
-    Returns:
-        A column a sample over a legend of the classes in them.
     """
     classes = shown_classes(classes)
-    # One height for all, so that pictures of any shape fill the row.
+    # All have one height, so that images of any shape fill the row.
     shapes = [sample.mask.shape[1] / sample.mask.shape[0] for sample in samples]  # width over height
     height = min(_TALLEST, (_WIDTH - 2 * MARGIN - (len(samples) - 1) * GAP) / sum(shapes))
     entries = legend_entries([sample.mask for sample in samples], classes)
@@ -46,23 +43,20 @@ def plot_samples(samples: Sequence[Sample], classes: Classes = VOC_CLASSES) -> F
             )
         left += shape * height + GAP
     draw_legend(figure, entries)
-    set_title(figure, "Pictures and masks", "void: pixels that nobody labelled, which neither train nor count")
+    set_title(figure, "Images and masks", "void: unlabelled pixels, ignored in training and in scores")
     return figure
 
 
 def plot_crops(
     sample: Sample, settings: Mapping[str, AugmentationConfig], classes: Classes = VOC_CLASSES, count: int = 6
 ) -> Figure:
-    """Random crops of one picture, with the mask laid over, as the network is shown them.
+    """Random crops of one image with the mask as overlay, as in training.
 
     Args:
-        sample: The picture.
-        settings: What to compare, by name.
+        sample: Image and mask.
+        settings: The settings to compare, by name; each has a row of crops from the same random numbers.
         classes: Names and colours by mask value.
-        count: Crops for each.
-
-    Returns:
-        A row of crops for each of the settings, all from the same random numbers.
+        count: Number of crops in a row.
     """
     classes = shown_classes(classes)
     panel = (_WIDTH - 2 * MARGIN - (count - 1) * GAP) / count
@@ -71,7 +65,7 @@ def plot_crops(
         for name, config in settings.items()
     }
     entries = legend_entries([mask.numpy() for row in crops.values() for _, mask in row], classes)
-    entries.pop(classes.names[0], None)  # it is not tinted here
+    entries.pop(classes.names[0], None)  # background is not tinted
     row_height = _CAPTION + panel + GAP
     figure_height = HEADROOM + len(crops) * row_height + legend_height(entries, _WIDTH)
     figure = new_figure(_WIDTH, figure_height, layout=None)
@@ -82,7 +76,7 @@ def plot_crops(
             crop = overlay(image.permute(1, 2, 0).numpy(), mask.numpy(), classes=classes)
             show_image(add_axes(figure, MARGIN + column * (panel + GAP), top + _CAPTION, panel, panel), crop)
     draw_legend(figure, entries)
-    set_title(figure, f"Crops of {sample.id}", "void: outside the picture, or not labelled")
+    set_title(figure, f"Crops of {sample.id}", "void: outside the image, or not labelled")
     return figure
 
 
@@ -96,6 +90,6 @@ def _in_words(config: AugmentationConfig) -> str:
 
 
 def _caption(figure: Figure, left: float, top: float, text: str) -> None:
-    """A line of text above panels, ``left`` and ``top`` in inches."""
+    """Write a line of text above panels, ``left`` and ``top`` in inches."""
     width, height = figure.get_size_inches()
     figure.text(left / width, 1 - (top + 0.2) / height, literal(text), fontsize=SMALL, color=INK, va="baseline")

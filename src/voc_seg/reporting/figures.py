@@ -1,4 +1,4 @@
-"""Figures of numbers: what is in the data, how training went, how each class scores."""
+"""Charts: the class distribution of the data, the training history and the IoU by class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,24 +26,20 @@ from .style import (
 from .tables import score
 
 _SPLIT_COLOURS = {"train": BLUE, "val": ORANGE, "test": GREY}
-# Up to this many points a curve shows each as a dot; more of them would only thicken the line.
+# Curves of at most this many points have a dot at each; more dots would only thicken the line.
 _DOTS = 30
 
 
 def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
-    """Images per class and pixels per class of every split, beside each other.
+    """Images per class and pixel share per class of every split, as two panels of bars.
 
-    Background (class 0) is in nearly every image and has about three pixels in four. It would press the other
-    bars flat on a linear axis and make their lengths meaningless on a logarithmic one, so it is in the
-    subtitle instead.
+    Classes are ordered by the number of images in the first split, the most frequent first. Background (class 0)
+    covers about three quarters of the pixels and would dwarf the other bars, so the subtitle gives its share instead.
 
     Args:
         statistics: One row a class: class_index, class_name, and for each split ``s`` of train, val and test
-            ``s_images`` (images that contain the class), ``s_pixels`` and ``s_pixel_share`` (0..1 of the
-            labelled pixels). Missing and empty splits are skipped.
-
-    Returns:
-        Two panels of horizontal bars, classes from most to fewest images in the first split.
+            ``s_images`` (images that contain the class) and ``s_pixel_share`` (0..1 of the labelled pixels).
+            Missing and empty splits are skipped.
     """
     splits = [
         split for split in _SPLIT_COLOURS if f"{split}_images" in statistics and statistics[f"{split}_images"].sum() > 0
@@ -71,7 +67,7 @@ def plot_class_distribution(statistics: pd.DataFrame) -> Figure:
 
 
 def _shown_names(table: pd.DataFrame) -> list[str]:
-    """The names of classes, one a row with class_index and class_name, as figures show them."""
+    """The displayed name of the class in each row of a table with class_index and class_name."""
     by_index = table.sort_values("class_index")
     shown = dict(zip(by_index["class_index"], shown_names(by_index["class_name"], by_index["class_index"])))
     return [literal(shown[index]) for index in table["class_index"]]
@@ -88,16 +84,13 @@ def _background_line(statistics: pd.DataFrame, splits: list[str]) -> str:
 
 
 def plot_history(history: pd.DataFrame) -> Figure:
-    """Training curves.
+    """Curves of loss, validation scores, learning rate and speed by epoch.
+
+    The last epoch with ``is_best`` is marked on the mIoU curve.
 
     Args:
-        history: One row an epoch: epoch, train_loss, val_loss, val_miou, val_pixel_accuracy (0..1),
-            learning_rate, images_per_second, is_best. The ``val_`` columns are empty in epochs without
-            validation.
-
-    Returns:
-        Loss and validation scores, below them learning rate and speed. The last epoch flagged ``is_best`` is
-        marked on the mIoU curve and named with its value.
+        history: One row an epoch: epoch, train_loss, val_loss, val_miou, val_pixel_accuracy (0..1), learning_rate,
+            images_per_second, is_best. The ``val_`` columns are empty in epochs without validation.
     """
     figure = new_figure(10.5, 5.6)
     (loss, scores), (rate, speed) = figure.subplots(2, 2, sharex=True, height_ratios=[3, 1])
@@ -107,7 +100,7 @@ def plot_history(history: pd.DataFrame) -> Figure:
     _curve(scores, history, "val_pixel_accuracy", GREY, "pixel accuracy")
     _curve(scores, history, "val_miou", BLUE, "mIoU")
     tidy(scores, "Validation scores")
-    # Always 0 to 1: curves of two runs can be held beside each other, and noise does not fill the panel.
+    # Always 0 to 1, so that two runs can be compared by eye and noise does not fill the panel.
     scores.set_ylim(0, 1)
     _curve(rate, history, "learning_rate", BLUE, "")
     tidy(rate, "Learning rate")
@@ -132,7 +125,7 @@ def plot_history(history: pd.DataFrame) -> Figure:
 
 
 def _curve(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: str) -> None:
-    """Draw a column over the epochs that have a value; with dots if there are few enough."""
+    """Plot a column over the epochs that have a value."""
     values = pd.to_numeric(history[column])
     known = values.notna()
     if known.any():
@@ -143,7 +136,7 @@ def _curve(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: s
 
 
 def _mark_best(axes: Axes, history: pd.DataFrame, middle: float) -> str:
-    """Mark the best epoch on the mIoU curve; returns the sentence that says it."""
+    """Mark the best epoch on the mIoU curve and return a sentence about it."""
     miou = pd.to_numeric(history["val_miou"])
     flagged = history.assign(val_miou=miou)[history["is_best"].eq(True) & miou.notna()]
     if miou.isna().all():
@@ -162,15 +155,13 @@ def _mark_best(axes: Axes, history: pd.DataFrame, middle: float) -> str:
 
 
 def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure:
-    """IoU of every class from best to worst, with mIoU and the baseline of predicting background everywhere.
+    """One bar per class with its IoU, from best to worst, and lines at the mIoU and at the all-background baseline.
+
+    Absent classes are at the bottom, without a bar.
 
     Args:
-        class_scores: One row a class: class_index, class_name, iou (0..1, empty where the class is absent),
-            precision, recall, true_pixels, predicted_pixels.
+        class_scores: One row a class: class_index, class_name, iou (0..1, empty if the class is absent), true_pixels.
         metrics: The scores of ``metrics.json``.
-
-    Returns:
-        One horizontal bar a class; absent classes have no bar and say so, at the bottom.
     """
     scores = class_scores.assign(iou=pd.to_numeric(class_scores["iou"]))
     scores = scores.sort_values("iou", ascending=False, na_position="last", kind="stable")
@@ -186,7 +177,7 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
         axes.annotate(
             note, (0.0 if absent else row.iou, position), xytext=(5, 0), textcoords="offset points", va="center",
             fontsize=SMALL, color=MUTED if absent else INK, style="italic" if absent else "normal",
-            # The lines of mIoU and baseline pass behind the numbers instead of through them.
+            # So that the lines at mIoU and baseline pass behind the numbers.
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
         )  # fmt: skip
     axes.set_yticks(positions, _shown_names(scores))
@@ -194,7 +185,7 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
     axes.set_xlim(0, 1)
     axes.set_xlabel("IoU")
     tidy(axes, grid="x")
-    # Two heights above the bars, so that the labels stay apart when the scores are close.
+    # At two heights, so that the labels do not overlap when the scores are close.
     _reference(axes, metrics["miou"], "mIoU", ORANGE, 18)
     _reference(axes, metrics["all_background_miou"], "all background", MUTED, 4)
     set_title(
@@ -208,7 +199,7 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
 
 
 def _reference(axes: Axes, value: float | None, name: str, colour: str, height: float) -> None:
-    """A dashed line at ``value``, named ``height`` points above the axes; nothing for an absent score."""
+    """Draw a dashed line at ``value`` with its label ``height`` points above the axes; nothing for an absent score."""
     if value is None or pd.isna(value):
         return
     axes.axvline(value, color=colour, linewidth=1.6, linestyle=(0, (4, 2)), label=name, zorder=2)

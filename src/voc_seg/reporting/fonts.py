@@ -1,4 +1,4 @@
-"""Fonts for names in any script: a system font where matplotlib's own lacks letters, else a substitute text."""
+"""Fonts for names in any script: system fonts for letters missing from matplotlib's own, else a substitute text."""
 
 import logging
 import warnings
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _UNKNOWN = "?"
 """Shown for a letter that no font has."""
 _NAMED = 12
-"""Letters that the log line shows."""
+"""Number of missing letters that the log shows."""
 _NOT_LETTERS = ("lastresort", "blank", "notdef")  # fonts that draw every letter as a box, or not at all
 _LESS_FIT = ("mono", "serif", "italic", "oblique", "condensed", "narrow", "thin", "light", "black", "bold", "emoji")
 
@@ -28,12 +28,12 @@ _SELECTORS = range(0xE0100, 0xE01F0)
 """Variation selectors: invisible, they choose a form of the letter before."""
 
 _found: dict[str, str | None] = {}
-"""The system font that has a letter, for letters looked up so far; None where no font has it."""
+"""The system font of each letter looked up so far; None if no font has the letter."""
 
 
 @cache
 def default_font(bold: bool = False) -> str:
-    """The file of the font of the figures, which matplotlib brings along."""
+    """The file of the default font of the figures, which is part of matplotlib."""
     return font_manager.findfont(FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal"))
 
 
@@ -47,19 +47,14 @@ def _default_font_has(letter: str) -> bool:
 
 
 def drawable(text: str) -> bool:
-    """Whether the fonts have every letter; missing ones are logged once, in one line."""
+    """Whether the installed fonts have every letter; missing letters are logged once."""
     return all(path is not None for path in _fonts(text).values())
 
 
 def shown_names(names: Iterable[str], indices: Iterable[int] | None = None) -> list[str]:
-    """Class names for figures: the name, or ``class 3`` where no font has its letters.
-
-    Args:
-        names: Names of classes.
-        indices: Their mask values; by default 0, 1, 2 and so on.
-    """
+    """Class names for figures: the name, or ``class 3`` if no font has its letters; indices default to 0, 1, 2 ..."""
     shown = list(names)
-    _fonts("".join(shown))  # all at once, so that one line names what is missing
+    _fonts("".join(shown))  # all at once, so that one log line lists all missing letters
     for position, (name, index) in enumerate(zip(list(shown), indices if indices is not None else count())):
         if not drawable(name):
             shown[position] = f"class {index}"
@@ -69,7 +64,7 @@ def shown_names(names: Iterable[str], indices: Iterable[int] | None = None) -> l
 
 
 def shown_classes(classes: Classes) -> Classes:
-    """The classes with the names that figures show."""
+    """The classes with the names as figures show them."""
     return replace(classes, names=tuple(shown_names(classes.names)))
 
 
@@ -80,13 +75,13 @@ def replace_unknown_letters(text: str) -> str:
 
 
 def families(text: str) -> list[str]:
-    """The font families that a text needs beside the default one."""
+    """The font families that a text needs in addition to the default font."""
     paths = dict.fromkeys(path for path in _fonts(text).values() if path)
     return [_family(path) for path in paths]
 
 
 def split_by_font(text: str, bold: bool = False) -> Iterator[tuple[str, str]]:
-    """Font file and piece of text, one after the other: Pillow draws a text in a single font."""
+    """Split a text into pairs of font file and piece, as Pillow draws a text in a single font."""
     fonts = _fonts(text)
     for path, letters in groupby(replace_unknown_letters(text), lambda letter: fonts.get(letter) or default_font(bold)):
         yield path, "".join(letters)
@@ -123,7 +118,7 @@ def _find_fonts(letters: set[str]) -> None:
 
 @cache
 def _system_fonts() -> list[str]:
-    """Font files, upright sans first, as installed now: matplotlib's own list is cached on its first use."""
+    """Currently installed font files, upright sans first; matplotlib's own list is cached on its first use."""
     paths = [path for path in font_manager.findSystemFonts() if not _has_any(path, _NOT_LETTERS)]
     return sorted(paths, key=lambda path: (_has_any(path, _LESS_FIT), "sans" not in Path(path).name.lower(), path))
 
@@ -133,7 +128,7 @@ def _has_any(path: str, words: Iterable[str]) -> bool:
 
 
 def _letters_of(path: str, wanted: set[str]) -> list[str]:
-    """Those of some letters that a font has and matplotlib can draw."""
+    """The wanted letters that a font has and matplotlib can draw."""
     try:
         font = FT2Font(path)
         if not font.scalable:
@@ -141,7 +136,7 @@ def _letters_of(path: str, wanted: set[str]) -> list[str]:
         has = [letter for letter in sorted(wanted) if font.get_char_index(ord(letter))]
         if has:
             font.set_size(10, 72)
-            font.load_char(ord(has[0]))  # fonts of coloured pictures cannot be drawn
+            font.load_char(ord(has[0]))  # fails for fonts with colour bitmaps
             _family(path)
         return has
     except Exception:  # a damaged font file
@@ -164,7 +159,7 @@ def quiet_fonts() -> Iterator[None]:
 
 @cache
 def _family(path: str) -> str:
-    """The family name of a font file, which is registered with matplotlib if it is new."""
+    """The family name of a font file; registers a new font with matplotlib."""
     if all(entry.fname != path for entry in fontManager.ttflist):
         fontManager.addfont(path)
     return font_manager.ttfFontProperty(FT2Font(path)).name

@@ -1,4 +1,4 @@
-"""Panels of pictures laid out by hand, in inches: they keep the shape of the image without gaps between them."""
+"""Image panels at positions in inches: an automatic layout would leave gaps, as panels keep the shape of images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,21 +20,20 @@ _LEGEND_ENTRY = 1.25
 
 
 def mask_over_grey(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
-    """The mask in its colours over a faint grey version of the image, ``uint8 (H, W, 3)``."""
-    # On the image itself the tints mix with its own colours: a blue bus turns into another class.
+    """The mask in its colours over a pale grey version of the image, ``uint8 (H, W, 3)``."""
+    # Over the image itself, tint and colours would mix: a blue bus would look like another class.
     return overlay(pale_grey(image), mask, 0.75, classes)
 
 
 def add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes at a place given in inches from the figure's top left corner."""
+    """Add axes at a position in inches from the figure's top left corner."""
     across, down = figure.get_size_inches()
     return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
 def show_image(axes: Axes, image: np.ndarray) -> None:
-    """A picture in a thin frame, without ticks."""
+    """Show an image in a thin frame, without ticks, below the left end of its heading."""
     axes.imshow(image)
-    # Left-aligned, so that a portrait image is under its heading.
     axes.set_anchor("W")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -50,29 +49,28 @@ def legend_entries(masks: Sequence[np.ndarray], classes: Classes) -> dict[str, n
     if VOID in values:
         entries["void"] = palette[VOID]
     if 0 in values:
-        # Background is not tinted: its swatch shows what is seen there, not VOC's black.
-        entries[classes.names[0]] = np.array([0.9, 0.9, 0.9])
+        entries[classes.names[0]] = np.array([0.9, 0.9, 0.9])  # background is not tinted: pale grey, not VOC's black
     return entries
 
 
 def legend_height(entries: Mapping[str, np.ndarray], figure_width: float) -> float:
-    """Inches that a legend takes at the foot of a figure."""
+    """Height of the legend at the foot of a figure, in inches."""
     rows = -(-len(entries) // int(figure_width / _LEGEND_ENTRY))
     return 0.2 + _LEGEND_ROW * rows
 
 
 def draw_legend(figure: Figure, entries: Mapping[str, np.ndarray], below: float | None = None) -> None:
-    """A legend in rows, at the foot of the figure or ``below`` inches from its top."""
+    """Draw a legend in rows, at the foot of the figure or ``below`` inches from its top."""
     if not entries:
         return
     width, height = figure.get_size_inches()
     columns = int(width / _LEGEND_ENTRY)
     patches = [Patch(facecolor=to_rgb(tuple(colour)), edgecolor=GREY, linewidth=0.6) for colour in entries.values()]
-    # A legend fills column by column; readers go by rows, so the entries are dealt accordingly.
-    by_rows = [place for column in range(columns) for place in range(column, len(patches), columns)]
+    # matplotlib fills a legend column by column; this order makes it read row by row.
+    order = [index for column in range(columns) for index in range(column, len(patches), columns)]
     names = [literal(name) for name in entries]
     figure.legend(
-        handles=[patches[place] for place in by_rows], labels=[names[place] for place in by_rows],
+        handles=[patches[index] for index in order], labels=[names[index] for index in order],
         ncols=min(columns, len(patches)), frameon=False, fontsize=SMALL, labelcolor=INK,
         loc="lower left" if below is None else "upper left",
         bbox_to_anchor=(0.0, 0.0 if below is None else 1 - below / height),

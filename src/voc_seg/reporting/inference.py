@@ -1,4 +1,4 @@
-"""Images without ground truth: overlays with a legend, and their contact sheet."""
+"""Results for images without ground truth: overlays with a legend, and a contact sheet of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from .overlays import overlay
 from .style import GREY, HEADROOM, INK, MUTED, SMALL, new_figure, set_title
 
 OVERLAY_SIDE = 1600
-"""Pixels of the longer side of an overlay; larger images are reduced, as overlays are for looking at."""
+"""Longer side of an overlay in pixels; larger images are reduced."""
 SHEET_IMAGES = 12
-"""Pictures of a contact sheet."""
+"""Images on a contact sheet."""
 
-_UNTINTED = (230, 230, 230)  # background keeps the image: its swatch shows that, not VOC's black
-_LEGEND_MIN_WIDTH = 240  # pixels a legend needs to be read, however small the image
+_UNTINTED = (230, 230, 230)  # legend colour of background, which is not tinted
+_LEGEND_MIN_WIDTH = 240  # pixels; a narrower legend is illegible
 _COLUMNS = 4
-_THUMBNAIL_SIDE = 480  # pixels of the longer side of an image of the sheet
+_THUMBNAIL_SIDE = 480  # longer side of an image on the contact sheet, in pixels
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One image of a contact sheet: image ``uint8 (h, w, 3)`` and mask ``uint8 (h, w)``, reduced, and its caption."""
+    """One cell of a contact sheet: reduced image ``uint8 (h, w, 3)`` and mask ``uint8 (h, w)``, and a caption."""
 
     name: str
     caption: str
@@ -38,26 +38,18 @@ class Thumbnail:
 
 
 def class_shares(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> dict[str, float]:
-    """The share of the pixels of each class, 0..1, in the order of the classes.
-
-    Args:
-        mask: ``uint8 (H, W)``, class index.
-        classes: Names by mask value.
-    """
-    counts = Image.fromarray(mask).histogram()  # NumPy's bincount would make 8 bytes of each pixel first
+    """The share of the pixels of each class in a mask ``uint8 (H, W)``, 0..1, by name in the order of the classes."""
+    counts = Image.fromarray(mask).histogram()  # NumPy's bincount needs 8 bytes a pixel
     return {name: counts[value] / mask.size for value, name in enumerate(classes.names)}
 
 
 def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Image:
-    """The image tinted by class over a legend of the classes in it, from the largest to the smallest.
+    """The image tinted by class, above a legend of its classes from the largest to the smallest; mode RGB.
 
     Args:
         image: ``uint8 (H, W, 3)`` RGB.
         mask: ``uint8 (H, W)``, class index.
         classes: Names and colours by mask value.
-
-    Returns:
-        RGB; the legend is below the image.
     """
     classes = shown_classes(classes)
     small_image, small_mask = reduced(image, mask, OVERLAY_SIDE)
@@ -70,16 +62,16 @@ def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC
 
 
 def _tinted(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
-    """The image as it is where background was found, and in shades of the class's colour elsewhere.
+    """The image with background unchanged and every other region in grey, tinted in the colour of its class.
 
-    Over the image's own colours a tint would mix with them: a blue bus turns into another class.
+    Grey first, because a tint mixes with the colours of the image: a blue bus would look like another class.
     """
     shades = np.array(Image.fromarray(image).convert("L").convert("RGB"))
     return overlay(np.where((mask == 0)[..., None], image, shades), mask, 0.6, classes)
 
 
 def reduced(image: np.ndarray, mask: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image and mask with a longer side of at most so many pixels; as they are if they are no larger."""
+    """Image and mask reduced to at most ``longest`` pixels on the longer side; smaller ones are unchanged."""
     height, width = mask.shape
     factor = longest / max(height, width)
     if factor >= 1:
@@ -90,8 +82,8 @@ def reduced(image: np.ndarray, mask: np.ndarray, longest: int) -> tuple[np.ndarr
 
 
 def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> Image.Image:
-    """Swatch, name and share of every class that occurs, in as many rows as they need; background last."""
-    size = int(np.clip(width / 42, 13, 26))  # pixels of the letters
+    """Swatch, name and share of every class that occurs, in as many rows as needed; background last."""
+    size = int(np.clip(width / 42, 13, 26))  # of the letters, in pixels
     bold = _font(default_font(bold=True), size)
     space = bold.getlength(" ")
     swatch, gap, line = size, size // 2, round(size * 1.9)
@@ -115,22 +107,22 @@ def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> 
 
 
 def _length(text: str, size: int) -> float:
-    """Pixels that a text takes across."""
+    """Width of a text in pixels."""
     return sum(_font(path, size).getlength(piece) for path, piece in split_by_font(text))
 
 
 def _draw_text(draw: ImageDraw.ImageDraw, position: tuple[float, float], text: str, size: int) -> None:
-    """A text from the middle of its left edge, with letters of as many fonts as it takes."""
+    """Draw a text whose left edge has its middle at ``position``; each letter in a font that has it."""
     left, middle = position
     ascent, descent = _font(default_font(), size).getmetrics()
-    baseline = middle + (ascent - descent) / 2  # one for all fonts
+    baseline = middle + (ascent - descent) / 2  # the same for all fonts
     for path, piece in split_by_font(text):
         draw.text((left, baseline), piece, INK, _font(path, size), anchor="ls")
         left += _font(path, size).getlength(piece)
 
 
 def _sorted_by_share(shares: Mapping[str, float], classes: Classes) -> list[tuple[str, float, tuple[int, int, int]]]:
-    """Name, share and colour of the classes that occur, from the largest; background last."""
+    """Name, share and colour of the classes that occur, largest first, background last."""
     objects = zip(classes.names[1:], classes.colours[1:])
     found = [(name, shares[name], colour) for name, colour in objects if shares[name] > 0]
     found.sort(key=lambda entry: -entry[1])
@@ -148,13 +140,13 @@ def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def caption_of(shares: Mapping[str, float], classes: Classes = VOC_CLASSES) -> str:
-    """Short text of the two largest classes of an image other than background."""
+    """The two largest classes of an image other than background, as a short text."""
     found = [(name, share) for name, share, _ in _sorted_by_share(shares, classes) if name != classes.names[0]]
     return ", ".join(f"{name} {_percent(share)}" for name, share in found[:2]) or f"{classes.names[0]} only"
 
 
 def thumbnail(name: str, image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Thumbnail:
-    """An image made small enough for the contact sheet."""
+    """An image reduced for the contact sheet, with its caption."""
     classes = shown_classes(classes)
     return Thumbnail(name, caption_of(class_shares(mask, classes), classes), *reduced(image, mask, _THUMBNAIL_SIDE))
 
@@ -162,16 +154,13 @@ def thumbnail(name: str, image: np.ndarray, mask: np.ndarray, classes: Classes =
 def plot_contact_sheet(
     images: Sequence[Thumbnail], total: int, rejected: int = 0, classes: Classes = VOC_CLASSES
 ) -> Figure:
-    """Overlays side by side, in rows of four, over one legend.
+    """Overlays in rows of four above one legend, each with its name and its largest classes.
 
     Args:
         images: At most a dozen are shown.
-        total: Pictures there are in all.
-        rejected: Files that could not be read.
+        total: Number of images in all.
+        rejected: Number of files that could not be read.
         classes: Names and colours by mask value.
-
-    Returns:
-        A panel an image, with its name and its largest classes above it.
     """
     images, classes = list(images)[:SHEET_IMAGES], shown_classes(classes)
     margin, gap, caption, panel, tallest = 0.15, 0.14, 0.46, 2.45, 2.45  # inches
@@ -198,21 +187,14 @@ def plot_contact_sheet(
 
 
 def _caption(figure: Figure, item: Thumbnail, left: float, top: float, panel: float) -> None:
-    """Name and largest classes above a panel; what is longer than the panel is cut."""
+    """Write name and largest classes above a panel; a text longer than the panel is truncated."""
     width, height = figure.get_size_inches()
-    for text, down, colour, most in ((item.name, 0.2, INK, 13), (item.caption, 0.38, MUTED, 14)):
-        letters = round(panel * most)  # about this many characters of this size fit in the width
+    for text, down, colour, per_inch in ((item.name, 0.2, INK, 13), (item.caption, 0.38, MUTED, 14)):
+        letters = round(panel * per_inch)
         text = replace_unknown_letters(text)
         shown = text if _width(text) <= letters else _cut(text, letters - 1) + "…"
-        figure.text(
-            left / width,
-            1 - (top + down) / height,
-            shown,
-            fontsize=SMALL,
-            color=colour,
-            va="baseline",
-            parse_math=False,
-        )
+        x, y = left / width, 1 - (top + down) / height
+        figure.text(x, y, shown, fontsize=SMALL, color=colour, va="baseline", parse_math=False)
 
 
 def _width(text: str) -> int:
@@ -227,7 +209,7 @@ def _cut(text: str, letters: int) -> str:
 
 
 def _legend(images: Sequence[Thumbnail], classes: Classes) -> dict[str, np.ndarray]:
-    """The classes found in the images; background, which is not tinted, always and last."""
+    """Name and colour of the classes in the images; background, which is not tinted, is always last."""
     entries = legend_entries([item.mask for item in images], classes)
     entries.pop(classes.names[0], None)
     return entries | {f"{classes.names[0]} (not tinted)": np.array(_UNTINTED) / 255}

@@ -48,19 +48,17 @@ def model_card(
     Args:
         saved: The content of ``best_model.pth``.
         classes: Names and colours by mask value.
-        normalisation: Mean and deviation of red, green and blue in 0..1.
-        parameters: Trainable values of the network.
-        files: Size in bytes of each file beside the card.
-        onnx_facts: opset, onnxruntime, sizes, difference; empty when there is no ``model.onnx``.
+        normalisation: Mean and standard deviation of red, green and blue in 0..1.
+        parameters: Number of trainable parameters.
+        files: Size in bytes of each exported file.
+        onnx_facts: opset, onnxruntime, sizes, difference; empty if there is no ``model.onnx``.
         metrics: ``metrics.json`` and ``evaluation_facts.json``; shown only if they belong to this model.
-        inference: Settings of ``inference`` for large images; the card's code does the same.
-
-    Returns:
-        Text with a newline at the end.
+        inference: Settings for large images, which the code on the card uses too.
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
-        f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(data.get('name') or data['source'])}",
+        f"# ResNet-{model['encoder'].removeprefix('resnet')}, {len(classes)} classes, trained on "
+        f"{_plain(data.get('name') or data['source'])}",
         f"A SegmentationNet of voc_seg with {parameters / 1e6:.1f} million parameters. It assigns one of "
         f"{len(classes)} classes to each pixel of an image.",
         _table(["file", "content", "size"], _files(files, onnx_facts)),
@@ -89,10 +87,6 @@ def model_card(
         "Masks of the data may also contain 255 (void, unlabelled pixels); the network never predicts it.",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def _encoder(model: Mapping[str, Any]) -> str:
-    return f"ResNet-{model['encoder'].removeprefix('resnet')}"
 
 
 def _files(files: Mapping[str, int], onnx_facts: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
@@ -138,24 +132,23 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
             )
         ],
     )  # fmt: skip
-    baseline = is_baseline(metrics["miou"], metrics["all_background_miou"])
     stored = metrics.get("longer_side")
     size = f"with images reduced to a longer side of {stored} pixels" if stored else "at each image's own size"
+    warnings = []
+    if is_baseline(metrics["miou"], metrics["all_background_miou"]):
+        warnings.append(
+            "The mIoU is no better than predicting background everywhere: the model has learnt nothing useful."
+        )
+    if OTHER_STORED_SIZE in metrics:
+        warnings.append(
+            "The scored images were stored with another `data.longer_side` than the training images, so these scores "
+            "are not comparable with those of the training."
+        )
     return [
         best,
         f"Evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {classes} classes:",
         table,
-        *(
-            ["**The mIoU is no better than predicting background everywhere: the model has learnt nothing useful.**"]
-            * baseline
-        ),
-        *(
-            [
-                "**The scored images were stored at another `data.longer_side` than those of the training: the scores "
-                "do not compare.**"
-            ]
-            * (OTHER_STORED_SIZE in metrics)
-        ),
+        *(f"**{warning}**" for warning in warnings),
         f"Baseline: predicting background everywhere scores mIoU {score(metrics['all_background_miou'])}. Pixels are "
         f"counted over the whole split {size}, without void.",
     ]

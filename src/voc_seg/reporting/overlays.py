@@ -1,4 +1,4 @@
-"""Masks made visible: VOC colours, tints over the image, and where a prediction is wrong."""
+"""Masks as colours, as overlays over the image, and maps of wrong pixels."""
 
 import numpy as np
 
@@ -12,52 +12,37 @@ _DARKEST_PALE = 190
 
 
 def colourise(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> np.ndarray:
-    """The mask in the colours of its classes.
-
-    Args:
-        mask: ``uint8 (H, W)``, class index or 255 for void.
-        classes: Names and colours by mask value.
-
-    Returns:
-        ``uint8 (H, W, 3)`` RGB; void is VOC's pale cream (224, 224, 192).
-    """
+    """A mask ``uint8 (H, W)`` in the colours of its classes, ``uint8 (H, W, 3)``; void (255) is (224, 224, 192)."""
     return classes.palette()[mask]
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.55, classes: Classes = VOC_CLASSES) -> np.ndarray:
-    """The image with every region of the mask tinted and outlined in its class's colour; background stays image.
+    """The image with each region tinted and outlined in the colour of its class; background is unchanged.
 
     Args:
-        image: ``uint8 (H, W, 3)`` RGB.
+        image: ``uint8 (H, W, 3)`` RGB, as is the result.
         mask: ``uint8 (H, W)``, class index or 255 for void.
-        opacity: Strength of the tint, 0 (the image alone) to 1 (the colour alone). The outline is opaque.
+        opacity: Strength of the tint, 0 (image only) to 1 (colour only). The outline is opaque.
         classes: Names and colours by mask value.
-
-    Returns:
-        ``uint8 (H, W, 3)`` RGB.
     """
     colours = colourise(mask, classes)
     region = mask != 0
     result = image.copy()
     tinted = (1 - opacity) * image[region] + opacity * colours[region]
     result[region] = np.rint(tinted).astype(np.uint8)
-    # About 1 part in 250 of the longer side survives the downscaling to a panel a few hundred pixels wide.
+    # 1/250 of the longer side stays visible when the overlay is reduced to a panel a few hundred pixels wide.
     outline = region & _edges(mask, thickness=max(1, round(max(mask.shape) / 250)))
     result[outline] = colours[outline]
     return result
 
 
 def error_map(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Where the prediction is wrong.
+    """Map of wrong pixels: correct ones show the image in pale grey, wrong ones ``WRONG_COLOUR``, void ``VOID_COLOUR``.
 
     Args:
-        image: ``uint8 (H, W, 3)`` RGB.
+        image: ``uint8 (H, W, 3)`` RGB, as is the result.
         truth: ``uint8 (H, W)``, class index or 255 for void.
         prediction: ``uint8 (H, W)``, class index.
-
-    Returns:
-        ``uint8 (H, W, 3)`` RGB: right pixels are a faint grey version of the image (190 and brighter), wrong
-        ones ``WRONG_COLOUR``, void ones ``VOID_COLOUR`` whatever was predicted there.
     """
     result = pale_grey(image)
     result[truth != prediction] = WRONG_COLOUR
@@ -66,21 +51,14 @@ def error_map(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> n
 
 
 def pale_grey(image: np.ndarray) -> np.ndarray:
-    """The image in light greys from 190 to 255, a quiet ground for colours.
-
-    Args:
-        image: ``uint8 (H, W, 3)`` RGB.
-
-    Returns:
-        ``uint8 (H, W, 3)`` RGB.
-    """
+    """An image ``uint8 (H, W, 3)`` in light greys from 190 to 255, same shape."""
     grey = image @ np.array([0.299, 0.587, 0.114])  # (H, W), Rec. 601 luma
     pale = np.rint(_DARKEST_PALE + grey * (255 - _DARKEST_PALE) / 255).astype(np.uint8)
     return np.repeat(pale[..., None], 3, axis=-1)
 
 
 def _edges(mask: np.ndarray, thickness: int) -> np.ndarray:
-    """Pixels within ``thickness`` steps of another value, ``bool (H, W)``; the image's border is no edge."""
+    """Pixels within ``thickness`` steps of another value, ``bool (H, W)``; the border of the image is not an edge."""
     edges = np.zeros(mask.shape, dtype=bool)
     for step in range(1, thickness + 1):
         across = mask[:, step:] != mask[:, :-step]

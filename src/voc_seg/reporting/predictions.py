@@ -1,4 +1,4 @@
-"""Figures of images: what the network saw, what it should have said, what it said."""
+"""Figures of predictions: each shows an image, its ground truth, the prediction and the errors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,20 +32,17 @@ GALLERY_ROWS = 8
 
 
 def plot_prediction(sample: Sample, prediction: np.ndarray, iou: float, classes: Classes = VOC_CLASSES) -> Figure:
-    """Image, truth, prediction and errors of one image, side by side.
+    """Image, truth, prediction and errors side by side, above a legend of the classes in them.
 
     Args:
         sample: Image and truth.
         prediction: ``uint8 (H, W)``, class index.
-        iou: mIoU of this image, 0..1; NaN when it has no labelled pixel.
+        iou: mIoU of this image, 0..1; NaN if it has no labelled pixel.
         classes: Names and colours by mask value.
-
-    Returns:
-        Four panels over a legend of the classes that are true or predicted here.
     """
     classes = shown_classes(classes)
     height, width = sample.mask.shape
-    # Panels of equal area rather than equal width: portrait pictures would tower otherwise.
+    # Panels of equal area rather than equal width: portrait images would tower otherwise.
     panel_width = float(np.clip(np.sqrt(5.2 * width / height), 1.9, 2.65))
     panel_height = min(panel_width * height / width, 4.5)
     figure_width = 2 * MARGIN + 4 * panel_width + 3 * GAP
@@ -65,14 +62,11 @@ def plot_prediction(sample: Sample, prediction: np.ndarray, iou: float, classes:
 
 
 def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]], classes: Classes = VOC_CLASSES) -> Figure:
-    """A contact sheet: a row of image, truth, prediction and errors for each of up to eight images.
+    """A contact sheet: image, truth, prediction and errors of up to eight images, one image a row, above one legend.
 
     Args:
         items: Sample, prediction ``uint8 (H, W)`` and mIoU of each image. Only the first eight are shown.
         classes: Names and colours by mask value.
-
-    Returns:
-        The rows over one legend of all classes that are true or predicted in them.
     """
     items, classes = list(items)[:GALLERY_ROWS], shown_classes(classes)
     panel_width, tallest, caption = 2.35, 2.35, 0.27
@@ -96,7 +90,7 @@ def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]], classes: Cla
             show_image(add_axes(figure, left, top, panel_width, height), panel)
         top += height
     draw_legend(figure, entries)
-    explanation = "Image, truth, prediction, errors (wrong red, void grey). mIoU here is over an image's own classes"
+    explanation = "Image, truth, prediction, errors (wrong red, void grey). mIoU of one image: over its own classes"
     set_title(figure, "Predictions", explanation if items else "No images to show")
     return figure
 
@@ -104,32 +98,26 @@ def plot_gallery(items: Sequence[tuple[Sample, np.ndarray, float]], classes: Cla
 def gallery_items(
     samples: SampleStore, predictions: Mapping[str, np.ndarray], image_scores: pd.DataFrame
 ) -> list[tuple[Sample, np.ndarray, float]]:
-    """What :func:`plot_gallery` shows of the images in a table.
+    """Sample, prediction and mIoU of each row of a table, for :func:`plot_gallery`.
 
     Args:
-        samples: The split that was scored.
+        samples: The evaluated split.
         predictions: ``uint8 (H, W)``, class index, by image id.
-        image_scores: Rows of ``image_scores.csv`` (image_id, miou), in the order to show.
-
-    Returns:
-        Sample, prediction and mIoU of each row.
+        image_scores: Rows of ``image_scores.csv`` (image_id, miou), in display order.
     """
-    place_of = {image_id: position for position, image_id in enumerate(samples.ids)}
+    positions = {image_id: position for position, image_id in enumerate(samples.ids)}
     rows = image_scores.itertuples(index=False)
-    return [(samples[place_of[row.image_id]], predictions[row.image_id], row.miou) for row in rows]
+    return [(samples[positions[row.image_id]], predictions[row.image_id], row.miou) for row in rows]
 
 
 def plot_mask(title: str, image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Figure:
-    """An image beside the mask that a network gave it.
+    """An image beside its predicted mask, above a legend; the subtitle gives the shares of the largest classes.
 
     Args:
-        title: What it is called.
+        title: Title of the figure.
         image: ``uint8 (H, W, 3)`` RGB.
         mask: ``uint8 (H, W)``, class index.
         classes: Names and colours by mask value.
-
-    Returns:
-        Two panels over a legend of the classes in the mask; the subtitle lists the largest with their shares.
     """
     classes = shown_classes(classes)
     height, width = mask.shape
@@ -156,7 +144,7 @@ def plot_sanity(
     metrics: Mapping[str, Any],
     classes: Classes = VOC_CLASSES,
 ) -> Figure:
-    """The overfit of one image: what it learnt above, how the loss fell below.
+    """The result of overfitting one image: image, truth and prediction above, the loss curve below.
 
     Args:
         history: One row an epoch: epoch, loss, learning_rate.
@@ -165,9 +153,6 @@ def plot_sanity(
         prediction: ``uint8 (H, W)``, class index.
         metrics: epochs, final_loss, miou, pixel_accuracy, passed.
         classes: Names and colours by mask value.
-
-    Returns:
-        Image, truth and prediction over a legend of their classes and the loss curve.
     """
     classes = shown_classes(classes)
     height, width = truth.shape
@@ -195,7 +180,7 @@ def plot_sanity(
     dot = "o" if len(history) == 1 else None
     curve.plot(history["epoch"], history["loss"], color=BLUE, linewidth=1.8, marker=dot)
     lowest, highest = history["loss"].min(), history["loss"].max()
-    # An overfit that works falls by orders of magnitude; most of it would be invisible on a linear axis.
+    # In a successful overfit the loss falls by orders of magnitude, which a linear axis would hide.
     if lowest > 0 and highest > 20 * lowest:
         curve.set_yscale("log")
         curve.tick_params(which="minor", length=0)

@@ -1,4 +1,4 @@
-"""One page about a scored split: scores, settings, curves, confusions, and every image."""
+"""The report page of an evaluation: scores, settings, curves, confusions and every image."""
 
 import json
 from collections.abc import Mapping
@@ -24,15 +24,10 @@ _NO_HISTORY = "No training history of this model: training_history.csv is missin
 
 
 def matching_history(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
-    """Return the history if it belongs to the model, else an empty table.
+    """Return the history, one row an epoch, if its last ``is_best`` epoch is that of the model, else an empty table.
 
-    Args:
-        best_model: Compared by ``epoch``, ``val_miou`` and, where present, ``val_loss``: runs that learn nothing have
-            the same mIoU, but hardly the same loss. Models of earlier versions have no ``val_loss``.
-        history: One row an epoch, as in ``training_history.csv``; may be empty.
-
-    Returns:
-        All rows, unchanged, if the last epoch flagged ``is_best`` is the model's.
+    ``epoch``, ``val_miou`` and, if present, ``val_loss`` are compared: runs that learn nothing have the same mIoU, but
+    hardly the same loss. Models of earlier versions have no ``val_loss``.
     """
     if not {"epoch", "val_miou", "is_best"} <= set(history.columns):
         return pd.DataFrame()
@@ -50,13 +45,9 @@ def matching_history(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd
 def describe_settings(
     best_model: Mapping[str, Any], metrics: Mapping[str, Any], source: str, scoring: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Settings behind the scores, in titled groups: scoring, data, network and training.
+    """The settings that led to the scores, in titled groups; a model from elsewhere may lack ``config``.
 
-    Args:
-        best_model: As saved by training; one from elsewhere may lack ``config``.
-        metrics: The scores of ``metrics.json``.
-        source: Where the scored samples come from.
-        scoring: Settings of this evaluation.
+    ``source`` is that of the evaluated samples, ``scoring`` the settings of the evaluation.
     """
     config = best_model.get("config", {})
     trained_on = config.get("data", {})
@@ -98,20 +89,17 @@ def fill_page(
     settings: Mapping[str, Mapping[str, Any]],
     classes: Classes,
 ) -> str:
-    """The page as HTML, without its images.
+    """The page as HTML, which refers only to images in `IMAGE_FOLDER`.
 
     Args:
-        title: Short description of the scored model and split.
+        title: Short description of the evaluated model and split.
         images: Rows of `describe_images`.
         metrics: The scores of ``metrics.json``.
         class_scores: One row a class, as in ``class_scores.csv``.
         confusion: Pixel counts, rows truth and columns prediction.
         history: One row an epoch, of this model; may be empty.
-        settings: Values by name, in titled groups; nested blocks are written with dots, empty groups are skipped.
+        settings: Values by name, in titled groups; nested blocks get dotted keys, empty groups are skipped.
         classes: Names and colours by mask value.
-
-    Returns:
-        HTML that refers only to images in `IMAGE_FOLDER`.
     """
     palette = classes.palette()
     palette[0] = RIGHT_COLOUR  # background is not tinted, so its swatch shows the pale image
@@ -144,7 +132,7 @@ def fill_page(
     parts = {
         "__STYLE__": (page / "report.css").read_text(encoding="utf-8"),
         "__SCRIPT__": (page / "report.js").read_text(encoding="utf-8"),
-        # Inside a script element only "<" can end it, or begin a comment.
+        # In a script element, only "<" can end the element or begin a comment.
         "__DATA__": text.replace("<", "\\u003c"),
     }
     html = (page / "report.html").read_text(encoding="utf-8")
@@ -154,7 +142,7 @@ def fill_page(
 
 
 def _text(value: Any) -> str:
-    """A setting as text for people."""
+    """A setting as readable text."""
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The images of the report: files to show, and facts about each."""
+"""The images of the report: their files, and facts about each image."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from .overlays import VOID_COLOUR, WRONG_COLOUR
 from .same_evaluation import require_same_size
 
 LONGER_SIDE = 400
-"""Of these images, in pixels: about 30 KB for a VOC image with its three masks."""
+"""Longer side of these images in pixels; a VOC image with its three masks takes about 30 KB."""
 _QUALITY = 75
 
 RIGHT_COLOUR = (230, 230, 230)  # represents the pale image in legends, as in voc_seg.reporting.image_panels
@@ -26,12 +26,8 @@ RIGHT_COLOUR = (230, 230, 230)  # represents the pale image in legends, as in vo
 def describe_images(
     samples: SampleStore, predictions: Mapping[str, np.ndarray], image_scores: pd.DataFrame, classes: Classes
 ) -> list[dict[str, Any]]:
-    """Facts about each image for the page, in the order of the samples.
-
-    Returns:
-        For each image id, width, height, miou, accuracy, void (0..1, None where absent) and classes: index and IoU of
-        every class that is true or predicted in it.
-    """
+    """Facts about each image, in the order of the samples: id, width, height, miou, accuracy and void (0..1, None if
+    undefined), and classes: index and IoU of every class in its truth or prediction."""
     rows = image_scores.set_index("image_id")
 
     def describe(sample: Sample) -> dict[str, Any]:
@@ -58,8 +54,7 @@ def describe_images(
 def class_ious(image_id: str, truth: np.ndarray, prediction: np.ndarray, classes: int) -> list[list[float]]:
     """Index and IoU, to four decimals, of the classes that occur among the labelled pixels.
 
-    Raises:
-        VocSegError: The masks have different sizes: they are not of the same image.
+    Raises VocSegError if the masks have different sizes, and so are not of the same image.
     """
     require_same_size(image_id, truth, prediction)
     labelled = truth != VOID
@@ -78,21 +73,14 @@ def draw_images(
 
 
 def draw_image(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict[str, bytes]:
-    """The files of one image, at most `LONGER_SIDE` pixels long.
+    """The files of one image by name, at most `LONGER_SIDE` pixels long; ``prediction`` is ``uint8 (H, W)``.
 
-    Args:
-        sample: Image and truth.
-        prediction: ``uint8 (H, W)``, class index.
-        classes: Names and colours by mask value.
-
-    Returns:
-        By file name: the image as JPEG; truth, prediction and errors as palette PNG overlays, transparent for
-        background and correct pixels. Colours as in `voc_seg.reporting.overlays`.
+    The image is a JPEG; truth, prediction and errors are palette PNGs, transparent for background and correct pixels.
     """
     height, width = sample.mask.shape
     factor = min(1.0, LONGER_SIDE / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    palette = classes.palette()[[*range(len(classes)), VOID]]  # no longer than needed: files are small
+    palette = classes.palette()[[*range(len(classes)), VOID]]  # a short palette keeps the files small
     void = np.uint8(len(classes))
     errors = np.where(sample.mask == VOID, 2, sample.mask != prediction).astype(np.uint8)
     image = Image.fromarray(sample.image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)

@@ -9,14 +9,11 @@ import pandas as pd
 from voc_seg.metrics import confusion as scores
 from voc_seg.system.errors import VocSegError
 
-_AGAIN = "Make them again with: kedro run --pipelines evaluation"
+_AGAIN = "Recreate them with: kedro run --pipelines evaluation"
 
 
 def is_score_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
-    """Whether scores belong to this model.
-
-    Digests are compared where both have one; scores of earlier versions have none, so epoch and mIoU decide.
-    """
+    """Whether scores belong to this model: by digest if both have one, else by epoch and mIoU (earlier versions)."""
     if {"model_digest"} <= metrics.keys() & saved.keys() and metrics["model_digest"] != saved["model_digest"]:
         return False
     scored = metrics.get("checkpoint_epoch"), metrics.get("checkpoint_val_miou")
@@ -26,11 +23,7 @@ def is_score_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
 def require_same_counts(
     metrics: Mapping[str, Any], confusion: pd.DataFrame, class_scores: pd.DataFrame | None = None
 ) -> None:
-    """Refuse scores that do not match the confusion matrix because they are from another evaluation.
-
-    Raises:
-        VocSegError: With the first score that differs.
-    """
+    """Refuse scores that do not match the confusion matrix, as they are from another evaluation."""
     for key, value in scores.summarise(confusion.to_numpy()).items():
         if key in metrics and not _same(metrics[key], value):
             raise VocSegError(
@@ -46,11 +39,7 @@ def require_same_counts(
 
 
 def require_same_images(ids: Iterable[str], predictions: Mapping[str, Any], image_scores: pd.DataFrame) -> None:
-    """Refuse masks and scores unless they cover exactly the images of the split.
-
-    Raises:
-        VocSegError: With a missing or an unknown image.
-    """
+    """Refuse masks and scores unless they cover exactly the images of the split."""
     known, scored = set(ids), set(image_scores["image_id"])
     # Checked one by one: some Macs list file names in another Unicode form than the ids.
     masked = {image_id for image_id in known if image_id in predictions}
@@ -68,15 +57,10 @@ def require_same_images(ids: Iterable[str], predictions: Mapping[str, Any], imag
 
 
 def require_same_mask(image_id: str, ious: Iterable[float], miou: float | None) -> None:
-    """Refuse a mask whose IoUs do not have the mean that ``image_scores.csv`` says.
+    """Refuse a mask whose mean IoU differs from ``image_scores.csv``.
 
-    Args:
-        image_id: Of the image.
-        ious: IoU of every class that is true or predicted in it.
-        miou: As the table has it; NaN or None where there is none.
-
-    Raises:
-        VocSegError: With both numbers.
+    ``ious`` are those of every class in its truth or prediction, ``miou`` is the value of the table, NaN or None if it
+    has none.
     """
     found = list(ious)
     mean = float(np.mean(found)) if found else float("nan")
@@ -88,11 +72,7 @@ def require_same_mask(image_id: str, ious: Iterable[float], miou: float | None) 
 
 
 def require_same_size(image_id: str, truth: np.ndarray, prediction: np.ndarray) -> None:
-    """Refuse a predicted mask of another size than the image's.
-
-    Raises:
-        VocSegError: With both sizes, height and width.
-    """
+    """Refuse a predicted mask whose size differs from that of the image."""
     if truth.shape != prediction.shape:
         raise VocSegError(
             f"predictions are of other images: the mask of {image_id} has size {prediction.shape}, the image "

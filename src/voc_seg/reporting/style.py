@@ -1,7 +1,7 @@
-"""The one look of all figures: colours, sizes, and axes without clutter.
+"""Shared style of all figures: colours, sizes and plain axes.
 
-Figures are made through matplotlib's object interface, so nothing here touches pyplot or ``rcParams``: a
-figure is freed when its last reference goes, and a user's own settings in a notebook stay as they are.
+Figures use matplotlib's object interface, not pyplot or ``rcParams``: they are freed with their last reference, and
+the user's own settings in a notebook stay unchanged.
 """
 
 from typing import Literal
@@ -19,7 +19,7 @@ INK = "#1f2933"
 MUTED = "#5f6b76"
 GRID = "#e4e8ec"
 ABSENT = "#dfe3e7"
-# Blue, orange and grey differ in lightness too, so they stay apart for colour-blind readers and in print.
+# These also differ in lightness, for colour-blind readers and for print.
 BLUE = "#2364aa"
 ORANGE = "#e07b1a"
 GREY = "#8d99a6"
@@ -29,13 +29,13 @@ HEADING = 11
 LABEL = 10
 SMALL = 9
 HEADROOM = 0.68
-"""Inches that a title with its subtitle takes at the top of a figure."""
+"""Height of a title with its subtitle, in inches."""
 HEADROOM_ALONE = 0.42
-"""Inches that a title alone takes."""
+"""Height of a title without a subtitle, in inches."""
 
 
 class _Figure(Figure):
-    """A figure that takes letters which the default font lacks from other fonts of the system."""
+    """A figure that draws letters missing from the default font in other fonts of the system."""
 
     def draw(self, renderer: RendererBase) -> None:
         for text in self.findobj(Text):
@@ -54,15 +54,12 @@ def new_figure(
 
 
 def literal(text: str) -> str:
-    """A text as matplotlib shows it letter by letter: between two dollar signs it would read mathematics.
-
-    Letters that no font has become question marks.
-    """
+    """A text escaped so that matplotlib does not read ``$...$`` as mathematics; letters in no font become ``?``."""
     return replace_unknown_letters(text).replace("$", r"\$")
 
 
 def set_title(figure: Figure, title: str, subtitle: str = "") -> None:
-    """Put a bold title and a quiet line below it at the top left; an automatic layout keeps clear of them."""
+    """Write a bold title and a muted subtitle at the top left; a constrained layout leaves space for them."""
     height = figure.get_figheight()
     left = 0.15 / figure.get_figwidth()
     figure.text(
@@ -72,18 +69,12 @@ def set_title(figure: Figure, title: str, subtitle: str = "") -> None:
         figure.text(left, 1 - 0.40 / height, literal(subtitle), ha="left", va="top", fontsize=LABEL, color=MUTED)
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
-        room = (HEADROOM if subtitle else HEADROOM_ALONE) / height
-        engine.set(rect=(0, 0, 1, 1 - room), w_pad=0.1, h_pad=0.08)
+        title_height = (HEADROOM if subtitle else HEADROOM_ALONE) / height
+        engine.set(rect=(0, 0, 1, 1 - title_height), w_pad=0.1, h_pad=0.08)
 
 
 def tidy(axes: Axes, title: str = "", *, grid: Literal["x", "y", "both", "none"] = "both") -> None:
-    """Give axes the house look: heading at the left, light grid behind the data, no top and right spine.
-
-    Args:
-        axes: The axes to change.
-        title: Heading, none when empty.
-        grid: ``x``, ``y``, ``both`` or ``none``.
-    """
+    """Apply the shared style: heading at the left, light grid behind the data, no top and right spine."""
     axes.set_title(title, loc="left", fontsize=HEADING, fontweight="bold", color=INK)
     axes.tick_params(labelsize=SMALL, colors=INK, length=0)
     axes.xaxis.label.set(fontsize=LABEL, color=MUTED)
@@ -98,7 +89,7 @@ def tidy(axes: Axes, title: str = "", *, grid: Literal["x", "y", "both", "none"]
 
 
 def legend_beside_title(axes: Axes, columns: int = 4) -> None:
-    """A legend in one row at the right of the heading, where it cannot cover data."""
+    """Add a legend in one row to the right of the heading, where it cannot cover data."""
     axes.legend(
         loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns, frameon=False, fontsize=SMALL,
         labelcolor=INK, handlelength=1.4, columnspacing=1.2, borderpad=0.2, borderaxespad=0.2,

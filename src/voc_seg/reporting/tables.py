@@ -6,27 +6,22 @@ from typing import Any
 import pandas as pd
 
 from voc_seg.metrics.confusion import is_baseline
+from voc_seg.system.names import listed
 
-# What time and level leave of 80 console columns.
-_WIDTH = 62
+_WIDTH = 62  # 80 console columns without time and level
 _NAME = 13
 _BAR = 16
-_NAMED = 5  # classes that a warning names
 OTHER_STORED_SIZE = "trained_longer_side"
-"""In the facts and scores of an evaluation: ``data.longer_side`` of the training, only where it is another one."""
+"""Key in the facts and scores of an evaluation: ``data.longer_side`` of the training, only if it differs."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
-    """The scores of a split by class and overall, beside the baseline of predicting background everywhere.
+    """The scores of a split by class and overall, with the all-background baseline; lines of at most 62 characters.
 
     Args:
-        class_scores: One row a class: class_index, class_name, iou, precision, recall (0..1, empty where they
-            have no meaning), true_pixels, predicted_pixels.
+        class_scores: One row a class: class_name, iou, precision, recall (0..1, empty if undefined), true_pixels.
         metrics: The scores of ``metrics.json``.
-
-    Returns:
-        Lines of at most 62 characters without colour codes and without a newline at the end.
     """
     true_pixels = class_scores["true_pixels"].to_numpy(dtype=float)
     shares = true_pixels / max(true_pixels.sum(), 1.0)
@@ -52,13 +47,8 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
 
 
 def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> list[str]:
-    """What keeps a score from meaning what it seems to: it is only the baseline, leaves out declared classes, or is of
-    images stored at another size than those of the training.
-
-    Args:
-        class_scores: As in `score_table`.
-        metrics: As in `score_table`.
-    """
+    """Warnings about a misleading mIoU: no better than the baseline, without some of the declared classes, or of images
+    stored at another size than in training. The arguments are those of `score_table`."""
     warnings = []
     if is_baseline(metrics["miou"], metrics["all_background_miou"]):
         warnings.append(
@@ -67,16 +57,15 @@ def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> li
         )
     absent = class_scores.loc[class_scores["iou"].isna(), "class_name"].tolist()
     if absent:
-        more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
         warnings.append(
             f"mIoU on {metrics['split']} is the mean over {metrics['classes_present']} of {len(class_scores)} declared "
-            f"classes; these neither occur nor are predicted there: {', '.join(absent[:_NAMED])}{more}."
+            f"classes; these neither occur nor are predicted there: {listed(absent)}."
         )
     if OTHER_STORED_SIZE in metrics:
         warnings.append(
             f"The model was trained {_at(metrics[OTHER_STORED_SIZE])}, but these images were stored "
-            f"{_at(metrics.get('longer_side'))}: they reach the network at another scale, and the score does not "
-            "compare with that of the training. Run data_processing and evaluation with the data.longer_side of the "
+            f"{_at(metrics.get('longer_side'))}: they reach the network at another scale, so the score is not "
+            "comparable with that of the training. Run data_processing and evaluation with the data.longer_side of the "
             "training."
         )
     return warnings
@@ -87,7 +76,7 @@ def _at(longer_side: int | None) -> str:
 
 
 def score(value: float | None) -> str:
-    """A score of 0..1 with three decimals; ``absent`` for None and NaN, as scores of nothing are stored."""
+    """A score of 0..1 with three decimals; ``absent`` for None and NaN, which mean that nothing was scored."""
     return "absent" if value is None or pd.isna(value) else f"{value:.3f}"
 
 
@@ -102,7 +91,7 @@ def _percent(value: float | None, missing: str = "-") -> str:
 
 
 def _bar(value: float | None) -> str:
-    """``value`` of 0..1 as block characters, in steps of an eighth of a character."""
+    """A bar of block characters for a value of 0..1, in steps of an eighth of a character."""
     if value is None or pd.isna(value):
         return ""
     full, eighths = divmod(round(value * _BAR * 8), 8)

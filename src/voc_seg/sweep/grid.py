@@ -30,8 +30,7 @@ class Trial:
 def parse_params(text: str) -> Settings:
     """Parse ``a=1,b=2`` into settings by key.
 
-    Raises:
-        VocSegError: An item has no key or no ``=``, or the key cannot be set in a sweep.
+    Raises VocSegError if an item has no key or no ``=``, or the key cannot be set in a sweep.
     """
     settings: Settings = {}
     for item in filter(None, split_params(text)):
@@ -47,8 +46,7 @@ def parse_params(text: str) -> Settings:
 def parse_grid(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Parse ``["model.skips=2 3 4,1"]`` into values by key; lists are written with spaces, as in ``--params``.
 
-    Raises:
-        VocSegError: A key or value is missing or repeated, or the key cannot vary in a sweep.
+    Raises VocSegError if a key or value is missing or repeated, or the key cannot vary in a sweep.
     """
     grid: dict[str, tuple[str, ...]] = {}
     for text in texts:
@@ -65,15 +63,10 @@ def parse_grid(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def expand(grid: dict[str, tuple[str, ...]], shared: Settings, prefix: str = "") -> list[Trial]:
-    """Every combination of the values; the last key changes fastest.
+    """Every combination of the values in the grid, with the shared settings; the last key changes fastest.
 
-    Args:
-        grid: Values by key.
-        shared: Settings of all runs.
-        prefix: Prefix of every run name.
-
-    Raises:
-        VocSegError: A key is both in the grid and shared, or there are more than a thousand combinations.
+    Every run name begins with ``prefix``. Raises VocSegError if a key is both in the grid and shared, or there are more
+    than a thousand combinations.
     """
     if repeated := sorted(grid.keys() & shared.keys()):
         raise VocSegError(f"{repeated[0]} is in both --grid and --params. Remove it from one of them.")

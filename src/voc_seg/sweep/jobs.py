@@ -14,22 +14,13 @@ from .records import Record
 
 @dataclass(frozen=True)
 class Job:
-    """A run to start.
+    """A run to start."""
 
-    | field     | meaning                                                       |
-    |-----------|---------------------------------------------------------------|
-    | trial     | name and settings                                             |
-    | folder    | its outputs                                                   |
-    | record    | its settings and finished pipelines                           |
-    | pipelines | pipelines still to run                                        |
-    | epochs    | training epochs, for the progress bar                         |
-    """
-
-    trial: Trial
-    folder: Path
-    record: Record
-    pipelines: tuple[str, ...]
-    epochs: int
+    trial: Trial  # name and settings
+    folder: Path  # its outputs
+    record: Record  # its settings and finished pipelines
+    pipelines: tuple[str, ...]  # pipelines still to run
+    epochs: int  # training epochs, for the progress bar
 
 
 def _history(job: Job) -> list[dict[str, str]]:

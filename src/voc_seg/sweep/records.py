@@ -41,8 +41,7 @@ def new_record(environment: str, parameters: Parameters, own: Mapping[str, Any] 
 def load_record(folder: Path, wanted: Record) -> Record:
     """The record in a folder; ``wanted``, with nothing finished, if the folder is new.
 
-    Raises:
-        VocSegError: The folder belongs to another run.
+    Raises VocSegError if the folder belongs to another run.
     """
     advice = "Give this sweep another name with --name, or delete that folder."
     path = folder / _FILE

@@ -27,24 +27,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """Options of ``kedro sweep``.
+    """Options of ``kedro sweep``."""
 
-    | field        | meaning                                  |
-    |--------------|------------------------------------------|
-    | grid         | items ``key=value,value``                |
-    | params       | settings of all runs, as in ``--params`` |
-    | pipelines    | pipelines of each run                    |
-    | max_parallel | runs at the same time                    |
-    | name         | prefix of the run names                  |
-    | env          | environment; None for the default        |
-    """
-
-    grid: tuple[str, ...]
-    params: str
-    pipelines: tuple[str, ...]
-    max_parallel: int
-    name: str
-    env: str | None
+    grid: tuple[str, ...]  # items ``key=value,value``
+    params: str  # settings of all runs, as in ``--params``
+    pipelines: tuple[str, ...]  # pipelines of each run
+    max_parallel: int  # runs at the same time
+    name: str  # prefix of the run names
+    env: str | None  # environment; None for the default
 
 
 def run_sweep(project: Path, options: SweepOptions) -> int:

@@ -23,12 +23,8 @@ _LONGEST_NAME = 255  # bytes, the limit of nearly every file system
 def atomic_write(path: Path, size: int | None = None) -> Iterator[Path]:
     """Yield a temporary path to write to; if the block succeeds, that file replaces ``path`` in one step.
 
-    File and folder are synced (fsync), so even a crash of the machine leaves the old file or the new one. A link is
-    kept: its target is replaced.
-
-    Args:
-        path: The file to write; its folder is created.
-        size: Approximate size in bytes, for the message if the disk is full.
+    File and folder are synced (fsync), so even a crash of the machine leaves the old file or the new one. The folder is
+    created. A link is kept: its target is replaced. ``size`` in bytes is for the message if the disk is full.
 
     Raises:
         VocSegError: The system refuses to write: a full disk, missing permissions. The old file is unchanged.
@@ -42,7 +38,8 @@ def atomic_write(path: Path, size: int | None = None) -> Iterator[Path]:
         os.replace(partial, target)
         sync_folder(target.parent)
     except BaseException as error:
-        _remove(partial)
+        with suppress(OSError):  # the first error is reported
+            partial.unlink(missing_ok=True)  # it may have filled the disk
         # Libraries wrap the system's error: torch.save raises a RuntimeError.
         cause = error.__context__ if isinstance(error, RuntimeError) else error
         if not isinstance(cause, OSError):
@@ -60,11 +57,7 @@ def partial_path(path: Path) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its parents, including the missing target of a link.
-
-    Raises:
-        OSError: The folder cannot be created, or the path is not a folder.
-    """
+    """Create a folder and its parents, including the missing target of a link. Raises OSError if that fails."""
     resolve_links(folder).mkdir(parents=True, exist_ok=True)
 
 
@@ -112,11 +105,6 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove(partial: Path) -> None:
-    with suppress(OSError):  # the caller reports the first error
-        partial.unlink(missing_ok=True)  # it may have filled the disk
 
 
 def failure_message(path: Path, error: OSError, size: int | None) -> str:

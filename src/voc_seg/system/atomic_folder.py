@@ -79,8 +79,7 @@ def atomic_write_folder(folder: Path) -> Iterator[Path]:
 def recover_folder(folder: Path) -> None:
     """Finish a completed but killed :func:`atomic_write_folder`: install its files, remove those they replace.
 
-    Raises:
-        OSError: A file cannot be moved or removed.
+    Raises OSError if a file cannot be moved or removed.
     """
     target = resolve_links(folder)
     ready = target / _READY

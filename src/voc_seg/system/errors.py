@@ -9,12 +9,7 @@ class VocSegError(Exception):
 
 
 class InterruptedRunError(VocSegError):
-    """A run stopped on request, after saving its position.
-
-    Args:
-        message: The position.
-        signum: The signal that requested the stop.
-    """
+    """A run stopped on request by the signal ``signum``, after saving its position, which is the message."""
 
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)

@@ -16,16 +16,13 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def acquire_lock(path: Path, with_children: bool = False) -> BinaryIO | None:
-    """Lock a file as long as this process keeps it open.
+    """Lock a file as long as this process keeps it open; return the file, or None if another process holds the lock.
 
     Args:
         path: The file; created if missing, for all users who may write to its folder. It may remain afterwards:
             only the lock counts.
         with_children: On POSIX the lock belongs to the open file: a child process that inherits the descriptor also
             holds it, and a second call in this process returns None.
-
-    Returns:
-        The open file; None if another process holds the lock.
 
     Raises:
         OSError: The file cannot be created or opened, or the file system has no locks (`locks_unsupported`).

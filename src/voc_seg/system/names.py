@@ -1,8 +1,9 @@
-"""Valid image ids and class names: anything that files, tables, figures and consoles show unchanged."""
+"""Names: which image ids and class names are valid, and how names and lists of them appear in messages."""
 
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 
 LONGEST_ID = 200
 """Bytes in UTF-8: file systems allow 255, and file names add ``prediction_`` and an ending to the id."""
@@ -20,17 +21,21 @@ WINDOWS_MARKS = '<>:"|?*'
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\xb9\xb2\xb3]) *(\..*)?", re.IGNORECASE)
 
 
+def listed(items: Sequence[object], limit: int = 5) -> str:
+    """Return the first items as text: ``a, b and 3 more``."""
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(map(str, items[:limit])) + more
+
+
 def name_key(name: str) -> str:
     """Return a key that is equal for names that look the same or differ only in case (one file on a Mac)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def printable(text: str, lines: bool = False) -> str:
-    r"""Escape characters that move the cursor or hide text, as in ``\x1b``.
+    r"""Escape characters that move the cursor or hide text, as in ``\x1b``; keep tabs and newlines if ``lines``.
 
-    Args:
-        text: Untrusted text; file names may hold bytes that are not text.
-        lines: Keep tabs and newlines, for messages of several lines.
+    For untrusted text; file names may hold bytes that are not text.
     """
     return (_LINES if lines else _HIDDEN).sub(lambda found: ascii(found[0])[1:-1], text)
 

@@ -10,26 +10,15 @@ EVERY_RANK = "every_rank"
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """One process of a distributed run; the defaults describe a single process.
+    """One process of a distributed run; the defaults describe a single process."""
 
-    | field            | type | meaning                                                              |
-    |------------------|------|----------------------------------------------------------------------|
-    | rank             | int  | index of the process, from 0                                         |
-    | world_size       | int  | number of processes on all nodes                                     |
-    | local_rank       | int  | index on this node, from 0; also the index of its GPU                |
-    | local_world_size | int  | number of processes on this node                                     |
-    | nodes            | int  | number of machines                                                   |
-    | address          | str  | host and port of rank 0; empty for a single process                  |
-    | agent_folder     | str  | scratch folder of the torchrun that started it; empty without one    |
-    """
-
-    rank: int = 0
-    world_size: int = 1
-    local_rank: int = 0
-    local_world_size: int = 1
-    nodes: int = 1
-    address: str = ""
-    agent_folder: str = ""
+    rank: int = 0  # index of the process, from 0
+    world_size: int = 1  # number of processes on all nodes
+    local_rank: int = 0  # index on this node, from 0; also the index of its GPU
+    local_world_size: int = 1  # number of processes on this node
+    nodes: int = 1  # number of machines
+    address: str = ""  # host and port of rank 0; empty for a single process
+    agent_folder: str = ""  # scratch folder of the torchrun that started it; empty without one
 
 
 def launch_file() -> Path | None:

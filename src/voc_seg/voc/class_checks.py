@@ -6,37 +6,21 @@ from collections.abc import Iterable
 import pandas as pd
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import listed
 
 from .mask_values import NUMBERED_FROM_ONE, shifted_values
 
-_NAMED = 5
-"""Classes that a message names."""
 _MIN_BACKGROUND = 0.05
 """Fraction of the labelled pixels below which the background class is questioned."""
 _BACKGROUND = {"background", "bg"}
 _BACKGROUND_LIKE = {
-    "other",
-    "others",
-    "rest",
-    "none",
-    "nothing",
-    "void",
-    "unlabelled",
-    "unlabeled",
-    "unknown",
-    "ignore",
-    "empty",
-}
+    "other", "others", "rest", "none", "nothing", "void", "unlabelled", "unlabeled", "unknown", "ignore", "empty",
+}  # fmt: skip
 _ONE_VALUE = re.compile(r"unknown labels: .* has (\d+) \(.*", re.DOTALL)
 
 
 def absent_classes(statistics: pd.DataFrame, split: str) -> list[str]:
-    """Return the classes without a pixel in a split; none if the split has no labelled pixel.
-
-    Args:
-        statistics: As returned by `voc_seg.voc.statistics.class_statistics`.
-        split: One of its splits.
-    """
+    """Return the classes without a pixel in a split; none if the split has no labelled pixel."""
     pixels = statistics[f"{split}_pixels"]
     return statistics.loc[(pixels == 0) & pixels.any(), "class_name"].tolist()
 
@@ -55,7 +39,7 @@ def absence_warnings(statistics: pd.DataFrame, splits: Iterable[str] = ("train",
         else:
             effect = "Unless they are predicted there, they have no IoU, and the mIoU is the mean over the others."
         warnings.append(
-            f"{split}: {len(absent)} of {len(names)} classes have no pixel in any usable image: {_listed(absent)}. "
+            f"{split}: {len(absent)} of {len(names)} classes have no pixel in any usable image: {listed(absent)}. "
             f"{effect}"
         )
     return warnings
@@ -82,12 +66,7 @@ def background_warnings(statistics: pd.DataFrame, split: str = "train") -> list[
 
 
 def unknown_value_hint(rejected: pd.DataFrame, class_names: list[str] | tuple[str, ...]) -> str:
-    """Return the likely cause if the only unknown mask value is one above the declared classes; else empty.
-
-    Args:
-        rejected: As returned by `voc_seg.voc.statistics.rejected_images`.
-        class_names: Names of the classes by index.
-    """
+    """Return the likely cause if the only unknown mask value is one above the declared classes; else empty."""
     reasons = rejected.loc[rejected["reason"].str.startswith("unknown labels:"), "reason"]
     matches = [_ONE_VALUE.fullmatch(reason) for reason in reasons]
     if not matches or any(match is None or int(match[1]) != len(class_names) for match in matches):
@@ -110,16 +89,12 @@ def unknown_value_hint(rejected: pd.DataFrame, class_names: list[str] | tuple[st
 
 
 def require_foreground(statistics: pd.DataFrame, split: str = "train") -> None:
-    """Refuse a split whose labelled pixels are all of the first class.
-
-    Raises:
-        VocSegError: They are; the message says what to check.
-    """
+    """Refuse a split whose labelled pixels are all of the first class."""
     names = statistics["class_name"].tolist()
     if absent_classes(statistics, split) == names[1:]:
         raise VocSegError(
             f"Every labelled pixel of {split} is {names[0]!r} (mask value 0): every declared class but {names[0]} is "
-            f"absent ({_listed(names[1:])}), so there is nothing to learn. Check that data.classes lists the classes "
+            f"absent ({listed(names[1:])}), so there is nothing to learn. Check that data.classes lists the classes "
             "in the order of the mask values and that the masks hold these values; data.values maps the values in "
             "the files to classes. Then run: kedro run --pipelines data_processing"
         )
@@ -128,8 +103,3 @@ def require_foreground(statistics: pd.DataFrame, split: str = "train") -> None:
 def _is_background_like(name: str) -> bool:
     """Return whether a class name means "no object": background, other, unlabelled."""
     return not (_BACKGROUND | _BACKGROUND_LIKE).isdisjoint(re.split(r"[\W_]+", name.lower()))
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

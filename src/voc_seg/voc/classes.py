@@ -35,10 +35,9 @@ VOID: int = 255
 
 
 def voc_palette() -> np.ndarray:
-    """Return the colour of every mask value, ``uint8 (256, 3)`` RGB.
+    """Return the colour of every mask value, ``uint8 (256, 3)`` RGB, as ``VOClabelcolormap.m`` of the VOC devkit does.
 
-    The formula is that of ``VOClabelcolormap.m`` in the VOC development kit: the bits of the index, lowest
-    first, go to red, green and blue in turn, highest colour bit first.
+    The bits of the index, lowest first, go to red, green and blue in turn, highest colour bit first.
     """
     index = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.uint8)
@@ -60,20 +59,12 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a data set.
+    """The classes of a data set."""
 
-    | field   | type               | meaning                                                       |
-    |---------|--------------------|---------------------------------------------------------------|
-    | names   | tuple[str, ...]    | name by mask value 0, 1, 2 ...; 0 is background               |
-    | colours | tuple[Colour, ...] | colour by mask value                                          |
-    | coded   | bool               | whether every class has a declared colour to read masks by    |
-    | values  | tuple of int pairs | pairs of stored mask value and class index or `VOID`          |
-    """
-
-    names: tuple[str, ...]
-    colours: tuple[Colour, ...]
-    coded: bool = True
-    values: tuple[tuple[int, int], ...] = ()
+    names: tuple[str, ...]  # name by mask value 0, 1, 2 ...; 0 is background
+    colours: tuple[Colour, ...]  # colour by mask value
+    coded: bool = True  # whether every class has a declared colour to read masks by
+    values: tuple[tuple[int, int], ...] = ()  # pairs of stored mask value and class index or `VOID`
 
     def __len__(self) -> int:
         return len(self.names)
@@ -87,8 +78,8 @@ class Classes:
     def meaning(self) -> np.ndarray:
         """Return the class index, `VOID` or -1 (no meaning) of each stored mask value, ``int16 (256,)``.
 
-        A class in `values` has only the stored values listed there. Every other class is stored as its index. 255 is
-        void unless `values` says otherwise.
+        A class in `values` has only the stored values listed there; every other class is stored as its index.
+        255 is void unless `values` says otherwise.
         """
         meaning = np.full(256, -1, dtype=np.int16)
         meaning[: len(self)] = np.arange(len(self))

@@ -26,15 +26,9 @@ _REMEDY_WITH_COLOURS = (
 
 
 def require_consistent_masks(indices: Mapping[str, pd.DataFrame], classes: Classes) -> None:
-    """Refuse a data set in which the same value or colour means different classes in different masks.
+    """Refuse a data set in which a value or colour means different classes in different masks.
 
-    Args:
-        indices: The index of each split, as returned by `voc_seg.voc.index.index_images`.
-        classes: The classes of the masks. Their declared values are trusted.
-
-    Raises:
-        VocSegError: Two files have different values for a colour or different colours for a value; or greys are colours
-            in one file and values in another.
+    Colours and values are compared between the files of all splits; values declared in ``classes`` are trusted.
     """
     usable = pd.concat([index[index["rejected"] == ""] for index in indices.values()], ignore_index=True)
     _require_same_palette(usable, classes)
@@ -43,27 +37,27 @@ def require_consistent_masks(indices: Mapping[str, pd.DataFrame], classes: Class
 
 
 def void_objects_warning(indices: Mapping[str, pd.DataFrame], classes: Classes) -> str:
-    """Return a warning if some masks have void in place of objects (0 and 255, others 0 and 1); else empty.
+    """Return a warning if masks seem to store objects as 255, which is void (where others store 1); else empty.
 
-    With more than two classes, only whole splits are checked, and whether just the last class is missing in train.
+    With more than two classes, this needs a split without any object, or a train split that lacks only the last class.
     """
     several = len(classes.names) > 2
     for split, index in indices.items():
         usable = index[index["rejected"] == ""]
         objects = usable[list(classes.names[1:])].sum(axis=1)
-        hollow = usable[(objects == 0) & (usable["void"] > _LEAST_VOID * (usable["height"] * usable["width"]))]
-        if len(hollow) < max(min(2, len(usable)), _LEAST_VOID * len(usable), 1) or (several and objects.any()):
+        suspects = usable[(objects == 0) & (usable["void"] > _LEAST_VOID * (usable["height"] * usable["width"]))]
+        if len(suspects) < max(min(2, len(usable)), _LEAST_VOID * len(usable), 1) or (several and objects.any()):
             continue
         return (
-            f"{len(hollow)} masks of {split} hold only {classes.names[0]} and void, such as "
-            f"{hollow['image_id'].iloc[0]}, while others hold {classes.names[1]}. If {VOID} is {classes.names[1]} "
+            f"{len(suspects)} masks of {split} hold only {classes.names[0]} and void, such as "
+            f"{suspects['image_id'].iloc[0]}, while others hold {classes.names[1]}. If {VOID} is {classes.names[1]} "
             f"there, set data.values.{VOID}={classes.names[1]},data.values.1={classes.names[1]}"
         )
     return _void_class_warning(indices["train"], classes) if several else ""
 
 
 def _void_class_warning(train: pd.DataFrame, classes: Classes) -> str:
-    """Return a warning if all classes but the last occur, and void (0, 1 and 255 of three classes); else empty."""
+    """Return a warning if there is void and only the last class never occurs (0, 1, 255 of three); else empty."""
     usable = train[train["rejected"] == ""]
     absent = [name for name in classes.names if not usable[name].any()]
     area = (usable["height"] * usable["width"]).sum()
@@ -76,15 +70,7 @@ def _void_class_warning(train: pd.DataFrame, classes: Classes) -> str:
 
 
 def require_more_than_void(train: pd.DataFrame, classes: Classes) -> None:
-    """Refuse masks with only background and 255: tools export two classes like this, with 255 as the object.
-
-    Args:
-        train: The index of the training split.
-        classes: The classes of the masks.
-
-    Raises:
-        VocSegError: They are such masks; the message gives the setting that reads them.
-    """
+    """Refuse masks with only background and 255: tools export two classes like this, with 255 as the object."""
     usable = train[train["rejected"] == ""]
     void = [str(stored) for stored, meaning in enumerate(classes.meaning().tolist()) if meaning == VOID]
     all_void = train["rejected"].str.startswith("no labelled pixel").sum()

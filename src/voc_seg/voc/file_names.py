@@ -23,24 +23,14 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """The files of a folder by image id.
+    """The files of a folder by image id."""
 
-    | field  | meaning                                                                                  |
-    |--------|------------------------------------------------------------------------------------------|
-    | names  | file name by id, if it is not the id with the default ending                             |
-    | problems | why an id has no file, by id; empty for one that is missing without a hint               |
-    """
-
-    names: Mapping[str, str] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)  # by id; only names other than the id and the default ending
+    problems: Mapping[str, str] = field(default_factory=dict)  # by id: why it has no file; empty if it is just missing
 
 
 def list_names(folder: Path) -> list[str]:
-    """List the names of all entries of a folder, sorted.
-
-    Raises:
-        VocSegError: The folder cannot be read.
-    """
+    """List the names of all entries of a folder, sorted. Raises VocSegError if it cannot be read."""
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208 - a million Path objects would take ten times as long
     except OSError as error:
@@ -65,7 +55,7 @@ def find_files(
 
     Args:
         folder: The folder with the files.
-        names: As returned by `list_names`.
+        names: Its entries, from `list_names`.
         ids: Image ids.
         kind: Word for the file in messages: image or mask.
         endings: Accepted endings, in lower case; the first is the default.
@@ -106,12 +96,12 @@ def _by_stem(
 def _related_folders(folder: Path) -> list[Path]:
     """Return folders that may hold the missing files: subfolders, and siblings such as ``SegmentationClassPNG``."""
     try:
-        beside = sorted(path for path in folder.parent.glob(f"{escape(folder.name)}?*") if path.is_dir())
+        siblings = sorted(path for path in folder.parent.glob(f"{escape(folder.name)}?*") if path.is_dir())
         with os.scandir(folder) as entries:  # finds folders among a million files without a stat call for each
-            inside = sorted(Path(entry.path) for entry in entries if entry.is_dir())
+            subfolders = sorted(Path(entry.path) for entry in entries if entry.is_dir())
     except OSError:  # a circular link or an unreadable folder: no hint
         return []
-    return [*beside, *inside][:_NAMED]
+    return [*siblings, *subfolders][:_NAMED]
 
 
 def _hint(folder: Path, names: Sequence[str], relatives: Sequence[Path], image_id: str, endings: Sequence[str]) -> str:

@@ -38,9 +38,7 @@ def short_name(path: Path) -> str:
 def require_file(path: Path) -> None:
     """Refuse anything but a regular file: reading a pipe, socket or device may never end.
 
-    Raises:
-        OSError: Nothing is there, or it cannot be accessed.
-        VocSegError: It is a pipe, a socket or a device.
+    Raises OSError if nothing is there or it cannot be accessed, else VocSegError.
     """
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder raises its own error
@@ -59,9 +57,8 @@ def read_image_file(
         formats: Formats that Pillow may try.
 
     Raises:
-        VocSegError: The file is missing, empty, not a regular file, in none of the formats, cannot be decoded to its
-            end, or declares more than 179 million pixels (twice ``Image.MAX_IMAGE_PIXELS``, Pillow's limit), which is
-            checked before decoding.
+        VocSegError: The file is missing, empty, not a regular file, in none of the formats, or cannot be decoded to its
+            end. Or it declares over 179 million pixels (twice ``Image.MAX_IMAGE_PIXELS``), checked before decoding.
     """
     name = short_name(path)
     try:

@@ -29,12 +29,8 @@ def is_blank(path: Path) -> bool:
 def read_ids(path: Path, id_of: Callable[[str], str] = str) -> tuple[str, ...]:
     """Read the ids of an image list, one per line; spaces within a line belong to the id.
 
-    Args:
-        path: A text file.
-        id_of: Turns a line into an image id; by default a line is an id.
-
-    Raises:
-        VocSegError: The file is missing or has no id, an id occurs twice (ignoring case), or a line is not an id.
+    ``id_of`` turns a line into an image id. Raises VocSegError if the file is missing or has no id, an id occurs twice
+    (ignoring case), or a line is not an id.
     """
     try:
         require_file(path)

@@ -29,33 +29,20 @@ _ZEROS = 16
 
 
 def decode_image(path: Path) -> np.ndarray:
-    """Read an image as people see it, with its EXIF orientation applied.
+    """Read an image as people see it, ``uint8 (H, W, 3)`` RGB, writable, with its EXIF orientation applied.
 
     CMYK, grey and palette images become RGB; 16-bit grey is scaled to 8 bits; transparent pixels become white; the
-    first frame of an animation is used.
-
-    Returns:
-        ``uint8 (H, W, 3)`` RGB, writable.
-
-    Raises:
-        VocSegError: The file is missing, empty, in none of `voc_seg.voc.image_file.FORMATS`, cannot be decoded to its
-            end, or has more than 179 million pixels (twice ``Image.MAX_IMAGE_PIXELS``).
+    first frame of an animation is used. Raises VocSegError as `read_image_file` does.
     """
     with allow_large_images():
         return read_image_file(path, "image", _upright_rgb)
 
 
 def decode_dataset_image(path: Path) -> np.ndarray:
-    """Read an image of a data set as stored; see `orientation` for its EXIF orientation.
+    """Read an image of a data set as stored, ``uint8 (H, W, 3)`` RGB; see `orientation` for its EXIF orientation.
 
-    JPEG has no checksum: damage that still decodes goes unnoticed.
-
-    Returns:
-        ``uint8 (H, W, 3)`` RGB, from any 8-bit mode; transparent pixels become white.
-
-    Raises:
-        VocSegError: The file is missing, empty, in none of `voc_seg.voc.image_file.FORMATS`, has more than 8 bits a
-            channel or too many pixels, or cannot be decoded to its end.
+    Transparent pixels become white. Damage to a JPEG that still decodes goes unnoticed, as JPEG has no checksum.
+    Raises VocSegError as `read_image_file` does, and for more than 8 bits a channel.
     """
     return read_image_file(path, "image", _stored_rgb)
 
@@ -119,12 +106,9 @@ def _flatten_on_white(image: Image.Image) -> Image.Image:
 
 
 def _reject_zero_filled_jpeg(image: ImageFile.ImageFile) -> None:
-    """Refuse a JPEG that ends in zeros: an interrupted download whose space was reserved on disk.
+    """Raise EOFError for a JPEG that ends in zeros: an interrupted download whose space was reserved on disk.
 
     The decoder would fill the missing part with grey.
-
-    Raises:
-        EOFError: It does; `read_image_file` calls such a file truncated.
     """
     if image.format == "JPEG" and _ends_in_zeros(Path(os.fsdecode(image.filename))):
         raise EOFError("it ends in zeros, without the mark of the end")

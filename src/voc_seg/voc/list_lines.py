@@ -12,9 +12,7 @@ _SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 
 
 def id_of_line(line: str, known: Container[str], images: str, masks: str) -> str:
-    """Return the image id of a line.
-
-    Forms: ``a``, ``a.jpg``, ``JPEGImages/a.jpg``, ``a a`` or ``a.jpg SegmentationClass/a.png``.
+    """Return the image id of a line: ``a``, ``a.jpg``, ``JPEGImages/a.jpg``, ``a a`` or ``a.jpg Masks/a.png``.
 
     A line that names a known image is an id, whatever its form: ids may contain spaces and dots.
 

@@ -6,13 +6,12 @@ import numpy as np
 from PIL import Image
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import listed
 
 from .classes import VOID, Classes, voc_palette
 from .mask_modes import has_equal_channels
 from .mask_values import STRIP_PIXELS
 
-_NAMED = 5
-"""Colours that a message lists."""
 _HIGHEST_INDEX = 64
 """Greys below this look like indices rather than colours."""
 
@@ -30,8 +29,7 @@ def classes_of_greys(values: np.ndarray, classes: Classes) -> np.ndarray:
 def map_colours(image: Image.Image, name: str, classes: Classes) -> np.ndarray:
     """Map the colours of an RGB mask to class indices, ``uint8 (H, W)``.
 
-    Raises:
-        VocSegError: The classes have no declared colours, or a colour belongs to none of them.
+    Raises VocSegError if the classes have no declared colours, or a colour belongs to none of them.
     """
     if not classes.coded:
         raise VocSegError(
@@ -86,8 +84,6 @@ def _classes_of_codes(codes: np.ndarray, classes: Classes) -> np.ndarray:
 
 def _unknown_colours(codes: np.ndarray, amount: str, name: str, mode: str) -> str:
     colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
-    listed = ", ".join(str(tuple(colour)) for colour in colours[:_NAMED].tolist())
-    more = f" and {len(colours) - _NAMED} more" if len(colours) > _NAMED else ""
     grey = (colours == colours[:, :1]).all() and colours.max() < _HIGHEST_INDEX
     void = tuple(voc_palette()[VOID].tolist())
     hint = (
@@ -95,4 +91,5 @@ def _unknown_colours(codes: np.ndarray, amount: str, name: str, mode: str) -> st
         if grey
         else f"add the colour to a class in data.classes, or paint void pixels {void}"
     )
-    return f"mask colours: {name} is {mode} and has {listed}{more}, which no class has ({amount}); {hint}"
+    found = listed([tuple(colour) for colour in colours.tolist()])
+    return f"mask colours: {name} is {mode} and has {found}, which no class has ({amount}); {hint}"

@@ -22,9 +22,6 @@ def require_lossless(image: ImageFile.ImageFile, name: str) -> None:
     """Refuse masks whose labels would be read wrongly: lossy compression, several pages, or 16 bits a channel.
 
     Pillow reads only the first page, and only 8 of the 16 bits of a colour channel.
-
-    Raises:
-        VocSegError: The mask is of such a kind; the message says what to save instead.
     """
     if image.format in ("JPEG", "MPO"):
         raise VocSegError(f"lossy mask: {name} is a JPEG, which changes labels; save the masks as PNG")
@@ -65,11 +62,7 @@ def raw_mode(image: ImageFile.ImageFile) -> str:
 def single_channel(image: ImageFile.ImageFile, name: str) -> tuple[np.ndarray, str] | None:
     """Return the values ``uint8 (H, W)`` of a mask with 1 bit, more than 8 bits or grey with alpha, and a note.
 
-    Returns:
-        None for every other mode.
-
-    Raises:
-        VocSegError: A value does not fit into 8 bits, or a pixel is not opaque.
+    None for every other mode. Raises VocSegError if a value does not fit into 8 bits or a pixel is not opaque.
     """
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8), BY_BITS

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import listed
 
 from .classes import VOID, Classes
 
@@ -12,8 +13,6 @@ NUMBERED_FROM_ONE = "if the masks number the classes from 1"
 
 STRIP_PIXELS = 2**18
 """Pixels processed at once: a whole large mask would need ten times its own memory."""
-_NAMED = 5
-"""Labels or classes that a message lists."""
 
 
 def count_values(stored: np.ndarray) -> np.ndarray:
@@ -24,21 +23,13 @@ def count_values(stored: np.ndarray) -> np.ndarray:
 
 
 def map_values(stored: np.ndarray, used: np.ndarray, name: str, classes: Classes) -> np.ndarray:
-    """Map stored values to class indices.
+    """Map stored values ``uint8 (H, W)`` to class indices; ``used`` are the values that occur.
 
-    Args:
-        stored: ``uint8 (H, W)``.
-        used: The values that occur.
-        name: The file, for messages.
-        classes: What each value means.
-
-    Raises:
-        VocSegError: A value means nothing.
+    Raises VocSegError, with the file ``name``, if a value has no meaning in ``classes``.
     """
     meaning = classes.meaning()
     unknown = [value for value in used.tolist() if meaning[value] < 0]
     if unknown:
-        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         known = _ranges(np.flatnonzero(meaning >= 0).tolist())
         advice = f"data.values says what others mean, such as data.values.{unknown[0]}=void"
         labels = set(used.tolist()) - {VOID}
@@ -46,18 +37,16 @@ def map_values(stored: np.ndarray, used: np.ndarray, name: str, classes: Classes
             advice = (
                 f"{NUMBERED_FROM_ONE}, as 0 does not occur, set {shifted_values(classes.names)}; otherwise {advice}"
             )
-        raise VocSegError(
-            f"unknown labels: {name} has {', '.join(map(str, unknown[:_NAMED]))}{more} (known are {known}; {advice})"
-        )
+        raise VocSegError(f"unknown labels: {name} has {listed(unknown)} (known are {known}; {advice})")
     return meaning.astype(np.uint8)[stored] if classes.values else stored
 
 
 def shifted_values(names: Sequence[str]) -> str:
     """Return the setting for masks whose first class is 1: ``data.values={1: background, 2: cat}``."""
-    listed = [f"{stored}: {name}" for stored, name in enumerate(names, 1)]
-    if len(listed) > _NAMED:
-        listed[2:-1] = ["..."]
-    return f"data.values={{{', '.join(listed)}}}"
+    values = [f"{stored}: {name}" for stored, name in enumerate(names, 1)]
+    if len(values) > 5:
+        values[2:-1] = ["..."]
+    return f"data.values={{{', '.join(values)}}}"
 
 
 def _ranges(values: list[int]) -> str:

@@ -26,33 +26,20 @@ BY_RGB = "mask read by its RGB colours"
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask as class indices.
+    """A mask as class indices."""
 
-    | field   | type  | shape  | meaning                                                            |
-    |---------|-------|--------|--------------------------------------------------------------------|
-    | indices | uint8 | (H, W) | class index, 255 for void                                          |
-    | mode    | str   |        | Pillow's mode of the file: P, L, RGB, RGBA                         |
-    | note    | str   |        | empty, or how the indices were read from colours                   |
-    | palette | str   |        | JSON of value to colour (``{"1": "e69f00"}``) of the values in use  |
-    |         |       |        | if a palette mask was read by its stored values                    |
-    """
-
-    indices: np.ndarray
-    mode: str
-    note: str = ""
-    palette: str = ""
+    indices: np.ndarray  # ``uint8 (H, W)``, class index, 255 for void
+    mode: str  # Pillow's mode of the file: P, L, RGB, RGBA
+    note: str = ""  # empty, or how the indices were read from colours
+    palette: str = ""  # for palette masks read by stored values: JSON of value to colour, ``{"1": "e69f00"}``
 
 
 def decode_mask(path: Path, classes: Classes = VOC_CLASSES) -> Mask:
-    """Read a mask.
+    """Read a PNG, TIFF, BMP or WebP mask.
 
     `Classes.meaning` maps stored values to classes. If every class has a declared colour, masks that show these
     colours in another way are read by colour: RGB, palettes in another order, and greys. The note says so; it also
     reports values in one bit, in more than eight, beside an alpha channel and in three equal channels.
-
-    Args:
-        path: PNG, TIFF, BMP or WebP file.
-        classes: Colours and values of the classes; void has VOC's colour.
 
     Raises:
         VocSegError: The file is missing, empty, not an image or cannot be decoded to its end; or its mode cannot hold
@@ -62,15 +49,7 @@ def decode_mask(path: Path, classes: Classes = VOC_CLASSES) -> Mask:
 
 
 def palette_image(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Image:
-    """Return a mask as a palette image in the colours of the classes, the format of the VOC server.
-
-    Args:
-        mask: ``uint8 (H, W)``, class index or 255 for void.
-        classes: Names and colours by mask value.
-
-    Returns:
-        Mode P, of the mask's size.
-    """
+    """Return a mask ``uint8 (H, W)`` as a palette image in the colours of the classes, the format of the VOC server."""
     image = Image.fromarray(mask)
     image.putpalette(classes.palette().tobytes())
     return image

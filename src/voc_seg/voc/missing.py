@@ -47,22 +47,16 @@ def is_broken_link(path: Path) -> bool:
 
 def broken_link_advice(paths: Iterable[Path]) -> str:
     """Return advice on the first broken link among the paths, as a sentence; empty if there is none."""
-    dead = next((path for path in paths if is_broken_link(path)), None)
-    if dead is None:
+    broken = next((path for path in paths if is_broken_link(path)), None)
+    if broken is None:
         return ""
-    return f"{dead} is {_target(dead)}: mount the disk it points to, or link to where the files are now."
+    return f"{broken} is {_target(broken)}: mount the disk it points to, or link to where the files are now."
 
 
 def require_folder(folder: Path, what: str, use: str) -> None:
-    """Require a folder.
+    """Require a folder that exists and is neither a file nor a broken link.
 
-    Args:
-        folder: The folder.
-        what: What belongs in it, the subject of the message.
-        use: Advice if the folder is missing.
-
-    Raises:
-        VocSegError: It does not exist, is a file, or is a broken link.
+    In the message, ``what`` is the subject (what belongs in the folder) and ``use`` the advice if it is missing.
     """
     if is_folder(folder):
         return
@@ -70,11 +64,11 @@ def require_folder(folder: Path, what: str, use: str) -> None:
         raise VocSegError(f"{what} should be in {folder}. {advice}")
     if os.path.lexists(folder):
         raise VocSegError(f"{what} should be in {folder}, which is not a folder. {use}")
-    beside = [name for name in list_names(folder.parent) if name.lower().startswith(folder.name.lower())]
-    if f"{folder.name}.dvc" in beside:
+    similar = [name for name in list_names(folder.parent) if name.lower().startswith(folder.name.lower())]
+    if f"{folder.name}.dvc" in similar:
         raise VocSegError(f"{what} should be in {folder}, which DVC has not fetched yet. Run: dvc pull")
-    similar = f"Found {' and '.join(beside)} instead: if that is the folder, rename it to {folder.name}. "
-    raise VocSegError(f"{what} should be in {folder}, which does not exist. {similar if beside else ''}{use}")
+    instead = f"Found {' and '.join(similar)} instead: if that is the folder, rename it to {folder.name}. "
+    raise VocSegError(f"{what} should be in {folder}, which does not exist. {instead if similar else ''}{use}")
 
 
 def describe_other_lists(folder: Path) -> str:

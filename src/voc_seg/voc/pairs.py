@@ -18,18 +18,11 @@ from .masks import Mask, decode_mask
 
 @dataclass(frozen=True)
 class Reading:
-    """How image and mask files become samples; the fields are those of ``data`` in the parameters.
+    """How image and mask files become samples; the fields are those of ``data`` in the parameters."""
 
-    | field       | meaning                                                                                 |
-    |-------------|-----------------------------------------------------------------------------------------|
-    | classes     | names, colours and stored values of the masks                                           |
-    | exif        | how to handle images with an EXIF orientation                                           |
-    | longer_side | maximum longer side in pixels; larger images are reduced; None keeps every size         |
-    """
-
-    classes: Classes = VOC_CLASSES
-    exif: Literal["refuse", "apply", "ignore"] = "refuse"
-    longer_side: int | None = None
+    classes: Classes = VOC_CLASSES  # names, colours and stored values of the masks
+    exif: Literal["refuse", "apply", "ignore"] = "refuse"  # how to handle images with an EXIF orientation
+    longer_side: int | None = None  # maximum longer side in pixels; larger images are reduced; None keeps every size
 
     @property
     def settings(self) -> str:
@@ -40,43 +33,24 @@ class Reading:
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its mask.
+    """An image and its mask."""
 
-    | field | meaning                                                       |
-    |-------|---------------------------------------------------------------|
-    | image | ``uint8 (H, W, 3)`` RGB                                       |
-    | mask  | its indices are ``uint8 (H, W)``, the size of the image       |
-    | notes | conversions on reading, as text; may be empty                 |
-    """
-
-    image: np.ndarray
-    mask: Mask
-    notes: tuple[str, ...]
+    image: np.ndarray  # ``uint8 (H, W, 3)`` RGB
+    mask: Mask  # its indices are ``uint8 (H, W)``, the size of the image
+    notes: tuple[str, ...]  # conversions on reading, as text; may be empty
 
 
 def read_pair(image_path: Path, mask_path: Path, reading: Reading = Reading()) -> Pair:
-    """Read an image and its mask.
-
-    Raises:
-        VocSegError: One of the files cannot be read, or as for `align_pair`.
-    """
+    """Read an image and its mask. Raises VocSegError if a file cannot be read, or as for `align_pair`."""
     with hold_decode_memory():
         image, mask = decode_dataset_image(image_path), decode_mask(mask_path, reading.classes)
         return align_pair(image, mask, image_path, mask_path, reading)
 
 
 def align_pair(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path, reading: Reading) -> Pair:
-    """Rotate an image to match its mask, and reduce both if requested.
+    """Rotate an image as stored, ``uint8 (H, W, 3)``, to match its mask as stored, and reduce both if requested.
 
-    Args:
-        image: ``uint8 (H, W, 3)`` as stored in the file.
-        mask: As stored in its file.
-        image_path: For its EXIF orientation, and messages.
-        mask_path: For messages.
-        reading: The settings.
-
-    Raises:
-        VocSegError: The sizes differ, or the mask fits the image both upright and as stored (EXIF).
+    Raises VocSegError if the sizes differ, or the mask fits the image both upright and as stored (EXIF).
     """
     notes = [mask.note] if mask.note else []
     turn = orientation(image_path)
@@ -104,8 +78,7 @@ def align_pair(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path,
 def _drawn_upright(image: np.ndarray, mask: np.ndarray, turn: int, exif: str, what: str) -> bool:
     """Return whether a mask was drawn on the upright image (EXIF applied); labelling tools differ.
 
-    Raises:
-        VocSegError: ``exif`` is refuse and the mask fits both ways.
+    Raises VocSegError if ``exif`` is refuse and the mask fits both ways.
     """
     if exif != "refuse":
         return exif == "apply"

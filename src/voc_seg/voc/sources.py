@@ -8,28 +8,16 @@ from voc_seg.system.errors import VocSegError
 
 @dataclass(frozen=True)
 class Source:
-    """One set of images and masks in VOC layout.
+    """One set of images and masks in VOC layout."""
 
-    Args:
-        name: Its name in the catalog.
-        year: The folder is ``VOC<year>``; None for any name.
-        lists: File name, without ending, of each split's list in ``ImageSets/Segmentation``; None if its masks are
-            not public.
-        mask_folders: Mask folder of splits that do not use ``SegmentationClass``.
-        optional: Splits that may lack a list or masks; they are then empty.
-        archives: File names of its archives.
-        home: Folder of its raw data; sources with the same archive share it.
-        sizes: Number of images in the official list of each split.
-    """
-
-    name: str
-    year: str | None
-    lists: Mapping[str, str | None]
-    mask_folders: Mapping[str, str] = field(default_factory=dict)
-    optional: frozenset[str] = frozenset()
-    archives: tuple[str, ...] = ()
-    home: str = ""
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    name: str  # its name in the catalog
+    year: str | None  # the folder is ``VOC<year>``; None for any name
+    lists: Mapping[str, str | None]  # by split: its list in ``ImageSets/Segmentation``; None without public masks
+    mask_folders: Mapping[str, str] = field(default_factory=dict)  # by split, if not ``SegmentationClass``
+    optional: frozenset[str] = frozenset()  # splits that may lack a list or masks; they are then empty
+    archives: tuple[str, ...] = ()  # file names of its archives
+    home: str = ""  # folder of its raw data; sources with the same archive share it
+    sizes: Mapping[str, int] = field(default_factory=dict)  # number of images in the official list of each split
 
     def mask_folder(self, split: str) -> str:
         """Return the folder of a split's masks inside ``VOC<year>``."""

@@ -16,26 +16,15 @@ from .sources import Source, source_named
 
 @dataclass(frozen=True)
 class VOCSplit:
-    """The images of one split, in the order of the official list.
+    """The images of one split, in the order of the official list."""
 
-    | field       | type            | meaning                                                   |
-    |-------------|-----------------|-----------------------------------------------------------|
-    | name        | str             | train, val or test                                        |
-    | source      | str             | key of `SOURCES`                                          |
-    | ids         | tuple[str, ...] | image ids: file names without ending; empty if not public |
-    | images      | Path            | folder of ``<id>.jpg``                                    |
-    | masks       | Path            | folder of ``<id>.png``                                    |
-    | image_files | FolderFiles     | file names that differ from ``<id>.jpg``, and problems    |
-    | mask_files  | FolderFiles     | the same for masks                                        |
-    """
-
-    name: str
-    source: str
-    ids: tuple[str, ...]
-    images: Path
-    masks: Path
-    image_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)
-    mask_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)
+    name: str  # train, val or test
+    source: str  # key of `SOURCES`
+    ids: tuple[str, ...]  # image ids: file names without ending; empty if not public
+    images: Path  # folder of ``<id>.jpg``
+    masks: Path  # folder of ``<id>.png``
+    image_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)  # names other than ``<id>.jpg``
+    mask_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)  # the same for masks
 
     def image_path(self, image_id: str) -> Path:
         """Return the file of an image; ``<id>.jpg`` if none was found."""
@@ -119,15 +108,12 @@ def _has_lists(folder: Path) -> bool:
 
 
 def read_split(folder: Path, source: str, split: str) -> VOCSplit:
-    """Read the list of one split.
+    """Read the list of one split; it has no ids if the source has no public masks for it.
 
     Args:
-        folder: A ``VOC<year>`` folder, as returned by `find_voc_folder`.
+        folder: The folder from `find_voc_folder`.
         source: Key of `SOURCES`.
         split: train, val or test.
-
-    Returns:
-        The split; without ids if the source has no public masks for it.
 
     Raises:
         VocSegError: The source or split is unknown; the list, image folder or mask folder is missing; the list of a

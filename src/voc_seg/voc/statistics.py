@@ -8,19 +8,15 @@ from .classes import CLASS_NAMES
 
 
 def class_statistics(indices: Mapping[str, pd.DataFrame], class_names: Sequence[str] = CLASS_NAMES) -> pd.DataFrame:
-    """Count images and pixels of every class, without rejected images.
-
-    Args:
-        indices: The index of each split, as `voc_seg.voc.index.index_images` gives it.
-        class_names: Names of the classes by index.
+    """Count images and pixels of every class in the index of each split, without rejected images.
 
     Returns:
         One row a class.
 
-        | column                 | dtype   | meaning                                                        |
-        |------------------------|---------|----------------------------------------------------------------|
-        | class_index            | int64   | mask value                                                     |
-        | class_name             | string  |                                                                |
+        | column                  | dtype   | meaning                                                        |
+        |-------------------------|---------|----------------------------------------------------------------|
+        | class_index             | int64   | mask value                                                     |
+        | class_name              | string  |                                                                |
         | ``<split>_images``      | int64   | images with at least one pixel of the class                    |
         | ``<split>_pixels``      | int64   | pixels of the class                                            |
         | ``<split>_pixel_share`` | float64 | of the split's labelled pixels, 0..1; 0 when there are none    |
@@ -39,11 +35,7 @@ def class_statistics(indices: Mapping[str, pd.DataFrame], class_names: Sequence[
 
 
 def split_summary(indices: Mapping[str, pd.DataFrame], class_names: Sequence[str] = CLASS_NAMES) -> pd.DataFrame:
-    """Summarise the splits.
-
-    Args:
-        indices: The index of each split, as `voc_seg.voc.index.index_images` gives it.
-        class_names: Names of the classes by index.
+    """Summarise the index of each split.
 
     Returns:
         One row a split, its name as index.
@@ -71,11 +63,7 @@ def split_summary(indices: Mapping[str, pd.DataFrame], class_names: Sequence[str
 
 
 def rejected_images(indices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """List the rejected images.
-
-    Returns:
-        Columns split, image_id, reason (string), in the order of the indices; possibly without rows.
-    """
+    """List the rejected images: columns split, image_id and reason, in the order of the indices."""
     columns = ["split", "image_id", "rejected"]
     rejected = [index.loc[index["rejected"] != "", columns] for index in indices.values()]
     table = pd.concat(rejected, ignore_index=True) if rejected else pd.DataFrame(columns=columns)
@@ -83,11 +71,7 @@ def rejected_images(indices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def ids_in_several_splits(indices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """List images in more than one split: scores on such images are meaningless.
-
-    Returns:
-        Columns image_id and splits (string, such as "train, val"), one row an image; usually without rows.
-    """
+    """List images in more than one split, whose scores are meaningless: columns image_id and splits ("train, val")."""
     listed: dict[str, list[str]] = {}
     for split, index in indices.items():
         for image_id in index["image_id"]:

@@ -19,7 +19,7 @@ from voc_seg.system.errors import VocSegError
 
 @pytest.fixture
 def data(tmp_path: Path, make_parameters: Callable[..., Parameters]) -> Path:
-    """Outputs of a run without a name, two with one, and folders of two that have not come so far."""
+    """Outputs of a run without a name and of two named runs, and folders of two runs without a model."""
 
     def leave(folder: Path, seed: int, miou: float, val_ids: str) -> None:
         about = run_fingerprint(("a", "b"), make_parameters(seed=seed), {"source": "sample", "val_ids": val_ids})

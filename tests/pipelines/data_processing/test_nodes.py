@@ -124,7 +124,7 @@ def test_images_in_two_splits_are_warned_of(tmp_path, caplog):
 
 
 def test_doubtful_classes_are_warned_of(tmp_path, caplog):
-    """Masks of 0, 1 and 2 with two classes that begin without background."""
+    """Masks of 0, 1 and 2 with two classes; background is not the first."""
     data = DataConfig(classes=("cat", "dog"))
     split = make_split(tmp_path, "train", *"abc")
     for image_id, value in zip(split.ids, (1, 2, 2)):
@@ -142,7 +142,7 @@ def test_nothing_but_background_to_learn_from_is_refused(tmp_path):
     split = make_split(tmp_path, "train", "a")
     Image.fromarray(np.zeros((10, 16), np.uint8)).save(split.mask_path("a"))
     index = index_split(split)
-    nodes.describe(index, index[:0], index[:0], DATA, CROPS, InferenceConfig())  # the statistics are there to look at
+    nodes.describe(index, index[:0], index[:0], DATA, CROPS, InferenceConfig())  # the statistics are still written
     with pytest.raises(VocSegError, match="every declared class but background is absent"):
         pack_split(split, index)
     val = make_split(tmp_path, "val", "b")

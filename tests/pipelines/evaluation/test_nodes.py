@@ -56,7 +56,7 @@ def test_figures_of_two_evaluations_are_refused() -> None:
 
 
 def test_an_evaluation_that_is_killed_leaves_no_scores_of_another() -> None:
-    """Kedro saves in the order of the outputs: old scores go before the first table is written."""
+    """Kedro saves in the order of the outputs: old scores are deleted before the first table is written."""
     (node,) = [node for node in create_pipeline().nodes if node.name == "evaluate"]
     assert node.outputs[:2] == ["earlier_metrics", "earlier_evaluation_facts"]
     assert node.outputs[-1] == "evaluation_facts"

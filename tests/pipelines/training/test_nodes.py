@@ -1,4 +1,4 @@
-"""What training says of its classes before it begins."""
+"""Warnings about classes and settings before training begins."""
 
 import pandas as pd
 import pytest
@@ -39,10 +39,10 @@ def test_the_indices_on_disk_are_looked_at():
 
 
 @pytest.mark.parametrize(
-    ("source", "weights", "crop_size", "told"),
+    ("source", "weights", "crop_size", "warned"),
     [("own", None, 96, True), ("own", "imagenet", 96, False), ("own", None, 224, False), ("sample", None, 96, False)],
 )
-def test_own_data_with_the_settings_of_the_sample(source, weights, crop_size, told):
+def test_own_data_with_the_settings_of_the_sample(source, weights, crop_size, warned):
     hint = recipe_hint(source, AugmentationConfig(crop_size=crop_size), ModelConfig(weights=weights))
-    assert bool(hint) is told
-    assert not told or "crops of 96 pixels, as suits the drawn sample" in hint
+    assert bool(hint) is warned
+    assert not warned or "crops of 96 pixels, as suits the drawn sample" in hint

@@ -18,8 +18,7 @@ logger = logging.getLogger(__name__)
 def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonConfig) -> tuple[pd.DataFrame, Figure]:
     """Compare runs: a table with one row per run, the best on val first, which is also logged, and a figure.
 
-    Raises:
-        VocSegError: There are no runs, or none with that name.
+    Raises VocSegError if there are no runs, or none with that name.
     """
     wanted = comparison.runs or ("*",)
     chosen = {name: read for name, read in runs.items() if any(fnmatchcase(name, pattern) for pattern in wanted)}
@@ -32,8 +31,8 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
             logger.warning("%s is excluded: %s", name, error)
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # edited by hand
             logger.warning(
-                "%s is excluded: its history or scores were not written by this project (%s: %s). Write them "
-                "again with: kedro run --pipelines training,evaluation", name, type(error).__name__, error,
+                "%s is excluded: its history or scores were not written by this project (%s: %s). Recreate "
+                "them with: kedro run --pipelines training,evaluation", name, type(error).__name__, error,
             )  # fmt: skip
     if not rows:
         known = f" Runs: {', '.join(runs)}." if runs else ""
@@ -43,9 +42,9 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
         )
     table = compare(rows)
     logger.info("Runs by val mIoU, the only score to select by\n%s", comparison_text(table))
-    if len({row["judged_on"] for row in rows.values()}) > 1:
+    if len({row["val_conditions"] for row in rows.values()}) > 1:
         logger.warning(
             "These runs were validated differently (val images, data.longer_side, evaluation.scale or "
-            "evaluation.flip). Compare only runs that were validated alike."
+            "evaluation.flip). Compare only runs with the same validation settings."
         )
     return table, plot_runs(rows, table)

@@ -71,8 +71,7 @@ def describe(
 ) -> tuple[pd.DataFrame, Figure, pd.DataFrame, pd.DataFrame]:
     """Summarise the data: class statistics, their figure, rejected images, and images in more than one split.
 
-    Raises:
-        VocSegError: The masks hold no classes, or values mean different classes in different files.
+    Raises VocSegError if the masks hold no classes, or values mean different classes in different files.
     """
     indices = {"train": train_index, "val": val_index, "test": test_index}
     for name, index in indices.items():

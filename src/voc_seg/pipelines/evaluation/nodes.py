@@ -94,9 +94,9 @@ def evaluate(
 
 
 def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
-    """The ``data.longer_side`` of the training where it is another one, under its name among the facts; else empty."""
+    """The ``data.longer_side`` of the training as a fact of the evaluation, if it differs; else empty."""
     trained = scored_model.get("config", {}).get("data", {})
-    # Models of earlier versions do not say it; with an image_size every stored size reaches the network alike.
+    # Missing in models of earlier versions; with image_size, the stored size does not matter.
     if "longer_side" not in trained or trained["longer_side"] == data.longer_side or scored_model.get("image_size"):
         return {}
     return {OTHER_STORED_SIZE: trained["longer_side"]}
@@ -123,11 +123,7 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
 def draw_scores(
     class_scores: pd.DataFrame, metrics: dict[str, Any], confusion_matrix: pd.DataFrame
 ) -> tuple[Figure, Figure]:
-    """Draw the IoU of each class, and the confusion matrix.
-
-    Raises:
-        VocSegError: Scores and confusion matrix are from different evaluations.
-    """
+    """Draw the IoU of each class, and the confusion matrix; refuse scores and a matrix from different evaluations."""
     _require(metrics, "metrics")
     require_same_counts(metrics, confusion_matrix, class_scores)
     return plot_class_iou(class_scores, metrics), plot_confusion(confusion_matrix)
@@ -160,8 +156,7 @@ def draw_predictions(
 ) -> tuple[Figure, dict[str, Figure]]:
     """Draw some images from the worst to the best, as one gallery and one figure each.
 
-    Raises:
-        VocSegError: Masks and scores are from different evaluations, or from another split.
+    Raises VocSegError if masks and scores are from different evaluations, or from another split.
     """
     require_same_images(samples.ids, predictions, image_scores)
     ranked = image_scores.sort_values("miou", kind="stable")
@@ -189,8 +184,7 @@ def write_report(
 ) -> Report:
     """The report page, and thumbnails of every image, which are drawn while they are saved.
 
-    Raises:
-        VocSegError: Scores, confusion matrix and masks are not all from one evaluation of this model.
+    Raises VocSegError unless scores, confusion matrix and masks are all from one evaluation of this model.
     """
     _require_same_model(metrics, scored_model)
     require_same_counts(metrics, confusion_matrix, class_scores)

@@ -38,8 +38,7 @@ _MAX_LISTED = 10
 def check_pictures(images: ImageFiles) -> tuple[ImageFiles, pd.DataFrame]:
     """Read every file completely: the readable images, and a table of the other files with the reason.
 
-    Raises:
-        VocSegError: No file is readable.
+    Raises VocSegError if no file is readable.
     """
     reasons: dict[str, str] = {}
     with progress_bar("checking images", len(images)) as advance:
@@ -75,8 +74,7 @@ def segment(
 ) -> Mapping[str, Segmentation | None]:
     """Mask and overlay of every image, computed when the catalog writes it; None if the file is unreadable by then.
 
-    Raises:
-        VocSegError: The model was trained for other classes than ``data.classes``, or lacks its evaluation settings.
+    Raises VocSegError if the model was trained for other classes than ``data.classes``, or lacks evaluation settings.
     """
     classes = data.class_table
     require_classes(best_model, classes.names)
@@ -106,11 +104,7 @@ def measure_shares(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fraction of pixels of each class, one row per segmented image; and a table of all rejected files.
 
-    Args:
-        images: Images that were readable at first.
-        masks: Masks of those that were still readable when segmented.
-        unreadable: Files that were unreadable at first, with the reason.
-        data: Has the classes.
+    ``unreadable`` has the files that were unreadable at first; files without a mask became unreadable since.
     """
     rows, lost = [], {}
     for name in images:
@@ -131,7 +125,7 @@ def _why_lost(images: ImageFiles, name: str) -> str:
         images[name]
     except VocSegError as error:
         return printable(f"changed during the run: {error}")
-    return "changed during the run: it was unreadable when it was to be segmented"
+    return "changed during the run: it could not be read when it was its turn"
 
 
 def draw_gallery(

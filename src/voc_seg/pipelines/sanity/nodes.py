@@ -18,7 +18,7 @@ def pick_sample(train_samples: SampleStore, data: DataConfig, sanity: SanityConf
     """The image to overfit."""
     train_samples.require_reading(data.reading)
     sample = choose_sample(train_samples, sanity.image)
-    # A copy, as it is used again at the end, when its file may have been truncated.
+    # A copy, because it is needed again at the end, when its file may have been truncated.
     return Sample(sample.id, sample.image.copy(), sample.mask.copy())
 
 

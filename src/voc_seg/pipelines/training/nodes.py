@@ -44,7 +44,7 @@ def train(
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]]:
     """Train, and yield best model, history and checkpoint, which Kedro saves at once.
 
-    The checkpoint is saved last: a run killed before that repeats the steps behind the other two.
+    The checkpoint is saved last: a run killed before that repeats the steps since the previous checkpoint.
     """
     parameters = Parameters(
         seed=seed,
@@ -71,8 +71,7 @@ def train(
 def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...]) -> None:
     """Warn about classes without a pixel; missing indices, or those with other classes, are ignored.
 
-    Raises:
-        VocSegError: Train has only background pixels.
+    Raises VocSegError if train has only background pixels.
     """
     usable = {split: index for split, index in indices.items() if {"rejected", *names} <= set(index.columns)}
     statistics = class_statistics(usable, names)
@@ -83,12 +82,12 @@ def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...]) -
 
 
 def recipe_hint(source: str, augmentation: AugmentationConfig, model: ModelConfig) -> str:
-    """What to say where a user's own data is trained on as the drawn sample is; empty with other settings."""
+    """A hint if the user's own data is trained with settings of the drawn sample; else empty."""
     if source != "own" or model.weights or augmentation.crop_size >= AugmentationConfig().crop_size:
         return ""
     return (
         f"Training from scratch on crops of {augmentation.crop_size} pixels, as suits the drawn sample. For "
-        "photographs begin with the settings of conf/voc2012/parameters.yml: see docs/own_data.md"
+        "photographs, start from the settings of conf/voc2012/parameters.yml: see docs/own_data.md"
     )
 
 

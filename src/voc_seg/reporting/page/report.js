@@ -47,7 +47,7 @@ function showScores() {
     (data.at_baseline ? "; it is no better than predicting background everywhere." : ".") +
     (metrics.trained_longer_side === undefined ? "" :
       ` The model was trained at data.longer_side=${metrics.trained_longer_side}: these images reached it at another ` +
-      "scale, and the score does not compare with that of the training.");
+      "scale, so the score is not comparable with that of the training.");
   const names = [
     ["miou", "mIoU"], ["pixel_accuracy", "Pixel accuracy"], ["mean_class_accuracy", "Mean class accuracy"],
     ["frequency_weighted_iou", "Frequency-weighted IoU"],

@@ -18,7 +18,8 @@ import torch
 from measuring import alternate, describe_machine, print_table, ratio
 
 from voc_seg.config import EvaluationConfig, ModelConfig, RuntimeConfig
-from voc_seg.engine.evaluation import _group_by_size, evaluate
+from voc_seg.engine.evaluation import evaluate
+from voc_seg.engine.prediction import _group_by_size
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import normalise

@@ -7,13 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voc_seg.config import EvaluationConfig, ModelConfig
-from voc_seg.engine import evaluation
-from voc_seg.engine.evaluation import (
+from voc_seg.engine import prediction as predicting
+from voc_seg.engine.evaluation import Score, accumulate, evaluate
+from voc_seg.engine.prediction import (
     Prediction,
-    Score,
     _group_by_size,
-    accumulate,
-    evaluate,
     network_input,
     network_logits,
     network_size,
@@ -180,7 +178,7 @@ def test_a_batch_gives_what_its_images_give_alone(monkeypatch: pytest.MonkeyPatc
     torch.manual_seed(0)
     model = build_model(ModelConfig(width=8), 21).eval()
     alone = {found.id: found for found in predict_all(model, samples, PLAIN, CPU)}
-    monkeypatch.setattr(evaluation, "_group_by_size", lambda samples, pixels: _group_by_size(samples, 2 * 40 * 62))
+    monkeypatch.setattr(predicting, "_group_by_size", lambda samples, pixels: _group_by_size(samples, 2 * 40 * 62))
     together = list(predict_all(model, samples, PLAIN, CPU))
     assert [found.id for found in together] == ["a", "b", "portrait", "c"]
     for found in together:
@@ -191,7 +189,7 @@ def test_a_batch_gives_what_its_images_give_alone(monkeypatch: pytest.MonkeyPatc
 
 def test_several_processes_predict_each_image_once_in_the_groups_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = [_sample(40, 62, "a"), PORTRAIT, _sample(40, 62, "b"), _sample(40, 62, "c")]
-    monkeypatch.setattr(evaluation, "_group_by_size", lambda samples, pixels: _group_by_size(samples, 2 * 40 * 62))
+    monkeypatch.setattr(predicting, "_group_by_size", lambda samples, pixels: _group_by_size(samples, 2 * 40 * 62))
     parts = [[found.id for found in predict_all(RedOrNot(), samples, PLAIN, CPU, None, rank, 4)] for rank in range(4)]
     assert parts == [["a", "b"], ["portrait"], ["c"], []]
 
@@ -238,8 +236,8 @@ class TestStrips:
         logits = self._scores(channels_last)
         expected = functional.interpolate(logits, size, mode="bilinear")
         for rows in (10**6, 7, 1):
-            monkeypatch.setattr(evaluation, "_WHOLE", rows * size[1])
-            monkeypatch.setattr(evaluation, "_STRIP", rows * size[1])
+            monkeypatch.setattr(predicting, "_WHOLE", rows * size[1])
+            monkeypatch.setattr(predicting, "_STRIP", rows * size[1])
             parts = list(upsample_in_strips(logits, *size))
             assert [index for part, _ in parts for index in range(part.start, part.stop)] == list(range(size[0]))
             found = torch.cat([scores for _, scores in parts], dim=2)
@@ -255,8 +253,8 @@ class TestStrips:
         mask[mask > 20] = 255
         sample, config = Sample("noise", image, mask), EvaluationConfig(scale=scale)
         whole = predict_one(model, sample, config, CPU)
-        monkeypatch.setattr(evaluation, "_WHOLE", 7 * 121)
-        monkeypatch.setattr(evaluation, "_STRIP", 7 * 121)
+        monkeypatch.setattr(predicting, "_WHOLE", 7 * 121)
+        monkeypatch.setattr(predicting, "_STRIP", 7 * 121)
         strips = predict_one(model, sample, config, CPU)
         assert strips.loss == pytest.approx(whole.loss, rel=1e-5)
         assert strips.confusion.sum() == whole.confusion.sum() == (mask != 255).sum()

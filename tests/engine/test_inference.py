@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, ModelConfig, Parameters
-from voc_seg.engine import evaluation
-from voc_seg.engine.evaluation import predict_all
+from voc_seg.engine import prediction
 from voc_seg.engine.inference import Preprocessing, argmax_at_size, predict_mask, preprocessing_of, tiles_along
+from voc_seg.engine.prediction import predict_all
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.training import fit
 from voc_seg.models.registry import build_model, restore_model
@@ -88,8 +88,8 @@ def test_strips_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     for height, width in ((100, 131), (17, 23), (30, 40)):
         expected = functional.interpolate(logits, (height, width), mode="bilinear").argmax(1)[0].numpy()
         for strip in (2**20, 7 * width, 1):
-            monkeypatch.setattr(evaluation, "_WHOLE", strip)
-            monkeypatch.setattr(evaluation, "_STRIP", strip)
+            monkeypatch.setattr(prediction, "_WHOLE", strip)
+            monkeypatch.setattr(prediction, "_STRIP", strip)
             assert (argmax_at_size(logits, height, width) != expected).mean() < 0.001
 
 

@@ -119,7 +119,7 @@ def require_gradient_scale(scaler: GradScaler, step: int) -> None:
     """Require that gradients fit into float16: each that does not halves the scale, and its step is skipped.
 
     Raises:
-        VocSegError: They overflow even without scaling, so that training stands still.
+        VocSegError: They overflow even without scaling, and most steps are skipped.
     """
     if scaler.is_enabled() and scaler.get_scale() < 1:
         raise VocSegError(

@@ -14,8 +14,8 @@ from voc_seg.models.registry import restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
 
-from .evaluation import network_input, network_logits, network_size, upsample_in_strips
 from .failures import INFERENCE_MEMORY_ADVICE, explain_failures
+from .prediction import network_input, network_logits, network_size, upsample_in_strips
 from .runtime import Runtime
 
 

@@ -18,9 +18,9 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row
-from .evaluation import predict_all
 from .failures import explain_failures, require_finite
 from .optimisation import build_optimizer, learning_rate, set_learning_rate
+from .prediction import predict_all
 from .progress import bars_hidden
 from .runtime import choose_runtime
 from .training import train_step

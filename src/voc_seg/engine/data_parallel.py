@@ -29,8 +29,12 @@ class _AllReduceSum(torch.autograd.Function):
         return _AllReduceSum.apply(gradient.contiguous())
 
 
-class CpuSyncBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over all ranks on the CPU; torch's SyncBatchNorm needs a GPU."""
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over all ranks in plain operations, for CPUs and for empty slices.
+
+    torch's SyncBatchNorm needs a GPU. Given an empty slice under autocast, its ranks exchange different types
+    (torch/nn/modules/_functions.py, SyncBatchNorm.forward), which may hang.
+    """
 
     def forward(self, maps: Tensor) -> Tensor:
         """Normalise this rank's maps ``float (N, C, H, W)`` in float32 or better; N may be 0."""
@@ -51,6 +55,18 @@ class CpuSyncBatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(variance * size / (size - 1), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(maps.dtype)
+
+
+class GpuSyncBatchNorm2d(nn.SyncBatchNorm):
+    """torch's SyncBatchNorm, except for batches of which some rank has no crop."""
+
+    has_empty_slices = False  # set for each batch, alike on all ranks
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Normalise this rank's maps ``float (N, C, H, W)``; N may be 0."""
+        if self.training and self.has_empty_slices:
+            return SyncBatchNorm2d.forward(self, maps)  # type: ignore[arg-type]
+        return super().forward(maps)
 
 
 class SyncDropout2d(nn.Dropout2d):
@@ -84,12 +100,15 @@ def convert_sync_layers(model: Network, sync_batch_norm: bool) -> Network:
     gpu = next(model.parameters()).is_cuda
     if sync_batch_norm and gpu:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        for layer in model.modules():
+            if isinstance(layer, nn.SyncBatchNorm):
+                layer.__class__ = GpuSyncBatchNorm2d
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, nn.Dropout2d):
                 setattr(parent, name, SyncDropout2d(layer.p))
             elif sync_batch_norm and not gpu and isinstance(layer, nn.BatchNorm2d):
-                layer.__class__ = CpuSyncBatchNorm2d  # keeps the parameter objects, which the optimiser may hold
+                layer.__class__ = SyncBatchNorm2d  # keeps the parameter objects, which the optimiser may hold
     return model
 
 
@@ -119,3 +138,5 @@ def set_batch_offset(model: nn.Module, batch: Batch) -> None:
         for layer in model.modules():
             if isinstance(layer, SyncDropout2d):
                 layer.first, layer.whole = batch.first, batch.whole
+            elif isinstance(layer, GpuSyncBatchNorm2d):
+                layer.has_empty_slices = batch.whole < world_size()

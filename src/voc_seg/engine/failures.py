@@ -14,6 +14,7 @@ from voc_seg.config import Parameters
 from voc_seg.samples.waiting import shared_memory_advice
 from voc_seg.system.errors import VocSegError
 
+from .device_facts import memory_left
 from .distributed import all_gather, explain_lost_rank
 
 DIVERGENCE_ADVICE = (
@@ -45,13 +46,13 @@ def explain_failures(memory_advice: str) -> Iterator[None]:
         # A worker's error arrives with its traceback; the message is at the end.
         raise VocSegError(text.rpartition(f"{kind}: ")[2].strip()) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise VocSegError(f"Out of memory. {memory_advice}") from error
+        raise VocSegError(f"Out of memory.{memory_left()} {memory_advice}") from error
     except RuntimeError as error:
         text = str(error)
         if "Caught RuntimeError in DataLoader worker" in text and "shared memory" in text:
             raise VocSegError(f"A loader worker could not hand over a batch. {shared_memory_advice()}") from error
         if "can't allocate memory" in text or "out of memory" in text.lower():
-            raise VocSegError(f"Out of memory. {memory_advice}") from error
+            raise VocSegError(f"Out of memory.{memory_left()} {memory_advice}") from error
         if "DataLoader worker" in text and "Bus error" in text:
             raise VocSegError(
                 f"A loader worker died ({text.splitlines()[0]}). Either a packed file was cut, or its disk was lost, "

@@ -11,6 +11,7 @@ from voc_seg.metrics.confusion import is_baseline
 from voc_seg.system.progress import LOG_SECONDS, duration
 
 from .checkpoint import RunState
+from .device_facts import GpuMemory
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +34,15 @@ class RunProgress:
         self.bar = Progress(
             TextColumn("{task.description} {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=20),
-            TextColumn("loss {task.fields[loss]}  best {task.fields[best]}  {task.fields[speed]:.1f} images/s"),
-            TextColumn("{task.fields[left]}"),
+            TextColumn("loss {task.fields[loss]}  best {task.fields[best]}"),
+            TextColumn("{task.fields[speed]:.1f} images/s{task.fields[used]}  {task.fields[left]}"),
             transient=True,
             disable=bars_hidden(),
         )
         self.best = _best(state)
         self.task = self.bar.add_task(
             "epoch", total=self.steps, completed=state.step,
-            epoch=state.epoch + 1, epochs=epochs, loss="-", best=self.best, speed=0.0, left="",
+            epoch=state.epoch + 1, epochs=epochs, loss="-", best=self.best, speed=0.0, used="", left="",
         )  # fmt: skip
 
     def __enter__(self) -> "RunProgress":
@@ -53,22 +54,23 @@ class RunProgress:
         with suppress(OSError):  # it would hide the error that ended the training
             self.bar.stop()
 
-    def step(self, epoch: int, loss: float, images_per_second: float) -> None:
+    def step(self, epoch: int, loss: float, images_per_second: float, memory: GpuMemory | None = None) -> None:
         """One optimiser step is done."""
         now = time.perf_counter()
         self.done += 1
         if self.done == self.measured_from[1]:
             self.measured_from = (now, self.done)
         left = self._left(now)
+        used = f"  {memory.peak / 1e9:.1f} GB" if memory else ""
         self.bar.update(
             self.task, advance=1, description="epoch", epoch=epoch + 1, loss=f"{loss:.3f}", speed=images_per_second,
-            best=self.best, left=left,
+            best=self.best, used=used, left=left,
         )  # fmt: skip
         if bars_hidden() and now - self.said >= LOG_SECONDS:
             self.said = now
             logger.info(
-                "epoch %d/%d  step %d/%d  loss %.3f  %.1f images/s%s",
-                epoch + 1, self.epochs, self.done, self.steps, loss, images_per_second, left and f"  {left}",
+                "epoch %d/%d  step %d/%d  loss %.3f  %.1f images/s%s%s",
+                epoch + 1, self.epochs, self.done, self.steps, loss, images_per_second, used, left and f"  {left}",
             )  # fmt: skip
 
     def _left(self, now: float) -> str:

@@ -23,6 +23,7 @@ from voc_seg.system.errors import VocSegError
 from .checkpoint import Row, RunState, export_best_model, load_state, require_same_run, save_state
 from .data_parallel import convert_sync_layers
 from .delayed import DelayedRead
+from .device_facts import device_facts, gpu_memory, reset_gpu_peak
 from .distributed import broadcast_rng_state, world_size
 from .evaluation import Score
 from .optimisation import MovingAverage, build_optimizer, learning_rate
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 HISTORY_COLUMNS = (
     "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
     "images_per_second", "data_seconds", "epoch_seconds", "is_best", "val_scale",
+    "gpu_peak_bytes", "gpu_reserved_bytes",
 )  # fmt: skip
 
 _CROPS_FOR_STATISTICS = 8
@@ -106,6 +108,7 @@ class TrainingRun:
         state, about = self.state, self.fingerprint
         saved, exported = {}, {}
         if checkpoint:
+            about = about | {"hardware": device_facts(self.runtime)}
             saved = save_state(self.model, self.ema, self.optimizer, self.scaler, state, about)
             self.has_checkpoint, self.saved_at = True, time.monotonic()
         if best:
@@ -130,7 +133,8 @@ class TrainingRun:
             score: Of its validation, if it had one.
             seconds: Time its validation took.
         """
-        state = self.state
+        state, memory = self.state, gpu_memory(self.runtime.device)
+        reset_gpu_peak(self.runtime.device)
         state.epoch += 1
         is_best = score is not None and mean_iou(score.confusion) > state.best_miou
         if score and is_best:
@@ -149,6 +153,8 @@ class TrainingRun:
                 "epoch_seconds": state.seconds + seconds,
                 "is_best": is_best,
                 "val_scale": self.parameters.evaluation.scale if score else None,
+                "gpu_peak_bytes": memory.peak if memory else None,
+                "gpu_reserved_bytes": memory.reserved if memory else None,
             }
         )
         state.position, state.loss, state.seconds, state.waited = 0, 0.0, 0.0, 0.0

@@ -66,10 +66,14 @@ class Runtime:
         """``bf16``, ``fp16`` or ``fp32``."""
         return _PRECISIONS[self.dtype]
 
+    @property
+    def device_name(self) -> str:
+        """The GPU's name, or the type of another device."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.device}"
+
     def __str__(self) -> str:
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.device}"
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"{name}{threads}, {self.precision}"
+        return f"{self.device_name}{threads}, {self.precision}"
 
 
 def choose_runtime(config: RuntimeConfig) -> Runtime:

@@ -12,6 +12,7 @@ from PIL import Image
 from voc_seg.config import DataConfig, EvaluationConfig, RuntimeConfig
 from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
+from voc_seg.engine.device_facts import device_facts
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics import confusion as scores
 from voc_seg.models.registry import require_classes, restore_model
@@ -70,9 +71,8 @@ def evaluate(
             "best_model was trained on %r, but the samples to score are from %r. If that is not intended, train with "
             "the same --env first.", trained_on, scored_on,
         )  # fmt: skip
-    result = engine.evaluate(
-        restore_model(scored_model), samples, evaluation, choose_runtime(runtime), scored_model["image_size"]
-    )
+    chosen = choose_runtime(runtime)
+    result = engine.evaluate(restore_model(scored_model), samples, evaluation, chosen, scored_model["image_size"])
     names = list(classes.names)
     facts = {
         "split": evaluation.split,
@@ -87,6 +87,7 @@ def evaluate(
         "checkpoint_epoch": scored_model["epoch"],
         "checkpoint_val_miou": scored_model["val_miou"],
         "images_per_second": result.images_per_second,
+        **device_facts(chosen),
     }
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
     masks = {image_id: palette_image(mask, classes) for image_id, mask in result.masks.items()}
@@ -107,7 +108,7 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
     _require(evaluation_facts, "evaluation_facts")
     confusion = confusion_matrix.to_numpy()
     class_scores = scores.class_scores(confusion, confusion_matrix.columns)
-    shown = ("split", "images", "model_digest", "checkpoint_epoch", "images_per_second")
+    shown = ("split", "images", "model_digest", "checkpoint_epoch", "images_per_second", "device", "precision")
     # Facts from earlier versions have no digest.
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
     if evaluation_facts.get("longer_side"):

@@ -1,0 +1,58 @@
+"""What a run tells of its device: name and versions, and the memory of a GPU."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from .runtime import Runtime
+
+
+class GpuMemory(NamedTuple):
+    """Memory of a GPU, bytes: highest use by tensors of this process, and what it has reserved for them."""
+
+    peak: int
+    reserved: int
+
+
+def gpu_memory(device: torch.device) -> GpuMemory | None:
+    """Return the memory used since :func:`reset_gpu_peak`; None for a CPU. Nothing is waited for."""
+    if device.type == "cpu":
+        return None
+    if device.type == "mps":  # records no peak
+        return GpuMemory(torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory())
+    module = torch.get_device_module(device)
+    reserved = module.memory_reserved(device) if hasattr(module, "memory_reserved") else 0
+    return GpuMemory(module.max_memory_allocated(device), reserved)
+
+
+def reset_gpu_peak(device: torch.device) -> None:
+    """Start to measure the highest use of memory anew."""
+    if device.type not in ("cpu", "mps"):
+        torch.get_device_module(device).reset_peak_memory_stats(device)
+
+
+def memory_left() -> str:
+    """Say how much of a GPU's memory is used and free, after it ran out; empty without a GPU that tells."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    module = torch.get_device_module(accelerator) if accelerator else None
+    if module is None or not hasattr(module, "mem_get_info"):
+        return ""
+    try:
+        free, total = module.mem_get_info()
+        mine = module.memory_allocated()
+    except RuntimeError:  # of a device that is broken or was never used
+        return ""
+    return f" Of {total / 1e9:.1f} GB on the GPU {free / 1e9:.1f} are free; this process used {mine / 1e9:.1f}."
+
+
+def device_facts(runtime: Runtime) -> dict[str, str]:
+    """Return device, precision and the versions that may change a result in its last digits."""
+    facts = {"device": runtime.device_name, "precision": runtime.precision, "torch": str(torch.__version__)}
+    if runtime.device.type == "cuda":
+        facts["cuda"] = str(torch.version.hip or torch.version.cuda)
+        facts["cudnn"] = str(torch.backends.cudnn.version())
+        with suppress(OSError):  # only on Linux
+            facts["driver"] = Path("/sys/module/nvidia/version").read_text().strip()
+    return facts

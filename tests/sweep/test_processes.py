@@ -1,5 +1,7 @@
 """Processes of a sweep, with small programs instead of runs."""
 
+import errno
+import io
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from voc_seg.sweep import processes
 from voc_seg.sweep.grid import Trial
@@ -51,6 +54,21 @@ def test_one_that_fails_does_not_stop_the_others(run: Callable[..., Outcome], tm
 def test_one_that_was_killed_is_said_to_be(run: Callable[..., Outcome]) -> None:
     outcome = run(1, a="import os; print('At work', flush=True); os.kill(os.getpid(), 9)")
     assert outcome.failed == {"a": "ended by SIGKILL; if memory ran out, use fewer --jobs"}
+
+
+def test_a_terminal_that_is_gone_does_not_stop_the_others(
+    run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left in the background when ssh disconnects, the sweep would end its runs."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    console = Console(file=Gone(), force_terminal=True)
+    for module in ("rich.progress", "voc_seg.sweep.jobs"):
+        monkeypatch.setattr(f"{module}.get_console", lambda: console)
+    assert run(1, a="", b="").finished == ["a", "b"]
 
 
 def test_one_that_cannot_be_started_does_not_stop_the_others(run: Callable[..., Outcome], tmp_path: Path) -> None:

@@ -93,6 +93,17 @@ def test_what_a_name_holds_gives_the_terminal_no_orders(root: Callable[..., logg
     assert output.getvalue() == "rejected: a\\x1b]0;owned\\x07\\r\\u202e\\udcff.jpg\n\tand more\n"
 
 
+def test_brackets_in_a_name_are_no_style(
+    root: Callable[..., logging.Logger], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Outside a project, as in a notebook elsewhere, Kedro's console reads them as one."""
+    said = io.StringIO()
+    log = root(RichHandler(console=Console(file=said, width=80), markup=True))
+    log.warning("classes [b](c), [/x]")
+    assert "classes [b](c), [/x]" in said.getvalue()
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
 def test_a_pipe_that_nobody_reads_is_no_log_file(root: Callable[..., logging.Logger], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.log")

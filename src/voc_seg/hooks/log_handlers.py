@@ -47,6 +47,8 @@ def open_log_files() -> None:
     get_console().on_broken_pipe = _reraise  # type: ignore[method-assign]
     for handler in list(root.handlers):
         handler.addFilter(make_printable)
+        if isinstance(handler, RichHandler):
+            handler.markup = False  # Kedro's own settings, outside a project, take [b] in a name for a style
         if isinstance(handler, RichHandler) and not (handler.console.is_terminal or handler.console.is_jupyter):
             handler.console.soft_wrap = True
             handler.render = partial(_whole_lines, handler)  # type: ignore[method-assign]

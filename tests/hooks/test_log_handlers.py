@@ -66,6 +66,16 @@ def test_the_full_device_as_a_log_file(root: Callable[..., logging.Logger], caps
     assert capsys.readouterr().err == ""
 
 
+def test_a_linked_folder_of_logs_is_created_where_the_link_leads(
+    root: Callable[..., logging.Logger], tmp_path: Path
+) -> None:
+    (tmp_path / "logs").symlink_to(tmp_path / "disk" / "logs")
+    file = logging.FileHandler(tmp_path / "logs" / "a.log", delay=True)
+    root(file).error("first")
+    file.close()
+    assert (tmp_path / "disk/logs/a.log").read_text() == "first\n"
+
+
 def test_a_console_that_is_gone_leaves_the_file(root: Callable[..., logging.Logger], tmp_path: Path) -> None:
     file = logging.FileHandler(tmp_path / "a.log")
     log = root(file, logging.StreamHandler(FullDisk()))

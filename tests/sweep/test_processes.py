@@ -78,6 +78,12 @@ def test_one_that_cannot_be_started_does_not_stop_the_others(run: Callable[..., 
     assert "File exists" in outcome.failed["a"]
 
 
+def test_the_folder_of_a_run_is_created_where_a_link_leads(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "disk" / "a")
+    assert run(1, a="").finished == ["a"]
+    assert (tmp_path / "disk/a/run.log").exists()
+
+
 def test_runs_go_side_by_side(run: Callable[..., Outcome], tmp_path: Path) -> None:
     # Each waits for the other.
     program = (

@@ -15,6 +15,7 @@ from rich.console import Group
 from rich.logging import RichHandler
 from rich.text import Text
 
+from voc_seg.system.atomic import make_folder
 from voc_seg.system.names import printable
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def open_log_files() -> None:
             continue
         path = Path(handler.baseFilename)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             # Opening a pipe without a reader would block.
             os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666))
         except OSError as error:

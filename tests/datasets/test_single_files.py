@@ -82,6 +82,16 @@ def test_a_save_that_fails_leaves_the_old_file(
     assert [file.name for file in path.parent.iterdir()] == [name]
 
 
+def test_removing_a_file_behind_a_link_keeps_the_link(tmp_path: Path) -> None:
+    """As ``metrics.json`` before every evaluation; the new one would be written beside the user's disk."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "a.bin").symlink_to(tmp_path / "disk/a.bin")
+    for content in (b"", b"one", b"", b"two"):
+        datasets.BytesDataset(filepath=str(tmp_path / "a.bin")).save(content)
+        assert (tmp_path / "disk/a.bin").exists() == bool(content)
+    assert (tmp_path / "a.bin").is_symlink()
+
+
 def test_text_and_bytes_come_back(tmp_path: Path) -> None:
     utf8 = {"open_args_save": {"encoding": "utf-8"}, "open_args_load": {"encoding": "utf-8"}}  # as the catalog has it
     text = datasets.TextDataset(filepath=str(tmp_path / "a.md"), fs_args=utf8)

@@ -66,6 +66,16 @@ def test_the_full_device_as_a_log_file(root: Callable[..., logging.Logger], caps
     assert capsys.readouterr().err == ""
 
 
+def test_a_linked_folder_of_logs_is_created_where_the_link_leads(
+    root: Callable[..., logging.Logger], tmp_path: Path
+) -> None:
+    (tmp_path / "logs").symlink_to(tmp_path / "disk" / "logs")
+    file = logging.FileHandler(tmp_path / "logs" / "a.log", delay=True)
+    root(file).error("first")
+    file.close()
+    assert (tmp_path / "disk/logs/a.log").read_text() == "first\n"
+
+
 def test_a_console_that_is_gone_leaves_the_file(root: Callable[..., logging.Logger], tmp_path: Path) -> None:
     file = logging.FileHandler(tmp_path / "a.log")
     log = root(file, logging.StreamHandler(FullDisk()))
@@ -91,6 +101,17 @@ def test_what_a_name_holds_gives_the_terminal_no_orders(root: Callable[..., logg
     output = io.StringIO()
     root(logging.StreamHandler(output)).warning("rejected: %s\n\tand more", "a\x1b]0;owned\x07\r\u202e\udcff.jpg")
     assert output.getvalue() == "rejected: a\\x1b]0;owned\\x07\\r\\u202e\\udcff.jpg\n\tand more\n"
+
+
+def test_brackets_in_a_name_are_no_style(
+    root: Callable[..., logging.Logger], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Outside a project, as in a notebook elsewhere, Kedro's console reads them as one."""
+    said = io.StringIO()
+    log = root(RichHandler(console=Console(file=said, width=80), markup=True))
+    log.warning("classes [b](c), [/x]")
+    assert "classes [b](c), [/x]" in said.getvalue()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")

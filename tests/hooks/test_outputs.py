@@ -45,10 +45,16 @@ def test_places_of_files(tmp_path: Path, name: str, message: str | None) -> None
 
 
 def test_a_folder_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    assert f"{tmp_path} cannot be written to" in folder_fault(tmp_path / "a" / "b")
     (tmp_path / "x.csv").write_text("")
-    assert "cannot be replaced" in file_fault(tmp_path / "x.csv")  # immutable: its mode would allow it
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    for fault in (folder_fault(tmp_path / "a" / "b"), file_fault(tmp_path / "a.csv"), file_fault(tmp_path / "x.csv")):
+        assert f"{tmp_path} cannot be written to (read-only" in fault
+
+
+def test_a_file_that_is_immutable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.csv").write_text("")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) == tmp_path)  # the file's mode would allow it
+    assert "cannot be replaced" in file_fault(tmp_path / "x.csv")
 
 
 def test_a_drive_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

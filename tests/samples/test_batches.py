@@ -1,5 +1,8 @@
 """Batches: every sample once an epoch, in an order and with crops that follow from seed and epoch alone."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -77,6 +80,17 @@ def test_the_global_random_state_plays_no_part(store: SampleStore) -> None:
 
 def test_a_loader_worker_gives_the_same_batches(store: SampleStore) -> None:
     _assert_equal(list(_batches(store, range(2), workers=1)), list(_batches(store, range(2))))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+def test_signals_for_all_processes_of_a_terminal_do_not_end_a_worker(store: SampleStore) -> None:
+    """The shell sends SIGHUP to each when ssh disconnects; only the training process may stop."""
+    batches = _batches(store, range(4), workers=1)
+    found = [next(batches)]
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    _assert_equal([*found, *batches], list(_batches(store, range(4))))
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])

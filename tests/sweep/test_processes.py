@@ -1,5 +1,7 @@
 """Processes of a sweep, with small programs instead of runs."""
 
+import errno
+import io
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from voc_seg.sweep import processes
 from voc_seg.sweep.grid import Trial
@@ -53,11 +56,32 @@ def test_one_that_was_killed_is_said_to_be(run: Callable[..., Outcome]) -> None:
     assert outcome.failed == {"a": "ended by SIGKILL; if memory ran out, use fewer --jobs"}
 
 
+def test_a_terminal_that_is_gone_does_not_stop_the_others(
+    run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left in the background when ssh disconnects, the sweep would end its runs."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    console = Console(file=Gone(), force_terminal=True)
+    for module in ("rich.progress", "voc_seg.sweep.jobs"):
+        monkeypatch.setattr(f"{module}.get_console", lambda: console)
+    assert run(1, a="", b="").finished == ["a", "b"]
+
+
 def test_one_that_cannot_be_started_does_not_stop_the_others(run: Callable[..., Outcome], tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     outcome = run(2, a="", b="")
     assert outcome.finished == ["b"]
     assert "File exists" in outcome.failed["a"]
+
+
+def test_the_folder_of_a_run_is_created_where_a_link_leads(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "disk" / "a")
+    assert run(1, a="").finished == ["a"]
+    assert (tmp_path / "disk/a/run.log").exists()
 
 
 def test_runs_go_side_by_side(run: Callable[..., Outcome], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from kedro_datasets._typing import HTMLPreview, TablePreview
 from PIL import Image
 from rich.filesize import decimal
 
-from voc_seg.system.atomic import atomic_write
+from voc_seg.system.atomic import atomic_write, resolve_links
 from voc_seg.system.errors import VocSegError
 
 READ_CSV: dict[str, Any] = {
@@ -109,7 +109,7 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
 
     def save(self, data: bytes) -> None:
         if not data:
-            self._filepath.unlink(missing_ok=True)
+            resolve_links(self._filepath).unlink(missing_ok=True)
             return
         with atomic_write(self._filepath, size=len(data)) as partial:
             partial.write_bytes(data)

@@ -15,6 +15,7 @@ from rich.console import Group
 from rich.logging import RichHandler
 from rich.text import Text
 
+from voc_seg.system.atomic import make_folder
 from voc_seg.system.names import printable
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ def open_log_files() -> None:
     get_console().on_broken_pipe = _reraise  # type: ignore[method-assign]
     for handler in list(root.handlers):
         handler.addFilter(make_printable)
+        if isinstance(handler, RichHandler):
+            handler.markup = False  # Kedro's own settings, outside a project, take [b] in a name for a style
         if isinstance(handler, RichHandler) and not (handler.console.is_terminal or handler.console.is_jupyter):
             handler.console.soft_wrap = True
             handler.render = partial(_whole_lines, handler)  # type: ignore[method-assign]
@@ -56,7 +59,7 @@ def open_log_files() -> None:
             continue
         path = Path(handler.baseFilename)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             # Opening a pipe without a reader would block.
             os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666))
         except OSError as error:

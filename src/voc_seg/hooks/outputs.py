@@ -56,9 +56,11 @@ def file_fault(path: Path) -> str | None:
         return f"{path} is a folder, but this run writes a file there. Move it away."
     if is_mounted_file(target):
         return f"{path} is mounted as a single file and cannot be replaced. Mount its folder ({path.parent}) instead."
+    if fault := folder_fault(target.parent):  # first: on a read-only disk every file looks immutable
+        return fault
     if not _is_replaceable(target, about):
         return f"{path} cannot be replaced (immutable, or owned by another user). Make it writable (chattr -i, chown)."
-    return folder_fault(target.parent)
+    return None
 
 
 def folder_fault(folder: Path) -> str | None:

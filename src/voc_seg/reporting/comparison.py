@@ -53,8 +53,12 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
         "epoch": model["epoch"],
         "epochs_done": None if history.empty else int(history["epoch"].max()),
         "minutes": None if history.empty else round(history["epoch_seconds"].sum() / 60, 2),
-        **{name: scores.get(name) if evaluated else None for name in METRICS},
+        **{name: _number(scores.get(name)) if evaluated else None for name in METRICS},
     }
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)  # an error if the file was edited by hand
 
 
 def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

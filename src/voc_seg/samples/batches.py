@@ -175,11 +175,12 @@ def training_batches(
         raise VocSegError(f"Loader workers could not be started ({error}). {shared_memory_advice()}") from error
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# As in engine.interruption. A shell whose terminal is gone sends SIGHUP to every process; Windows has none.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def _ignore_signals(worker: int) -> None:
-    """Ignore Ctrl-C, which a terminal sends to every process; the main process decides when to stop."""
+    """Ignore signals that a terminal or shell sends to every process; the main process decides when to stop."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

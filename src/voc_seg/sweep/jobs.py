@@ -2,6 +2,7 @@
 
 import csv
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,10 @@ def best_score(job: Job) -> str:
 
 
 class SweepBars:
-    """Progress bars on a terminal: one for the sweep, and one for each run with epoch and best score."""
+    """Progress bars on a terminal: one for the sweep, and one for each run with epoch and best score.
+
+    A terminal that has been closed does not stop the sweep.
+    """
 
     def __init__(self, jobs: int) -> None:
         self._bars = Progress(
@@ -51,20 +55,23 @@ class SweepBars:
         self._shown: dict[str, float] = {}
 
     def __enter__(self) -> "SweepBars":
-        self._bars.start()
+        with suppress(OSError):
+            self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        with suppress(OSError):
+            self._bars.stop()
 
     def show(self, job: Job) -> None:
         name = job.trial.name
         if self._bars.disable or time.monotonic() - self._shown.get(name, 0.0) < 1:
             return
         self._shown[name] = time.monotonic()
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=job.epochs)
-        self._bars.update(self._tasks[name], completed=len(_history(job)), description=f"{name}{best_score(job)}")
+        with suppress(OSError):
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(name, total=job.epochs)
+            self._bars.update(self._tasks[name], completed=len(_history(job)), description=f"{name}{best_score(job)}")
 
     def done(self, name: str, counts: bool) -> None:
         self._bars.advance(self._runs, int(counts))

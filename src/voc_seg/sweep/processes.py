@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 
 import yaml
 
+from voc_seg.system.atomic import make_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.lock import acquire_lock
 from voc_seg.system.progress import duration
@@ -166,7 +167,7 @@ def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, t
     """Start a job; None if another sweep is running or has finished it, or if it cannot be started."""
     name, lock, started = job.trial.name, None, None
     try:
-        job.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(job.folder)
         if (lock := acquire_lock(job.folder / ".lock", with_children=True)) is None:
             logger.info("%s: already running in another sweep", name)
             outcome.running_elsewhere.append(name)

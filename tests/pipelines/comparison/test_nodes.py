@@ -116,6 +116,17 @@ def test_scores_that_cannot_be_read_exclude_only_that_run(
     assert Path(file).name in caplog.text
 
 
+@pytest.mark.parametrize("value", ["high", [0.5]])
+def test_scores_that_are_not_numbers_exclude_only_that_run(
+    data: Path, caplog: pytest.LogCaptureFixture, value: Any
+) -> None:
+    scores = {"split": "val", "checkpoint_epoch": 1, "pixel_accuracy": value}
+    (data / "runs/lr-1/08_reporting/metrics.json").write_text(json.dumps(scores))
+    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    assert table["run"].tolist() == ["lr-2", "(nameless)"]
+    assert "lr-1 is excluded: " in caplog.text
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("val_miou", "0.3"), ("epoch", None), ("config", [1]), ("model_config", "")]
 )

@@ -1,13 +1,15 @@
 """Learning rates and losses worked out by hand; parameter groups follow the settings."""
 
+import itertools
 import math
 
 import pytest
 import torch
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from voc_seg.config import ModelConfig, OptimizerConfig, ScheduleConfig
-from voc_seg.engine.optimisation import build_optimizer, learning_rate, loss_sum, set_learning_rate
+from voc_seg.engine.optimisation import MovingAverage, build_optimizer, learning_rate, loss_sum, set_learning_rate
 from voc_seg.models.registry import build_model
 from voc_seg.models.segmentation_net import SegmentationNet
 
@@ -76,6 +78,24 @@ def test_factor_zero_leaves_the_encoders_weights(model: SegmentationNet) -> None
     changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert not any(name.startswith("encoder.") for name in changed)
     assert {"decoder.classify.weight", "decoder.classify.bias"} <= changed
+
+
+def test_the_moving_average_is_that_of_torch(model: SegmentationNet) -> None:
+    """To the bit, over steps and after loading a state; torch's own is the reference."""
+    ours = MovingAverage(model, 0.9)
+    theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    for step in range(4):
+        if step == 2:
+            state, ours = ours.state_dict(), MovingAverage(model, 0.9)
+            ours.load_state_dict(state)
+        with torch.no_grad():
+            for value in itertools.chain(model.parameters(), model.buffers()):
+                value.add_(step + 1)
+        ours.update_parameters(model)
+        theirs.update_parameters(model)
+        found, expected = ours.state_dict(), theirs.state_dict()
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 class TestLoss:

@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "early_stopping": {"training": {"early_stopping": 1, "epochs": 9, "optimizer": {"learning_rate": 1e-6}}},
     "frozen": {"training": {"frozen_stages": 2, "freeze_batch_norm": True, "schedule": {"warmup_epochs": 1.5}}},
     "bf16": {"runtime": {"precision": "bf16"}},
+    "fp16": {"training": {"clip_gradient": 1.0}, "runtime": {"precision": "fp16"}},
     "one_worker": {"runtime": {"workers": 1}},
     "all": {
         "training": {"batch_size": 1, "accumulation": 2, "ema_decay": 0.9, "early_stopping": 5},

@@ -17,6 +17,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from voc_seg.config import Parameters
+from voc_seg.datasets import InMemoryDataset
 from voc_seg.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,10 @@ def load_config(environment: str) -> OmegaConfigLoader:
 
 def load_catalog() -> DataCatalog:
     return DataCatalog.from_config(load_config("base")["catalog"])
+
+
+def layer_of(catalog: DataCatalog, name: str) -> str | None:
+    return ((catalog.get(name).metadata or {}).get("kedro-viz") or {}).get("layer")
 
 
 def wired(name: str = "__default__") -> set[str]:
@@ -62,11 +67,12 @@ def test_groups_of_the_graph_leave_names_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_dataset_is_declared_with_a_layer(name: str) -> None:
+def test_every_dataset_is_declared_with_the_layer_of_its_folder(name: str) -> None:
     catalog = load_catalog()
     for dataset in wired(name):
         assert dataset in catalog, f"{dataset} is not in the catalog"
-        assert catalog.get(dataset).metadata["kedro-viz"]["layer"], dataset
+        # Data in memory is in no folder. A layer would only force it below everything of the layer before.
+        assert (layer_of(catalog, dataset) is None) == isinstance(catalog.get(dataset), InMemoryDataset), dataset
 
 
 def test_layers_have_an_order() -> None:
@@ -75,7 +81,7 @@ def test_layers_have_an_order() -> None:
     before: dict[str, set[str]] = {}
     for node in {node for name in NAMES for node in pipelines[name].nodes}:
         sources, targets = (
-            {catalog.get(name).metadata["kedro-viz"]["layer"] for name in names if not name.startswith("params:")}
+            {layer_of(catalog, name) for name in names if not name.startswith("params:")} - {None}
             for names in (node.inputs, node.outputs)
         )
         for layer in targets:
@@ -95,9 +101,9 @@ def test_files_that_training_may_replace_are_read_once(name: str, entry: str) ->
 def test_every_layer_has_its_colour() -> None:
     styles = json.loads((ROOT / ".viz/styles.json").read_text())
     catalog = load_catalog()
-    wanted = set().union(*(wired(name) for name in NAMES))
+    wanted = {name for name in set().union(*map(wired, NAMES)) if layer_of(catalog, name)}
     assert set(styles) == wanted, "an entry of the catalog needs a colour in .viz/styles.json: that of its layer"
-    colours = {(catalog.get(name).metadata["kedro-viz"]["layer"], styles[name]["stroke"]) for name in wanted}
+    colours = {(layer_of(catalog, name), styles[name]["stroke"]) for name in wanted}
     assert len(colours) == len({layer for layer, _ in colours}) == len({colour for _, colour in colours}) == 6
 
 
@@ -106,7 +112,7 @@ def test_no_entry_is_unused() -> None:
     declared = {name for name in load_config("base")["catalog"] if not name.startswith("_")}
     patterns = {name for name in declared if "{" in name}
     assert declared - patterns <= used
-    assert patterns >= {"{split}_index", "previous_{split}_index", "{split}_samples"}
+    assert patterns >= {"{split}_index", "{split}_samples"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -51,7 +51,7 @@ SLIPS: dict[str, tuple[str, bytes, str]] = {
     "removed": (
         "catalog.yml",
         b"previous_val_index: {type: voc_seg.datasets.EarlierTableDataset, filepath: a}\n",
-        "line 1: the catalog entry previous_val_index has no effect since .* option index of val_split",
+        "line 1: the catalog entry previous_val_index is no longer used\\. .* option index of val_split",
     ),
     "open bracket": ("parameters.yml", b"seed: 1\nb: [1, 2\nc: 3\n", "line 2: .*close the bracket that opens there"),
     "open brace": ("parameters.yml", b"seed: 1\nb: {c: 1,\n  d: 3\ne: 4\n", "line 2: .*close the bracket"),

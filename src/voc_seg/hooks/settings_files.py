@@ -56,7 +56,7 @@ class CheckedConfigLoader(OmegaConfigLoader):
         for name, entry in catalog.items():
             if option := REMOVED_ENTRIES.get(name):
                 fault = (
-                    f"the catalog entry {name} has no effect since it was removed. Move its filepath to the option "
+                    f"the catalog entry {name} is no longer used. Move its filepath to the option "
                     f"{option}, as in conf/base/catalog*.yml, and delete the entry."
                 )
             elif name.startswith("_") or (isinstance(entry, dict) and "type" in entry):

@@ -73,6 +73,15 @@ class TestMasks:
         assert masks.load()["b"].max() == 1
         assert [path.name for path in (tmp_path / "07_model_output").iterdir()] == ["predictions"]
 
+    def test_scores_of_other_masks_are_deleted_first(self, tmp_path: Path) -> None:
+        (tmp_path / "metrics.json").touch()
+        (tmp_path / "versions").mkdir()
+        outdates = {name: {"filepath": str(tmp_path / name)} for name in ("metrics.json", "versions", "nothing")}
+        dataset = MasksDataset(filepath=str(tmp_path / "masks"), outdates=outdates)
+        with pytest.raises(DatasetError):  # as in a run that is killed while it saves
+            dataset.save({"a": None})
+        assert [path.name for path in tmp_path.iterdir() if path.name != "masks"] == ["versions"]
+
     def test_the_preview_is_a_contact_sheet(self, masks: MasksDataset, decoded: Callable) -> None:
         masks.save({name: palette_image(np.full((50, 90), value, np.uint8)) for value, name in enumerate("abcde")})
         sheet = decoded(masks.preview(images=5))

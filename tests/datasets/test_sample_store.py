@@ -1,5 +1,6 @@
 """The catalog entry of packed samples."""
 
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -228,6 +229,9 @@ def test_samples_older_than_the_index_are_refused(tmp_path: Path, scene_samples:
     )
     dataset.save(Samples(scene_samples[:1], fingerprint=fingerprint_of(index[:1])))
     assert len(dataset.load()) == 1
+    store = dataset.load()
+    pd.testing.assert_frame_equal(store.read_index(), index)
+    assert pickle.loads(pickle.dumps(store)).read_index is None
     index.assign(fingerprint="3").to_parquet(tmp_path / "index.parquet")
     with pytest.raises(DatasetError, match=r"is older than .*index\.parquet: .*did not finish packing them\. Run it"):
         dataset.load()

@@ -92,6 +92,14 @@ def test_removing_a_file_behind_a_link_keeps_the_link(tmp_path: Path) -> None:
     assert (tmp_path / "a.bin").is_symlink()
 
 
+def test_a_card_of_another_file_is_deleted_first(tmp_path: Path) -> None:
+    card = tmp_path / "card.md"
+    card.touch()
+    dataset = datasets.BytesDataset(filepath=str(tmp_path / "a"), outdates={"model_card": {"filepath": str(card)}})
+    dataset.save(b"")  # an optional file that is not written
+    assert not card.exists()
+
+
 def test_text_and_bytes_come_back(tmp_path: Path) -> None:
     utf8 = {"open_args_save": {"encoding": "utf-8"}, "open_args_load": {"encoding": "utf-8"}}  # as the catalog has it
     text = datasets.TextDataset(filepath=str(tmp_path / "a.md"), fs_args=utf8)

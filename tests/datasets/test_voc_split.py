@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from kedro.io import AbstractDataset, DatasetError
 from PIL import Image
@@ -132,3 +133,15 @@ def test_voc_root_and_voc_archive_exclude_each_other(tmp_path):
     dataset = VOCSplitDataset("voc2012", "train", voc_root=str(tmp_path), voc_archive="a.tar")
     with pytest.raises(DatasetError, match=r"voc_archive \(.*a\.tar\) would be ignored: give only one of them"):
         dataset.load()
+
+
+def test_the_index_of_an_earlier_run_comes_with_the_split_and_is_read_when_asked_for(tmp_path):
+    make_voc(tmp_path, train="a\n")
+    path = tmp_path / "index.parquet"
+    entry = {"source": "voc2012", "split": "train", "voc_root": str(tmp_path)}
+    assert VOCSplitDataset(**entry).load().read_index is None
+    split = VOCSplitDataset(**entry, index={"filepath": str(path)}).load()
+    assert split == VOCSplitDataset(**entry).load()
+    assert split.read_index().empty
+    pd.DataFrame({"image_id": ["a"]}).to_parquet(path)
+    assert split.read_index()["image_id"].tolist() == ["a"]

@@ -48,6 +48,11 @@ SLIPS: dict[str, tuple[str, bytes, str]] = {
     "set": ("parameters.yml", b"seed: !!set {x}\n", "line 1: !!set cannot be used in settings"),
     "left open": ("parameters.yml", b"seed: ???\n", r"line 1: \?\?\? is a placeholder"),
     "no entry": ("catalog.yml", b"# mine\nmine: {filepath: a}\n", "line 2: the catalog entry mine has no type"),
+    "removed": (
+        "catalog.yml",
+        b"previous_val_index: {type: voc_seg.datasets.EarlierTableDataset, filepath: a}\n",
+        "line 1: the catalog entry previous_val_index is no longer used\\. .* option index of val_split",
+    ),
     "open bracket": ("parameters.yml", b"seed: 1\nb: [1, 2\nc: 3\n", "line 2: .*close the bracket that opens there"),
     "open brace": ("parameters.yml", b"seed: 1\nb: {c: 1,\n  d: 3\ne: 4\n", "line 2: .*close the bracket"),
     "open quote": ("parameters.yml", b"seed: 1\nb: 'c\nd: 3\n", "line 2: .*close the quote that opens there"),

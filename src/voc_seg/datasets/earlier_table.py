@@ -15,6 +15,20 @@ from .single_files import READ_CSV
 logger = logging.getLogger(__name__)
 
 
+def read_earlier_table(filepath: Path) -> pd.DataFrame:
+    """The newest version of a Parquet or CSV file; an empty table if the file is missing or unreadable."""
+    path = newest_version(filepath)
+    if not path.is_file():
+        return pd.DataFrame()
+    try:
+        if path.suffix == ".csv":
+            return pd.read_csv(path, **READ_CSV)
+        return pd.read_parquet(path)
+    except Exception as error:  # readers raise many exception types on broken files
+        logger.warning("%s cannot be read and is treated as missing: %s", path, error)
+        return pd.DataFrame()
+
+
 class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
     """A Parquet or CSV file; an empty table if the file is missing or unreadable.
 
@@ -32,16 +46,7 @@ class EarlierTableDataset(AbstractDataset[None, pd.DataFrame]):
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        path = newest_version(self._filepath)
-        if not path.is_file():
-            return pd.DataFrame()
-        try:
-            if path.suffix == ".csv":
-                return pd.read_csv(path, **READ_CSV)
-            return pd.read_parquet(path)
-        except Exception as error:  # readers raise many exception types on broken files
-            logger.warning("%s cannot be read and is treated as missing: %s", path, error)
-            return pd.DataFrame()
+        return read_earlier_table(self._filepath)
 
     def save(self, data: None) -> None:
         """Always an error."""

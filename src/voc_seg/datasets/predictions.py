@@ -19,6 +19,7 @@ from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.decode_memory import allow_large_images
 
+from .outdated import OutdatedFiles
 from .previews import contact_sheet
 
 logger = logging.getLogger(__name__)
@@ -54,16 +55,29 @@ class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.nd
     """Masks by image id as palette PNGs; saved as images of mode P, loaded as class indices ``uint8 (H, W)``.
 
     Saving replaces all masks of an earlier run, so that none is mistaken for a new one. Other files stay.
+
+    Args:
+        filepath: The folder.
+        outdates: Files to delete before saving, see `OutdatedFiles`.
+        metadata: For Kedro-Viz.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        outdates: dict[str, dict[str, str]] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         self._folder = Path(filepath)
+        self._outdated = OutdatedFiles(outdates)
         self.metadata = metadata
 
     def save(self, data: Mapping[str, Image.Image]) -> None:
         def write(name: str) -> None:
             data[name].save(folder / f"{name}.png")
 
+        self._outdated.delete()
         with atomic_write_folder(self._folder) as folder, progress_bar("writing masks", len(data)) as advance:
             for _ in parallel_map(write, data):
                 advance(1)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from voc_seg.voc.masks import palette_image
 from voc_seg.voc.sources import source_named
 from voc_seg.voc.splits import find_voc_folder, resolve_path
 
+from .earlier_table import read_earlier_table
 from .previews import contact_sheet
 
 logger = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
             trained or scored on the wrong images.
         voc_root: Folder the images must come from, if the run sets one.
         index: Its ``filepath`` is the index used for packing. Samples older than the index are refused: it was rebuilt,
-            but packing did not finish.
+            but packing did not finish. Samples are loaded with a function that reads it.
         metadata: For Kedro-Viz.
     """
 
@@ -90,7 +92,8 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
         return same and store.has_checksums
 
     def load(self) -> SampleStore:
-        store = SampleStore(self._filepath)
+        read_index = partial(read_earlier_table, self._index) if self._index else None
+        store = SampleStore(self._filepath, read_index)
         if store.origin.source != self._source:
             raise VocSegError(
                 f"{self._filepath} holds samples of {store.origin.source!r}, but this run is about "

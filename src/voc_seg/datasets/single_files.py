@@ -14,6 +14,8 @@ from rich.filesize import decimal
 from voc_seg.system.atomic import atomic_write, resolve_links
 from voc_seg.system.errors import VocSegError
 
+from .outdated import OutdatedFiles
+
 READ_CSV: dict[str, Any] = {
     "keep_default_na": False,
     "na_values": [""],  # what pandas writes for a missing value
@@ -100,14 +102,23 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
 
     Args:
         filepath: The file.
+        outdates: Files to delete before saving, see `OutdatedFiles`.
         metadata: For Kedro-Viz.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        outdates: dict[str, dict[str, str]] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         self._filepath = Path(filepath)
+        self._outdated = OutdatedFiles(outdates)
         self.metadata = metadata
 
     def save(self, data: bytes) -> None:
+        self._outdated.delete()
         if not data:
             resolve_links(self._filepath).unlink(missing_ok=True)
             return

@@ -1,6 +1,8 @@
 """The raw data of one split, drawn or downloaded on first load."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.voc.sources import source_named
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, resolve_path
 
+from .earlier_table import read_earlier_table
 from .previews import contact_sheet
 
 
@@ -31,6 +34,8 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
       filepath: data/01_raw
       voc_root: ${runtime_params:voc_root,null}
       archives: ${globals:archives}
+      index:
+        filepath: data/02_intermediate/train_index.parquet
     ```
 
     Args:
@@ -40,6 +45,8 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         voc_root: A VOCdevkit, what contains it, or a ``VOC<year>`` folder; relative to the working directory.
         voc_archive: A downloaded archive, or a folder of them, to unpack instead of downloading.
         archives: For each file name its ``md5`` and ``addresses``.
+        index: Its ``filepath`` is the index of this split. The one of an earlier run comes with the split, so that
+            unchanged files need not be read again.
         metadata: For Kedro-Viz.
     """
 
@@ -51,6 +58,7 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         voc_root: str | None = None,
         voc_archive: str | None = None,
         archives: Mapping[str, Any] | None = None,
+        index: dict[str, str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._source = source_named(source)
@@ -59,6 +67,7 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         self._voc_root = resolve_path(voc_root) if voc_root else None
         self._voc_archive = resolve_path(voc_archive) if voc_archive else None
         self._archives = archives or {}
+        self._index = Path(index["filepath"]) if index else None
         self.metadata = metadata
 
     def load(self) -> VOCSplit:
@@ -77,7 +86,8 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         else:
             archives = parse_archives(self._archives)
             folder = fetch(self._source.name, self._folder, archives, self._voc_archive)
-        return read_split(folder, self._source.name, self._split)
+        split = read_split(folder, self._source.name, self._split)
+        return replace(split, read_index=partial(read_earlier_table, self._index)) if self._index else split
 
     def save(self, data: None) -> None:
         """Always an error."""

@@ -15,6 +15,13 @@ from voc_seg.config.yaml_files import alias_fault, interpolation_fault, line_of,
 
 from .errors import RunStoppedError
 
+REMOVED_ENTRIES = {
+    **{f"previous_{split}_index": f"index of {split}_split" for split in ("train", "val", "test", "{split}")},
+    **dict.fromkeys(("earlier_metrics", "earlier_evaluation_facts"), "outdates of predictions"),
+    "earlier_model_card": "outdates of exported_onnx and exported_weights",
+}
+"""Catalog entries of earlier versions, and where their path belongs now."""
+
 
 class CheckedConfigLoader(OmegaConfigLoader):
     """Kedro's config loader, with errors that say where a file is wrong and why."""
@@ -47,14 +54,21 @@ class CheckedConfigLoader(OmegaConfigLoader):
 
     def _require_entries(self, catalog: dict[str, Any]) -> None:
         for name, entry in catalog.items():
-            if name.startswith("_") or (isinstance(entry, dict) and "type" in entry):
+            if option := REMOVED_ENTRIES.get(name):
+                fault = (
+                    f"the catalog entry {name} is no longer used. Move its filepath to the option "
+                    f"{option}, as in conf/base/catalog*.yml, and delete the entry."
+                )
+            elif name.startswith("_") or (isinstance(entry, dict) and "type" in entry):
                 continue
+            else:
+                fault = (
+                    f"the catalog entry {name} has no type. Add one, or start its name with _ if it only holds values "
+                    "for other entries."
+                )
             found = ((path, line_of(path, name)) for path in reversed(list(self._files("catalog"))))
             where = next((f"{path}, line {line}" for path, line in found if line), "The catalog")
-            raise RunStoppedError(
-                f"The settings cannot be read; nothing has run. {where}: the catalog entry {name} has no type. Add "
-                "one, or start its name with _ if it only holds values for other entries."
-            )
+            raise RunStoppedError(f"The settings cannot be read; nothing has run. {where}: {fault}")
 
     def _fault(self, key: str, error: Exception) -> str:
         files = list(self._files(key))

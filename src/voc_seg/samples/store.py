@@ -11,12 +11,13 @@ of shards beside it, each a small store itself (written by `voc_seg.samples.shar
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import accumulate
 from operator import length_hint
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -30,6 +31,9 @@ from .paths import delete_other_shards, exclusive_writer, shards_folder
 from .sample import Sample
 from .shard import Shard
 from .shard_writer import with_progress, write_shard
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["UNKNOWN", "Origin", "Sample", "SampleStore", "write_store"]
 
@@ -70,10 +74,14 @@ class SampleStore:
 
     A shard is mapped on first access to one of its samples. The store pickles as its path, so that every loader worker
     maps only the shards it needs.
+
+    Args:
+        path: The Arrow file.
+        read_index: Reads the index that the samples were packed from; not in loader workers.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, read_index: Callable[[], "pd.DataFrame"] | None = None) -> None:
+        self.path, self.read_index = Path(path), read_index
         self._require_complete_shards()  # raises here rather than in the middle of a run
 
     @cached_property
@@ -234,4 +242,7 @@ class SampleStore:
         return {"path": self.path}
 
     def __setstate__(self, state: dict) -> None:
-        self.path = state["path"]  # opened on first access: an error in unpickling would end a worker silently
+        self.path, self.read_index = (
+            state["path"],
+            None,
+        )  # opened on first access: an error in unpickling would end a worker silently

@@ -2,8 +2,10 @@
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from voc_seg.system.errors import VocSegError
 
@@ -12,6 +14,9 @@ from .image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids
 from .list_lines import id_of_line
 from .missing import broken_link_advice, contents, describe_other_lists, is_broken_link, is_folder, require_folder
 from .sources import Source, source_named
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class VOCSplit:
     masks: Path  # folder of ``<id>.png``
     image_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)  # names other than ``<id>.jpg``
     mask_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)  # the same for masks
+    # reads the index of an earlier run; None where none is kept
+    read_index: Callable[[], "pd.DataFrame"] | None = field(default=None, repr=False, compare=False)
 
     def image_path(self, image_id: str) -> Path:
         """Return the file of an image; ``<id>.jpg`` if none was found."""

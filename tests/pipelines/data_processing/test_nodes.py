@@ -25,8 +25,8 @@ DATA = DataConfig()
 CROPS = AugmentationConfig()
 
 
-def index_split(split: VOCSplit, previous: pd.DataFrame | None = None) -> pd.DataFrame:
-    return nodes.index_split(split, pd.DataFrame() if previous is None else previous, DATA)
+def index_split(split: VOCSplit) -> pd.DataFrame:
+    return nodes.index_split(split, DATA)
 
 
 def pack_split(split: VOCSplit, index: pd.DataFrame, data: DataConfig = DATA) -> DecodedSamples:
@@ -130,7 +130,7 @@ def test_doubtful_classes_are_warned_of(tmp_path, caplog):
     for image_id, value in zip(split.ids, (1, 2, 2)):
         mask = np.asarray(Image.open(split.mask_path(image_id)))
         Image.fromarray(np.where(mask == 8, value, mask).astype(np.uint8)).save(split.mask_path(image_id))
-    index = nodes.index_split(split, pd.DataFrame(), data)
+    index = nodes.index_split(split, data)
     nodes.describe(index, index.assign(dog=0), index[:0], data, CROPS, InferenceConfig())
     assert "mask value 0 is 'cat' and covers 88.6 % of the labelled pixels of train" in caplog.text
     assert "val: 1 of 2 classes have no pixel in any usable image: dog." in caplog.text
@@ -192,6 +192,17 @@ def test_the_store_learns_what_it_is_made_of(tmp_path):
     assert pack_split(split, index_split(split)).origin.fingerprint != origin.fingerprint
 
 
+def test_unchanged_files_are_not_read_again(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    split = make_split(tmp_path, "train", "a", "b")
+    first = index_split(split)
+    (tmp_path / "JPEGImages/b.jpg").touch()
+    caplog.clear()
+    again = index_split(dataclasses.replace(split, read_index=lambda: first))
+    assert "train: reading 1 of 2 images" in caplog.text
+    pd.testing.assert_frame_equal(again, index_split(split))
+
+
 def test_conversions_are_noted(tmp_path, caplog):
     split = make_split(tmp_path, "train", "a", "b")
     for image_id in split.ids:
@@ -218,7 +229,7 @@ def test_wiring():
         "index_train", "index_val", "index_test", "pack_train", "pack_val", "pack_test", "describe_classes",
     }  # fmt: skip
     splits = ("train", "val", "test")
-    raw = {f"{split}_split" for split in splits} | {f"previous_{split}_index" for split in splits}
+    raw = {f"{split}_split" for split in splits}
     assert pipeline.inputs() == {*raw, "params:data", "params:augmentation", "params:inference"}
     assert pipeline.outputs() == {
         "train_samples", "val_samples", "test_samples",
@@ -272,7 +283,7 @@ def test_masks_that_do_not_mean_the_same_end_the_run(tmp_path):
         Image.new("RGB", (16, 10)).save(split.image_path(image_id))
         mask.save(split.mask_path(image_id))
     data = DataConfig(classes=["background", "thing"])
-    index = nodes.index_split(split, pd.DataFrame(), data)
+    index = nodes.index_split(split, data)
     with pytest.raises(VocSegError, match="different palettes"):
         nodes.describe(index, index[:0], index[:0], data, CROPS, InferenceConfig())
 
@@ -284,7 +295,7 @@ def test_a_packed_sample_is_reduced_and_turned_as_its_row_says(tmp_path):
     Image.open(split.image_path("a")).resize((160, 100)).save(split.image_path("a"), exif=exif)
     Image.open(split.mask_path("a")).resize((160, 100), Image.Resampling.NEAREST).save(split.mask_path("a"))
     data = DataConfig(exif="apply", longer_side=64)
-    index = nodes.index_split(split, pd.DataFrame(), data)
+    index = nodes.index_split(split, data)
     (sample,) = pack_split(split, index, data)
     assert sample.image.shape == (*sample.mask.shape, 3) == (*index.loc[0, ["height", "width"]], 3) == (40, 64, 3)
     assert np.bincount(sample.mask.ravel(), minlength=256)[8] == index.loc[0, "cat"]

@@ -56,14 +56,13 @@ def test_figures_of_two_evaluations_are_refused() -> None:
 
 
 def test_an_evaluation_that_is_killed_leaves_no_scores_of_another() -> None:
-    """Kedro saves in the order of the outputs: old scores are deleted before the first table is written."""
+    """Kedro saves in the order of the outputs: the masks, whose dataset deletes old scores, come first."""
     (node,) = [node for node in create_pipeline().nodes if node.name == "evaluate"]
-    assert node.outputs[:2] == ["earlier_metrics", "earlier_evaluation_facts"]
+    assert node.outputs[0] == "predictions"
     assert node.outputs[-1] == "evaluation_facts"
     catalog = OmegaConfigLoader(str(Path(__file__).parents[3] / "conf"), **CONFIG_LOADER_ARGS)["catalog"]
-    for name in ("metrics", "evaluation_facts"):
-        assert catalog[f"earlier_{name}"]["filepath"] == catalog[name]["filepath"]
-        assert catalog[f"earlier_{name}"]["type"] == "voc_seg.datasets.BytesDataset"
+    outdated = catalog["predictions"]["outdates"]
+    assert outdated == {name: {"filepath": catalog[name]["filepath"]} for name in ("metrics", "evaluation_facts")}
 
 
 def confusion(*rows: list[int]) -> pd.DataFrame:

@@ -1,10 +1,19 @@
 """Warnings about classes and settings before training begins."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
-from voc_seg.config import AugmentationConfig, ModelConfig
-from voc_seg.pipelines.training import create_pipeline
+from voc_seg.config import (
+    AugmentationConfig,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    RuntimeConfig,
+    TrainingConfig,
+)
+from voc_seg.pipelines.training import nodes
 from voc_seg.pipelines.training.nodes import check_classes, recipe_hint
 from voc_seg.system.errors import VocSegError
 
@@ -33,9 +42,12 @@ def test_an_index_that_is_not_there_or_of_other_classes_is_ignored(table, caplog
     assert caplog.messages == []
 
 
-def test_the_indices_on_disk_are_looked_at():
-    (node,) = (node for node in create_pipeline().nodes if node.name == "train")
-    assert {"previous_train_index", "previous_val_index"} <= set(node.inputs)
+def test_the_indices_of_the_samples_are_looked_at():
+    data = DataConfig(classes=list(NAMES))
+    settings = data, AugmentationConfig(), ModelConfig(), TrainingConfig(), EvaluationConfig(), RuntimeConfig()
+    samples = SimpleNamespace(require_reading=lambda reading: None, read_index=lambda: index(9, 0, 0))
+    with pytest.raises(VocSegError, match="every declared class but background is absent"):
+        next(nodes.train(samples, samples, None, 0, *settings))
 
 
 @pytest.mark.parametrize(

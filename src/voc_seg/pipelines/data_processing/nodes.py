@@ -42,7 +42,7 @@ _MAX_LISTED = 20
 """Number of images listed with ``on_invalid: fail``."""
 
 
-def index_split(split: VOCSplit, previous_index: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
+def index_split(split: VOCSplit, data: DataConfig) -> pd.DataFrame:
     """Read and check the new and changed images and masks of a split: one row per image, see `index_images`."""
     official = source_named(split.source).sizes.get(split.name)
     if official and len(split) != official:
@@ -58,7 +58,7 @@ def index_split(split: VOCSplit, previous_index: pd.DataFrame, data: DataConfig)
             "same names: keep them on other file systems, or rename images and masks.",
             split.name, len(not_portable), not_portable[0], windows_name_problem(not_portable[0]),
         )  # fmt: skip
-    return index_images(split, data.reading, previous_index)
+    return index_images(split, data.reading, split.read_index and split.read_index())
 
 
 def describe(

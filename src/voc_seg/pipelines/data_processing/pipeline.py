@@ -12,7 +12,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
     index = [
         Node(
             func=index_split,
-            inputs=[f"{split}_split", f"previous_{split}_index", "params:data"],
+            inputs=[f"{split}_split", "params:data"],
             outputs=f"{split}_index",
             name=f"index_{split}",
         )

@@ -46,15 +46,14 @@ def evaluate(
     data: DataConfig,
     evaluation: EvaluationConfig,
     runtime: RuntimeConfig,
-) -> tuple[bytes, bytes, pd.DataFrame, pd.DataFrame, dict[str, Image.Image], dict[str, Any]]:
+) -> tuple[dict[str, Image.Image], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Predict every image once with the best model.
 
-    Outputs are written in the order returned, so that a killed evaluation leaves no scores of other masks: old scores
-    are deleted first, and new facts and scores come last.
+    Outputs are written in the order returned, so that a killed evaluation leaves no scores of other masks: masks come
+    first, and their dataset deletes the old facts and scores; new facts and scores come last.
 
     Returns:
-        Empty bytes that delete the old ``metrics.json`` and ``evaluation_facts.json``; confusion matrix; scores per
-        image; masks; facts about the evaluation.
+        Masks; confusion matrix; scores per image; facts about the evaluation.
 
     Raises:
         VocSegError: The model, the samples and ``data.classes`` have different classes.
@@ -91,7 +90,7 @@ def evaluate(
     }
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
     masks = {image_id: palette_image(mask, classes) for image_id, mask in result.masks.items()}
-    return b"", b"", confusion, pd.DataFrame(result.images), masks, facts
+    return masks, confusion, pd.DataFrame(result.images), facts
 
 
 def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:

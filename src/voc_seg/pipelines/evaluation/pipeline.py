@@ -29,14 +29,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             Node(
                 func=evaluate,
                 inputs=["evaluation_samples", "scored_model", "params:data", "params:evaluation", "params:runtime"],
-                outputs=[
-                    "earlier_metrics",
-                    "earlier_evaluation_facts",
-                    "confusion_matrix",
-                    "image_scores",
-                    "predictions",
-                    "evaluation_facts",
-                ],
+                outputs=["predictions", "confusion_matrix", "image_scores", "evaluation_facts"],
                 name="evaluate",
                 tags=EVERY_RANK,
             ),

@@ -26,15 +26,14 @@ def export_model(
     metrics: dict[str, Any],
     data: DataConfig,
     inference: InferenceConfig,
-) -> tuple[bytes, bytes, bytes, str]:
+) -> tuple[bytes, bytes, str]:
     """Export the best model as files for use elsewhere.
 
-    Files are written in the order returned. A killed export leaves no card beside files of another model: the old card
-    is deleted first, and the new one is written last.
+    Files are written in the order returned. A killed export leaves no card beside files of another model: the datasets
+    of both files delete the old card first, and the new one is written last.
 
     Returns:
-        Empty bytes that delete the old card; ``model.onnx``, empty if the extra is not installed;
-        ``model.safetensors``; ``MODEL_CARD.md``.
+        ``model.onnx``, empty if the extra is not installed; ``model.safetensors``; ``MODEL_CARD.md``.
 
     Raises:
         VocSegError: ``data.classes`` differ from those of the model, or the model has no settings.
@@ -64,7 +63,7 @@ def export_model(
         scores,
         inference,
     )
-    return b"", onnx, weights, card
+    return onnx, weights, card
 
 
 def _to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> tuple[bytes, dict[str, Any]]:

@@ -22,7 +22,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             Node(
                 func=export_model,
                 inputs=["scored_model", "evaluation_facts", "metrics", "params:data", "params:inference"],
-                outputs=["earlier_model_card", "exported_onnx", "exported_weights", "model_card"],
+                outputs=["exported_onnx", "exported_weights", "model_card"],
                 name="export_model",
             ),
         ]

@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 def train(
     train_samples: SampleStore,
     val_samples: SampleStore,
-    train_index: pd.DataFrame,
-    val_index: pd.DataFrame,
     resume_checkpoint: Callable[..., dict[str, Any]],
     seed: int,
     data: DataConfig,
@@ -56,9 +54,10 @@ def train(
         runtime=runtime,
     )
     names = data.class_table.names
-    for samples in (train_samples, val_samples):
+    splits = {"train": train_samples, "val": val_samples}
+    for samples in splits.values():
         samples.require_reading(data.reading)
-    check_classes({"train": train_index, "val": val_index}, names)
+    check_classes({split: samples.read_index() for split, samples in splits.items() if samples.read_index}, names)
     if not training.resume and (hint := recipe_hint(train_samples.origin.source, augmentation, model)):
         logger.info("%s", hint)
     with explain_lost_rank():

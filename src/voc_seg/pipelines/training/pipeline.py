@@ -44,8 +44,6 @@ def _pipeline() -> Pipeline:
                 inputs=[
                     "train_samples",
                     "val_samples",
-                    "previous_train_index",  # the table on disk; samples older than it are refused
-                    "previous_val_index",
                     "resume_checkpoint",
                     "params:seed",
                     "params:data",

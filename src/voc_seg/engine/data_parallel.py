@@ -58,7 +58,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
 
 class GpuSyncBatchNorm2d(nn.SyncBatchNorm):
-    """torch's SyncBatchNorm, except for batches of which some rank has no crop."""
+    """torch's SyncBatchNorm, except for batches that leave some rank without a crop."""
 
     has_empty_slices = False  # set for each batch, alike on all ranks
 

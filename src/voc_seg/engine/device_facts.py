@@ -28,7 +28,7 @@ def gpu_memory(device: torch.device) -> GpuMemory | None:
 
 
 def reset_gpu_peak(device: torch.device) -> None:
-    """Start to measure the highest use of memory anew."""
+    """Restart the measurement of the highest use of memory."""
     if device.type not in ("cpu", "mps"):
         torch.get_device_module(device).reset_peak_memory_stats(device)
 

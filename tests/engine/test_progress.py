@@ -59,6 +59,23 @@ def test_steps_are_logged_once_a_minute_where_there_is_no_bar(
     assert caplog.messages == ([] if terminal else [expected[0], expected[1] + "  31:20 min left"])
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_long_validation_is_logged_where_there_is_no_bar(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, terminal: bool
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("voc_seg.system.progress.time", clock)
+    monkeypatch.setattr(module, "get_console", lambda: Console(force_terminal=terminal, file=io.StringIO()))
+    with caplog.at_level(logging.INFO), RunProgress(2, 100, RunState()) as progress:
+        advance = progress.validating(40)
+        for _ in range(20):
+            clock.now += 4
+            advance()
+        assert progress.bar.tasks[0].fields["left"] == "20 of 40 images"
+    expected = ["validating: 3 of 40 images", "validating: 18 of 40 images"]
+    assert caplog.messages == ([] if terminal else expected)
+
+
 def _line(caplog: pytest.LogCaptureFixture, **changes: object) -> str:
     with caplog.at_level(logging.INFO), RunProgress(10, 4, RunState()) as progress:
         for _ in range(8):

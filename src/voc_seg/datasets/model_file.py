@@ -74,7 +74,7 @@ class ModelDataset(AbstractDataset[State, State]):
     def preview(self) -> TablePreview:
         """Epoch, score, size and settings of the network, for Kedro-Viz."""
         from voc_seg.models.encoder import count_weights
-        from voc_seg.models.saved import require_fields
+        from voc_seg.models.saved import require_fields, trained_on
 
         state = read_state(self._filepath)
         require_fields(state, str(self._filepath), "epoch", "val_miou", "model", "class_names", "model_config")
@@ -84,7 +84,7 @@ class ModelDataset(AbstractDataset[State, State]):
             "file size": decimal(self._filepath.stat().st_size),
             "parameters": f"{count_weights(state['model']):,}",
             "classes": len(state["class_names"]),
-            "trained on": state.get("source"),
+            "trained on": trained_on(state) or "not known",
             **state["model_config"],
         }
         return table_preview(["property", "value"], [[name, str(value)] for name, value in facts.items()])

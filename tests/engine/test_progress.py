@@ -91,11 +91,13 @@ def test_an_epoch_line_says_loss_score_and_time_left(caplog: pytest.LogCaptureFi
     assert len(line) <= 62
 
 
-def test_a_score_that_is_only_the_baseline_is_called_so(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("baseline", "shown"), [(0.2, ""), (0.2502, " = baseline"), (0.3, " < baseline")])
+def test_a_score_no_better_than_the_baseline_is_called_so(
+    caplog: pytest.LogCaptureFixture, baseline: float, shown: str
+) -> None:
     with caplog.at_level(logging.INFO), RunProgress(10, 4, RunState()) as progress:
-        for baseline in (0.2, 0.25):
-            progress.epoch(RunState(epoch=1, step=4, history=[ROW]), baseline)
-    assert ["val mIoU 0.250 = baseline best" in message for message in caplog.messages] == [False, True]
+        progress.epoch(RunState(epoch=1, step=4, history=[ROW]), baseline)
+    assert f"val mIoU 0.250{shown} best" in caplog.messages[-1]
 
 
 def test_only_the_best_epoch_is_called_so(caplog: pytest.LogCaptureFixture) -> None:

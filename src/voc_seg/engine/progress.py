@@ -106,7 +106,7 @@ class RunProgress:
         if row["val_miou"] is None:
             validated = ""
         else:
-            remark = " = baseline" if is_baseline(row["val_miou"], baseline) else ""
+            remark = _remark(row["val_miou"], baseline)
             validated = f"  val mIoU {row['val_miou']:.3f}{remark}{' best' if row['is_best'] else ''}"
         self.best = _best(state)
         now = self.said = time.perf_counter()
@@ -117,6 +117,12 @@ class RunProgress:
             state.epoch, self.epochs, row["train_loss"], validated,
             left and f"  {left}" if state.step < self.steps else f"  done in {duration(now - self.begun)}",
         )  # fmt: skip
+
+
+def _remark(miou: float, baseline: float | None) -> str:
+    if baseline is None or not is_baseline(miou, baseline):
+        return ""
+    return " = baseline" if round(miou, 3) == round(baseline, 3) else " < baseline"
 
 
 def bars_hidden() -> bool:

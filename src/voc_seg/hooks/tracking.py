@@ -153,9 +153,10 @@ class TrackingHooks:
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self) -> None:
         """Log the model, and end the run."""
-        model = self._files.get("best_model")
-        if self._trained and model and model.is_file():
-            self._write_all(lambda writer: writer.log_file(model, "model"))
+        if self._trained and "best_model" in self._files:
+            model = newest_version(self._files["best_model"])
+            if model.is_file():
+                self._write_all(lambda writer: writer.log_file(model, "model"))
         self._end("FINISHED")
 
     @hook_impl(tryfirst=True)  # before other hooks replace the error

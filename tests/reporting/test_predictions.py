@@ -67,7 +67,7 @@ def test_figures_of_large_images_draw_no_more_pixels_than_they_show():
         plot_sanity(history, sample.image, sample.mask, found, metrics),
         plot_samples([sample]),
     ):
-        assert {picture.shape for picture in pictures(figure)} == {(27, 1000, 3)}
+        assert {image.shape for image in shown_images(figure)} == {(27, 1000, 3)}
 
 
 def test_legend_names_exactly_the_classes_that_occur_in_voc_colours():

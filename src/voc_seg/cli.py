@@ -13,7 +13,8 @@ from kedro.framework.cli.utils import env_option, split_string
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
-from voc_seg.hooks.run_options import accept_lists, checked_runner, keep_config_path
+from voc_seg.hooks.option_values import accept_lists, explain_option, keep_config_path
+from voc_seg.hooks.run_options import checked_runner
 from voc_seg.hooks.settings_files import explain_params
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import process_info
@@ -29,6 +30,8 @@ for _option in run.params:
         _option.callback = explain_params(accept_lists(_option.callback))
     if _option.name == "config" and _option.callback:
         _option.callback = keep_config_path(_option.callback)
+    if _option.name == "load_versions" and _option.callback:
+        _option.callback = explain_option(_option.callback)
 
 
 class _SettingsHooks:

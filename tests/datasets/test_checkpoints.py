@@ -150,6 +150,13 @@ class TestModelDataset:
             "encoder": "resnet18",
         }  # fmt: skip
 
+    def test_the_preview_names_the_data_as_the_report_does(self, tmp_path: Path) -> None:
+        dataset = ModelDataset(filepath=str(tmp_path / "best_model.pth"))
+        data = {"source": "own", "name": "street_scenes"}
+        about = {"class_names": ["background", "cat"], "source": "own", "model_config": {}, "config": {"data": data}}
+        dataset.save({"epoch": 7, "val_miou": 0.5, "model": {"a": torch.ones(2)}, **about})
+        assert dict(dataset.preview()["data"])["trained on"] == "street_scenes"
+
     def test_a_damaged_file_says_how_to_make_it_again(self, tmp_path: Path) -> None:
         (tmp_path / "best_model.pth").write_bytes(b"not a network")
         with pytest.raises(DatasetError, match="kedro run --pipelines training") as caught:

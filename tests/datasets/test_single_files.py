@@ -122,6 +122,13 @@ def test_saving_no_bytes_removes_the_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_removing_a_file_leaves_its_versions(tmp_path: Path) -> None:
+    entry = {"type": "voc_seg.datasets.JSONDataset", "filepath": str(tmp_path / "a.json"), "versioned": True}
+    AbstractDataset.from_config("a", entry, save_version="2026-01-01").save({"a": 1})
+    datasets.BytesDataset(filepath=str(tmp_path / "a.json")).save(b"")
+    assert (tmp_path / "a.json/2026-01-01/a.json").is_file()
+
+
 def test_json_that_is_optional_is_empty_until_it_is_there(tmp_path: Path) -> None:
     dataset = datasets.OptionalJSONDataset(filepath=str(tmp_path / "a.json"))
     assert dataset.IS_OPTIONAL

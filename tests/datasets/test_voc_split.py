@@ -9,6 +9,7 @@ from PIL import Image
 
 from voc_seg.datasets import voc_split
 from voc_seg.datasets.voc_split import VOCSplitDataset
+from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.system.errors import VocSegError
 
 
@@ -61,6 +62,23 @@ def test_voc_root_is_relative_to_the_working_directory(tmp_path, monkeypatch):
     dataset = VOCSplitDataset("sample", "train", voc_root="mine")
     monkeypatch.chdir("/")
     assert dataset.load().ids == ("x",)
+
+
+def test_own_data_is_called_by_its_folder_as_its_packed_samples_are(tmp_path):
+    folder = make_voc(tmp_path / "mine", train="x\n").rename(tmp_path / "street_scenes")
+    dataset = VOCSplitDataset("own", "train", str(tmp_path), voc_root=str(folder))
+    assert dataset.data_name() == DecodedSamples(dataset.load(), ()).origin.name == "street_scenes"
+    (folder / "JPEGImages").rmdir()
+    (tmp_path / "photos/JPEGImages").mkdir(parents=True)
+    (folder / "JPEGImages").symlink_to(tmp_path / "photos/JPEGImages")
+    assert dataset.data_name() == DecodedSamples(dataset.load(), ()).origin.name == "photos"
+
+
+def test_other_data_is_called_by_its_source(tmp_path):
+    make_voc(tmp_path / "mine", train="x\n")
+    assert VOCSplitDataset("voc2012", "train", voc_root=str(tmp_path / "mine")).data_name() == "voc2012"
+    assert VOCSplitDataset("sample", "train", str(tmp_path)).data_name() == "sample", "not drawn yet"
+    assert VOCSplitDataset("own", "train", voc_root=str(tmp_path / "absent")).data_name() == "own"
 
 
 def test_wrong_voc_root_is_the_users_error(tmp_path):

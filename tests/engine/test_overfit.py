@@ -8,6 +8,7 @@ import pytest
 from voc_seg.config import Parameters, SanityConfig
 from voc_seg.engine.overfit import choose_sample, failure_advice, overfit, overfit_size
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system import progress
 from voc_seg.system.errors import VocSegError
 
 NAMES = ("background", "square")
@@ -154,3 +155,15 @@ def test_the_default_image_has_no_specks() -> None:
 
     assert choose_sample([sample("empty", 0), sample("speck", 3), sample("large", 30)], None).id == "large"
     assert choose_sample([sample("empty", 0), sample("speck", 3)], None).id == "speck"
+
+
+def test_slow_steps_are_logged_where_there_is_no_bar(
+    square: Sample, make_parameters: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    parameters = make_parameters(sanity={"epochs": 2})
+    with caplog.at_level("INFO"):
+        overfit(square, NAMES, parameters)
+        assert "overfitting" not in caplog.text
+        monkeypatch.setattr(progress, "FIRST_LOG_SECONDS", 0)
+        overfit(square, NAMES, parameters)
+    assert "overfitting: 1 of 2 steps" in caplog.messages

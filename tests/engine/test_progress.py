@@ -59,6 +59,23 @@ def test_steps_are_logged_once_a_minute_where_there_is_no_bar(
     assert caplog.messages == ([] if terminal else [expected[0], expected[1] + "  31:20 min left"])
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_long_validation_is_logged_where_there_is_no_bar(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, terminal: bool
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("voc_seg.system.progress.time", clock)
+    monkeypatch.setattr(module, "get_console", lambda: Console(force_terminal=terminal, file=io.StringIO()))
+    with caplog.at_level(logging.INFO), RunProgress(2, 100, RunState()) as progress:
+        advance = progress.validating(40)
+        for _ in range(20):
+            clock.now += 4
+            advance()
+        assert progress.bar.tasks[0].fields["left"] == "20 of 40 images"
+    expected = ["validating: 3 of 40 images", "validating: 18 of 40 images"]
+    assert caplog.messages == ([] if terminal else expected)
+
+
 def _line(caplog: pytest.LogCaptureFixture, **changes: object) -> str:
     with caplog.at_level(logging.INFO), RunProgress(10, 4, RunState()) as progress:
         for _ in range(8):
@@ -74,11 +91,13 @@ def test_an_epoch_line_says_loss_score_and_time_left(caplog: pytest.LogCaptureFi
     assert len(line) <= 62
 
 
-def test_a_score_that_is_only_the_baseline_is_called_so(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("baseline", "shown"), [(0.2, ""), (0.2502, " = baseline"), (0.3, " < baseline")])
+def test_a_score_no_better_than_the_baseline_is_called_so(
+    caplog: pytest.LogCaptureFixture, baseline: float, shown: str
+) -> None:
     with caplog.at_level(logging.INFO), RunProgress(10, 4, RunState()) as progress:
-        for baseline in (0.2, 0.25):
-            progress.epoch(RunState(epoch=1, step=4, history=[ROW]), baseline)
-    assert ["val mIoU 0.250 = baseline best" in message for message in caplog.messages] == [False, True]
+        progress.epoch(RunState(epoch=1, step=4, history=[ROW]), baseline)
+    assert f"val mIoU 0.250{shown} best" in caplog.messages[-1]
 
 
 def test_only_the_best_epoch_is_called_so(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,7 @@ from voc_seg.engine.training import fit, train_step
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.samples.batches import Batch
 from voc_seg.samples.store import SampleStore
+from voc_seg.system import progress
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES
 
@@ -85,6 +86,19 @@ class TestReports:
         score = training.validate(restore_model(report.best_model), val_store, parameters, CPU)
         assert score.loss == report.history[-1]["val_loss"]
         assert training.mean_iou(score.confusion) == report.best_model["val_miou"]
+
+    def test_a_slow_validation_is_logged_where_there_is_no_bar(
+        self,
+        train_store: SampleStore,
+        val_store: SampleStore,
+        make_parameters: Make,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(progress, "FIRST_LOG_SECONDS", 0)
+        with caplog.at_level("INFO"):
+            list(fit(train_store, val_store, CLASS_NAMES, make_parameters(training={"epochs": 1})))
+        assert "validating: 1 of 2 images" in caplog.messages
 
 
 class TestRepeatability:

@@ -134,6 +134,16 @@ def test_an_unknown_runner_gives_no_traceback(project: Path) -> None:
     assert (done.exit_code, type(done.exception)) == (1, SystemExit)
 
 
+def test_a_version_without_a_name_is_one_line(project: Path) -> None:
+    from voc_seg.cli import run as command
+
+    bootstrap_project(project)
+    for given, message in (("metrics", "found metrics instead"), ("metrics:..", "'..' is not allowed")):
+        done = CliRunner().invoke(command, ["--load-versions", given])
+        assert done.exit_code == 2
+        assert message in " ".join(done.output.split())
+
+
 def test_only_missing_outputs_are_made(run: Callable, project: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = project / "data/05_model_input/val_samples.arrow"
     store.unlink()
@@ -190,6 +200,15 @@ def test_a_misspelt_environment_in_an_archive(run: Callable, tmp_path: Path) -> 
         run("data_processing", env="voc2013", conf_source=archive)
 
 
+@pytest.mark.parametrize(("name", "cut"), [("junk.tar.gz", None), ("cut.tar.gz", 200), ("junk.zip", None)])
+def test_a_damaged_archive_of_settings(run: Callable, tmp_path: Path, name: str, cut: int | None) -> None:
+    archive = shutil.make_archive(str(tmp_path / "conf"), "gztar", ROOT, "conf")
+    content = Path(archive).read_bytes()[:cut] if cut else b"not an archive"
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ClickException, match=rf"{name} cannot be read as an archive of settings .* Nothing has run"):
+        run("data_processing", conf_source=str(tmp_path / name))
+
+
 @pytest.mark.parametrize("given", ["nowhere", "empty"])
 def test_no_settings_at_all(run: Callable, tmp_path: Path, given: str) -> None:
     (tmp_path / "empty").mkdir()
@@ -205,7 +224,7 @@ def test_settings_without_a_catalog(run: Callable, tmp_path: Path) -> None:
         run("data_processing", conf_source=str(tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["ModelDataset", "CheckpointsDataset", "BytesDataset", "MasksDataset"])
+@pytest.mark.parametrize("kind", ["CheckpointsDataset", "BytesDataset", "MasksDataset"])
 def test_entries_without_versions_are_refused_by_name(kind: str) -> None:
     entries = {"mine": {"type": f"voc_seg.datasets.{kind}", "filepath": "a", "versioned": True}}
     with pytest.raises(ClickException, match=rf"mine in the catalog: voc_seg\.datasets\.{kind} has no versions"):

@@ -15,12 +15,14 @@ import pandas as pd
 import pytest
 import torch
 from click import ClickException
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
 from voc_seg.config import DataConfig, Parameters, TrackingConfig
+from voc_seg.datasets import VOCSplitDataset
 from voc_seg.engine import training
 from voc_seg.hooks.trackers import MlflowWriter, RunInfo, flatten_to_text, redact_password
-from voc_seg.hooks.tracking import TRACKED_SCORES, GuardedTracker, _commit, describe, numeric_values
+from voc_seg.hooks.tracking import TRACKED_SCORES, GuardedTracker, _commit, _data_name, describe, numeric_values
 
 Run = Callable[..., None]
 TIMES = {"images_per_second", "data_seconds", "epoch_seconds", "seconds", "waited"}
@@ -308,6 +310,25 @@ def test_a_run_is_called_by_its_name(tmp_path: Path, run: str | None, ending: st
     )  # fmt: skip
     assert facts.name.partition("-")[2].partition("-")[2] == ending
     assert facts.tags.get("run") == run
+
+
+def test_own_data_is_called_by_its_folder(tmp_path: Path) -> None:
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (tmp_path / "street_scenes" / part).mkdir(parents=True)
+    (tmp_path / "street_scenes/ImageSets/Segmentation/train.txt").write_text("a\n")
+    own = VOCSplitDataset("own", "train", voc_root=str(tmp_path / "street_scenes"))
+    name = _data_name(DataCatalog({"train_split": own}))
+    assert name == "street_scenes"
+    run_params = {"pipeline_names": ["training"], "env": None, "project_path": tmp_path}
+    pipeline = Pipeline([Node(lambda: None, None, "training_history")])
+    facts = describe(run_params, pipeline, Parameters(), name)
+    assert facts.tags["data"] == "street_scenes"
+    assert facts.name.endswith("-resnet18-street_scenes")
+
+
+def test_data_of_an_entry_that_the_user_has_replaced_has_no_name() -> None:
+    assert _data_name(DataCatalog({})) == ""
+    assert _data_name(DataCatalog({"train_split": MemoryDataset()})) == ""
 
 
 def test_only_numbers_are_numbers() -> None:

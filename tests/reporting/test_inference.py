@@ -10,9 +10,9 @@ from voc_seg.reporting.inference import (
     class_shares,
     labelled_overlay,
     plot_contact_sheet,
-    reduced,
     thumbnail,
 )
+from voc_seg.reporting.overlays import reduced
 from voc_seg.voc.classes import CLASS_NAMES, name_classes
 
 
@@ -75,10 +75,10 @@ def test_odd_shapes_have_a_legend(shape: tuple[int, int]) -> None:
 
 
 def test_large_pictures_are_reduced_and_small_ones_are_not(image: np.ndarray, mask: np.ndarray) -> None:
-    small_image, small_mask = reduced(image, mask, 100)
+    small_image, small_mask = reduced(100, image, mask)
     assert (small_image.shape, small_mask.shape) == ((75, 100, 3), (75, 100))
     assert set(np.unique(small_mask)) == {0, 12, 15}
-    assert reduced(image, mask, 400)[0] is image
+    assert reduced(400, image, mask)[0] is image
 
 
 def test_own_classes_of_any_script() -> None:

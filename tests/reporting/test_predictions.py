@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from voc_seg.reporting.dataset import plot_samples
 from voc_seg.reporting.overlays import error_map
 from voc_seg.reporting.predictions import gallery_items, plot_gallery, plot_mask, plot_prediction, plot_sanity
 from voc_seg.samples.store import Sample, SampleStore
@@ -51,6 +52,22 @@ def test_prediction_shows_image_and_errors_in_their_own_shape(shape):
     assert "2007_000032" in title(figure) and "mIoU 0.123" in title(figure)
     width, height = figure.get_size_inches() * figure.dpi
     assert 850 <= width <= 1250 and height <= 700
+
+
+def test_figures_of_large_images_draw_no_more_pixels_than_they_show():
+    sample = scene(40, 1500)
+    found = np.minimum(sample.mask, 10)
+    history, metrics = pd.DataFrame({"epoch": [1], "loss": [1.0]}), {
+        "miou": 1.0, "passed": True, "epochs": 1, "final_loss": 1.0, "pixel_accuracy": 1.0,
+    }  # fmt: skip
+    for figure in (
+        plot_prediction(sample, found, 1.0),
+        plot_gallery([(sample, found, 1.0)]),
+        plot_mask("a", sample.image, found),
+        plot_sanity(history, sample.image, sample.mask, found, metrics),
+        plot_samples([sample]),
+    ):
+        assert {image.shape for image in shown_images(figure)} == {(27, 1000, 3)}
 
 
 def test_legend_names_exactly_the_classes_that_occur_in_voc_colours():

@@ -1,6 +1,7 @@
 """Waiting for loader workers ends if they neither deliver nor work or the run is to stop, and not before."""
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,22 @@ def test_shared_memory_that_is_full_is_an_error_of_the_batch(
         explain_failures("memory"),
     ):
         raise RuntimeError(text + "shared memory(shm) for file </torch_1>: Cannot allocate memory (12)")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="needs SIGCHLD")
+def test_killing_workers_at_exit_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(*_: object) -> None:
+        raise RuntimeError("DataLoader worker is killed by signal: Killed.")
+
+    worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,), daemon=True)
+    before = signal.signal(signal.SIGCHLD, failed)  # as torch's does
+    try:
+        worker.start()
+        batches._kill_workers()
+        worker.join()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert worker.exitcode == -signal.SIGKILL
 
 
 def test_workers_that_cannot_be_started(train_store: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:

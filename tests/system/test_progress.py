@@ -57,15 +57,16 @@ def test_nothing_where_the_console_is_no_terminal(
     ("unit", "total", "lines"),
     [
         ("images", 4000, ["reading train: 1,000 of 4,000 images", "reading train: 3,000 of 4,000 images"]),
+        ("steps", 4000, ["reading train: 1,000 of 4,000 steps", "reading train: 3,000 of 4,000 steps"]),
         ("bytes", 4000, ["reading train: 1.0 kB of 4.0 kB", "reading train: 3.0 kB of 4.0 kB"]),
         ("bytes", None, ["reading train: 1.0 kB", "reading train: 3.0 kB"]),
     ],
 )
-def test_a_line_a_minute_where_the_console_is_no_terminal(
+def test_a_line_after_ten_seconds_and_then_one_a_minute_where_the_console_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unit: str, total: int | None, lines: list[str]
 ) -> None:
     monkeypatch.setattr(progress, "get_console", lambda: Console(file=io.StringIO()))
-    clock = iter([0, 60, 61, 121])
+    clock = iter([0, 10, 69, 70])
     monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
     with caplog.at_level("INFO"), progress_bar("reading train", total, unit) as advance:
         for _ in range(3):

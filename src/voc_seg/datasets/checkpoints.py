@@ -13,6 +13,7 @@ from rich.filesize import decimal
 
 from voc_seg.system.atomic import SCRATCH
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.versions import newest_version
 
 from .model_file import State, read_state, write_state
 from .previews import table_preview
@@ -160,15 +161,16 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
         require_fields(state, str(path), "best_epoch", "best_miou")
         wanted = f"{path} goes with a best model of epoch {state['best_epoch']}, val mIoU {state['best_miou']:.4f}"
         advice = "Restore that file, or train from scratch: kedro run --pipelines training"
-        if not self._best_model.is_file():
-            raise VocSegError(f"{wanted}, but there is no {self._best_model}. {advice}")
-        best = read_state(self._best_model)
-        require_fields(best, str(self._best_model), "epoch", "val_miou")
+        best_model = newest_version(self._best_model)
+        if not best_model.is_file():
+            raise VocSegError(f"{wanted}, but there is no {best_model}. {advice}")
+        best = read_state(best_model)
+        require_fields(best, str(best_model), "epoch", "val_miou")
         # A best model of a later epoch is of this run, killed before the checkpoint; that epoch is repeated.
         found = best["epoch"], best["val_miou"]
         if found[0] <= state["epoch"] and found != (state["best_epoch"], state["best_miou"]):
             raise VocSegError(
-                f"{wanted}, but {self._best_model} is of epoch {found[0]}, val mIoU "
+                f"{wanted}, but {best_model} is of epoch {found[0]}, val mIoU "
                 f"{found[1]:.4f}: another run has been started since. {advice}"
             )
 

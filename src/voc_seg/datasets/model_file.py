@@ -1,15 +1,18 @@
 """A saved network as a catalog entry, and reading and writing of its file."""
 
-from pathlib import Path
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractVersionedDataset, Version
 from kedro_datasets._typing import TablePreview
 from rich.filesize import decimal
 
 from voc_seg.system.atomic import atomic_write
 
 from .previews import table_preview
+from .versions import OwnVersion
 
 State = dict[str, Any]
 
@@ -43,48 +46,71 @@ def read_state(path: Path) -> State:
     return read_saved(path)
 
 
-class ModelDataset(AbstractDataset[State, State]):
-    """A single ``.pth`` file. Saving an empty dict leaves the file as it is."""
+class ModelDataset(OwnVersion, AbstractVersionedDataset[State, State]):
+    """A single ``.pth`` file. Saving an empty dict leaves the file as it is, and makes no version.
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+    Args:
+        filepath: The file.
+        version: Set by Kedro if the entry has ``versioned: true``.
+        metadata: For Kedro-Viz.
+    """
+
+    def __init__(
+        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(PurePosixPath(Path(filepath).as_posix()), version)
         self.metadata = metadata
 
+    @classmethod
+    def _save_wrapper(cls, save_func: Callable[..., None]) -> Callable[..., None]:
+        save_version = super()._save_wrapper(save_func)
+
+        @wraps(save_func)
+        def save(self: "ModelDataset", data: State) -> None:
+            if data != {}:  # Kedro expects that every save makes a version
+                save_version(self, data)
+
+        save.__savewrapped__ = True  # type: ignore[attr-defined]  # as Kedro marks its own
+        return save
+
     def save(self, data: State) -> None:
-        if data:
-            write_state(self._filepath, data)
+        write_state(self._target(), data)
+        self._remember_version()
 
     def load(self) -> State:
-        return read_state(self._filepath)
+        return read_state(self._path())
+
+    def _path(self) -> Path:
+        return Path(self._get_load_path())
 
     def load_checked(self) -> State:
         """The content of the file; raises VocSegError unless it is a usable network."""
         from voc_seg.models.saved import require_best_model
 
-        state = read_state(self._filepath)
-        require_best_model(state, str(self._filepath))
+        state = read_state(self._path())
+        require_best_model(state, str(self._path()))
         return state
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return self._path().is_file()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        return {"filepath": str(self._filepath), "version": self._version}
 
     def preview(self) -> TablePreview:
         """Epoch, score, size and settings of the network, for Kedro-Viz."""
         from voc_seg.models.encoder import count_weights
-        from voc_seg.models.saved import require_fields
+        from voc_seg.models.saved import require_fields, trained_on
 
-        state = read_state(self._filepath)
-        require_fields(state, str(self._filepath), "epoch", "val_miou", "model", "class_names", "model_config")
+        state = read_state(self._path())
+        require_fields(state, str(self._path()), "epoch", "val_miou", "model", "class_names", "model_config")
         facts = {
             "epoch": state["epoch"],
             "val mIoU": round(state["val_miou"], 4),
-            "file size": decimal(self._filepath.stat().st_size),
+            "file size": decimal(self._path().stat().st_size),
             "parameters": f"{count_weights(state['model']):,}",
             "classes": len(state["class_names"]),
-            "trained on": state.get("source"),
+            "trained on": trained_on(state) or "not known",
             **state["model_config"],
         }
         return table_preview(["property", "value"], [[name, str(value)] for name, value in facts.items()])

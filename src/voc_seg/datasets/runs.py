@@ -82,7 +82,7 @@ class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
 
 
 def _model(folder: Path) -> Path:
-    return folder / "06_models/best_model.pth"
+    return newest_version(folder / "06_models/best_model.pth")
 
 
 _FIELDS = ("epoch", "val_miou", "config", "model_config", "model")

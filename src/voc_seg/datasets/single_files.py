@@ -4,7 +4,7 @@ import html
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kedro.io import AbstractDataset, Version
+from kedro.io import AbstractDataset
 from kedro.io.core import get_filepath_str
 from kedro_datasets import json, matplotlib, pandas, text
 from kedro_datasets._typing import HTMLPreview, TablePreview
@@ -13,8 +13,10 @@ from rich.filesize import decimal
 
 from voc_seg.system.atomic import atomic_write, resolve_links
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.versions import newest_version
 
 from .outdated import OutdatedFiles
+from .versions import OwnVersion
 
 READ_CSV: dict[str, Any] = {
     "keep_default_na": False,
@@ -23,13 +25,11 @@ READ_CSV: dict[str, Any] = {
 """How tables are read, so that an id or a class may be called ``NA``."""
 
 
-class _AtomicFile:
+class _AtomicFile(OwnVersion):
     """Writes a temporary file and renames it; object stores are atomic by themselves."""
 
     _filepath: PurePosixPath
     _protocol: str
-    _version: Version | None
-    _written: str | None = None
     _init_args: dict[str, Any]  # Kedro notes them
 
     def load(self) -> Any:
@@ -50,13 +50,7 @@ class _AtomicFile:
                 write(self, data)
             finally:
                 self._filepath, self._version = path, version
-        self._written = self.resolve_save_version()  # type: ignore[attr-defined]
-
-    def _target(self) -> Path:
-        """The file to write; this object may overwrite its own version, as training does every epoch."""
-        if self._version and self._written == self._version.save:
-            return Path(self._get_versioned_path(self._written))  # type: ignore[attr-defined]
-        return Path(self._get_save_path())  # type: ignore[attr-defined]
+        self._remember_version()
 
     def _init_config(self) -> dict[str, Any]:
         """The entry as in a catalog file; Kedro records arguments of an inherited ``__init__`` as ``kwargs``."""
@@ -120,16 +114,18 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
     def save(self, data: bytes) -> None:
         self._outdated.delete()
         if not data:
-            resolve_links(self._filepath).unlink(missing_ok=True)
+            if not self._filepath.is_dir():  # of versions, which earlier runs keep
+                resolve_links(self._filepath).unlink(missing_ok=True)
             return
         with atomic_write(self._filepath, size=len(data)) as partial:
             partial.write_bytes(data)
 
     def load(self) -> bytes:
-        return self._filepath.read_bytes() if self._filepath.is_file() else b""
+        path = newest_version(self._filepath)
+        return path.read_bytes() if path.is_file() else b""
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return newest_version(self._filepath).is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

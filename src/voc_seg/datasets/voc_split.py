@@ -13,7 +13,7 @@ from PIL import Image
 from voc_seg.download.archives import parse_archives
 from voc_seg.download.fetch import fetch
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.sources import source_named
+from voc_seg.voc.sources import data_name, source_named
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, resolve_path
 
 from .earlier_table import read_earlier_table
@@ -88,6 +88,15 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
             folder = fetch(self._source.name, self._folder, archives, self._voc_archive)
         split = read_split(folder, self._source.name, self._split)
         return replace(split, read_index=partial(read_earlier_table, self._index)) if self._index else split
+
+    def data_name(self) -> str:
+        """What people call the data, as `Origin.name` of its samples; only the source if the folder cannot be found."""
+        source = self._source
+        try:
+            folder = find_voc_folder(self._voc_root or self._folder, source.year)
+        except VocSegError:
+            return source.name
+        return data_name(source.name, (folder / "JPEGImages").resolve().parent)
 
     def save(self, data: None) -> None:
         """Always an error."""

@@ -46,7 +46,7 @@ def score(
         config: Scale and flip.
         runtime: Device and precision.
         image_size: As for :func:`predict_all`.
-        stopped: Whether to end early, which makes the score meaningless.
+        stopped: Called after each image; whether to end early, which makes the score meaningless.
     """
     confusion: Tensor | int = 0
     loss: Tensor | float = 0.0

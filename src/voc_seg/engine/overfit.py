@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from rich.progress import track
 
 from voc_seg.config import EvaluationConfig, OptimizerConfig, Parameters, SanityConfig, ScheduleConfig
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
@@ -15,13 +14,13 @@ from voc_seg.samples.augment import resize
 from voc_seg.samples.batches import Batch
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import VOID
 
 from .checkpoint import Row
 from .failures import explain_failures, require_finite
 from .optimisation import build_optimizer, learning_rate, set_learning_rate
 from .prediction import predict_all
-from .progress import bars_hidden
 from .runtime import choose_runtime
 from .training import train_step
 
@@ -118,12 +117,14 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
 
     history: list[Row] = []
     with explain_failures(f"Lower sanity.longer_side (now {config.longer_side}) or take a smaller model.encoder."):
-        for epoch in track(range(config.epochs), "overfitting", transient=True, disable=bars_hidden()):
-            rate = learning_rate(epoch, config.epochs, config.learning_rate, ScheduleConfig(name="cosine"), 1)
-            set_learning_rate(optimizer, rate)
-            loss = float(train_step(model, optimizer, [batch], runtime, scaler))
-            require_finite(loss, epoch, rate, batch.ids, f"Try sanity.learning_rate={config.learning_rate / 5:g}.")
-            history.append({"epoch": epoch + 1, "loss": loss, "learning_rate": rate})
+        with progress_bar("overfitting", config.epochs, "steps") as advance:
+            for epoch in range(config.epochs):
+                rate = learning_rate(epoch, config.epochs, config.learning_rate, ScheduleConfig(name="cosine"), 1)
+                set_learning_rate(optimizer, rate)
+                loss = float(train_step(model, optimizer, [batch], runtime, scaler))
+                require_finite(loss, epoch, rate, batch.ids, f"Try sanity.learning_rate={config.learning_rate / 5:g}.")
+                history.append({"epoch": epoch + 1, "loss": loss, "learning_rate": rate})
+                advance(1)
         prediction = next(predict_all(model.eval(), [sample], EvaluationConfig(), runtime, size))
     miou = mean_iou(prediction.confusion)
     metrics: dict[str, float | int | bool | str | None] = {

@@ -2,13 +2,14 @@
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from rich import get_console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from voc_seg.metrics.confusion import is_baseline
-from voc_seg.system.progress import LOG_SECONDS, duration
+from voc_seg.system.progress import LOG_SECONDS, ProgressLog, duration
 
 from .checkpoint import RunState
 from .device_facts import GpuMemory
@@ -80,9 +81,26 @@ class RunProgress:
             return ""
         return f"{duration((now - since) / (self.done - step) * (self.steps - self.done))} left"
 
-    def validating(self) -> None:
-        """The steps of an epoch are done; its validation begins."""
-        self.bar.update(self.task, description="validating")
+    def validating(self, images: int) -> Callable[[], None]:
+        """The steps of an epoch are done; its validation begins.
+
+        Args:
+            images: That this rank validates on.
+
+        Returns:
+            A function to call after each image.
+        """
+        log, done = ProgressLog("validating", images), 0
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            self.bar.update(self.task, left=f"{done} of {images} images")
+            if bars_hidden():
+                log.advance(1)
+
+        self.bar.update(self.task, description="validating", left="")
+        return advance
 
     def epoch(self, state: RunState, baseline: float | None = None) -> None:
         """Log the epoch in the last row of the history; ``baseline`` is the mIoU of an all-background prediction."""
@@ -90,7 +108,7 @@ class RunProgress:
         if row["val_miou"] is None:
             validated = ""
         else:
-            remark = " = baseline" if is_baseline(row["val_miou"], baseline) else ""
+            remark = _remark(row["val_miou"], baseline)
             validated = f"  val mIoU {row['val_miou']:.3f}{remark}{' best' if row['is_best'] else ''}"
         self.best = _best(state)
         now = self.said = time.perf_counter()
@@ -101,6 +119,12 @@ class RunProgress:
             state.epoch, self.epochs, row["train_loss"], validated,
             left and f"  {left}" if state.step < self.steps else f"  done in {duration(now - self.begun)}",
         )  # fmt: skip
+
+
+def _remark(miou: float, baseline: float | None) -> str:
+    if baseline is None or not is_baseline(miou, baseline):
+        return ""
+    return " = baseline" if round(miou, 3) == round(baseline, 3) else " < baseline"
 
 
 def bars_hidden() -> bool:

@@ -6,7 +6,7 @@ import logging
 import math
 import operator
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -118,10 +118,10 @@ def fit(
             if (epoch + 1 == config.epochs or is_due(epoch, config.validate_every)) and not interruption:
                 if not run.has_checkpoint:
                     yield run.report()  # validation images may be far larger than crops and exhaust the memory
-                progress.validating()
+                advance = progress.validating(math.ceil(len(val) / world_size()))
                 broadcast_buffers(run.scored)
                 with explain_failures(validation_memory_advice(parameters)):
-                    result = validate(run.scored, val, parameters, run.runtime, interruption)
+                    result = validate(run.scored, val, parameters, run.runtime, interruption, advance)
                 interruption.synchronize()
             if interruption.signum is not None:  # an interrupted validation is repeated after resuming
                 yield run.report()
@@ -240,15 +240,20 @@ def validate(
     parameters: Parameters,
     runtime: Runtime,
     interruption: Interruption | None = None,
+    advance: Callable[[], None] = lambda: None,
 ) -> Score:
-    """Score a split at native size; an interruption ends it early and makes the score meaningless."""
+    """Score a split at native size; an interruption ends it early and makes the score meaningless.
+
+    ``advance`` is called after each image.
+    """
     model.eval()
-    image_size = parameters.augmentation.image_size
+
+    def stopped() -> bool:
+        advance()
+        return interruption is not None and interruption.received is not None
+
     with cudnn_benchmark(False):  # images have many sizes
-        return score(
-            model, val, parameters.evaluation, runtime, image_size,
-            lambda: interruption is not None and interruption.received is not None,
-        )  # fmt: skip
+        return score(model, val, parameters.evaluation, runtime, parameters.augmentation.image_size, stopped)
 
 
 def is_due(epoch: int, every: int) -> bool:

@@ -23,19 +23,29 @@ class OutputHooks:
         """Refuse a run whose outputs cannot be written; memory, object stores and free disk space are not checked."""
         if process_info().rank:  # rank 0 writes
             return
-        outputs = set(pipeline.all_outputs())
+        outputs = {name: catalog.get(name) for name in sorted(pipeline.all_outputs())}
+        versioned = {_about(dataset).get("filepath") for dataset in outputs.values() if _about(dataset).get("version")}
         if run_params.get("only_missing_outputs"):
-            outputs = {name for name in outputs if not catalog.exists(name)}
-        found = (entry_fault(catalog.get(name)) for name in sorted(outputs))
+            outputs = {name: dataset for name, dataset in outputs.items() if not catalog.exists(name)}
+        # Other entries of a file with versions find a folder there.
+        found = (
+            entry_fault(dataset) for dataset in outputs.values() if _about(dataset).get("filepath") not in versioned
+        )
         if faults := dict.fromkeys(fault for fault in found if fault):
             raise RunStoppedError(
                 "This run cannot write its outputs; nothing has run.\n" + "\n".join(f"  {fault}" for fault in faults)
             )
 
 
+def _about(dataset: AbstractDataset | None) -> dict[str, Any]:
+    """Path and version of a catalog entry, as far as it has them; the path as text."""
+    about = dataset._describe() if dataset is not None else {}
+    return about | {"filepath": str(about["filepath"])} if about.get("filepath") else about
+
+
 def entry_fault(dataset: AbstractDataset | None) -> str | None:
     """Why a catalog entry cannot be saved on this machine, and what to do; None if it can."""
-    about = dataset._describe() if dataset is not None else {}
+    about = _about(dataset)
     if not about.get("filepath") or about.get("protocol", "file") != "file" or about.get("version") is not None:
         return None
     # Datasets of this project that write into a folder have this attribute.

@@ -6,7 +6,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import click
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import AbstractVersionedDataset, CatalogProtocol
@@ -14,9 +13,6 @@ from kedro.io.core import VersionNotFoundError, is_parameter
 from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner, ParallelRunner, ThreadRunner
 from kedro.utils import get_close_matches, load_obj
-from omegaconf import OmegaConf
-
-from voc_seg.config.overrides import split_params
 
 from .commands import NEXT_COMMAND
 from .errors import RunStoppedError
@@ -99,31 +95,6 @@ def require_runner(runner: AbstractRunner, pipeline: Pipeline) -> None:
 
 def _is_ours(function: Callable[..., Any]) -> bool:
     return any(function.__module__.startswith(f"voc_seg.pipelines.{name}.") for name in NEXT_COMMAND)
-
-
-def accept_lists(parse: Callable[..., Any]) -> Callable[..., Any]:
-    """Extend Kedro's parser of ``--params``, which splits at every comma, to ``[2,3]`` and quoted text."""
-
-    def read(context: click.Context, option: Any, value: Any) -> Any:
-        items = split_params(value) if isinstance(value, str) else []
-        if not any("," in item for item in items):
-            return parse(context, option, value)
-        pairs = [item.partition("=") for item in items if item.strip()]
-        if any(not (key.strip() and equals) for key, equals, _ in pairs):
-            return parse(context, option, value)  # which reports what is wrong
-        return OmegaConf.to_container(OmegaConf.from_dotlist([f"{key.strip()}={text}" for key, _, text in pairs]))
-
-    return read
-
-
-def keep_config_path(read: Callable[..., Any]) -> Callable[..., Any]:
-    """Make Kedro's parser of ``--config`` return the path; Kedro 1.7 returns the last value in the file."""
-
-    def kept(context: click.Context, option: Any, value: Any) -> Any:
-        read(context, option, value)
-        return value
-
-    return kept
 
 
 def checked_runner(start: Callable[..., Any] | None) -> Callable[..., Any]:

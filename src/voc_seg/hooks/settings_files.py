@@ -1,6 +1,9 @@
 """Kedro's readers of settings files; errors name file and line instead of a traceback."""
 
 import os
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +35,13 @@ class CheckedConfigLoader(OmegaConfigLoader):
                 f"Kedro finds no settings in {conf_source}, because it treats [ in a folder name as a glob pattern. "
                 "Rename the folder, or use --conf-source."
             )
-        super().__init__(conf_source, *args, **kwargs)
+        try:
+            super().__init__(conf_source, *args, **kwargs)
+        except (OSError, EOFError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+            raise RunStoppedError(
+                f"{conf_source} cannot be read as an archive of settings ({one_line(error)}). Nothing has run. Use a "
+                "folder, or an archive as kedro package makes it: dist/conf-voc_seg.tar.gz."
+            ) from None
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         if key not in self:  # a key that was set directly has no files

@@ -127,7 +127,7 @@ class TrackingHooks:
             raise RunStoppedError(f"{error} Nothing has run.") from error
         if not writers:
             return
-        run = describe(run_params, pipeline, parameters, loader["globals"]["source"])
+        run = describe(run_params, pipeline, parameters, _data_name(catalog) or loader["globals"]["source"])
         self._trained = False
         for tracked in map(GuardedTracker, writers):
             if tracked.try_write(lambda writer: writer.start(run)):
@@ -153,9 +153,10 @@ class TrackingHooks:
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self) -> None:
         """Log the model, and end the run."""
-        model = self._files.get("best_model")
-        if self._trained and model and model.is_file():
-            self._write_all(lambda writer: writer.log_file(model, "model"))
+        if self._trained and "best_model" in self._files:
+            model = newest_version(self._files["best_model"])
+            if model.is_file():
+                self._write_all(lambda writer: writer.log_file(model, "model"))
         self._end("FINISHED")
 
     @hook_impl(tryfirst=True)  # before other hooks replace the error
@@ -173,7 +174,13 @@ class TrackingHooks:
         atexit.unregister(self._end)
 
 
-def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Parameters, source: str) -> RunInfo:
+def _data_name(catalog: CatalogProtocol) -> str:
+    """What people call the data of this run, as in the report; empty if the user has replaced the entry."""
+    name = getattr(catalog.get("train_split"), "data_name", None)
+    return name() if name else ""
+
+
+def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Parameters, data: str) -> RunInfo:
     """A run by name, by the settings that its nodes take, and by tags."""
     names = run_params["pipeline_names"] or ["__default__"]
     blocks = {name.removeprefix("params:") for name in pipeline.inputs() if name.startswith("params:")}
@@ -181,7 +188,7 @@ def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Paramet
     what = parameters.model.encoder if trains else "evaluation"
     tags = {
         "pipelines": ", ".join(names).replace("__default__", "all"),
-        "data": source,
+        "data": data,
         "env": str(run_params["env"] or "base"),
         **_device(parameters),
         "python": platform.python_version(),
@@ -195,7 +202,7 @@ def describe(run_params: dict[str, Any], pipeline: Pipeline, parameters: Paramet
         tags["resumed"] = "true"
     if parameters.run:
         tags["run"] = parameters.run
-    subject = f"{parameters.run}-{what}" if parameters.run else f"{what}-{source}"
+    subject = f"{parameters.run}-{what}" if parameters.run else f"{what}-{data[:60]}"
     return RunInfo(
         name=f"{time.strftime('%m%d-%H%M%S')}-{subject}",  # narrow columns cut off the end
         settings=parameters.model_dump(mode="json", include=blocks),

@@ -120,6 +120,12 @@ def require_best_model(saved: Mapping[str, Any], name: str) -> None:
     require_fields(saved, name, *(key for key in optional if _get_nested(saved, key) is not _MISSING))
 
 
+def trained_on(saved: Mapping[str, Any]) -> str:
+    """Name of the data that a saved network was trained on; empty if it does not say."""
+    data = saved.get("config", {}).get("data", {})
+    return data.get("name") or data.get("source") or saved.get("source") or ""
+
+
 def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> ModelConfig:
     """Refuse a saved network of another format, or whose weights do not fit its ``model_config``.
 

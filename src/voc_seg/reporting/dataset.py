@@ -11,7 +11,17 @@ from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOC_CLASSES, Classes
 
 from .fonts import shown_classes
-from .image_panels import GAP, MARGIN, add_axes, draw_legend, legend_entries, legend_height, mask_over_grey, show_image
+from .image_panels import (
+    GAP,
+    MARGIN,
+    add_axes,
+    at_panel_size,
+    draw_legend,
+    legend_entries,
+    legend_height,
+    mask_over_grey,
+    show_image,
+)
 from .overlays import overlay
 from .style import HEADROOM, INK, SMALL, literal, new_figure, set_title
 
@@ -37,7 +47,8 @@ def plot_samples(samples: Sequence[Sample], classes: Classes = VOC_CLASSES) -> F
     left = MARGIN
     for sample, shape in zip(samples, shapes):
         _caption(figure, left, HEADROOM, sample.id)
-        for row, panel in enumerate((sample.image, mask_over_grey(sample.image, sample.mask, classes))):
+        image, mask = at_panel_size(sample.image, sample.mask)
+        for row, panel in enumerate((image, mask_over_grey(image, mask, classes))):
             show_image(
                 add_axes(figure, left, HEADROOM + _CAPTION + row * (height + GAP), shape * height, height), panel
             )

@@ -10,13 +10,20 @@ from matplotlib.patches import Patch
 
 from voc_seg.voc.classes import VOID, Classes
 
-from .overlays import overlay, pale_grey
+from .overlays import overlay, pale_grey, reduced
 from .style import GREY, INK, SMALL, literal
 
 MARGIN = 0.15
 GAP = 0.08
+_LONGER_SIDE = 1000
+"""Pixels of an image in a panel, which shows fewer; drawing one of 100 megapixels would take several gigabytes."""
 _LEGEND_ROW = 0.25
 _LEGEND_ENTRY = 1.25
+
+
+def at_panel_size(image: np.ndarray, *masks: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Image and masks, reduced if a panel cannot show all their pixels."""
+    return reduced(_LONGER_SIDE, image, *masks)
 
 
 def mask_over_grey(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:

@@ -13,7 +13,7 @@ from voc_seg.voc.classes import VOC_CLASSES, Classes
 
 from .fonts import default_font, replace_unknown_letters, shown_classes, split_by_font
 from .image_panels import add_axes, draw_legend, legend_entries, legend_height
-from .overlays import overlay
+from .overlays import overlay, reduced
 from .style import GREY, HEADROOM, INK, MUTED, SMALL, new_figure, set_title
 
 OVERLAY_SIDE = 1600
@@ -52,7 +52,7 @@ def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC
         classes: Names and colours by mask value.
     """
     classes = shown_classes(classes)
-    small_image, small_mask = reduced(image, mask, OVERLAY_SIDE)
+    small_image, small_mask = reduced(OVERLAY_SIDE, image, mask)
     tinted = Image.fromarray(_tinted(small_image, small_mask, classes))
     strip = _legend_strip(class_shares(mask, classes), classes, max(tinted.width, _LEGEND_MIN_WIDTH))
     sheet = Image.new("RGB", (strip.width, tinted.height + strip.height), "white")
@@ -68,17 +68,6 @@ def _tinted(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray
     """
     shades = np.array(Image.fromarray(image).convert("L").convert("RGB"))
     return overlay(np.where((mask == 0)[..., None], image, shades), mask, 0.6, classes)
-
-
-def reduced(image: np.ndarray, mask: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image and mask reduced to at most ``longest`` pixels on the longer side; smaller ones are unchanged."""
-    height, width = mask.shape
-    factor = longest / max(height, width)
-    if factor >= 1:
-        return image, mask
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return np.array(small), np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
 
 
 def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> Image.Image:
@@ -148,7 +137,8 @@ def caption_of(shares: Mapping[str, float], classes: Classes = VOC_CLASSES) -> s
 def thumbnail(name: str, image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Thumbnail:
     """An image reduced for the contact sheet, with its caption."""
     classes = shown_classes(classes)
-    return Thumbnail(name, caption_of(class_shares(mask, classes), classes), *reduced(image, mask, _THUMBNAIL_SIDE))
+    small_image, small_mask = reduced(_THUMBNAIL_SIDE, image, mask)
+    return Thumbnail(name, caption_of(class_shares(mask, classes), classes), small_image, small_mask)
 
 
 def plot_contact_sheet(

@@ -9,6 +9,7 @@ from rich.filesize import decimal
 
 from voc_seg.config import InferenceConfig, flattened
 from voc_seg.metrics.confusion import is_baseline
+from voc_seg.models.saved import trained_on
 from voc_seg.system.names import printable
 from voc_seg.voc.classes import Classes
 
@@ -58,7 +59,7 @@ def model_card(
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
         f"# ResNet-{model['encoder'].removeprefix('resnet')}, {len(classes)} classes, trained on "
-        f"{_plain(data.get('name') or data['source'])}",
+        f"{_plain(trained_on(saved))}",
         f"A SegmentationNet of voc_seg with {parameters / 1e6:.1f} million parameters. It assigns one of "
         f"{len(classes)} classes to each pixel of an image.",
         _table(["file", "content", "size"], _files(files, onnx_facts)),

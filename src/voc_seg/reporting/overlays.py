@@ -1,6 +1,7 @@
 """Masks as colours, as overlays over the image, and maps of wrong pixels."""
 
 import numpy as np
+from PIL import Image
 
 from voc_seg.voc.classes import VOC_CLASSES, VOID, Classes
 
@@ -48,6 +49,17 @@ def error_map(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> n
     result[truth != prediction] = WRONG_COLOUR
     result[truth == VOID] = VOID_COLOUR
     return result
+
+
+def reduced(longest: int, image: np.ndarray, *masks: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Image and masks reduced to at most ``longest`` pixels on the longer side; smaller ones are unchanged."""
+    height, width = image.shape[:2]
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return image, *masks
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.array(small), *(np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) for mask in masks)
 
 
 def pale_grey(image: np.ndarray) -> np.ndarray:

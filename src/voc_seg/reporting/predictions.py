@@ -11,7 +11,17 @@ from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.voc.classes import VOC_CLASSES, Classes
 
 from .fonts import shown_classes
-from .image_panels import GAP, MARGIN, add_axes, draw_legend, legend_entries, legend_height, mask_over_grey, show_image
+from .image_panels import (
+    GAP,
+    MARGIN,
+    add_axes,
+    at_panel_size,
+    draw_legend,
+    legend_entries,
+    legend_height,
+    mask_over_grey,
+    show_image,
+)
 from .overlays import error_map
 from .style import (
     BLUE,
@@ -126,7 +136,8 @@ def plot_mask(title: str, image: np.ndarray, mask: np.ndarray, classes: Classes 
     figure_width = 2 * MARGIN + 2 * panel_width + GAP
     entries = legend_entries([mask], classes)
     figure = new_figure(figure_width, HEADROOM + panel_height + legend_height(entries, figure_width), layout=None)
-    for column, panel in enumerate((image, mask_over_grey(image, mask, classes))):
+    small_image, small_mask = at_panel_size(image, mask)
+    for column, panel in enumerate((small_image, mask_over_grey(small_image, small_mask, classes))):
         show_image(add_axes(figure, MARGIN + column * (panel_width + GAP), HEADROOM, panel_width, panel_height), panel)
     draw_legend(figure, entries)
     shares = np.bincount(mask.ravel(), minlength=len(classes)) / mask.size
@@ -165,6 +176,7 @@ def plot_sanity(
     curve_height = 1.7
     figure_height = top + panel_height + foot + 0.3 + curve_height + 0.55
     figure = new_figure(figure_width, figure_height, layout=None)
+    image, truth, prediction = at_panel_size(image, truth, prediction)
     panels = {
         "image": image,
         "truth": mask_over_grey(image, truth, classes),
@@ -202,9 +214,10 @@ def plot_sanity(
 
 
 def _panels(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict[str, np.ndarray]:
+    image, truth, prediction = at_panel_size(sample.image, sample.mask, prediction)
     return {
-        "image": sample.image,
-        "truth": mask_over_grey(sample.image, sample.mask, classes),
-        "prediction": mask_over_grey(sample.image, prediction, classes),
-        "errors (void grey)": error_map(sample.image, sample.mask, prediction),
+        "image": image,
+        "truth": mask_over_grey(image, truth, classes),
+        "prediction": mask_over_grey(image, prediction, classes),
+        "errors (void grey)": error_map(image, truth, prediction),
     }

@@ -12,6 +12,7 @@ import pandas as pd
 from voc_seg.config import flattened
 from voc_seg.metrics import confusion as scores
 from voc_seg.models.encoder import count_weights
+from voc_seg.models.saved import trained_on
 from voc_seg.voc.classes import VOID, Classes
 
 from .overlays import VOID_COLOUR, WRONG_COLOUR
@@ -50,7 +51,7 @@ def describe_settings(
     ``source`` is that of the evaluated samples, ``scoring`` the settings of the evaluation.
     """
     config = best_model.get("config", {})
-    trained_on = config.get("data", {})
+    data = config.get("data", {})
     return {
         "Scored": {
             "source": source or "not known",
@@ -61,10 +62,10 @@ def describe_settings(
             "images per second": float(f"{metrics['images_per_second']:.3g}"),
         },
         "Trained on": {
-            "source": trained_on.get("name") or trained_on.get("source") or best_model.get("source") or "not known",
-            "training images": trained_on.get("images", "not known"),
-            "validation images": trained_on.get("val_images", "not known"),
-            **({"data.longer_side": trained_on["longer_side"]} if trained_on.get("longer_side") else {}),
+            "source": trained_on(best_model) or "not known",
+            "training images": data.get("images", "not known"),
+            "validation images": data.get("val_images", "not known"),
+            **({"data.longer_side": data["longer_side"]} if data.get("longer_side") else {}),
             "seed": config.get("seed", "not known"),
         },
         "Model": {

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.sources import data_name
 
 IDS = pa.schema([("id", pa.string())])
 """Column of a file that lists the samples of shards."""
@@ -46,8 +47,8 @@ class Origin:
 
     @property
     def name(self) -> str:
-        """What people call the data: its source or, of data of their own, the folder that ``JPEGImages`` is in."""
-        return (Path(self.folder).parent.name if self.source == "own" else "") or self.source
+        """What people call the data, in reports and messages."""
+        return data_name(self.source, Path(self.folder).parent)
 
     @property
     def metadata(self) -> dict[bytes, bytes]:

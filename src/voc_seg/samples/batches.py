@@ -200,6 +200,8 @@ def _blocked_signals() -> Iterator[None]:
 
 def _kill_workers() -> None:
     """Kill workers at exit: they ignore SIGTERM, so multiprocessing would wait for them after an error."""
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would print a traceback for each
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()

@@ -16,6 +16,7 @@ from voc_seg.config.user_keys import user_parameters
 from voc_seg.hooks.validation import NEXT_COMMAND, describe_validation_errors, pipeline_names
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.runs import outputs_folder
+from voc_seg.system.versions import newest_version
 
 from .grid import Trial, expand, parse_grid, parse_params
 from .jobs import Job
@@ -61,7 +62,8 @@ def run_sweep(project: Path, options: SweepOptions) -> int:
     still_running = [job.trial.name for job in others if job.pipelines]  # some may have finished since
     outcome = replace(outcome, running_elsewhere=still_running)
     try:
-        if outcome.signum is None and any((job.folder / "06_models/best_model.pth").is_file() for job in jobs):
+        models = [newest_version(job.folder / "06_models/best_model.pth") for job in jobs]
+        if outcome.signum is None and any(model.is_file() for model in models):
             chosen = {"comparison": {"runs": [trial.name for trial in trials]}}
             session = KedroSession.create(project, env=options.env, runtime_params=chosen)
             with session:

@@ -1,4 +1,4 @@
-"""Progress of slow work: a bar on a terminal, a log line a minute elsewhere."""
+"""Progress of slow work: a bar on a terminal, a log line now and then elsewhere."""
 
 import logging
 import time
@@ -20,19 +20,42 @@ from rich.progress import (
 
 logger = logging.getLogger(__name__)
 
-LOG_SECONDS = 60
-"""Between log lines where the console is not a terminal."""
+FIRST_LOG_SECONDS, LOG_SECONDS = 10, 60
+"""Before the first log line where the console is not a terminal, and between the others."""
 _DELAY_SECONDS = 2.0
 """Shorter work shows no bar."""
 
+Unit = Literal["images", "steps", "bytes"]
+
+
+class ProgressLog:
+    """Log lines about slow work: one after ten seconds, then one a minute; none for work that takes less.
+
+    Args:
+        text: Label of the work.
+        total: Number of units; None if unknown.
+        unit: Bytes are shown as sizes.
+        done: Units already done.
+    """
+
+    def __init__(self, text: str, total: int | None, unit: Unit = "images", done: int = 0) -> None:
+        self._text, self._total, self._unit, self._done = text, total, unit, done
+        self._due = time.perf_counter() + FIRST_LOG_SECONDS
+
+    def advance(self, units: int) -> None:
+        """Count finished units, and log a line if one is due."""
+        self._done += units
+        now = time.perf_counter()
+        if now >= self._due:
+            self._due = now + LOG_SECONDS
+            logger.info("%s: %s", self._text, _so_far(self._done, self._total, self._unit))
+
 
 @contextmanager
-def progress_bar(
-    text: str, total: int | None, unit: Literal["images", "bytes"] = "images", done: int = 0
-) -> Iterator[Callable[[int], None]]:
+def progress_bar(text: str, total: int | None, unit: Unit = "images", done: int = 0) -> Iterator[Callable[[int], None]]:
     """Show a bar on a terminal after two seconds of work, and remove it at the end.
 
-    Where the console is a file or a pipe, the log has a line a minute instead.
+    Where the console is a file or a pipe, a `ProgressLog` takes its place.
 
     Args:
         text: Label of the work.
@@ -43,22 +66,18 @@ def progress_bar(
     Yields:
         ``advance(units)``, to be called with each number of finished units.
     """
+    if not get_console().is_terminal:
+        yield ProgressLog(text, total, unit, done).advance
+        return
     amount = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
     columns = [TextColumn("{task.description}"), BarColumn(bar_width=20), *amount, TimeRemainingColumn()]
     bar = Progress(*columns, transient=True)
     task = bar.add_task(text, total=total, completed=done)
-    on_terminal = get_console().is_terminal
-    started = said = time.perf_counter()
+    started = time.perf_counter()
 
     def advance(units: int) -> None:
-        nonlocal said
         bar.advance(task, units)
-        now = time.perf_counter()
-        if not on_terminal:
-            if now - said >= LOG_SECONDS:
-                said = now
-                logger.info("%s: %s", text, _so_far(int(bar.tasks[0].completed), total, unit))
-        elif not bar.live.is_started and now - started > _DELAY_SECONDS:
+        if not bar.live.is_started and time.perf_counter() - started > _DELAY_SECONDS:
             with suppress(OSError):  # a closed terminal must not stop the work
                 bar.start()
 
@@ -73,7 +92,7 @@ def progress_bar(
 def _so_far(done: int, total: int | None, unit: str) -> str:
     shown = decimal if unit == "bytes" else "{:,}".format
     of = "" if total is None else f" of {shown(total)}"
-    return f"{shown(done)}{of}" + (" images" if unit == "images" else "")
+    return f"{shown(done)}{of}" + (f" {unit}" if unit != "bytes" else "")
 
 
 def duration(seconds: float) -> str:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import printable
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,8 @@ def source_named(name: str) -> Source:
     if name not in SOURCES:
         raise VocSegError(f"Unknown source {name!r} of VOC data. Known are: {', '.join(SOURCES)}.")
     return SOURCES[name]
+
+
+def data_name(source: str, folder: Path) -> str:
+    """Return what people call the data: its source or, of data of their own, its folder in VOC layout."""
+    return (printable(folder.name) if source == "own" else "") or source

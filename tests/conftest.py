@@ -149,6 +149,16 @@ def narrow_encoder() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write figures without drawing them, which takes two fifths of a session; what fixtures ran before is drawn."""
+    from matplotlib.figure import Figure
+
+    from voc_seg.reporting import style
+
+    monkeypatch.setattr(style._Figure, "draw", lambda figure, renderer: Figure(layout=None).draw(renderer))
+
+
 @pytest.fixture(scope="session")
 def make_project() -> Callable[[Path], Path]:
     """Make a project folder with its own conf and data and this package; its images go into ``voc``."""

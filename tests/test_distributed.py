@@ -45,7 +45,15 @@ SETTINGS = {
 }  # fmt: skip
 TIMES = ["images_per_second", "data_seconds", "epoch_seconds"]
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun and signals of POSIX")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="torchrun and signals of POSIX"),
+    pytest.mark.usefixtures("narrow_encoder"),
+]
+NARROW = Path(__file__).with_name("narrow.py")
+REAL = ("-m", "torch.distributed.run")
+FORKED = (str(Path(__file__).with_name("forked_torchrun.py")), "--start-method=fork", "--run-path")
+if sys.platform != "linux":  # elsewhere a library may not survive a fork
+    FORKED = REAL
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> str:
@@ -57,29 +65,32 @@ def flat(settings: dict[str, Any], prefix: str = "") -> str:
     return ",".join(text(prefix + key, value) for key, value in settings.items())
 
 
-def torchrun(project: Path, options: str, program: list[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", *options.split(), *program]
+def torchrun(project: Path, options: str, program: list[str], launcher: tuple[str, ...]) -> subprocess.Popen[str]:
+    command = [sys.executable, *launcher, *options.split(), *program]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "400"}
     return subprocess.Popen(
         command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
-def start(project: Path, options: str, pipelines: str, *program: str, **settings: Any) -> subprocess.Popen[str]:
-    given = f"voc_root={project / 'voc'},{flat(SETTINGS | settings)}"
-    return torchrun(project, options, [*(program or ("-m", "voc_seg")), *pipelines.split(), "--params", given])
+def start(
+    project: Path, options: str, pipelines: str, *program: str, launcher: tuple[str, ...] = FORKED
+) -> subprocess.Popen[str]:
+    given = f"voc_root={project / 'voc'},{flat(SETTINGS)}"
+    return torchrun(project, options, [*program, *pipelines.split(), "--params", given], launcher)
 
 
-SLOW_DISK = """
+# A training with it is not over before it is killed.
+SLOW_DISK = f"""
 import runpy, time
 from voc_seg.datasets import checkpoints
 
 def slowly(*given, write=checkpoints.write_state):
-    time.sleep(1)
+    time.sleep(0.7)
     write(*given)
 
 checkpoints.write_state = slowly
-runpy.run_module("voc_seg", run_name="__main__")
+runpy.run_path({str(NARROW)!r}, run_name="__main__")
 """
 
 
@@ -100,6 +111,7 @@ def project(prepared: Path, tmp_path: Path) -> Path:
     """Its own project, with shared images: samples know the paths of their images."""
     folder = shutil.copytree(prepared, tmp_path / "project", ignore=shutil.ignore_patterns("voc", "logs"))
     (folder / "voc").symlink_to(prepared / "voc")
+    (folder / "slow_disk.py").write_text(SLOW_DISK)
     return folder
 
 
@@ -111,7 +123,8 @@ def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "voc").symlink_to(prepared / "voc")
     # The only validation is the last, so the second process has to wait for its model.
     (folder / "slow_disk.py").write_text(SLOW_DISK)
-    output = finished(start(folder, "--nproc-per-node=2", "--pipelines training,evaluation", "slow_disk.py"))
+    options = "--nproc-per-node=2", "--pipelines training,evaluation", "slow_disk.py"
+    output = finished(start(folder, *options, launcher=REAL))
     (folder / "output.txt").write_text(output)
     return folder
 
@@ -181,7 +194,7 @@ class Work:
 
     def by_two(self, *jobs: dict[str, Any]) -> None:
         program = [ranks_at_work.__file__, str(self.folder), json.dumps(jobs)]
-        finished(torchrun(self.folder, "--nproc-per-node=2", program))
+        finished(torchrun(self.folder, "--nproc-per-node=2", program, FORKED))
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         seen = json.loads((self.folder / f"{name}.json").read_text())
@@ -266,7 +279,7 @@ class TestKilled:
         # A restart must not use the checkpoint of an older run.
         shutil.copytree(trained / "data/06_models", project / "data/06_models")
         (project / "data/06_models/checkpoints/checkpoint_epoch_0001.pth").unlink()
-        process = start(project, "--nproc-per-node=2 --max-restarts=1", "--pipelines training")
+        process = start(project, "--nproc-per-node=2 --max-restarts=1", "--pipelines training", "slow_disk.py")
         os.kill(process_of(project, 1, process), signal.SIGKILL)
         output = finished(process)
         assert output.count("Training on 2 x cpu") == 2
@@ -274,7 +287,7 @@ class TestKilled:
         pd.testing.assert_frame_equal(history(project), history(trained))
 
     def test_without_restarts_the_other_ranks_explain_why_they_end(self, project: Path) -> None:
-        process = start(project, "--nproc-per-node=2", "--pipelines training")
+        process = start(project, "--nproc-per-node=2", "--pipelines training", "slow_disk.py")
         killed = time.monotonic()
         os.kill(process_of(project, 1, process), signal.SIGKILL)
         output = finished(process, 1)
@@ -283,7 +296,6 @@ class TestKilled:
         assert "training.resume=true" in output
 
     def test_a_signal_to_one_stops_all_with_a_checkpoint(self, project: Path) -> None:
-        (project / "slow_disk.py").write_text(SLOW_DISK)
         process = start(project, "--nproc-per-node=2", "--pipelines training", "slow_disk.py")
         pids = [process_of(project, rank, process) for rank in (1, 0)]
         for pid in (*pids, process.pid):  # as systemd does; torchrun forwards its own, so both ranks get two signals
@@ -301,7 +313,7 @@ class TestKilled:
             "from voc_seg.pipelines.evaluation import nodes\n"
             "if os.environ['RANK'] == '1':\n"
             "    nodes.restore_model = lambda model: os.kill(os.getpid(), 9)\n"
-            "runpy.run_module('voc_seg', run_name='__main__')\n"
+            f"runpy.run_path({str(NARROW)!r}, run_name='__main__')\n"
         )
         output = finished(start(trained, "--nproc-per-node=2", "--pipelines evaluation", "dies.py"), 1)
         assert "another rank has ended" in output.lower()
@@ -309,7 +321,8 @@ class TestKilled:
 
 
 def test_what_needs_a_single_process_is_refused(project: Path) -> None:
-    output = finished(start(project, "--nproc-per-node=2", "--pipelines sanity,training"), 1)
+    options = "--nproc-per-node=2", "--pipelines sanity,training", "-m", "voc_seg"
+    output = finished(start(project, *options, launcher=REAL), 1)
     assert "sanity needs a single process, but torchrun has started 2. Nothing has run." in output
     assert not (project / "data/06_models").exists()
 

@@ -32,6 +32,7 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_run_with_a_name_leaves_all_it_makes_in_its_folder(
     project: Path, run_kedro: Callable, caplog: pytest.LogCaptureFixture
 ) -> None:

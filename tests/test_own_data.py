@@ -67,6 +67,7 @@ def test_model_and_report_bear_the_name_of_the_folder(project: Path) -> None:
     assert report.count('["source","my_data"]') == 2
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_model_of_another_own_data_set_is_scored_aloud(
     project: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,6 +105,7 @@ def test_runs_about_other_classes_refuse_samples_and_model(
         run_kedro(project, "evaluation", env="my_data", data=two)
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_repeated_run_reads_nothing_again(
     project: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -138,6 +138,7 @@ def test_evaluation_reports_every_image_and_how_the_model_was_trained(trained: P
     assert settings["Training"]["batch_size"] == "4"
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_images_stored_at_another_size_than_those_of_the_training_are_warned_of(
     trained: Path, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -150,6 +151,7 @@ def test_images_stored_at_another_size_than_those_of_the_training_are_warned_of(
     assert reported(project)["metrics"]["trained_longer_side"] is None
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_another_split_can_be_scored(trained: Path, run: Run) -> None:
     run(trained, "evaluation", evaluation={"split": "test"})
     metrics = json.loads((trained / "data/08_reporting/metrics.json").read_text())
@@ -159,6 +161,7 @@ def test_another_split_can_be_scored(trained: Path, run: Run) -> None:
     run(trained, "evaluation")
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_scoring_a_model_of_other_data_gives_a_warning(
     trained: Path, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,6 +200,7 @@ def test_the_resume_command_repeats_the_run() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_resume_continues_after_the_last_epoch(trained: Path, run: Run) -> None:
     run(trained, "training", training={"epochs": 3, "resume": True})
     history = pd.read_csv(trained / "data/08_reporting/training_history.csv")
@@ -274,6 +278,7 @@ def test_an_error_of_a_dataset_reads_as_its_own_message(project: Path, run: Run)
         run(project, "data_processing", voc_root=str(project / "nowhere"))
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_val_is_scored_where_there_are_no_test_images(
     tmp_path: Path, make_project: Callable[[Path], Path], run: Run
 ) -> None:

@@ -54,6 +54,7 @@ def test_the_next_command_takes_an_environment(monkeypatch: pytest.MonkeyPatch) 
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_what_is_left_as_it_was_is_not_called_written(run_messages: Callable, project: Path) -> None:
     for path in (project / "data/05_model_input").glob("*.arrow"):
         a_minute_ago = path.stat().st_mtime - 60
@@ -61,6 +62,7 @@ def test_what_is_left_as_it_was_is_not_called_written(run_messages: Callable, pr
     assert "05_model_input:" not in run_messages("data_processing")
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_run_says_how_many_warnings_it_gave(run_messages: Callable, caplog: pytest.LogCaptureFixture) -> None:
     run_messages("data_processing")
     warnings = sum(record.levelname == "WARNING" for record in caplog.records)
@@ -77,6 +79,7 @@ def test_the_error_comes_before_how_to_resume(
     assert caplog.messages[error + 1].endswith(" failed. To resume once you have fixed the cause:")
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_training_from_scratch_says_what_it_replaces(run_messages: Callable) -> None:
     once = {"training": {"epochs": 1}}
     text = run_messages("training", **once)

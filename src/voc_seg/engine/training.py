@@ -1,7 +1,6 @@
 """The training loop."""
 
 import functools
-import itertools
 import logging
 import math
 import operator
@@ -17,14 +16,14 @@ from torch.nn.utils import clip_grad_norm_
 from voc_seg.config import Parameters
 from voc_seg.metrics.confusion import all_background, mean_iou
 from voc_seg.models.segmentation_net import SegmentationNet
-from voc_seg.samples.batches import Batch, normalise, training_batches
+from voc_seg.samples.batches import Batch, normalise
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import InterruptedRunError
 from voc_seg.voc.classes import VOID
 
 from .data_parallel import gradient_sync, set_batch_offset, wrap_ddp
 from .device_facts import gpu_memory
-from .distributed import all_reduce_sum, barrier, broadcast_buffers, rank, world_size
+from .distributed import all_reduce_sum, barrier, broadcast_buffers, world_size
 from .evaluation import Score, score
 from .failures import (
     DIVERGENCE_ADVICE,
@@ -35,12 +34,13 @@ from .failures import (
     require_gradient_scale,
     validation_memory_advice,
 )
+from .feeding import load_batches, next_group
 from .interruption import Interruption
 from .optimisation import loss_sum, set_learning_rate
 from .progress import RunProgress
 from .resuming import already_finished
 from .run import EpochReport, TrainingRun, announce, start_run, train_mode
-from .runtime import Runtime, cudnn_benchmark, deterministic, loader_workers
+from .runtime import Runtime, cudnn_benchmark, deterministic
 
 logger = logging.getLogger(__name__)
 
@@ -205,33 +205,6 @@ def read_losses(run: TrainingRun, interruption: Interruption, unread: int = 0) -
         overdue = overdue or late
     run.state.seconds += time.perf_counter() - started
     return overdue
-
-
-def load_batches(train: SampleStore, run: TrainingRun, interruption: Interruption) -> Iterator[Batch]:
-    """Return this rank's batches from the run's current position to its end."""
-    parameters, state, device = run.parameters, run.state, run.runtime.device
-    return training_batches(
-        train, parameters.augmentation, parameters.training.batch_size, parameters.seed,
-        range(state.epoch, parameters.training.epochs), loader_workers(parameters.runtime, device),
-        run.runtime.asynchronous, state.position, rank(), world_size(),
-        lambda: world_size() == 1 and bool(interruption),
-    )  # fmt: skip
-
-
-def next_group(batches: Iterator[Batch], run: TrainingRun, images: int) -> list[Batch]:
-    """The batches of one optimiser step; empty after an interruption.
-
-    Args:
-        batches: From :func:`load_batches`.
-        run: Its ``state.waited`` grows by the time spent here.
-        images: Size of the training split.
-    """
-    config, state = run.parameters.training, run.state
-    started = time.perf_counter()
-    wanted = min(config.accumulation, math.ceil((images - state.position) / config.batch_size))
-    group = list(itertools.islice(batches, wanted))
-    state.waited += time.perf_counter() - started
-    return group if len(group) == wanted else []
 
 
 def validate(

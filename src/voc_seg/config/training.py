@@ -1,6 +1,6 @@
 """Settings of training and of the sanity check."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -48,7 +48,11 @@ class TrainingConfig(Block):
     """Length, batches, regularisation and resuming of training."""
 
     epochs: PositiveInt = Field(50, description="passes over the training split")
-    batch_size: PositiveInt = Field(4, description="crops in one forward pass, over all ranks together")
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        4,
+        description="crops in one forward pass, over all ranks together; auto makes steps of 4 x accumulation crops, "
+        "with as many of them at a time as fit into the memory of a GPU",
+    )
     accumulation: PositiveInt = Field(1, description="batches whose gradients make up one optimiser step")
     validate_every: PositiveInt = Field(1, description="epochs between validations; the last epoch is always validated")
     early_stopping: PositiveInt | None = Field(
@@ -92,6 +96,12 @@ class TrainingConfig(Block):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @property
+    def crops(self) -> int:
+        """``batch_size`` as a number, after ``engine.batch_size`` has settled what ``auto`` means."""
+        assert self.batch_size != "auto"
+        return self.batch_size
 
     @model_validator(mode="after")
     def _warmup_ends_before_training(self) -> "TrainingConfig":

@@ -70,13 +70,13 @@ def out_of_memory_advice(parameters: Parameters) -> str:
     ways = ["take a smaller model.encoder"]
     if crop > 64:
         ways.insert(0, f"crop smaller: augmentation.crop_size={max(64, crop * 3 // 4)}")
-    if training.batch_size > 1:
+    if training.crops > 1:
         # The largest divisor keeps the effective batch exactly.
-        part = next(size for size in range(training.batch_size // 2, 0, -1) if training.batch_size % size == 0)
-        times = training.accumulation * training.batch_size // part
+        part = next(size for size in range(training.crops // 2, 0, -1) if training.crops % size == 0)
+        times = training.accumulation * training.crops // part
         ways.insert(0, f"keep the effective batch with training.batch_size={part},training.accumulation={times}")
     return (
-        f"Training had batches of {training.batch_size} crops of {crop} x {crop}. One of these helps: "
+        f"Training had batches of {training.crops} crops of {crop} x {crop}. One of these helps: "
         + "; ".join(ways)
         + ". On a GPU other programs may hold memory (nvidia-smi)."
     )

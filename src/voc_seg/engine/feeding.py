@@ -18,7 +18,7 @@ def load_batches(train: SampleStore, run: TrainingRun, interruption: Interruptio
     """Return this rank's batches from the run's current position to its end."""
     parameters, state, device = run.parameters, run.state, run.runtime.device
     return training_batches(
-        train, parameters.augmentation, parameters.training.batch_size, parameters.seed,
+        train, parameters.augmentation, parameters.training.crops, parameters.seed,
         range(state.epoch, parameters.training.epochs), loader_workers(parameters.runtime, device),
         run.runtime.asynchronous, state.position, rank(), world_size(),
         lambda: world_size() == 1 and bool(interruption),
@@ -35,7 +35,7 @@ def next_group(batches: Iterator[Batch], run: TrainingRun, images: int) -> list[
     """
     config, state = run.parameters.training, run.state
     started = time.perf_counter()
-    wanted = min(config.accumulation, math.ceil((images - state.position) / config.batch_size))
+    wanted = min(config.accumulation, math.ceil((images - state.position) / config.crops))
     group = list(itertools.islice(batches, wanted))
     state.waited += time.perf_counter() - started
     return group if len(group) == wanted else []

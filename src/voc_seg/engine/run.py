@@ -20,6 +20,7 @@ from voc_seg.samples.batches import Batch
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
 
+from .batch_size import settle_batch_size
 from .checkpoint import Row, RunState, export_best_model, load_state, require_same_run, save_state
 from .data_parallel import convert_sync_layers
 from .delayed import DelayedRead
@@ -174,10 +175,11 @@ def start_run(
     Raises:
         VocSegError: A split is empty, or the checkpoint belongs to another run.
     """
-    config = parameters.training
     if not len(train) or not len(val):
         raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
     runtime = choose_runtime(parameters.runtime)
+    parameters = settle_batch_size(parameters, len(class_names), runtime, checkpoint)
+    config = parameters.training
     torch.manual_seed(parameters.seed)
     fingerprint = run_fingerprint(class_names, parameters, data_fingerprint(train, val)) | {"launch": launch}
     if checkpoint:
@@ -191,7 +193,7 @@ def start_run(
     optimizer, scaler = build_optimizer(model, config.optimizer), runtime.gradient_scaler()
     state = load_state(checkpoint, ema, optimizer, scaler) if checkpoint else RunState()
     broadcast_rng_state(runtime.device)
-    steps_per_epoch = math.ceil(len(train) / (config.batch_size * config.accumulation))
+    steps_per_epoch = math.ceil(len(train) / (config.crops * config.accumulation))
     has_checkpoint = checkpoint is not None
     return TrainingRun(
         parameters, runtime, model, ema, optimizer, state, fingerprint, steps_per_epoch, has_checkpoint, scaler
@@ -207,10 +209,10 @@ def announce(run: TrainingRun, train: SampleStore, val: SampleStore, checkpoint:
         reset_best_if_scale_changed(checkpoint, run.state, run.parameters)
     devices = f"{world_size()} x {run.runtime}" if world_size() > 1 else f"{run.runtime}"
     logger.info("Training on %s: %d images, validating on %d", devices, len(train), len(val))
-    if world_size() > 1 and not config.sync_batch_norm and config.batch_size < _CROPS_FOR_STATISTICS * world_size():
+    if world_size() > 1 and not config.sync_batch_norm and config.crops < _CROPS_FOR_STATISTICS * world_size():
         logger.info(
             "Batch norm sees %.3g crops in each process; training.sync_batch_norm=true lets it see all %d of a batch",
-            config.batch_size / world_size(), config.batch_size,
+            config.crops / world_size(), config.crops,
         )  # fmt: skip
 
 

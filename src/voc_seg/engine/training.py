@@ -74,9 +74,9 @@ def fit(
             runs out, or a loader worker dies.
         InterruptedRunError: After SIGTERM, SIGHUP or Ctrl-C. The report before it holds the checkpoint.
     """
-    config = parameters.training
     run = start_run(train, val, class_names, parameters, checkpoint, launch)
-    state = run.state
+    state, parameters = run.state, run.parameters
+    config = parameters.training
     if reason := already_finished(state, parameters):
         logger.warning("Nothing left to train: the newest checkpoint %s, or retrain without training.resume", reason)
         yield EpochReport({}, {}, state.history)

@@ -1,0 +1,98 @@
+"""What ``training.batch_size: auto`` means on this machine."""
+
+import logging
+from typing import Any
+
+import torch
+
+from voc_seg.config import Parameters
+from voc_seg.models.segmentation_net import bare_model
+from voc_seg.samples.batches import normalise
+from voc_seg.system.errors import VocSegError
+
+from .distributed import all_gather, world_size
+from .optimisation import MovingAverage, build_optimizer, loss_sum
+from .runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+_CROPS = 4
+"""Crops of a step for each of ``training.accumulation``, as with the default batch size."""
+
+
+def settle_batch_size(
+    parameters: Parameters, classes: int, runtime: Runtime, checkpoint: dict[str, Any] | None
+) -> Parameters:
+    """Replace ``auto`` by numbers with the same number of crops in a step.
+
+    A GPU gets the largest power of two that divides the step and fits into its memory, and the rest by accumulation.
+    Other devices compute batches of four. A resumed run keeps what it began with.
+
+    Raises:
+        VocSegError: Not even one crop per rank fits.
+    """
+    training = parameters.training
+    if training.batch_size != "auto":
+        return parameters
+    effective = _CROPS * training.accumulation
+    if checkpoint:
+        before = checkpoint["config"]["training"]
+        crops, accumulation = before["batch_size"], before["accumulation"]
+        if crops * accumulation != effective:
+            crops, accumulation = _CROPS, training.accumulation  # the comparison of settings then says what differs
+    else:
+        crops = min(all_gather(_largest_that_fits(parameters, classes, runtime, effective)))
+        accumulation = effective // crops
+        logger.info(
+            "training.batch_size=auto: %d crops at a time, training.accumulation=%d, %d crops in a step",
+            crops, accumulation, effective,
+        )  # fmt: skip
+    settled = training.model_copy(update={"batch_size": crops, "accumulation": accumulation})
+    return parameters.model_copy(update={"training": settled})
+
+
+def _largest_that_fits(parameters: Parameters, classes: int, runtime: Runtime, effective: int) -> int:
+    """Return the largest power of two that divides the effective batch and whose steps fit into memory."""
+    if not runtime.asynchronous:
+        return _CROPS
+    sizes = [size for size in _powers_of_two(effective) if size >= world_size()]
+    for size in sizes:
+        try:
+            _try_steps(parameters, classes, runtime, -(-size // world_size()))
+        except torch.OutOfMemoryError:
+            logger.debug("A batch of %d crops does not fit into memory", size)
+        else:
+            return size
+        finally:
+            torch.accelerator.empty_cache()
+    raise VocSegError(
+        "training.batch_size is auto, but not even one crop fits into the memory of the GPU. Take a smaller "
+        "augmentation.crop_size or model.encoder; nvidia-smi shows whether other programs hold memory."
+    )
+
+
+def _powers_of_two(effective: int) -> list[int]:
+    """Return the powers of two that divide a number, largest first."""
+    return [2**power for power in range(effective.bit_length(), -1, -1) if effective % 2**power == 0]
+
+
+def _try_steps(parameters: Parameters, classes: int, runtime: Runtime, crops: int) -> None:
+    """Take two training steps with black images: the second holds momentum and the moving average as well.
+
+    Not by ``train_step``, which waits for the other ranks: one of them may run out of memory alone.
+    """
+    training, side = parameters.training, parameters.augmentation.crop_size
+    model = runtime.place(bare_model(parameters.model, classes)).train()
+    optimizer, scaler = build_optimizer(model, training.optimizer), runtime.gradient_scaler()
+    average = MovingAverage(model, training.ema_decay) if training.ema_decay else None
+    images = torch.zeros(crops, 3, side, side, dtype=torch.uint8, device=runtime.device)
+    targets = torch.zeros(crops, side, side, dtype=torch.uint8, device=runtime.device)
+    for _ in range(2):
+        with runtime.autocast():
+            logits = model(normalise(images).contiguous(memory_format=runtime.memory_format))
+        scaler.scale(loss_sum(logits, targets) / targets.numel()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        if average:
+            average.update_parameters(model)

@@ -1,5 +1,6 @@
 """Saved networks: files are written atomically, old ones pruned, the newest readable one is found."""
 
+import copy
 import errno
 import io
 import logging
@@ -14,7 +15,7 @@ from kedro.io import DatasetError
 
 from voc_seg.datasets import CheckpointsDataset, ModelDataset
 from voc_seg.datasets import checkpoints as module
-from voc_seg.datasets.model_file import read_state, write_state
+from voc_seg.datasets.model_file import host_copy, read_state, write_state
 from voc_seg.system.atomic import partial_path
 from voc_seg.system.errors import VocSegError
 
@@ -406,3 +407,39 @@ class _Trap:
 
     def __reduce__(self) -> tuple:
         return Path.touch, (self.path,)
+
+
+class TestOfAGpu:
+    """The tensors of a GPU are copied to the host, and the file is written while the GPU trains on."""
+
+    @pytest.fixture(autouse=True)
+    def on_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "host_copy", copy.deepcopy)
+
+    def test_what_is_read_is_what_was_saved_last(self, dataset: CheckpointsDataset, folder: Path) -> None:
+        for epoch in (1, 2, 3):
+            dataset.save(_checkpoint(epoch, keep_last=2))
+        assert dataset.exists()
+        assert _names(folder) == ["checkpoint_epoch_0002.pth", "checkpoint_epoch_0003.pth"]
+        assert dataset.load()()["epoch"] == 3
+
+    def test_steps_taken_since_do_not_change_it(self, dataset: CheckpointsDataset) -> None:
+        checkpoint = _checkpoint(1)
+        dataset.save(checkpoint)
+        checkpoint["model"]["weight"].fill_(7)
+        assert torch.equal(dataset.load()()["model"]["weight"], torch.full((50, 50), 1.0))
+
+    def test_a_write_that_fails_is_raised_by_the_next_save(
+        self, dataset: CheckpointsDataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(path: Path, state: dict[str, Any]) -> None:
+            raise VocSegError("No space left")
+
+        monkeypatch.setattr(module, "write_state", full)
+        dataset.save(_checkpoint(1))
+        with pytest.raises(DatasetError, match="No space left"):
+            dataset.save(_checkpoint(2))
+
+
+def test_a_state_on_the_cpu_is_written_at_once() -> None:
+    assert host_copy(_checkpoint(1)) is None

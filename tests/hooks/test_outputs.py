@@ -12,7 +12,9 @@ from kedro_datasets.json import JSONDataset
 
 from voc_seg.datasets import CheckpointsDataset
 from voc_seg.hooks import outputs
-from voc_seg.hooks.outputs import entry_fault, file_fault, folder_fault
+from voc_seg.hooks.outputs import OutputHooks, entry_fault, file_fault, folder_fault
+from voc_seg.system.background import write_in_background
+from voc_seg.system.errors import VocSegError
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +85,19 @@ def test_a_run_is_refused_before_any_work(
     with pytest.raises(ClickException, match=r"nothing has run\.\n  not there$"):
         run_kedro(project, "training")
     assert not (project / "data/06_models").exists()
+
+
+class TestBackground:
+    def _fail(self) -> None:
+        raise VocSegError("No space for the checkpoint")
+
+    @pytest.mark.parametrize("hook", ["before_node_run", "after_pipeline_run"])
+    def test_a_checkpoint_that_could_not_be_written_ends_the_run(self, hook: str) -> None:
+        write_in_background(self._fail)
+        with pytest.raises(VocSegError, match="No space for the checkpoint"):
+            getattr(OutputHooks(), hook)()
+
+    def test_after_another_error_it_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        write_in_background(self._fail)
+        OutputHooks().on_pipeline_error()
+        assert "The last checkpoint could not be written: No space" in caplog.text

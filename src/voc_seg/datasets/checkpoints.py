@@ -12,10 +12,11 @@ from kedro_datasets._typing import TablePreview
 from rich.filesize import decimal
 
 from voc_seg.system.atomic import SCRATCH
+from voc_seg.system.background import finish_writes, write_in_background
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.versions import newest_version
 
-from .model_file import State, read_state, write_state
+from .model_file import State, host_copy, read_state, write_state
 from .previews import table_preview
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,14 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
     def save(self, data: State) -> None:
         if not data:
             return
+        finish_writes()
         data = data | {"run": self._run_number(data)}
+        if copy := host_copy(data):
+            write_in_background(lambda: self._write(copy))  # a GPU trains on meanwhile; a CPU has no core to spare
+        else:
+            self._write(data)
+
+    def _write(self, data: State) -> None:
         if data["position"]:
             write_state(self._folder / _MID_EPOCH, data)
             return
@@ -128,6 +136,7 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
         return max(1, newest.run + from_scratch)
 
     def load(self) -> Callable[..., State]:
+        finish_writes()
         return self._read_newest
 
     def _read_newest(self, launch: str = "") -> State:
@@ -205,6 +214,7 @@ class CheckpointsDataset(AbstractDataset[State, Callable[..., State]]):
         return self._heads[key]
 
     def _exists(self) -> bool:
+        finish_writes()
         return any(_NAME.fullmatch(path.name) and path.is_file() for path in self._folder.glob("checkpoint_*.pth"))
 
     def _describe(self) -> dict[str, Any]:

@@ -28,6 +28,41 @@ def write_state(path: Path, state: State) -> None:
         torch.save(state, file)
 
 
+def host_copy(state: State) -> State | None:
+    """Return a copy of a state dict whose tensors are on a GPU; None for one on the CPU.
+
+    All copies are queued before the first is waited for.
+    """
+    import torch
+
+    found: set[torch.device] = set()
+
+    def copy(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            if value.device.type == "cpu":
+                return value.clone()
+            found.add(value.device)
+            return value.detach().to("cpu", non_blocking=True)
+        if isinstance(value, dict):
+            return {key: copy(item) for key, item in value.items()}
+        return [copy(item) for item in value] if isinstance(value, list) else value
+
+    if not _on_device(state):
+        return None
+    copied = copy(state)
+    for device in found:
+        torch.accelerator.synchronize(device)
+    return copied
+
+
+def _on_device(state: Any) -> bool:
+    """Whether a state dict has a tensor outside the CPU's memory."""
+    if hasattr(state, "device"):
+        return state.device.type != "cpu"
+    values = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
+    return any(_on_device(value) for value in values)
+
+
 def _size(state: Any) -> int:
     """Bytes of the tensors in a state dict; the rest is small."""
     if hasattr(state, "nbytes"):

@@ -1,5 +1,6 @@
-"""Check before a run that its outputs can be written, so that it does not fail after hours of work."""
+"""Outputs of a run: checked before it, so that it does not fail after hours of work, and complete at its end."""
 
+import logging
 import os
 import stat
 from pathlib import Path
@@ -10,13 +11,16 @@ from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from voc_seg.system.atomic import is_mounted_file
+from voc_seg.system.background import finish_writes
 from voc_seg.system.torchrun import process_info
 
 from .errors import RunStoppedError
 
+logger = logging.getLogger(__name__)
+
 
 class OutputHooks:
-    """Checks the files and folders a run will write, without changing anything; registered in ``settings.py``."""
+    """Checks that outputs can be written, and waits for those written in the background; see ``settings.py``."""
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -35,6 +39,24 @@ class OutputHooks:
             raise RunStoppedError(
                 "This run cannot write its outputs; nothing has run.\n" + "\n".join(f"  {fault}" for fault in faults)
             )
+
+    @hook_impl(tryfirst=True)
+    def before_node_run(self) -> None:
+        """Have the checkpoint of a training on a GPU on disk before the next node begins."""
+        finish_writes()
+
+    @hook_impl(tryfirst=True)
+    def after_pipeline_run(self) -> None:
+        """As before every node."""
+        finish_writes()
+
+    @hook_impl(tryfirst=True)
+    def on_pipeline_error(self) -> None:
+        """Have the checkpoint on disk before the error is shown, which may name the command that resumes from it."""
+        try:
+            finish_writes()
+        except Exception as error:
+            logger.error("The last checkpoint could not be written: %s", error)
 
 
 def _about(dataset: AbstractDataset | None) -> dict[str, Any]:

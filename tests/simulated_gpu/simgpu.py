@@ -104,6 +104,16 @@ def _mem_get_info(device: Any = None) -> tuple[int, int]:
     return total - _backend.allocated(_index(device)), total
 
 
+@contextmanager
+def _current(device: Any) -> Iterator[None]:
+    before = _backend.current()
+    _backend.set_current(_index(device))
+    try:
+        yield
+    finally:
+        _backend.set_current(before)
+
+
 def _device_module() -> types.ModuleType:
     """The module ``torch.simgpu``, with the functions of ``torch.cuda`` that torch and this project call."""
     module = types.ModuleType(f"torch.{NAME}")
@@ -115,6 +125,7 @@ def _device_module() -> types.ModuleType:
         "device_count": lambda: _backend.DEVICES,
         "current_device": _backend.current,
         "set_device": lambda device: _backend.set_current(_index(device)),
+        "device": _current,
         "get_device_name": lambda device=None: "Simulated GPU",
         "manual_seed": lambda seed: _backend.seed(_backend.current(), seed),
         "manual_seed_all": lambda seed: [_backend.seed(index, seed) for index in range(_backend.DEVICES)],

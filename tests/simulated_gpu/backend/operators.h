@@ -109,14 +109,10 @@ inline long waits_of(const std::string& name, const std::vector<c10::IValue>& ar
                                              "unique_consecutive", "is_nonzero", "equal"};
   if (once.count(name)) return 1;
   if (name == "bincount") return 2;  // smallest and largest value
+  if (name != "_index_put_impl_" || arguments[2].toTensor().numel() == 1) return 0;  // one value: masked_fill
   long waits = 0;
-  if (name.rfind("index", 0) == 0 || name.rfind("_index_put", 0) == 0) {
-    for (const auto& argument : arguments) {
-      if (!argument.isOptionalTensorList()) continue;
-      for (std::optional<at::Tensor> index : argument.toOptionalTensorList())
-        waits += index && index->defined() && (index->scalar_type() == at::kBool || index->scalar_type() == at::kByte);
-    }
-  }
+  for (std::optional<at::Tensor> index : arguments[1].toOptionalTensorList())
+    waits += index && index->defined() && index->scalar_type() == at::kBool;
   return waits;
 }
 

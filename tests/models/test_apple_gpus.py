@@ -1,0 +1,55 @@
+"""What Apple's GPUs lack: no network uses it, whatever the size of its images."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from voc_seg.config import ModelConfig
+from voc_seg.engine.optimisation import loss_sum
+from voc_seg.models.decoder import AverageGrids, PyramidContext
+from voc_seg.models.registry import build_model
+
+CROPS = [96, 224]
+IMAGES = [(375, 500), (1, 1)]
+
+
+class Operators(TorchDispatchMode):
+    """Notes the operators that run, and the data types of their results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.types: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = operator(*args, **(kwargs or {}))
+        self.names.add(operator.overloadpacket.__name__)
+        results = result if isinstance(result, tuple | list) else [result]
+        self.types |= {value.dtype for value in results if isinstance(value, torch.Tensor)}
+        return result
+
+
+@pytest.mark.parametrize("output_stride", [16, 32])
+def test_no_network_pools_adaptively_or_computes_in_float64(output_stride: int) -> None:
+    """``adaptive_avg_pool2d`` raises on mps where the grid does not divide the map, and there is no float64."""
+    model = build_model(ModelConfig(encoder="resnet18", output_stride=output_stride, width=16), 21).to("meta")
+    with Operators() as ran:
+        for side in CROPS:
+            targets = torch.zeros(2, side, side, dtype=torch.uint8, device="meta")
+            loss_sum(model.train()(torch.zeros(2, 3, side, side, device="meta")), targets).backward()
+        for size in IMAGES:
+            model.eval()(torch.zeros(1, 3, *size, device="meta"))
+    assert {"convolution", "convolution_backward", "bmm"} <= ran.names
+    assert not [name for name in ran.names if "adaptive" in name]
+    assert torch.float64 not in ran.types
+
+
+def test_averages_over_maps_of_every_length_are_those_of_adaptive_pooling() -> None:
+    average = AverageGrids(PyramidContext.grids)
+    for length in range(1, 65):
+        features = torch.rand(1, 2, length, 1 + length % 13, generator=torch.Generator().manual_seed(length))
+        for means, grid in zip(average(features), PyramidContext.grids, strict=True):
+            torch.testing.assert_close(means, functional.adaptive_avg_pool2d(features, grid), rtol=1e-6, atol=1e-6)

@@ -8,20 +8,23 @@ Counted on the simulated GPU of the tests, so it needs g++ but no GPU, and gives
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from measuring import print_table
 
-from voc_seg.config import EvaluationConfig, Parameters
-from voc_seg.engine import runtime
+from voc_seg.config import EvaluationConfig, OptimizerConfig, Parameters
+from voc_seg.engine import run, runtime
 from voc_seg.engine.evaluation import evaluate
 from voc_seg.engine.failures import require_finite_weights
 from voc_seg.engine.inference import load_segmenter
+from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.training import fit
 from voc_seg.models.registry import build_model, restore_model
+from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import Sample, SampleStore, write_store
 from voc_seg.scenes.sample import draw_scene, plan_split
 from voc_seg.voc.classes import CLASS_NAMES
@@ -34,6 +37,7 @@ GPU = torch.device(simgpu.NAME, 0)
 STEP: dict[str, dict[str, Any]] = {
     "step, fp32": {},
     "step, bf16": {"runtime": {"precision": "bf16"}},
+    "step, fp16": {"runtime": {"precision": "fp16"}},
     "step, bf16, accumulation of two": {"training": {"accumulation": 2}, "runtime": {"precision": "bf16"}},
     "step, bf16, EMA": {"training": {"ema_decay": 0.99}, "runtime": {"precision": "bf16"}},
 }
@@ -41,6 +45,7 @@ STEP: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     runtime._choose_device = lambda name: GPU
+    run.build_optimizer = fused
     with tempfile.TemporaryDirectory() as folder:
 
         def store(count: int) -> SampleStore:
@@ -49,25 +54,28 @@ def main() -> None:
                 write_store(path, (Sample(plan.image_id, *_landscape(plan)) for plan in plan_split("train", count, 0)))
             return SampleStore(path)
 
-        rows = []
-        for name, blocks in STEP.items():
+        def step(blocks: dict[str, Any], more: int) -> simgpu.Counts:
             crops = BATCH * blocks.get("training", {}).get("accumulation", 1)
-            run = lambda steps: train(store((2 + steps) * crops), store(1), blocks)  # noqa: B023, E731
-            rows.append([name, *per_unit(run, STEPS)])
-        rows.append(["validation image", *per_unit(lambda more: train(store(BATCH), store(1 + more), {}), IMAGES)])
+            return train(store((1 + more) * crops), store(1), blocks)
+
         saved = best_model(store(BATCH), store(1))
-        rows.append(["evaluated image, its mask kept", *per_unit(lambda more: score(saved, store(1 + more)), IMAGES)])
-        rows.append(["image of inference", *per_unit(lambda more: segment(saved, store(1), more), IMAGES)])
-        rows.append(["check that all weights are finite", *per_unit(check, 1)])
+        rows = [[name, *per_unit(partial(step, blocks), STEPS)] for name, blocks in STEP.items()]
+        rows += [
+            ["validation image", *per_unit(lambda more: train(store(BATCH), store(1 + more), {}), IMAGES)],
+            ["evaluated image, its mask kept", *per_unit(lambda more: score(saved, store(1 + more)), IMAGES)],
+            ["image of inference", *per_unit(lambda more: segment(saved, store(1), more), IMAGES)],
+            ["check that all weights are finite", *per_unit(check, 1)],
+        ]
     columns = ["", "launches", "waits", "bytes to the GPU", "bytes from it", "conversions on the host"]
     print_table(f"ResNet-18, {BATCH} crops of 224; images of 500 x 375", columns, rows)
 
 
-def per_unit(run: Callable[[int], simgpu.Counts], number: int) -> list[float]:
+def per_unit(run: Callable[[int], simgpu.Counts], number: int) -> list[str]:
     """What each of so many more units adds to a run."""
+    run(0)  # constants stay on the device from then on
     with_them, without = run(number), run(0)
     return [
-        (of(with_them) - of(without)) / number
+        f"{(of(with_them) - of(without)) / number:,.0f}"
         for of in (
             lambda counts: counts.launches.total(),
             lambda counts: counts.waits.total(),
@@ -76,6 +84,12 @@ def per_unit(run: Callable[[int], simgpu.Counts], number: int) -> list[float]:
             lambda counts: counts.host_conversions,
         )
     ]
+
+
+def fused(model: SegmentationNet, config: OptimizerConfig) -> torch.optim.SGD:
+    """Return the optimiser as it is on CUDA."""
+    groups = [{**group, "fused": True} for group in build_optimizer(model, config).param_groups]
+    return torch.optim.SGD(groups, config.learning_rate, config.momentum, fused=True)
 
 
 def _landscape(plan: Any) -> tuple[Any, Any]:
@@ -96,6 +110,7 @@ def train(train_store: SampleStore, val_store: SampleStore, blocks: dict[str, An
 
 
 def best_model(train_store: SampleStore, val_store: SampleStore) -> dict[str, Any]:
+    """Train for one epoch; return what is kept of it."""
     *_, last = fit(train_store, val_store, CLASS_NAMES, _parameters({}))
     return last.best_model
 

@@ -143,7 +143,9 @@ def test_memory_is_measured_and_runs_out(gpu: ModuleType) -> None:
     torch.simgpu.reset_peak_memory_stats("simgpu:1")
     block = torch.empty(1000, device="simgpu:1")
     assert torch.simgpu.memory_allocated("simgpu:1") - before == 4096  # in blocks of 512
+    assert torch.accelerator.memory_allocated("simgpu:1") - before == 4096
     del block
+    torch.accelerator.empty_cache()
     assert torch.simgpu.memory_allocated("simgpu:1") == before
     assert torch.simgpu.max_memory_allocated("simgpu:1") - before == 4096
     gpu.limit_memory(before + 4096, device=1)

@@ -1,5 +1,6 @@
 """Training, validation, evaluation, inference and the sanity check give the CPU's numbers, to the bit in fp32."""
 
+import gc
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -115,6 +116,22 @@ def test_out_of_memory_ends_with_advice(gpu: ModuleType, fit_on: Fit) -> None:
             fit_on(GPU)
     finally:
         gpu.limit_memory(None)
+
+
+def test_as_many_crops_at_a_time_as_fit(gpu: ModuleType, fit_on: Fit) -> None:
+    blocks = {"training": {"epochs": 1, "batch_size": "auto", "accumulation": 2}}
+    gc.collect()  # the runs before
+    before = torch.simgpu.memory_allocated(GPU)
+    torch.simgpu.reset_peak_memory_stats(GPU)
+    last = fit_on(GPU, **blocks)[-1]
+    assert last.checkpoint["config"]["training"]["batch_size"] == 8
+    gc.collect()
+    gpu.limit_memory(before + (last.history[0]["gpu_peak_bytes"] - before) * 2 // 3)
+    try:
+        training = fit_on(GPU, **blocks)[-1].checkpoint["config"]["training"]
+    finally:
+        gpu.limit_memory(None)
+    assert (training["batch_size"], training["accumulation"]) == (4, 2)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 // Memory of the two devices, page-locked host memory, and copies that are still under way.
 #pragma once
 #include <ATen/ATen.h>
-#include <c10/core/Allocator.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include <array>
 #include <atomic>
@@ -47,12 +47,26 @@ inline void* take_block(size_t bytes, c10::DeviceIndex device) {
   return reinterpret_cast<char*>(header) + BLOCK;
 }
 
-struct DeviceMemory final : c10::Allocator {
+struct DeviceMemory final : c10::DeviceAllocator {
   c10::DataPtr allocate(size_t bytes) override {
     void* data = bytes ? take_block(bytes, current) : nullptr;
     return {data, data, &free_block, c10::Device(c10::kPrivateUse1, current)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &free_block; }
+  bool initialized() override { return true; }
+  void emptyCache(c10::MempoolId_t) override {}
+  void recordStream(const c10::DataPtr&, c10::Stream) override {}
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex device) override {
+    c10::CachingDeviceAllocator::DeviceStats stats;
+    auto& bytes = stats.allocated_bytes[0];  // of all pools
+    bytes.current = memory_use[device].allocated;
+    bytes.peak = memory_use[device].peak;
+    return stats;
+  }
+  void resetAccumulatedStats(c10::DeviceIndex) override {}
+  void resetPeakStats(c10::DeviceIndex device) override {
+    memory_use[device].peak = memory_use[device].allocated.load();
+  }
   void copy_data(void* to, const void* from, std::size_t bytes) const override { std::memcpy(to, from, bytes); }
 };
 inline DeviceMemory device_memory;

@@ -35,6 +35,7 @@ for _number in {"SIGINT", "SIGTERM", "SIGHUP"} & set(signal.Signals.__members__)
         signal.signal(signal.Signals[_number], signal.default_int_handler if _number == "SIGINT" else signal.SIG_DFL)
 
 _ROOT = Path(__file__).parents[1]
+_LONG = {"test_distributed.py", "test_kill.py", "test_sweep.py", "test_tracking.py"}
 _MEMORY_LIMIT = 2 * 1024**3
 _SMALL: dict[str, Any] = {
     "model": {"width": 16},
@@ -43,6 +44,11 @@ _SMALL: dict[str, Any] = {
     "evaluation": {"scale": 0.25, "pictures": 2},
     "training": {"epochs": 2, "batch_size": 4, "validate_every": 1},
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process of pytest-xdist is left with one at the end."""
+    items.sort(key=lambda item: item.path.name not in _LONG)  # stable
 
 
 def pytest_collection_finish() -> None:

@@ -286,6 +286,7 @@ class TestKilled:
         assert re.search(r"Resuming from .*checkpoint_epoch_000[12]\.pth", output), output
         pd.testing.assert_frame_equal(history(project), history(trained))
 
+    @pytest.mark.slow
     def test_without_restarts_the_other_ranks_explain_why_they_end(self, project: Path) -> None:
         process = start(project, "--nproc-per-node=2", "--pipelines training", "slow_disk.py")
         killed = time.monotonic()
@@ -295,6 +296,7 @@ class TestKilled:
         assert "Another process of this run has ended or no longer answers" in output
         assert "training.resume=true" in output
 
+    @pytest.mark.slow
     def test_a_signal_to_one_stops_all_with_a_checkpoint(self, project: Path) -> None:
         process = start(project, "--nproc-per-node=2", "--pipelines training", "slow_disk.py")
         pids = [process_of(project, rank, process) for rank in (1, 0)]
@@ -307,6 +309,7 @@ class TestKilled:
         assert "torchrun --nproc-per-node=2 -m voc_seg --pipelines training --params" in output
         assert "Traceback" not in output.partition("torch/distributed/elastic")[0]
 
+    @pytest.mark.slow
     def test_a_rank_lost_in_evaluation_is_reported(self, trained: Path) -> None:
         (trained / "dies.py").write_text(
             "import os, runpy, sys\n"

@@ -30,6 +30,7 @@ HISTORY = [
 METRICS = {
     "split", "images", "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "classes_present",
     "classes_declared", "all_background_miou", "checkpoint_epoch", "images_per_second", "model_digest",
+    "device", "precision",
 }  # fmt: skip
 
 

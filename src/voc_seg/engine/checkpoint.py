@@ -234,7 +234,7 @@ def export_best_model(
 
     Args:
         model: The network that was validated.
-        about: As for :func:`capture`.
+        about: As for :func:`save_state`.
         epoch: Its epoch, from 1.
         miou: Its validation score.
         loss: Its validation loss, which in practice identifies the network in a history.

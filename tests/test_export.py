@@ -25,7 +25,7 @@ from voc_seg.pipelines.export import nodes
 from voc_seg.pipelines.inference.nodes import segment
 from voc_seg.scenes.sample import draw_scene, plan_split
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
-from voc_seg.voc.image_reading import decode_image
+from voc_seg.voc.images import decode_image
 
 Run = Callable[..., None]
 needs_onnx = pytest.mark.skipif(

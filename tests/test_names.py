@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from voc_seg.config import DataConfig
 from voc_seg.reporting.image_panels import draw_legend
 from voc_seg.reporting.style import literal, new_figure, set_title
-from voc_seg.samples.image_files import ImageFiles, name_images
+from voc_seg.samples.inference_images import ImageFiles, name_images
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import image_id_problem, name_key
 from voc_seg.voc.image_lists import read_ids
-from voc_seg.voc.image_reading import decode_dataset_image
+from voc_seg.voc.images import decode_dataset_image
 from voc_seg.voc.splits import find_voc_folder
 
 IDS = ["NA", "null", "1e5", "007", "$x_1$", "{a}", "weed (0)", "<i>"]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from voc_seg.datasets import PicturesDataset, SegmentationsDataset
 from voc_seg.datasets.image_folder import Segmentation
-from voc_seg.samples.image_files import LazyMapping
+from voc_seg.samples.inference_images import LazyMapping
 from voc_seg.voc.masks import palette_image
 
 

@@ -205,7 +205,7 @@ def test_a_read_only_store_gives_crops_without_warnings(train_store: SampleStore
     sample = train_store[0]
     assert not sample.image.flags.writeable
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # torch warns of tensors over memory that must not be written
+        warnings.simplefilter("error")  # torch warns about tensors over memory that must not be written
         for size in (64, max(sample.mask.shape)):
             _crop(sample, _config(crop_size=size))
 

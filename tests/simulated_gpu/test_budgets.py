@@ -1,6 +1,6 @@
 """What training, validation and evaluation may ask of a GPU: waits, launches, bytes over the bus, memory.
 
-A budget holds for one more step or image: the difference between two runs, of which one has more of them.
+A budget holds for one more step or image: the difference between two runs, one with more of them.
 """
 
 from collections.abc import Callable

@@ -13,7 +13,7 @@ from PIL import Image
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc import index as index_module
 from voc_seg.voc.classes import CLASS_NAMES, RESERVED_NAMES, VOID, name_classes, voc_palette
-from voc_seg.voc.image_reading import decode_dataset_image
+from voc_seg.voc.images import decode_dataset_image
 from voc_seg.voc.index import fingerprint_of, index_images
 from voc_seg.voc.masks import decode_mask, palette_image
 from voc_seg.voc.pairs import Reading

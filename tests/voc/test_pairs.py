@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.image_reading import UPRIGHT
+from voc_seg.voc.images import UPRIGHT
 from voc_seg.voc.pairs import Reading, nearest_indices, read_pair
 
 HEIGHT, WIDTH = 12, 20

@@ -43,7 +43,7 @@ class InferenceConfig(Block):
         ge=128,
         le=8192,
         description="side of a tile in pixels, 128 to 8192: images that are longer after the reduction are segmented "
-        "in tiles that overlap by a quarter",
+        "in tiles that overlap by at least a quarter",
     )
 
     @field_validator("images", mode="before")

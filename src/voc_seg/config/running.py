@@ -44,12 +44,13 @@ class RuntimeConfig(Block):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description="precision of the network: fp32, bf16, fp16 (with gradient scaling), or auto: bf16 where the "
-        "device is fast with it, fp16 on GPUs of compute capability 7.0 to 7.5 such as T4 and RTX 20xx, else fp32",
+        "hardware supports it at full speed, fp16 on GPUs of compute capability 7.0 to 7.5 such as T4 and RTX 20xx, "
+        "else fp32",
     )
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = Field(
         "auto",
         description="loader processes, 0 to 64; 0 prepares batches in the main process; auto is 0 on a CPU, up to 8 "
-        "on a GPU, up to 2 on Apple's",
+        "on a GPU, up to 2 on an Apple GPU",
     )
     distributed_timeout: PositiveInt = Field(
         600, description="seconds after which a rank of a distributed run that does not answer counts as lost"

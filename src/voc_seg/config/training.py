@@ -39,7 +39,7 @@ class CheckpointConfig(Block):
         1, description="epochs between checkpoints; one is always written after the last epoch"
     )
     every_minutes: float | None = Field(
-        None, gt=0, description="also write one within an epoch when this many minutes have passed; null is off"
+        None, gt=0, description="write another checkpoint within an epoch after this many minutes; null is off"
     )
     keep_last: PositiveInt | None = Field(3, description="number of newest checkpoints to keep; null keeps all")
 
@@ -50,8 +50,8 @@ class TrainingConfig(Block):
     epochs: PositiveInt = Field(50, description="passes over the training split")
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         4,
-        description="crops in one forward pass, over all ranks together; auto makes steps of 4 x accumulation crops, "
-        "with as many of them at a time as fit into the memory of a GPU",
+        description="crops in one forward pass, over all ranks together; with auto, a step has 4 x accumulation "
+        "crops, as many at a time as fit into the memory of a GPU",
     )
     accumulation: PositiveInt = Field(1, description="batches whose gradients make up one optimiser step")
     validate_every: PositiveInt = Field(1, description="epochs between validations; the last epoch is always validated")
@@ -86,7 +86,7 @@ class TrainingConfig(Block):
     )
     deterministic: bool = Field(
         False,
-        description="on GPUs: use only deterministic operations where torch has them, and warn of the others; "
+        description="on GPUs: use only deterministic operations where torch has them, and warn about the others; "
         "CPU runs are always deterministic",
     )
     resume: bool = Field(False, description="resume from the newest checkpoint")
@@ -117,14 +117,14 @@ class SanityConfig(Block):
 
     image: str | int | None = Field(
         None,
-        description="image id, or position in the training split from 0; null takes the first with two or more "
-        "classes, all large",
+        description="image id, or position in the training split from 0; null takes the first image that has at "
+        "least two classes, each covering a large area",
     )
     longer_side: int = Field(
         224,
         ge=64,
-        description="longer side in pixels to which the image is reduced, at least 64; a side that is then shorter "
-        "than 64 is enlarged to that",
+        description="longer side in pixels to which the image is reduced, at least 64; a shorter side below 64 is "
+        "enlarged to 64",
     )
     epochs: PositiveInt = Field(60, description="optimiser steps, one per epoch, as there is one image")
     learning_rate: float = Field(0.05, gt=0, le=10, description="learning rate, above 0 up to 10")

@@ -9,7 +9,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
-from voc_seg.samples.image_files import ImageFiles, find_images
+from voc_seg.samples.inference_images import ImageFiles, find_images
 from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.parallel import parallel_map

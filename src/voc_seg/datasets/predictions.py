@@ -11,7 +11,7 @@ from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg.samples.image_files import LazyMapping
+from voc_seg.samples.inference_images import LazyMapping
 from voc_seg.system.atomic import atomic_write, unused_path
 from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.names import name_key

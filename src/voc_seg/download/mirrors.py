@@ -10,7 +10,7 @@ from rich.filesize import decimal
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.progress import progress_bar
-from voc_seg.voc.image_file import require_file
+from voc_seg.voc.file_checks import require_file
 
 from .connection import RetryPolicy, Session, TransferError
 from .transfer import (

@@ -1,1 +1,1 @@
-"""Plain PyTorch on tensors: training, evaluation, inference and what they need of the machine; no Kedro, no files."""
+"""Training, evaluation, inference, and the device and memory handling behind them: PyTorch without Kedro or files."""

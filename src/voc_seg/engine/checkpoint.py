@@ -138,7 +138,7 @@ def _with_stored_size(config: dict[str, Any], now: dict[str, Any]) -> dict[str, 
 
 
 def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
-    """Refuse images or masks that have changed under the same ids; warn of what cannot be compared."""
+    """Refuse images or masks that have changed under the same ids; warn about what cannot be compared."""
     changed, unknown = [], []
     for split, key in (("train", "content"), ("val", "val_content")):
         was, now = old.get(key) or "", config["data"].get(key) or ""
@@ -234,7 +234,7 @@ def export_best_model(
 
     Args:
         model: The network that was validated.
-        about: As for :func:`capture`.
+        about: As for :func:`save_state`.
         epoch: Its epoch, from 1.
         miou: Its validation score.
         loss: Its validation loss, which in practice identifies the network in a history.

@@ -1,4 +1,4 @@
-"""Masks of pictures of any size, in memory that does not grow with the number of classes times the picture."""
+"""Masks of images of any size, in memory that does not grow with the number of classes times the image size."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from .runtime import Runtime
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures go through the network.
+    """How images go through the network.
 
     | field       | meaning                                                                               |
     |-------------|---------------------------------------------------------------------------------------|
@@ -46,7 +46,7 @@ class Preprocessing:
 
 
 def preprocessing_of(saved: dict[str, Any], config: InferenceConfig) -> Preprocessing:
-    """The way a saved model was validated, and the user's wishes for large pictures.
+    """Return how a saved model was validated, combined with the settings for large images.
 
     Raises:
         VocSegError: The model does not say.
@@ -63,20 +63,20 @@ def preprocessing_of(saved: dict[str, Any], config: InferenceConfig) -> Preproce
 
 
 def scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceConfig) -> str:
-    """What to say where larger pictures would reach the network at another scale than the stored images did.
+    """Return a warning if larger images would reach the network at another scale than the packed images did.
 
     Args:
         saved: The content of ``best_model.pth``.
         stored: ``data.longer_side``, to which images were reduced when they were packed.
-        config: Reduction of large pictures.
+        config: Reduction of large images.
 
     Returns:
-        Empty where nothing is to be said.
+        Empty if the scales agree.
     """
     if not stored or saved.get("image_size") or config.longer_side == stored:
         return ""
     return (
-        f"data.longer_side is {stored}, but inference.longer_side {config.longer_side or 'null'}: larger pictures go "
+        f"data.longer_side is {stored}, but inference.longer_side {config.longer_side or 'null'}: larger images go "
         "through the network at another scale than the images of training and evaluation. "
         f"Set inference.longer_side={stored}"
     )
@@ -89,7 +89,7 @@ def load_segmenter(
 
     Args:
         saved: The content of ``best_model.pth``, or the result of ``read_safetensors``.
-        config: Reduction and tiles of large pictures.
+        config: Reduction and tiles of large images.
         runtime: Device and precision.
 
     Returns:

@@ -148,5 +148,5 @@ def failure_advice(metrics: dict, config: SanityConfig) -> str:
         f"  - loss flat from the start or jumping: sanity.learning_rate={config.learning_rate / 5:g}\n"
         "  - loss low but prediction wrong: image and mask do not belong together; look at the figure\n"
         "  - thin or tiny objects only: another image, sanity.image=<id or position>\n"
-        "A network that cannot learn one image will not learn a data set: put this right before training."
+        "A network that cannot learn one image will not learn a data set: fix this before training."
     )

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.image_file import LFS_POINTER
+from voc_seg.voc.file_checks import LFS_POINTER
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
 

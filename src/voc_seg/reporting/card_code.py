@@ -15,7 +15,7 @@ from voc_seg.config import InferenceConfig, RuntimeConfig
 from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.exchange import read_safetensors
-from voc_seg.voc.image_reading import decode_image
+from voc_seg.voc.images import decode_image
 
 saved = read_safetensors("model.safetensors")
 settings = InferenceConfig(longer_side=${longer_side}, tile=${tile})

@@ -1,4 +1,8 @@
-"""The report page of an evaluation: scores, settings, curves, confusions and every image."""
+"""The report page of an evaluation: scores, settings, curves, confusions and every image.
+
+`fill_page` only fills in the data. The browser builds the sections from it, by the scripts in ``page``: the gallery of
+images in ``gallery.js``, the enlarged image in ``viewer.js``.
+"""
 
 import json
 from collections.abc import Mapping
@@ -21,6 +25,8 @@ from .report_images import RIGHT_COLOUR
 IMAGE_FOLDER = "report_images"
 """Folder of the page's images, beside the page."""
 
+_SCRIPTS = ("helpers.js", "scores.js", "curves.js", "confusion.js", "gallery.js", "viewer.js")
+"""Joined into one script in this order. Each file ends with the calls that show its sections."""
 _NO_HISTORY = "No training history of this model: training_history.csv is missing or belongs to another run."
 
 
@@ -132,7 +138,7 @@ def fill_page(
     page = files("voc_seg.reporting") / "page"
     parts = {
         "__STYLE__": (page / "report.css").read_text(encoding="utf-8"),
-        "__SCRIPT__": (page / "report.js").read_text(encoding="utf-8"),
+        "__SCRIPT__": "\n".join((page / name).read_text(encoding="utf-8") for name in _SCRIPTS),
         # In a script element, only "<" can end the element or begin a comment.
         "__DATA__": text.replace("<", "\\u003c"),
     }

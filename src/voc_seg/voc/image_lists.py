@@ -8,7 +8,7 @@ from pathlib import Path
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import image_id_problem, name_key
 
-from .image_file import LFS_POINTER, require_file
+from .file_checks import LFS_POINTER, require_file
 
 # Both spellings of the SBD list are in circulation.
 OTHER_SPELLINGS = {"trainaug": ("train_aug",)}

@@ -16,8 +16,8 @@ from voc_seg.system.progress import progress_bar
 
 from .classes import VOID
 from .decode_memory import allow_large_images, hold_decode_memory
-from .image_file import short_name
-from .image_reading import decode_dataset_image
+from .file_checks import short_name
+from .images import decode_dataset_image
 from .mask_values import count_values
 from .masks import decode_mask
 from .pairs import Reading, align_pair

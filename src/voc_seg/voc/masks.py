@@ -12,8 +12,8 @@ from PIL import Image, ImageFile
 from voc_seg.system.errors import VocSegError
 
 from .classes import VOC_CLASSES, VOID, Classes
-from .image_file import read_image_file, short_name
-from .image_reading import exif_orientation
+from .file_checks import read_image_file, short_name
+from .images import exif_orientation
 from .mask_colours import classes_of_colours, classes_of_greys, common_channel, map_colours
 from .mask_modes import BY_BLACK_AND_WHITE, BY_EQUAL_CHANNELS, raw_mode, require_lossless, single_channel
 from .mask_values import count_values, map_values

@@ -11,8 +11,8 @@ from voc_seg.system.errors import VocSegError
 
 from .classes import VOC_CLASSES, Classes
 from .decode_memory import hold_decode_memory
-from .image_file import short_name
-from .image_reading import UPRIGHT, decode_dataset_image, orientation
+from .file_checks import short_name
+from .images import UPRIGHT, decode_dataset_image, orientation
 from .masks import Mask, decode_mask
 
 

@@ -22,7 +22,7 @@ from voc_seg.reporting.inference import (
     plot_contact_sheet,
     thumbnail,
 )  # fmt: skip
-from voc_seg.samples.image_files import ImageFiles, LazyMapping
+from voc_seg.samples.inference_images import ImageFiles, LazyMapping
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import printable
 from voc_seg.system.progress import progress_bar

@@ -1,4 +1,4 @@
-"""Image and mask files; tests/test_damaged_data.py has every kind of damage."""
+"""Checks of image and mask files; tests/test_damaged_data.py has every kind of damage."""
 
 import struct
 import time
@@ -12,7 +12,7 @@ from PIL import Image
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc import decode_memory
 from voc_seg.voc.classes import CLASS_NAMES, VOID, name_classes, voc_palette
-from voc_seg.voc.image_reading import decode_dataset_image, orientation
+from voc_seg.voc.images import decode_dataset_image, orientation
 from voc_seg.voc.masks import BY_PALETTE, decode_mask, palette_image
 
 HEIGHT, WIDTH = 12, 20

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.decode_memory import allow_large_images
-from voc_seg.voc.image_reading import decode_image
+from voc_seg.voc.images import decode_image
 
 HEIGHT, WIDTH = 24, 40
 RED, BLUE = (200, 40, 40), (40, 40, 200)

@@ -1,4 +1,4 @@
-"""Opening image files: every kind of unusable file is refused with its own message."""
+"""Checks of image and mask files: a missing, empty, damaged or foreign file is refused with its own message."""
 
 import os
 import stat

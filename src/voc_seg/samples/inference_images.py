@@ -1,4 +1,4 @@
-"""Images without masks: found in a folder, by a pattern or by name, and read one at a time."""
+"""The images of ``inference.images``, which have no masks: found in a folder, by a pattern or by name; read lazily."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ import numpy as np
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import WINDOWS_MARKS, formula_sign, name_key, printable, windows_name_problem
-from voc_seg.voc.image_reading import decode_image
+from voc_seg.voc.images import decode_image
 
 logger = logging.getLogger(__name__)
 

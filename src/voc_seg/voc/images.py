@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, ImageFile
 from voc_seg.system.errors import VocSegError
 
 from .decode_memory import allow_large_images
-from .image_file import FORMATS, read_image_file, require_file, short_name
+from .file_checks import FORMATS, read_image_file, require_file, short_name
 
 _Transpose = Image.Transpose
 UPRIGHT = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voc_seg.samples.image_files import ImageFiles, LazyMapping, find_images, name_images
+from voc_seg.samples.inference_images import ImageFiles, LazyMapping, find_images, name_images
 from voc_seg.system.errors import VocSegError
 
 

@@ -1,0 +1,37 @@
+"use strict";
+
+// All data enters the page as text nodes and attributes, so no name or id can become markup.
+const data = JSON.parse(document.getElementById("data").textContent);
+const { metrics, baseline, classes } = data;
+const find = (id) => document.getElementById(id);
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+function draw(tag, attributes = {}, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.textContent = text;
+  return element;
+}
+
+const score = (value) => (value === null ? "absent" : value.toFixed(3));
+const percent = (value) => (value === null ? "–" : (100 * value).toFixed(1));
+const whole = (value) => value.toLocaleString("en");
+const short = (value) => (value === null ? "–" : String(Number(value.toPrecision(4))));
+const plural = (count, word) => `${whole(count)} ${word}${count === 1 ? "" : "s"}`;
+
+function track(value, marks) {
+  const bar = make("div", { class: "track", "aria-hidden": "true" });
+  if (value !== null) bar.append(make("i", { style: `width:${100 * value}%` }));
+  for (const mark of marks) if (mark !== null) bar.append(make("b", { style: `left:${100 * mark}%` }));
+  return bar;
+}
+
+function swatch(colour) {
+  return make("span", { class: "swatch", style: `background:${colour}`, "aria-hidden": "true" });
+}

@@ -79,6 +79,17 @@ def test_no_room_for_a_crop_is_refused(make_parameters: Make, room_for: Callable
         _settled(make_parameters, GPU, 1)
 
 
+@pytest.mark.parametrize(("processes", "accumulation"), [(5, 2), (8, 2), (9, 4), (16, 4), (17, 8)])
+def test_more_processes_than_crops_are_refused(
+    make_parameters: Make, room_for: Callable, monkeypatch: pytest.MonkeyPatch, processes: int, accumulation: int
+) -> None:
+    room_for(99)
+    monkeypatch.setattr(batch_size, "world_size", lambda: processes)
+    with pytest.raises(VocSegError, match=rf"steps of 12 crops.*{processes} proc.*accumulation to {accumulation},"):
+        _settled(make_parameters, GPU, 3)
+    assert _settled(make_parameters, GPU, accumulation) == (4 * accumulation, 1)
+
+
 @pytest.mark.parametrize(("accumulation", "found"), [(4, (8, 2)), (3, (4, 3))])
 def test_a_resumed_run_keeps_its_batches(
     make_parameters: Make, room_for: Callable, accumulation: int, found: tuple[int, int]

@@ -56,6 +56,12 @@ def _largest_that_fits(parameters: Parameters, classes: int, runtime: Runtime, e
     if not runtime.asynchronous:
         return _CROPS
     sizes = [size for size in _powers_of_two(effective) if size >= world_size()]
+    if not sizes:
+        raise VocSegError(
+            f"training.batch_size=auto makes steps of {effective} crops (4 x training.accumulation), in batches of a "
+            f"power of two, and {world_size()} processes need at least one crop each. Set training.accumulation to "
+            f"{2 ** (-(-world_size() // _CROPS) - 1).bit_length()}, or training.batch_size to a number."
+        )
     for size in sizes:
         try:
             _try_steps(parameters, classes, runtime, -(-size // world_size()))

@@ -1,0 +1,39 @@
+"""How long the threads of OpenMP spin where other processes use the processor."""
+
+import os
+import time
+from pathlib import Path
+
+_LOOKS, _PAUSE = 5, 0.004
+"""A busy process is seen every time; a short task is not. Seconds between two looks."""
+
+
+def limit_spinning() -> None:
+    """Have OpenMP's threads sleep soon if the machine is busy; call it before torch is imported.
+
+    The threads of an operation wait for each other by spinning. If one of them has no core because another process has
+    it, the others spin for nothing, by default for milliseconds. On an idle machine that long spin is the fastest
+    (``shared_cpu.py`` in benchmarks/README.md). Results do not depend on it. What the user has set stays, and child
+    processes inherit the choice.
+    """
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys() and _is_busy():
+        os.environ["GOMP_SPINCOUNT"] = "1000"
+
+
+def _is_busy() -> bool:
+    """Whether other processes leave fewer cores than this one has threads for; False where Linux's /proc is missing."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    wanted = int(threads) if threads.isdigit() else cores
+    free = (os.cpu_count() or 1) - wanted
+    if wanted < 2:
+        return False  # nobody to wait for
+    for _ in range(_LOOKS):
+        try:
+            running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
+        except (OSError, ValueError, IndexError):
+            return False
+        if running - 1 <= free:  # less this process
+            return False
+        time.sleep(_PAUSE)
+    return True

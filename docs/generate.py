@@ -144,6 +144,7 @@ def package_table(packages: dict[str, tuple[str, set[str]]]) -> str:
         for name in layer:
             about, imported = packages[name]
             shown = name if name == ENTRY_POINTS else f"`{name}`"
+            about = about.replace("__", r"\_\_")  # not bold
             lines.append(f"| {shown} | {about} | {', '.join(sorted(imported)) or 'nothing'} |")
     return "\n".join(lines) + "\n"
 

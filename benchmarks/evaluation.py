@@ -1,9 +1,9 @@
-"""Images per second of scoring a split at full size on the CPU, against the bare forward pass at the same shapes.
+"""Images per second of scoring a split at full size, against the bare forward pass at the same shapes.
 
-    python benchmarks/evaluation.py --voc-root PATH [--rounds 5] [--images 24]
+    python benchmarks/evaluation.py --voc-root PATH [--rounds 5] [--images 24] [--device auto]
 
 ours    `voc_seg.engine.evaluation.evaluate`: read, predict, argmax, confusion matrix, loss, scores per image
-bare    only the network, on the same images, normalised before, one at a time
+bare    only the network, on the same images, on the device and normalised before, one at a time
 fours   the same with four images of equal size at a time, where possible
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import alternate, describe_machine, print_table, ratio
+from measuring import add_device, alternate, describe_machine, print_table, ratio
 
 from voc_seg.config import EvaluationConfig, ModelConfig, RuntimeConfig
 from voc_seg.engine.evaluation import evaluate
@@ -33,19 +33,22 @@ def main() -> None:
     parser.add_argument("--voc-root", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=24, help="number of images from val")
+    add_device(parser)
     arguments = parser.parse_args()
     split = read_split(find_voc_folder(arguments.voc_root, "2012"), "sample", "val")
-    runtime = choose_runtime(RuntimeConfig(device="cpu"))
-    model = build_model(ModelConfig(), 21).eval()
-    describe_machine()
+    runtime = choose_runtime(RuntimeConfig(device=arguments.device))
+    model = runtime.place(build_model(ModelConfig(), 21)).eval()
+    describe_machine(arguments.device)
     with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
         path = Path(folder) / "val.arrow"
         write_store(path, DecodedSamples(split, split.ids[: arguments.images]))
         store = SampleStore(path)
 
         def forward(most: int) -> Callable[[], None]:
-            batches = [normalise(torch.from_numpy(np.stack([sample.image for sample in group])).permute(0, 3, 1, 2))
-                       for group in _group_by_size(store, most * 375 * 500)]  # fmt: skip
+            stacked = (torch.from_numpy(np.stack([sample.image for sample in group])).permute(0, 3, 1, 2)
+                       for group in _group_by_size(store, most * 375 * 500))  # fmt: skip
+            batches = [normalise(pixels.to(runtime.device)).contiguous(memory_format=runtime.memory_format)
+                       for pixels in stacked]  # fmt: skip
 
             def run() -> None:
                 with torch.inference_mode(), runtime.keep_freed_memory(), runtime.autocast():
@@ -59,7 +62,7 @@ def main() -> None:
             "bare": forward(0),
             "fours": forward(4),
         }
-        seconds = alternate(sides, arguments.rounds)
+        seconds = alternate(sides, arguments.rounds, runtime.device)
     rows = [[name, arguments.images / statistics.median(found), ratio(found, seconds["bare"])]
             for name, found in seconds.items()]  # fmt: skip
     print_table("Evaluation at full size, ResNet-18", ["side", "images/s", "of bare"], rows)

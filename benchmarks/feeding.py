@@ -1,9 +1,10 @@
 """Training samples per second and core: crops out of the packed store against torchvision on JPEG and PNG.
 
-    python benchmarks/feeding.py --voc-root PATH [--rounds 5] [--samples 200]
+    python benchmarks/feeding.py --voc-root PATH [--rounds 5] [--samples 200] [--device auto]
 
 One thread, no loader processes, the same images for both: scale 0.9 to 1.1 (for torchvision after fitting into
-375 x 500, so that portrait images cost it less), crop of 224, flip.
+375 x 500, so that portrait images cost it less), crop of 224, flip. With a GPU, batches are copied there; the packed
+ones as uint8, normalised afterwards.
 
     packed        `voc_seg.samples`: window cut out of the memory-mapped image, resized, stacked, normalised
     torchvision   torchvision.io decodes JPEG and PNG; v2 transforms: ScaleJitter, RandomCrop, flip, normalise
@@ -16,13 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from measuring import alternate, describe_machine, print_table, ratio
+from measuring import add_device, alternate, describe_machine, print_table, ratio
 from PIL import Image
 from torchvision import tv_tensors
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
-from voc_seg.config import AugmentationConfig
+from voc_seg.config import AugmentationConfig, RuntimeConfig
+from voc_seg.engine.runtime import choose_runtime
 from voc_seg.samples.augment import MEAN, STD
 from voc_seg.samples.batches import normalise, training_batches
 from voc_seg.samples.decoded import DecodedSamples
@@ -32,19 +34,19 @@ from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 CROP, BATCH = 224, 8
 
 
-def packed(store: SampleStore, count: int) -> Callable[[], None]:
+def packed(store: SampleStore, count: int, device: torch.device) -> Callable[[], None]:
     config = AugmentationConfig(crop_size=CROP, scale=(0.9, 1.1))
 
     def run() -> None:
         batches = training_batches(store, config, BATCH, 0, range(10**6))
         for _ in range(count // BATCH):
             batch = next(batches)
-            normalise(batch.images)
+            normalise(batch.images.to(device)), batch.targets.to(device)
 
     return run
 
 
-def torchvision_v2(split: VOCSplit, count: int) -> Callable[[], None]:
+def torchvision_v2(split: VOCSplit, count: int, device: torch.device) -> Callable[[], None]:
     fill = {tv_tensors.Image: 124, tv_tensors.Mask: 255}
     transform = v2.Compose([
         v2.ScaleJitter((375, 500), scale_range=(0.9, 1.1), antialias=True),
@@ -63,7 +65,7 @@ def torchvision_v2(split: VOCSplit, count: int) -> Callable[[], None]:
     def run() -> None:
         for start in range(0, count // BATCH * BATCH, BATCH):
             images, masks = zip(*map(sample, split.ids[start : start + BATCH]))
-            torch.stack(images), torch.stack(masks)
+            torch.stack(images).to(device), torch.stack(masks).to(device)
 
     return run
 
@@ -79,17 +81,22 @@ def main() -> None:
     parser.add_argument("--voc-root", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=200, help="samples per variant and round")
+    add_device(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     split = read_split(find_voc_folder(arguments.voc_root, "2012"), "sample", "train")
     count = min(arguments.samples, len(split)) // BATCH * BATCH
     split = replace(split, ids=split.ids[:count])
-    describe_machine()
+    describe_machine(arguments.device)
+    device = choose_runtime(RuntimeConfig(device=arguments.device)).device
     with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as folder:
         store = Path(folder) / "train.arrow"
         write_store(store, DecodedSamples(split, split.ids))
-        sides = {"packed": packed(SampleStore(store), count), "torchvision": torchvision_v2(split, count)}
-        seconds = alternate(sides, arguments.rounds)
+        sides = {
+            "packed": packed(SampleStore(store), count, device),
+            "torchvision": torchvision_v2(split, count, device),
+        }
+        seconds = alternate(sides, arguments.rounds, device)
     rows = [[name, count / sorted(found)[len(found) // 2], ratio(seconds["packed"], found)]
             for name, found in seconds.items()]  # fmt: skip
     print_table("Feeding, one thread", ["side", "samples/s", "packed is quicker by"], rows)

@@ -2,9 +2,9 @@
 
     python benchmarks/growth.py --voc-root PATH [--copies 1 4 16]
 
-ResNet-18, crops of 64, batches of 4, one epoch and validation on four images; each run in its own process, with and
-without runtime.keep_memory. The packed store is memory-mapped, and the kernel can drop its pages at any time, so only
-anonymous memory must not grow.
+On the CPU: ResNet-18, crops of 64, batches of 4, one epoch and validation on four images; each run in its own process,
+with and without runtime.keep_memory. The packed store is memory-mapped, and the kernel can drop its pages at any time,
+so only anonymous memory must not grow.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def epoch(train: Path, val: Path, keep_memory: bool) -> dict[str, float]:
         "augmentation": {"crop_size": 64, "scale": [0.2, 0.4]},
         "training": {"epochs": 1, "batch_size": 4},
         "evaluation": {"scale": 0.2},
-        "runtime": {"keep_memory": keep_memory},
+        "runtime": {"device": "cpu", "keep_memory": keep_memory},
     }
     peak = [0.0]
 
@@ -56,7 +56,7 @@ def epoch(train: Path, val: Path, keep_memory: bool) -> dict[str, float]:
 
     threading.Thread(target=watch, daemon=True).start()
     store = SampleStore(train)
-    report = next(fit(store, SampleStore(val), CLASS_NAMES, Parameters.model_validate(settings)))
+    *_, report = fit(store, SampleStore(val), CLASS_NAMES, Parameters.model_validate(settings))
     row = report.history[-1]
     return {"images": len(store), "seconds": len(store) / row["images_per_second"], "peak_mb": peak[0],
             "data_seconds": row["data_seconds"]}  # fmt: skip

@@ -1,5 +1,6 @@
-"""Shared by all benchmarks: describe the machine, measure variants in turn, medians and ratios."""
+"""Shared by all benchmarks: device, description of the machine, variants measured in turn, medians and ratios."""
 
+import argparse
 import platform
 import statistics
 import time
@@ -10,39 +11,79 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from voc_seg.config import RuntimeConfig
+from voc_seg.engine.device_facts import device_facts
+from voc_seg.engine.runtime import Runtime, choose_runtime, cudnn_benchmark
+
 console = Console(width=110)
+_ABOVE = {"device", "precision", "torch"}
 
 
-def describe_machine() -> None:
-    """Print one line for a results table: processor, threads, versions, precision of ``auto``."""
-    from voc_seg.config import RuntimeConfig
-    from voc_seg.engine.runtime import choose_runtime
+CPU = torch.device("cpu")
 
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option of benchmarks that compute: the same values as ``runtime.device``."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda, cuda:1 and so on")
+
+
+def finish(device: torch.device) -> None:
+    """Wait until the device has computed everything that is queued: a clock read before would time the queueing."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def describe_machine(device: str = "auto") -> None:
+    """Print one line for a results table: processor, threads, versions, device and precision.
+
+    Args:
+        device: As ``runtime.device``.
+    """
+    runtime = choose_runtime(RuntimeConfig(device=device))
     model = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).is_file():
         lines = info.read_text().splitlines()
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
     console.print(
         f"{model}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads; Python "
-        f"{platform.python_version()}, torch {torch.__version__}; auto is {choose_runtime(RuntimeConfig())}",
+        f"{platform.python_version()}, torch {torch.__version__}; computing on {runtime}",
         highlight=False,
     )
+    if runtime.device.type == "cuda":
+        versions = ", ".join(f"{key} {value}" for key, value in device_facts(runtime).items() if key not in _ABOVE)
+        console.print(versions, highlight=False)
 
 
-def alternate(variants: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+def alternate(
+    variants: Mapping[str, Callable[[], object]], repeats: int, device: torch.device = CPU
+) -> dict[str, list[float]]:
     """Seconds of every variant in ``repeats`` rounds of one call each, after a round that is not counted.
 
     A variant that returns a float has measured its own time. Other work on the machine affects all variants of a round
-    alike, so quote ratios within a round.
+    alike, so quote ratios within a round. The time includes what ``device`` still computes when the call returns.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for round_ in range(repeats + 1):
         for name, variant in variants.items():
+            finish(device)
             started = time.perf_counter()
             own = variant()
+            finish(device)
             if round_:
                 seconds[name].append(own if isinstance(own, float) else time.perf_counter() - started)
     return seconds
+
+
+def seconds_a_step(step: Callable[[], None], steps: int, runtime: Runtime) -> float:
+    """Mean of several steps after one untimed step, which leaves caches as a step of this variant does."""
+    with runtime.keep_freed_memory(), cudnn_benchmark(True):
+        step()
+        finish(runtime.device)
+        started = time.perf_counter()
+        for _ in range(steps):
+            step()
+        finish(runtime.device)
+        return (time.perf_counter() - started) / steps
 
 
 def ratio(of: list[float], to: list[float]) -> float:

@@ -1,9 +1,11 @@
-"""Val mIoU of the same runs in fp32 and in bf16: same data, seeds, epochs and settings.
+"""Val mIoU of the same runs in fp32 and in half precision: same data, seeds, epochs and settings.
 
-    python benchmarks/precision.py [--voc-root PATH] [--weights resnet50.safetensors] [--seeds 0 1 2] [--epochs N]
+    python benchmarks/precision.py [--voc-root PATH] [--weights resnet50.safetensors] [--seeds 0 1 2] [--epochs N] \
+        [--device auto]
 
-Without --voc-root it trains ResNet-18 from scratch on the drawn sample; with it, ResNet-50 from --weights on VOC. Runs
-are short, so that three seeds are feasible on processors without bf16, too, where it is emulated and slow.
+Without --voc-root it trains ResNet-18 from scratch on the drawn sample; with it, ResNet-50 from --weights on VOC. Half
+precision is fp16 where `runtime.precision: auto` is fp16 (T4, RTX 20xx), else bf16. Runs are short, so that three seeds
+are feasible on processors without bf16, too, where it is emulated and slow.
 """
 
 import argparse
@@ -12,9 +14,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-from measuring import console, describe_machine, print_table
+from measuring import add_device, console, describe_machine, print_table
 
-from voc_seg.config import Parameters
+from voc_seg.config import Parameters, RuntimeConfig
+from voc_seg.engine.runtime import choose_runtime
 from voc_seg.engine.training import fit
 from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
@@ -44,12 +47,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--threads", type=int)
+    add_device(parser)
     arguments = parser.parse_args()
     if arguments.voc_root and not arguments.weights:
         parser.error("--voc-root needs --weights")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    describe_machine()
+    describe_machine(arguments.device)
+    fastest = choose_runtime(RuntimeConfig(device=arguments.device)).precision
+    half = "fp16" if fastest == "fp16" else "bf16"
     with tempfile.TemporaryDirectory(prefix="voc_seg_benchmark_") as temporary:
         if arguments.voc_root:
             folder, settings = find_voc_folder(arguments.voc_root, "2012"), VOC
@@ -65,16 +71,17 @@ def main() -> None:
         rows: list[list[object]] = []
         for seed in arguments.seeds:
             row: list[object] = [seed]
-            for precision in ("fp32", "bf16"):
+            for precision in ("fp32", half):
+                runtime = {"device": arguments.device, "precision": precision}
                 parameters = Parameters.model_validate(
-                    settings | {"training": training, "model": model, "seed": seed, "runtime": {"precision": precision}}
+                    settings | {"training": training, "model": model, "seed": seed, "runtime": runtime}
                 )
                 *_, last = fit(*stores, CLASS_NAMES, parameters)
                 row += [last.history[-1]["val_miou"], last.history[-1]["train_loss"]]
                 console.print(f"seed {seed} {precision}: {row[-2]:.4f}", highlight=False)
             rows.append(row)
         rows.append(["mean", *(statistics.mean(values) for values in list(zip(*rows))[1:])])
-        print_table("Precision", ["seed", "fp32 mIoU", "loss", "bf16 mIoU", "loss"], rows)
+        print_table("Precision", ["seed", "fp32 mIoU", "loss", f"{half} mIoU", "loss"], rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Start-up times: importing torch, help, data_processing on unchanged data, the first training step.
 
-    python benchmarks/start.py --images-per-second N [--rounds 5]
+    python benchmarks/start.py --images-per-second N [--rounds 5] [--device auto]
 
 Complete commands, one after another in every round, in a project whose data is processed (use kedro run before). Also
 the overhead of an epoch: writing checkpoint, best model and history of the base network to a temporary folder of data/,
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from measuring import alternate, console, describe_machine, print_table, ratio
+from measuring import add_device, alternate, console, describe_machine, print_table, ratio
 
 from voc_seg.config import ModelConfig, Parameters
 from voc_seg.datasets.checkpoints import CheckpointsDataset
@@ -31,14 +31,17 @@ from voc_seg.voc.classes import CLASS_NAMES
 # Ends the process after the first training step.
 FIRST_STEP = """
 import os, sys
+import torch
 from voc_seg.engine import training
 real = training.train_step
 def step(*args):
     real(*args)
+    if args[3].asynchronous:
+        torch.accelerator.synchronize()
     os._exit(0)
 training.train_step = step
 from kedro.framework.cli import main
-sys.argv = ["kedro", "run", "--pipelines", "training"]
+sys.argv = ["kedro", "run", "--pipelines", "training", "--params", "runtime.device=" + sys.argv[1]]
 main()
 """
 
@@ -55,12 +58,13 @@ def epoch_overhead(folder: Path, repeats: int) -> float:
     for parameter in model.parameters():  # momentum exists after the first step
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
     about = run_fingerprint(CLASS_NAMES, parameters, {"source": "sample", "images": 1464})
     seconds = []
     for epoch in range(1, repeats + 1):
         state = RunState(epoch=epoch, history=[{"epoch": n, "train_loss": 0.5} for n in range(50)])
         started = time.perf_counter()
-        CheckpointsDataset(filepath=str(folder)).save(save_state(model, None, optimizer, state, about))
+        CheckpointsDataset(filepath=str(folder)).save(save_state(model, None, optimizer, scaler, state, about))
         ModelDataset(filepath=str(folder / "best_model.pth")).save(export_best_model(model, about, epoch, 0.5))
         pd.DataFrame(state.history).to_csv(folder / "history.csv", index=False)
         seconds.append(time.perf_counter() - started)
@@ -73,15 +77,16 @@ def main() -> None:
     parser.add_argument(
         "--images-per-second", type=float, required=True, help="training speed, to relate the overhead to an epoch"
     )
+    add_device(parser)
     arguments = parser.parse_args()
-    describe_machine()
+    describe_machine(arguments.device)
     python = sys.executable
     kedro = (python, "-m", "kedro")
     sides = {
         "import torch": lambda: command(python, "-c", "import torch"),
         "kedro --help": lambda: command(*kedro, "--help"),
         "kedro run --pipelines data_processing": lambda: command(*kedro, "run", "--pipelines", "data_processing"),
-        "to the first training step": lambda: command(python, "-c", FIRST_STEP),
+        "to the first training step": lambda: command(python, "-c", FIRST_STEP, arguments.device),
     }
     seconds = alternate(sides, arguments.rounds)
     rows = [[name, statistics.median(found), 1 / ratio(found, seconds["import torch"])]

@@ -1,14 +1,16 @@
 """Minutes of training until val mIoU reaches a target: this project's network against smp's DeepLabV3Plus and Unet.
 
     python benchmarks/time_to_quality.py --voc-root PATH --weights resnet50.safetensors \
-        [--networks ours deeplabv3plus unet] [--target 0.40] [--epochs 8] [--minutes 60] [--threads N] [--out FILE]
+        [--networks ours deeplabv3plus unet] [--target 0.40] [--epochs 8] [--minutes 60] [--threads N] [--out FILE] \
+        [--device auto]
 
 Everything except the network is the same: `voc_seg.engine.training.fit` with the settings below, ImageNet weights of a
 ResNet-50, data, crops and their order, precision (auto), validation on the whole val split after every epoch. The peers
 are those of segmentation_models_pytorch with default decoders; only the strides of the encoder are placed where its
 weights were trained (``stride_in_1x1``).
 
-Time includes validation. CPU time is also given: with one thread it hardly depends on other work on the machine.
+Time includes validation; reading its score waits for the device. CPU time is also given: with one thread it hardly
+depends on other work on the machine.
 """
 
 import argparse
@@ -17,12 +19,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from measuring import console, describe_machine, print_table
+from measuring import add_device, console, describe_machine, print_table
 from torch import Tensor, nn
 from torch.nn import functional
 
 from voc_seg.config import ModelConfig, Parameters
-from voc_seg.engine import training
+from voc_seg.engine import run
+from voc_seg.engine.training import fit
 from voc_seg.models.encoder import ResNetEncoder, count_parameters
 from voc_seg.models.registry import build_model, load_encoder_weights
 from voc_seg.samples.decoded import DecodedSamples
@@ -90,9 +93,11 @@ def race(
         console.print(f"{name}: {count_parameters(model) / 1e6:.1f} M parameters", highlight=False)
         return model
 
-    training.build_model = build
+    run.build_model = build
     rows, started, cpu = [], time.perf_counter(), time.process_time()
-    for report in training.fit(train, val, CLASS_NAMES, parameters):
+    for report in fit(train, val, CLASS_NAMES, parameters):
+        if len(report.history) == len(rows):
+            continue  # a checkpoint within an epoch
         row = report.history[-1]
         wall = (time.perf_counter() - started) / 60
         rows.append([name, row["epoch"], row["val_miou"], wall, (time.process_time() - cpu) / 60, row["train_loss"]])
@@ -114,6 +119,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--packed", type=Path, default=Path("data/05_model_input"))
     parser.add_argument("--out", type=Path, help="file for a table of all epochs")
+    add_device(parser)
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -126,6 +132,7 @@ def main() -> None:
         stores.append(SampleStore(path))
     recipe = RECIPE | {
         "seed": arguments.seed,
+        "runtime": {"device": arguments.device},
         "training": RECIPE["training"] | {"epochs": arguments.epochs},
         # Width and skips of ours were chosen on a fifth of train (benchmarks/README.md).
         "model": {
@@ -136,7 +143,7 @@ def main() -> None:
             "skips": [3, 4],
         },
     }
-    describe_machine()
+    describe_machine(arguments.device)
     parameters = Parameters.model_validate(recipe)
     columns = ["network", "epoch", "val mIoU", "minutes", "CPU minutes", "train loss"]
     rows, last = [], []

@@ -10,7 +10,8 @@ from nbclient import NotebookClient
 from voc_seg.scenes.sample import write_scenes
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-NAMES = ("explore_data.ipynb", "inspect_run.ipynb")
+NAMES = ("colab_t4.ipynb", "explore_data.ipynb", "inspect_run.ipynb")
+"""The first is for Google Colab and a GPU: it is not run here."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, ru
     return folder
 
 
-def test_there_are_two() -> None:
+def test_there_are_three() -> None:
     assert sorted(path.name for path in FOLDER.glob("*.ipynb")) == sorted(NAMES)
 
 

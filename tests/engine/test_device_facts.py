@@ -5,11 +5,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from voc_seg.config import Parameters
 from voc_seg.engine import device_facts as module
+from voc_seg.engine import run
 from voc_seg.engine.device_facts import device_facts, gpu_memory, memory_left
 from voc_seg.engine.failures import explain_failures
 from voc_seg.engine.runtime import Runtime
+from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.classes import CLASS_NAMES
 
 CUDA = torch.device("cuda:0")
 
@@ -36,6 +40,15 @@ def test_a_cpu_has_a_name_and_no_memory_to_tell_of() -> None:
 
 def test_a_card_tells_its_peak(card: SimpleNamespace) -> None:
     assert gpu_memory(CUDA) == (7, 8)
+
+
+def test_the_first_peak_is_of_the_run_alone(
+    monkeypatch: pytest.MonkeyPatch, train_store: SampleStore, val_store: SampleStore, parameters: Parameters
+) -> None:
+    asked: list[torch.device] = []
+    monkeypatch.setattr(run, "reset_gpu_peak", asked.append)
+    run.start_run(train_store, val_store, CLASS_NAMES, parameters, None, "")
+    assert asked == [torch.device("cpu")]
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("out of memory")])

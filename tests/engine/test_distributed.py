@@ -123,3 +123,18 @@ def test_what_gloo_says_is_shown_without_its_source_file() -> None:
 def test_other_errors_stay_as_they_are() -> None:
     with pytest.raises(RuntimeError, match="gloo of one process"), distributed.explain_lost_rank():
         raise RuntimeError("gloo of one process")
+
+
+@pytest.mark.parametrize("chosen", [None, "0"])
+def test_nccls_watchdog_says_what_it_waited_for(monkeypatch: pytest.MonkeyPatch, chosen: str | None) -> None:
+    given = {} if chosen is None else {"TORCH_FR_BUFFER_SIZE": chosen}
+    monkeypatch.setattr(distributed.os, "environ", TORCHRUN | given)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(distributed, "_rendezvous_store", lambda *given: None)
+    found: dict[str, str] = {}
+    monkeypatch.setattr(
+        distributed.distributed, "init_process_group", lambda *given, **options: found.update(distributed.os.environ)
+    )
+    distributed.init_process_group(torch.device("cuda", 1), 60)
+    assert found["TORCH_FR_BUFFER_SIZE"] == (chosen or "2000")
+    assert found["TORCH_NCCL_DUMP_ON_TIMEOUT"] == "1"

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from voc_seg.config import OptimizerConfig, Parameters, RuntimeConfig
+from voc_seg.engine import optimisation
 from voc_seg.engine.failures import require_gradient_scale
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import warn_precision_changed
-from voc_seg.engine.runtime import Runtime, choose_runtime
+from voc_seg.engine.runtime import Runtime, choose_runtime, deterministic
 from voc_seg.engine.training import fit, train_step
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import Batch
@@ -143,3 +144,34 @@ def test_resuming_in_another_precision_warns(caplog: pytest.LogCaptureFixture) -
     assert not caplog.records
     warn_precision_changed({"precision": "fp16"}, "fp32")
     assert "Trained in fp16 so far, from here on in fp32" in caplog.text
+
+
+def _again(optimizer: torch.optim.Optimizer, fused: bool) -> torch.optim.SGD:
+    """The optimiser of the same parameters as it is on CUDA, or as it is here."""
+    groups = [{key: group[key] for key in ("params", "factor", "weight_decay")} for group in optimizer.param_groups]
+    return optimisation._sgd(groups, OptimizerConfig(), fused)
+
+
+def test_fused_sgd_has_no_momentum_from_a_step_that_was_skipped(parameters: Parameters) -> None:
+    found = []
+    for fused in (True, False):
+        model, optimizer = _network(parameters)
+        optimizer = _again(optimizer, fused)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-24)
+        with deterministic(True):  # torch then fills memory without a value with NaN
+            for _ in range(3):
+                train_step(model, optimizer, [_batch()], FP16, scaler)
+        assert scaler.get_scale() == 2.0**16
+        found.append(model.decoder.classify.weight.detach())
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
+
+
+def test_fused_sgd_takes_the_steps_of_the_plain_one(parameters: Parameters) -> None:
+    found = []
+    for fused in (True, False):
+        model, optimizer = _network(parameters)
+        optimizer = _again(optimizer, fused)
+        for _ in range(3):
+            train_step(model, optimizer, [_batch()], FP32)
+        found.append(model.decoder.classify.weight.detach())
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)

@@ -16,7 +16,7 @@ def test_auto_resolves_to_a_device_that_computes() -> None:
     with runtime.autocast():
         assert torch.ones(2, device=runtime.device).sum().item() == 2
     assert runtime.device.type in {"cpu", "cuda", "mps"}
-    assert runtime.dtype in {torch.float32, torch.bfloat16}
+    assert runtime.dtype in {torch.float32, torch.bfloat16, torch.float16}
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "mps"])

@@ -13,6 +13,8 @@ from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
 
+from .optimisation import begin_momentum
+
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_VERSION = 2
@@ -167,7 +169,7 @@ def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
 
 
 def load_state(
-    checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer, scaler: GradScaler
+    checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.SGD, scaler: GradScaler
 ) -> RunState:
     """Restore all but the weights, which ``models.registry`` loads; return the counters.
 
@@ -181,6 +183,7 @@ def load_state(
         optimizer.load_state_dict(checkpoint["optimizer"])
         for group in optimizer.param_groups:
             group["fused"] = fused
+        begin_momentum(optimizer)
         if scaler.is_enabled() and checkpoint.get("scaler"):  # empty if trained in another precision
             scaler.load_state_dict(checkpoint["scaler"])
         torch.set_rng_state(checkpoint["rng"]["torch"])

@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_FLIGHT_RECORDER = {"TORCH_FR_BUFFER_SIZE": "2000", "TORCH_NCCL_DUMP_ON_TIMEOUT": "1"}
+"""NCCL's watchdog ends a process without Python: these have it write what each rank waited for. Defaults of torch 2.14,
+off in earlier versions."""
+
 
 def init_process_group(device: torch.device, timeout: int) -> None:
     """Create the process group of this run; a single process needs none.
@@ -41,6 +45,8 @@ def init_process_group(device: torch.device, timeout: int) -> None:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        for name, value in _FLIGHT_RECORDER.items():
+            os.environ.setdefault(name, value)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         store = _rendezvous_store(process, timedelta(seconds=timeout))

@@ -51,7 +51,8 @@ def explain_failures(memory_advice: str) -> Iterator[None]:
         text = str(error)
         if "Caught RuntimeError in DataLoader worker" in text and "shared memory" in text:
             raise VocSegError(f"A loader worker could not hand over a batch. {shared_memory_advice()}") from error
-        if "can't allocate memory" in text or "out of memory" in text.lower():
+        # cuBLAS and cuDNN end their own lack of memory with CUBLAS_STATUS_ALLOC_FAILED and the like.
+        if any(sign in text.lower() for sign in ("can't allocate memory", "out of memory", "_status_alloc_failed")):
             raise VocSegError(f"Out of memory.{memory_left()} {memory_advice}") from error
         if "DataLoader worker" in text and "Bus error" in text:
             raise VocSegError(

@@ -1,6 +1,7 @@
 """Optimiser, learning rate and loss."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +28,26 @@ def build_optimizer(model: SegmentationNet, config: OptimizerConfig) -> torch.op
             {"params": kernels, "factor": factor, "weight_decay": config.weight_decay},
             {"params": others, "factor": factor, "weight_decay": 0.0},
         ]
-    on_cuda = next(model.parameters()).is_cuda
+    return _sgd(groups, config, fused=next(model.parameters()).is_cuda)
+
+
+def _sgd(groups: list[dict[str, Any]], config: OptimizerConfig, fused: bool) -> torch.optim.SGD:
     # Fused: one kernel per group instead of several, and a step skipped for float16's sake needs no word to the host.
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=on_cuda or None)
+    optimizer = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused or None)
+    begin_momentum(optimizer)
+    return optimizer
+
+
+def begin_momentum(optimizer: torch.optim.SGD) -> None:
+    """Give fused SGD a momentum of zero where it has none, which changes no step.
+
+    At its first step torch would allocate momentum without a value and let the kernel set it. If that step is skipped,
+    because a gradient overflows in float16, the next one would use whatever was in that memory.
+    """
+    for group in optimizer.param_groups:
+        if group["fused"] and group["momentum"]:
+            for parameter in group["params"]:
+                optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
 class MovingAverage(AveragedModel):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from measuring import print_table
 
-from voc_seg.config import EvaluationConfig, OptimizerConfig, Parameters
+from voc_seg.config import EvaluationConfig, Parameters
 from voc_seg.engine import run, runtime
 from voc_seg.engine.evaluation import evaluate
 from voc_seg.engine.failures import require_finite_weights
@@ -24,7 +24,6 @@ from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.training import fit
 from voc_seg.models.registry import build_model, restore_model
-from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import Sample, SampleStore, write_store
 from voc_seg.scenes.sample import draw_scene, plan_split
 from voc_seg.voc.classes import CLASS_NAMES
@@ -45,7 +44,7 @@ STEP: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     runtime._choose_device = lambda name: GPU
-    run.build_optimizer = fused
+    run.build_optimizer = partial(build_optimizer, fused=True)  # as on CUDA
     with tempfile.TemporaryDirectory() as folder:
 
         def store(count: int) -> SampleStore:
@@ -84,12 +83,6 @@ def per_unit(run: Callable[[int], simgpu.Counts], number: int) -> list[str]:
             lambda counts: counts.host_conversions,
         )
     ]
-
-
-def fused(model: SegmentationNet, config: OptimizerConfig) -> torch.optim.SGD:
-    """Return the optimiser as it is on CUDA."""
-    groups = [{**group, "fused": True} for group in build_optimizer(model, config).param_groups]
-    return torch.optim.SGD(groups, config.learning_rate, config.momentum, fused=True)
 
 
 def _landscape(plan: Any) -> tuple[Any, Any]:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from voc_seg.config import OptimizerConfig, Parameters, RuntimeConfig
-from voc_seg.engine import optimisation
 from voc_seg.engine.failures import require_gradient_scale
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import warn_precision_changed
@@ -83,10 +82,10 @@ def _batch() -> Batch:
     return Batch(images, torch.randint(0, 21, (2, 64, 64), generator=generator, dtype=torch.uint8), ("a", "b"), 0, 2)
 
 
-def _network(parameters: Parameters) -> tuple[Any, torch.optim.Optimizer]:
+def _network(parameters: Parameters, fused: bool = False) -> tuple[Any, torch.optim.Optimizer]:
     torch.manual_seed(0)
     model = build_model(parameters.model, len(CLASS_NAMES)).eval()
-    return model, build_optimizer(model, OptimizerConfig())
+    return model, build_optimizer(model, OptimizerConfig(), fused)
 
 
 def test_a_step_in_float16_is_that_of_float32_up_to_rounding(parameters: Parameters) -> None:
@@ -146,17 +145,10 @@ def test_resuming_in_another_precision_warns(caplog: pytest.LogCaptureFixture) -
     assert "Trained in fp16 so far, from here on in fp32" in caplog.text
 
 
-def _again(optimizer: torch.optim.Optimizer, fused: bool) -> torch.optim.SGD:
-    """The optimiser of the same parameters as it is on CUDA, or as it is here."""
-    groups = [{key: group[key] for key in ("params", "factor", "weight_decay")} for group in optimizer.param_groups]
-    return optimisation._sgd(groups, OptimizerConfig(), fused)
-
-
 def test_fused_sgd_has_no_momentum_from_a_step_that_was_skipped(parameters: Parameters) -> None:
     found = []
     for fused in (True, False):
-        model, optimizer = _network(parameters)
-        optimizer = _again(optimizer, fused)
+        model, optimizer = _network(parameters, fused)
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-24)
         with deterministic(True):  # torch then fills memory without a value with NaN
             for _ in range(3):
@@ -169,8 +161,7 @@ def test_fused_sgd_has_no_momentum_from_a_step_that_was_skipped(parameters: Para
 def test_fused_sgd_takes_the_steps_of_the_plain_one(parameters: Parameters) -> None:
     found = []
     for fused in (True, False):
-        model, optimizer = _network(parameters)
-        optimizer = _again(optimizer, fused)
+        model, optimizer = _network(parameters, fused)
         for _ in range(3):
             train_step(model, optimizer, [_batch()], FP32)
         found.append(model.decoder.classify.weight.detach())

@@ -5,6 +5,7 @@ A budget holds for one more step or image: the difference between two runs, one 
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from voc_seg.config import EvaluationConfig, InferenceConfig, OptimizerConfig, Parameters
+from voc_seg.config import EvaluationConfig, InferenceConfig, Parameters
 from voc_seg.engine import run, runtime
 from voc_seg.engine.evaluation import evaluate
 from voc_seg.engine.failures import require_finite_weights
@@ -23,7 +24,6 @@ from voc_seg.engine.run import train_mode
 from voc_seg.engine.runtime import Runtime, deterministic
 from voc_seg.engine.training import fit, train_step
 from voc_seg.models.registry import build_model
-from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import Sample, SampleStore, write_store
 from voc_seg.voc.classes import CLASS_NAMES
 
@@ -59,12 +59,6 @@ def store_of(scene_samples: list[Sample], tmp_path_factory: pytest.TempPathFacto
     return make
 
 
-def fused(model: SegmentationNet, config: OptimizerConfig) -> torch.optim.SGD:
-    """The optimiser as it is on CUDA."""
-    groups = [{**group, "fused": True} for group in build_optimizer(model, config).param_groups]
-    return torch.optim.SGD(groups, config.learning_rate, config.momentum, fused=True)
-
-
 @pytest.fixture(scope="module")
 def count_fit(
     gpu: ModuleType, store_of: Callable[[int], SampleStore], make_parameters: Callable[..., Parameters]
@@ -76,7 +70,7 @@ def count_fit(
         stores = store_of(train), store_of(val)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(runtime, "_choose_device", lambda name: torch.device(GPU))
-            patch.setattr(run, "build_optimizer", fused)
+            patch.setattr(run, "build_optimizer", partial(build_optimizer, fused=True))  # as on CUDA
             with gpu.counting() as counts:
                 list(fit(*stores, CLASS_NAMES, make_parameters(**blocks)))
         return counts

@@ -1,7 +1,6 @@
 """Optimiser, learning rate and loss."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +12,14 @@ from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.voc.classes import VOID
 
 
-def build_optimizer(model: SegmentationNet, config: OptimizerConfig) -> torch.optim.SGD:
+def build_optimizer(model: SegmentationNet, config: OptimizerConfig, fused: bool | None = None) -> torch.optim.SGD:
     """Return SGD with momentum over the parameters that are not frozen; ``factor`` scales the rate of a group.
 
     Weight decay acts on kernels only: on biases and batch-norm values it serves no purpose
     (He et al., "Bag of Tricks for Image Classification", 2019, section 3.1).
+
+    ``fused`` is chosen by the device: one kernel per group instead of several, and a step that is skipped for float16's
+    sake needs no word to the host.
     """
     groups = []
     for part, factor in ((model.encoder, config.encoder_factor), (model.decoder, 1.0)):
@@ -28,11 +30,7 @@ def build_optimizer(model: SegmentationNet, config: OptimizerConfig) -> torch.op
             {"params": kernels, "factor": factor, "weight_decay": config.weight_decay},
             {"params": others, "factor": factor, "weight_decay": 0.0},
         ]
-    return _sgd(groups, config, fused=next(model.parameters()).is_cuda)
-
-
-def _sgd(groups: list[dict[str, Any]], config: OptimizerConfig, fused: bool) -> torch.optim.SGD:
-    # Fused: one kernel per group instead of several, and a step skipped for float16's sake needs no word to the host.
+    fused = next(model.parameters()).is_cuda if fused is None else fused
     optimizer = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused or None)
     begin_momentum(optimizer)
     return optimizer

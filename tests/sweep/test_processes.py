@@ -66,7 +66,7 @@ def test_a_terminal_that_is_gone_does_not_stop_the_others(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     console = Console(file=Gone(), force_terminal=True)
-    for module in ("rich.progress", "voc_seg.sweep.jobs"):
+    for module in ("rich.progress", "voc_seg.system.progress"):
         monkeypatch.setattr(f"{module}.get_console", lambda: console)
     assert run(1, a="", b="").finished == ["a", "b"]
 

@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from rich import get_console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from voc_seg.metrics.confusion import is_baseline
-from voc_seg.system.progress import LOG_SECONDS, ProgressLog, duration
+from voc_seg.system.progress import LOG_SECONDS, ProgressLog, bars_hidden, duration
 
 from .checkpoint import RunState
 from .device_facts import GpuMemory
@@ -125,11 +124,6 @@ def _remark(miou: float, baseline: float | None) -> str:
     if baseline is None or not is_baseline(miou, baseline):
         return ""
     return " = baseline" if round(miou, 3) == round(baseline, 3) else " < baseline"
-
-
-def bars_hidden() -> bool:
-    """Whether bars would only clutter: the console is no terminal."""
-    return not get_console().is_terminal
 
 
 def _best(state: RunState) -> str:

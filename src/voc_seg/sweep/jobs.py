@@ -6,8 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from voc_seg.system.progress import bars_hidden
 
 from .grid import Trial
 from .records import Record
@@ -48,7 +49,7 @@ class SweepBars:
     def __init__(self, jobs: int) -> None:
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
-            transient=True, disable=not get_console().is_terminal,
+            transient=True, disable=bars_hidden(),
         )  # fmt: skip
         self._runs = self._bars.add_task("runs", total=jobs)
         self._tasks: dict[str, TaskID] = {}

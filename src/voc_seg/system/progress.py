@@ -28,8 +28,13 @@ _DELAY_SECONDS = 2.0
 Unit = Literal["images", "steps", "bytes"]
 
 
+def bars_hidden() -> bool:
+    """Whether log lines take the place of bars: the console is a file or a pipe."""
+    return not get_console().is_terminal
+
+
 class ProgressLog:
-    """Log lines about slow work: one after ten seconds, then one a minute; none for work that takes less.
+    """Log lines about slow work: the first after ten seconds, then one a minute.
 
     Args:
         text: Label of the work.
@@ -53,9 +58,7 @@ class ProgressLog:
 
 @contextmanager
 def progress_bar(text: str, total: int | None, unit: Unit = "images", done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal after two seconds of work, and remove it at the end.
-
-    Where the console is a file or a pipe, a `ProgressLog` takes its place.
+    """Show a bar on a terminal after two seconds of work, and remove it at the end; elsewhere log lines.
 
     Args:
         text: Label of the work.
@@ -66,7 +69,7 @@ def progress_bar(text: str, total: int | None, unit: Unit = "images", done: int 
     Yields:
         ``advance(units)``, to be called with each number of finished units.
     """
-    if not get_console().is_terminal:
+    if bars_hidden():
         yield ProgressLog(text, total, unit, done).advance
         return
     amount = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]

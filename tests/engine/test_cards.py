@@ -1,4 +1,4 @@
-"""Device and precision on the cards that people have, with the wheels that they install."""
+"""Device, precision and memory layout on GPUs that people have, with the wheels that they install."""
 
 import logging
 from collections.abc import Callable
@@ -13,14 +13,8 @@ from voc_seg.system.errors import VocSegError
 
 CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]  # of PyPI's torch 2.14
 CUDA_126 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
-CARDS = {  # compute capability, GiB
-    "P100": ((6, 0), 16),
-    "V100": ((7, 0), 16),
-    "T4": ((7, 5), 15),
-    "RTX 3060": ((8, 6), 12),
-    "RTX 4090": ((8, 9), 24),
-    "H100": ((9, 0), 80),
-}
+CARDS = {"P100": (6, 0), "V100": (7, 0), "T4": (7, 5), "RTX 3060": (8, 6), "RTX 4090": (8, 9), "H100": (9, 0)}
+"""Compute capability by name."""
 
 
 @pytest.fixture
@@ -28,18 +22,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes this machine one with a card, ``mps`` or ``none``, and wheels of a version of CUDA."""
 
     def make(card: str, built: list[str] = CUDA_13) -> None:
-        capability, memory = CARDS.get(card, ((0, 0), 0))
-        total = memory * 1024**3
         for name, value in {
             "is_available": card in CARDS,
             "device_count": int(card in CARDS),
             "current_device": 0,
             "set_device": None,
             "get_device_name": f"NVIDIA {card}",
-            "get_device_capability": capability,
+            "get_device_capability": CARDS.get(card),
             "get_arch_list": built,
-            "mem_get_info": (total - 2**28, total),
-            "is_bf16_supported": capability >= (8, 0),
         }.items():
             monkeypatch.setattr(torch.cuda, name, lambda *_, value=value, **__: value)
         monkeypatch.setattr(torch.version, "hip", None)
@@ -52,14 +42,15 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def described(found: Runtime) -> str:
-    return f"{found.device.type} {found.precision}"
+    layout = {torch.contiguous_format: " contiguous", torch.channels_last: ""}[found.memory_format]
+    return f"{found.device.type} {found.precision}{layout}"
 
 
 @pytest.mark.parametrize(
     ("card", "built", "expected"),
     [
         ("P100", CUDA_13, "cpu fp32"),
-        ("P100", CUDA_126, "cuda fp32"),  # without tensor cores
+        ("P100", CUDA_126, "cuda fp32 contiguous"),  # without tensor cores
         ("V100", CUDA_13, "cpu fp32"),
         ("V100", CUDA_126, "cuda fp16"),
         ("T4", CUDA_13, "cuda fp16"),
@@ -72,16 +63,20 @@ def described(found: Runtime) -> str:
         ("none", [], "cpu fp32"),
     ],
 )
-def test_auto(machine: Callable[..., None], card: str, built: list[str], expected: str) -> None:
+def test_auto(
+    machine: Callable[..., None], card: str, built: list[str], expected: str, caplog: pytest.LogCaptureFixture
+) -> None:
     machine(card, built)
     assert described(choose_runtime(RuntimeConfig())) == expected
+    assert bool(caplog.records) is (card in CARDS and expected == "cpu fp32")  # a GPU without kernels is named
 
 
 @pytest.mark.parametrize("card", [*CARDS, "mps", "none"])
 def test_fp32_is_taken_everywhere(machine: Callable[..., None], card: str, caplog: pytest.LogCaptureFixture) -> None:
     machine(card, CUDA_126)
-    device = "cuda" if card in CARDS else card.replace("none", "cpu")
-    assert described(choose_runtime(RuntimeConfig(precision="fp32"))) == f"{device} fp32"
+    expected = {"P100": "cuda fp32 contiguous", "V100": "cuda fp32 contiguous", "T4": "cuda fp32 contiguous"}
+    expected |= {"mps": "mps fp32", "none": "cpu fp32"}
+    assert described(choose_runtime(RuntimeConfig(precision="fp32"))) == expected.get(card, "cuda fp32")
     assert not caplog.records
 
 
@@ -103,7 +98,7 @@ def test_bf16_warns_where_it_is_emulated(
     assert described(choose_runtime(RuntimeConfig(precision="bf16"))) == "cuda bf16"
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert bool(warnings) is warns
-    assert all("bfloat16" in message and card in message for message in warnings)
+    assert all(f"{card} has no bfloat16 arithmetic" in message for message in warnings)
 
 
 @pytest.mark.parametrize("card", ["V100", "T4", "RTX 3060", "RTX 4090", "H100"])

@@ -1,4 +1,4 @@
-"""Half precision: gradient scaling, skipped steps, layouts, and which precision a card gets."""
+"""Half precision: gradient scaling, skipped steps, clipping and resuming."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from voc_seg.config import OptimizerConfig, Parameters, RuntimeConfig
+from voc_seg.config import OptimizerConfig, Parameters
 from voc_seg.engine.failures import require_gradient_scale
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import warn_precision_changed
-from voc_seg.engine.runtime import Runtime, choose_runtime, deterministic
+from voc_seg.engine.runtime import Runtime, deterministic
 from voc_seg.engine.training import fit, train_step
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import Batch
@@ -22,58 +22,6 @@ pytestmark = pytest.mark.usefixtures("narrow_encoder")
 
 FP16 = Runtime(torch.device("cpu"), torch.float16)
 FP32 = Runtime(torch.device("cpu"), torch.float32)
-CARDS = {"P100": (6, 0), "V100": (7, 0), "T4": (7, 5), "RTX 3060": (8, 6), "RTX 4090": (8, 9), "H100": (9, 0)}
-
-
-@pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes this a machine with one card and a torch that has kernels for all of them."""
-
-    def choose(name: str) -> None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-        monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: CARDS[name])
-        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_60", "sm_70", "sm_75", "sm_80", "sm_90"])
-        monkeypatch.setattr(torch.version, "hip", None)
-
-    return choose
-
-
-@pytest.mark.parametrize(
-    ("name", "precision", "layout"),
-    [
-        ("P100", "fp32", torch.contiguous_format),
-        ("V100", "fp16", torch.channels_last),
-        ("T4", "fp16", torch.channels_last),
-        ("RTX 3060", "bf16", torch.channels_last),
-        ("RTX 4090", "bf16", torch.channels_last),
-        ("H100", "bf16", torch.channels_last),
-    ],
-)
-def test_auto_is_what_the_tensor_cores_compute_in(
-    card: Callable, name: str, precision: str, layout: torch.memory_format, caplog: pytest.LogCaptureFixture
-) -> None:
-    card(name)
-    runtime = choose_runtime(RuntimeConfig())
-    assert (runtime.precision, runtime.memory_format) == (precision, layout)
-    assert not caplog.records
-
-
-@pytest.mark.parametrize(("name", "layout"), [("T4", torch.contiguous_format), ("H100", torch.channels_last)])
-def test_float32_without_tensor_cores_uses_contiguous_memory(
-    card: Callable, name: str, layout: torch.memory_format
-) -> None:
-    card(name)
-    assert choose_runtime(RuntimeConfig(precision="fp32")).memory_format is layout
-
-
-def test_bfloat16_on_a_card_that_emulates_it_warns(card: Callable, caplog: pytest.LogCaptureFixture) -> None:
-    card("T4")
-    assert choose_runtime(RuntimeConfig(precision="bf16")).precision == "bf16"
-    assert "T4 has no bfloat16 arithmetic" in caplog.text and "runtime.precision=auto" in caplog.text
 
 
 def _batch() -> Batch:

@@ -1,7 +1,7 @@
 """Entries with ``versioned: true``: one file a run, the newest is read, and an older one on request."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def test_a_version_that_does_not_exist_is_refused(project: Path) -> None:
         session.run(pipeline_names=["evaluation"], load_versions={"best_model": "2020"})
 
 
-def test_comparison_and_previews_read_the_newest(project: Path) -> None:
+def test_a_comparison_reads_the_newest(project: Path) -> None:
     new = versions(project, "06_models/best_model.pth")[-1]
     (run,) = (read() for read in RunsDataset(filepath=str(project / "data")).load().values())
     assert run.model["model_digest"] == model_digest(read_saved(new))
@@ -87,9 +87,9 @@ def test_training_resumes_with_the_newest_version(project: Path, run_kedro: Call
 
 
 @pytest.fixture
-def versioned(tmp_path: Path) -> Iterator[ModelDataset]:
+def versioned(tmp_path: Path) -> ModelDataset:
     entry = {"type": "voc_seg.datasets.ModelDataset", "filepath": str(tmp_path / "a.pth"), "versioned": True}
-    yield ModelDataset.from_config("a", entry, save_version="2026-01-02")
+    return ModelDataset.from_config("a", entry, save_version="2026-01-02")
 
 
 @pytest.mark.filterwarnings("error")

@@ -20,10 +20,12 @@ from voc_seg.engine.evaluation import evaluate
 from voc_seg.engine.failures import require_finite_weights
 from voc_seg.engine.inference import Preprocessing, predict_mask
 from voc_seg.engine.optimisation import build_optimizer
+from voc_seg.engine.prediction import predict_all
 from voc_seg.engine.run import train_mode
 from voc_seg.engine.runtime import Runtime, deterministic
 from voc_seg.engine.training import fit, train_step
 from voc_seg.models.registry import build_model
+from voc_seg.samples.batches import training_batches
 from voc_seg.samples.store import Sample, SampleStore, write_store
 from voc_seg.voc.classes import CLASS_NAMES
 
@@ -188,8 +190,6 @@ NONDETERMINISTIC = {
 def test_a_deterministic_step_has_no_operator_that_is_not(
     gpu: ModuleType, fp32: Runtime, parameters: Parameters, store_of: Callable[[int], SampleStore], wanted: bool
 ) -> None:
-    from voc_seg.samples.batches import training_batches
-
     model = build_model(parameters.model, len(CLASS_NAMES)).to(GPU)
     optimizer = build_optimizer(model, parameters.training.optimizer)
     train_mode(model, parameters.training)
@@ -200,13 +200,11 @@ def test_a_deterministic_step_has_no_operator_that_is_not(
     assert found == (set() if wanted else {"upsample_bilinear2d_backward"})
 
 
-@pytest.mark.parametrize("side", [2000])
 def test_a_large_validation_image_needs_little_memory(
-    gpu: ModuleType, fp32: Runtime, parameters: Parameters, scene_samples: list[Sample], side: int
+    gpu: ModuleType, fp32: Runtime, parameters: Parameters, scene_samples: list[Sample]
 ) -> None:
     """Beyond what the network needs: 500 MB for 12 megapixels, so 167 MB for 4."""
-    from voc_seg.engine.prediction import predict_all
-
+    side = 2000
     rows, columns = (np.linspace(0, length - 1, side).astype(int) for length in scene_samples[0].mask.shape)
     first = scene_samples[0]
     sample = replace(first, image=first.image[np.ix_(rows, columns)], mask=first.mask[np.ix_(rows, columns)])

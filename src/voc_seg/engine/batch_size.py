@@ -17,16 +17,16 @@ from .runtime import Runtime
 logger = logging.getLogger(__name__)
 
 _CROPS = 4
-"""Crops of a step for each of ``training.accumulation``, as with the default batch size."""
+"""The default of ``training.batch_size``: with ``auto``, a step has as many crops as with the default."""
 
 
 def settle_batch_size(
     parameters: Parameters, classes: int, runtime: Runtime, checkpoint: dict[str, Any] | None
 ) -> Parameters:
-    """Replace ``auto`` by numbers with the same number of crops in a step.
+    """Replace ``training.batch_size: auto`` by a number, and adjust ``training.accumulation`` to it.
 
-    A GPU gets the largest power of two that divides the step and fits into its memory, and the rest by accumulation.
-    Other devices compute batches of four. A resumed run keeps what it began with.
+    The number of crops in a step is the same on every device. A GPU computes the largest power of two that divides it
+    and fits into memory at a time. Other devices compute batches of four. A resumed run keeps what it began with.
 
     Raises:
         VocSegError: Not even one crop per rank fits.
@@ -52,7 +52,7 @@ def settle_batch_size(
 
 
 def _largest_that_fits(parameters: Parameters, classes: int, runtime: Runtime, effective: int) -> int:
-    """Return the largest power of two that divides the effective batch and whose steps fit into memory."""
+    """Return the largest power of two that divides the effective batch and fits into a GPU; four on other devices."""
     if not runtime.asynchronous:
         return _CROPS
     sizes = [size for size in _powers_of_two(effective) if size >= world_size()]
@@ -85,7 +85,7 @@ def _powers_of_two(effective: int) -> list[int]:
 def _try_steps(parameters: Parameters, classes: int, runtime: Runtime, crops: int) -> None:
     """Take two training steps with black images: the second holds momentum and the moving average as well.
 
-    Not by ``train_step``, which waits for the other ranks: one of them may run out of memory alone.
+    ``train_step`` would wait for the other ranks, but one of them may run out of memory alone.
     """
     training, side = parameters.training, parameters.augmentation.crop_size
     model = runtime.place(bare_model(parameters.model, classes)).train()

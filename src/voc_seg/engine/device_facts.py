@@ -1,4 +1,4 @@
-"""What a run tells of its device: name and versions, and the memory of a GPU."""
+"""Facts about the device of a run: its name, the versions of its software, and the memory of a GPU."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,14 +10,14 @@ from .runtime import Runtime
 
 
 class GpuMemory(NamedTuple):
-    """Memory of a GPU, bytes: highest use by tensors of this process, and what it has reserved for them."""
+    """Memory of a GPU in bytes: the peak of the tensors of this process, and what it has reserved for them."""
 
     peak: int
     reserved: int
 
 
 def gpu_memory(device: torch.device) -> GpuMemory | None:
-    """Return the memory used since :func:`reset_gpu_peak`; None for a CPU. Nothing is waited for."""
+    """Return the memory used since :func:`reset_gpu_peak`, without waiting for the GPU; None for a CPU."""
     if device.type == "cpu":
         return None
     if device.type == "mps":  # records no peak
@@ -28,13 +28,13 @@ def gpu_memory(device: torch.device) -> GpuMemory | None:
 
 
 def reset_gpu_peak(device: torch.device) -> None:
-    """Restart the measurement of the highest use of memory."""
+    """Restart the measurement of the peak; nothing on devices that record none."""
     if device.type not in ("cpu", "mps"):
         torch.get_device_module(device).reset_peak_memory_stats(device)
 
 
 def memory_left() -> str:
-    """Say how much of a GPU's memory is used and free, after it ran out; empty without a GPU that tells."""
+    """Return a sentence on used and free GPU memory, for messages about exhausted memory; empty if unknown."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     module = torch.get_device_module(accelerator) if accelerator else None
     if module is None or not hasattr(module, "mem_get_info"):
@@ -42,13 +42,13 @@ def memory_left() -> str:
     try:
         free, total = module.mem_get_info()
         mine = module.memory_allocated()
-    except RuntimeError:  # of a device that is broken or was never used
+    except RuntimeError:  # the device is broken or was never used
         return ""
     return f" Of {total / 1e9:.1f} GB on the GPU {free / 1e9:.1f} are free; this process used {mine / 1e9:.1f}."
 
 
 def device_facts(runtime: Runtime) -> dict[str, str]:
-    """Return device, precision and the versions that may change a result in its last digits."""
+    """Return device, precision and the software versions that may change the last digits of a result."""
     facts = {"device": runtime.device_name, "precision": runtime.precision, "torch": str(torch.__version__)}
     if runtime.device.type == "cuda":
         facts["cuda"] = str(torch.version.hip or torch.version.cuda)

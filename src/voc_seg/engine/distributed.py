@@ -73,24 +73,17 @@ def _rendezvous_store(process: ProcessInfo, timeout: timedelta) -> distributed.S
     host, _, port = process.address.rpartition(":")
     hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store = distributed.TCPStore(
-        host,
-        int(port),
-        process.world_size,
-        is_master=not hosted and process.rank == 0,
-        timeout=timeout,
+        host, int(port), process.world_size, is_master=not hosted and process.rank == 0, timeout=timeout,
         multi_tenant=True,
-    )
+    )  # fmt: skip
     if process.rank:
         token = uuid.uuid4().hex
         store.set(f"voc_seg/token/{process.rank}", token)
         prefix = store.get(f"voc_seg/prefix/{token}").decode()  # blocks until rank 0 answers
         store.set(f"voc_seg/acknowledged/{prefix}/{process.rank}", "")
         return distributed.PrefixStore(prefix, store)
-    prefix, others, deadline = (
-        uuid.uuid4().hex,
-        range(1, process.world_size),
-        time.monotonic() + timeout.total_seconds(),
-    )
+    prefix, others = uuid.uuid4().hex, range(1, process.world_size)
+    deadline = time.monotonic() + timeout.total_seconds()
     while not store.check([f"voc_seg/acknowledged/{prefix}/{other}" for other in others]):
         if time.monotonic() > deadline:
             raise distributed.DistStoreError("some of them never contacted rank 0")

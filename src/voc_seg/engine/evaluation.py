@@ -47,6 +47,9 @@ def score(
         runtime: Device and precision.
         image_size: As for :func:`predict_all`.
         stopped: Called after each image; whether to end early, which makes the score meaningless.
+
+    Raises:
+        VocSegError: There is no image.
     """
     confusion: Tensor | int = 0
     loss: Tensor | float = 0.0

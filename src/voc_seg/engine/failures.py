@@ -118,7 +118,7 @@ def require_finite_weights(model: nn.Module, step: int, advice: str) -> None:
 
 
 def require_gradient_scale(scaler: GradScaler, step: int) -> None:
-    """Require that gradients fit into float16: each that does not halves the scale, and its step is skipped.
+    """Require that gradients fit into float16; each overflow halves the scale and skips its step.
 
     Raises:
         VocSegError: They overflow even without scaling, and most steps are skipped.

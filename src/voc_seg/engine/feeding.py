@@ -26,7 +26,7 @@ def load_batches(train: SampleStore, run: TrainingRun, interruption: Interruptio
 
 
 def next_group(batches: Iterator[Batch], run: TrainingRun, images: int) -> list[Batch]:
-    """The batches of one optimiser step; empty after an interruption.
+    """Return the batches of one optimiser step; none after an interruption.
 
     Args:
         batches: From :func:`load_batches`.

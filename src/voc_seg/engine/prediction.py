@@ -135,9 +135,7 @@ def queue_predictions(
         torch.accelerator.set_device_index(runtime.device.index or 0)
         return group, pixels.pin_memory(), masks.pin_memory()
 
-    groups = itertools.islice(
-        _group_by_size(samples, _PIXELS * images_per_forward(runtime)), rank, None, world_size
-    )  # fmt: skip
+    groups = itertools.islice(_group_by_size(samples, _PIXELS * images_per_forward(runtime)), rank, None, world_size)
     # Reading ahead keeps a GPU busy; on a CPU it would take cores from the network.
     for group, pixels, masks in (parallel_map if runtime.asynchronous else map)(load, groups):
         logits = network_logits(model, pixels, config.flip, runtime)

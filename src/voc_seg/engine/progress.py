@@ -55,7 +55,7 @@ class RunProgress:
             self.bar.stop()
 
     def step(self, epoch: int, loss: float, images_per_second: float, memory: GpuMemory | None = None) -> None:
-        """One optimiser step is done."""
+        """Show a finished optimiser step; ``memory`` is None on a CPU."""
         now = time.perf_counter()
         self.done += 1
         if self.done == self.measured_from[1]:
@@ -74,17 +74,17 @@ class RunProgress:
             )  # fmt: skip
 
     def _left(self, now: float) -> str:
-        """The time that is left, validations included; empty as long as too few steps have been measured."""
+        """The time left, including validations, as text; empty until enough steps have been measured."""
         since, step = self.measured_from
         if self.done - step < _MEASURED_STEPS:
             return ""
         return f"{duration((now - since) / (self.done - step) * (self.steps - self.done))} left"
 
     def validating(self, images: int) -> Callable[[], None]:
-        """The steps of an epoch are done; its validation begins.
+        """Show that validation has begun.
 
         Args:
-            images: That this rank validates on.
+            images: Number of images that this rank validates on.
 
         Returns:
             A function to call after each image.

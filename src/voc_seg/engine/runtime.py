@@ -77,7 +77,7 @@ class Runtime:
 
 
 def choose_runtime(config: RuntimeConfig) -> Runtime:
-    """Resolve ``auto`` to the best of this machine; under torchrun every process gets its own GPU.
+    """Resolve ``auto`` to the fastest on this machine; under torchrun every process gets its own GPU.
 
     Raises:
         VocSegError: The requested device is unavailable or torch has no kernels for it, or there are fewer GPUs than
@@ -92,7 +92,7 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
     if dtype is torch.bfloat16 and device.type == "cuda" and not has_fast_bf16(device):
         _warn_once(
             f"{torch.cuda.get_device_name(device)} has no bfloat16 arithmetic and emulates it slowly: "
-            "runtime.precision=auto chooses what it is fast with."
+            "runtime.precision=auto chooses a faster precision."
         )
     return Runtime(device, dtype, config.keep_memory)
 

@@ -42,12 +42,12 @@ class OutputHooks:
 
     @hook_impl(tryfirst=True)
     def before_node_run(self) -> None:
-        """Have the checkpoint of a training on a GPU on disk before the next node begins."""
+        """Have a checkpoint that is written in the background on disk before the next node begins."""
         finish_writes()
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self) -> None:
-        """As before every node."""
+        """Have the last checkpoint on disk before the run counts as finished."""
         finish_writes()
 
     @hook_impl(tryfirst=True)

@@ -7,9 +7,10 @@ _running: tuple[threading.Thread, list[Exception]] | None = None
 
 
 def write_in_background(write: Callable[[], None]) -> None:
-    """Start to write a file, after the one before has been written; its errors come from the next call of this module.
+    """Start writing a file once the previous one is written.
 
-    The process does not end before the file is written, unless it is killed.
+    Errors are raised by the next call of this function or of `finish_writes`. Unless it is killed, the process does not
+    end before the file is written.
     """
     global _running
     finish_writes()
@@ -27,7 +28,7 @@ def write_in_background(write: Callable[[], None]) -> None:
 
 
 def finish_writes() -> None:
-    """Wait until the file is written; raises what writing it has raised."""
+    """Wait until the file is written; raise the error if writing it failed."""
     global _running
     if _running is None:
         return

@@ -1,20 +1,20 @@
-"""How long the threads of OpenMP spin where other processes use the processor."""
+"""How long OpenMP's threads spin while they wait for each other."""
 
 import os
 import time
 from pathlib import Path
 
 _LOOKS, _PAUSE = 5, 0.004
-"""A busy process is seen every time; a short task is not. Seconds between two looks."""
+"""Number of looks, which tell a busy process from a short task, and seconds between two of them."""
 
 
 def limit_spinning() -> None:
-    """Have OpenMP's threads sleep soon if the machine is busy; call it before torch is imported.
+    """Shorten the spinning of OpenMP's threads if the machine is busy; call this before torch is imported.
 
     The threads of an operation wait for each other by spinning. If one of them has no core because another process has
     it, the others spin for nothing, by default for milliseconds. On an idle machine that long spin is the fastest
-    (``shared_cpu.py`` in benchmarks/README.md). Results do not depend on it. What the user has set stays, and child
-    processes inherit the choice.
+    (``shared_cpu.py`` in benchmarks/README.md). Results do not depend on it. A setting of the user
+    wins, and child processes inherit the choice.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys() and _is_busy():
         os.environ["GOMP_SPINCOUNT"] = "1000"

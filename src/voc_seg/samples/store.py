@@ -242,7 +242,5 @@ class SampleStore:
         return {"path": self.path}
 
     def __setstate__(self, state: dict) -> None:
-        self.path, self.read_index = (
-            state["path"],
-            None,
-        )  # opened on first access: an error in unpickling would end a worker silently
+        # Opened on first access: an error in unpickling would end a worker silently.
+        self.path, self.read_index = state["path"], None

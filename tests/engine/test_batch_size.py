@@ -21,15 +21,15 @@ CPU, GPU = (Runtime(torch.device(name), torch.float32) for name in ("cpu", "cuda
 
 
 @pytest.fixture
-def room_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
+def room_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     """Gives a GPU room for so many crops; returns the sizes that are tried."""
     tried: list[int] = []
 
-    def limit(crops: int) -> list[int]:
+    def limit(crops: int, error: RuntimeError | None = None) -> list[int]:
         def try_steps(parameters: Parameters, classes: int, runtime: Runtime, size: int) -> None:
             tried.append(size)
             if size > crops:
-                raise torch.OutOfMemoryError
+                raise error or torch.OutOfMemoryError
 
         monkeypatch.setattr(batch_size, "_try_steps", try_steps)
         monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: None)
@@ -60,6 +60,18 @@ def test_a_gpu_gets_the_largest_power_of_two(
     seen = room_for(room)
     assert _settled(make_parameters, GPU, accumulation) == found
     assert seen == tried
+
+
+@pytest.mark.parametrize("library", ["CUBLAS", "CUDNN"])
+def test_libraries_run_out_of_memory_too(make_parameters: Make, room_for: Callable, library: str) -> None:
+    room_for(2, RuntimeError(f"CUDA error: {library}_STATUS_ALLOC_FAILED when calling create(handle)"))
+    assert _settled(make_parameters, GPU, 1) == (2, 2)
+
+
+def test_another_error_is_raised(make_parameters: Make, room_for: Callable) -> None:
+    room_for(2, RuntimeError("CUDA error: an illegal memory access was encountered"))
+    with pytest.raises(RuntimeError, match="illegal"):
+        _settled(make_parameters, GPU, 1)
 
 
 def test_a_cpu_keeps_batches_of_four(make_parameters: Make, room_for: Callable) -> None:

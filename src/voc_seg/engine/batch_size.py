@@ -11,6 +11,7 @@ from voc_seg.samples.batches import normalise
 from voc_seg.system.errors import VocSegError
 
 from .distributed import all_gather, world_size
+from .failures import is_out_of_memory
 from .optimisation import MovingAverage, build_optimizer, loss_sum
 from .runtime import Runtime
 
@@ -65,7 +66,9 @@ def _largest_that_fits(parameters: Parameters, classes: int, runtime: Runtime, e
     for size in sizes:
         try:
             _try_steps(parameters, classes, runtime, -(-size // world_size()))
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             logger.debug("A batch of %d crops does not fit into memory", size)
         else:
             return size

@@ -45,14 +45,11 @@ def explain_failures(memory_advice: str) -> Iterator[None]:
             raise
         # A worker's error arrives with its traceback; the message is at the end.
         raise VocSegError(text.rpartition(f"{kind}: ")[2].strip()) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise VocSegError(f"Out of memory.{memory_left()} {memory_advice}") from error
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
         text = str(error)
         if "Caught RuntimeError in DataLoader worker" in text and "shared memory" in text:
             raise VocSegError(f"A loader worker could not hand over a batch. {shared_memory_advice()}") from error
-        # cuBLAS and cuDNN end their own lack of memory with CUBLAS_STATUS_ALLOC_FAILED and the like.
-        if any(sign in text.lower() for sign in ("can't allocate memory", "out of memory", "_status_alloc_failed")):
+        if is_out_of_memory(error):
             raise VocSegError(f"Out of memory.{memory_left()} {memory_advice}") from error
         if "DataLoader worker" in text and "Bus error" in text:
             raise VocSegError(
@@ -63,6 +60,13 @@ def explain_failures(memory_advice: str) -> Iterator[None]:
         if "DataLoader worker" in text and ("exited unexpectedly" in text or "killed by signal" in text):
             raise VocSegError(f"A loader worker died ({text.splitlines()[0]}). {shared_memory_advice()}") from error
         raise
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, whichever library has noticed."""
+    # cuBLAS and cuDNN end their own lack of memory with CUBLAS_STATUS_ALLOC_FAILED and the like.
+    signs = "can't allocate memory", "out of memory", "_status_alloc_failed"
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(sign in str(error).lower() for sign in signs)
 
 
 def out_of_memory_advice(parameters: Parameters) -> str:

@@ -82,6 +82,15 @@ class TestMasks:
             dataset.save({"a": None})
         assert [path.name for path in tmp_path.iterdir() if path.name != "masks"] == ["versions"]
 
+    def test_a_link_to_an_outdated_file_is_kept(self, tmp_path: Path) -> None:
+        """Otherwise the next scores would be written beside the link, not to the user's disk."""
+        (tmp_path / "disk.json").touch()
+        (tmp_path / "metrics.json").symlink_to(tmp_path / "disk.json")
+        outdates = {"metrics": {"filepath": str(tmp_path / "metrics.json")}}
+        MasksDataset(filepath=str(tmp_path / "masks"), outdates=outdates).save({})
+        assert not (tmp_path / "disk.json").exists()
+        assert (tmp_path / "metrics.json").is_symlink()
+
     def test_the_preview_is_a_contact_sheet(self, masks: MasksDataset, decoded: Callable) -> None:
         masks.save({name: palette_image(np.full((50, 90), value, np.uint8)) for value, name in enumerate("abcde")})
         sheet = decoded(masks.preview(images=5))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from voc_seg.system.atomic import resolve_links
+
 
 class OutdatedFiles:
     """The option ``outdates`` of a dataset: files about its data, deleted before new data is saved.
@@ -18,7 +20,7 @@ class OutdatedFiles:
         self._paths = [Path(entry["filepath"]) for entry in (outdates or {}).values()]
 
     def delete(self) -> None:
-        """Delete the files that exist."""
+        """Delete the files that exist; a link to one is kept."""
         for path in self._paths:
             if not path.is_dir():
-                path.unlink(missing_ok=True)
+                resolve_links(path).unlink(missing_ok=True)

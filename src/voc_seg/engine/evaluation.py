@@ -112,7 +112,6 @@ def evaluate(
 ) -> Evaluation:
     """Score a split; rank 0 also keeps the predictions and the scores of each image."""
     model = runtime.place(model).eval()
-    found: dict[str, Prediction] = {}
     started = time.perf_counter()
     own: list[Prediction] = []
     total = math.ceil(len(samples) / world_size())
@@ -121,8 +120,7 @@ def evaluate(
             for prediction in predict_all(model, samples, config, runtime, image_size, rank(), world_size()):
                 own.append(prediction)
                 advance(1)
-        for prediction in itertools.chain.from_iterable(gather_to_rank0(own)):
-            found[prediction.id] = prediction
+        found = {prediction.id: prediction for prediction in itertools.chain.from_iterable(gather_to_rank0(own))}
         predictions = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
         whole = accumulate(predictions)
     rows: list[dict[str, float | str]] = [

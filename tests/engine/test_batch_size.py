@@ -112,6 +112,14 @@ def test_a_resumed_run_keeps_its_batches(
     assert not seen
 
 
+@pytest.mark.parametrize("config", [None, {}, {"training": None}, {"training": {"batch_size": "4"}}])
+def test_a_damaged_checkpoint_is_left_to_the_checks_that_follow(
+    make_parameters: Make, room_for: Callable, config: Any
+) -> None:
+    room_for(99)
+    assert _settled(make_parameters, GPU, 2, {"config": config, "epoch": 1}) == (4, 2)
+
+
 @pytest.mark.usefixtures("narrow_encoder")
 def test_a_run_equals_one_with_the_numbers(
     train_store: SampleStore, val_store: SampleStore, make_parameters: Make

@@ -1,6 +1,7 @@
 """Commands that messages suggest, and how --params is read."""
 
 import logging
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from kedro.pipeline import Node, Pipeline
 
 from voc_seg.cli import run as command
 from voc_seg.config.overrides import split_params
+from voc_seg.datasets import CheckpointsDataset
 from voc_seg.hooks.commands import Launch, context_options, launch_from_context, resume_command
 from voc_seg.hooks.console import ConsoleHooks, RepeatedOptions
 from voc_seg.hooks.multiprocess import RankSession
@@ -115,15 +117,19 @@ class TestFailure:
     """What a failed run says about resuming."""
 
     @staticmethod
-    def messages_after(capsys: pytest.CaptureFixture, error: Exception, run: dict[str, Any] | None = None) -> str:
+    def messages_after(
+        capsys: pytest.CaptureFixture, error: Exception, run: dict[str, Any] | None = None, folder: Path | None = None
+    ) -> str:
         configure_project("voc_seg")
         pipeline = pipelines["training"]
         names = {"train_samples", "training_history", "training_curves", "best_model", "checkpoints"}
         catalog = DataCatalog({name: MemoryDataset() for name in names})
         for name in names:
             catalog.get(name)._EPHEMERAL = False
+        if folder:
+            catalog["checkpoints"] = CheckpointsDataset(filepath=str(folder))
         hooks = ConsoleHooks()
-        hooks._catalog = catalog
+        hooks.before_pipeline_run(RUN, pipeline, catalog)
         train, draw = pipeline.nodes
         hooks.before_dataset_loaded(train)
         for name in ("best_model", "training_history", "checkpoints"):
@@ -140,6 +146,19 @@ class TestFailure:
     def test_training_resumes_from_its_checkpoints(self, capsys: pytest.CaptureFixture) -> None:
         messages = self.messages_after(capsys, RuntimeError("a"), {})
         assert "kedro run --pipelines training --from-nodes train --params training.resume=true\n" in messages
+
+    @pytest.mark.parametrize(("age", "resumes"), [(0, True), (60, False), (None, False)])
+    def test_training_resumes_only_from_a_checkpoint_that_it_has_written(
+        self, capsys: pytest.CaptureFixture, tmp_path: Path, age: int | None, resumes: bool
+    ) -> None:
+        """One written in the background may have failed, and an older one is of another run."""
+        if age is not None:
+            path = tmp_path / "checkpoint_mid_epoch.pth"
+            path.touch()
+            os.utime(path, (path.stat().st_mtime - age,) * 2)
+        messages = self.messages_after(capsys, RuntimeError("a"), {}, tmp_path)
+        assert "kedro run --pipelines training --from-nodes train" in messages
+        assert ("training.resume=true" in messages) == resumes
 
     def test_data_processing_starts_over(self, capsys: pytest.CaptureFixture) -> None:
         """Earlier nodes have read files or settings that the user fixes before running again."""

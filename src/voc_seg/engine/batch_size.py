@@ -37,10 +37,14 @@ def settle_batch_size(
         return parameters
     effective = _CROPS * training.accumulation
     if checkpoint:
-        before = checkpoint["config"]["training"]
-        crops, accumulation = before["batch_size"], before["accumulation"]
+        try:
+            before = checkpoint["config"]["training"]
+            crops, accumulation = int(before["batch_size"]), int(before["accumulation"])
+        except (KeyError, TypeError, ValueError):
+            crops, accumulation = 0, 0
         if crops * accumulation != effective:
-            crops, accumulation = _CROPS, training.accumulation  # the comparison of settings then says what differs
+            # The checks of the checkpoint then say what differs or is missing.
+            crops, accumulation = _CROPS, training.accumulation
     else:
         crops = min(all_gather(_largest_that_fits(parameters, classes, runtime, effective)))
         accumulation = effective // crops

@@ -180,6 +180,7 @@ def start_run(
     runtime = choose_runtime(parameters.runtime)
     reset_gpu_peak(runtime.device)  # of what this process did before
     parameters = settle_batch_size(parameters, len(class_names), runtime, checkpoint)
+    reset_gpu_peak(runtime.device)  # of tried batch sizes and of runs before this one
     config = parameters.training
     torch.manual_seed(parameters.seed)
     fingerprint = run_fingerprint(class_names, parameters, data_fingerprint(train, val)) | {"launch": launch}

@@ -18,6 +18,7 @@ from voc_seg.metrics.confusion import all_background, mean_iou
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import Batch, normalise
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.background import finish_writes
 from voc_seg.system.errors import InterruptedRunError
 from voc_seg.voc.classes import VOID
 
@@ -125,6 +126,7 @@ def fit(
                 interruption.synchronize()
             if interruption.signum is not None:  # an interrupted validation is repeated after resuming
                 yield run.report()
+                finish_writes()  # the message says that the checkpoint has been written
                 barrier()  # if another rank ended first, torchrun would kill the one that writes
                 raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of {config.epochs}.", interruption.signum)
 
@@ -136,9 +138,12 @@ def fit(
             if save:
                 interruption.synchronize()  # rank 0 has written the files that evaluation reads
                 if interruption.signum is not None:
+                    finish_writes()
+                    barrier()
                     stopped = f"Stopped after epoch {epoch + 1} of {config.epochs}."
                     raise InterruptedRunError(stopped, interruption.signum)
             if finished:
+                finish_writes()  # an error is one of training, not of what follows
                 break
     if state.epoch < config.epochs:
         logger.info("Stopped early: %d validations without a better mIoU", config.early_stopping)

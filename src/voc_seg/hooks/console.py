@@ -211,12 +211,19 @@ class ConsoleHooks:
         failed = self._started_nodes[-1]
         whole = process_info().world_size > 1 or failed.func.__module__.startswith("voc_seg.pipelines.data_processing")
         first = () if whole else resume_nodes(pipeline, self._finished(), catalog)
-        resumes = "checkpoints" in self._saved and "checkpoints" in failed.outputs
+        resumes = "checkpoints" in failed.outputs and self._wrote_checkpoint()
         command = resume_command(run_params | {"launch": self._launch}, first, resumes)
         logger.info("%s failed. To resume once you have fixed the cause:", failed.name)
         logger.debug("Resume with: %s", command)
         with suppress(OSError):
             echo(command, err=True)  # on one line, to be copied
+
+    def _wrote_checkpoint(self) -> bool:
+        """Whether there is a checkpoint of this run; one that was saved may not have been written in the background."""
+        folder = path_of(self._catalog, "checkpoints")
+        return "checkpoints" in self._saved and (
+            folder is None or any(path.stat().st_mtime >= self._started - 1 for path in folder.glob("checkpoint_*.pth"))
+        )
 
     def _finished(self) -> list[Node]:
         """Nodes that have saved all their outputs; a generator node has once the next node has started."""

@@ -24,7 +24,7 @@ def _is_busy() -> bool:
     """Whether other processes leave fewer cores than this one has threads for; False where Linux's /proc is missing."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    wanted = int(threads) if threads.isdigit() else cores
+    wanted = int(threads) if threads.isdecimal() else cores
     free = (os.cpu_count() or 1) - wanted
     if wanted < 2:
         return False  # nobody to wait for

@@ -103,7 +103,7 @@ def test_good_images_are_segmented_and_bad_files_listed(
     starts = ("truncated image", "empty image", "unreadable image", "unreadable image")
     assert all(reason.startswith(start) for reason, start in zip(reasons.values(), starts))
     assert (reporting / "inference_gallery.png").stat().st_size > 0
-    assert "Of 10 files, 4 are rejected" in caplog.text
+    assert "Rejected files: 4 of 10" in caplog.text
     assert "Images segmented: 6, files rejected: 4" in caplog.text
 
 

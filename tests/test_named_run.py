@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from voc_seg.config import Parameters
 from voc_seg.hooks.commands import context_options
-from voc_seg.hooks.console import RepeatedOptions
+from voc_seg.hooks.log_filters import RepeatedOptions
 from voc_seg.settings import CONFIG_LOADER_ARGS
 
 SHARED = {

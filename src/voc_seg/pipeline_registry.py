@@ -1,5 +1,7 @@
 """The pipelines of ``kedro run --pipelines``."""
 
+from difflib import get_close_matches
+
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
@@ -22,7 +24,9 @@ def register_pipelines() -> dict[str, Pipeline]:
         if error.__cause__ is not None:
             raise
         wanted = str(error).split("'")[1].rpartition(".")[2]  # '...importing the 'voc_seg.pipelines.NAME' module.'
-        raise RunStoppedError(f"There is no pipeline {wanted}. There are: {', '.join(pipeline_names())}.") from error
+        known = pipeline_names()
+        close = "".join(f" Did you mean {name}?" for name in get_close_matches(wanted, known, 1))
+        raise RunStoppedError(f"There is no pipeline {wanted}.{close} There are: {', '.join(known)}.") from error
     if all(name in pipelines for name in DEFAULT):
         pipelines["__default__"] = sum((grouped(pipelines[name], name) for name in DEFAULT), Pipeline([]))
     return pipelines

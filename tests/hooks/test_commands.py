@@ -18,7 +18,8 @@ from voc_seg.cli import run as command
 from voc_seg.config.overrides import split_params
 from voc_seg.datasets import CheckpointsDataset
 from voc_seg.hooks.commands import Launch, context_options, launch_from_context, resume_command
-from voc_seg.hooks.console import ConsoleHooks, RepeatedOptions
+from voc_seg.hooks.console import ConsoleHooks
+from voc_seg.hooks.log_filters import RepeatedOptions
 from voc_seg.hooks.multiprocess import RankSession
 from voc_seg.pipelines.data_processing.pipeline import create_pipeline as create_data_processing
 from voc_seg.sweep.grid import parse_grid, parse_params

@@ -13,7 +13,7 @@ from kedro_viz.launchers.cli.main import viz as viz_commands
 from kedro_viz.launchers.cli.run import run as viz_run
 
 from voc_seg.hooks.commands import NEXT_COMMAND
-from voc_seg.hooks.console import RelativePaths, RepeatedOptions
+from voc_seg.hooks.log_filters import RelativePaths, RepeatedOptions
 from voc_seg.scenes.sample import write_scenes
 
 pytestmark = pytest.mark.usefixtures("narrow_encoder")
@@ -87,6 +87,15 @@ def test_training_from_scratch_says_what_it_replaces(run_messages: Callable) -> 
     assert "data/06_models: best_model.pth, checkpoints/" in text
     assert "Training starts from scratch and replaces the model of" in run_messages("training", **once)
     assert "Training starts" not in run_messages("training", training={"epochs": 1, "resume": True})
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_checkpoints_of_an_interrupted_training_are_replaced_with_a_word(run_messages: Callable, project: Path) -> None:
+    run_messages("training", training={"epochs": 1})
+    model = project / "data/06_models/best_model.pth"
+    model.rename(model.with_suffix(".kept"))
+    again = run_messages("training", training={"epochs": 1})
+    assert "replaces the checkpoints of a training that was interrupted. To resume" in again
 
 
 def test_a_message_that_does_not_fit_and_other_paths_are_left_alone() -> None:

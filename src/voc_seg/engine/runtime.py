@@ -94,6 +94,8 @@ def choose_runtime(config: RuntimeConfig) -> Runtime:
             f"{torch.cuda.get_device_name(device)} has no bfloat16 arithmetic and emulates it slowly: "
             "runtime.precision=auto chooses a faster precision."
         )
+    if dtype is torch.float16 and device.type == "cpu":
+        _warn_once("runtime.precision=fp16 is very slow on CPUs: auto chooses a faster precision.")
     return Runtime(device, dtype, config.keep_memory)
 
 

@@ -1,7 +1,6 @@
 """Messages of a run on the console and in the log: what it replaces and writes, and what to type next."""
 
 import logging
-import re
 import time
 from collections.abc import Generator
 from contextlib import suppress
@@ -27,57 +26,17 @@ from .commands import (
     Launch,
     context_options,
     launch_from_context,
-    launch_from_params,
     resume_command,
     viz_options,
 )
 from .errors import find_cause
 from .kedro_internals import pipeline_to_run, resume_nodes
-from .log_handlers import rewrite_message
+from .log_filters import RelativePaths, RepeatedOptions
 from .project_logs import use_project_log_files
 
 logger = logging.getLogger(__name__)
 
 
-class RelativePaths(logging.Filter):
-    """Make paths in messages relative to the project folder, where the user types commands."""
-
-    def __init__(self, project: Path) -> None:
-        super().__init__()
-        self._project = re.compile(rf"(?<![\w./~-]){re.escape(project.as_posix())}/")  # not the end of another path
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        rewrite_message(record, lambda message: self._project.sub("", message))
-        return True
-
-
-class RepeatedOptions(logging.Filter):
-    """Add options to commands in messages, so that they work on the same data and outputs.
-
-    The code that reports a damaged file knows neither ``--env`` nor ``voc_root``, ``run`` and so on.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.given: dict[str, Any] = {"env": None, "runtime_params": None}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if context_options(self.given) or launch_from_params(self.given) != Launch():
-            rewrite_message(record, lambda message: _COMMAND.sub(self._completed, message))
-        return True
-
-    def _completed(self, command: re.Match[str]) -> str:
-        options = context_options(self.given, command["pipelines"])
-        more = "," if command["more"] and " --params " in options else command["more"] or ""
-        start = command["start"].replace("kedro run", launch_from_params(self.given).program, 1)
-        return start + options + more
-
-
-# Only commands that do not name an environment, run or data already.
-_COMMAND = re.compile(
-    r"(?P<start>kedro run --pipelines (?P<pipelines>[\w,]+))"
-    r"(?![^\n]*(?: --(?:env|conf-source|config|runner) |\b(?:run|voc_root|training\.resume)=))(?P<more> --params )?"
-)
 _REPEATED = RepeatedOptions()
 
 
@@ -154,12 +113,14 @@ class ConsoleHooks:
     def _log_replaced_model(self) -> None:
         resumes = TrainingConfig.model_validate(self._catalog.load("params:training")).resume
         path = path_of(self._catalog, "best_model")
-        if not (is_restart() or resumes) and path is not None and path.is_file():
-            trained = datetime.fromtimestamp(path.stat().st_mtime)
-            logger.info(
-                "Training starts from scratch and replaces the model of %s. To resume from its checkpoints instead, "
-                "add training.resume=true to --params.", trained.strftime("%d %B %Y, %H:%M"),
-            )  # fmt: skip
+        model = path if path is not None and path.is_file() else None
+        resumable = "checkpoints" in self._catalog and self._catalog.exists("checkpoints")
+        if is_restart() or resumes or not (model or resumable):
+            return
+        date = f"{datetime.fromtimestamp(model.stat().st_mtime):%d %B %Y, %H:%M}" if model else ""
+        replaced = f"the model of {date}" if model else "the checkpoints of a training that was interrupted"
+        instead = " To resume from its checkpoints instead, add training.resume=true to --params." if resumable else ""
+        logger.info("Training starts from scratch and replaces %s.%s", replaced, instead)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
@@ -204,8 +165,11 @@ class ConsoleHooks:
         """Log the command that resumes a failed run."""
         if process_info().rank:
             return
-        if find_cause(error, InterruptedRunError) or not self._started_nodes or not self._started_nodes[-1].outputs:
-            return  # on_pipeline_error in validation.py shows the command; and a failed check would fail again
+        interrupted = find_cause(error, InterruptedRunError)
+        if interrupted and interrupted.has_checkpoint:
+            return  # on_pipeline_error in validation.py shows the command
+        if not self._started_nodes or not (self._started_nodes[-1].outputs or interrupted):
+            return  # a failed check would fail again
         pipeline = pipeline_to_run(pipeline, catalog, run_params)
         # data_processing starts over, as files or settings will have changed; it skips what has not.
         failed = self._started_nodes[-1]
@@ -213,7 +177,8 @@ class ConsoleHooks:
         first = () if whole else resume_nodes(pipeline, self._finished(), catalog)
         resumes = "checkpoints" in failed.outputs and self._wrote_checkpoint()
         command = resume_command(run_params | {"launch": self._launch}, first, resumes)
-        logger.info("%s failed. To resume once you have fixed the cause:", failed.name)
+        how = "was interrupted. To resume:" if interrupted else "failed. To resume once you have fixed the cause:"
+        logger.info("%s %s", failed.name, how)
         logger.debug("Resume with: %s", command)
         with suppress(OSError):
             echo(command, err=True)  # on one line, to be copied

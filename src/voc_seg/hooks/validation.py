@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, TrainingConfig
 from voc_seg.config.user_keys import block_of, intended_key, unread_warnings
-from voc_seg.system.errors import VocSegError
+from voc_seg.system.errors import InterruptedRunError, VocSegError
 from voc_seg.system.torchrun import process_info
 
 from .commands import NEXT_COMMAND, Launch, launch_from_context, resume_command, run_command
@@ -107,6 +107,8 @@ class ProjectHooks:
         message, exit_code = str(cause), getattr(cause, "exit_code", None)
         if not exit_code:
             raise RunStoppedError(message, logged=cause is self._logged) from error
+        if isinstance(cause, InterruptedRunError) and not cause.has_checkpoint:
+            raise RunStoppedError(message, False, exit_code) from error  # console.py shows the command
         if process_info().rank:
             raise RunStoppedError(message, True, exit_code) from error  # rank 0 shows the message
         command = resume_command(run_params | {"launch": self._launch})

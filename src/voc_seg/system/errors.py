@@ -9,8 +9,12 @@ class VocSegError(Exception):
 
 
 class InterruptedRunError(VocSegError):
-    """A run stopped on request by the signal ``signum``, after saving its position, which is the message."""
+    """A run stopped on request by the signal ``signum``.
 
-    def __init__(self, message: str, signum: int) -> None:
+    The message says where. A training has written a checkpoint; other nodes begin again.
+    """
+
+    def __init__(self, message: str, signum: int, has_checkpoint: bool = True) -> None:
         super().__init__(message)
         self.exit_code = 128 + signum  # as shells report a process ended by a signal
+        self.has_checkpoint = has_checkpoint

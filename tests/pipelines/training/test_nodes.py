@@ -14,7 +14,7 @@ from voc_seg.config import (
     TrainingConfig,
 )
 from voc_seg.pipelines.training import nodes
-from voc_seg.pipelines.training.nodes import check_classes, recipe_hint
+from voc_seg.pipelines.training.nodes import check_classes, recipe_hint, scale_warning
 from voc_seg.system.errors import VocSegError
 
 NAMES = ("background", "cat", "dog")
@@ -58,3 +58,19 @@ def test_own_data_with_the_settings_of_the_sample(source, weights, crop_size, wa
     hint = recipe_hint(source, AugmentationConfig(crop_size=crop_size), ModelConfig(weights=weights))
     assert bool(hint) is warned
     assert not warned or "crops of 96 pixels, as suits the drawn sample" in hint
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "scale", "warned"),
+    [
+        ({"scale": [0.9, 1.1]}, 1.0, False),
+        ({"scale": [0.9, 1.1]}, 0.9, False),
+        ({"scale": [0.9, 1.1]}, 0.3, True),
+        ({"scale": [0.25, 0.4]}, 1.0, True),
+        ({"scale": [0.9, 1.1], "image_size": [64, 64]}, 0.3, False),
+    ],
+)
+def test_validation_at_another_scale_than_training_is_warned_of(augmentation: dict, scale: float, warned: bool) -> None:
+    warning = scale_warning(AugmentationConfig(**augmentation), EvaluationConfig(scale=scale))
+    assert bool(warning) is warned
+    assert not warned or f"evaluation.scale is {scale:g}" in warning

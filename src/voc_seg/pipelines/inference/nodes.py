@@ -55,7 +55,7 @@ def check_pictures(images: ImageFiles) -> tuple[ImageFiles, pd.DataFrame]:
             f"None of the given files ({len(images)}) is a readable image; nothing was written.\n{listed}{more}"
         )
     if reasons:
-        logger.warning("Of %d files, %d are rejected\n%s%s", len(images), len(reasons), listed, more)
+        logger.warning("Rejected files: %d of %d\n%s%s", len(reasons), len(images), listed, more)
     return images.only([name for name in images if name not in reasons]), _rejected(images, reasons)
 
 

@@ -58,6 +58,8 @@ def train(
     for samples in splits.values():
         samples.require_reading(data.reading)
     check_classes({split: samples.read_index() for split, samples in splits.items() if samples.read_index}, names)
+    if warning := scale_warning(augmentation, evaluation):
+        logger.warning("%s", warning)
     if not training.resume and (hint := recipe_hint(train_samples.origin.source, augmentation, model)):
         logger.info("%s", hint)
     with explain_lost_rank():
@@ -87,6 +89,18 @@ def recipe_hint(source: str, augmentation: AugmentationConfig, model: ModelConfi
     return (
         f"Training from scratch on crops of {augmentation.crop_size} pixels, as suits the drawn sample. For "
         "photographs, start from the settings of conf/voc2012/parameters.yml: see docs/own_data.md"
+    )
+
+
+def scale_warning(augmentation: AugmentationConfig, evaluation: EvaluationConfig) -> str:
+    """What to say where validation shows the network images at a scale that it is not trained on; else empty."""
+    least, most = augmentation.scale
+    if augmentation.image_size or least <= evaluation.scale <= most:
+        return ""
+    return (
+        f"evaluation.scale is {evaluation.scale:g}, but crops are cut at augmentation.scale {least:g} to {most:g}: "
+        "validation, evaluation and inference show the network objects of another size than training does. Set "
+        f"evaluation.scale={(least + most) / 2:g}"
     )
 
 

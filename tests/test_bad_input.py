@@ -33,7 +33,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "seed a word": ({"seed": "random"}, "seed = 'random': Input should be a valid integer"),
     "no epochs": ({"training": {"epochs": 0}}, "training.epochs = 0: Input should be greater than 0"),
     "half an epoch": ({"training": {"epochs": 2.5}}, "training.epochs = 2.5: Input should be a valid integer"),
-    "no batch": ({"training": {"batch_size": 0}}, "training.batch_size = 0: Input should be greater than 0"),
+    "no batch": (
+        {"training": {"batch_size": 0}},
+        "training.batch_size = 0: Input should be 'auto' or greater than or equal to 1",
+    ),
     "rate below zero": ({"training": {"optimizer": {"learning_rate": -1}}}, "training.optimizer.learning_rate = -1"),
     "rate a word": ({"training": {"optimizer": {"learning_rate": "fast"}}}, "learning_rate = 'fast': Input should be"),
     "momentum of 1": ({"training": {"optimizer": {"momentum": 1}}}, "training.optimizer.momentum = 1: Input should be"),
@@ -87,7 +90,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "seed too large": ({"seed": 2**63}, "Input should be less than or equal to 9223372036854775807"),
     "warm-up of nan": ({"training": {"schedule": {"warmup_epochs": float("nan")}}}, "Input should be a finite number"),
     "rate infinite": ({"training": {"checkpoint": {"every_minutes": float("inf")}}}, "Input should be a finite number"),
-    "workers below zero": ({"runtime": {"workers": -1}}, "= -1: Input should be greater than or equal to 0"),
+    "workers below zero": (
+        {"runtime": {"workers": -1}},
+        "runtime.workers = -1: Input should be 'auto' or greater than or equal to 0",
+    ),
 }
 
 

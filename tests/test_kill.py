@@ -140,8 +140,11 @@ with Interruption() as interruption:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow), pytest.param("SIGHUP", marks=pytest.mark.slow)]
+)
+def test_a_second_signal_ends_at_once(name: str) -> None:
+    number = signal.Signals[name]
     process = subprocess.Popen([sys.executable, "-c", _BUSY], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)

@@ -250,7 +250,7 @@ def test_wrong_settings_stop_before_the_first_node(project: Path, parameters: di
 
 
 def test_a_misspelt_pipeline_lists_those_that_exist(project: Path, run: Run) -> None:
-    known = r"no pipeline trainig\. There are: .*comparison, .*data_processing, .*evaluation, .*training"
+    known = r"no pipeline trainig\. Did you mean training\? There are: .*comparison, .*evaluation, .*training"
     with pytest.raises(ClickException, match=known):
         run(project, "trainig")
 

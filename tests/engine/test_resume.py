@@ -60,7 +60,9 @@ def _best(reports: list[EpochReport]) -> dict[str, Any]:
     return next((report.best_model for report in reversed(reports) if report.best_model), {})
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=pytest.mark.slow) if name == "all" else name for name in VARIANTS]
+)
 def test_resuming_equals_running_straight_through(run: Callable, assert_same_state: Callable, variant: str) -> None:
     blocks = VARIANTS[variant]
     straight = run(

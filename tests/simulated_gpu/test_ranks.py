@@ -55,6 +55,7 @@ def results(
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", JOBS)
 def test_two_ranks_train_as_on_the_cpu(results: list[dict[str, Any]], job: str) -> None:
     for rank in results:

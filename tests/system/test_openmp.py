@@ -13,7 +13,7 @@ from voc_seg.system.openmp import limit_spinning
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes this a machine with so many cores, where so many processes run when it is looked at."""
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "")  # so that it is restored, whatever the test does
@@ -23,8 +23,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., No
         looks = iter(running)
         monkeypatch.setattr(os, "cpu_count", lambda: cores)
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(allowed or cores), raising=False)
-        monkeypatch.setattr(openmp, "Path", lambda path: tmp_path / "loadavg")
-        monkeypatch.setattr(Path, "read_text", lambda path: f"0.52 0.58 0.59 {next(looks)}/389 12345\n")
+        monkeypatch.setattr(openmp, "_running_processes", lambda: next(looks))
 
     return make
 
@@ -64,14 +63,15 @@ def test_what_the_user_has_set_stays(machine: Callable[..., None], monkeypatch: 
     assert {key: os.environ[key] for key in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if key in os.environ} == {name: "7"}
 
 
-@pytest.mark.parametrize("text", ["", "0.1 0.2 0.3 many/389 1"])
-def test_a_system_that_does_not_tell_keeps_its_default(
-    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch, text: str
+@pytest.mark.parametrize(
+    ("text", "found"), [("0.52 0.58 0.59 3/389 12345\n", 3), ("", 0), ("0.1 0.2 0.3 many/389 1", 0)]
+)
+def test_processes_are_counted_where_the_system_tells(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, found: int
 ) -> None:
-    machine(2)
-    monkeypatch.setattr(Path, "read_text", lambda path: text)
-    limit_spinning()
-    assert "GOMP_SPINCOUNT" not in os.environ
+    (tmp_path / "loadavg").write_text(text)
+    monkeypatch.setattr(openmp, "Path", lambda path: tmp_path / "loadavg")
+    assert openmp._running_processes() == found
 
 
 WATCH = """

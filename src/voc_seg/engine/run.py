@@ -178,7 +178,6 @@ def start_run(
     if not len(train) or not len(val):
         raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
     runtime = choose_runtime(parameters.runtime)
-    reset_gpu_peak(runtime.device)  # of what this process did before
     parameters = settle_batch_size(parameters, len(class_names), runtime, checkpoint)
     reset_gpu_peak(runtime.device)  # of tried batch sizes and of runs before this one
     config = parameters.training

@@ -3,6 +3,7 @@
 import faulthandler
 import logging
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from difflib import get_close_matches
@@ -193,7 +194,7 @@ def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 def describe_validation_errors(error: ValidationError) -> str:
     """One line for each wrong setting: key, value and what is allowed."""
     lines = []
-    for item in error.errors():
+    for item in _merge_alternatives(error):
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             *above, last = item["loc"]
@@ -207,6 +208,23 @@ def describe_validation_errors(error: ValidationError) -> str:
         else:
             lines.append(f"  {key} = {item['input']!r}: {item['msg']}")
     return "\n".join(lines)
+
+
+_ALTERNATIVE = re.compile(r"literal\[.*\]|(constrained-)?(int|float|str)")
+
+
+def _merge_alternatives(error: ValidationError) -> list[dict[str, Any]]:
+    """The errors, with one for a setting that may be a number or a word: pydantic reports each alternative."""
+    merged: dict[Any, dict[str, Any]] = {}
+    for item in error.errors():
+        *above, last = item["loc"]
+        if not _ALTERNATIVE.fullmatch(str(last)):
+            merged[item["loc"]] = dict(item)
+        elif (known := merged.get((*above, repr(item["input"])))) is None:
+            merged[(*above, repr(item["input"]))] = {**item, "loc": tuple(above)}
+        else:
+            known["msg"] += " or " + item["msg"].removeprefix("Input should be ")
+    return list(merged.values())
 
 
 def _known_keys(location: Iterable[int | str]) -> list[str]:

@@ -29,11 +29,15 @@ def _is_busy() -> bool:
     if wanted < 2:
         return False  # nobody to wait for
     for _ in range(_LOOKS):
-        try:
-            running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
-        except (OSError, ValueError, IndexError):
-            return False
-        if running - 1 <= free:  # less this process
+        if _running_processes() - 1 <= free:  # less this one
             return False
         time.sleep(_PAUSE)
     return True
+
+
+def _running_processes() -> int:
+    """Processes that run or could run now, by the fourth field of proc(5)'s loadavg; 0 where that is missing."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return 0

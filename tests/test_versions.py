@@ -51,6 +51,7 @@ def test_a_training_writes_one_version_and_the_evaluation_after_it_reads_that(pr
     assert found == digests
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_an_older_version_can_be_evaluated(project: Path) -> None:
     old, new = versions(project, "06_models/best_model.pth")
     bootstrap_project(project)
@@ -76,6 +77,7 @@ def test_a_comparison_reads_the_newest(project: Path) -> None:
     assert run.model["model_digest"] == model_digest(read_saved(new))
 
 
+@pytest.mark.slow
 def test_training_resumes_with_the_newest_version(project: Path, run_kedro: Callable[..., None]) -> None:
     before = versions(project, "06_models/best_model.pth")
     run_kedro(project, "training", seed=1, training={"resume": True, "epochs": 3})

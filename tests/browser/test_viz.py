@@ -25,7 +25,7 @@ UNSEEN = {
 """Data that lives in memory only, or is given on the command line: there is nothing to look at after the run."""
 
 
-pytestmark = pytest.mark.usefixtures("narrow_encoder")
+pytestmark = [pytest.mark.usefixtures("narrow_encoder"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def _run_file(item: pytest.Item) -> dict[str, list[dict[str, Any]]]:
         path = Path(folder) / "reports"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen],
+            [sys.executable, "-m", "pytest", "-q", "-m", "", "-p", "no:cacheprovider", *chosen],
             cwd=item.config.rootpath, env=environment | {REPORTS: str(path)},
             capture_output=True, text=True, check=False,
         )  # fmt: skip

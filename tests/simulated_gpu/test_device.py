@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+pytestmark = pytest.mark.slow
+
 
 def test_results_are_those_of_the_cpu(gpu: ModuleType) -> None:
     torch.manual_seed(0)

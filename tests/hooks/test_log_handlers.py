@@ -172,3 +172,19 @@ def test_messages_are_broken_into_lines_on_terminals_alone(
         log.exception("a traceback")
     assert "Traceback (most recent call last)" in said.getvalue()
     assert "ValueError: deep down" in said.getvalue()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_output_that_nobody_takes_leaves_the_exit_code(stream: str) -> None:
+    """As of a progress bar or a printed command after the terminal is gone: no message follows that would notice."""
+    script = (
+        "import sys; from voc_seg.hooks.log_handlers import open_log_files; open_log_files(); "
+        f"sys.{stream}.write('half a line'); sys.exit(129)"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", script], env=variables, **{stream: writer})
+    os.close(writer)
+    assert done.returncode == 129

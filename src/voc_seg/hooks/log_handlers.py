@@ -1,5 +1,6 @@
 """Log handlers: whole lines in files, no control characters, and a handler that can no longer write is removed."""
 
+import atexit
 import logging
 import os
 import sys
@@ -44,6 +45,8 @@ def open_log_files() -> None:
     handler that can no longer write (disk full, terminal closed) is removed.
     """
     root = logging.getLogger()
+    atexit.unregister(_redirect_to_devnull)  # of an earlier run of this process
+    atexit.register(_redirect_to_devnull)  # for what a progress bar or a printed command left in the buffer
     # By default rich ends the process silently when its output is closed (kedro run | head).
     get_console().on_broken_pipe = _reraise  # type: ignore[method-assign]
     for handler in list(root.handlers):
@@ -108,9 +111,11 @@ def _remove_failed_handler(handler: logging.Handler, record: logging.LogRecord) 
 
 def _redirect_to_devnull() -> None:
     """Discard further output to a closed terminal; otherwise Python exits with code 120."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None if closed from the start
         try:
             stream.flush()
+        except ValueError:  # closed since
+            continue
         except OSError:
             with suppress(OSError, ValueError), Path(os.devnull).open("wb") as devnull:
                 os.dup2(devnull.fileno(), stream.fileno())

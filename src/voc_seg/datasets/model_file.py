@@ -1,6 +1,6 @@
 """A saved network as a catalog entry, and reading and writing of its file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,40 +35,33 @@ def host_copy(state: State) -> State | None:
     """
     import torch
 
-    found: set[torch.device] = set()
-
     def copy(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            if value.device.type == "cpu":
-                return value.clone()
-            found.add(value.device)
-            return value.detach().to("cpu", non_blocking=True)
+            return value.clone() if value.device.type == "cpu" else value.detach().to("cpu", non_blocking=True)
         if isinstance(value, dict):
             return {key: copy(item) for key, item in value.items()}
         return [copy(item) for item in value] if isinstance(value, list) else value
 
-    if not _on_device(state):
+    devices = {tensor.device for tensor in _tensors(state)} - {torch.device("cpu")}
+    if not devices:
         return None
     copied = copy(state)
-    for device in found:
+    for device in devices:
         torch.accelerator.synchronize(device)
     return copied
 
 
-def _on_device(state: Any) -> bool:
-    """Whether a state dict has a tensor outside the CPU's memory."""
-    if hasattr(state, "device"):
-        return state.device.type != "cpu"
-    values = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
-    return any(_on_device(value) for value in values)
-
-
-def _size(state: Any) -> int:
+def _size(state: State) -> int:
     """Bytes of the tensors in a state dict; the rest is small."""
+    return sum(tensor.nbytes for tensor in _tensors(state))
+
+
+def _tensors(state: Any) -> Iterator[Any]:
+    """The tensors in nested dicts and lists."""
     if hasattr(state, "nbytes"):
-        return state.nbytes
-    values = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
-    return sum(_size(value) for value in values)
+        yield state
+    for value in state.values() if isinstance(state, dict) else state if isinstance(state, list) else ():
+        yield from _tensors(value)
 
 
 def read_state(path: Path) -> State:

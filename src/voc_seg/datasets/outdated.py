@@ -22,5 +22,10 @@ class OutdatedFiles:
     def delete(self) -> None:
         """Delete the files that exist; a link to one is kept."""
         for path in self._paths:
-            if not path.is_dir():
-                resolve_links(path).unlink(missing_ok=True)
+            delete_file(path)
+
+
+def delete_file(path: Path) -> None:
+    """Delete a file if it exists; a link to it stays, and a folder, which holds versions that earlier runs keep."""
+    if not path.is_dir():
+        resolve_links(path).unlink(missing_ok=True)

@@ -11,11 +11,11 @@ from kedro_datasets._typing import HTMLPreview, TablePreview
 from PIL import Image
 from rich.filesize import decimal
 
-from voc_seg.system.atomic import atomic_write, resolve_links
+from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.versions import newest_version
 
-from .outdated import OutdatedFiles
+from .outdated import OutdatedFiles, delete_file
 from .versions import OwnVersion
 
 READ_CSV: dict[str, Any] = {
@@ -114,8 +114,7 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
     def save(self, data: bytes) -> None:
         self._outdated.delete()
         if not data:
-            if not self._filepath.is_dir():  # of versions, which earlier runs keep
-                resolve_links(self._filepath).unlink(missing_ok=True)
+            delete_file(self._filepath)
             return
         with atomic_write(self._filepath, size=len(data)) as partial:
             partial.write_bytes(data)

@@ -49,18 +49,10 @@ def ids_digest(ids: Iterable[str]) -> str:
 def write_store(path: Path, samples: Iterable[Sample], origin: Origin = UNKNOWN, size: int | None = None) -> int:
     """Write samples into one file, as a stream; an interrupted write leaves the old store in place.
 
-    Args:
-        path: Arrow IPC file to write.
-        samples: Consumed one by one, so memory stays flat.
-        origin: Their source.
-        size: Expected bytes, for the message when the disk is full.
+    Args and errors are those of `write_shard`; another process that is writing this store is an error too.
 
     Returns:
         Number of samples written.
-
-    Raises:
-        VocSegError: Another process is writing this store, an image and its mask have different sizes, or the file
-            cannot be written.
     """
     with exclusive_writer(path), progress_bar(f"packing {path.stem}", length_hint(samples) or None) as advance:
         packed = write_shard(path, with_progress(samples, advance), origin, size)

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import torch
 
 from voc_seg.engine import progress as module
 from voc_seg.engine.checkpoint import RunState
@@ -10,6 +11,8 @@ from voc_seg.engine.progress import RunProgress
 from voc_seg.system.progress import duration
 
 ROW = {"train_loss": 0.5, "val_miou": 0.25, "val_pixel_accuracy": 0.75, "images_per_second": 9.0, "is_best": True}
+
+CPU = torch.device("cpu")
 
 
 class Clock:
@@ -29,7 +32,7 @@ def test_the_time_left_is_not_said_before_enough_steps_and_leaves_the_first_out(
     with caplog.at_level(logging.INFO), RunProgress(10, 10, RunState()) as progress:
         for step in range(1, 11):
             clock.now += 30 if step <= 3 else 1
-            progress.step(0, 0.5, 9.0)
+            progress.step(0, 0.5, 9.0, CPU)
             left = progress.bar.tasks[0].fields["left"]
             assert left == ("" if step < 8 else f"{duration(100 - step)} left")
         progress.epoch(RunState(epoch=1, step=10, history=[ROW]))
@@ -46,7 +49,7 @@ def test_steps_are_logged_once_a_minute_where_there_is_no_bar(
     with caplog.at_level(logging.INFO), RunProgress(2, 100, RunState()) as progress:
         for _ in range(12):
             clock.now += 10
-            progress.step(0, 0.5, 9.0)
+            progress.step(0, 0.5, 9.0, CPU)
     expected = ["epoch 1/2  step 6/200  loss 0.500  9.0 images/s", "epoch 1/2  step 12/200  loss 0.500  9.0 images/s"]
     assert caplog.messages == ([] if terminal else [expected[0], expected[1] + "  31:20 min left"])
 
@@ -71,7 +74,7 @@ def test_a_long_validation_is_logged_where_there_is_no_bar(
 def _line(caplog: pytest.LogCaptureFixture, **changes: object) -> str:
     with caplog.at_level(logging.INFO), RunProgress(10, 4, RunState()) as progress:
         for _ in range(8):
-            progress.step(0, 0.5, 9.0)
+            progress.step(0, 0.5, 9.0, CPU)
         progress.epoch(RunState(epoch=1, step=4, history=[{**ROW, **changes}]))
     return caplog.messages[-1]
 

@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import torch
 from rich.progress import BarColumn, Progress, TextColumn
 
 from voc_seg.metrics.confusion import is_baseline
 from voc_seg.system.progress import LOG_SECONDS, ProgressLog, bars_hidden, duration
 
 from .checkpoint import RunState
-from .device_facts import GpuMemory
+from .device_facts import gpu_memory
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,9 @@ _FIRST_STEPS = 3
 """Steps that take much longer than the others: loader workers start, kernels are chosen."""
 _MEASURED_STEPS = 5
 """Steps after them before the time left is estimated."""
+
+_MEMORY_SECONDS = 1.0
+"""Between two looks at a GPU's memory: torch gathers a hundred statistics for each."""
 
 
 class RunProgress:
@@ -31,6 +35,7 @@ class RunProgress:
         self.measured_from = (self.begun, state.step + _FIRST_STEPS)
         self.done = state.step
         self.said = self.begun
+        self.used, self.measured_memory = "", 0.0
         self.bar = Progress(
             TextColumn("{task.description} {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=20),
@@ -54,23 +59,25 @@ class RunProgress:
         with suppress(OSError):  # it would hide the error that ended the training
             self.bar.stop()
 
-    def step(self, epoch: int, loss: float, images_per_second: float, memory: GpuMemory | None = None) -> None:
-        """Show a finished optimiser step; ``memory`` is None on a CPU."""
+    def step(self, epoch: int, loss: float, images_per_second: float, device: torch.device) -> None:
+        """Show a finished optimiser step, and the memory of a GPU."""
         now = time.perf_counter()
+        if now - self.measured_memory >= _MEMORY_SECONDS:
+            self.measured_memory, memory = now, gpu_memory(device)
+            self.used = f"  {memory.peak / 1e9:.1f} GB" if memory else ""
         self.done += 1
         if self.done == self.measured_from[1]:
             self.measured_from = (now, self.done)
         left = self._left(now)
-        used = f"  {memory.peak / 1e9:.1f} GB" if memory else ""
         self.bar.update(
             self.task, advance=1, description="epoch", epoch=epoch + 1, loss=f"{loss:.3f}", speed=images_per_second,
-            best=self.best, used=used, left=left,
+            best=self.best, used=self.used, left=left,
         )  # fmt: skip
         if bars_hidden() and now - self.said >= LOG_SECONDS:
             self.said = now
             logger.info(
                 "epoch %d/%d  step %d/%d  loss %.3f  %.1f images/s%s%s",
-                epoch + 1, self.epochs, self.done, self.steps, loss, images_per_second, used, left and f"  {left}",
+                epoch + 1, self.epochs, self.done, self.steps, loss, images_per_second, self.used, left and f"  {left}",
             )  # fmt: skip
 
     def _left(self, now: float) -> str:

@@ -23,7 +23,6 @@ from voc_seg.system.errors import InterruptedRunError
 from voc_seg.voc.classes import VOID
 
 from .data_parallel import gradient_sync, set_batch_offset, wrap_ddp
-from .device_facts import gpu_memory
 from .distributed import all_reduce_sum, barrier, broadcast_buffers, world_size
 from .evaluation import Score, score
 from .failures import (
@@ -106,7 +105,7 @@ def fit(
                 loss = train_step(network, run.optimizer, group, run.runtime, run.scaler, config.clip_gradient)
                 run.finish_step(loss, rate, group, started)
                 overdue = read_losses(run, interruption, unread=int(run.runtime.asynchronous))
-                progress.step(epoch, run.last_loss, state.position / state.seconds, gpu_memory(run.runtime.device))
+                progress.step(epoch, run.last_loss, state.position / state.seconds, run.runtime.device)
                 if overdue and not interruption:
                     read_losses(run, interruption)
                     require_finite_weights(run.model, state.step, DIVERGENCE_ADVICE)

@@ -71,7 +71,7 @@ def _as_indices(image: ImageFile.ImageFile, classes: Classes) -> Mask:
 
 def _decode_mode(image: ImageFile.ImageFile, name: str, classes: Classes) -> Mask:
     if image.mode == "L":
-        return _from_grey(_grey_indices(image), name, classes)
+        return _from_grey(grey_indices(image), name, classes)
     if image.mode == "P":
         return _from_palette(image, name, classes)
     if image.mode == "RGBA" and np.asarray(image.getchannel("A")).min() < 255:
@@ -83,7 +83,7 @@ def _decode_mode(image: ImageFile.ImageFile, name: str, classes: Classes) -> Mas
     raise VocSegError(f"mask mode: {name} is {image.mode}, not palette (P), 8-bit grey (L) or RGB in class colours")
 
 
-def _grey_indices(image: ImageFile.ImageFile) -> np.ndarray:
+def grey_indices(image: ImageFile.ImageFile) -> np.ndarray:
     """Return grey values as stored: Pillow scales those of 2 and 4 bits to 0..255."""
     step = {"L;2": 85, "L;4": 17}.get(raw_mode(image))
     return np.asarray(image) // np.uint8(step) if step else np.asarray(image)

@@ -1,0 +1,63 @@
+"""Image ids for files that may have the same name in several folders."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from voc_seg.system.names import LONGEST_ID, formula_sign, image_id_problem, name_key
+
+
+def image_ids(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return a distinct image id for each path.
+
+    The id is the file name without its ending. Where names repeat (ignoring case), the folders are added to all of
+    them, as many as needed: ``train/a.jpg`` and ``val/a.jpg`` become ``train_a`` and ``val_a``. Characters that ids
+    cannot have become ``_``.
+    """
+    parts = [_parts(path) for path in paths]
+    depth = [1] * len(parts)
+    while True:
+        ids = ["_".join(part[-count:]) for part, count in zip(parts, depth)]
+        keys = [name_key(one) for one in ids]
+        several = Counter(keys)
+        again = [index for index, key in enumerate(keys) if several[key] > 1 and depth[index] < len(parts[index])]
+        if not again:
+            return _numbered(ids)
+        for index in again:
+            depth[index] += 1
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    pure = PurePath(path)
+    names = [*pure.parent.parts, pure.stem if pure.suffix else pure.name]
+    return tuple(clean for name in names if (clean := _clean(name)))
+
+
+def _clean(name: str) -> str:
+    """Replace what an image id cannot have; see `voc_seg.system.names.image_id_problem`."""
+    text = name.encode(errors="replace").decode().strip()
+    text = "".join(letter if image_id_problem(f"a{letter}a", windows=True) is None else "_" for letter in text)
+    text = re.sub(r"^[.\s]+|[.\s]+$", "_", text)
+    if formula_sign(text):
+        text = "_" + text.replace(";", "_").lstrip("=+-@")
+    return text
+
+
+def _numbered(ids: Sequence[str]) -> tuple[str, ...]:
+    """Shorten ids that are too long, and number those that are still equal."""
+    taken: set[str] = set()
+    found = []
+    for one in ids:
+        name, number = _shortened(one), 2
+        while name_key(name) in taken:
+            name, number = _shortened(one, f"_{number}"), number + 1
+        taken.add(name_key(name))
+        found.append(name)
+    return tuple(found)
+
+
+def _shortened(name: str, end: str = "") -> str:
+    """Return the last bytes of a name that leave room for ``end``, and ``end``."""
+    room = LONGEST_ID - len(end)
+    return (name.encode()[-room:].decode(errors="ignore").strip(" .") or "image") + end

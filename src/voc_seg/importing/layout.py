@@ -1,0 +1,120 @@
+"""The contract of a layout, and how the layout of a folder is recognised."""
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from voc_seg.system.errors import VocSegError
+
+from . import layouts
+from .files import Files
+
+VOID_NAME = "void"
+"""The name of void wherever a layout gives names."""
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image, and where its mask comes from."""
+
+    image: Path  # absolute
+    mask: Path | None = None  # absolute; None if the mask is drawn from `annotation`
+    split: str = ""  # train, val or test; empty if the layout does not say
+    annotation: Any = None  # what the layout's `draw` needs: a JSON file, a list of polygons
+    name: str = ""  # the wish for an image id; empty takes the file name
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a layout found in a folder.
+
+    Masks that are files hold values or colours; `values` and `colours` name them where the layout does. Drawn masks
+    hold values, and `values` names all of them.
+    """
+
+    images: tuple[LabelledImage, ...]
+    values: Mapping[int, str] = field(default_factory=dict)  # stored mask value to class name or "void"
+    colours: Mapping[Colour, str] = field(default_factory=dict)  # colour in masks to class name or "void"
+    draw: Callable[[LabelledImage], np.ndarray] | None = None  # the mask, ``uint8 (H, W)`` of keys of `values`
+    unlabelled: tuple[Path, ...] = ()  # images without a mask or annotation
+    notes: tuple[str, ...] = ()  # what was ignored or assumed, one sentence each
+
+
+class Layout(Protocol):
+    """A module of `voc_seg.importing.layouts`; its name is the value of ``--layout``."""
+
+    TITLE: str
+    """The layout in a few words: "labelme JSON files beside the images"."""
+    SPECIFIC: bool
+    """True for layouts with a mark of their own (a file name, JSON keys); False for mere folder and file names."""
+
+    def find(self, files: Files) -> Found | None:
+        """Return the images of a folder in this layout, None if it is in another one.
+
+        Masks are not opened. Raises VocSegError for a folder that is in this layout but cannot be used.
+        """
+
+
+def layout_names() -> tuple[str, ...]:
+    """Return the names of all layouts, sorted."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(layouts.__path__)))
+
+
+def layout_named(name: str) -> Layout:
+    """Return a layout; raises VocSegError if there is none of this name."""
+    if name not in layout_names():
+        raise VocSegError(f"There is no layout {name!r}. Known are: {', '.join(layout_names())}.")
+    return cast(Layout, import_module(f"{layouts.__name__}.{name}"))
+
+
+def find_layout(files: Files, name: str = "") -> tuple[str, Found]:
+    """Return the layout of a folder and what it found.
+
+    Args:
+        files: The folder.
+        name: The layout to use; empty tries all of them.
+
+    Raises:
+        VocSegError: No layout fits, or several do; the message lists them.
+    """
+    if name:
+        if (found := layout_named(name).find(files)) is None or not found.images:
+            raise VocSegError(f"{files.root} is not in the layout {name} ({layout_named(name).TITLE}). {_seen(files)}")
+        return name, found
+    known = {name: layout_named(name) for name in layout_names()}
+    for specific in (True, False):
+        tried = {name: layout.find(files) for name, layout in known.items() if layout.SPECIFIC is specific}
+        fitting = {name: found for name, found in tried.items() if found and found.images}
+        if len(fitting) == 1:
+            return next(iter(fitting.items()))
+        if fitting:
+            raise VocSegError(
+                f"{files.root} can be read in several ways. Choose one with --layout:\n"
+                + "\n".join(f"  --layout {name}: {known[name].TITLE}, {_sizes(one)}" for name, one in fitting.items())
+            )
+    raise VocSegError(
+        f"No layout was recognised in {files.root}. {_seen(files)} Known layouts:\n"
+        + "\n".join(f"  {name}: {layout.TITLE}" for name, layout in known.items())
+    )
+
+
+def _sizes(found: Found) -> str:
+    return f"{len(found.images)} labelled images, {len(found.unlabelled)} without labels"
+
+
+def _seen(files: Files) -> str:
+    """Describe the files of a folder by folder and ending, for messages."""
+    counts: dict[str, int] = {}
+    for path in files:
+        key = f"{path.parent.as_posix()}/*{path.suffix}".removeprefix("./")
+        counts[key] = counts.get(key, 0) + 1
+    shown = sorted(counts.items(), key=lambda pair: -pair[1])[:6]
+    more = f" and {len(counts) - len(shown)} other kinds" if len(counts) > len(shown) else ""
+    return f"It holds {', '.join(f'{name} ({count})' for name, count in shown)}{more}."

@@ -21,8 +21,9 @@ from voc_seg.voc.decode_memory import allow_large_images
 from voc_seg.voc.index import fingerprint_of
 from voc_seg.voc.masks import palette_image
 from voc_seg.voc.sources import source_named
-from voc_seg.voc.splits import find_voc_folder, resolve_path
+from voc_seg.voc.splits import find_voc_folder
 
+from .data_root import resolve_root
 from .earlier_table import read_earlier_table
 from .previews import contact_sheet
 
@@ -56,7 +57,7 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
     ) -> None:
         self._filepath = Path(filepath)
         self._source = source
-        self._voc_root = resolve_path(voc_root) if voc_root else None
+        self._voc_root = resolve_root(voc_root) if voc_root else None
         self._index = Path(index["filepath"]) if index else None
         self.metadata = metadata
 

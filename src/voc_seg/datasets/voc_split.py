@@ -15,7 +15,9 @@ from voc_seg.download.fetch import fetch
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.sources import data_name, source_named
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, resolve_path
+from voc_seg.voc.table import is_table
 
+from .data_root import resolve_root
 from .earlier_table import read_earlier_table
 from .previews import contact_sheet
 
@@ -42,7 +44,8 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         source: sample, voc2012, voc2007, voc2012_aug or own.
         split: train, val or test.
         filepath: Folder of raw data, with subfolders by source. Kedro resolves it against the project.
-        voc_root: A VOCdevkit, what contains it, or a ``VOC<year>`` folder; relative to the working directory.
+        voc_root: A VOCdevkit, what contains it, a ``VOC<year>`` folder, or for ``own`` a table of images
+            (`voc_seg.voc.table`); relative to the working directory or the project.
         voc_archive: A downloaded archive, or a folder of them, to unpack instead of downloading.
         archives: For each file name its ``md5`` and ``addresses``.
         index: Its ``filepath`` is the index of this split. The one of an earlier run comes with the split, so that
@@ -64,7 +67,7 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         self._source = source_named(source)
         self._split = split
         self._folder = Path(filepath) / self._source.home
-        self._voc_root = resolve_path(voc_root) if voc_root else None
+        self._voc_root = resolve_root(voc_root) if voc_root else None
         self._voc_archive = resolve_path(voc_archive) if voc_archive else None
         self._archives = archives or {}
         self._index = Path(index["filepath"]) if index else None
@@ -96,7 +99,8 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
             folder = find_voc_folder(self._voc_root or self._folder, source.year)
         except VocSegError:
             return source.name
-        return data_name(source.name, (folder / "JPEGImages").resolve().parent)
+        images = folder if is_table(folder) else folder / "JPEGImages"
+        return data_name(source.name, images.resolve().parent)
 
     def save(self, data: None) -> None:
         """Always an error."""

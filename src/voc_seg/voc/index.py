@@ -22,6 +22,7 @@ from .mask_values import count_values
 from .masks import decode_mask
 from .pairs import Reading, align_pair
 from .splits import VOCSplit
+from .table import is_table
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +99,9 @@ def fingerprints(split: VOCSplit, reading: Reading) -> dict[str, str]:
     how = f"{_REVISION} {reading} {split.images.resolve()} {split.masks.resolve()}"
 
     def state(image_id: str) -> str:
-        image, mask = split.image_path(image_id), split.mask_path(image_id)
-        return f"{image.name} {_stamp(image)} {mask.name} {_stamp(mask)} {split.problem(image_id)}"
+        files = split.image_path(image_id), split.mask_path(image_id)
+        names = [path if is_table(split.images) else path.name for path in files]
+        return " ".join([*(f"{name} {_stamp(path)}" for name, path in zip(names, files)), split.problem(image_id)])
 
     return {image_id: _digest(f"{how} {state(image_id)}") for image_id in split.ids}
 

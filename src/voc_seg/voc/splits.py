@@ -14,6 +14,7 @@ from .image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids
 from .list_lines import id_of_line
 from .missing import broken_link_advice, contents, describe_other_lists, is_broken_link, is_folder, require_folder
 from .sources import Source, source_named
+from .table import is_table, read_table, table_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +27,8 @@ class VOCSplit:
     name: str  # train, val or test
     source: str  # key of `SOURCES`
     ids: tuple[str, ...]  # image ids: file names without ending; empty if not public
-    images: Path  # folder of ``<id>.jpg``
-    masks: Path  # folder of ``<id>.png``
+    images: Path  # folder of ``<id>.jpg``, or the table that lists the files
+    masks: Path  # folder of ``<id>.png``, or the table
     image_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)  # names other than ``<id>.jpg``
     mask_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)  # the same for masks
     # reads the index of an earlier run; None where none is kept
@@ -59,14 +60,14 @@ def find_voc_folder(root: Path | str, year: str | None) -> Path:
 
     Args:
         root: The folder itself, a ``VOCdevkit`` or a folder that contains one.
-        year: Year of the folder's name, such as "2012"; None for a folder of any name.
+        year: Year of the folder's name, such as "2012"; None for a folder of any name, or a table (`read_table`).
 
     Raises:
         VocSegError: No such folder exists, or ``year`` is None and there are several.
     """
     root, name = Path(root), f"VOC{year}"
     if year is None:
-        return _find_any_folder(root)
+        return resolve_path(root) if is_table(root) else _find_any_folder(root)
     for folder in (root / "VOCdevkit" / name, root / name):
         if is_folder(folder):
             return folder
@@ -118,7 +119,7 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     """Read the list of one split; it has no ids if the source has no public masks for it.
 
     Args:
-        folder: The folder from `find_voc_folder`.
+        folder: The folder or table from `find_voc_folder`.
         source: Key of `SOURCES`.
         split: train, val or test.
 
@@ -129,6 +130,8 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     known = source_named(source)
     if split not in known.lists:
         raise VocSegError(f"Unknown split {split!r} of {source}. Known are: {', '.join(known.lists)}.")
+    if is_table(folder):
+        return _split_of_table(folder, known, split)
     images, masks = folder / "JPEGImages", folder / known.mask_folder(split)
     nothing = VOCSplit(split, source, (), images, masks)
     name = known.lists[split]
@@ -158,6 +161,16 @@ def read_split(folder: Path, source: str, split: str) -> VOCSplit:
     if kept_back and not any(os.path.lexists(found.mask_path(image_id)) for image_id in found.ids):
         return nothing
     return found
+
+
+def _split_of_table(path: Path, source: Source, split: str) -> VOCSplit:
+    table = read_table(path)
+    rows = table[table["split"] == split]
+    if rows.empty and split not in source.optional:
+        raise VocSegError(f"The table of images {path} has no row with the split {split}. Assign images to it.")
+    ids = tuple(rows["image_id"])
+    images, masks = (FolderFiles(dict(zip(ids, table_paths(path, rows[name].tolist())))) for name in ("image", "mask"))
+    return VOCSplit(split, source.name, ids, path, path, images, masks)
 
 
 def _missing_list(path: Path, source: Source, split: str) -> str:

@@ -1,5 +1,6 @@
 """Settings of the data: classes, mask values, rejected images, augmentation."""
 
+import re
 from dataclasses import replace
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -7,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from voc_seg.system.names import class_name_problem, name_key
-from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, name_classes, voc_palette
+from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, Colour, name_classes, voc_palette
 from voc_seg.voc.pairs import Reading
 
 from .block import Block, Fraction, SpaceSeparated
@@ -21,38 +22,51 @@ def _accept_bare_name(value: Any) -> Any:
 
 
 Byte = Annotated[int, Field(ge=0, le=255)]
+_COLOUR = re.compile("#[0-9a-fA-F]{6}")
 MAX_SIDE = 16384
 """Largest height or width of ``image_size``, pixels: a square image of this size takes 800 MB."""
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 
 
 def _normalise_values(values: Any) -> Any:
-    """Convert ``values`` to one form: stored value to class name, class index or ``void``.
+    """Convert ``values`` to one form: stored value or colour to class name, class index or ``void``.
 
-    Two forms are accepted: ``{255: object}``, and ``{object: [1, 2]}``, which is shorter for merging values.
+    Two forms are accepted: ``{255: object}``, and ``{object: [1, 2]}``, which is shorter for merging values. Colours
+    are written ``"#ff0000"``.
     """
     if not isinstance(values, dict):
         return values
-    found: dict[int, str | int] = {}
+    found: dict[int | str, str | int] = {}
     # Text keys come from --params (data.values.255=object), which overrides the files.
     overridden = {int(key) for key in values if isinstance(key, str) and key.strip().isdecimal()}
     for key, value in values.items():
         if isinstance(key, int) and key in overridden:
             continue
-        stored_first = isinstance(key, int) or (isinstance(key, str) and key.strip().isdecimal())
+        stored_first = isinstance(key, int) or (isinstance(key, str) and (key.strip().isdecimal() or key[:1] == "#"))
         pairs = [(key, value)] if stored_first else [(stored, key) for stored in _listed(value)]
         for stored, meaning in pairs:
-            try:
-                number = int(stored)
-            except (TypeError, ValueError):
-                number = -1
-            if isinstance(stored, (bool, float)) or not 0 <= number <= 255:
-                raise ValueError(f"{stored!r} is not a mask value: use whole numbers from 0 to 255")
+            number = _stored_value(stored)
             if isinstance(meaning, (bool, float)) or not isinstance(meaning, (str, int)):
                 raise ValueError(f"mask value {number} means {meaning!r}: give a class name, a class index or void")
             if found.setdefault(number, meaning) != meaning:
                 raise ValueError(f"mask value {number} means both {found[number]} and {meaning}")
+    if len({type(stored) for stored in found}) > 1:
+        raise ValueError("use either mask values or colours, not both")
     return found
+
+
+def _stored_value(stored: Any) -> int | str:
+    if isinstance(stored, str) and _COLOUR.fullmatch(stored.strip()):
+        return stored.strip().lower()
+    try:
+        number = int(stored)
+    except (TypeError, ValueError):
+        number = -1
+    if isinstance(stored, (bool, float)) or not 0 <= number <= 255:
+        raise ValueError(
+            f'{stored!r} is not a mask value: use whole numbers from 0 to 255, or colours such as "#ff0000"'
+        )
+    return number
 
 
 def _listed(values: Any) -> list[Any]:
@@ -80,11 +94,12 @@ class DataConfig(Block):
         None,
         description="class names by index, from 0 (background), 2 to 255 of them; null uses VOC's 21 classes",
     )
-    values: Annotated[dict[Byte, str | int] | None, BeforeValidator(_normalise_values)] = Field(
+    values: Annotated[dict[int | str, str | int] | None, BeforeValidator(_normalise_values)] = Field(
         None,
         description="meaning of stored mask values (0 to 255): {255: object, 4: void}, or {object: [1, 2], void: [4, "
         "255]} to merge values. A class named here has only these values; other classes keep their index, and 255 is "
-        "void unless named. null: every value is its class index",
+        'void unless named. Or of colours, for masks in colours: {"#000000": background, "#ff0000": roof}; no other '
+        "colour has a meaning then. null: every value is its class index",
     )
     exif: Literal["refuse", "apply", "ignore"] = Field(
         "refuse",
@@ -140,7 +155,12 @@ class DataConfig(Block):
     def class_table(self) -> Classes:
         """The classes with all colours, and the meaning of stored values."""
         table = _class_table(self.classes)
-        return replace(table, values=_meanings(self.values, table.names)) if self.values else table
+        if not self.values:
+            return table
+        meanings = _meanings(self.values, table.names)
+        by_value = tuple((stored, index) for stored, index in meanings if isinstance(stored, int))
+        by_colour = tuple((_rgb(stored), index) for stored, index in meanings if isinstance(stored, str))
+        return replace(table, values=by_value, mask_colours=by_colour)
 
     @property
     def reading(self) -> Reading:
@@ -154,8 +174,18 @@ def _class_table(classes: tuple[ClassConfig, ...] | None) -> Classes:
     return name_classes([one.name for one in classes], [one.colour for one in classes])
 
 
-def _meanings(values: dict[int, str | int], names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-    """Pairs of stored value and class index (or `VOID`) from ``data.values``."""
+def _text(stored: int | str) -> str:
+    return f"mask value {stored}" if isinstance(stored, int) else f"colour {stored}"
+
+
+def _rgb(code: str) -> Colour:
+    """``#ff0000`` as (255, 0, 0)."""
+    red, green, blue = bytes.fromhex(code[1:])
+    return red, green, blue
+
+
+def _meanings(values: dict[int | str, str | int], names: tuple[str, ...]) -> tuple[tuple[int | str, int], ...]:
+    """Pairs of stored value or colour and class index (or `VOID`) from ``data.values``."""
     indices = {"void": VOID} | {name: index for index, name in enumerate(names)}
     for stored, meaning in values.items():
         if isinstance(meaning, int) and str(meaning) in names:
@@ -164,10 +194,10 @@ def _meanings(values: dict[int, str | int], names: tuple[str, ...]) -> tuple[tup
             )
         if meaning not in indices and not (isinstance(meaning, int) and 0 <= meaning < len(names)):
             raise ValueError(
-                f"values: mask value {stored} means {meaning!r}, which is not a class; known: void, {', '.join(names)}"
+                f"values: {_text(stored)} means {meaning!r}, which is not a class; known: void, {', '.join(names)}"
             )
-    found = ((stored, indices[one] if isinstance(one, str) else one) for stored, one in values.items())
-    return tuple(sorted(found))
+    found = [(stored, indices[one] if isinstance(one, str) else one) for stored, one in values.items()]
+    return tuple(sorted(found, key=lambda pair: (isinstance(pair[0], str), pair[0])))
 
 
 class AugmentationConfig(Block):

@@ -17,7 +17,7 @@ from voc_seg.voc.classes import voc_palette
 from voc_seg.voc.decode_memory import allow_large_images, hold_decode_memory
 from voc_seg.voc.file_checks import read_image_file, short_name
 from voc_seg.voc.images import decode_dataset_image, orientation
-from voc_seg.voc.mask_modes import require_lossless, single_channel
+from voc_seg.voc.mask_modes import require_lossless, require_opaque, single_channel
 from voc_seg.voc.mask_values import count_values
 from voc_seg.voc.masks import grey_indices
 
@@ -89,8 +89,7 @@ def _stored(path: Path, image: ImageFile.ImageFile) -> StoredMask:
         used = np.flatnonzero(count_values(values)).tolist()
         return StoredMask("P", values, palette={one: palette[one] for one in used if one < len(palette)})
     if image.mode in ("RGB", "RGBA"):
-        if image.mode == "RGBA" and np.asarray(image.getchannel("A")).min() < 255:
-            raise VocSegError(f"mask with transparency: {name} is RGBA and not opaque; save it with a palette (P)")
+        require_opaque(image, name)
         colours = np.array(image.convert("RGB"))
         if (colours == colours[..., :1]).all():
             return StoredMask(image.mode, colours[..., 0])

@@ -18,6 +18,9 @@ VOID_NAME = "void"
 """The name of void wherever a layout gives names."""
 
 Colour = tuple[int, int, int]
+"""Red, green, blue, 0 to 255 each."""
+Stored = int | Colour
+"""A value of a mask, or a colour."""
 
 
 @dataclass(frozen=True)

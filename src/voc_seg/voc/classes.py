@@ -65,6 +65,7 @@ class Classes:
     colours: tuple[Colour, ...]  # colour by mask value
     coded: bool = True  # whether every class has a declared colour to read masks by
     values: tuple[tuple[int, int], ...] = ()  # pairs of stored mask value and class index or `VOID`
+    mask_colours: tuple[tuple[Colour, int], ...] = ()  # the same for colours; if set, masks are read by them only
 
     def __len__(self) -> int:
         return len(self.names)

@@ -50,6 +50,28 @@ def map_colours(image: Image.Image, name: str, classes: Classes) -> np.ndarray:
     return indices
 
 
+def map_declared_colours(image: Image.Image, name: str, classes: Classes) -> np.ndarray:
+    """Map a mask to class indices ``uint8 (H, W)`` by the colours in ``data.values``; other modes are shown as RGB.
+
+    Raises VocSegError if a colour has no meaning there.
+    """
+    codes = _packed_rgb(np.array([colour for colour, _ in classes.mask_colours], np.uint8))
+    order = np.argsort(codes)
+    codes, meanings = codes[order], np.array([index for _, index in classes.mask_colours], np.uint8)[order]
+    indices = np.empty((image.height, image.width), dtype=np.uint8)
+    for rows, pixels in _strips(image):
+        packed = _packed_rgb(pixels)
+        positions = np.searchsorted(codes, packed).clip(max=len(codes) - 1)
+        if (unknown := codes[positions] != packed).any():
+            first = int(packed[unknown][0])
+            raise VocSegError(
+                f"mask colours: {name} is {image.mode} and has #{first:06x} ({np.unique(packed[unknown]).size} colours "
+                f"without a meaning); add it to data.values, for example as void"
+            )
+        indices[rows] = meanings[positions]
+    return indices
+
+
 def common_channel(image: Image.Image) -> np.ndarray | None:
     """Return the values ``uint8 (H, W)`` of an RGB image with three equal channels, else None."""
     values = np.empty((image.height, image.width), dtype=np.uint8)

@@ -38,6 +38,12 @@ def require_lossless(image: ImageFile.ImageFile, name: str) -> None:
         raise VocSegError(f"16 bits a channel: {name} is {image.mode}; save it with a single channel of 8 bits")
 
 
+def require_opaque(image: ImageFile.ImageFile, name: str) -> None:
+    """Refuse a colour mask with transparent pixels: their colours are arbitrary."""
+    if image.mode == "RGBA" and np.asarray(image.getchannel("A")).min() < 255:
+        raise VocSegError(f"mask with transparency: {name} is RGBA and not opaque; save it with a palette (P)")
+
+
 def _is_lossy_webp(path: Path) -> bool:
     """Return whether pixels are in a ``VP8`` chunk (https://developers.google.com/speed/webp/docs/riff_container)."""
     with path.open("rb") as file:

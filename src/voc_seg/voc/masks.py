@@ -14,8 +14,15 @@ from voc_seg.system.errors import VocSegError
 from .classes import VOC_CLASSES, VOID, Classes
 from .file_checks import read_image_file, short_name
 from .images import exif_orientation
-from .mask_colours import classes_of_colours, classes_of_greys, common_channel, map_colours
-from .mask_modes import BY_BLACK_AND_WHITE, BY_EQUAL_CHANNELS, raw_mode, require_lossless, single_channel
+from .mask_colours import classes_of_colours, classes_of_greys, common_channel, map_colours, map_declared_colours
+from .mask_modes import (
+    BY_BLACK_AND_WHITE,
+    BY_EQUAL_CHANNELS,
+    raw_mode,
+    require_lossless,
+    require_opaque,
+    single_channel,
+)
 from .mask_values import count_values, map_values
 
 # These notes are stored in the index, where `voc_seg.voc.consistency` looks for them.
@@ -70,12 +77,14 @@ def _as_indices(image: ImageFile.ImageFile, classes: Classes) -> Mask:
 
 
 def _decode_mode(image: ImageFile.ImageFile, name: str, classes: Classes) -> Mask:
+    if classes.mask_colours:
+        require_opaque(image, name)
+        return Mask(map_declared_colours(image, name, classes), image.mode)
     if image.mode == "L":
         return _from_grey(grey_indices(image), name, classes)
     if image.mode == "P":
         return _from_palette(image, name, classes)
-    if image.mode == "RGBA" and np.asarray(image.getchannel("A")).min() < 255:
-        raise VocSegError(f"mask with transparency: {name} is RGBA and not opaque; save it with a palette (P)")
+    require_opaque(image, name)
     if image.mode in ("RGB", "RGBA"):
         return _from_rgb(image, name, classes)
     if (found := single_channel(image, name)) is not None:

@@ -27,7 +27,8 @@ class Reading:
     @property
     def settings(self) -> str:
         """Return the settings that affect pixels and labels, apart from the class names, as users write them."""
-        values = ", ".join(f"{stored}: {meaning}" for stored, meaning in self.classes.values)
+        meanings = [*self.classes.values, *self.classes.mask_colours]
+        values = ", ".join(f"{stored}: {meaning}" for stored, meaning in meanings)
         return f"data.values={{{values}}}, data.exif={self.exif}, data.longer_side={self.longer_side}"
 
 

@@ -1,0 +1,168 @@
+"""The environment of imported data: ``conf/NAME`` and the table of images in ``data/01_raw/NAME``."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from voc_seg.config import DataConfig
+from voc_seg.system.atomic import atomic_write
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.classes import VOID, Classes
+from voc_seg.voc.table import COLUMNS, read_table, write_table
+
+from .class_plan import ClassPlan
+from .classes import ClassRow
+from .inspect import PairFacts
+from .layout import VOID_NAME, Stored
+from .stored import text_of
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
+_KEDROS = ("base", "local")
+
+
+def require_valid_name(name: str) -> None:
+    """Raise VocSegError if an environment cannot have this name."""
+    if not _NAME.fullmatch(name) or name in _KEDROS or name.endswith("."):
+        raise VocSegError(
+            f"--name {name!r} cannot be the name of an environment: use letters, digits, - and _, and neither base "
+            "nor local, for example --name trees"
+        )
+
+
+def table_path(project: Path, name: str) -> Path:
+    """Return the table of images of an environment."""
+    return project / "data" / "01_raw" / name / "images.csv"
+
+
+def existing_plan(project: Path, name: str) -> ClassPlan | None:
+    """Return the classes of ``conf/NAME/parameters.yml``; None if there is no such environment.
+
+    Raises VocSegError if the environment reads other data, or its settings cannot be read.
+    """
+    folder = project / "conf" / name
+    if not folder.exists():
+        return None
+    settings, shared = (_read_yaml(folder / f"{file}.yml") for file in ("parameters", "globals"))
+    wanted = table_path(project, name).relative_to(project).as_posix()
+    root = shared.get("voc_root")
+    if shared.get("source") != "own" or not root or (project / str(root)) != project / wanted:
+        raise VocSegError(
+            f"{folder} is the environment of other data: its globals.yml has no voc_root: {wanted}. Choose another "
+            "--name, or delete that folder."
+        )
+    try:
+        table = DataConfig.model_validate(settings.get("data") or {}).class_table
+    except ValueError as error:
+        raise VocSegError(f"{folder / 'parameters.yml'} is wrong: {error}") from error
+    return _plan_of(table)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise VocSegError(f"{path} cannot be read: {error}. Fix it, or delete the folder to write it again.") from error
+
+
+def _plan_of(table: Classes) -> ClassPlan:
+    names: dict[Stored, str] = {}
+    for key, index in [*table.mask_colours] or enumerate(table.meaning().tolist()):
+        if index >= 0:
+            names[key] = VOID_NAME if index == VOID else table.names[index]
+    return ClassPlan(table.names, table.colours, names)
+
+
+def images_table(facts: Sequence[PairFacts], splits: Mapping[str, str], folder: Path, project: Path) -> pd.DataFrame:
+    """Return the table of images: paths inside the project are relative to ``folder``, others absolute."""
+
+    def shown(path: Path | None) -> str:
+        if path is None:
+            return ""
+        inside = path.is_relative_to(project)
+        return Path(os.path.relpath(path, folder) if inside else path).as_posix()
+
+    rows = [(one.image_id, splits[one.image_id], shown(one.source.image), shown(one.source.mask)) for one in facts]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def earlier_splits(path: Path) -> dict[str, str]:
+    """Return the split by image id of an earlier import; empty if there was none."""
+    if not path.exists():
+        return {}
+    table = read_table(path)
+    return dict(zip(table["image_id"], table["split"]))
+
+
+def write_environment(project: Path, name: str, table: pd.DataFrame, texts: Mapping[str, str]) -> tuple[Path, ...]:
+    """Write the table, and the files of ``conf/NAME`` that do not exist yet.
+
+    Args:
+        project: The project's folder.
+        name: The environment.
+        table: See `images_table`.
+        texts: Text by file name, such as ``globals.yml``.
+
+    Returns:
+        The files written.
+    """
+    path = table_path(project, name)
+    with atomic_write(path) as partial:
+        write_table(partial, table)
+    written = [path]
+    for file, text in texts.items():
+        target = project / "conf" / name / file
+        if target.exists():
+            continue
+        with atomic_write(target) as partial:
+            partial.write_text(text, encoding="utf-8")
+        written.append(target)
+    return tuple(written)
+
+
+def globals_text(project: Path, name: str, folder: Path, title: str) -> str:
+    """Return the text of ``globals.yml``."""
+    where = table_path(project, name).relative_to(project).as_posix()
+    return (
+        f"# Written by kedro import-data from {_comment(folder.as_posix())}\n"
+        f"# ({title}). The table lists every image with its mask and its split.\n"
+        f"source: own\nvoc_root: {where}\n"
+    )
+
+
+def data_text(plan: ClassPlan, rows: Sequence[ClassRow]) -> str:
+    """Return the lines of ``data.classes`` and ``data.values``, indented by two, with the totals as comments."""
+    lines = ["  classes:                 # class index 0 comes first"]
+    for name, colour in zip(plan.names, plan.colours):
+        shown = f"{{name: {_scalar(name)}, colour: [{', '.join(map(str, colour))}]}}" if colour else _scalar(name)
+        lines.append(f"    - {shown}")
+    what = "colours in the masks" if plan.by_colour else "stored mask values"
+    lines.append(f"  values:                  # what the {what} mean")
+    totals = {row.name: row for row in rows}
+    for name in (*plan.names, VOID_NAME):
+        keys = [key for key, meaning in plan.values.items() if meaning == name]
+        row = totals.get(name)
+        note = f"    # {row.images} images, {100 * row.share:.2g} % of the pixels" if row else ""
+        # A name that reads as a value or colour can only be the second of a pair.
+        if len(keys) > 1 and not (name.strip().isdecimal() or name.startswith("#")):
+            lines.append(f"    {_scalar(name)}: [{', '.join(map(_stored, keys))}]{note}")
+        else:
+            lines += [f"    {_stored(key)}: {_scalar(name)}{note}" for key in keys]
+    return "\n".join(lines) + "\n"
+
+
+def _stored(key: Stored) -> str:
+    return f'"{text_of(key)}"' if isinstance(key, tuple) else str(key)
+
+
+def _scalar(text: str) -> str:
+    """Return a name as YAML on one line, quoted where it would be read as something else."""
+    return yaml.safe_dump(text, allow_unicode=True, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
+
+
+def _comment(text: str) -> str:
+    return text.encode(errors="replace").decode().replace("\n", " ")

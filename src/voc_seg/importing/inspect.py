@@ -21,6 +21,7 @@ from voc_seg.voc.mask_modes import require_lossless, require_opaque, single_chan
 from voc_seg.voc.mask_values import count_values
 from voc_seg.voc.masks import grey_indices
 
+from .duplicates import perceptual_hash
 from .image_ids import image_ids
 from .layout import Colour, Found, LabelledImage
 
@@ -44,6 +45,7 @@ class PairFacts:
     colours: Mapping[Colour, int] = field(default_factory=dict)  # pixels by colour, for RGB masks
     image_digest: str = ""  # of the decoded pixels: equal for identical images
     mask_digest: str = ""
+    image_hash: int = 0  # perceptual, see `perceptual_hash`; 0 for a flat image
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -124,6 +126,7 @@ def _inspect(found: Found, masks: Path | None, kept: Path | None, item: tuple[st
     try:
         image = decode_dataset_image(source.image)
         facts = replace(facts, size=image.shape[:2], orientation=orientation(source.image), image_digest=_digest(image))
+        facts = replace(facts, image_hash=perceptual_hash(image))
         if source.mask is not None:
             mask = read_stored_mask(source.mask)
         else:

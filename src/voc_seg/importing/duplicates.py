@@ -57,10 +57,11 @@ def near_duplicates(hashes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     An image belongs to a group if it is a near-duplicate of one of its images, so the first and the last of a chain
     (frames of a video) may differ. Flat images are in no group. 20,000 images take about a second.
     """
-    hashed = np.flatnonzero([one != 0 for one in hashes])
-    if not len(hashed):
+    known = [one for one in hashes if one]
+    if not known:
         return ()
-    packed = np.frombuffer(b"".join(hashes[one].to_bytes(_SIDE**2 // 8, "big") for one in hashed), np.uint8)
+    hashed = np.flatnonzero([one != 0 for one in hashes])
+    packed = np.frombuffer(b"".join(one.to_bytes(_SIDE**2 // 8, "big") for one in known), np.uint8)
     signs = np.unpackbits(packed.reshape(len(hashed), -1), axis=1).astype(np.float32) * 2 - 1
     group = np.arange(len(hashed))
     for start in range(0, len(hashed), _ROWS):

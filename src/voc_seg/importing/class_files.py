@@ -1,0 +1,107 @@
+"""Class names beside the masks: ``classes.txt``, ``labels.txt``, ``label_colors.txt``, ``class_dict.csv``."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.classes import VOID
+
+from .files import Files
+from .layout import VOID_NAME, Colour
+from .text_files import read_lines
+
+FILE_NAMES = (
+    *("class_names.txt", "classes.txt", "labels.txt", "label_colors.txt", "labelmap.txt", "label_map.txt"),
+    *("class_dict.csv", "classes.csv", "label_colors.csv", "colors.txt", "class_list.txt"),
+)
+_VOID_NAMES = ("void", "ignore", "ignored", "__ignore__", "_ignore_", "dontcare", "don't care")
+_BACKGROUND_NAMES = ("background", "_background_", "__background__", "bg", "back ground")
+_NUMBERS = re.compile(r"\s*[,;:\t ]\s*")
+
+
+@dataclass(frozen=True)
+class ClassFile:
+    """What a file says about classes."""
+
+    values: dict[int, str] = field(default_factory=dict)
+    colours: dict[Colour, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def plain_name(name: str) -> str:
+    """Return a class name without labelme's underscores; names for pixels to ignore become void."""
+    name = name.strip().strip("\"'").strip()
+    if name.casefold() in _VOID_NAMES:
+        return VOID_NAME
+    return "background" if name.casefold() in _BACKGROUND_NAMES else name
+
+
+def find_class_file(files: Files, folder: PurePosixPath) -> ClassFile:
+    """Read the class names in a folder, or in the nearest folder above it that has any."""
+    for one in (folder, *folder.parents):
+        for name in FILE_NAMES:
+            for path in files.folders.get(one, ()):
+                if path.name.lower() == name:
+                    return _read(files.absolute(path), path)
+    return ClassFile()
+
+
+def _read(path: Path, shown: PurePosixPath) -> ClassFile:
+    """Read a file of class names; one that is not well-formed gives a note only."""
+    try:
+        lines = [line for line in read_lines(path) if not line.startswith("#")]
+    except VocSegError as error:
+        return ClassFile(notes=(str(error),))
+    if colours := _colours(lines):
+        return ClassFile(colours=colours, notes=(f"Class names and colours are those of {shown}.",))
+    if values := _values(lines):
+        return ClassFile(values=values, notes=(f"Class names are those of {shown}.",))
+    return ClassFile(
+        notes=(
+            f"{shown} is not used: it does not say which mask value each name has. If it lists class names, give them "
+            'with --classes "0=background,1=...".',
+        )
+    )
+
+
+def _colours(lines: Sequence[str]) -> dict[Colour, str]:
+    """Return names by colour of lines ``name,r,g,b``, ``r g b name`` or ``name:r,g,b::``; empty if one is none."""
+    found: dict[Colour, str] = {}
+    for number, line in enumerate(lines):
+        parts = [part for part in _NUMBERS.split(line.strip(" ,;:")) if part]
+        numbers = [part for part in parts if part.isdigit()]
+        if number == 0 and not numbers:
+            continue  # the header: name,r,g,b
+        first = next(
+            (index for index in range(len(parts) - 2) if all(one.isdigit() for one in parts[index : index + 3])), -1
+        )
+        name = " ".join(part for index, part in enumerate(parts) if not first <= index < first + 3)
+        colour = tuple(map(int, parts[first : first + 3])) if first >= 0 else ()
+        if len(numbers) != 3 or len(colour) != 3 or not name or max(colour) > 255 or colour in found:
+            return {}
+        found[colour[0], colour[1], colour[2]] = plain_name(name)
+    return found
+
+
+def _values(lines: Sequence[str]) -> dict[int, str]:
+    """Return names by value: of lines ``0 background``, or of names in order if the first is background."""
+    numbered = [re.fullmatch(r"(\d{1,3})\s*[:,;=\t ]\s*(.*\S)", line) for line in lines]
+    if lines and all(numbered):
+        found = {int(one[1]): plain_name(one[2]) for one in numbered if one}
+        return found if len(found) == len(lines) and max(found) <= 255 else {}
+    return values_in_order(lines)
+
+
+def values_in_order(lines: Sequence[str]) -> dict[int, str]:
+    """Return names by value of a list that begins with background, after ``__ignore__`` if that is listed.
+
+    Other lists do not say whether their first name is 0 or 1: labels.txt of YOLO leaves out the background.
+    """
+    names = [plain_name(line) for line in lines]
+    if names[:1] == [VOID_NAME]:
+        names = names[1:]
+    if names[:1] != ["background"] or len(set(names)) != len(names) or len(names) > VOID:
+        return {}
+    return {**dict(enumerate(names)), VOID: VOID_NAME}

@@ -1,0 +1,188 @@
+"""What the names of folders and files say: images or masks, and the split."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["image", "mask", ""]
+
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+}
+"""Words for the splits in names of folders, lists and in columns of tables."""
+IMAGE_WORDS = frozenset(
+    {
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "im",
+        "jpegimages",
+        "jpeg",
+        "jpegs",
+        "photo",
+        "photos",
+        "picture",
+        "pictures",
+        "pic",
+        "pics",
+        "input",
+        "inputs",
+        "data",
+        "x",
+        "rgb",
+        "raw",
+        "original",
+        "originals",
+        "orig",
+        "frame",
+        "frames",
+        "sat",
+        "satellite",
+        "scan",
+        "scans",
+        "source",
+        "sources",
+    }
+)
+"""Words for images in names of folders and files."""
+MASK_WORDS = frozenset(
+    {
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "lbl",
+        "lbls",
+        "annotation",
+        "annotations",
+        "annot",
+        "annots",
+        "ann",
+        "anns",
+        "gt",
+        "gts",
+        "groundtruth",
+        "groundtruths",
+        "truth",
+        "seg",
+        "segs",
+        "segm",
+        "segms",
+        "segmentation",
+        "segmentations",
+        "segmentationclass",
+        "segmentationclasspng",
+        "segmentationclassraw",
+        "target",
+        "targets",
+        "y",
+        "matte",
+        "mattes",
+    }
+)
+"""Words for masks in names of folders and files."""
+_MASK_SUFFIXES = MASK_WORDS | {"l", "m", "lab", "labelids", "segmap", "segmask"}
+_FILLERS = frozenset(
+    {
+        "dir",
+        "dirs",
+        "folder",
+        "set",
+        "png",
+        "jpg",
+        "tif",
+        "tiff",
+        "ground",
+        "semantic",
+        "sem",
+        "class",
+        "only",
+        "and",
+        "all",
+    }
+)
+"""Words that change nothing: ``img_dir``, ``masks_png``, ``ground_truth``."""
+
+
+@dataclass(frozen=True)
+class FolderName:
+    """What the name of a folder says."""
+
+    role: Role = ""
+    split: str = ""
+    rest: tuple[str, ...] = ()  # other words and numbers: images_256 goes with masks_256
+
+
+def parse_folder_name(name: str) -> FolderName:
+    """Return what a folder name says: ``train_masks`` holds masks of train, ``trainannot`` too, ``val`` is a split.
+
+    Names with any other word say nothing: ``masks_preview`` does not hold masks.
+    """
+    words = _words(name)
+    splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+    other = tuple(word for word in words if word in _FILLERS or word.isdigit())
+    roles = [word for word in words if word not in SPLIT_WORDS and word not in other]
+    if len(splits) > 1 or any(word not in IMAGE_WORDS and word not in MASK_WORDS for word in roles):
+        return FolderName()
+    split = next(iter(splits), "")
+    if any(word in MASK_WORDS for word in roles):
+        return FolderName("mask", split, other)
+    if roles:
+        return FolderName("image", split, other)
+    return FolderName("", split) if set(other) <= {"set"} else FolderName()
+
+
+def split_of_folder(name: str) -> str:
+    """Return the split of a folder named by it (``train``, ``validation``, ``test_set``), else an empty text."""
+    parsed = parse_folder_name(name)
+    return parsed.split if not parsed.role else ""
+
+
+def split_of_file(stem: str) -> str:
+    """Return the only split that occurs as a word in a file name: ``val`` for ``val_list``; empty without one."""
+    found = {SPLIT_WORDS[word] for word in re.split(r"[\W_]+", stem.lower()) if word in SPLIT_WORDS}
+    return next(iter(found)) if len(found) == 1 else ""
+
+
+def are_mask_words(text: str) -> bool:
+    """Return whether a part of a file name marks a mask: ``_mask``, ``-gt``, ``_seg_label``, ``_L``."""
+    return _all_in(text, _MASK_SUFFIXES)
+
+
+def are_image_words(text: str) -> bool:
+    """Return whether a part of a file name marks an image: ``_image``, ``img_``."""
+    return _all_in(text, IMAGE_WORDS)
+
+
+def _all_in(text: str, known: frozenset[str]) -> bool:
+    words = [word for word in re.split(r"[\W_]+", text.lower()) if word]
+    return any(word in known for word in words) and all(word in known or word in _FILLERS for word in words)
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name in lower case: at marks, and where a split word touches a word for images or masks."""
+    found = []
+    for word in re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", _kept(name)).lower()):
+        found += _divided(word) if word else []
+    return found
+
+
+def _kept(name: str) -> str:
+    """Keep names of one idea in one word although they are written in camel case."""
+    whole = re.sub(r"[\W_]+", "", name.lower())
+    return whole if whole in IMAGE_WORDS or whole in MASK_WORDS else name
+
+
+def _divided(word: str) -> list[str]:
+    if word in SPLIT_WORDS or word in IMAGE_WORDS or word in MASK_WORDS or word in _FILLERS:
+        return [word]
+    known = IMAGE_WORDS | MASK_WORDS
+    for split in sorted(SPLIT_WORDS, key=len, reverse=True):
+        if word.startswith(split) and word.removeprefix(split) in known:
+            return [split, word.removeprefix(split)]
+        if word.endswith(split) and word.removesuffix(split) in known:
+            return [word.removesuffix(split), split]
+    return [word]

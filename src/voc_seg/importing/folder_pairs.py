@@ -1,0 +1,147 @@
+"""Folders of images and the folders of their masks, found by their names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import listed, printable
+
+from .files import Files
+from .folder_names import FolderName, parse_folder_name, split_of_folder
+from .folder_tree import FolderTree, stem_below
+from .matching import Matched, Named, examples, match_masks
+from .text_files import first_line
+
+FOREIGN_MARKS = (
+    "_annotations.coco.json", "_classes.csv", "_gtfine_labelids.png", "_gtfine_labeltrainids.png", "_gtcoarse_labelids.png",
+)  # fmt: skip
+"""Ends of file names, in lower case, that belong to other layouts: Roboflow's exports and Cityscapes."""
+
+
+@dataclass(frozen=True)
+class FolderPair:
+    """A folder of images and a folder of their masks."""
+
+    images: PurePosixPath
+    masks: PurePosixPath
+    matched: Matched
+
+
+def has_foreign_mark(files: Files) -> bool:
+    """Return whether a file marks the folder as another tool's export."""
+    return any(path.name.lower().endswith(FOREIGN_MARKS) for path in files)
+
+
+def find_folder_pairs(tree: FolderTree) -> list[FolderPair]:
+    """Return the pairs of folders: folders of masks by name, each with the sibling, or the parent, of its images.
+
+    Raises:
+        VocSegError: No name in such folders agrees, several folders fit equally well, or there are YOLO's text files
+            instead of masks.
+    """
+    found: list[FolderPair] = []
+    unmatched: list[FolderPair] = []
+    for masks in _mask_folders(tree):
+        tried = [
+            FolderPair(images, masks, match_masks(_named(tree, images, masks, direct), _named(tree, masks)))
+            for images, direct in _image_folders(tree, masks)
+        ]
+        if any(pair.matched.pairs for pair in tried):
+            found.append(_best(tree, tried))
+        else:
+            unmatched += [pair for pair in tried if parse_folder_name(pair.images.name).role == "image"]
+    _require_one_mask_folder(tree, found)
+    if not found:
+        _refuse_yolo(tree)
+    if not found and unmatched:
+        pair = unmatched[0]
+        raise VocSegError(
+            f"No mask in {tree.files.absolute(pair.masks)} has the name of an image in "
+            f"{tree.files.absolute(pair.images)}: {examples(pair.matched.masks)} and {examples(pair.matched.images)}. "
+            "Name each mask as its image, apart from a word such as _mask."
+        )
+    return found
+
+
+def _mask_folders(tree: FolderTree) -> list[PurePosixPath]:
+    """Return the outermost folders that are named after masks and have files with an image's ending."""
+    found: list[PurePosixPath] = []
+    for folder in sorted(tree.children):
+        inside = any(parent in found for parent in folder.parents)
+        if not inside and parse_folder_name(folder.name).role == "mask" and tree.images_below(folder):
+            found.append(folder)
+    return found
+
+
+def _image_folders(tree: FolderTree, masks: PurePosixPath) -> list[tuple[PurePosixPath, bool]]:
+    """Return the folders that may have the images of these masks, and whether only files directly in them count."""
+    named = parse_folder_name(masks.name)
+    siblings = {
+        folder: parse_folder_name(folder.name)
+        for folder in tree.children[masks.parent]
+        if folder != masks and tree.images_below(folder)
+    }
+    images = [one for one, name in siblings.items() if name.role == "image" and name.split == named.split]
+    if named.split:  # train and trainannot
+        images += [one for one, name in siblings.items() if name == FolderName("", named.split)]
+    if images:
+        return [(one, False) for one in images]
+    return [(masks.parent, bool(tree.images_in(masks.parent)))]
+
+
+def _named(tree: FolderTree, folder: PurePosixPath, masks: PurePosixPath | None = None, direct: bool = False) -> Named:
+    paths = tree.images_in(folder) if direct else tree.images_below(folder)
+    return {path: _usual_splits(stem_below(path, folder)) for path in paths if masks not in path.parents}
+
+
+def _usual_splits(stem: str) -> str:
+    """Give folders named by a split its usual name, since ``images/val`` goes with ``masks/validation``."""
+    *folders, name = stem.split("/")
+    return "/".join([*(split_of_folder(folder) or folder for folder in folders), name])
+
+
+def _best(tree: FolderTree, tried: Sequence[FolderPair]) -> FolderPair:
+    def rank(pair: FolderPair) -> tuple[int, bool]:
+        alike = parse_folder_name(pair.images.name).rest == parse_folder_name(pair.masks.name).rest
+        return len(pair.matched.pairs), alike
+
+    first, *others = sorted(tried, key=rank, reverse=True)
+    if others and rank(others[0]) == rank(first):
+        raise VocSegError(
+            f"The masks in {tree.files.absolute(first.masks)} fit the images in {first.images.name} as well as those in "
+            f"{others[0].images.name}. Move one of these folders elsewhere."
+        )
+    return first
+
+
+def _require_one_mask_folder(tree: FolderTree, pairs: Sequence[FolderPair]) -> None:
+    taken: dict[PurePosixPath, PurePosixPath] = {}
+    for pair in pairs:
+        for image in pair.matched.pairs:
+            if image in taken:
+                raise VocSegError(
+                    f"{tree.files.absolute(image)} has a mask in {taken[image]} and one in {pair.masks}. Move the folder "
+                    "elsewhere that does not have the masks."
+                )
+            taken[image] = pair.masks
+
+
+def _refuse_yolo(tree: FolderTree) -> None:
+    """Raise if a folder named after labels has text files of numbers, as YOLO's do."""
+    stems = {path.stem for path in tree.files.images}
+    for folder, paths in tree.files.folders.items():
+        if not any(parse_folder_name(part).role == "mask" for part in folder.parts):
+            continue
+        texts = [path for path in paths if path.suffix.lower() == ".txt" and path.stem in stems]
+        if texts and (words := first_line(tree.files.absolute(texts[0])).split()) and _are_numbers(words):
+            shown = printable(listed([path.name for path in texts], 2))
+            what = "polygons" if len(words) > 6 else "boxes"
+            raise VocSegError(
+                f"{tree.files.absolute(folder)} has text files of YOLO with {what} ({shown}), not masks. Export masks or "
+                "COCO JSON from the tool that labelled the images."
+            )
+
+
+def _are_numbers(words: Sequence[str]) -> bool:
+    return len(words) >= 5 and all(word.lstrip("-").replace(".", "", 1).replace("e-", "").isdigit() for word in words)

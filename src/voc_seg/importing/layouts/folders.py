@@ -1,0 +1,77 @@
+"""Pairs of folders under their usual names: ``images`` and ``masks``, also inside or around train, val and test."""
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from ..class_files import find_class_file
+from ..files import Files
+from ..folder_names import parse_folder_name
+from ..folder_pairs import FolderPair, find_folder_pairs, has_foreign_mark
+from ..folder_tree import FolderTree
+from ..layout import Found, LabelledImage
+from ..matching import counted, examples, masks_without_images
+
+TITLE = "a folder of images and a folder of masks, such as images and masks"
+SPECIFIC = False
+
+
+def find(files: Files) -> Found | None:
+    """Find pairs of folders; their names, or those of folders around or in them, may give the split."""
+    if has_foreign_mark(files):
+        return None
+    tree = FolderTree(files)
+    pairs = find_folder_pairs(tree)
+    if not pairs:
+        return None
+    splits = {image: split_of_path(image) for pair in pairs for image in pair.matched.pairs}
+    if len(set(splits.values())) == 1:
+        splits = dict.fromkeys(splits, "")  # test/images is a folder named test, not a data set of test images only
+    classes = find_class_file(files, pairs[0].masks.parent)
+    unlabelled, notes = _leftover(tree, pairs)
+    return Found(
+        tuple(
+            LabelledImage(files.absolute(image), files.absolute(mask), splits[image])
+            for pair in pairs
+            for image, mask in pair.matched.pairs.items()
+        ),
+        classes.values,
+        classes.colours,
+        unlabelled=tuple(map(files.absolute, unlabelled)),
+        notes=(*(note for pair in pairs for note in pair.matched.notes), *notes, *classes.notes),
+    )
+
+
+def split_of_path(path: PurePosixPath) -> str:
+    """Return the split in the names of the folders of a file, that of the innermost first; empty without one."""
+    found = [parsed.split for part in path.parent.parts if (parsed := parse_folder_name(part)).split]
+    return found[-1] if found else ""
+
+
+def _leftover(tree: FolderTree, pairs: Sequence[FolderPair]) -> tuple[list[PurePosixPath], tuple[str, ...]]:
+    """Return images without masks, in folders named after images or splits, and notes on all other files."""
+    used = {path for pair in pairs for both in pair.matched.pairs.items() for path in both}
+    lone_masks = [mask for pair in pairs for mask in pair.matched.masks]
+    in_pairs = {image for pair in pairs for image in pair.matched.images}
+    rest = [path for path in tree.files.images if path not in used and path not in lone_masks]
+    masks = [pair.masks for pair in pairs]
+    unlabelled = [
+        path
+        for path in rest
+        if path in in_pairs or (_named_after_images(path) and not any(one in path.parents for one in masks))
+    ]
+    known = set(unlabelled)
+    previews = {path for path in rest if any(one in path.parents for one in masks)}  # matching has a note on them
+    others = [path for path in rest if path not in known and path not in previews]
+    notes = masks_without_images(lone_masks)
+    if others:
+        notes = (
+            *notes,
+            f"{counted(others, 'other image is', 'other images are')} in folders of other names and not used: "
+            f"{examples(others)}.",
+        )
+    return unlabelled, notes
+
+
+def _named_after_images(path: PurePosixPath) -> bool:
+    parsed = [parse_folder_name(part) for part in path.parent.parts]
+    return any(one.role == "image" or (one.split and not one.role) for one in parsed)

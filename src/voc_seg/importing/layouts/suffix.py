@@ -1,0 +1,118 @@
+"""Images and masks in the same folder, told apart by a word in the name or by the ending.
+
+``a.jpg`` and ``a_mask.png``, ``a_image.png`` and ``a_label.png``, ``a.jpg`` and ``a.png``.
+"""
+
+import re
+from collections import Counter
+from pathlib import PurePosixPath
+
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import name_key
+
+from ..class_files import find_class_file
+from ..files import Files
+from ..folder_names import are_mask_words
+from ..folder_pairs import find_folder_pairs, has_foreign_mark
+from ..folder_tree import FolderTree
+from ..layout import Found, LabelledImage
+from ..matching import Matched, Named, examples, masks_without_images, match_masks
+from .folders import split_of_path
+
+TITLE = "images and masks in one folder, such as a.jpg and a_mask.png"
+SPECIFIC = False
+
+_END = re.compile(r"(?P<base>.*[^\W_]\)?)(?P<word>[\W_]+[^\W_]+)")
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+
+
+def find(files: Files) -> Found | None:
+    """Find pairs in the same folder; folders named train, val and test give the split."""
+    if has_foreign_mark(files) or find_folder_pairs(FolderTree(files)):
+        return None
+    images, masks = _divided(files)
+    if not masks:
+        return None
+    matched = match_masks(images, masks)
+    if not matched.pairs:
+        return None
+    splits = {image: split_of_path(image) for image in matched.pairs}
+    if len(set(splits.values())) == 1:
+        splits = dict.fromkeys(splits, "")
+    classes = find_class_file(files, _common_folder(matched))
+    return Found(
+        tuple(
+            LabelledImage(files.absolute(image), files.absolute(mask), splits[image])
+            for image, mask in matched.pairs.items()
+        ),
+        classes.values,
+        classes.colours,
+        unlabelled=tuple(map(files.absolute, matched.images)),
+        notes=(*matched.notes, *masks_without_images(matched.masks), *classes.notes),
+    )
+
+
+def _divided(files: Files) -> tuple[Named, Named]:
+    """Return images and masks by their names; no masks if nothing tells them apart."""
+    stems = {path: path.with_suffix("").as_posix() for path in files.images}
+    for masks in (_masks_by_suffix(stems), _masks_by_word(stems), _masks_by_ending(stems)):
+        if masks:
+            return {path: stem for path, stem in stems.items() if path not in masks}, {one: stems[one] for one in masks}
+    return stems, {}
+
+
+def _masks_by_suffix(stems: Named) -> set[PurePosixPath]:
+    """Return files named as another file plus a word for masks: ``mask_1`` is an image of ``mask_1_mask``."""
+    known = {name_key(stem) for stem in stems.values()}
+    found: dict[str, set[PurePosixPath]] = {}
+    for path, stem in stems.items():
+        parts = _END.fullmatch(stem)
+        if parts and are_mask_words(parts["word"]) and name_key(parts["base"]) in known:
+            found.setdefault(parts["word"].lower(), set()).add(path)
+    if len(found) < 2:
+        return next(iter(found.values()), set())
+    bases: Counter[str] = Counter()
+    for word, paths in found.items():
+        bases.update(name_key(stems[path])[: -len(word)] for path in paths)
+    base, count = bases.most_common(1)[0]
+    if count > 1:
+        several = [path for paths in found.values() for path in sorted(paths) if name_key(stems[path]).startswith(base)]
+        raise VocSegError(
+            f"Images in {files_root(several)} have several masks: {examples(several)}. Move the files that are not the "
+            "masks into another folder."
+        )
+    return {path for paths in found.values() for path in paths}
+
+
+def _masks_by_word(stems: Named) -> set[PurePosixPath]:
+    """Return files that begin or end with a word for masks, if there are others: ``a_sat`` and ``a_mask``, ``mask_a``."""
+    found = set()
+    for path in stems:
+        words = re.split(r"[\W_]+", path.stem)
+        if len(words) > 1 and (are_mask_words(words[0]) or are_mask_words(words[-1])):
+            found.add(path)
+    return found if len(found) < len(stems) else set()
+
+
+def _masks_by_ending(stems: Named) -> set[PurePosixPath]:
+    """Return the PNG of each ``a.jpg`` and ``a.png``; other endings have no usual meaning."""
+    by_stem: dict[str, list[PurePosixPath]] = {}
+    for path, stem in stems.items():
+        by_stem.setdefault(name_key(stem), []).append(path)
+    twins = [paths for paths in by_stem.values() if len(paths) == 2]
+    found = {path for paths in twins for path in paths if path.suffix.lower() == ".png"}
+    photographs = {path for paths in twins for path in paths if path.suffix.lower() != ".png"}
+    return found if len(found) == len(photographs) else set()
+
+
+def files_root(paths: list[PurePosixPath]) -> str:
+    """Return the folder of the first path, for messages."""
+    return paths[0].parent.as_posix()
+
+
+def _common_folder(matched: Matched) -> PurePosixPath:
+    folders = {image.parent for image in matched.pairs}
+    first = next(iter(folders))
+    return next(
+        one for one in (first, *first.parents) if all(one == other or one in other.parents for other in folders)
+    )

@@ -32,6 +32,7 @@ class LabelledImage:
     split: str = ""  # train, val or test; empty if the layout does not say
     annotation: Any = None  # what the layout's `draw` needs: a JSON file, a list of polygons
     name: str = ""  # the wish for an image id; empty takes the file name
+    group: str = ""  # images with the same group belong in one split; empty for none
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Found:
     values: Mapping[int, str] = field(default_factory=dict)  # stored mask value to class name or "void"
     colours: Mapping[Colour, str] = field(default_factory=dict)  # colour in masks to class name or "void"
     draw: Callable[[LabelledImage], np.ndarray] | None = None  # the mask, ``uint8 (H, W)`` of keys of `values`
+    upright: bool = False  # drawn masks are for images with their EXIF orientation applied, as the tool shows them
     unlabelled: tuple[Path, ...] = ()  # images without a mask or annotation
     notes: tuple[str, ...] = ()  # what was ignored or assumed, one sentence each
 

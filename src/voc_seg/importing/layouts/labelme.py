@@ -1,0 +1,241 @@
+"""JSON files of labelme, beside their images or in a folder of their own.
+
+The format is described by labelme/_label_file.py of https://github.com/wkentaro/labelme, the meaning of
+``__ignore__``, ``_background_`` and labels.txt by its examples/semantic_segmentation.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import listed
+from voc_seg.system.parallel import parallel_map
+from voc_seg.system.progress import progress_bar
+from voc_seg.voc.file_checks import short_name
+
+from ..class_values import clean_label, number_classes, value_names
+from ..drawing import Unusable, declared_size, draw_labelme, mask_size, shape_type
+from ..files import Files
+from ..image_search import ImageSearch, folder_split, normalised
+from ..json_files import counted, json_head, read_json, spread
+from ..layout import Found, LabelledImage
+
+TITLE = "labelme JSON files, beside the images or in a folder of their own"
+SPECIFIC = True
+
+_KEYS = re.compile(r'"(shapes|imagePath|imageData)"\s*:')
+_TRIED = 50
+"""JSON files that are looked at to recognise the layout, evenly spread: others may lie among them."""
+
+
+@dataclass(frozen=True)
+class _File:
+    """What is needed of a JSON file; the image inside it is dropped."""
+
+    path: PurePosixPath
+    image: str = ""
+    size: tuple[int, int] | None = None
+    shapes: tuple[Mapping[str, Any], ...] = ()
+    embedded: bool = False  # it holds its image
+    flags: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()  # shapes without pixels
+    problem: str = ""
+
+
+def find(files: Files) -> Found | None:
+    """Return the images that labelme files name; images without one are unlabelled."""
+    paths = files.with_endings((".json",))
+    if not any(_read(files, path) for path in spread(paths, _TRIED) if _may_be(files.absolute(path))):
+        return None
+    with progress_bar("reading labelme files", len(paths)) as advance:
+        read: list[_File] = []
+        others: list[PurePosixPath] = []
+        for path, one in zip(paths, parallel_map(partial(_read_any, files), paths)):
+            advance(1)
+            others.append(path) if one is None else read.append(one)
+    notes = counted(others, "{n} JSON files are not labelme's and are ignored")
+    pairs, more = _match(files, read)
+    labels = Counter(clean_label(shape.get("label")) for one in pairs.values() for shape in one.shapes)
+    labels.pop("", None)
+    values, listed_in = _values(files, labels, [one.path for one in pairs.values()])
+    return Found(
+        tuple(_labelled(files, image, one, values) for image, one in sorted(pairs.items())),
+        values=value_names(values),
+        draw=_draw,
+        upright=True,
+        unlabelled=tuple(map(files.absolute, ImageSearch(files).unused(pairs))),
+        notes=(*listed_in, *more, *notes, *_shape_notes(list(pairs.values()))),
+    )
+
+
+def _may_be(path: Path) -> bool:
+    head = json_head(path)
+    return head.startswith("{") and _KEYS.search(head) is not None
+
+
+def _read(files: Files, path: PurePosixPath) -> _File | None:
+    """Read a file; None if it is not one of labelme or damaged."""
+    try:
+        document = read_json(files.absolute(path))
+    except VocSegError:
+        return None
+    if not isinstance(document, dict) or not isinstance(document.get("shapes"), list) or "imagePath" not in document:
+        return None
+    shapes, ignored, problem = [], [], ""
+    for shape in document["shapes"]:
+        if not isinstance(shape, dict):
+            problem = "a shape that is no JSON object"
+        elif (points := shape.get("points")) in ([], None) or (shape_type(shape) == "polygon" and len(points) < 3):
+            ignored.append(shape_type(shape))
+        elif not clean_label(shape.get("label")):
+            problem = f"a {shape_type(shape)} without a label"
+        else:
+            kept = {key: shape.get(key) for key in ("label", "points", "shape_type", "mask")}
+            shapes.append({key: value for key, value in kept.items() if value is not None})
+    size = declared_size(document.get("imageHeight"), document.get("imageWidth"))
+    flags = document.get("flags")
+    return _File(
+        path,
+        str(document["imagePath"] or ""),
+        size,
+        tuple(shapes),
+        bool(document.get("imageData")),
+        tuple(name for name, on in flags.items() if on is True) if isinstance(flags, dict) else (),
+        tuple(ignored),
+        f"{path.name} has {problem}; fix it in labelme" if problem else "",
+    )
+
+
+def _read_any(files: Files, path: PurePosixPath) -> _File | None:
+    """Read a file; one that is damaged has the reason as its problem."""
+    absolute = files.absolute(path)
+    head = json_head(absolute)
+    if head.startswith("[") or (head.startswith("{") and not _KEYS.search(head)):
+        return None  # of something else, perhaps large
+    if (one := _read(files, path)) is not None:
+        return one
+    try:
+        read_json(absolute)
+    except VocSegError as error:
+        return _File(path, problem=str(error))
+    return None
+
+
+def _match(files: Files, read: Sequence[_File]) -> tuple[dict[Path, _File], tuple[str, ...]]:
+    """Return the labelme file of every image, and notes on those without image."""
+    search = ImageSearch(files)
+    pairs: dict[Path, _File] = {}
+    twins, embedded, missing = [], [], []
+    for one in read:
+        image = _image_of(files, search, one)
+        if image is None:
+            (embedded if one.embedded else missing).append(one.path)
+        elif (other := pairs.get(image)) is None:
+            pairs[image] = one
+        elif one.path.stem == image.stem and other.path.stem != image.stem:
+            pairs[image] = one
+            twins.append(other.path)
+        elif other.path.stem == image.stem and one.path.stem != image.stem:
+            twins.append(one.path)
+        else:
+            raise VocSegError(
+                f"{files.absolute(other.path)} and {files.absolute(one.path)} both label {image}. Delete one of them."
+            )
+    inside = "{n} labelme files hold their image only inside (imageData) and are ignored; write the images beside them "
+    inside += "with labelme_export_json, or save with the images in the folder"
+    notes = (
+        *counted(missing, "{n} labelme files are ignored, as their image is not there"),
+        *counted(embedded, inside),
+        *counted(twins, "{n} labelme files are ignored, as a file with the name of the image labels it too"),
+    )
+    if not any(not one.problem for one in pairs.values()):
+        raise VocSegError(
+            f"{files.root} holds labelme files, but the images of none of them can be used. "
+            + " ".join(notes or [next(iter(pairs.values())).problem + "."])
+        )
+    return pairs, notes
+
+
+def _image_of(files: Files, search: ImageSearch, one: _File) -> Path | None:
+    """Return the image of a labelme file: by the path in it, else the image with the name of the file."""
+    folder = one.path.parent
+    if one.image:
+        named = PurePosixPath(PureWindowsPath(one.image).as_posix())
+        if (exact := normalised(folder / named)) in search:
+            return files.absolute(exact)
+        outside = files.absolute(folder) / named
+        if outside.suffix and outside.is_file():  # FOLDER holds the JSON files only
+            return outside.resolve()
+    beside = [path for path in files.folders[folder] if path.stem == one.path.stem and path in search]
+    if len(beside) == 1:
+        return files.absolute(beside[0])
+    if one.image and (found := search.find(one.image, folder, folder_split(one.path))) is not None:
+        return files.absolute(found)
+    same = [path for path in files.images if path.stem == one.path.stem]
+    return files.absolute(same[0]) if len(same) == 1 else None
+
+
+def _values(
+    files: Files, labels: Counter[str], paths: Sequence[PurePosixPath]
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return the value of every label, in the order of labels.txt or sorted, and a note on the order."""
+    folders = {folder for path in paths for folder in path.parents}
+    names = sorted(labels)
+    note = "Classes are the labels, sorted by name, after background."
+    for path in files.named("labels.txt"):
+        text = files.absolute(path).read_text(encoding="utf-8-sig", errors="replace")
+        found = [name for line in text.splitlines() if (name := clean_label(line))]
+        if path.parent in folders and set(found) & set(labels):
+            more = [name for name in names if name not in found]
+            names = found + more
+            note = f"Classes are in the order of {path.as_posix()}."
+            if more:
+                note += f" It does not list {listed([f'{name} ({labels[name]} shapes)' for name in more])}."
+            break
+    return number_classes(names), (note,)
+
+
+def _labelled(files: Files, image: Path, one: _File, values: Mapping[str, int]) -> LabelledImage:
+    if one.problem:
+        annotation: Any = Unusable(one.problem)
+    else:
+        annotation = (one, [values[clean_label(shape["label"])] for shape in one.shapes])
+    inside = image.is_relative_to(files.root)
+    split = folder_split(PurePosixPath(image.relative_to(files.root).as_posix())) if inside else ""
+    return LabelledImage(image, split=split or folder_split(one.path), annotation=annotation)
+
+
+def _draw(source: LabelledImage) -> np.ndarray:
+    if isinstance(source.annotation, Unusable):
+        raise VocSegError(source.annotation.reason)
+    one, values = source.annotation
+    size = mask_size(source.image, one.size, one.path.name)
+    try:
+        return draw_labelme(one.shapes, values, size)
+    except VocSegError as error:
+        raise VocSegError(f"{short_name(Path(one.path))}: {error}") from error
+
+
+def _shape_notes(read: Sequence[_File]) -> tuple[str, ...]:
+    kinds = Counter(shape_type(shape) for one in read for shape in one.shapes)
+    thin = [f"{kinds[kind]} of the type {kind}" for kind in ("line", "linestrip", "point") if kinds[kind]]
+    flags = Counter(flag for one in read for flag in one.flags)
+    lines = "Shapes without area are drawn as labelme draws them, lines 10 pixels wide, points with a radius of 5: "
+    return (
+        *((lines + ", ".join(thin) + ".",) if thin else ()),
+        *counted(
+            [one.path for one in read if one.ignored], "{n} labelme files have shapes with too few points, ignored"
+        ),
+        *(
+            (f"Flags of images are ignored: {listed([f'{name} ({n})' for name, n in flags.items()])}.",)
+            if flags
+            else ()
+        ),
+    )

@@ -114,7 +114,7 @@ def _labels(path: Path, categories: Iterable[Any], annotations: Sequence[dict[st
     rows = [one for one in categories if isinstance(one, dict)]
     used = {_key(one.get("category_id")) for one in annotations}
     parents = {str(one.get("supercategory")) for one in rows}
-    labels = {}
+    labels: dict[str, str] = {}
     for row in sorted(rows, key=lambda one: (not _key(one.get("id")).isdigit(), _key(one.get("id")).zfill(20))):
         key, name = _key(row.get("id")), clean_label(row.get("name"))
         if key not in used and row.get("supercategory") == "none" and str(row.get("name")) in parents:

@@ -4,7 +4,7 @@ Follows ``rleFrPoly``, ``rleFrString`` and ``rleDecode`` in common/maskApi.c of 
 That library is not needed here: its C code must be compiled on some platforms, and does not check its input.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def _border(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(flat[edge], followed, other), np.where(flat[edge], other, followed)
 
 
-def rle_mask(segmentation: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+def rle_mask(segmentation: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
     """Return the pixels of run lengths, ``bool (H, W)``.
 
     ``counts`` is a list of run lengths, column by column and beginning with the outside, or text that packs them.

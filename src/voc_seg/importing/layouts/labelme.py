@@ -70,7 +70,7 @@ def find(files: Files) -> Found | None:
         values=value_names(values),
         draw=_draw,
         upright=True,
-        unlabelled=tuple(map(files.absolute, ImageSearch(files).unused(pairs))),
+        unlabelled=_unlabelled(files, pairs),
         notes=(*listed_in, *more, *notes, *_shape_notes(list(pairs.values()))),
     )
 
@@ -132,7 +132,9 @@ def _match(files: Files, read: Sequence[_File]) -> tuple[dict[Path, _File], tupl
     """Return the labelme file of every image, and notes on those without image."""
     search = ImageSearch(files)
     pairs: dict[Path, _File] = {}
-    twins, embedded, missing = [], [], []
+    twins: list[PurePosixPath] = []
+    embedded: list[PurePosixPath] = []
+    missing: list[PurePosixPath] = []
     for one in read:
         image = _image_of(files, search, one)
         if image is None:
@@ -161,6 +163,13 @@ def _match(files: Files, read: Sequence[_File]) -> tuple[dict[Path, _File], tupl
             + " ".join(notes or [next(iter(pairs.values())).problem + "."])
         )
     return pairs, notes
+
+
+def _unlabelled(files: Files, pairs: Mapping[Path, _File]) -> tuple[Path, ...]:
+    """Return the other images beside labelled ones and beside labelme files."""
+    folders = {image.parent for image in pairs} | {files.absolute(one.path).parent for one in pairs.values()}
+    others = (files.absolute(path) for path in files.images)
+    return tuple(path for path in others if path not in pairs and path.parent in folders)
 
 
 def _image_of(files: Files, search: ImageSearch, one: _File) -> Path | None:
@@ -228,14 +237,9 @@ def _shape_notes(read: Sequence[_File]) -> tuple[str, ...]:
     thin = [f"{kinds[kind]} of the type {kind}" for kind in ("line", "linestrip", "point") if kinds[kind]]
     flags = Counter(flag for one in read for flag in one.flags)
     lines = "Shapes without area are drawn as labelme draws them, lines 10 pixels wide, points with a radius of 5: "
+    few = [one.path for one in read if one.ignored]
     return (
         *((lines + ", ".join(thin) + ".",) if thin else ()),
-        *counted(
-            [one.path for one in read if one.ignored], "{n} labelme files have shapes with too few points, ignored"
-        ),
-        *(
-            (f"Flags of images are ignored: {listed([f'{name} ({n})' for name, n in flags.items()])}.",)
-            if flags
-            else ()
-        ),
+        *counted(few, "{n} labelme files have shapes with too few points, which are ignored"),
+        *counted([f"{name} ({n})" for name, n in flags.items()], "{n} flags of images are ignored"),
     )

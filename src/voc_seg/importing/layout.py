@@ -40,12 +40,14 @@ class Found:
     """What a layout found in a folder.
 
     Masks that are files hold values or colours; `values` and `colours` name them where the layout does. Drawn masks
-    hold values, and `values` names all of them.
+    hold values, and `values` names all of them. If both are given, masks hold values, and `colours` says in which
+    colours the classes are shown.
     """
 
     images: tuple[LabelledImage, ...]
     values: Mapping[int, str] = field(default_factory=dict)  # stored mask value to class name or "void"
     colours: Mapping[Colour, str] = field(default_factory=dict)  # colour in masks to class name or "void"
+    names: tuple[str, ...] = ()  # the classes in their order, if it is not that of the stored values
     draw: Callable[[LabelledImage], np.ndarray] | None = None  # the mask, ``uint8 (H, W)`` of keys of `values`
     upright: bool = False  # drawn masks are for images with their EXIF orientation applied, as the tool shows them
     unlabelled: tuple[Path, ...] = ()  # images without a mask or annotation

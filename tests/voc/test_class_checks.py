@@ -90,6 +90,12 @@ def test_a_first_class_that_is_no_background_is_shown():
     assert "needs background as its first class" in warning
 
 
+def test_a_first_class_whose_stored_values_are_declared_need_not_be_background():
+    assert background_warnings(statistics([83, 17], [1, 1], ("road", "sidewalk")), has_values=True) == []
+    (warning,) = background_warnings(statistics([2, 49, 49], [1, 1, 1]), has_values=True)
+    assert "the first class is 'background' and covers 2 %" in warning
+
+
 def test_a_background_that_covers_little_is_shown():
     (warning,) = background_warnings(statistics([2, 49, 49], [1, 1, 1]))
     assert "'background' and covers 2 %" in warning

@@ -45,19 +45,23 @@ def absence_warnings(statistics: pd.DataFrame, splits: Iterable[str] = ("train",
     return warnings
 
 
-def background_warnings(statistics: pd.DataFrame, split: str = "train") -> list[str]:
-    """Return warnings that mask value 0 may not be background; none without a labelled pixel."""
+def background_warnings(statistics: pd.DataFrame, split: str = "train", has_values: bool = False) -> list[str]:
+    """Return warnings that mask value 0 may not be background; none without a labelled pixel.
+
+    With ``has_values`` the settings say which stored values the first class has, so it need not be background.
+    """
     if not statistics[f"{split}_pixels"].any():
         return []
     first = statistics.iloc[0]
     name, share = first["class_name"], first[f"{split}_pixel_share"]
-    covers = f"mask value 0 is {name!r} and covers {100 * share:.3g} % of the labelled pixels of {split}"
+    subject = "the first class" if has_values else "mask value 0"
+    covers = f"{subject} is {name!r} and covers {100 * share:.3g} % of the labelled pixels of {split}"
     if name.lower() in _BACKGROUND and share < _MIN_BACKGROUND:
         return [
             f"{covers}, little for a background. Do the masks begin at another value, or are data.classes in another "
             "order than the mask values?"
         ]
-    if not _is_background_like(name):
+    if not has_values and not _is_background_like(name):
         return [
             f"{covers}. If {name!r} is the background, all is well. If not, and 0 is the background in these masks, "
             "data.classes needs background as its first class."

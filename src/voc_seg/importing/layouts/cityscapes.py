@@ -56,7 +56,7 @@ _TRAIN_EXTRA = (
     "konigswinter konstanz mannheim muhlheim-ruhr nuremberg oberhausen saarbrucken schweinfurt troisdorf wuppertal "
     "wurzburg"
 )
-_TEST_CITIES = frozenset("berlin bielefeld bonn leverkusen mainz munich".split())
+_TEST_CITIES = frozenset(["berlin", "bielefeld", "bonn", "leverkusen", "mainz", "munich"])
 _CITIES = frozenset(f"{_TRAIN} {_TRAIN_EXTRA} frankfurt lindau munster".split()) | _TEST_CITIES
 _IGNORED_LABELS = (
     "unlabeled, ego vehicle, rectification border, out of roi, static, dynamic, ground, parking, rail track, "
@@ -83,9 +83,16 @@ def find(files: Files) -> Found | None:
     """Return the images with a mask; see `voc_seg.importing.layout.Layout.find`."""
     images = _by_frame(files.images, _IMAGE)
     masks = _choose(files)
-    if not images or not masks.paths:
+    if not masks.paths:
         return None
-    values, colours, named = _names(files, masks)
+    if not images:
+        raise VocSegError(
+            f"{files.root} holds masks in Cityscapes' naming, but no images *_leftImg8bit. Put the folder leftImg8bit "
+            "beside the folder of the masks."
+        )
+    official = _is_official(files, masks.paths)
+    draw = _draw if official and masks.train_ids else None
+    values, colours = _official_names() if official else _own_names(files)
     notes, found, unlabelled, dummies = list(masks.notes), [], [], 0
     for key, image in images.items():
         mask = masks.paths.get(key)
@@ -95,11 +102,7 @@ def find(files: Files) -> Found | None:
             unlabelled.append(files.absolute(image))
             continue
         split, path = _SPLITS.get(key[0], "") if len(key) > 1 else "", files.absolute(mask)
-        found.append(
-            LabelledImage(files.absolute(image), annotation=path, split=split)
-            if masks.train_ids
-            else LabelledImage(files.absolute(image), path, split)
-        )
+        found.append(LabelledImage(files.absolute(image), None if draw else path, split, path if draw else None))
     if dummies:
         notes.append(
             f"The {dummies} test masks of Cityscapes are dummies without classes, as its labels are not public: test "
@@ -107,10 +110,11 @@ def find(files: Files) -> Found | None:
         )
     if lost := sum(key not in images for key in masks.paths):
         notes.append(f"{lost} masks have no image *_leftImg8bit and are ignored.")
-    return Found(
-        tuple(found), values, colours, tuple(CLASSES) if named else (), _draw if masks.train_ids else None,
-        tuple(unlabelled), tuple(notes),
-    )  # fmt: skip
+    if draw:
+        notes.append("Train ids are written as Cityscapes' original ids, so that one environment fits both.")
+    if not values:
+        notes.append("These ids are not Cityscapes' own, and no label_colors.txt names them: classes have numbers.")
+    return Found(tuple(found), values, colours, (), draw, tuple(unlabelled), tuple(notes))
 
 
 def _by_frame(paths: Iterable[PurePosixPath], pattern: re.Pattern[str]) -> dict[_Key, PurePosixPath]:
@@ -156,21 +160,21 @@ def _coverage_notes(
     return ()
 
 
-def _names(files: Files, masks: _Masks) -> tuple[dict[int, str], dict[Colour, str], bool]:
-    """Return the names of the stored values, the colours of the classes, and whether they are Cityscapes'."""
-    colours = {colour: name for name, (_, colour) in CLASSES.items()}
-    if listed := files.named("label_colors.txt"):
-        own = read_colour_names(files.absolute(listed[0]))
-        names = list(own.values())
-        if (0, 0, 0) not in own and "background" not in names:
-            names.insert(0, "background")  # as Datumaro numbers the classes
-        elif (0, 0, 0) in own:
-            names.insert(0, names.pop(names.index(own[0, 0, 0])))
-        return dict(enumerate(names)), own, False
-    if masks.train_ids or _is_official(files, masks.paths):
-        values = dict.fromkeys(range(IDS), VOID_NAME) | {number: name for name, (number, _) in CLASSES.items()}
-        return values, colours, True
-    return {}, {}, False
+def _official_names() -> tuple[dict[int, str], dict[Colour, str]]:
+    """Return the names of the stored ids, and the colours of the classes."""
+    values = dict.fromkeys(range(IDS), VOID_NAME) | {number: name for name, (number, _) in CLASSES.items()}
+    return values, {colour: name for name, (_, colour) in CLASSES.items()}
+
+
+def _own_names(files: Files) -> tuple[dict[int, str], dict[Colour, str]]:
+    """Return the same from ``label_colors.txt``, whose black class is number 0; nothing without that file."""
+    listed = files.named("label_colors.txt")
+    if not listed:
+        return {}, {}
+    colours = read_colour_names(files.absolute(listed[0]))
+    background = colours.get((0, 0, 0), "background")
+    names = [background, *(name for name in colours.values() if name != background)]
+    return dict(enumerate(names)), colours
 
 
 def _is_official(files: Files, masks: dict[_Key, PurePosixPath]) -> bool:
@@ -181,7 +185,7 @@ def _is_official(files: Files, masks: dict[_Key, PurePosixPath]) -> bool:
     for path in files:
         if path.name.lower().endswith(("_gtfine_polygons.json", "_gtcoarse_polygons.json")):
             labels = _labels(files.absolute(path))
-            return bool(labels) and {label.removesuffix("group") for label in labels} <= known | {"pole"}
+            return bool(labels) and {label.removesuffix("group") for label in labels} <= known
     return False
 
 

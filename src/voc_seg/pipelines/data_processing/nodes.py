@@ -94,7 +94,7 @@ def describe(
         if warning:
             logger.warning("%s", warning)
     statistics, rejected = class_statistics(indices, data.class_table.names), rejected_images(indices)
-    _warn_of_classes(statistics, rejected)
+    _warn_of_classes(statistics, rejected, has_values=0 in dict(data.class_table.values).values())
     return statistics, plot_class_distribution(statistics), rejected, several
 
 
@@ -204,9 +204,10 @@ def _smaller_in_inference(
     )
 
 
-def _warn_of_classes(statistics: pd.DataFrame, rejected: pd.DataFrame) -> None:
+def _warn_of_classes(statistics: pd.DataFrame, rejected: pd.DataFrame, has_values: bool) -> None:
     hint = unknown_value_hint(rejected, statistics["class_name"].tolist())
-    for warning in [*absence_warnings(statistics), *background_warnings(statistics), *([hint] if hint else [])]:
+    background = background_warnings(statistics, has_values=has_values)
+    for warning in [*absence_warnings(statistics), *background, *([hint] if hint else [])]:
         logger.warning("%s", warning)
 
 

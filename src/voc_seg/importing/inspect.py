@@ -24,6 +24,7 @@ from voc_seg.voc.masks import grey_indices
 from .duplicates import perceptual_hash
 from .image_ids import image_ids
 from .layout import Colour, Found, LabelledImage
+from .traits import Traits, examine
 
 MAX_COLOURS = 256
 """Number of colours of one mask that are counted; more are no classes but a photograph or blurred borders."""
@@ -46,6 +47,7 @@ class PairFacts:
     image_digest: str = ""  # of the decoded pixels: equal for identical images
     mask_digest: str = ""
     image_hash: int = 0  # perceptual, see `perceptual_hash`; 0 for a flat image
+    traits: Traits = field(default_factory=Traits)
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -63,11 +65,16 @@ class StoredMask:
     palette: Mapping[int, Colour] = field(default_factory=dict)  # by value in use
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
+    def pixels(self) -> np.ndarray:
+        """Values or colours, whichever it holds."""
         pixels = self.values if self.values is not None else self.colours
         assert pixels is not None
-        return pixels.shape[0], pixels.shape[1]
+        return pixels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[0], self.pixels.shape[1]
 
 
 def read_stored_mask(path: Path) -> StoredMask:
@@ -137,7 +144,8 @@ def _inspect(found: Found, masks: Path | None, kept: Path | None, item: tuple[st
                 assert kept is not None
                 _write_mask(masks / f"{image_id}.png", drawn)
                 facts = replace(facts, source=replace(source, mask=kept / f"{image_id}.png"))
-        facts = replace(facts, mask_size=mask.size, mask_mode=mask.mode, palette=mask.palette)
+        traits = examine(source.image, image, facts.orientation, mask.pixels)
+        facts = replace(facts, mask_size=mask.size, mask_mode=mask.mode, palette=mask.palette, traits=traits)
         return _count(facts, mask)
     except VocSegError as error:
         return replace(facts, problem=printable(str(error)))

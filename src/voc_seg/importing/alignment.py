@@ -51,7 +51,7 @@ def align(image: np.ndarray, mask: np.ndarray) -> Alignment:
     factor = max(1, -(-max(mask.shape[:2]) // LONGER_SIDE))
     small = image[::factor, ::factor]
     rows, columns = _boundary(mask[::factor, ::factor])
-    height, width = small.shape[:2]
+    height, width = small.shape[0], small.shape[1]
     if len(rows) < _MIN_POINTS or min(height, width) < 8:
         return Alignment()
     grey = small.astype(np.float32) if small.ndim == 2 else small[..., 1].astype(np.float32)  # green is most of luma
@@ -83,7 +83,7 @@ def _boundary(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     points = np.flatnonzero(edge)
     if len(points) > _POINTS:
         points = points[np.linspace(0, len(points) - 1, _POINTS).astype(np.intp)]
-    return np.divmod(points, edge.shape[1])
+    return points // edge.shape[1], points % edge.shape[1]
 
 
 def _edge_ranks(grey: np.ndarray) -> np.ndarray | None:

@@ -76,7 +76,7 @@ def border_values(mask: np.ndarray) -> dict[int | Colour, int]:
     if mask.dtype == np.uint8:
         counts = np.bincount(rows.reshape(-1), minlength=256)
         alone = (counts > 0) & (np.bincount(rows[inner], minlength=256) == 0)
-        found = {int(value): int(counts[value]) * step for value in np.flatnonzero(alone)}
+        found: dict[int | Colour, int] = {int(value): int(counts[value]) * step for value in np.flatnonzero(alone)}
     else:
         codes, counts = np.unique(rows, return_counts=True)
         alone = ~np.isin(codes, rows[inner])

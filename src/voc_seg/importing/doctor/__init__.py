@@ -1,0 +1,1 @@
+"""The checks of `voc_seg.importing.checks`, by what they look at."""

@@ -1,0 +1,100 @@
+"""Checks of masks against their images, and of values that look like noise or blur."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+
+from voc_seg.system.names import listed
+
+from ..alignment import misplaced_mask, misplaced_masks
+from ..class_plan import ClassPlan
+from ..findings import Finding, counted, of_images
+from ..layout import VOID_NAME, Found
+from .meaning import Key, LabelledPair, meanings
+
+_MANY_MISPLACED = 0.05
+"""Fraction of masks flagged above which it is not chance; of right ones, 0.2 to 1.8 % are flagged."""
+_SOFT_VALUES = 3
+"""Number of values along borders only that is called blur; one or two may be a class of thin lines."""
+_STRAY_PIXELS, _USUAL_PIXELS = 10, 200
+
+
+def mask_findings(pairs: Sequence[LabelledPair], plan: ClassPlan, found: Found) -> Iterator[Finding]:
+    """Yield findings about where masks lie, soft borders and stray pixels."""
+    yield from _placement(pairs)
+    yield from _soft_borders(pairs, meanings(plan, found))
+    yield from _stray(pairs, plan)
+
+
+def _placement(pairs: Sequence[LabelledPair]) -> Iterator[Finding]:
+    fitting = [one for one in pairs if one.facts.mask_size in (one.facts.size, one.facts.upright_size)]
+    fitting = [one for one in fitting if one.facts.traits.upright_score is None]  # how they lie depends on data.exif
+    whole = misplaced_masks([one.facts.traits.alignment for one in fitting])
+    if whole:
+        shifted = whole.how.startswith("shifted")
+        yield Finding(
+            "warning" if shifted else "error",
+            "misplaced-masks",
+            f"The masks look {whole.how}: their borders then lie on edges of the images (score {whole.better:.2f}, as "
+            f"they are {whole.score:.2f}; 0.5 is chance).",
+            "Look at the overlays, and export the masks again or move them." if shifted
+            else "Look at the overlays; turn or mirror masks or images so that both agree.",
+            len(fitting),
+            tuple(one.id for one in fitting[:5]),
+        )  # fmt: skip
+        return
+    single = [(one, better) for one in fitting if (better := misplaced_mask(one.facts.traits.alignment))]
+    if single:
+        single.sort(key=lambda one: one[1].score - one[1].better)
+        many = len(single) > max(2, _MANY_MISPLACED * len(fitting))
+        yield of_images(
+            "warning" if many else "note",
+            "misplaced-mask",
+            f"{counted(len(single), 'mask')} with borders that fit the edges of the image better elsewhere. That of "
+            f"{single[0][0].id} looks {single[0][1].how}.",
+            "Look at these overlays; about one right mask in a hundred is named here too.",
+            [one.id for one, _ in single],
+        )
+
+
+def _soft_borders(pairs: Sequence[LabelledPair], known: Mapping[Key, str]) -> Iterator[Finding]:
+    occurs: Counter[Key] = Counter()
+    thin: Counter[Key] = Counter()
+    for one in pairs:
+        occurs.update(one.facts.values.keys())
+        occurs.update(one.facts.colours.keys())
+        thin.update(one.facts.traits.border_values.keys())
+    soft = [key for key, count in thin.items() if count == occurs[key] and known.get(key) != VOID_NAME]
+    several = sum(occurs[key] for key in soft) >= _SOFT_VALUES
+    if len(soft) < _SOFT_VALUES or not several:
+        return
+    images = [one.id for one in pairs if any(key in one.facts.traits.border_values for key in soft)]
+    soft.sort(key=lambda key: -thin[key])
+    yield of_images(
+        "error",
+        "antialiased",
+        f"{len(soft)} values or colours only as thin lines along borders ({listed(soft, 4)}): "
+        f"{counted(len(images), 'mask')} with smoothed (anti-aliased) or compressed borders.",
+        "Export masks as PNG without anti-aliasing; or map these values to void (--void).",
+        images,
+    )
+
+
+def _stray(pairs: Sequence[LabelledPair], plan: ClassPlan) -> Iterator[Finding]:
+    areas = {name: [one.pixels[name] for one in pairs if one.pixels.get(name)] for name in plan.names[1:]}
+    usual = {name: median(ones) for name, ones in areas.items() if ones}
+    stray: dict[str, list[str]] = {}
+    for one in pairs:
+        for name, area in usual.items():
+            if area >= _USUAL_PIXELS and 0 < one.pixels.get(name, 0) <= _STRAY_PIXELS:
+                stray.setdefault(one.id, []).append(name)
+    if stray:
+        names = sorted({name for ones in stray.values() for name in ones})
+        yield of_images(
+            "note",
+            "stray-pixels",
+            f"{counted(len(stray), 'mask')} with a class of at most {_STRAY_PIXELS} pixels that is larger elsewhere "
+            f"({listed(names)}): slips of the brush?",
+            "Look at these masks; remove the pixels if nothing is there.",
+            stray,
+        )

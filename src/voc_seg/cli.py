@@ -1,6 +1,7 @@
-"""Commands of this project in addition to Kedro's: ``kedro sweep``."""
+"""Commands of this project in addition to Kedro's: ``kedro import-data`` and ``kedro sweep``."""
 
 import argparse
+import json
 import logging
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from kedro.framework.cli.project import run  # Kedro finds ``python -m voc_seg``
 from kedro.framework.cli.utils import env_option, split_string
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
+from rich import get_console
 
 from voc_seg.hooks.option_values import accept_lists, explain_option, keep_config_path
 from voc_seg.hooks.run_options import checked_runner
@@ -107,3 +109,77 @@ def sweep(
         logger.error("%s", error)
         code = 1
     raise SystemExit(code)
+
+
+@cli.command("import-data")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--name", default="", help="Environment to write, conf/NAME. Then run: kedro run --env NAME")
+@click.option("--layout", default="", help="Layout of the folder, if several fit.")
+@click.option("--classes", default="", metavar="0=background,255=tree",
+              help="Names by stored value, range (1-9=cell), colour (#ff0000=roof) or name as found.")  # fmt: skip
+@click.option("--merge", default="", metavar="animal=cat+dog", help="Classes or values to merge into one.")
+@click.option("--void", default="", metavar="4,250-255", help="Values, colours or classes to leave unlabelled.")
+@click.option("--val", type=click.FloatRange(0, 1), default=0.2, show_default=True,
+              help="Fraction of the images for val, if the folder has no splits.")  # fmt: skip
+@click.option("--test", type=click.FloatRange(0, 1), default=0.1, show_default=True,
+              help="Fraction of the images for test, if the folder has no splits; 0 makes none.")  # fmt: skip
+@click.option("--group-by", default="", metavar="REGEX",
+              help="Images whose paths match with the same text stay in one split, as in 'patient_\\d+'.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the splits.")
+@click.option("--check", is_flag=True, help="Only examine the folder. Exit code 1 if something is an error.")
+@click.option("--strict", is_flag=True, help="With --check: warnings count as errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.pass_obj
+def import_folder(
+    metadata: ProjectMetadata,
+    /,
+    folder: Path,
+    name: str,
+    layout: str,
+    classes: str,
+    merge: str,
+    void: str,
+    val: float,
+    test: float,
+    group_by: str,
+    seed: int,
+    check: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Recognise the images and masks of FOLDER and write an environment for them.
+
+    Images and masks stay where they are. Layouts: labelme, CVAT, COCO, Roboflow, Label Studio, VOC, folder pairs and
+    more; docs/own_data.md lists them.
+
+    \b
+    kedro import-data FOLDER --name trees    writes conf/trees and data/01_raw/trees
+    kedro run --env trees                    checks, trains, evaluates and reports
+    """
+    from voc_seg.importing.command import ImportOptions, import_data  # slow to import
+    from voc_seg.importing.findings import exit_code
+    from voc_seg.importing.output import closing, summary, summary_json
+    from voc_seg.importing.overrides import parse_overrides
+
+    project, console = Path(metadata.project_path), get_console()
+    if as_json:
+        logging.disable(logging.CRITICAL)  # the console would print log lines between
+    try:
+        if not (name or check):
+            raise VocSegError("Give the environment a name with --name NAME, or only examine the folder with --check.")
+        overrides = parse_overrides(classes, merge, void)
+        settings = ImportOptions(folder, "" if check else name, layout, overrides, val, test, group_by, seed)
+        imported = import_data(project, settings)
+        page = None
+    except VocSegError as error:
+        if as_json:
+            click.echo(json.dumps({"error": str(error)}))
+        else:
+            logger.error("%s", error)
+        raise SystemExit(1) from None
+    if as_json:
+        click.echo(json.dumps(summary_json(imported), ensure_ascii=False, indent=1))
+    else:
+        console.print(summary(imported))
+        console.print(closing(imported, settings.name, page, project))
+    raise SystemExit(exit_code(imported.findings, strict) if check else 0)

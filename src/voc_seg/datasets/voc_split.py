@@ -12,6 +12,7 @@ from PIL import Image
 
 from voc_seg.download.archives import parse_archives
 from voc_seg.download.fetch import fetch
+from voc_seg.importing.datasets import how_to_get
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.sources import data_name, source_named
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split, resolve_path
@@ -86,6 +87,10 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
                     "one of them."
                 )
             folder = find_voc_folder(self._voc_root, self._source.year)
+            if is_table(folder) and not folder.exists():
+                name = folder.parent.name
+                advice = how_to_get(name) or f"Write it with: kedro import-data FOLDER --name {name}"
+                raise VocSegError(f"There is no table of images {folder}. {advice}")
         else:
             archives = parse_archives(self._archives)
             folder = fetch(self._source.name, self._folder, archives, self._voc_archive)

@@ -54,7 +54,7 @@ def plan_classes(facts: Sequence[PairFacts], found: Found, overrides: Overrides 
     else:
         names = _value_names(usable, totals, found, given, notes)
     names |= given
-    ordered = _class_order(names)
+    ordered = _class_order(names, found.names)
     _require_valid_names(ordered)
     if len(ordered) < 2:
         held = texts_of(list(totals))
@@ -62,7 +62,7 @@ def plan_classes(facts: Sequence[PairFacts], found: Found, overrides: Overrides 
             f"The masks hold only one class: {', '.join(ordered) or VOID_NAME} (stored as {held}). A network needs two "
             "or more. Name the stored values with --classes, as in --classes 0=background,255=tree"
         )
-    colours = _class_colours(usable, names, ordered)
+    colours = _class_colours(usable, found, names, ordered)
     return ClassPlan(ordered, colours, names, tuple(notes))
 
 
@@ -109,7 +109,7 @@ def class_pixels(facts: PairFacts, plan: ClassPlan) -> dict[str, int]:
 def _is_by_colour(facts: Sequence[PairFacts], found: Found, overrides: Overrides, notes: list[str]) -> bool:
     if any(isinstance(key, tuple) for key in overrides.names) or any(one.colours for one in facts):
         return True
-    if found.values or any(one.mask_mode != "P" or not one.palette for one in facts):
+    if found.values or found.draw or any(one.mask_mode != "P" or not one.palette for one in facts):
         return False
     if found.colours:
         return all({*one.palette.values()} <= {*found.colours, _BLACK, _VOID_COLOUR} for one in facts)
@@ -215,10 +215,12 @@ def _name_of(key: Stored, totals: Mapping[Stored, StoredTotal]) -> str:
     return f"colour_{text_of(key)[1:]}" if isinstance(key, tuple) else f"class_{key}"
 
 
-def _class_order(names: Mapping[Stored, str]) -> tuple[str, ...]:
-    """Return the class names: background first, then by stored value, or in the order of the layout for colours."""
+def _class_order(names: Mapping[Stored, str], stated: Sequence[str]) -> tuple[str, ...]:
+    """Return the class names in the order of the layout, else background first, then by stored value or as listed."""
     values = sorted(key for key in names if isinstance(key, int))
     distinct = [name for name in dict.fromkeys(names[key] for key in values or names) if name != VOID_NAME]
+    if {*distinct} <= {*stated}:
+        return tuple(name for name in stated if name in distinct)
     first = [name for name in distinct if name.lower() in (BACKGROUND, "_background_", "bg")][:1]
     return (*first, *(name for name in distinct if name not in first))
 
@@ -239,10 +241,12 @@ def _require_valid_names(names: Sequence[str]) -> None:
 
 
 def _class_colours(
-    facts: Sequence[PairFacts], names: Mapping[Stored, str], ordered: Sequence[str]
+    facts: Sequence[PairFacts], found: Found, names: Mapping[Stored, str], ordered: Sequence[str]
 ) -> tuple[Colour | None, ...]:
     """Return the first colour of each class for figures; None for all if they do not tell the classes apart."""
     shown: dict[str, Colour] = {}
+    for stated, name in found.colours.items():
+        shown.setdefault(name, stated)
     for key, name in names.items():
         if isinstance(key, tuple):
             shown.setdefault(name, key)

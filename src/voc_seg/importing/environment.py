@@ -155,6 +155,18 @@ def data_text(plan: ClassPlan, rows: Sequence[ClassRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def parameters_text(name: str, plan: ClassPlan, rows: Sequence[ClassRow], settings: Sequence[Any]) -> str:
+    """Return the text of ``parameters.yml``: the classes, and settings by block with their reasons."""
+    blocks = dict.fromkeys(["data", *(one.key.partition(".")[0] for one in settings)])
+    text = (
+        "# Written by kedro import-data for this data; later imports keep what is here. Other settings are those of\n"
+        f"# conf/base. Run: kedro run --env {name}\n"
+    )
+    for block in blocks:
+        text += f"\n{block}:\n" if block != "data" else f"{block}:\n{data_text(plan, rows)}"
+    return text
+
+
 def _stored(key: Stored) -> str:
     return f'"{text_of(key)}"' if isinstance(key, tuple) else str(key)
 

@@ -1,0 +1,117 @@
+"""``kedro import-data``: from a folder to an environment, step by step."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from voc_seg.system.atomic_folder import atomic_write_folder
+from voc_seg.system.errors import VocSegError
+
+from .checks import check_data
+from .class_plan import ClassPlan
+from .classes import ClassRow, check_meanings, class_pixels, class_rows, plan_classes
+from .environment import (
+    earlier_splits,
+    existing_plan,
+    globals_text,
+    images_table,
+    parameters_text,
+    require_valid_name,
+    table_path,
+    write_environment,
+)
+from .files import list_files
+from .findings import Finding
+from .inspect import PairFacts, inspect_pairs
+from .layout import Found, find_layout, layout_named
+from .overrides import Overrides
+from .splits import assign_splits
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the user asks for; see ``kedro import-data --help``."""
+
+    folder: Path
+    name: str = ""  # environment to write; empty only examines the folder
+    layout: str = ""
+    overrides: Overrides = field(default_factory=Overrides)
+    val: float = 0.2
+    test: float = 0.1
+    group_by: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What the import found, decided and wrote."""
+
+    layout: str  # its name
+    title: str  # the same in words
+    found: Found
+    facts: tuple[PairFacts, ...]
+    plan: ClassPlan
+    rows: tuple[ClassRow, ...]
+    splits: Mapping[str, str]  # by image id
+    split_notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    written: tuple[Path, ...] = ()
+    kept: tuple[Path, ...] = ()  # files of the environment that existed and were kept
+
+
+def import_data(project: Path, options: ImportOptions) -> Imported:
+    """Examine a folder and, if ``options.name`` is set, write its environment and its table of images.
+
+    Nothing is written if a step fails. The splits and settings of an earlier import of that name are kept.
+
+    Raises:
+        VocSegError: The layout or the meaning of the masks is not clear, there are too few images, an option is wrong,
+            or the environment belongs to other data.
+    """
+    earlier = None
+    if options.name:
+        require_valid_name(options.name)
+        earlier = existing_plan(project, options.name)
+        if earlier and options.overrides:
+            raise VocSegError(
+                f"conf/{options.name} exists, and its parameters.yml says what the masks mean: edit data.classes and "
+                "data.values there, or delete that folder to write it again."
+            )
+    layout, found = find_layout(list_files(options.folder), options.layout)
+    table = table_path(project, options.name or "none")
+    keeps_masks = bool(options.name and found.draw)
+    masks = table.parent / "masks"
+    with atomic_write_folder(masks) if keeps_masks else nullcontext(None) as filling:
+        facts = inspect_pairs(found, filling, masks)
+        plan = earlier or plan_classes(facts, found, options.overrides)
+        facts = check_meanings(facts, plan)
+        pixels = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
+        splits, split_notes = assign_splits(
+            facts, pixels, options.folder.resolve(), val=options.val, test=options.test, group_by=options.group_by,
+            seed=options.seed, previous=earlier_splits(table) if options.name else None,
+        )  # fmt: skip
+    rows = class_rows(facts, plan)
+    imported = Imported(
+        layout, layout_named(layout).TITLE, found, facts, plan, rows, splits,
+        split_notes, check_data(facts, plan, splits, found),
+    )  # fmt: skip
+    return _written(project, options, imported) if options.name else imported
+
+
+def _written(project: Path, options: ImportOptions, imported: Imported) -> Imported:
+    facts, splits, plan = imported.facts, imported.splits, imported.plan
+    # Unusable images stay in the table, so that data_processing lists them.
+    everywhere = {one.image_id: splits.get(one.image_id) or one.source.split or "train" for one in facts}
+    path = table_path(project, options.name)
+    table = images_table(facts, everywhere, path.parent, project)
+    settings: tuple[Any, ...] = ()
+    texts = {
+        "globals.yml": globals_text(project, options.name, options.folder.resolve(), imported.title),
+        "parameters.yml": parameters_text(options.name, plan, imported.rows, settings),
+    }
+    folder = project / "conf" / options.name
+    kept = tuple(folder / name for name in texts if (folder / name).exists())
+    written = write_environment(project, options.name, table, texts)
+    return replace(imported, written=written, kept=kept)

@@ -250,7 +250,7 @@ def _class_colours(
     for key, name in names.items():
         if isinstance(key, tuple):
             shown.setdefault(name, key)
-    for value, colour in ((value, colour) for one in facts for value, colour in one.palette.items()):
+    for value, colour in sorted({pair for one in facts for pair in one.palette.items()}):
         if value in names:
             shown.setdefault(names[value], colour)
     colours = [shown.get(name) for name in ordered]

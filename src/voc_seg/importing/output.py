@@ -50,7 +50,7 @@ def class_table(rows: Sequence[ClassRow]) -> Table:
         one_colour = row.stored.startswith("#") and "," not in row.stored
         shown = Text.assemble(("■ ", row.stored), stored) if one_colour else Text(stored)
         label = Text(printable(row.name), "dim" if row.name == VOID_NAME else "")
-        numbers = f"{row.images:,}", f"{row.pixels:,}", f"{100 * row.share:.2f} %"
+        numbers = f"{row.images:,}", _short(row.pixels), f"{100 * row.share:.2f} %"
         table.add_row(shown, label, *numbers, printable(row.example))
     return table
 
@@ -88,6 +88,14 @@ def summary_json(imported: Imported) -> dict[str, Any]:
         "notes": [*imported.found.notes, *imported.plan.notes, *imported.split_notes],
         "written": [str(path) for path in imported.written],
     }
+
+
+def _short(pixels: int) -> str:
+    """Return 1,234,567 as ``1.23 M``."""
+    for size, sign in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if pixels >= size:
+            return f"{pixels / size:.3g} {sign}"
+    return str(pixels)
 
 
 def _shown(path: Path, project: Path) -> str:

@@ -18,8 +18,8 @@ from . import cvat, labelme2voc
 TITLE = "VOC folders: JPEGImages, SegmentationClass and lists in ImageSets/Segmentation"
 SPECIFIC = True
 
-_OFFICIAL_IDS = re.compile(r"(20\d\d_)?\d{6}")
-"""Image ids of VOC 2007 (000032) and VOC 2012 (2007_000033)."""
+_OFFICIAL_IDS = re.compile(r"(20\d\d_)?\d{6}|scene_(train|val|test)_\d{4}")
+"""Image ids of VOC 2007 (000032), VOC 2012 (2007_000033) and of the drawn sample."""
 
 
 def find(files: Files) -> Found | None:

@@ -1,7 +1,6 @@
 """Image ids for files that may have the same name in several folders."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -19,18 +18,21 @@ def image_ids(paths: Sequence[str]) -> tuple[str, ...]:
     depth = [1] * len(parts)
     while True:
         ids = ["_".join(part[-count:]) for part, count in zip(parts, depth)]
-        keys = [name_key(one) for one in ids]
-        several = Counter(keys)
-        again = [index for index, key in enumerate(keys) if several[key] > 1 and depth[index] < len(parts[index])]
-        if not again:
+        groups: dict[str, list[int]] = {}
+        for index, one in enumerate(ids):
+            groups.setdefault(name_key(one), []).append(index)
+        unclear = [group for group in groups.values() if len({parts[index] for index in group}) > 1]
+        longer = [index for group in unclear for index in group if depth[index] < len(parts[index])]
+        if not longer:
             return _numbered(ids)
-        for index in again:
+        for index in longer:
             depth[index] += 1
 
 
 def _parts(path: str) -> tuple[str, ...]:
     pure = PurePath(path)
-    names = [*pure.parent.parts, pure.stem if pure.suffix else pure.name]
+    folders = pure.relative_to(pure.anchor).parent.parts
+    names = [*folders, pure.stem if pure.suffix else pure.name]
     return tuple(clean for name in names if (clean := _clean(name)))
 
 

@@ -152,6 +152,11 @@ CASES = {
         ("street", "cat", "dog", "void"),
         found={"colours": {BLACK: "void", GREY: "street", RED: "cat", GREEN: "dog"}},
     ),
+    "greys with a labelmap": Case(
+        coloured(BLACK, (255,) * 3, GREY, BLACK),
+        ("background", "snow", "stone", "background"),
+        found={"colours": {BLACK: "background", (255,) * 3: "snow", GREY: "stone"}},
+    ),
     "RGB and opaque alpha": Case(coloured(BLACK, RED, BLACK, BLACK, mode="RGBA"), BINARY),
     "RGB, two colours of a class": Case(
         coloured(BLACK, RED, GREEN, GREY),

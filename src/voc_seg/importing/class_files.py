@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
+from .class_values import BACKGROUND, clean_label
 from .files import Files
 from .layout import VOID_NAME, Colour
 from .text_files import read_lines
@@ -16,8 +17,7 @@ FILE_NAMES = (
     *("class_names.txt", "classes.txt", "labels.txt", "label_colors.txt", "labelmap.txt", "label_map.txt"),
     *("class_dict.csv", "classes.csv", "label_colors.csv", "colors.txt", "class_list.txt"),
 )
-_VOID_NAMES = ("void", "ignore", "ignored", "__ignore__", "_ignore_", "dontcare", "don't care")
-_BACKGROUND_NAMES = ("background", "_background_", "__background__", "bg", "back ground")
+_VOID_NAMES = ("void", "ignore", "ignored", "_ignore_", "dontcare", "don't care")
 _NUMBERS = re.compile(r"\s*[,;:\t ]\s*")
 
 
@@ -31,11 +31,9 @@ class ClassFile:
 
 
 def plain_name(name: str) -> str:
-    """Return a class name without labelme's underscores; names for pixels to ignore become void."""
-    name = name.strip().strip("\"'").strip()
-    if name.casefold() in _VOID_NAMES:
-        return VOID_NAME
-    return "background" if name.casefold() in _BACKGROUND_NAMES else name
+    """Return a class name as `clean_label` does, without quotes; names for pixels to ignore become void."""
+    name = clean_label(name.strip().strip("\"'"))
+    return VOID_NAME if name.casefold() in _VOID_NAMES else name
 
 
 def find_class_file(files: Files, folder: PurePosixPath) -> ClassFile:
@@ -102,6 +100,6 @@ def values_in_order(lines: Sequence[str]) -> dict[int, str]:
     names = [plain_name(line) for line in lines]
     if names[:1] == [VOID_NAME]:
         names = names[1:]
-    if names[:1] != ["background"] or len(set(names)) != len(names) or len(names) > VOID:
+    if names[:1] != [BACKGROUND] or len(set(names)) != len(names) or len(names) > VOID:
         return {}
     return {**dict(enumerate(names)), VOID: VOID_NAME}

@@ -109,6 +109,9 @@ def class_pixels(facts: PairFacts, plan: ClassPlan) -> dict[str, int]:
 def _is_by_colour(facts: Sequence[PairFacts], found: Found, overrides: Overrides, notes: list[str]) -> bool:
     if any(isinstance(key, tuple) for key in overrides.names) or any(one.colours for one in facts):
         return True
+    if found.colours and not found.values and not found.draw and all(one.mask_mode != "P" for one in facts):
+        # Greys that the layout lists as colours: three equal channels look like values.
+        return all((value,) * 3 in {*found.colours, _BLACK} for one in facts for value in one.values)
     if found.values or found.draw or any(one.mask_mode != "P" or not one.palette for one in facts):
         return False
     if found.colours:

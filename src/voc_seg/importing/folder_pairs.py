@@ -14,8 +14,9 @@ from .matching import Matched, Named, examples, match_masks
 from .text_files import first_line
 
 FOREIGN_MARKS = (
-    "_annotations.coco.json", "_classes.csv", "_gtfine_labelids.png", "_gtfine_labeltrainids.png", "_gtcoarse_labelids.png",
-)  # fmt: skip
+    *("_annotations.coco.json", "_classes.csv"),
+    *("_gtfine_labelids.png", "_gtfine_labeltrainids.png", "_gtcoarse_labelids.png"),
+)
 """Ends of file names, in lower case, that belong to other layouts: Roboflow's exports and Cityscapes."""
 
 
@@ -42,11 +43,18 @@ def find_folder_pairs(tree: FolderTree) -> list[FolderPair]:
     """
     found: list[FolderPair] = []
     unmatched: list[FolderPair] = []
+    problems: list[VocSegError] = []
     for masks in _mask_folders(tree):
-        tried = [
-            FolderPair(images, masks, match_masks(_named(tree, images, masks, direct), _named(tree, masks)))
-            for images, direct in _image_folders(tree, masks)
-        ]
+        if any(pair.masks in masks.parents for pair in found):
+            continue
+        tried = []
+        for images, direct in _image_folders(tree, masks):
+            try:
+                matched = match_masks(_named(tree, images, masks, direct), _named(tree, masks))
+            except VocSegError as error:
+                problems.append(error)
+            else:
+                tried.append(FolderPair(images, masks, matched))
         if any(pair.matched.pairs for pair in tried):
             found.append(_best(tree, tried))
         else:
@@ -54,6 +62,8 @@ def find_folder_pairs(tree: FolderTree) -> list[FolderPair]:
     _require_one_mask_folder(tree, found)
     if not found:
         _refuse_yolo(tree)
+    if not found and problems:
+        raise problems[0]
     if not found and unmatched:
         pair = unmatched[0]
         raise VocSegError(
@@ -65,13 +75,9 @@ def find_folder_pairs(tree: FolderTree) -> list[FolderPair]:
 
 
 def _mask_folders(tree: FolderTree) -> list[PurePosixPath]:
-    """Return the outermost folders that are named after masks and have files with an image's ending."""
-    found: list[PurePosixPath] = []
-    for folder in sorted(tree.children):
-        inside = any(parent in found for parent in folder.parents)
-        if not inside and parse_folder_name(folder.name).role == "mask" and tree.images_below(folder):
-            found.append(folder)
-    return found
+    """Return the folders that are named after masks and have files with an image's ending, outer ones first."""
+    named = [folder for folder in tree.children if parse_folder_name(folder.name).role == "mask"]
+    return sorted((one for one in named if tree.images_below(one)), key=lambda one: (len(one.parts), one))
 
 
 def _image_folders(tree: FolderTree, masks: PurePosixPath) -> list[tuple[PurePosixPath, bool]]:
@@ -109,8 +115,8 @@ def _best(tree: FolderTree, tried: Sequence[FolderPair]) -> FolderPair:
     first, *others = sorted(tried, key=rank, reverse=True)
     if others and rank(others[0]) == rank(first):
         raise VocSegError(
-            f"The masks in {tree.files.absolute(first.masks)} fit the images in {first.images.name} as well as those in "
-            f"{others[0].images.name}. Move one of these folders elsewhere."
+            f"The masks in {tree.files.absolute(first.masks)} fit the images in {first.images.name} as well as those "
+            f"in {others[0].images.name}. Move one of these folders elsewhere."
         )
     return first
 
@@ -121,8 +127,8 @@ def _require_one_mask_folder(tree: FolderTree, pairs: Sequence[FolderPair]) -> N
         for image in pair.matched.pairs:
             if image in taken:
                 raise VocSegError(
-                    f"{tree.files.absolute(image)} has a mask in {taken[image]} and one in {pair.masks}. Move the folder "
-                    "elsewhere that does not have the masks."
+                    f"{tree.files.absolute(image)} has a mask in {taken[image]} and one in {pair.masks}. Move the "
+                    "folder that does not hold the masks elsewhere."
                 )
             taken[image] = pair.masks
 
@@ -138,8 +144,8 @@ def _refuse_yolo(tree: FolderTree) -> None:
             shown = printable(listed([path.name for path in texts], 2))
             what = "polygons" if len(words) > 6 else "boxes"
             raise VocSegError(
-                f"{tree.files.absolute(folder)} has text files of YOLO with {what} ({shown}), not masks. Export masks or "
-                "COCO JSON from the tool that labelled the images."
+                f"{tree.files.absolute(folder)} has text files of YOLO with {what} ({shown}), not masks. Export masks "
+                "or COCO JSON from the tool that labelled the images."
             )
 
 

@@ -4,23 +4,15 @@ from pathlib import Path
 
 from voc_seg.system.errors import VocSegError
 
-_LARGEST = 50 * 2**20
-"""Bytes; a list of a million names has 20 million."""
+from . import text_files
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
     """Return the lines of a text file without surrounding blanks; empty lines and comments (``#``) are left away.
 
-    A byte-order mark and Windows line ends are accepted. Raises VocSegError if the file is unreadable or too large.
+    Raises VocSegError as `voc_seg.importing.text_files.read_text` does.
     """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise VocSegError(f"{path} has more than 50 MB, which is too large for a list.")
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError as error:
-        raise VocSegError(f"{path} cannot be read: {error.strerror or error}.") from error
-    lines = (line.strip() for line in text.splitlines())
-    return tuple(line for line in lines if line and not line.startswith("#"))
+    return tuple(line for line in text_files.read_lines(path) if not line.startswith("#"))
 
 
 def first_words(path: Path) -> tuple[str, ...]:

@@ -134,10 +134,12 @@ def _read_list(files: Files, path: PurePosixPath, known: set[str], images: str, 
         image_id = next((one for one in (text, inside, stem) if one in known), None)
         if image_id is None:
             try:
-                image_id = text if "/" in inside else id_of_line(text, known, images, masks)
+                image_id = id_of_line(text, known, images, masks)
             except VocSegError as error:
-                raise VocSegError(
-                    f"Line {number} of {files.absolute(path)} is {printable(line)!r}: {error}."
-                ) from error
+                if "/" not in inside:
+                    raise VocSegError(
+                        f"Line {number} of {files.absolute(path)} is {printable(line)!r}: {error}."
+                    ) from error
+                image_id = text  # in a subfolder, where there is no such image
         found[name_key(image_id)] = image_id
     return found

@@ -79,8 +79,8 @@ def _images_elsewhere(tree: FolderTree, folder: PurePosixPath, masks: PurePosixP
             votes.update(one for one in path.parents if name_key(stem_below(path, one)) in wanted)
     if not votes:
         raise VocSegError(
-            f'{tree.files.absolute(folder)} is an export of CVAT without images. Export it again with "Save images", or '
-            "put the images into a folder JPEGImages beside SegmentationClass."
+            f'{tree.files.absolute(folder)} is an export of CVAT without images. Export it again with "Save images", '
+            "or put the images into a folder JPEGImages beside SegmentationClass."
         )
     (best, count), *others = votes.most_common()
     if others and others[0][1] == count:
@@ -114,8 +114,8 @@ def _read_colours(files: Files, path: PurePosixPath) -> dict[Colour, str]:
     for name, colour in colours:
         if colour is not None and found.setdefault(colour, name) != name:
             raise VocSegError(
-                f"{files.absolute(path)} gives {found[colour]} and {name} the same colour {colour}, so masks do not tell "
-                "them apart. Give them different colours in CVAT and export again."
+                f"{files.absolute(path)} gives {found[colour]} and {name} the same colour {colour}, so masks do not "
+                "tell them apart. Give them different colours in CVAT and export again."
             )
     if "background" not in found.values():
         found.setdefault((0, 0, 0), "background")

@@ -26,7 +26,7 @@ def find(files: Files) -> Found | None:
     splits = {image: split_of_path(image) for pair in pairs for image in pair.matched.pairs}
     if len(set(splits.values())) == 1:
         splits = dict.fromkeys(splits, "")  # test/images is a folder named test, not a data set of test images only
-    classes = find_class_file(files, pairs[0].masks.parent)
+    classes = find_class_file(files, pairs[0].masks)
     unlabelled, notes = _leftover(tree, pairs)
     return Found(
         tuple(
@@ -73,5 +73,5 @@ def _leftover(tree: FolderTree, pairs: Sequence[FolderPair]) -> tuple[list[PureP
 
 
 def _named_after_images(path: PurePosixPath) -> bool:
-    parsed = [parse_folder_name(part) for part in path.parent.parts]
-    return any(one.role == "image" or (one.split and not one.role) for one in parsed)
+    parsed = parse_folder_name(path.parent.name)
+    return parsed.role == "image" or (not parsed.role and bool(parsed.split))

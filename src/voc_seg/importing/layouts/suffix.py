@@ -74,8 +74,8 @@ def _masks_by_suffix(stems: Named) -> set[PurePosixPath]:
     bases: Counter[str] = Counter()
     for word, paths in found.items():
         bases.update(name_key(stems[path])[: -len(word)] for path in paths)
-    base, count = bases.most_common(1)[0]
-    if count > 1:
+    if doubtful := sorted(base for base, count in bases.items() if count > 1):
+        base = doubtful[0]
         several = [path for paths in found.values() for path in sorted(paths) if name_key(stems[path]).startswith(base)]
         raise VocSegError(
             f"Images in {files_root(several)} have several masks: {examples(several)}. Move the files that are not the "
@@ -85,7 +85,7 @@ def _masks_by_suffix(stems: Named) -> set[PurePosixPath]:
 
 
 def _masks_by_word(stems: Named) -> set[PurePosixPath]:
-    """Return files that begin or end with a word for masks, if there are others: ``a_sat`` and ``a_mask``, ``mask_a``."""
+    """Return files that begin or end with a word for masks, if there are others: ``a_mask`` beside ``a_sat``."""
     found = set()
     for path in stems:
         words = re.split(r"[\W_]+", path.stem)

@@ -190,6 +190,11 @@ CASES = {
         refused="values without a name: 2 in 2 masks such as m1.*--classes 2=name.*--void 2",
         found={"values": {0: "background", 1: "cat"}},
     ),
+    "0 and 255 with the names of 0 and 1": Case(
+        grey(0, 255, 0, 0),
+        refused="values without a name: 255 in 4 masks such as m0.*--classes 255=name.*--void 255",
+        found={"values": {0: "background", 1: "tree"}},
+    ),
     "an unnamed colour": Case(
         coloured(BLACK, RED, GREEN, BLACK),
         refused="no class has: #00c800 in 2 masks such as m1.*--void #00c800",

@@ -112,6 +112,12 @@ def test_jpeg_masks_are_refused_by_the_inspection(tmp_path: Path) -> None:
     assert "JPEG" in facts.problem
 
 
+def test_folders_of_classes_are_said(tmp_path: Path) -> None:
+    build.write_files(tmp_path, "images/a.jpg", "masks/cat/a.png", "images/b.jpg", "masks/dog/b.png")
+    _, found = build.recognised(tmp_path)
+    assert "images/a.jpg has the mask masks/cat/a.png" in found.notes[0]
+
+
 def test_names_that_do_not_agree_are_shown(tmp_path: Path) -> None:
     build.write_files(tmp_path, "images/cat.jpg", "masks/1.png")
     with pytest.raises(VocSegError, match=r"has the name of an image .*: masks/1.png and images/cat.jpg"):
@@ -167,6 +173,7 @@ SUFFIXES = {
     "ending of TIFF": {"a.tif": "a.png", "b.tif": "b.png"},
     "images named mask": {"mask_1.png": "mask_1_mask.png", "mask_2.png": "mask_2_mask.png"},
     "JPEG mask": {"a.jpg": "a_mask.jpg"},
+    "folder for each image": {"1/image.jpg": "1/mask.png", "2/image.jpg": "2/mask.png"},
     "folder down": {"export/a.jpg": "export/a_mask.png"},
     "splits": {"train/a.jpg": "train/a_mask.png", "valid/a.jpg": "valid/a_mask.png"},
     "splits of endings": {"train/a.jpg": "train/a.png", "val/b.jpg": "val/b.png"},
@@ -196,6 +203,18 @@ def test_two_suffixes_are_refused(tmp_path: Path) -> None:
         build.recognised(tmp_path)
 
 
+def test_exports_of_labelme_for_one_image_must_agree(tmp_path: Path) -> None:
+    for name in ("a_json", "b_json"):
+        build.write_files(tmp_path / name, "img.png", "label.png", "label_viz.png")
+        build.write_text(tmp_path / name / "label_names.txt", "_background_\ncat\n")
+    layout, found = build.recognised(tmp_path)
+    assert layout == "suffix" and found.values == {0: "background", 1: "cat"}
+    assert build.pairs(found, tmp_path) == {f"{one}_json/img.png": f"{one}_json/label.png" for one in "ab"}
+    build.write_text(tmp_path / "b_json/label_names.txt", "_background_\ndog\n")
+    with pytest.raises(VocSegError, match="numbers the classes of each image separately"):
+        build.recognised(tmp_path)
+
+
 @pytest.mark.parametrize("mark", ["_classes.csv", "_annotations.coco.json"])
 def test_folders_of_roboflow_are_not_claimed(tmp_path: Path, mark: str) -> None:
     build.write_files(tmp_path, "train/a.jpg", "train/a_mask.png", "images/a.jpg", "masks/a.png", f"train/{mark}")
@@ -211,9 +230,9 @@ def test_images_alone_are_no_layout(tmp_path: Path, names: tuple[str, ...]) -> N
 
 
 CLASS_FILES = {
-    "classes.txt": ("background\ntree\n", {0: "background", 1: "tree", 255: "void"}, {}),
+    "classes.txt": ("background\ntree\n", {0: "background", 1: "tree"}, {}),
     "labels.txt": ("__ignore__\n_background_\ntree\n", {0: "background", 1: "tree", 255: "void"}, {}),
-    "class_names.txt": ("\ufeffbackground\r\ntree\r\n", {0: "background", 1: "tree", 255: "void"}, {}),
+    "class_names.txt": ("\ufeffbackground\r\ntree\r\n", {0: "background", 1: "tree"}, {}),
     "label_map.txt": ("0: background\n3: tall tree\n255: ignore\n", {0: "background", 3: "tall tree", 255: "void"}, {}),
     "class_dict.csv": ("name,r,g,b\nsky,128,128,128\nVoid,0,0,0\n", {}, {(128, 128, 128): "sky", (0, 0, 0): "void"}),
     "label_colors.txt": ("64 128 64\tAnimal\n0 0 0\tBig bus\n", {}, {(64, 128, 64): "Animal", (0, 0, 0): "Big bus"}),

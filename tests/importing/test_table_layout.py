@@ -190,7 +190,7 @@ def test_nothing_is_dropped_silently(tmp_path: Path) -> None:
     build.write_text(tmp_path / "data.csv", lines(("image", "mask"), *rows))
     _, found = build.recognised(tmp_path)
     assert build.pairs(found, tmp_path) == {"p/1.jpg": "q/m1.png"}
-    assert [path.name for path in found.unlabelled] == ["2.jpg", "3.jpg", "2.jpg"]
+    assert [path.name for path in found.unlabelled] == ["2.jpg", "3.jpg"]
     assert "2 files of the table do not exist: q/x.png, p/y.jpg." in found.notes
     assert "1 row has another mask for the same image and is not used: p/1.jpg." in found.notes
 
@@ -243,4 +243,4 @@ def test_class_names_beside_the_table(tmp_path: Path) -> None:
     write_data(tmp_path)
     build.write_text(tmp_path / "train.txt", lines(*ROWS, by=" "))
     build.write_text(tmp_path / "labels.txt", "background\ntree\n")
-    assert build.recognised(tmp_path)[1].values == {0: "background", 1: "tree", 255: "void"}
+    assert build.recognised(tmp_path)[1].values == {0: "background", 1: "tree"}

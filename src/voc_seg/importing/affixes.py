@@ -79,6 +79,8 @@ def _rules_of(image: str, mask: str) -> Iterator[Rule]:
         return
     shorter = min(len(image), len(mask))
     start, end = _common(image, mask), _common(image[::-1], mask[::-1])
+    if folder:
+        yield from (rule for rule in (Rule(image, mask, "start"),) if rule.in_words)
     for before, after in ((start, min(end, shorter - start)), (min(start, shorter - end), end)):
         if before + after == 0:
             continue

@@ -98,8 +98,8 @@ def values_in_order(lines: Sequence[str]) -> dict[int, str]:
     Other lists do not say whether their first name is 0 or 1: labels.txt of YOLO leaves out the background.
     """
     names = [plain_name(line) for line in lines]
-    if names[:1] == [VOID_NAME]:
-        names = names[1:]
+    ignored = {VOID: VOID_NAME} if names[:1] == [VOID_NAME] else {}
+    names = names[len(ignored) :]
     if names[:1] != [BACKGROUND] or len(set(names)) != len(names) or len(names) > VOID:
         return {}
-    return {**dict(enumerate(names)), VOID: VOID_NAME}
+    return dict(enumerate(names)) | ignored

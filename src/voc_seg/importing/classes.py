@@ -163,7 +163,7 @@ def _value_names(
     names = _layout_names(found, by_colour=False)
     known = {*names, *given}
     unknown = [key for key in totals if key not in known]
-    if names and VOID in unknown:
+    if VOID in unknown and any(key in totals for key in names if key):  # else 255 may be the object of 0/255 masks
         names[VOID] = VOID_NAME
         unknown.remove(VOID)
     if names and unknown:

@@ -81,6 +81,7 @@ class _Matching:
         self.ambiguous: list[tuple[list[PurePosixPath], list[PurePosixPath]]] = []
         self.previews: list[PurePosixPath] = []
         self.rules: list[tuple[Rule, int]] = []
+        self.without_folders = False
 
     def match(self, key: Callable[[str], str], whole: bool = False) -> None:
         """Match equal keys of names, with the ending of the image if ``whole``."""
@@ -120,11 +121,15 @@ class _Matching:
         for files in (self.images, self.masks):
             short = {path: name.rpartition("/")[2] for path, name in files.items()}
             if len({name_key(name) for name in short.values()}) == len(files):
+                self.without_folders |= short != files
                 files.update(short)
 
     def notes(self) -> tuple[str, ...]:
         """Return what was assumed."""
-        found = [f"{count:,} masks were matched by name: {rule}." for rule, count in self.rules if count]
+        found = [f"Masks were matched by name: {rule} ({count:,})." for rule, count in self.rules if count]
+        if self.without_folders and self.pairs:
+            image, mask = next(iter(self.pairs.items()))
+            found.insert(0, f"Folders in the paths were ignored, since they do not agree: {image} has the mask {mask}.")
         if self.previews:
             found.append(
                 f"{counted(self.previews, 'JPEG file', 'JPEG files')} beside masks of the same name are taken for "

@@ -79,8 +79,8 @@ def _read(files: Files, path: PurePosixPath, lookup: PathLookup) -> PairTable | 
     try:
         reader = csv.reader(io.StringIO(read_text(files.absolute(path))), delimiter=delimiter)
         rows = [row for row in reader if any(field.strip() for field in row)]
-    except csv.Error as error:
-        raise VocSegError(f"{files.absolute(path)} is not a valid CSV file: {error}.") from error
+    except (csv.Error, VocSegError):
+        return None  # fields longer than any path, or a file larger than any list
     filled = [[*row, *[""] * (len(header) - len(row))] for row in rows[1:]]
     return _table(path, header, filled, lookup)
 

@@ -30,8 +30,8 @@ class PathLookup:
             inside = PurePosixPath(os.path.normpath(start / text))
             if inside in self._known:
                 return self._files.absolute(inside)
-        for path in (Path(text).expanduser(), self._files.absolute(folder) / text, self._files.root / text):
-            if path.is_absolute() and os.path.isfile(path):  # noqa: PTH113 - no error for long names
+        for path in (Path(os.path.expanduser(text)), self._files.absolute(folder) / text, self._files.root / text):  # noqa: PTH111
+            if path.is_absolute() and os.path.isfile(path):  # noqa: PTH113 - pathlib fails for long names
                 return Path(os.path.abspath(path))  # noqa: PTH100 - links stay
         return self._similar(text)
 

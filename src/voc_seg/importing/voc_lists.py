@@ -37,6 +37,12 @@ def only_folder(files: Files, folders: list[PurePosixPath], what: str) -> PurePo
     return folders[0] if folders else None
 
 
+def mask_folder(tree: FolderTree, folder: PurePosixPath, *names: str) -> PurePosixPath | None:
+    """Return the first subfolder of these names with files of an image's ending: ``SegmentationClass`` may hold npy."""
+    found = (tree.child(folder, name) for name in names)
+    return next((masks for masks in found if masks and tree.images_below(masks)), None)
+
+
 def image_lists(tree: FolderTree, folder: PurePosixPath) -> tuple[PurePosixPath, ...]:
     """Return the lists in ``ImageSets/Segmentation`` of a folder; there may be none."""
     sets = tree.child(folder, "ImageSets")

@@ -16,7 +16,7 @@ from ..files import Files
 from ..folder_tree import FolderTree
 from ..layout import VOID_NAME, Found
 from ..text_files import read_lines
-from ..voc_lists import image_lists, match_folders, only_folder, read_listed
+from ..voc_lists import image_lists, mask_folder, match_folders, only_folder, read_listed
 
 TITLE = "labelme2voc: JPEGImages, SegmentationClassPNG or SegmentationClass, class_names.txt"
 SPECIFIC = True
@@ -50,11 +50,7 @@ def find(files: Files) -> Found | None:
 
 
 def _masks(tree: FolderTree, folder: PurePosixPath) -> PurePosixPath | None:
-    for name in ("SegmentationClassPNG", "SegmentationClass"):
-        masks = tree.child(folder, name)
-        if masks and tree.images_below(masks):
-            return masks
-    return None
+    return mask_folder(tree, folder, "SegmentationClassPNG", "SegmentationClass")
 
 
 def _read_values(files: Files, path: PurePosixPath) -> dict[int, str]:

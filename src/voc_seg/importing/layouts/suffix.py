@@ -1,6 +1,9 @@
 """Images and masks in the same folder, told apart by a word in the name or by the ending.
 
-``a.jpg`` and ``a_mask.png``, ``a_image.png`` and ``a_label.png``, ``a.jpg`` and ``a.png``.
+``a.jpg`` and ``a_mask.png``, ``a_image.png`` and ``a_label.png``, ``a.jpg`` and ``a.png``, or ``image.jpg`` and
+``mask.png`` in a folder for each image. ``labelme_export_json`` writes ``img.png``, ``label.png`` and
+``label_names.txt`` for each image, and numbers the classes of each image separately (labelme's
+``examples/tutorial/export_json.py``).
 """
 
 import re
@@ -10,20 +13,20 @@ from pathlib import PurePosixPath
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import name_key
 
-from ..class_files import find_class_file
+from ..class_files import ClassFile, find_class_file, values_in_order
 from ..files import Files
 from ..folder_names import are_mask_words
 from ..folder_pairs import find_folder_pairs, has_foreign_mark
 from ..folder_tree import FolderTree
 from ..layout import Found, LabelledImage
 from ..matching import Matched, Named, examples, masks_without_images, match_masks
+from ..text_files import read_lines
 from .folders import split_of_path
 
 TITLE = "images and masks in one folder, such as a.jpg and a_mask.png"
 SPECIFIC = False
 
 _END = re.compile(r"(?P<base>.*[^\W_]\)?)(?P<word>[\W_]+[^\W_]+)")
-_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
 def find(files: Files) -> Found | None:
@@ -39,7 +42,7 @@ def find(files: Files) -> Found | None:
     splits = {image: split_of_path(image) for image in matched.pairs}
     if len(set(splits.values())) == 1:
         splits = dict.fromkeys(splits, "")
-    classes = find_class_file(files, _common_folder(matched))
+    classes = _labelme_names(files) or find_class_file(files, _common_folder(matched))
     return Found(
         tuple(
             LabelledImage(files.absolute(image), files.absolute(mask), splits[image])
@@ -78,7 +81,7 @@ def _masks_by_suffix(stems: Named) -> set[PurePosixPath]:
         base = doubtful[0]
         several = [path for paths in found.values() for path in sorted(paths) if name_key(stems[path]).startswith(base)]
         raise VocSegError(
-            f"Images in {files_root(several)} have several masks: {examples(several)}. Move the files that are not the "
+            f"Images in {several[0].parent} have several masks: {examples(several)}. Move the files that are not the "
             "masks into another folder."
         )
     return {path for paths in found.values() for path in paths}
@@ -89,7 +92,8 @@ def _masks_by_word(stems: Named) -> set[PurePosixPath]:
     found = set()
     for path in stems:
         words = re.split(r"[\W_]+", path.stem)
-        if len(words) > 1 and (are_mask_words(words[0]) or are_mask_words(words[-1])):
+        alone = len(words) == 1 and path.parent != PurePosixPath(".")  # mask.png in a folder for each image
+        if (alone or len(words) > 1) and (are_mask_words(words[0]) or are_mask_words(words[-1])):
             found.add(path)
     return found if len(found) < len(stems) else set()
 
@@ -105,9 +109,19 @@ def _masks_by_ending(stems: Named) -> set[PurePosixPath]:
     return found if len(found) == len(photographs) else set()
 
 
-def files_root(paths: list[PurePosixPath]) -> str:
-    """Return the folder of the first path, for messages."""
-    return paths[0].parent.as_posix()
+def _labelme_names(files: Files) -> ClassFile | None:
+    """Return the class names beside every image if they are the same; None without such files."""
+    lists = {path: tuple(read_lines(files.absolute(path))) for path in files.named("label_names.txt")}
+    if not lists:
+        return None
+    first = next(iter(lists))
+    if other := next((path for path, names in lists.items() if names != lists[first]), None):
+        raise VocSegError(
+            f"{files.absolute(first)} and {files.absolute(other)} name different classes: labelme_export_json numbers the "
+            "classes of each image separately, so equal mask values mean different classes. Import the folder of "
+            "labelme's JSON files instead."
+        )
+    return ClassFile(values_in_order(lists[first]), notes=(f"Class names are those of {first}.",))
 
 
 def _common_folder(matched: Matched) -> PurePosixPath:

@@ -101,4 +101,5 @@ def _pairs(rows: Sequence[tuple[Row, str]]) -> tuple[list[LabelledImage], list[R
         )
         if texts
     ]  # fmt: skip
-    return list(found.values()), unlabelled, notes
+    lone = {row.image: row for row in unlabelled if row.image not in found}
+    return list(found.values()), list(lone.values()), notes

@@ -5,6 +5,7 @@ The lists and folders are those of the VOC development kit, http://host.robots.o
 """
 
 import re
+from pathlib import PurePosixPath
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES, VOID
@@ -12,7 +13,7 @@ from voc_seg.voc.classes import CLASS_NAMES, VOID
 from ..files import Files
 from ..folder_tree import FolderTree
 from ..layout import VOID_NAME, Found
-from ..voc_lists import image_lists, match_folders, only_folder, read_listed
+from ..voc_lists import image_lists, mask_folder, match_folders, only_folder, read_listed
 from . import cvat, labelme2voc
 
 TITLE = "VOC folders: JPEGImages, SegmentationClass and lists in ImageSets/Segmentation"
@@ -27,15 +28,13 @@ def find(files: Files) -> Found | None:
     tree = FolderTree(files)
     if cvat.folders(tree) or labelme2voc.folders(tree):
         return None
-    candidates = [
-        folder for folder in tree.children if tree.child(folder, "SegmentationClass") and image_lists(tree, folder)
-    ]
+    candidates = [folder for folder in tree.children if _masks(tree, folder) and image_lists(tree, folder)]
     if (folder := only_folder(files, candidates, "VOC's layout")) is None:
         return None
-    images, masks = tree.child(folder, "JPEGImages"), tree.child(folder, "SegmentationClass")
+    images, masks = tree.child(folder, "JPEGImages"), _masks(tree, folder)
     assert masks is not None
     if images is None:
-        raise VocSegError(f"{files.absolute(folder)} has SegmentationClass but no JPEGImages. Put the images there.")
+        raise VocSegError(f"{files.absolute(folder)} has {masks.name} but no JPEGImages. Put the images there.")
     matched = match_folders(tree, images, masks)
     if not matched.pairs:
         raise VocSegError(f"No mask in {files.absolute(masks)} has the name of an image in {images.name}.")
@@ -51,3 +50,7 @@ def find(files: Files) -> Found | None:
             )
     unlabelled = tuple(files.absolute(path) for path in listed.unlabelled)
     return Found(listed.images, values, unlabelled=unlabelled, notes=tuple(notes))
+
+
+def _masks(tree: FolderTree, folder: PurePosixPath) -> PurePosixPath | None:
+    return mask_folder(tree, folder, "SegmentationClass", "SegmentationClassPNG")

@@ -1,0 +1,249 @@
+"""Label Studio's JSON exports: tasks, their images and their regions.
+
+The formats as https://github.com/HumanSignal/label-studio-sdk reads and writes them (label_studio_sdk/converter):
+"JSON" has ``annotations`` and ``data`` for each task, "JSON-MIN" the keys of ``data`` and a list of regions for each
+control tag. Coordinates are percentages of width and height.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.file_names import IMAGE_ENDINGS
+
+from .class_values import clean_label
+from .coco_masks import polygon_mask
+from .drawing import declared_size
+from .json_files import read_json
+
+_UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
+"""Label Studio adds this to the names of uploaded files."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One region with its label."""
+
+    label: str
+    value: Mapping[str, Any]
+    size: tuple[int, int] | None  # of the image, as annotated
+
+    def pixels(self, size: tuple[int, int]) -> np.ndarray:
+        """Return its pixels, ``bool (H, W)``: polygons and rectangles as pycocotools draws them, as for COCO."""
+        if "rle" in self.value:
+            return half_covered(decode_brush(self.value["rle"], size))
+        return polygon_mask(_corners(self.value, size), size)
+
+
+@dataclass
+class Task:
+    """One image and its regions, in their order."""
+
+    number: str
+    images: list[str]  # paths or URLs, the likeliest first
+    labelled: bool = False
+    regions: list[Region] = field(default_factory=list)
+    problem: str = ""
+
+
+def read_tasks(path: Path, counts: Counter[str]) -> list[Task] | None:
+    """Read an export; None if the JSON is something else.
+
+    Args:
+        path: The file.
+        counts: What was ignored or assumed is added, by a sentence about it.
+    """
+    document = read_json(path)
+    if not isinstance(document, list) or not document or not all(isinstance(one, dict) for one in document):
+        return None
+    if all(isinstance(one.get("data"), dict) and "id" in one for one in document):
+        return [_full(one, counts) for one in document]
+    if all("annotation_id" in one for one in document):
+        return _short(document, counts)
+    return None
+
+
+def _full(row: Mapping[str, Any], counts: Counter[str]) -> Task:
+    task = Task(str(row.get("id")), _images(row["data"]))
+    stored = row.get("annotations", row.get("completions")) or []
+    valid = [one for one in stored if isinstance(one, dict) and not (one.get("was_cancelled") or one.get("skipped"))]
+    if not valid:
+        return task
+    truth = [one for one in valid if one.get("ground_truth")] or valid
+    if len(truth) > 1:
+        counts["tasks have several annotations; the newest is used, or that marked as ground truth"] += 1
+    results = [one for one in _newest(truth).get("result") or [] if isinstance(one, dict)]
+    _add_regions(task, results, counts)
+    return task
+
+
+def _short(rows: Sequence[Mapping[str, Any]], counts: Counter[str]) -> list[Task]:
+    """Return the tasks of a JSON-MIN export, which has a row for each annotation."""
+    by_task: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_task.setdefault(str(row.get("id")), []).append(row)
+    tasks = []
+    for number, several in by_task.items():
+        if len(several) > 1:
+            counts["tasks have several annotations; the newest is used, or that marked as ground truth"] += 1
+        row = _newest(several)
+        task = Task(number, _images(row))
+        lists = [one for one in row.values() if isinstance(one, list)]
+        values = [value for one in lists for value in one if isinstance(value, dict)]
+        if row.get("annotation_id") is not None:
+            _add_regions(task, [{"value": value, **value} for value in values], counts)
+        tasks.append(task)
+    return tasks
+
+
+def _newest(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return max(rows, key=lambda one: str(one.get("updated_at") or one.get("created_at") or ""))
+
+
+def _images(data: Mapping[str, Any]) -> list[str]:
+    texts = {key: value.strip() for key, value in data.items() if isinstance(value, str)}
+    found = [texts[key] for key in sorted(texts, key=lambda key: key != "image")]
+    return [one for one in found if any(name.lower().endswith(IMAGE_ENDINGS) for name in image_names(one))]
+
+
+def image_names(text: str) -> list[str]:
+    """Return the names an image may have in the folder, by its path or URL: as stored, and as it was uploaded."""
+    path = text.partition("?d=")[2] or (text.partition("?")[0] if "://" in text else text)
+    path = path.partition("://")[2] or path
+    paths = list(dict.fromkeys([path, unquote(path)]))
+    return paths + [_UPLOAD.sub("", one.rpartition("/")[2], count=1) for one in paths if _uploaded(one)]
+
+
+def _uploaded(path: str) -> bool:
+    return _UPLOAD.match(path.rpartition("/")[2]) is not None
+
+
+def _add_regions(task: Task, results: Iterable[Mapping[str, Any]], counts: Counter[str]) -> None:
+    """Add the regions of an annotation. Shape and label of one region may be two results with one id."""
+    task.labelled = True
+    merged: dict[str, dict[str, Any]] = {}
+    for number, one in enumerate(results):
+        value = one.get("value")
+        if isinstance(value, dict):
+            merged.setdefault(str(one.get("id", f"#{number}")), {}).update({**one, **value})
+    for value in merged.values():
+        if not ("rle" in value or "points" in value or "x" in value or "imageDataURL" in value):
+            continue  # choices, text and ratings of the image, relations
+        if "x" in value and "height" not in value and "radiusX" not in value:
+            counts["key points are ignored"] += 1
+            continue
+        key = next((key for key in value if key.endswith("labels") and isinstance(value[key], list) and value[key]), "")
+        label = clean_label(value[key][0]) if key else ""
+        if not label:
+            task.problem = task.problem or "a region has no label; label or delete it"
+        elif value.get("image_rotation"):
+            task.problem = task.problem or "it was annotated while turned in the editor; turn it back and save"
+        elif "imageDataURL" in value or "vertices" in value:
+            task.problem = task.problem or f"regions of the type {key} are not read; use brush or polygon labels"
+        else:
+            if len(value[key]) > 1:
+                counts["regions have several labels; the first is used"] += 1
+            size = declared_size(value.get("original_height"), value.get("original_width"))
+            shape = {k: v for k, v in value.items() if k not in ("value", "original_width", "original_height")}
+            task.regions.append(Region(label, shape, size))
+
+
+def _corners(value: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+    """Return the corners of a polygon, a rectangle or an ellipse in pixels; rectangles turn about their first corner.
+
+    As ``convert_annotation_to_yolo_obb`` of the SDK computes them.
+    """
+    scale = np.array([size[1], size[0]], float)
+    try:
+        if "points" in value:
+            corners = np.array(value["points"], float).reshape(-1, 2) / 100 * scale
+            if len(corners) < 3:
+                raise VocSegError("a polygon has fewer than three points; delete it")
+            return corners
+        start = np.array([value["x"], value["y"]], float) / 100 * scale
+        if "radiusX" in value:
+            angles = np.linspace(0, 2 * math.pi, 256, endpoint=False)
+            radii = np.array([value["radiusX"], value["radiusY"]], float) / 100 * scale
+            corners = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii
+        else:
+            width, height = np.array([value["width"], value["height"]], float) / 100 * scale
+            corners = np.array([(0, 0), (width, 0), (width, height), (0, height)])
+        turn = math.radians(float(value.get("rotation") or 0))
+        cos, sin = math.cos(turn), math.sin(turn)
+        return start + corners @ np.array([[cos, sin], [-sin, cos]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise VocSegError(f"a region has no usable coordinates ({error})") from None
+
+
+def half_covered(alpha: np.ndarray) -> np.ndarray:
+    """Return the pixels that a brush covers by half or more, ``bool (H, W)``: the editor draws soft borders.
+
+    What counts is the share of the strongest value, as predictions may have other values than 255.
+    """
+    return (alpha > 0) & (2 * alpha.astype(np.uint16) >= int(alpha.max(initial=0)))
+
+
+def decode_brush(rle: object, size: tuple[int, int]) -> np.ndarray:
+    """Decode the run lengths of a brush region to its opacity, ``uint8 (H, W)``.
+
+    They pack the four channels of all pixels: a header of 32 bits for the number of values, 5 for the bits of a value
+    and four times 4 for those of a length; then blocks of one repeated value or of single values. See ``decode_rle`` in
+    label_studio_sdk/converter/brush.py, after https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack.
+
+    Raises VocSegError if they are damaged or of another size.
+    """
+    height, width = size
+    try:
+        data = bytes(rle)  # type: ignore[call-overload]
+        values = np.empty(4 * height * width, np.uint8)
+        if (count := int.from_bytes(data[:4], "big")) != values.size:
+            raise VocSegError(f"brush region of {count / 4:g} pixels, in an image of {height * width}")
+        bits = _Bits(data, 32)
+        word = bits.read(5) + 1
+        if word > 8:
+            raise ValueError(f"{word} bits a value")
+        lengths = [bits.read(4) + 1 for _ in range(4)]
+        start = 0
+        while start < values.size:
+            repeated = bits.read(1)
+            end = start + 1 + bits.read(lengths[bits.read(2)])
+            if end > values.size:
+                raise ValueError("too many values")
+            values[start:end] = bits.read(word) if repeated else bits.read_many(end - start, word)
+            start = end
+    except (TypeError, ValueError) as error:
+        raise VocSegError(f"brush region that is damaged ({error}); export it again") from None
+    return values.reshape(height, width, 4)[..., 3]
+
+
+class _Bits:
+    """Reads numbers of any number of bits. Raises ValueError at the end of the data."""
+
+    def __init__(self, data: bytes, position: int) -> None:
+        self._data = data
+        self._position = position
+
+    def _advance(self, count: int) -> tuple[int, int]:
+        start, self._position = self._position, self._position + count
+        if self._position > 8 * len(self._data):
+            raise ValueError("it ends too early")
+        return start, self._position
+
+    def read(self, count: int) -> int:
+        start, end = self._advance(count)
+        whole = int.from_bytes(self._data[start // 8 : -(-end // 8)], "big")
+        return (whole >> (-end % 8)) & ((1 << count) - 1)
+
+    def read_many(self, count: int, word: int) -> np.ndarray:
+        start, end = self._advance(count * word)
+        bits = np.unpackbits(np.frombuffer(self._data[start // 8 : -(-end // 8)], np.uint8))
+        bits = bits[start % 8 : start % 8 + count * word].reshape(count, word)
+        return np.packbits(bits, axis=1)[:, 0] >> (8 - word)

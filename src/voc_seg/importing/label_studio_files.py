@@ -244,6 +244,6 @@ class _Bits:
 
     def read_many(self, count: int, word: int) -> np.ndarray:
         start, end = self._advance(count * word)
-        bits = np.unpackbits(np.frombuffer(self._data[start // 8 : -(-end // 8)], np.uint8))
-        bits = bits[start % 8 : start % 8 + count * word].reshape(count, word)
+        flat = np.unpackbits(np.frombuffer(self._data[start // 8 : -(-end // 8)], np.uint8))
+        bits = flat[start % 8 : start % 8 + count * word].reshape(count, word)
         return np.packbits(bits, axis=1)[:, 0] >> (8 - word)

@@ -1,0 +1,144 @@
+"""Masks that labelme 7.1.0 draws (``shapes_to_label`` in labelme/_utils/shape.py), with Pillow 13.0.0.
+
+Pillow 10.4 draws the same ones, but not all polygons: it places some corners a pixel further left or right.
+
+They are 24 pixels high and 32 wide; bits are packed row by row.
+"""
+
+SIZE = (24, 32)
+PATCH = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAcAAAAFCAAAAACs8akEAAAAHUlEQVR4nC3JoQEAAAwCIPT/n10ZFQEi"
+    "sGIoviAHLb0CCD7LP5QAAAAASUVORK5CYII="
+)
+
+SHAPES = {
+    "polygon": (
+        {"shape_type": "polygon", "points": [[2, 3], [20.5, 1.2], [27, 15], [11.7, 21.3]]},
+        "0000000000000800001ff8003ffffc001ffffc001ffffe000ffffe000fffff0007ffff0007ffff8003ffff8003ffffc0"
+        "01ffffc001ffffe000ffffe000fffff0007fff80007ffe00003ff000003f8000001e0000001000000000000000000000",
+    ),
+    "polygon, concave": (
+        {"shape_type": "polygon", "points": [[1, 1], [8, 1], [30, 6], [16.5, 9.5], [29, 22], [3, 20], [12, 10]]},
+        "000000007f8000003ff800001fffc00007fffc0003ffffe001fffffe00ffffc0003ffc00001f8000000fc000001fe000"
+        "003ff000007ff80000fffc0000fffe0001ffff0003ffff8007ffffc00fffffe01ffffff00000fff80000000400000000",
+    ),
+    "polygon, crossing itself": (
+        {"shape_type": "polygon", "points": [[2, 2], [28, 20], [28, 2], [2, 20]]},
+        "000000000000000020000008300000183c0000783e0000f83f8003f83fc007f83ff01ff83ff83ff83ffefff83ffffff8"
+        "3ffefff83ff83ff83ff01ff83fc007f83f8003f83e0000f83c0000783000001820000008000000000000000000000000",
+    ),
+    "polygon, half pixels": (
+        {"shape_type": "polygon", "points": [[4.5, 4.5], [12.5, 4.5], [12.5, 10.5], [4.5, 10.5]]},
+        "000000000000000000000000000000000ff800000ff800000ff800000ff800000ff800000ff800000ff8000000000000"
+        "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "polygon, thin": (
+        {"shape_type": "polygon", "points": [[1, 1], [3, 1], [30, 13.3], [3, 4]]},
+        "00000000700000003c0000003f0000001fe0000003f80000007e0000000f80000001f00000003c0000000700000000c0"
+        "000000180000000600000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "polygon, partly outside": (
+        {"shape_type": "polygon", "points": [[-9.3, 5], [14, -6], [40, 12], [14, 33]]},
+        "7fffff00ffffff80ffffffe0fffffff0fffffff8fffffffeffffffffffffffffffffffffffffffffffffffffffffffff"
+        "ffffffffffffffffffffffffffffffffffffffff7fffffff3fffffff1fffffff1ffffffe0ffffffc07fffff803ffffe0",
+    ),
+    "polygon, twice the same point": (
+        {"shape_type": "polygon", "points": [[5, 5], [5, 5], [20, 7], [9, 18]]},
+        "00000000000000000000000000000000000000000400000007f8000003fff80003fff00003ffe00001ffc00001ff8000"
+        "01ff000001fe000000fc000000f8000000f0000000600000004000000000000000000000000000000000000000000000",
+    ),
+    "rectangle": (
+        {"shape_type": "rectangle", "points": [[3.2, 4.7], [17.6, 15.5]]},
+        "000000000000000000000000000000001fffc0001fffc0001fffc0001fffc0001fffc0001fffc0001fffc0001fffc000"
+        "1fffc0001fffc0001fffc0001fffc0000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "rectangle, from the last corner": (
+        {"shape_type": "rectangle", "points": [[17.6, 15.5], [3.2, 4.7]]},
+        "000000000000000000000000000000001fffc0001fffc0001fffc0001fffc0001fffc0001fffc0001fffc0001fffc000"
+        "1fffc0001fffc0001fffc0001fffc0000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "rectangle, from another corner": (
+        {"shape_type": "rectangle", "points": [[3, 15], [17, 4]]},
+        "000000000000000000000000000000001fffc0001fffc0001fffc0001fffc0001fffc0001fffc0001fffc0001fffc000"
+        "1fffc0001fffc0001fffc0001fffc0000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "rectangle, outside": (
+        {"shape_type": "rectangle", "points": [[-5, -5], [6.5, 60]]},
+        "fe000000fe000000fe000000fe000000fe000000fe000000fe000000fe000000fe000000fe000000fe000000fe000000"
+        "fe000000fe000000fe000000fe000000fe000000fe000000fe000000fe000000fe000000fe000000fe000000fe000000",
+    ),
+    "oriented_rectangle": (
+        {"shape_type": "oriented_rectangle", "points": [[10, 2], [26, 10], [22, 18], [6, 10]]},
+        "00000000000000000020000000380000007e0000007f800000ffe00000fff80001fffe0001ffff8003ffffe000ffffc0"
+        "003fffc0000fff800003ff800000ff0000003f0000000e00000002000000000000000000000000000000000000000000",
+    ),
+    "circle": (
+        {"shape_type": "circle", "points": [[14.3, 11.8], [19.9, 14.2]]},
+        "0000000000000000000000000000000000000000000f8000001fc000003fe000007ff00000fff80000fff80000fff800"
+        "00fff80000fff800007ff000003fe000001fc000000f8000000000000000000000000000000000000000000000000000",
+    ),
+    "circle, partly outside": (
+        {"shape_type": "circle", "points": [[1, 22], [9, 22]]},
+        "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+        "0000000000000000f0000000fc000000fe000000ff000000ff800000ff800000ffc00000ffc00000ffc00000ffc00000",
+    ),
+    "circle, tiny": (
+        {"shape_type": "circle", "points": [[9.5, 9.5], [9.5, 9.9]]},
+        "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+        "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "line": (
+        {"shape_type": "line", "points": [[4, 4], [25, 17]]},
+        "000000000100000003c0000003e0000007f800000ffc00001fff00001fffc0003fffe0000ffff80007fffe0001ffff00"
+        "00ffffc0003fffe0000ffff80007fff00001fff000007fe000003fc000000f8000000780000001000000000000000000",
+    ),
+    "linestrip": (
+        {"shape_type": "linestrip", "points": [[3, 18], [10, 5], [19, 17], [28, 6]]},
+        "000000000070000001fc000003fe008007ff01c007ff03e00fff83f00fffc7fc1fffeffe1fffffff3ffffffe3ffffffc"
+        "7ffffffc7ffffff8ffeffff0ffefffe0ffc7ffc07fc3ff801f81ff800781ff000100fe00000038000000000000000000",
+    ),
+    "linestrip, sharp": (
+        {"shape_type": "linestrip", "points": [[2, 3], [29, 6], [4, 12]]},
+        "1ff800001ffffc081ffffffe1fffffff3fffffff3fffffff3fffffff3fffffff3fffffff1fffffff0ffffffe0fffffe4"
+        "0ffffe000fffc00007fc000007c000000400000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "point": (
+        {"shape_type": "point", "points": [[12.5, 9.25]]},
+        "00000000000000000000000000000000003e0000007f000000ff800001ffc00001ffc00001ffc00001ffc00001ffc000"
+        "00ff8000007f0000003e0000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "mask": (
+        {"shape_type": "mask", "points": [[6, 8], [12, 12]], "mask": PATCH},
+        "00000000000000000000000000000000000000000000000000000000000000000200000001f0000001b0000001f00000"
+        "000800000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "mask, fractions": (
+        {"shape_type": "mask", "points": [[6.5, 8.5], [12.4, 12.4]], "mask": PATCH},
+        "00000000000000000000000000000000000000000000000000000000000000000200000001f0000001b0000001f00000"
+        "000800000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "mask, partly outside": (
+        {"shape_type": "mask", "points": [[-2, -1], [4, 3]], "mask": PATCH},
+        "f0000000b0000000f0000000080000000000000000000000000000000000000000000000000000000000000000000000"
+        "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    "mask, partly outside below": (
+        {"shape_type": "mask", "points": [[28, 21], [34, 25]], "mask": PATCH},
+        "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+        "000000000000000000000000000000000000000000000000000000000000000000000000000000080000000700000006",
+    ),
+    "mask, larger than its box": (
+        {"shape_type": "mask", "points": [[6, 8], [10, 11]], "mask": PATCH},
+        "00000000000000000000000000000000000000000000000000000000000000000200000001e0000001a0000001e00000"
+        "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+}
+
+ORDER = ["polygon", "circle", "line", "mask", "rectangle, from another corner", "point", "polygon, thin"]
+"""Drawn one after the other with the labels 1, 2, ...; the fifth is ``__ignore__``."""
+
+COMBINED = (
+    "eNqtkcEOxCAIBcGXyP9/MUtVKEu1e9k5mMaZGg1EPxARW5G3uAYCgzh4+FHwayDSDVV9eNu7i+m5eNXuxd5fZ8+ktxIgvCflgOxX"
+    "8hUUby+9ijc/knJ/R7EgTzQHGh60Ck2BJg/k/4OqfajcDABHP4J20BTjP2i6R7/VM1gj2fv0DfoTH6CqTZw="
+)
+"""zlib in base64."""

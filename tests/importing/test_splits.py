@@ -192,6 +192,7 @@ def test_a_video_is_cut_into_blocks(count: int) -> None:
     splits, notes = assign_splits(facts, everywhere(facts, "background"), FOLDER)
     assert counts(splits)["val"] == max(1, round(0.2 * count))
     assert any(f"{count} images form a chain of near-duplicates" in note for note in notes)
+    assert not any("divided" in note for note in notes)
     changes = sum(splits[one.image_id] != splits[other.image_id] for one, other in pairwise(facts))
     assert changes <= 10  # consecutive frames are mostly together
 

@@ -69,7 +69,7 @@ def assign_splits(
     splits = _by_groups(usable, groups, plan)
     if plan.open:
         notes += groups.notes
-        splits = _make(usable, groups, class_pixels, plan, splits, seed, notes)
+        splits, groups = _make(usable, groups, class_pixels, plan, splits, seed, notes)
     else:
         splits = {one.image_id: splits.get(one.image_id, "train") for one in usable}
         _require_both(splits)
@@ -152,7 +152,7 @@ def _make(
     given: Mapping[str, str],
     seed: int,
     notes: list[str],
-) -> dict[str, str]:
+) -> tuple[dict[str, str], Groups]:
     """Stratify the images without a split; chains of near-duplicates are cut if a split would be too small."""
     count = sum(given.get(one.image_id, plan.open[0]) in plan.open for one in usable)
     targets = {name: max(1, math.floor(share * count + 0.5)) for name, share in plan.shares.items() if name != "train"}
@@ -171,13 +171,14 @@ def _make(
                 "consecutive file names, so some images of val resemble training images and scores are optimistic. To "
                 "prevent that, name what belongs together with --group-by."
             )
-            splits = _stratified(usable, parts.joined, class_pixels, targets, given, seed)
+            groups = parts
+            splits = _stratified(usable, groups.joined, class_pixels, targets, given, seed)
     if "val" not in splits.values() or "train" not in splits.values():
         raise VocSegError(
             f"All {len(usable)} images are in one group, so there would be no images for training or for validation. "
             "Choose other groups (--group-by '.*' makes every image its own group), or add images of other groups."
         )
-    return splits
+    return splits, groups
 
 
 def _stratified(

@@ -76,7 +76,7 @@ def align(image: np.ndarray, mask: np.ndarray) -> Alignment:
 
 def _boundary(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and columns of pixels that differ from the one above or to the left."""
-    edge = np.zeros(mask.shape[:2], bool)
+    edge = np.zeros((mask.shape[0], mask.shape[1]), bool)
     across, down = mask[:, 1:] != mask[:, :-1], mask[1:] != mask[:-1]
     edge[:, 1:] |= across if mask.ndim == 2 else across.any(-1)
     edge[1:] |= down if mask.ndim == 2 else down.any(-1)

@@ -1,12 +1,9 @@
 """The report page of an evaluation: scores, settings, curves, confusions and every image.
 
-`fill_page` only fills in the data. The browser builds the sections from it, by the scripts in ``page``: the gallery of
-images in ``gallery.js``, the enlarged image in ``viewer.js``.
+`fill_page` only fills in the data. The browser builds the sections from it, by the scripts in ``page``.
 """
 
-import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +16,14 @@ from voc_seg.models.encoder import count_weights
 from voc_seg.models.saved import trained_on
 from voc_seg.voc.classes import VOID, Classes
 
+from .html_page import fill_template, hex_colour
 from .overlays import VOID_COLOUR, WRONG_COLOUR
 from .report_images import RIGHT_COLOUR
 
 IMAGE_FOLDER = "report_images"
 """Folder of the page's images, beside the page."""
 
-_SCRIPTS = ("helpers.js", "scores.js", "curves.js", "confusion.js", "gallery.js", "viewer.js")
-"""Joined into one script in this order. Each file ends with the calls that show its sections."""
+_SCRIPTS = ("helpers.js", "scores.js", "curves.js", "confusion.js", "gallery.js", "report_images.js", "viewer.js")
 _NO_HISTORY = "No training history of this model: training_history.csv is missing or belongs to another run."
 
 
@@ -116,12 +113,12 @@ def fill_page(
         "metrics": metrics,
         "at_baseline": scores.is_baseline(metrics["miou"], metrics["all_background_miou"]),
         "baseline": scores.summarise(scores.all_background(confusion.to_numpy())),
-        "classes": [{"name": name, "colour": _hex(palette[index])} for index, name in enumerate(classes.names)],
+        "classes": [{"name": name, "colour": hex_colour(palette[index])} for index, name in enumerate(classes.names)],
         "colours": {
-            "right": _hex(RIGHT_COLOUR),
-            "wrong": _hex(WRONG_COLOUR),
-            "void": _hex(VOID_COLOUR),
-            "unlabelled": _hex(palette[VOID]),
+            "right": hex_colour(RIGHT_COLOUR),
+            "wrong": hex_colour(WRONG_COLOUR),
+            "void": hex_colour(VOID_COLOUR),
+            "unlabelled": hex_colour(palette[VOID]),
         },
         "class_scores": class_scores.to_dict("records"),
         "confusion": confusion.to_numpy().tolist(),
@@ -134,18 +131,7 @@ def fill_page(
         ],
         "images": images,
     }
-    text = json.dumps(_without_nan(content), allow_nan=False, separators=(",", ":"))
-    page = files("voc_seg.reporting") / "page"
-    parts = {
-        "__STYLE__": (page / "report.css").read_text(encoding="utf-8"),
-        "__SCRIPT__": "\n".join((page / name).read_text(encoding="utf-8") for name in _SCRIPTS),
-        # In a script element, only "<" can end the element or begin a comment.
-        "__DATA__": text.replace("<", "\\u003c"),
-    }
-    html = (page / "report.html").read_text(encoding="utf-8")
-    for mark, part in parts.items():  # the data last, so that marks within it are not replaced
-        html = html.replace(mark, part, 1)
-    return html
+    return fill_template("report.html", _SCRIPTS, content)
 
 
 def _text(value: Any) -> str:
@@ -158,17 +144,3 @@ def _text(value: Any) -> str:
         return f"{value:.6g}"
     return ", ".join(map(_text, value)) if isinstance(value, (list, tuple)) else str(value)
 
-
-def _hex(colour: np.ndarray | tuple[int, ...]) -> str:
-    return "#" + bytes(colour).hex()
-
-
-def _without_nan(value: Any) -> Any:
-    """Plain values with None for NaN, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and np.isnan(value) else value

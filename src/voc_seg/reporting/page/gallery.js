@@ -1,15 +1,14 @@
-// The gallery: a card for every image, with filter, order and search.
+// The gallery of any page: a card for every image. The page says what a card shows: MODES, galleryMode, numbers(image).
 
-const MODES = ["image", "truth", "prediction", "errors"];
 const cards = new Map(); // by image
 const images = data.images;
 let visible = [];
-let galleryMode = "prediction";
 
 const address = (image, ending) => `${encodeURIComponent(data.folder)}/${encodeURIComponent(image.id)}${ending}`;
 
 function view(image, mode, loading) {
   const shape = image.height > image.width ? "view tall" : "view";
+  if (image.unreadable) return make("span", { class: `${shape} unreadable` }, make("span", {}, image.unreadable));
   const below = make("img", { class: "below", alt: "", loading, src: address(image, ".jpg") });
   const element = make("span", { class: shape }, below, make("img", { class: "mask", alt: "", loading }));
   setMode(element, image, mode);
@@ -19,7 +18,7 @@ function view(image, mode, loading) {
 function setMode(element, image, mode) {
   element.dataset.mode = mode;
   // A mask is fetched only when it is shown.
-  if (mode !== "image") element.lastChild.src = address(image, `.${mode}.png`);
+  if (mode !== "image" && !image.unreadable) element.lastChild.src = address(image, `.${mode}.png`);
 }
 
 function addToggle(group, current, choose) {
@@ -34,32 +33,13 @@ function markPressed(group, mode) {
   for (const button of group.children) button.setAttribute("aria-pressed", button.textContent === mode);
 }
 
-const iouOf = (image, index) => image.classes.find(([of]) => of === index)?.[1] ?? null;
-
-function numbers(image, chosen) {
-  const own = chosen === null ? "" : ` · ${classes[chosen].name} ${score(iouOf(image, chosen))}`;
-  return `mIoU ${score(image.miou)}${own}`;
-}
-
-function filterAndSort() {
-  const text = find("class-filter").value, chosen = text === "" ? null : Number(text);
-  const wanted = find("search").value.trim().toLowerCase();
-  for (const option of find("order").options) option.disabled = chosen === null && option.value.endsWith("class");
-  if (find("order").selectedOptions[0].disabled) find("order").value = "miou";
-  const order = find("order").value, descending = order.startsWith("-"), key = order.replace("-", "");
-  const value = (image) => (key === "class" ? iouOf(image, chosen) : image[key]);
-  const before = (a, b) => {
-    const [left, right] = [value(a), value(b)];
-    if (left === right) return 0;
-    if (left === null || right === null) return left === null ? 1 : -1; // absent scores come last, either way
-    return (left < right ? -1 : 1) * (descending ? -1 : 1);
-  };
-  visible = images.filter((image) =>
-    (chosen === null || iouOf(image, chosen) !== null) && image.id.toLowerCase().includes(wanted)).sort(before);
+// Shows these images in this order, and hides the others.
+function showOnly(wanted) {
+  visible = wanted;
   const shown = new Set(visible);
   for (const image of images) cards.get(image).hidden = !shown.has(image);
   for (const image of visible) {
-    const card = cards.get(image), said = numbers(image, chosen);
+    const card = cards.get(image), said = numbers(image);
     card.querySelector(".numbers").textContent = said;
     card.setAttribute("aria-label", `${image.id}, ${said}`);
   }
@@ -77,11 +57,7 @@ function setTabStop(image, focus = false) {
   if (focus) cards.get(image).focus();
 }
 
-function showGallery() {
-  for (const [index, { name }] of classes.entries()) {
-    const count = images.filter((image) => iouOf(image, index) !== null).length;
-    if (count) find("class-filter").append(make("option", { value: index }, `${name} (${whole(count)})`));
-  }
+function buildCards() {
   for (const image of images) {
     const card = make("button", { class: "card", type: "button", tabindex: -1, "data-id": image.id },
       view(image, galleryMode, "lazy"), make("span", { class: "id" }, image.id), make("span", { class: "numbers" }));
@@ -94,7 +70,6 @@ function showGallery() {
     markPressed(find("gallery-mode"), mode);
     for (const [image, card] of cards) setMode(card.firstChild, image, mode);
   });
-  for (const id of ["class-filter", "order", "search"]) find(id).addEventListener("input", filterAndSort);
   find("cards").addEventListener("keydown", (event) => {
     const columns = getComputedStyle(find("cards")).gridTemplateColumns.split(" ").length;
     const at = visible.findIndex((image) => cards.get(image) === document.activeElement);
@@ -106,7 +81,4 @@ function showGallery() {
     event.preventDefault();
     if (target >= 0 && target <= last) setTabStop(visible[target], true);
   });
-  filterAndSort();
 }
-
-showGallery();

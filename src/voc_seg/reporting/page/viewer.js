@@ -1,6 +1,6 @@
 // The viewer: one image of the gallery, enlarged.
 
-let viewerMode = "prediction";
+let viewerMode = galleryMode;
 let opened = null; // the image in the viewer
 
 function openViewer(image) {
@@ -8,8 +8,7 @@ function openViewer(image) {
   const position = visible.indexOf(image);
   find("viewer-title").textContent = image.id;
   find("viewer-note").textContent =
-    `mIoU ${score(image.miou)}, pixel accuracy ${score(image.accuracy)}, void ${percent(image.void)} %, ` +
-    `${image.width} × ${image.height}. Image ${whole(position + 1)} of ${whole(visible.length)}.`;
+    `${facts(image)} Image ${whole(position + 1)} of ${whole(visible.length)}.`;
   find("viewer-picture").replaceChildren(view(image, viewerMode, "eager"));
   find("previous").disabled = position <= 0;
   find("next").disabled = position >= visible.length - 1;
@@ -26,12 +25,8 @@ function showMode(mode) {
   picture.setAttribute("role", "img");
   picture.setAttribute("aria-label", `${mode} of ${opened.id}`);
   find("fade").disabled = mode === "image";
-  const entries = mode === "errors"
-    ? [[data.colours.right, "right"], [data.colours.wrong, "wrong"], [data.colours.void, "void"]]
-    : opened.classes.map(([index, iou]) => [classes[index].colour, classes[index].name, `IoU ${score(iou)}`]);
-  if (mode !== "errors" && opened.void > 0) entries.push([data.colours.unlabelled, "void"]);
-  find("legend").replaceChildren(...entries.map(([colour, name, iou]) =>
-    make("li", {}, swatch(colour), name, iou ? make("span", { class: "iou" }, iou) : "")));
+  find("legend").replaceChildren(...legend(opened, mode).map(([colour, name, remark]) =>
+    make("li", {}, swatch(colour), name, remark ? make("span", { class: "iou" }, remark) : "")));
 }
 
 function fade() {
@@ -45,6 +40,7 @@ function step(by) {
 
 function showViewer() {
   addToggle(find("viewer-mode"), viewerMode, showMode);
+  find("mode-keys").append(...MODES.map((_, index) => make("kbd", {}, String(index + 1))), ` ${MODES.join(", ")}`);
   find("fade").addEventListener("input", fade);
   find("previous").addEventListener("click", () => step(-1));
   find("next").addEventListener("click", () => step(1));

@@ -1,0 +1,51 @@
+"""HTML pages that work offline: a template of ``page`` with its style, scripts and data in one file.
+
+The browser builds the sections from the data: cards of images by ``gallery.js``, the enlarged image by ``viewer.js``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+
+def fill_template(template: str, scripts: Sequence[str], content: Mapping[str, Any]) -> str:
+    """Return the page as HTML.
+
+    Args:
+        template: File in ``page`` with the marks ``__STYLE__``, ``__VIEWER__``, ``__DATA__`` and ``__SCRIPT__``.
+        scripts: Files in ``page``, joined into one script in this order; each ends with the calls that show its
+            sections.
+        content: Plain values for the scripts; NaN becomes null.
+    """
+    text = json.dumps(_without_nan(content), allow_nan=False, separators=(",", ":"))
+    page = files("voc_seg.reporting") / "page"
+    parts = {
+        "__STYLE__": (page / "report.css").read_text(encoding="utf-8"),
+        "__VIEWER__": (page / "viewer.html").read_text(encoding="utf-8"),
+        "__SCRIPT__": "\n".join((page / name).read_text(encoding="utf-8") for name in scripts),
+        # In a script element, only "<" can end the element or begin a comment.
+        "__DATA__": text.replace("<", "\\u003c"),
+    }
+    html = (page / template).read_text(encoding="utf-8")
+    for mark, part in parts.items():  # the data last, so that marks within it are not replaced
+        html = html.replace(mark, part, 1)
+    return html
+
+
+def hex_colour(colour: np.ndarray | tuple[int, ...]) -> str:
+    """Return a colour as CSS writes it: ``#e69f00``."""
+    return "#" + bytes(colour).hex()
+
+
+def _without_nan(value: Any) -> Any:
+    """Plain values with None for NaN, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -143,4 +143,3 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return ", ".join(map(_text, value)) if isinstance(value, (list, tuple)) else str(value)
-

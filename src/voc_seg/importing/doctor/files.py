@@ -108,9 +108,9 @@ def exif_setting(facts: Sequence[PairFacts]) -> tuple[str, str]:
     upright = sum(one.mask_size == one.upright_size != one.size for one in turned)
     stored = sum(one.mask_size == one.size != one.upright_size for one in turned)
     if upright and not stored:
-        return "apply", f"by size, {counted(upright, 'other mask')} fit the upright image"
+        return "apply", f"as the sizes of other masks show ({upright})"
     if stored and not upright:
-        return "ignore", f"by size, {counted(stored, 'other mask')} fit the image as stored"
+        return "ignore", f"as the sizes of other masks show ({stored})"
     scores = [(one.traits.alignment.as_is, one.traits.upright_score) for one in unclear]
     known = [(as_is, upright_score) for as_is, upright_score in scores if as_is and upright_score]
     if not known:
@@ -121,7 +121,7 @@ def exif_setting(facts: Sequence[PairFacts]) -> tuple[str, str]:
     setting, how, best, other = ("apply", "upright", by_exif, as_is) if by_exif > as_is else (
         "ignore", "as stored", as_is, by_exif
     )  # fmt: skip
-    return setting, f"masks lie on the edges of the images {how} (score {best:.2f}, otherwise {other:.2f})"
+    return setting, f"as masks lie on the edges of the images {how} (score {best:.2f}, otherwise {other:.2f})"
 
 
 def exif_findings(facts: Sequence[PairFacts]) -> Iterator[Finding]:
@@ -131,7 +131,7 @@ def exif_findings(facts: Sequence[PairFacts]) -> Iterator[Finding]:
     clear = [one for one in turned if one.size != one.upright_size and one.mask_size in (one.size, one.upright_size)]
     if unclear:
         setting, why = exif_setting(facts)
-        remedy = f"Set data.exif={setting}: {why}." if setting else (
+        remedy = f"Set data.exif={setting}, {why}." if setting else (
             "Set data.exif=apply if the labelling tool showed images upright, as most do; data.exif=ignore if masks "
             "were drawn on the pixels as stored."
         )  # fmt: skip

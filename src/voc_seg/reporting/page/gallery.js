@@ -4,7 +4,8 @@ const cards = new Map(); // by image
 const images = data.images;
 let visible = [];
 
-const address = (image, ending) => `${encodeURIComponent(data.folder)}/${encodeURIComponent(image.id)}${ending}`;
+const address = (image, ending) =>
+  `${encodeURIComponent(data.folder)}/${encodeURIComponent(image.file ?? image.id)}${ending}`;
 
 function view(image, mode, loading) {
   const shape = image.height > image.width ? "view tall" : "view";
@@ -16,9 +17,9 @@ function view(image, mode, loading) {
 }
 
 function setMode(element, image, mode) {
-  element.dataset.mode = mode;
+  element.dataset.mode = image.maskless ? "image" : mode;
   // A mask is fetched only when it is shown.
-  if (mode !== "image" && !image.unreadable) element.lastChild.src = address(image, `.${mode}.png`);
+  if (element.dataset.mode !== "image" && !image.unreadable) element.lastChild.src = address(image, `.${mode}.png`);
 }
 
 function addToggle(group, current, choose) {

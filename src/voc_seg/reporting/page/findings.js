@@ -1,12 +1,5 @@
 // The findings and the classes of the data check.
 
-const SEVERITIES = [["error", "Errors"], ["warning", "Warnings"], ["note", "Notes"]];
-const MEANINGS = {
-  error: "cannot be trained on rightly as it is",
-  warning: "probably wrong, or hurts",
-  note: "worth knowing",
-};
-
 // Shows only the images of a finding or a class in the gallery.
 function leadTo(filter, value) {
   for (const id of ["finding-filter", "class-filter", "split-filter", "search"]) find(id).value = "";
@@ -22,14 +15,13 @@ function showFindings() {
     `${whole(classes.length)} classes.`;
   const counts = SEVERITIES.map(([key]) => data.findings.filter(({ severity }) => severity === key).length);
   find("findings-note").textContent = data.findings.length
-    ? `${data.summary}. Errors cannot be trained on rightly as they are; warnings are probably wrong, or hurt; notes ` +
-      "are worth knowing."
+    ? `${data.summary}. Errors cannot be trained on rightly as they are; warnings probably hurt; notes are worth knowing.`
     : "Nothing to report: no check found anything.";
   for (const [number, [key, title]] of SEVERITIES.entries()) {
     if (!counts[number]) continue;
     const list = make("ul", { class: `findings ${key}` });
     for (const [index, finding] of data.findings.entries()) if (finding.severity === key) list.append(row(finding, index));
-    find("finding-list").append(make("h3", { title: MEANINGS[key] }, make("span", { class: `severity ${key}` }, title),
+    find("finding-list").append(make("h3", {}, make("span", { class: `severity ${key}` }, title),
       make("span", { class: "amount" }, whole(counts[number]))), list);
   }
 }

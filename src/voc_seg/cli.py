@@ -160,6 +160,7 @@ def import_folder(
     from voc_seg.importing.findings import exit_code
     from voc_seg.importing.output import closing, summary, summary_json
     from voc_seg.importing.overrides import parse_overrides
+    from voc_seg.reporting.data_check import write_data_check
 
     project, console = Path(metadata.project_path), get_console()
     if as_json:
@@ -170,7 +171,11 @@ def import_folder(
         overrides = parse_overrides(classes, merge, void)
         settings = ImportOptions(folder, "" if check else name, layout, overrides, val, test, group_by, seed)
         imported = import_data(project, settings)
-        page = None
+        page = project / "data/08_reporting/data_check.html"
+        write_data_check(
+            page, name or folder.resolve().name, imported.facts, imported.plan, imported.splits, imported.found,
+            imported.findings,
+        )  # fmt: skip
     except VocSegError as error:
         if as_json:
             click.echo(json.dumps({"error": str(error)}))

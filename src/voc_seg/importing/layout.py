@@ -49,9 +49,9 @@ class Found:
     colours: Mapping[Colour, str] = field(default_factory=dict)  # colour in masks to class name or "void"
     names: tuple[str, ...] = ()  # the classes in their order, if it is not that of the stored values
     draw: Callable[[LabelledImage], np.ndarray] | None = None  # the mask, ``uint8 (H, W)`` of keys of `values`
-    upright: bool = False  # drawn masks are for images with their EXIF orientation applied, as the tool shows them
     unlabelled: tuple[Path, ...] = ()  # images without a mask or annotation
     notes: tuple[str, ...] = ()  # what was ignored or assumed, one sentence each
+    upright: bool = False  # drawn masks are for images with their EXIF orientation applied, as the tool shows them
 
 
 class Layout(Protocol):

@@ -117,8 +117,8 @@ def _labelme_names(files: Files) -> ClassFile | None:
     first = next(iter(lists))
     if other := next((path for path, names in lists.items() if names != lists[first]), None):
         raise VocSegError(
-            f"{files.absolute(first)} and {files.absolute(other)} name different classes: labelme_export_json numbers the "
-            "classes of each image separately, so equal mask values mean different classes. Import the folder of "
+            f"{files.absolute(first)} and {files.absolute(other)} name different classes: labelme_export_json numbers "
+            "the classes of each image separately, so equal mask values mean different classes. Import the folder of "
             "labelme's JSON files instead."
         )
     return ClassFile(values_in_order(lists[first]), notes=(f"Class names are those of {first}.",))

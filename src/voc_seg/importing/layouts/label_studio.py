@@ -69,7 +69,7 @@ def find(files: Files) -> Found | None:
     if not images and missing:
         raise VocSegError(f"{files.root}: {notes[0]} Put the images that were labelled into this folder.")
     pngs = {one.number: brushes.pop(one.number) for _, one in images.values() if one.number in brushes}
-    pngs = {number: several for number, several in pngs.items() if not _by_number(images, number).labelled}
+    pngs = {number: several for number, several in pngs.items() if not _by_number(images, number).regions}
     labels = {region.label for _, task in images.values() for region in task.regions}
     values = number_classes(sorted(labels | {label for several in pngs.values() for label, _ in several}))
     unlabelled = [path for path in search.unused(images) if not _PNG.fullmatch(path.name)]
@@ -116,7 +116,7 @@ def _labelled(
     annotation: object = (path.name, task, values)
     if task.problem:
         annotation = Unusable(f"task {task.number} of {path.name}: {task.problem}")
-    elif not task.labelled:
+    elif task.number in pngs:
         annotation = [(values[label], files.absolute(one)) for label, one in pngs[task.number]]
     return LabelledImage(files.absolute(image), split=folder_split(image), annotation=annotation)
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_checking_writes_no_environment(project: Path, folder: Path) -> None:
 
 def test_ambiguous_folders_list_the_candidates(tmp_path: Path) -> None:
     build.labelme(tmp_path / "x", build.scenes(4))
-    build.coco(tmp_path / "x", build.scenes(4))
+    build.coco(tmp_path / "x", [replace(scene, name=f"other {scene.name}") for scene in build.scenes(4)])
     with pytest.raises(VocSegError, match=r"(?s)several ways.*--layout coco: .*4 labelled.*--layout labelme: "):
         find_layout(list_files(tmp_path / "x"))
     assert find_layout(list_files(tmp_path / "x"), "coco")[0] == "coco"

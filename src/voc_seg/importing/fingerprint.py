@@ -13,11 +13,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from .inspect import PairFacts
+from .settings_text import Setting
 
 _LONGER_SIDE = 512
 """Longer side for the network, as VOC's 500, a multiple of the coarsest stride, 32."""
@@ -28,35 +28,29 @@ _MIN_LONGER_SIDE = 240
 _ENLARGED = 1.25
 """Images up to this factor larger than wanted keep their size; random scales vary by as much."""
 _OBJECT = 16
-"""Pixels across that a typical object of the smallest class should have: two positions at stride 8 and four at stride 4,
+"""Pixels across that a typical object of the smallest class should have: two positions at stride 8, four at stride 4,
 the finest that the decoder fuses (``model.skips: [2, 3, 4]``)."""
+_USUAL_SHARE = 0.01
+"""Share of the images that must have a class for its objects to count: a few stray pixels should not."""
 _SCRATCH_SCALE = 0.5
 """Without pretrained weights: half the size, as the sample (``conf/base``), for a step costs a quarter."""
 _LONGER_SIDE_TO_CROP = 2.25
 """As VOC with crops of 224 pixels."""
 _MIN_CROP, _MAX_CROP = 128, {True: 320, False: 224}
-"""The largest crop doubles the time of a step, with pretrained weights; without them, training takes twice the steps."""
+"""With pretrained weights or not; a step with 320 pixels takes twice as long as with 224."""
 _JITTER = 1.25
 """Random scales go from 1/1.25 to 1.25 of the mean, about as in the sample's settings."""
-_STEPS_PER_ROOT = {True: 200, False: 400}
-"""Steps by the root of the number of images, with pretrained weights or not. With: 24 images get 1,000 steps, 330 images
-3,600 (the result in docs/results.md took 2,310 with ResNet-50), 10,582 images 20,600."""
-_MAX_EPOCHS, _MIN_EPOCHS = 300, 5
+_STEPS = {True: 200, False: 250}
+"""Steps with crops of 224 pixels, by the root of the number of images, with pretrained weights or not; smaller crops get
+more of them. With pretrained weights, 24 images get 1,000 steps, 330 images 3,600 (the result in docs/results.md took
+2,310 with ResNet-50), and 10,582 images 20,600."""
+_MAX_EPOCHS, _MIN_EPOCHS = 400, 5
 _STEP_SECONDS = 0.27
 _IMAGE_SECONDS = 0.12
 """Validation of one image with a longer side of 500 pixels."""
 _VALIDATIONS = (3, 10)
 _VALIDATION_SHARE = 1 / 3
 _SIDES = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting, and why it has its value."""
-
-    key: str  # dotted: training.batch_size
-    value: Any
-    reason: str
 
 
 def plan_settings(
@@ -87,7 +81,7 @@ class _Data:
     sizes: np.ndarray  # ``int (N, 2)``: shorter and longer side
     train: int
     val: int
-    objects: Mapping[str, float]  # by class: median over images of the root of its pixels, without the background
+    objects: Mapping[str, float]  # by class but the background: see `_object_sizes`
     names: Sequence[str]
 
     @classmethod
@@ -99,15 +93,10 @@ class _Data:
         names: Sequence[str],
     ) -> "_Data":
         used = [one for one in facts if one.image_id in splits and not one.problem]
-        found: dict[str, list[float]] = {}
-        for one in used:
-            for name, pixels in class_pixels.get(one.image_id, {}).items():
-                if pixels and name in names[1:]:
-                    found.setdefault(name, []).append(math.sqrt(pixels))
         counts = [splits[one.image_id] for one in used]
         return cls(
             np.array([sorted(one.size) for one in used]), counts.count("train"), counts.count("val"),
-            {name: float(np.median(sides)) for name, sides in sorted(found.items())}, names,
+            _object_sizes(used, class_pixels, names), names,
         )  # fmt: skip
 
     @cached_property
@@ -122,16 +111,32 @@ class _Data:
 
     @cached_property
     def smallest(self) -> tuple[str, float]:
-        """The class with the smallest objects, and their size in pixels; infinite if there are only backgrounds."""
+        """The class with the smallest objects, and their size by the longer side; infinite without any."""
         return min(self.objects.items(), key=lambda pair: pair[1], default=("", math.inf))
 
     def for_objects(self, wanted: float) -> float:
         """The longer side, at least ``wanted``, at which the smallest objects are large enough."""
-        return max(wanted, min(self.longer, self.longer * _OBJECT / self.smallest[1]))
+        return max(wanted, min(self.longer, _OBJECT / self.smallest[1]))
 
     def objects_at(self, side: float) -> str:
         name, size = self.smallest
-        return f"{name} is then {size * side / self.longer:.0f} px across"
+        return f"{name} is then {size * side:.0f} px across"
+
+
+def _object_sizes(
+    used: Sequence[PairFacts], class_pixels: Mapping[str, Mapping[str, int]], names: Sequence[str]
+) -> dict[str, float]:
+    """The size of a class in an image, by class: the root of its pixels by the longer side, median over images.
+
+    That is the size of an object where an image has one, and too large where it has several.
+    """
+    found: dict[str, list[float]] = {}
+    for one in used:
+        for name, pixels in class_pixels.get(one.image_id, {}).items():
+            if pixels and name in names[1:]:
+                found.setdefault(name, []).append(math.sqrt(pixels) / max(one.size))
+    usual = {name: sizes for name, sizes in found.items() if len(sizes) >= max(2, _USUAL_SHARE * len(used))}
+    return {name: float(np.median(sizes)) for name, sizes in sorted((usual or found).items())}
 
 
 @dataclass(frozen=True)
@@ -204,7 +209,7 @@ def _training_settings(data: _Data, pretrained: bool) -> tuple[Setting, ...]:
     sizes = _Sizes.of(data, pretrained)
     batch = min(4, max(1, data.train))
     per_epoch = math.ceil(data.train / batch)
-    wanted = _STEPS_PER_ROOT[pretrained] * math.sqrt(data.train)
+    wanted = _STEPS[pretrained] * math.sqrt(data.train) * 224 / sizes.crop
     epochs = min(max(round(wanted / per_epoch), _MIN_EPOCHS), _MAX_EPOCHS)
     step = _STEP_SECONDS * batch / 4 * (sizes.crop / 224) ** 2
     seconds = epochs * per_epoch * step
@@ -213,53 +218,19 @@ def _training_settings(data: _Data, pretrained: bool) -> tuple[Setting, ...]:
     validations = int(min(max(_VALIDATION_SHARE * seconds / validation, low), high))
     every = max(1, round(epochs / validations))
     saved = min(max(1, round(60 / (per_epoch * step))), max(1, epochs // 4))
-    weights = (
-        Setting("model.weights", "imagenet", "pretrained: better with few images; 45 MB from pytorch.org, once")
-        if pretrained
-        else Setting(
-            "model.weights", None, "imagenet could not be downloaded; better with few images, then delete this block"
-        )
-    )
+    rate = 0.006 if pretrained else 0.03
     return (
-        weights,
-        Setting("training.batch_size", batch, "as the recipe for VOC" if batch == 4 else "there are no more training images"),
+        Setting("model.weights", "imagenet" if pretrained else None, "pretrained weights from pytorch.org, 45 MB"
+                if pretrained else "random: imagenet could not be downloaded; it needs learning_rate 0.006"),
+        Setting("training.batch_size", batch, "as in conf/voc2012" if batch == 4 else f"training images: {data.train}"),
         Setting("training.epochs", epochs, f"{epochs * per_epoch:,} steps for {data.train} training images, "
                 f"{_duration(seconds)} on two cores"),
-        Setting("training.validate_every", every, f"{math.ceil(epochs / every)} validations of {data.val} images"),
-        Setting("training.optimizer.learning_rate", 0.006 if pretrained else 0.03,
-                "as for VOC with ImageNet weights" if pretrained else "from scratch; with ImageNet weights 0.006"),
+        Setting("training.validate_every", every, f"validations: {math.ceil(epochs / every)}, images: {data.val}"),
+        Setting("training.optimizer.learning_rate", rate,
+                "with ImageNet weights, as in conf/voc2012" if pretrained else "from scratch, as in conf/base"),
         Setting("training.checkpoint.every_epochs", saved, f"every {_duration(saved * per_epoch * step)} on two cores"),
     )  # fmt: skip
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
-
-
-def block_lines(settings: Sequence[Setting], block: str) -> str:
-    """Return the lines below ``block:`` as YAML, indented by two, with the reasons as comments."""
-    lines: list[tuple[str, str]] = []
-    open_block = ""
-    for one in settings:
-        first, *middle, last = one.key.split(".")
-        if first != block:
-            continue
-        if middle and middle[0] != open_block:
-            lines.append((f"  {middle[0]}:", ""))
-        open_block = middle[0] if middle else ""
-        lines.append((f"{'    ' if middle else '  '}{last}: {_value(one.value)}", one.reason))
-    width = max((len(text) for text, reason in lines if reason), default=0)
-    width = max(width, 26)
-    return "".join(f"{text:<{width}} # {reason}\n" if reason else f"{text}\n" for text, reason in lines)
-
-
-def settings_yaml(settings: Sequence[Setting]) -> str:
-    """Return settings as YAML: one block after the other, with the reasons as comments."""
-    blocks = dict.fromkeys(one.key.partition(".")[0] for one in settings)
-    return "\n".join(f"{block}:\n{block_lines(settings, block)}" for block in blocks)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    return "null" if value is None else str(value)

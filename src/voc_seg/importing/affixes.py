@@ -13,6 +13,9 @@ from .folder_names import are_image_words, are_mask_words
 _SAMPLE = 12
 """Images that are compared with all masks to find candidates."""
 _CANDIDATES = 20
+_COMMON = 200
+"""Masks that share a word; more are not compared, unless there are no others."""
+_WORD = re.compile(r"\d+|[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,25 @@ def find_rules(images: Sequence[str], masks: Sequence[str]) -> list[tuple[Rule, 
     changes a number.
     """
     step = max(1, len(images) // _SAMPLE)
+    by_word: dict[str, list[str]] = {}
+    for mask in masks:
+        for word in set(_WORD.findall(mask.rpartition("/")[2])):
+            by_word.setdefault(word, []).append(mask)
     votes: Counter[Rule] = Counter()
     for image in images[::step][:_SAMPLE]:
-        votes.update({rule for mask in masks for rule in _rules_of(image, mask)})
+        votes.update({rule for mask in _similar(image, by_word) or masks for rule in _rules_of(image, mask)})
     known, fitting = frozenset(masks), []
     for rule, _ in votes.most_common(_CANDIDATES):
         pairs = {image: mask for image in images if (mask := _apply(rule, image)) in known}
         if pairs and len(set(pairs.values())) == len(pairs):
             fitting.append((rule, pairs))
     return sorted(fitting, key=lambda one: (-one[0].in_words, -len(one[1]), len(one[0].old + one[0].new), one[0].at))
+
+
+def _similar(image: str, by_word: Mapping[str, list[str]]) -> list[str]:
+    """Return the masks that share a word or number with an image, but not one that most masks have."""
+    shared = (by_word.get(word, []) for word in _WORD.findall(image.rpartition("/")[2]))
+    return [mask for masks in shared if len(masks) <= _COMMON for mask in masks]
 
 
 def coverage(pairs: Mapping[str, str], images: Sequence[str], masks: Sequence[str]) -> float:

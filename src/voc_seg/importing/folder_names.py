@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Role = Literal["image", "mask", ""]
@@ -116,6 +117,7 @@ class FolderName:
     rest: tuple[str, ...] = ()  # other words and numbers: images_256 goes with masks_256
 
 
+@cache
 def parse_folder_name(name: str) -> FolderName:
     """Return what a folder name says: ``train_masks`` holds masks of train, ``trainannot`` too, ``val`` is a split.
 

@@ -44,8 +44,9 @@ def find_folder_pairs(tree: FolderTree) -> list[FolderPair]:
     found: list[FolderPair] = []
     unmatched: list[FolderPair] = []
     problems: list[VocSegError] = []
+    outer: set[PurePosixPath] = set()
     for masks in _mask_folders(tree):
-        if any(pair.masks in masks.parents for pair in found):
+        if not outer.isdisjoint(masks.parents):
             continue
         tried = []
         for images, direct in _image_folders(tree, masks):
@@ -57,6 +58,7 @@ def find_folder_pairs(tree: FolderTree) -> list[FolderPair]:
                 tried.append(FolderPair(images, masks, matched))
         if any(pair.matched.pairs for pair in tried):
             found.append(_best(tree, tried))
+            outer.add(masks)
         else:
             unmatched += [pair for pair in tried if parse_folder_name(pair.images.name).role == "image"]
     _require_one_mask_folder(tree, found)

@@ -1,5 +1,6 @@
 """The folders of an imported folder, and the images below each."""
 
+from bisect import bisect_left
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -16,6 +17,7 @@ class FolderTree:
         self._images: dict[PurePosixPath, list[PurePosixPath]] = {}
         for path in files.images:
             self._images.setdefault(path.parent, []).append(path)
+        self._sorted = sorted(self._images)
 
     @cached_property
     def children(self) -> dict[PurePosixPath, tuple[PurePosixPath, ...]]:
@@ -41,8 +43,13 @@ class FolderTree:
 
     def images_below(self, folder: PurePosixPath) -> tuple[PurePosixPath, ...]:
         """Return the images in a folder and its subfolders."""
-        folders = [one for one in self._images if one == folder or folder in one.parents]
-        return tuple(sorted(path for one in folders for path in self._images[one]))
+        found: list[PurePosixPath] = []
+        for index in range(bisect_left(self._sorted, folder), len(self._sorted)):  # subfolders follow their folder
+            inner = self._sorted[index]
+            if inner.parts[: len(folder.parts)] != folder.parts:
+                break
+            found += self._images[inner]
+        return tuple(found)
 
 
 def stem_below(path: PurePosixPath, folder: PurePosixPath) -> str:

@@ -52,16 +52,13 @@ def _leftover(tree: FolderTree, pairs: Sequence[FolderPair]) -> tuple[list[PureP
     used = {path for pair in pairs for both in pair.matched.pairs.items() for path in both}
     lone_masks = [mask for pair in pairs for mask in pair.matched.masks]
     in_pairs = {image for pair in pairs for image in pair.matched.images}
-    rest = [path for path in tree.files.images if path not in used and path not in lone_masks]
-    masks = [pair.masks for pair in pairs]
-    unlabelled = [
-        path
-        for path in rest
-        if path in in_pairs or (_named_after_images(path) and not any(one in path.parents for one in masks))
-    ]
-    known = set(unlabelled)
-    previews = {path for path in rest if any(one in path.parents for one in masks)}  # matching has a note on them
-    others = [path for path in rest if path not in known and path not in previews]
+    masks = {pair.masks for pair in pairs}
+    unlabelled, others = [], []
+    for path in tree.files.images:
+        if path in in_pairs:
+            unlabelled.append(path)
+        elif path not in used and masks.isdisjoint(path.parents):  # matching has notes on the files among masks
+            (unlabelled if _named_after_images(path) else others).append(path)
     notes = masks_without_images(lone_masks)
     if others:
         notes = (

@@ -124,7 +124,9 @@ def _original(files: Files) -> Found | None:
     if lost := len(masks) - len(found):
         notes.append(f"{lost} masks have no image and are ignored.")
     unlabelled = tuple(files.absolute(path) for stem, path in images.items() if stem not in masks)
-    return Found(tuple(found), _values(), _shown(), tuple(CLASSES), _draw_colours, unlabelled, tuple(notes))
+    return Found(
+        tuple(found), _values(), _shown(), tuple(CLASSES), _draw_colours, unlabelled=unlabelled, notes=tuple(notes)
+    )
 
 
 _MERGED = (
@@ -153,7 +155,7 @@ def _with_annot_folders(files: Files) -> Found | None:
             "SegNet's class numbers, 0 to 11, are written as numbers of CamVid's 32 labels, so that the environment "
             "camvid fits these masks too."
         )
-        return Found(drawn, _values(), _shown(), tuple(CLASSES), _draw_classes, rest, (note,))
+        return Found(drawn, _values(), _shown(), tuple(CLASSES), _draw_classes, unlabelled=rest, notes=(note,))
     return Found(images, unlabelled=rest, notes=("There is no label_colors.txt, so classes are called by number.",))
 
 

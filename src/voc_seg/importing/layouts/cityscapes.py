@@ -114,7 +114,7 @@ def find(files: Files) -> Found | None:
         notes.append("Train ids are written as Cityscapes' original ids, so that one environment fits both.")
     if not values:
         notes.append("These ids are not Cityscapes' own, and no label_colors.txt names them: classes have numbers.")
-    return Found(tuple(found), values, colours, (), draw, tuple(unlabelled), tuple(notes))
+    return Found(tuple(found), values, colours, draw=draw, unlabelled=tuple(unlabelled), notes=tuple(notes))
 
 
 def _by_frame(paths: Iterable[PurePosixPath], pattern: re.Pattern[str]) -> dict[_Key, PurePosixPath]:

@@ -69,8 +69,13 @@ def find(files: Files) -> Found | None:
         notes.append(f"{unlisted} images with a mask are in neither train nor val and are not used.")
     if lost := len(set(splits) - set(images)):
         notes.append(f"{lost} images of the lists are not in JPEGImages.")
-    draw = _draw if labels else None
-    return Found(tuple(found), dict(enumerate(CLASSES)), {}, (), draw, tuple(unlabelled), tuple(notes))
+    return Found(
+        tuple(found),
+        dict(enumerate(CLASSES)),
+        draw=_draw if labels else None,
+        unlabelled=tuple(unlabelled),
+        notes=tuple(notes),
+    )
 
 
 def _label_maps(files: Files) -> dict[str, PurePosixPath]:

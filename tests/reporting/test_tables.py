@@ -64,6 +64,15 @@ def test_footer_shows_the_baseline_beside_the_score(scores):
     assert table.endswith("images 1449, checkpoint epoch 12, 23.4 images/s")
 
 
+def test_the_baseline_of_data_without_a_background_has_the_name_of_the_first_class(scores):
+    scores.loc[0, "class_name"] = "road"
+    assert "(all road: 0.035)" in score_table(scores, METRICS)
+    (warning,) = score_warnings(scores.assign(iou=0.5), {**METRICS, "miou": 0.0351})
+    assert "the baseline, road everywhere (0.035)" in warning
+    scores.loc[0, "class_name"] = "an uncommonly long class name"
+    assert "(all class 0: 0.035)" in score_table(scores, METRICS)
+
+
 def test_a_split_without_labelled_pixels(scores):
     nothing = {key: None if "miou" in key or "acc" in key else value for key, value in METRICS.items()}
     table = score_table(scores.assign(iou=None, precision=None, recall=None, true_pixels=0), nothing)

@@ -23,7 +23,7 @@ from .style import (
     set_title,
     tidy,
 )
-from .tables import score
+from .tables import baseline_name, score
 
 _SPLIT_COLOURS = {"train": BLUE, "val": ORANGE, "test": GREY}
 # Curves of at most this many points have a dot at each; more dots would only thicken the line.
@@ -187,7 +187,7 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
     tidy(axes, grid="x")
     # At two heights, so that the labels do not overlap when the scores are close.
     _reference(axes, metrics["miou"], "mIoU", ORANGE, 18)
-    _reference(axes, metrics["all_background_miou"], "all background", MUTED, 4)
+    _reference(axes, metrics["all_background_miou"], baseline_name(class_scores["class_name"].iloc[0]), MUTED, 4)
     set_title(
         figure,
         f"IoU by class, {metrics['split']}, {metrics['images']} images",

@@ -66,7 +66,7 @@ def model_card(
         *_checked(onnx_facts),
         *_digest(saved),
         "## Scores",
-        *_scores(saved, metrics, len(classes)),
+        *_scores(saved, metrics, classes),
         "## Input and output",
         *_contract(saved, classes, normalisation, inference),
         "## Use",
@@ -114,7 +114,7 @@ def _digest(saved: Mapping[str, Any]) -> list[str]:
     return [f"All files contain the digest of the model, {digest}, as `model_digest`."]
 
 
-def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) -> list[str]:
+def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: Classes) -> list[str]:
     planned = saved["config"]["training"]["epochs"]
     best = (
         f"Best validation mIoU: **{score(saved['val_miou'])}**, epoch {saved['epoch']} of {planned}, "
@@ -138,7 +138,8 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
     warnings = []
     if is_baseline(metrics["miou"], metrics["all_background_miou"]):
         warnings.append(
-            "The mIoU is no better than predicting background everywhere: the model has learnt nothing useful."
+            f"The mIoU is no better than predicting {_plain(classes.names[0])} everywhere: the model has learnt "
+            "nothing useful."
         )
     if OTHER_STORED_SIZE in metrics:
         warnings.append(
@@ -147,11 +148,11 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: int) 
         )
     return [
         best,
-        f"Evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {classes} classes:",
+        f"Evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {len(classes)} classes:",
         table,
         *(f"**{warning}**" for warning in warnings),
-        f"Baseline: predicting background everywhere scores mIoU {score(metrics['all_background_miou'])}. Pixels are "
-        f"counted over the whole split {size}, without void.",
+        f"Baseline: predicting {_plain(classes.names[0])} everywhere scores mIoU "
+        f"{score(metrics['all_background_miou'])}. Pixels are counted over the whole split {size}, without void.",
     ]
 
 

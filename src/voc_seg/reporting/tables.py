@@ -16,6 +16,11 @@ OTHER_STORED_SIZE = "trained_longer_side"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
+def baseline_name(first_class: str) -> str:
+    """What the baseline predicts, in at most 14 letters: "all background", or another first class."""
+    return f"all {first_class}" if len(first_class) <= len("background") else "all class 0"
+
+
 def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
     """The scores of a split by class and overall, with the all-background baseline; lines of at most 62 characters.
 
@@ -31,11 +36,12 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
     rows = class_scores.itertuples(index=False)
     lines += [_row(row, share) for row, share in zip(rows, shares, strict=True)]
     baseline_accuracy = shares[0] if true_pixels.any() else None
+    baseline = baseline_name(class_scores["class_name"].iloc[0])
     lines += [
         rule,
-        f"mIoU {score(metrics['miou'])} (all background: {score(metrics['all_background_miou'])})"
+        f"mIoU {score(metrics['miou'])} ({baseline}: {score(metrics['all_background_miou'])})"
         f", mean over {metrics['classes_present']} of {len(class_scores)} classes",
-        f"pixel accuracy {score(metrics['pixel_accuracy'])} (all background: {score(baseline_accuracy)})",
+        f"pixel accuracy {score(metrics['pixel_accuracy'])} ({baseline}: {score(baseline_accuracy)})",
         f"mean class accuracy {score(metrics['mean_class_accuracy'])}",
         f"frequency-weighted IoU {score(metrics['frequency_weighted_iou'])}",
         f"images {metrics['images']}, checkpoint epoch {metrics['checkpoint_epoch']}"
@@ -52,8 +58,8 @@ def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> li
     warnings = []
     if is_baseline(metrics["miou"], metrics["all_background_miou"]):
         warnings.append(
-            f"mIoU {score(metrics['miou'])} on {metrics['split']} is no better than the baseline, background "
-            f"everywhere ({score(metrics['all_background_miou'])})."
+            f"mIoU {score(metrics['miou'])} on {metrics['split']} is no better than the baseline, "
+            f"{class_scores['class_name'].iloc[0]} everywhere ({score(metrics['all_background_miou'])})."
         )
     absent = class_scores.loc[class_scores["iou"].isna(), "class_name"].tolist()
     if absent:

@@ -6,7 +6,7 @@ function showScores() {
     `${data.title}. Scored on ${plural(metrics.images, "image")} of ${metrics.split}, ` +
     (metrics.longer_side ? `reduced to a longer side of ${metrics.longer_side} pixels. ` : "each at its own size. ") +
     `The mIoU is the mean over ${metrics.classes_present} of ${classes.length} classes` +
-    (data.at_baseline ? "; it is no better than predicting background everywhere." : ".") +
+    (data.at_baseline ? `; it is no better than predicting ${classes[0].name} everywhere.` : ".") +
     (metrics.trained_longer_side === undefined ? "" :
       ` The model was trained at data.longer_side=${metrics.trained_longer_side}: these images reached it at another ` +
       "scale, so the score is not comparable with that of the training.");
@@ -18,7 +18,7 @@ function showScores() {
     find("score-list").append(
       make("div", { class: "score", id: `score-${key}` }, make("span", { class: "name" }, name),
         make("strong", { class: "value" }, score(metrics[key])), track(metrics[key], [baseline[key]]),
-        make("span", { class: "baseline" }, `all background ${score(baseline[key])}`)));
+        make("span", { class: "baseline" }, `all ${classes[0].name} ${score(baseline[key])}`)));
   }
 }
 

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -45,10 +45,12 @@ class _Read:
 
 def find(files: Files) -> Found | None:
     """Return the images that COCO files list. Several files are splits by their names or folders."""
-    paths = [path for path in files.with_endings((".json",)) if _may_be(files, path)]
+    paths = files.with_endings((".json",))
+    together = Counter(path.parent for path in paths)
+    paths = tuple(path for path in paths if together[path.parent] <= _MANY and _may_be(files.absolute(path)))
     if any(path.name.lower().startswith("instances_") for path in paths):
         others = [path for path in paths if _OTHER_TASKS.match(path.name)]
-        paths = [path for path in paths if path not in others]
+        paths = tuple(path for path in paths if path not in others)
     else:
         others = []
     search, read, boxes = ImageSearch(files), _Read(), []
@@ -75,10 +77,8 @@ def find(files: Files) -> Found | None:
     )
 
 
-def _may_be(files: Files, path: PurePosixPath) -> bool:
-    if sum(one.suffix.lower() == ".json" for one in files.folders[path.parent]) > _MANY:
-        return False
-    head = json_head(files.absolute(path))
+def _may_be(path: Path) -> bool:
+    head = json_head(path)
     return head.startswith("{") and _KEYS.search(head) is not None
 
 

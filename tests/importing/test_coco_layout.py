@@ -120,7 +120,7 @@ def test_parts_and_crowds(tmp_path: Path) -> None:
     expected[:, :12] = 255
     expected[polygons(SMALL, far)] = 1
     assert np.array_equal(data.drawn(found, "a.jpg"), expected)
-    assert any("1 annotations of crowds are void" in note for note in found.notes)
+    assert any("1 crowd void" in note for note in found.notes)
 
 
 def test_masks_of_cvat_are_no_crowds(tmp_path: Path) -> None:
@@ -149,9 +149,9 @@ def test_objects_with_a_box_only(tmp_path: Path) -> None:
     assert [path.name for path in found.unlabelled] == ["b.jpg"]
     assert not data.drawn(found, "c.jpg").any()
     notes = " ".join(found.notes)
-    assert "1 images have objects with a box only and are not used" in notes
-    assert "1 objects have a box only" in notes
-    assert "1 images have no annotations and are background only: c.jpg" in notes
+    assert "1 image not used, as objects have a box only" in notes
+    assert "1 object with a box only" in notes
+    assert "1 image without annotations: background only: c.jpg" in notes
 
 
 def test_annotations_of_what_is_not_listed(tmp_path: Path) -> None:
@@ -159,14 +159,18 @@ def test_annotations_of_what_is_not_listed(tmp_path: Path) -> None:
     expected = np.where(polygons(SMALL), 1, np.where(polygons(BIG), 255, 0))
     assert np.array_equal(data.drawn(found, "a.jpg"), expected)
     notes = " ".join(found.notes)
-    for text in ("images that are not listed are ignored", "category that is not listed are void", "fewer than three"):
+    for text in (
+        "1 annotation ignored, as the image",
+        "1 annotation void, as the category",
+        "1 polygon of fewer than three",
+    ):
         assert text in notes
 
 
 def test_key_points_are_ignored(tmp_path: Path) -> None:
     found = export(tmp_path, item([SMALL], keypoints=[1, 2, 2], num_keypoints=1))
     assert np.array_equal(data.drawn(found, "a.jpg"), polygons(SMALL))
-    assert any("key" in note and "ignored" in note for note in found.notes)
+    assert any("1 annotation with key points" in note for note in found.notes)
 
 
 def test_roboflow(tmp_path: Path) -> None:
@@ -200,7 +204,7 @@ def test_files_by_split_and_of_other_tasks(tmp_path: Path) -> None:
     found = data.found(tmp_path, "coco")
     assert {name: one.split for name, one in data.by_name(found).items()} == {"1.jpg": "train", "2.jpg": "val"}
     assert data.value(found, "cat") == data.drawn(found, "2.jpg").max()
-    assert any("2 JSON files are for other tasks" in note for note in found.notes)
+    assert any("2 JSON files for other tasks ignored" in note for note in found.notes)
 
 
 def test_a_file_without_annotations_lists_unlabelled_images(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_the_image_is_found(tmp_path: Path, image: str, path: str, json: str) ->
     (one,) = found.images
     assert one.image == (tmp_path / "x" / image).resolve()
     assert data.drawn(found, one.image.name).any()
-    assert any("1 JSON files are not labelme's" in note for note in found.notes)
+    assert any("1 JSON file ignored, not of labelme: " in note for note in found.notes)
 
 
 def test_images_may_lie_outside_the_folder_of_the_json_files(tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ def test_images_only_inside_the_json_are_said(tmp_path: Path) -> None:
     data.write(tmp_path / "b.json", document("b.jpg", shape(), imageData="aGVsbG8="))
     data.write(tmp_path / "c.json", document("c.jpg", shape()))
     notes = data.found(tmp_path, "labelme").notes
-    assert any("only inside" in note and "b.json" in note for note in notes)
-    assert any("image is not there: c.json" in note for note in notes)
+    assert any("1 labelme file ignored, as the image is only inside" in note and "b.json" in note for note in notes)
+    assert any("image not found: c.json" in note for note in notes)
     (tmp_path / "a.jpg").unlink()
-    with pytest.raises(VocSegError, match=r"none of them can be used.*a\.json, c\.json.*labelme_export_json"):
+    with pytest.raises(VocSegError, match=r"none of them can be used.*a\.json, c\.json.*imageData"):
         find_layout(list_files(tmp_path))
 
 
@@ -179,7 +179,7 @@ def test_a_bad_file_is_the_problem_of_its_image(tmp_path: Path, text: Any, what:
 def test_what_is_ignored_is_said(tmp_path: Path) -> None:
     label(tmp_path, shape(), shape(points=[[1, 1], [5, 5]]), shape("p", [[3, 3]], "point"), flags={"blurred": True})
     notes = " ".join(data.found(tmp_path, "labelme").notes)
-    assert "1 labelme files have shapes with too few points" in notes
+    assert "1 labelme file with shapes of too few points" in notes
     assert "1 of the type point" in notes
     assert "blurred (1)" in notes
 

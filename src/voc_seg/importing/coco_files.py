@@ -18,8 +18,10 @@ from voc_seg.voc.file_checks import short_name
 from .class_values import clean_label
 from .coco_masks import polygon_mask, rle_mask
 from .drawing import declared_size
-from .json_files import read_json
+from .json_files import Counted, read_json
 from .layout import VOID_NAME
+
+CAPTIONS = ("annotation", "without category and segmentation ignored, such as captions")
 
 
 @dataclass
@@ -62,7 +64,7 @@ class CocoFile:
     images: list[CocoImage]
     labels: list[str]  # of the categories, in the order of their ids
     labelled: bool  # it has a list of annotations
-    counts: Counter[str] = field(default_factory=Counter)  # what was ignored or assumed, by a sentence about it
+    counts: Counter[Counted] = field(default_factory=Counter)  # what was ignored or assumed
 
 
 def read_coco(path: Path) -> CocoFile | None:
@@ -83,12 +85,12 @@ def read_coco(path: Path) -> CocoFile | None:
             f"{short_name(path)} is COCO's panoptic format, whose masks are PNG files. Export instances, or convert "
             "it with panoptic2semantic_segmentation.py of https://github.com/cocodataset/panopticapi."
         )
-    counts: Counter[str] = Counter()
+    counts: Counter[Counted] = Counter()
     images: dict[str, CocoImage] = {}
     for one in document["images"]:
         name = one.get("file_name") if isinstance(one, dict) else None
         if not isinstance(name, str) or not name.strip():
-            counts["images without a file_name are ignored"] += 1
+            counts["image", "without a file_name ignored"] += 1
             continue
         image = CocoImage(name.strip(), declared_size(one.get("height"), one.get("width")))
         if (other := images.setdefault(_key(one.get("id")), image)) is not image:
@@ -129,27 +131,27 @@ def _labels(path: Path, categories: Iterable[Any], annotations: Sequence[dict[st
     return labels
 
 
-def _add(one: dict[str, Any], images: dict[str, CocoImage], labels: dict[str, str], counts: Counter[str]) -> None:
+def _add(one: dict[str, Any], images: dict[str, CocoImage], labels: dict[str, str], counts: Counter[Counted]) -> None:
     """Add an annotation to its image."""
     if (image := images.get(_key(one.get("image_id")))) is None:
-        counts["annotations of images that are not listed are ignored"] += 1
+        counts["annotation", "ignored, as the image is not listed"] += 1
         return
     if (label := labels.get(_key(one.get("category_id")))) is None:
         if "segmentation" not in one and "bbox" not in one:
-            counts["annotations without category and segmentation, such as captions, are ignored"] += 1
+            counts[CAPTIONS] += 1
             return
-        counts["annotations of a category that is not listed are void"] += 1
+        counts["annotation", "void, as the category is not listed"] += 1
         label = VOID_NAME
     below = False
     if one.get("iscrowd") in (1, "1", True):
         attributes = one.get("attributes")
         if isinstance(attributes, dict) and "occluded" in attributes:
-            counts["masks that CVAT marks as crowds, as it does all masks, are objects"] += 1
+            counts["mask", "drawn as objects, though marked as crowds: CVAT marks all masks so"] += 1
         else:
-            counts["annotations of crowds are void, below all objects"] += 1
+            counts["crowd", "void, below all objects"] += 1
             label, below = VOID_NAME, True
     if any(one.get("keypoints") or ()):
-        counts["annotations have keypoints, which are ignored"] += 1
+        counts["annotation", "with key points, which are ignored"] += 1
     box = one.get("bbox")
     valid = isinstance(box, list) and len(box) == 4 and all(isinstance(x, (int, float)) for x in box)
     try:
@@ -158,7 +160,7 @@ def _add(one: dict[str, Any], images: dict[str, CocoImage], labels: dict[str, st
         image.problem = image.problem or f"the segmentation of annotation {one.get('id')} is no polygon and no RLE"
         return
     if short:
-        counts["polygons with fewer than three points are ignored"] += short
+        counts["polygon", "of fewer than three points ignored"] += short
         if not parts:
             return
     image.objects.append(CocoObject(label, parts, tuple(box) if valid and isinstance(box, list) else (), below))

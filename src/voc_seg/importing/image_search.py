@@ -11,7 +11,7 @@ from .files import Files
 
 _SPLITS = {
     "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
 _NO_IMAGES = re.compile(r"mask|label|annotation|segmentation|visuali[sz]ation|preview|overlay", re.I)
@@ -19,17 +19,13 @@ _ROBOFLOW = re.compile(r"(.+)_[a-z]{3,4}\.rf\.[0-9a-zA-Z]+$")
 
 
 def split_of(path: PurePosixPath) -> str:
-    """Return the split that a file's name or the nearest of its folders names: train, val, test, or empty.
+    """Return the split that a word in a file's name or the name of a folder above it says: train, val, test, or empty.
 
-    Words count if no letter follows or precedes: ``instances_train2017.json`` is train, ``training_tips.json`` is too,
-    ``trains.json`` is not.
+    ``instances_train2017.json`` is train, ``trains.json`` is not.
     """
-    for part in (path.name, *reversed(path.parent.parts)):
-        words = re.findall(r"[a-z]+", part.lower())
-        found = {_SPLITS[word] for word in words if word in _SPLITS}
-        if len(found) == 1:
-            return found.pop()
-    return ""
+    words = re.findall(r"[a-z]+", path.stem.lower())
+    found = {_SPLITS[word] for word in words if word in _SPLITS}
+    return found.pop() if len(found) == 1 else folder_split(path)
 
 
 def folder_split(path: PurePosixPath) -> str:
@@ -54,11 +50,17 @@ class ImageSearch:
         self._files = files
         self._paths = set(files.images)
         self._by_name: dict[str, list[PurePosixPath]] = {}
+        self._by_stem: dict[str, list[PurePosixPath]] = {}
         for path in files.images:
+            self._by_stem.setdefault(path.stem, []).append(path)
             self._by_name.setdefault(name_key(path.name), []).append(path)
 
     def __contains__(self, path: PurePosixPath) -> bool:
         return path in self._paths
+
+    def with_stem(self, stem: str) -> list[PurePosixPath]:
+        """Return the images with this name before the ending, in any folder."""
+        return self._by_stem.get(stem, [])
 
     def find(self, name: str, near: PurePosixPath, split: str = "") -> PurePosixPath | None:
         r"""Return the image of a path with ``/`` or ``\``, relative or of another machine; None if there is none.

@@ -1,6 +1,7 @@
 """JSON files of annotation tools: a cheap look at their first bytes, and reading them whole."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +10,11 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import listed
 from voc_seg.voc.file_checks import LFS_POINTER, require_file, short_name
 
+from .findings import counted
+
 T = TypeVar("T")
+Counted = tuple[str, str]
+"""A noun, and what was done with these things; see `count_notes`."""
 
 _HEAD = 65_536
 """Bytes that are enough to see which keys a file has; its lists may be a hundred megabytes long."""
@@ -43,12 +48,14 @@ def read_json(path: Path) -> Any:
         raise VocSegError(f"damaged JSON: {name} ({error}{empty}); export it again") from error
 
 
-def counted(items: Sequence[object], text: str) -> tuple[str, ...]:
-    """Return one note with the number of items and the first of them: "3 points are ignored: a, b, c."; none if empty.
+def note_of(items: Sequence[object], noun: str, text: str) -> tuple[str, ...]:
+    """Return one note with the number of items and the first of them: "3 files ignored: a, b, c."; none if empty."""
+    return (f"{counted(len(items), noun)} {text}: {listed(list(dict.fromkeys(map(str, items))), 3)}.",) if items else ()
 
-    In ``text``, ``{n}`` is the number.
-    """
-    return (f"{text.format(n=len(items))}: {listed(list(dict.fromkeys(map(str, items))), 3)}.",) if items else ()
+
+def count_notes(counts: Counter[Counted]) -> tuple[str, ...]:
+    """Return a note for each count, keyed by a noun and what there is to say: "3 points ignored."."""
+    return tuple(f"{counted(count, noun)} {text}." for (noun, text), count in counts.items() if count)
 
 
 def spread(items: Sequence[T], count: int) -> Sequence[T]:

@@ -22,10 +22,12 @@ from voc_seg.voc.file_names import IMAGE_ENDINGS
 from .class_values import clean_label
 from .coco_masks import polygon_mask
 from .drawing import declared_size
-from .json_files import read_json
+from .json_files import Counted, read_json
 
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
 """Label Studio adds this to the names of uploaded files."""
+
+_SEVERAL = ("task", "with several annotations: the newest is used, or that marked as ground truth")
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ class Task:
     problem: str = ""
 
 
-def read_tasks(path: Path, counts: Counter[str]) -> list[Task] | None:
+def read_tasks(path: Path, counts: Counter[Counted]) -> list[Task] | None:
     """Read an export; None if the JSON is something else.
 
     Args:
         path: The file.
-        counts: What was ignored or assumed is added, by a sentence about it.
+        counts: What was ignored or assumed is added.
     """
     document = read_json(path)
     if not isinstance(document, list) or not document or not all(isinstance(one, dict) for one in document):
@@ -71,7 +73,7 @@ def read_tasks(path: Path, counts: Counter[str]) -> list[Task] | None:
     return None
 
 
-def _full(row: Mapping[str, Any], counts: Counter[str]) -> Task:
+def _full(row: Mapping[str, Any], counts: Counter[Counted]) -> Task:
     task = Task(str(row.get("id")), _images(row["data"]))
     stored = row.get("annotations", row.get("completions")) or []
     valid = [one for one in stored if isinstance(one, dict) and not (one.get("was_cancelled") or one.get("skipped"))]
@@ -79,13 +81,13 @@ def _full(row: Mapping[str, Any], counts: Counter[str]) -> Task:
         return task
     truth = [one for one in valid if one.get("ground_truth")] or valid
     if len(truth) > 1:
-        counts["tasks have several annotations; the newest is used, or that marked as ground truth"] += 1
+        counts[_SEVERAL] += 1
     results = [one for one in _newest(truth).get("result") or [] if isinstance(one, dict)]
     _add_regions(task, results, counts)
     return task
 
 
-def _short(rows: Sequence[Mapping[str, Any]], counts: Counter[str]) -> list[Task]:
+def _short(rows: Sequence[Mapping[str, Any]], counts: Counter[Counted]) -> list[Task]:
     """Return the tasks of a JSON-MIN export, which has a row for each annotation."""
     by_task: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -93,7 +95,7 @@ def _short(rows: Sequence[Mapping[str, Any]], counts: Counter[str]) -> list[Task
     tasks = []
     for number, several in by_task.items():
         if len(several) > 1:
-            counts["tasks have several annotations; the newest is used, or that marked as ground truth"] += 1
+            counts[_SEVERAL] += 1
         row = _newest(several)
         task = Task(number, _images(row))
         lists = [one for one in row.values() if isinstance(one, list)]
@@ -126,7 +128,7 @@ def _uploaded(path: str) -> bool:
     return _UPLOAD.match(path.rpartition("/")[2]) is not None
 
 
-def _add_regions(task: Task, results: Iterable[Mapping[str, Any]], counts: Counter[str]) -> None:
+def _add_regions(task: Task, results: Iterable[Mapping[str, Any]], counts: Counter[Counted]) -> None:
     """Add the regions of an annotation. Shape and label of one region may be two results with one id."""
     task.labelled = True
     merged: dict[str, dict[str, Any]] = {}
@@ -138,7 +140,7 @@ def _add_regions(task: Task, results: Iterable[Mapping[str, Any]], counts: Count
         if not ("rle" in value or "points" in value or "x" in value or "imageDataURL" in value):
             continue  # choices, text and ratings of the image, relations
         if "x" in value and "height" not in value and "radiusX" not in value:
-            counts["key points are ignored"] += 1
+            counts["key point", "ignored"] += 1
             continue
         key = next((key for key in value if key.endswith("labels") and isinstance(value[key], list) and value[key]), "")
         label = clean_label(value[key][0]) if key else ""
@@ -150,7 +152,7 @@ def _add_regions(task: Task, results: Iterable[Mapping[str, Any]], counts: Count
             task.problem = task.problem or f"regions of the type {key} are not read; use brush or polygon labels"
         else:
             if len(value[key]) > 1:
-                counts["regions have several labels; the first is used"] += 1
+                counts["region", "with several labels: the first is used"] += 1
             size = declared_size(value.get("original_height"), value.get("original_width"))
             shape = {k: v for k, v in value.items() if k not in ("value", "original_width", "original_height")}
             task.regions.append(Region(label, shape, size))

@@ -14,11 +14,12 @@ from voc_seg.voc.classes import VOID
 from voc_seg.voc.file_checks import short_name
 
 from ..class_values import number_classes, value_names
-from ..coco_files import CocoFile, CocoImage, read_coco
+from ..coco_files import CAPTIONS, CocoFile, CocoImage, read_coco
 from ..drawing import draw_by_area, mask_size
 from ..files import Files
+from ..findings import counted
 from ..image_search import ImageSearch, folder_split, original_name, split_of
-from ..json_files import counted, json_head
+from ..json_files import Counted, count_notes, json_head, note_of
 from ..layout import Found, LabelledImage
 
 TITLE = "COCO JSON with polygons or RLE"
@@ -37,7 +38,7 @@ class _Read:
 
     images: dict[PurePosixPath, tuple[CocoImage, PurePosixPath, str]] = field(default_factory=dict)  # file and split
     labels: dict[str, None] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[Counted] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     unlabelled: set[PurePosixPath] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -54,7 +55,7 @@ def find(files: Files) -> Found | None:
     else:
         others = []
     search, read, boxes = ImageSearch(files), _Read(), []
-    read.notes += counted(others, "{n} JSON files are for other tasks and are ignored")
+    read.notes += note_of(others, "JSON file", "for other tasks ignored")
     documents = [(path, one) for path in paths if (one := read_coco(files.absolute(path))) is not None]
     if not documents:
         return None
@@ -63,7 +64,7 @@ def find(files: Files) -> Found | None:
             boxes.append(path)
         else:
             _collect(files, search, path, document, read)
-    read.notes += counted(boxes, "{n} JSON files have no polygons and no RLE and are ignored")
+    read.notes += note_of(boxes, "JSON file", "without polygons and RLE ignored")
     if not read.images:
         raise _nothing_usable(files, [path for path, _ in documents], read, boxes)
     values = number_classes(read.labels)
@@ -84,7 +85,7 @@ def _may_be(path: Path) -> bool:
 
 def _boxes_only(document: CocoFile) -> bool:
     objects = [one for image in document.images for one in image.objects]
-    other = document.counts["annotations without category and segmentation, such as captions, are ignored"]
+    other = document.counts[CAPTIONS]
     return bool(objects or other) and not any(one.parts for one in objects)
 
 
@@ -108,7 +109,7 @@ def _collect(files: Files, search: ImageSearch, path: PurePosixPath, document: C
                     f"{found} is {other.name!r} in {other_path} and {image.name!r} in {path}, but an image can be in "
                     "one place only. Import a folder with one JSON file for each split, and all its images."
                 )
-            read.counts["images are listed twice; their annotations are joined"] += 1
+            read.counts["image", "listed twice: their annotations are joined"] += 1
             other.objects += image.objects
             other.problem = other.problem or image.problem
             continue
@@ -116,7 +117,7 @@ def _collect(files: Files, search: ImageSearch, path: PurePosixPath, document: C
     for found, (image, _, _) in list(read.images.items()):
         without = [one for one in image.objects if not one.parts]
         if without and not (any(one.parts for one in image.objects) and all(one.box for one in without)):
-            read.counts["images have objects with a box only and are not used"] += 1
+            read.counts["image", "not used, as objects have a box only"] += 1
             read.unlabelled.add(found)
             del read.images[found]
 
@@ -164,9 +165,9 @@ def _draw(source: LabelledImage) -> np.ndarray:
 def _notes(read: _Read) -> list[str]:
     notes = ["Where objects overlap, the smaller one is on top."]
     empty = [path.name for path, (image, _, _) in read.images.items() if not image.objects]
-    notes += counted(empty, "{n} images have no annotations and are background only")
+    notes += note_of(empty, "image", "without annotations: background only")
     boxes = sum(not one.parts for image, _, _ in read.images.values() for one in image.objects)
     if boxes:
-        notes.append(f"{boxes} objects have a box only; their boxes are void where no other object is drawn.")
-    notes += counted(read.missing, "{n} images of the JSON files are not in the folder and are ignored")
-    return notes + [f"{count} {text}." for text, count in read.counts.items()]
+        notes.append(f"{counted(boxes, 'object')} with a box only: the box is void where no other object is drawn.")
+    notes += note_of(read.missing, "listed image", "ignored, not found in the folder")
+    return [*notes, *count_notes(read.counts)]

@@ -17,7 +17,7 @@ from ..class_values import clean_label, number_classes, value_names
 from ..drawing import Unusable, draw_by_area, mask_size
 from ..files import Files
 from ..image_search import ImageSearch, folder_split, split_of
-from ..json_files import counted, json_head
+from ..json_files import Counted, count_notes, json_head, note_of
 from ..label_studio_files import Task, half_covered, image_names, read_tasks
 from ..layout import Found, LabelledImage
 
@@ -32,7 +32,7 @@ _Pngs = list[tuple[str, PurePosixPath]]
 
 def find(files: Files) -> Found | None:
     """Return the images of all tasks. Regions come from the JSON files, or from PNG files named by task."""
-    counts: Counter[str] = Counter()
+    counts: Counter[Counted] = Counter()
     tasks: list[tuple[PurePosixPath, Task]] = []
     for path in files.with_endings((".json",)):
         head = json_head(files.absolute(path))
@@ -65,7 +65,7 @@ def find(files: Files) -> Found | None:
             )
         else:
             images[image] = (path, task)
-    notes = counted(missing, "{n} tasks are ignored, as their image is not in the folder")
+    notes = note_of(missing, "task", "ignored, image not in the folder")
     if not images and missing:
         raise VocSegError(f"{files.root}: {notes[0]} Put the images that were labelled into this folder.")
     pngs = {one.number: brushes.pop(one.number) for _, one in images.values() if one.number in brushes}
@@ -151,10 +151,9 @@ def _read_png(path: Path, size: tuple[int, int]) -> np.ndarray:
     return half_covered(pixels)
 
 
-def _notes(counts: Counter[str], pngs: Mapping[str, _Pngs], others: Mapping[str, _Pngs]) -> list[str]:
-    notes = [f"{count} {text}." for text, count in counts.items()]
+def _notes(counts: Counter[Counted], pngs: Mapping[str, _Pngs], others: Mapping[str, _Pngs]) -> list[str]:
+    notes = [*count_notes(counts)]
     if pngs:
         notes.append("Where brush labels of PNG files overlap, the smaller one is on top.")
-    notes += counted([path.name for several in others.values() for _, path in several],
-                     "{n} PNG files belong to no task with an image and are ignored")  # fmt: skip
-    return notes
+    files = [path.name for several in others.values() for _, path in several]
+    return [*notes, *note_of(files, "PNG file", "ignored, without a task whose image is there")]

@@ -24,7 +24,7 @@ from ..class_values import clean_label, number_classes, value_names
 from ..drawing import Unusable, declared_size, draw_labelme, mask_size, shape_type
 from ..files import Files
 from ..image_search import ImageSearch, folder_split, normalised
-from ..json_files import counted, json_head, read_json, spread
+from ..json_files import json_head, note_of, read_json, spread
 from ..layout import Found, LabelledImage
 
 TITLE = "labelme JSON files, beside the images or in a folder of their own"
@@ -60,7 +60,7 @@ def find(files: Files) -> Found | None:
         for path, one in zip(paths, parallel_map(partial(_read_any, files), paths)):
             advance(1)
             others.append(path) if one is None else read.append(one)
-    notes = counted(others, "{n} JSON files are not labelme's and are ignored")
+    notes = note_of(others, "JSON file", "ignored, not of labelme")
     pairs, more = _match(files, read)
     labels = Counter(clean_label(shape.get("label")) for one in pairs.values() for shape in one.shapes)
     labels.pop("", None)
@@ -150,12 +150,14 @@ def _match(files: Files, read: Sequence[_File]) -> tuple[dict[Path, _File], tupl
             raise VocSegError(
                 f"{files.absolute(other.path)} and {files.absolute(one.path)} both label {image}. Delete one of them."
             )
-    inside = "{n} labelme files hold their image only inside (imageData) and are ignored; write the images beside them "
-    inside += "with labelme_export_json, or save with the images in the folder"
+    inside = (
+        "ignored, as the image is only inside (imageData): write it beside the JSON file under the name in imagePath, "
+        "for example the img.png of labelme_export_json, which labelme 5 has"
+    )
     notes = (
-        *counted(missing, "{n} labelme files are ignored, as their image is not there"),
-        *counted(embedded, inside),
-        *counted(twins, "{n} labelme files are ignored, as a file with the name of the image labels it too"),
+        *note_of(missing, "labelme file", "ignored, image not found"),
+        *note_of(embedded, "labelme file", inside),
+        *note_of(twins, "labelme file", "ignored, as the file with the name of the image labels it too"),
     )
     if not any(not one.problem for one in pairs.values()):
         raise VocSegError(
@@ -182,12 +184,12 @@ def _image_of(files: Files, search: ImageSearch, one: _File) -> Path | None:
         outside = files.absolute(folder) / named
         if outside.suffix and outside.is_file():  # FOLDER holds the JSON files only
             return outside.resolve()
-    beside = [path for path in files.folders[folder] if path.stem == one.path.stem and path in search]
+    same = search.with_stem(one.path.stem)
+    beside = [path for path in same if path.parent == folder]
     if len(beside) == 1:
         return files.absolute(beside[0])
     if one.image and (found := search.find(one.image, folder, folder_split(one.path))) is not None:
         return files.absolute(found)
-    same = [path for path in files.images if path.stem == one.path.stem]
     return files.absolute(same[0]) if len(same) == 1 else None
 
 
@@ -240,6 +242,6 @@ def _shape_notes(read: Sequence[_File]) -> tuple[str, ...]:
     few = [one.path for one in read if one.ignored]
     return (
         *((lines + ", ".join(thin) + ".",) if thin else ()),
-        *counted(few, "{n} labelme files have shapes with too few points, which are ignored"),
-        *counted([f"{name} ({n})" for name, n in flags.items()], "{n} flags of images are ignored"),
+        *note_of(few, "labelme file", "with shapes of too few points, which are ignored"),
+        *note_of([f"{name} ({n})" for name, n in flags.items()], "image flag", "ignored"),
     )

@@ -12,8 +12,9 @@ from voc_seg.voc.file_checks import short_name
 
 from ..class_values import clean_label
 from ..files import Files
+from ..findings import counted
 from ..image_search import folder_split, original_name
-from ..json_files import counted
+from ..json_files import note_of
 from ..layout import Found, LabelledImage
 
 TITLE = 'Roboflow\'s "Semantic Segmentation Masks" with _classes.csv'
@@ -53,9 +54,11 @@ def find(files: Files) -> Found | None:
         stems = {path.stem for path in photos}
         alone += [path for stem, path in masks.items() if stem not in stems]
     copies = len(images) - len({(one.split, one.group or str(one.image)) for one in images})
-    notes = counted(alone, "{n} masks have no image and are ignored")
+    notes = note_of(alone, "mask", "without image ignored")
     if copies:
-        notes += (f"{copies} images are copies that Roboflow augmented; copies of one image stay in one split.",)
+        notes += (
+            f"{counted(copies, 'image')} added by Roboflow's augmentation: copies of one image stay in one split.",
+        )
     return Found(tuple(images), values=values, unlabelled=tuple(unlabelled), notes=notes)
 
 

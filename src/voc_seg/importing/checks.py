@@ -33,12 +33,12 @@ def check_data(
     checks: dict[str, Callable[[], Iterable[Finding]]] = {
         "files": lambda: file_findings(facts, found),
         "sizes": lambda: size_findings(facts),
-        "EXIF orientations": lambda: exif_findings(facts),
+        "EXIF orientations": lambda: exif_findings(facts, found),
         "images": lambda: image_findings(facts),
         "copies": lambda: copy_findings(facts, splits),
         "splits": lambda: _split_findings(facts, splits),
-        "classes": lambda: class_findings(labelled_pairs(facts, plan, found), plan, splits),
-        "masks": lambda: mask_findings(labelled_pairs(facts, plan, found), plan, found),
+        "classes": lambda: class_findings(labelled_pairs(facts, plan), plan, splits),
+        "masks": lambda: mask_findings(labelled_pairs(facts, plan), plan),
     }
     findings: list[Finding] = []
     for name, check in checks.items():

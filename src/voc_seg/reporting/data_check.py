@@ -15,10 +15,11 @@ from PIL import Image
 
 from voc_seg.importing.class_plan import ClassPlan
 from voc_seg.importing.doctor.files import exif_setting
-from voc_seg.importing.doctor.meaning import Key, LabelledPair, labelled_pairs, meanings
+from voc_seg.importing.doctor.meaning import LabelledPair, labelled_pairs, stored_key
 from voc_seg.importing.findings import Finding, by_severity, summary_line
 from voc_seg.importing.inspect import PairFacts, StoredMask, read_stored_mask
-from voc_seg.importing.layout import VOID_NAME, Found
+from voc_seg.importing.layout import VOID_NAME, Found, Stored
+from voc_seg.importing.stored import texts_of
 from voc_seg.system.atomic import atomic_write
 from voc_seg.system.atomic_folder import atomic_write_folder
 from voc_seg.system.names import printable
@@ -44,9 +45,14 @@ _UNKNOWN_COLOUR = (255, 0, 255)
 class _Legend:
     """Rows of the class table: the classes, void, and values without a meaning."""
 
+    plan: ClassPlan
     names: tuple[str, ...]
     palette: np.ndarray  # ``uint8 (rows, 3)``
-    index: Mapping[Key, int]  # row by stored value or colour
+
+    def row(self, mask: StoredMask, key: Stored) -> int:
+        """Return the row of a value or colour of a mask."""
+        name = self.plan.values.get(stored_key(mask, key, self.plan), _UNKNOWN)
+        return self.names.index(name)
 
 
 def write_data_check(
@@ -70,11 +76,11 @@ def write_data_check(
         findings: Of `voc_seg.importing.checks.check_data`.
     """
     findings = by_severity(findings)
-    legend = _legend(plan, found)
-    pairs = {one.id: one for one in labelled_pairs(facts, plan, found)}
+    legend = _legend(plan)
+    pairs = {one.id: one for one in labelled_pairs(facts, plan)}
     chosen = choose_images(facts, pairs, plan, findings)
     folder = page.with_name(f"{page.stem}_images")
-    draw = partial(_draw, legend, found, exif_setting(facts)[0])
+    draw = partial(_draw, legend, found, exif_setting(facts, found)[0])
     rows = []
     with atomic_write(page) as file:
         with (
@@ -99,7 +105,7 @@ def write_data_check(
                        if (count := sum(splits.get(one.image_id) == name for one in facts))],
             "classes": plan.names,
             "by_colour": plan.by_colour,
-            "class_table": _class_table(list(pairs.values()), plan, found, legend),
+            "class_table": _class_table(list(pairs.values()), legend),
             "findings": [{"severity": one.severity, "kind": one.kind, "message": printable(one.message),
                           "remedy": printable(one.remedy)} for one in findings],
             "images": rows,
@@ -130,39 +136,34 @@ def _spaced(ids: Sequence[str], count: int) -> list[str]:
     return [ids[index] for index in np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids)), dtype=int))]
 
 
-def _legend(plan: ClassPlan, found: Found) -> _Legend:
+def _legend(plan: ClassPlan) -> _Legend:
     names = (*plan.names, VOID_NAME, _UNKNOWN)
     palette = voc_palette()[[*range(len(plan.names)), VOID, VOID]]
     for index, colour in enumerate(plan.colours[: len(plan.names)]):
         palette[index] = palette[index] if colour is None else colour
     palette[-1] = _UNKNOWN_COLOUR
-    rows = {name: index for index, name in enumerate(names)}
-    known = meanings(plan, found).items()
-    return _Legend(names, palette, {key: rows[name] for key, name in known if name in rows})
+    return _Legend(plan, names, palette)
 
 
 def _shares(pair: LabelledPair | None, legend: _Legend) -> list[tuple[int, float]]:
     """Row of the class table and share of the pixels, of all that occurs in an image."""
     if pair is None:
         return []
-    pixels = {**pair.pixels, **({_UNKNOWN: sum(pair.unknown.values())} if pair.unknown else {})}
+    pixels = {**pair.pixels, _UNKNOWN: sum(pair.unknown.values())}
     total = max(sum(pixels.values()), 1)
     return [(index, round(pixels[name] / total, 5)) for index, name in enumerate(legend.names) if pixels.get(name)]
 
 
-def _class_table(pairs: Sequence[LabelledPair], plan: ClassPlan, found: Found, legend: _Legend) -> list[dict[str, Any]]:
+def _class_table(pairs: Sequence[LabelledPair], legend: _Legend) -> list[dict[str, Any]]:
+    plan = legend.plan
     palette = legend.palette.copy()
     palette[0] = RIGHT_COLOUR  # the first class is not tinted
-    stored: dict[str, list[str]] = {}
-    for key, name in meanings(plan, found).items():
-        if isinstance(key, int) != plan.by_colour:
-            stored.setdefault(name, []).append(str(key) if isinstance(key, int) else hex_colour(key))
     table = []
     for index, name in enumerate(legend.names):
         areas = [one.pixels.get(name, 0) if name != _UNKNOWN else sum(one.unknown.values()) for one in pairs]
         if index >= len(plan.names) and not any(areas):
             continue
-        values = ", ".join(stored.get(name, []))
+        values = texts_of([key for key, meaning in plan.values.items() if meaning == name])
         table.append({"index": index, "name": name, "colour": hex_colour(palette[index]), "stored": values,
                       "images": sum(area > 0 for area in areas), "pixels": sum(areas),
                       "void": index >= len(plan.names)})  # fmt: skip
@@ -208,15 +209,14 @@ def _mask(found: Found, one: PairFacts) -> StoredMask | None:
 
 def _drawn_mask(legend: _Legend, mask: StoredMask, size: tuple[int, int]) -> bytes:
     reduced = np.array(Image.fromarray(mask.pixels).resize(size, Image.Resampling.NEAREST))
-    unknown = len(legend.names) - 1
     if reduced.ndim == 2:
-        rows = np.array([legend.index.get(key, legend.index.get((key, key, key), unknown)) for key in range(256)])
+        rows = np.array([legend.row(mask, key) for key in range(256)])
         values = rows.astype(np.uint8)[reduced]
     else:
         codes, inverse = np.unique(reduced.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32),
                                    return_inverse=True)  # fmt: skip
         colours = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in codes]
-        rows = np.array([legend.index.get(colour, unknown) for colour in colours])
+        rows = np.array([legend.row(mask, colour) for colour in colours])
         values = rows.astype(np.uint8)[inverse].reshape(reduced.shape[:2])
     image = Image.fromarray(values)
     image.putpalette(legend.palette.tobytes())

@@ -8,6 +8,7 @@ from voc_seg.system.names import listed
 from ..class_plan import ClassPlan
 from ..findings import Finding, counted, of_images
 from ..layout import VOID_NAME
+from ..stored import text_of
 from .meaning import LabelledPair
 
 _MUCH_VOID = 0.3
@@ -20,8 +21,6 @@ _TINY_SHARE, _TINY_PIXELS = 0.001, 1024
 
 def class_findings(pairs: Sequence[LabelledPair], plan: ClassPlan, splits: Mapping[str, str]) -> Iterator[Finding]:
     """Yield findings about the classes of the readable pairs."""
-    for note in plan.notes:
-        yield Finding("note", "classes", note)
     if not pairs:
         return
     yield from _absent(pairs, plan, splits)
@@ -53,7 +52,7 @@ def _absent(pairs: Sequence[LabelledPair], plan: ClassPlan, splits: Mapping[str,
         yield _about_classes(
             "class-in-one-image",
             f"{listed(single, 8)} in one image only: to be learnt or scored, not both.",
-            "Label more images of it, or merge it into another class: --merge",
+            "Label more images of these classes, or merge them into others: --merge",
             single,
             images,
         )
@@ -89,7 +88,7 @@ def _about_classes(
 
 def _labels(pairs: Sequence[LabelledPair], plan: ClassPlan) -> Iterator[Finding]:
     if unknown := [one for one in pairs if one.unknown]:
-        keys = sorted({key for one in unknown for key in one.unknown}, key=str)
+        keys = sorted({text_of(key) for one in unknown for key in one.unknown})
         yield of_images(
             "error",
             "unknown-values",
@@ -115,7 +114,7 @@ def _labels(pairs: Sequence[LabelledPair], plan: ClassPlan) -> Iterator[Finding]
             "Right if nothing of the classes is in these images; otherwise label them or remove them.",
             [one.id for one in empty],
         )
-    total = sum(sum(one.pixels.values()) for one in pairs)
+    total = sum(one.total for one in pairs)
     share = sum(one.pixels.get(VOID_NAME, 0) for one in pairs) / max(total, 1)
     if share > _MUCH_VOID:
         yield Finding(
@@ -126,7 +125,7 @@ def _labels(pairs: Sequence[LabelledPair], plan: ClassPlan) -> Iterator[Finding]
             sum(VOID_NAME in one.pixels for one in pairs),
         )
     elif nearly := [one for one in pairs if one.labelled
-                    and one.pixels.get(VOID_NAME, 0) > _NEARLY_ALL_VOID * sum(one.pixels.values())]:  # fmt: skip
+                    and one.pixels.get(VOID_NAME, 0) > _NEARLY_ALL_VOID * one.total]:  # fmt: skip
         yield of_images(
             "note",
             "nearly-void",
@@ -165,7 +164,7 @@ def _balance(pairs: Sequence[LabelledPair], plan: ClassPlan) -> Iterator[Finding
         areas = [(one.pixels[name], one) for one in pairs if one.pixels.get(name)]
         if len(areas) < 3:
             continue
-        share = median(area / max(sum(one.pixels.values()), 1) for area, one in areas)
+        share = median(area / max(one.total, 1) for area, one in areas)
         if share < _TINY_SHARE and median(area for area, _ in areas) < _TINY_PIXELS:
             tiny[name] = [one.id for _, one in areas]
     if tiny:

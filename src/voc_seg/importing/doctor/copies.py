@@ -1,10 +1,9 @@
 """Checks of copies: identical and nearly identical images, and masks that are the same for several images."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
-from typing import cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from ..duplicates import near_duplicates
 from ..findings import JOIN, Finding, Severity, counted, of_images
 from ..inspect import PairFacts
 
@@ -45,10 +44,9 @@ def copy_findings(facts: Sequence[PairFacts], splits: Mapping[str, str]) -> Iter
 def _near(
     read: Sequence[PairFacts], splits: Mapping[str, str], identical: Sequence[Sequence[PairFacts]]
 ) -> Iterator[Finding]:
-    by_id = {one.image_id: one for one in read}
     copies = {frozenset(one.image_id for one in group) for group in identical}
-    groups = [[by_id[image_id] for image_id in group] for group in _near_duplicate_groups(read)
-              if frozenset(group) not in copies]  # fmt: skip
+    groups = [[read[position] for position in group] for group in near_duplicates([one.image_hash for one in read])]
+    groups = [group for group in groups if frozenset(one.image_id for one in group) not in copies]
     across = [group for group in groups if _several_splits(group, splits)]
     if across:
         yield _about(
@@ -63,19 +61,6 @@ def _near(
             "{images} nearly the same as others in their split.",
             "They count several times in training. Nothing to do unless they are many.",
         )  # fmt: skip
-
-
-def _near_duplicate_groups(read: Sequence[PairFacts]) -> list[tuple[str, ...]]:
-    """Return the ids of images that look the same, group by group; none without hashes of the images."""
-    hashed = [one for one in read if getattr(one, "image_hash", None) is not None]
-    try:
-        find = cast(Callable[..., Iterable[Iterable[str]]],
-                    import_module("voc_seg.importing.duplicates").near_duplicate_groups)  # fmt: skip
-    except (ImportError, AttributeError):
-        return []
-    known = {one.image_id for one in hashed}
-    groups = [tuple(group) for group in find(hashed)] if hashed else []
-    return [group for group in groups if len(group) > 1 and known.issuperset(group)]
 
 
 def _shared_masks(read: Sequence[PairFacts]) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ _REMEDIES = {
     "mask of": "Export the masks again as PNG, without anti-aliasing, smoothing and lossy compression.",
     "mask mode": "Save these masks as PNG with a palette or as 8-bit grey.",
     "image mode": "Save these images with 8 bits a channel.",
+    "unknown labels": "Name them with --classes or in data.values, or make them void with --void.",
     "oversized": "Divide these images into tiles.",
 }
 _OTHER_REMEDY = "Export these files again in a format that is read: JPEG, PNG, TIFF, BMP or WebP; masks never as JPEG."
@@ -67,7 +68,8 @@ def _unusable(kind: str, ones: Sequence[PairFacts]) -> Finding:
     if kind.startswith("Git LFS pointer"):
         what = f"{counted(count, 'pair')} with a Git LFS pointer in place of a file: the content was not fetched."
         return of_images("error", "git-lfs", what, "Fetch the files with: git lfs pull", ids)
-    name = "antialiased" if kind.startswith("mask of") else "unreadable"
+    names = {"mask of": "antialiased", "unknown labels": "unknown-values"}
+    name = next((text for start, text in names.items() if kind.startswith(start)), "unreadable")
     remedy = next((text for start, text in _REMEDIES.items() if kind.startswith(start)), _OTHER_REMEDY)
     return of_images("error", name, f"{counted(count, 'pair')} that cannot be used: {ones[0].problem}.", remedy, ids)
 
@@ -95,7 +97,7 @@ def size_findings(facts: Sequence[PairFacts]) -> Iterator[Finding]:
         )
 
 
-def exif_setting(facts: Sequence[PairFacts]) -> tuple[str, str]:
+def exif_setting(facts: Sequence[PairFacts], found: Found) -> tuple[str, str]:
     """Return the ``data.exif`` that the images with an EXIF orientation need, and why; both empty if unknown.
 
     Sizes decide where the image is turned by a quarter. Otherwise the edges decide: the mask should fit better the way
@@ -104,7 +106,9 @@ def exif_setting(facts: Sequence[PairFacts]) -> tuple[str, str]:
     turned = [one for one in facts if not one.problem and one.orientation != 1]
     unclear = [one for one in turned if one.mask_size == one.size == one.upright_size]
     if not unclear:
-        return "refuse", "sizes say how each mask was drawn"
+        return "refuse", "as sizes say how each mask was drawn"
+    if found.draw is not None and found.upright:
+        return "apply", "as the labelling tool shows images upright"
     upright = sum(one.mask_size == one.upright_size != one.size for one in turned)
     stored = sum(one.mask_size == one.size != one.upright_size for one in turned)
     if upright and not stored:
@@ -124,13 +128,13 @@ def exif_setting(facts: Sequence[PairFacts]) -> tuple[str, str]:
     return setting, f"as masks lie on the edges of the images {how} (score {best:.2f}, otherwise {other:.2f})"
 
 
-def exif_findings(facts: Sequence[PairFacts]) -> Iterator[Finding]:
+def exif_findings(facts: Sequence[PairFacts], found: Found) -> Iterator[Finding]:
     """Yield findings about images with an EXIF orientation."""
     turned = [one for one in facts if not one.problem and one.orientation != 1]
     unclear = [one for one in turned if one.mask_size == one.size == one.upright_size]
     clear = [one for one in turned if one.size != one.upright_size and one.mask_size in (one.size, one.upright_size)]
     if unclear:
-        setting, why = exif_setting(facts)
+        setting, why = exif_setting(facts, found)
         remedy = f"Set data.exif={setting}, {why}." if setting else (
             "Set data.exif=apply if the labelling tool showed images upright, as most do; data.exif=ignore if masks "
             "were drawn on the pixels as stored."

@@ -1,7 +1,7 @@
 """Checks of masks against their images, and of values that look like noise or blur."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from voc_seg.system.names import listed
@@ -9,8 +9,9 @@ from voc_seg.system.names import listed
 from ..alignment import misplaced_mask, misplaced_masks
 from ..class_plan import ClassPlan
 from ..findings import Finding, counted, of_images
-from ..layout import VOID_NAME, Found
-from .meaning import Key, LabelledPair, meanings
+from ..layout import VOID_NAME, Stored
+from ..stored import stored_counts, text_of
+from .meaning import LabelledPair, stored_key
 
 _MANY_MISPLACED = 0.05
 """Fraction of masks flagged above which it is not chance; of right ones, 0.2 to 1.8 % are flagged."""
@@ -19,10 +20,10 @@ _SOFT_VALUES = 3
 _STRAY_PIXELS, _USUAL_PIXELS = 10, 200
 
 
-def mask_findings(pairs: Sequence[LabelledPair], plan: ClassPlan, found: Found) -> Iterator[Finding]:
+def mask_findings(pairs: Sequence[LabelledPair], plan: ClassPlan) -> Iterator[Finding]:
     """Yield findings about where masks lie, soft borders and stray pixels."""
     yield from _placement(pairs)
-    yield from _soft_borders(pairs, meanings(plan, found))
+    yield from _soft_borders(pairs, plan)
     yield from _stray(pairs, plan)
 
 
@@ -57,23 +58,23 @@ def _placement(pairs: Sequence[LabelledPair]) -> Iterator[Finding]:
         )
 
 
-def _soft_borders(pairs: Sequence[LabelledPair], known: Mapping[Key, str]) -> Iterator[Finding]:
-    occurs: Counter[Key] = Counter()
-    thin: Counter[Key] = Counter()
+def _soft_borders(pairs: Sequence[LabelledPair], plan: ClassPlan) -> Iterator[Finding]:
+    occurs: Counter[Stored] = Counter()
+    thin: dict[Stored, list[str]] = {}
     for one in pairs:
-        occurs.update(one.facts.values.keys())
-        occurs.update(one.facts.colours.keys())
-        thin.update(one.facts.traits.border_values.keys())
-    soft = [key for key, count in thin.items() if count == occurs[key] and known.get(key) != VOID_NAME]
-    several = sum(occurs[key] for key in soft) >= _SOFT_VALUES
-    if len(soft) < _SOFT_VALUES or not several:
+        occurs.update(stored_counts(one.facts, plan.by_colour).keys())
+        for key in {stored_key(one.facts, key, plan) for key in one.facts.traits.border_values}:
+            thin.setdefault(key, []).append(one.id)
+    soft = [key for key, ids in thin.items() if len(ids) == occurs[key] and plan.values.get(key) != VOID_NAME]
+    if len(soft) < _SOFT_VALUES:
         return
-    images = [one.id for one in pairs if any(key in one.facts.traits.border_values for key in soft)]
-    soft.sort(key=lambda key: -thin[key])
+    wanted = {image_id for key in soft for image_id in thin[key]}
+    images = [one.id for one in pairs if one.id in wanted]
+    soft.sort(key=lambda key: -len(thin[key]))
     yield of_images(
         "error",
         "antialiased",
-        f"{len(soft)} values or colours only as thin lines along borders ({listed(soft, 4)}): "
+        f"{len(soft)} values or colours only as thin lines along borders ({listed([*map(text_of, soft)], 4)}): "
         f"{counted(len(images), 'mask')} with smoothed (anti-aliased) or compressed borders.",
         "Export masks as PNG without anti-aliasing; or map these values to void (--void).",
         images,

@@ -23,7 +23,7 @@ function facts(image) {
 
 // Colour, name and remark of everything that is seen in the enlarged image.
 const legend = (image, mode) => mode === "image" ? [] : image.classes.map(([index, share]) => {
-  const { colour, name } = data.class_table[index];
+  const { colour, name } = data.class_table.find((row) => row.index === index);
   return [colour, name, share < 0.001 ? "< 0.1 %" : `${percent(share)} %`];
 });
 

@@ -156,6 +156,7 @@ def import_folder(
     kedro import-data FOLDER --name trees    writes conf/trees and data/01_raw/trees
     kedro run --env trees                    checks, trains, evaluates and reports
     """
+    from voc_seg.download.imagenet import imagenet_weights_available
     from voc_seg.importing.command import ImportOptions, import_data  # slow to import
     from voc_seg.importing.findings import exit_code
     from voc_seg.importing.output import closing, summary, summary_json
@@ -169,7 +170,9 @@ def import_folder(
         if not (name or check):
             raise VocSegError("Give the environment a name with --name NAME, or only examine the folder with --check.")
         overrides = parse_overrides(classes, merge, void)
-        settings = ImportOptions(folder, "" if check else name, layout, overrides, val, test, group_by, seed)
+        name = "" if check else name
+        pretrained = bool(name) and imagenet_weights_available()
+        settings = ImportOptions(folder, name, layout, overrides, val, test, group_by, seed, pretrained)
         imported = import_data(project, settings)
         page = project / "data/08_reporting/data_check.html"
         write_data_check(

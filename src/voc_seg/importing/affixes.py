@@ -62,7 +62,8 @@ def find_rules(images: Sequence[str], masks: Sequence[str]) -> list[tuple[Rule, 
         votes.update({rule for mask in _similar(image, by_word) or masks for rule in _rules_of(image, mask)})
     known, fitting = frozenset(masks), []
     for rule, _ in votes.most_common(_CANDIDATES):
-        pairs = {image: mask for image in images if (mask := _apply(rule, image)) in known}
+        renamed = ((image, _apply(rule, image)) for image in images)
+        pairs = {image: mask for image, mask in renamed if mask is not None and mask in known}
         if pairs and len(set(pairs.values())) == len(pairs):
             fitting.append((rule, pairs))
     return sorted(fitting, key=lambda one: (-one[0].in_words, -len(one[1]), len(one[0].old + one[0].new), one[0].at))

@@ -1,10 +1,9 @@
 """``kedro import-data``: from a folder to an environment, step by step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from voc_seg.system.atomic_folder import atomic_write_folder
 from voc_seg.system.errors import VocSegError
@@ -12,6 +11,7 @@ from voc_seg.system.errors import VocSegError
 from .checks import check_data
 from .class_plan import ClassPlan
 from .classes import ClassRow, check_meanings, class_pixels, class_rows, plan_classes
+from .doctor.files import exif_setting
 from .environment import (
     earlier_splits,
     existing_plan,
@@ -24,9 +24,11 @@ from .environment import (
 )
 from .files import list_files
 from .findings import Finding
+from .fingerprint import plan_settings
 from .inspect import PairFacts, inspect_pairs
 from .layout import Found, find_layout, layout_named
 from .overrides import Overrides
+from .settings_text import Setting
 from .splits import assign_splits
 
 
@@ -42,6 +44,7 @@ class ImportOptions:
     test: float = 0.1
     group_by: str = ""
     seed: int = 0
+    pretrained: bool = False  # whether ImageNet weights are at hand or can be downloaded
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,11 @@ def _written(project: Path, options: ImportOptions, imported: Imported) -> Impor
     everywhere = {one.image_id: splits.get(one.image_id) or one.source.split or "train" for one in facts}
     path = table_path(project, options.name)
     table = images_table(facts, everywhere, path.parent, project)
-    settings: tuple[Any, ...] = ()
+    pixels = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
+    settings = (
+        *_exif(facts, imported.found),
+        *plan_settings(facts, splits, pixels, plan.names, pretrained=options.pretrained),
+    )
     texts = {
         "globals.yml": globals_text(project, options.name, options.folder.resolve(), imported.title),
         "parameters.yml": parameters_text(options.name, plan, imported.rows, settings),
@@ -115,3 +122,9 @@ def _written(project: Path, options: ImportOptions, imported: Imported) -> Impor
     kept = tuple(folder / name for name in texts if (folder / name).exists())
     written = write_environment(project, options.name, table, texts)
     return replace(imported, written=written, kept=kept)
+
+
+def _exif(facts: Sequence[PairFacts], found: Found) -> tuple[Setting, ...]:
+    """Return ``data.exif`` if images have an orientation that it decides."""
+    value, why = exif_setting(facts, found)
+    return (Setting("data.exif", value, why),) if value else ()

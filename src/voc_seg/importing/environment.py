@@ -19,6 +19,7 @@ from .class_plan import ClassPlan
 from .classes import ClassRow
 from .inspect import PairFacts
 from .layout import VOID_NAME, Stored
+from .settings_text import Setting, block_lines
 from .stored import text_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
@@ -155,7 +156,7 @@ def data_text(plan: ClassPlan, rows: Sequence[ClassRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parameters_text(name: str, plan: ClassPlan, rows: Sequence[ClassRow], settings: Sequence[Any]) -> str:
+def parameters_text(name: str, plan: ClassPlan, rows: Sequence[ClassRow], settings: Sequence[Setting]) -> str:
     """Return the text of ``parameters.yml``: the classes, and settings by block with their reasons."""
     blocks = dict.fromkeys(["data", *(one.key.partition(".")[0] for one in settings)])
     text = (
@@ -163,7 +164,8 @@ def parameters_text(name: str, plan: ClassPlan, rows: Sequence[ClassRow], settin
         f"# conf/base. Run: kedro run --env {name}\n"
     )
     for block in blocks:
-        text += f"\n{block}:\n" if block != "data" else f"{block}:\n{data_text(plan, rows)}"
+        text += f"{block}:\n{data_text(plan, rows)}" if block == "data" else f"\n{block}:\n"
+        text += block_lines(settings, block)
     return text
 
 

@@ -41,9 +41,9 @@ _MIN_CROP, _MAX_CROP = 128, {True: 320, False: 224}
 _JITTER = 1.25
 """Random scales go from 1/1.25 to 1.25 of the mean, about as in the sample's settings."""
 _STEPS = {True: 200, False: 250}
-"""Steps with crops of 224 pixels, by the root of the number of images, with pretrained weights or not; smaller crops get
-more of them. With pretrained weights, 24 images get 1,000 steps, 330 images 3,600 (the result in docs/results.md took
-2,310 with ResNet-50), and 10,582 images 20,600."""
+"""Steps with crops of 224 pixels, by the root of the number of images, with pretrained weights or not; smaller crops
+get more of them. With pretrained weights, 24 images get 1,000 steps, 330 images 3,600 (the result in docs/results.md
+took 2,310 with ResNet-50), and 10,582 images 20,600."""
 _MAX_EPOCHS, _MIN_EPOCHS = 400, 5
 _STEP_SECONDS = 0.27
 _IMAGE_SECONDS = 0.12

@@ -53,7 +53,8 @@ def _leftover(tree: FolderTree, pairs: Sequence[FolderPair]) -> tuple[list[PureP
     lone_masks = [mask for pair in pairs for mask in pair.matched.masks]
     in_pairs = {image for pair in pairs for image in pair.matched.images}
     masks = {pair.masks for pair in pairs}
-    unlabelled, others = [], []
+    unlabelled: list[PurePosixPath] = []
+    others: list[PurePosixPath] = []
     for path in tree.files.images:
         if path in in_pairs:
             unlabelled.append(path)

@@ -1,16 +1,19 @@
 """Public data sets: their official folders, and the environments in ``conf/`` for them."""
 
 import runpy
+import shutil
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from kedro.config import OmegaConfigLoader
 from PIL import Image
 
 from voc_seg.config import Parameters
+from voc_seg.importing.command import ImportOptions, import_data
 from voc_seg.importing.datasets import DATASETS
 from voc_seg.importing.files import list_files
 from voc_seg.importing.inspect import inspect_pairs
@@ -95,6 +98,29 @@ def test_splits_are_the_official_ones(tmp_path: Path) -> None:
     for form, expected in wanted.items():
         folders.BUILDERS[form][1](tmp_path / form)
         assert splits(find(tmp_path / form)[1]) == expected
+
+
+@pytest.mark.parametrize("form", ["cityscapes", "camvid", "oxford_pet", "pascal_context", "ade20k"])
+def test_the_import_keeps_the_environment_and_the_official_splits(form: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "conf" / form, tmp_path / "conf" / form)
+    folders.BUILDERS[form][1](tmp_path / "download")
+    imported = import_data(tmp_path, ImportOptions(tmp_path / "download", form))
+    table = pd.read_csv(tmp_path / f"data/01_raw/{form}/images.csv", dtype=str)
+    assert dict(zip(table["image_id"], table["split"])) == splits(imported.found)
+    assert [path.name for path in imported.written] == ["images.csv"]
+    assert [path.read_text() for path in imported.kept] == [(ROOT / "conf" / form / path.name).read_text()
+                                                            for path in imported.kept]  # fmt: skip
+
+
+def test_the_environment_of_a_public_data_set_is_refused_for_other_data(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "conf" / "cityscapes", tmp_path / "conf" / "cityscapes")
+    for name in ("a", "b", "c"):
+        folders.write_image(tmp_path / f"own/{name}_leftImg8bit.png")
+        folders.write_mask(tmp_path / f"own/{name}_gtFine_labelIds.png", [0, 1, 2], ["", "", ""])
+    folders.build_ade20k(tmp_path / "ade20k")
+    for folder, layout in {"own": "cityscapes", "ade20k": "ade20k"}.items():
+        with pytest.raises(VocSegError, match=rf"holds other data \(layout {layout}\). Choose another --name"):
+            import_data(tmp_path, ImportOptions(tmp_path / folder, "cityscapes"))
 
 
 def test_images_without_masks_are_kept_apart(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from voc_seg.system.errors import VocSegError
 from .checks import check_data
 from .class_plan import ClassPlan
 from .classes import ClassRow, check_meanings, class_pixels, class_rows, plan_classes
+from .datasets import require_dataset
 from .doctor.files import exif_setting
 from .environment import (
     earlier_splits,
@@ -83,6 +84,8 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
                 "data.values there, or delete that folder to write it again."
             )
     layout, found = find_layout(list_files(options.folder), options.layout)
+    require_dataset(options.name, layout, found)
+    has_splits = any(one.split for one in found.images)
     table = table_path(project, options.name or "none")
     keeps_masks = bool(options.name and found.draw)
     masks = table.parent / "masks"
@@ -92,8 +95,9 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
         facts = check_meanings(facts, plan)
         pixels = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
         splits, split_notes = assign_splits(
-            facts, pixels, options.folder.resolve(), val=options.val, test=options.test, group_by=options.group_by,
-            seed=options.seed, previous=earlier_splits(table) if options.name else None,
+            facts, pixels, options.folder.resolve(), val=options.val,
+            test=0.0 if has_splits else options.test,  # no test is cut out of an official train
+            group_by=options.group_by, seed=options.seed, previous=earlier_splits(table) if options.name else None,
         )  # fmt: skip
     rows = class_rows(facts, plan)
     imported = Imported(

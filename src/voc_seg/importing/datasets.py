@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from voc_seg.system.errors import VocSegError
+
+from .layout import VOID_NAME, Found, layout_named
+
 
 @dataclass(frozen=True)
 class KnownDataset:
@@ -64,3 +68,15 @@ def how_to_get(name: str) -> str:
         f"{known.title} is not downloaded for you ({known.terms}). Get {known.parts} from {known.page}, unpack them "
         f"into one folder, and run: {import_command(name)}"
     )
+
+
+def require_dataset(name: str, layout: str, found: Found) -> None:
+    """Refuse other data for the environment of a public data set: its masks would be read with wrong classes."""
+    if name not in DATASETS:
+        return
+    names = found.names or tuple(dict.fromkeys(one for one in found.values.values() if one != VOID_NAME))
+    if layout != name or names != tuple(vars(layout_named(name))["CLASSES"]):
+        raise VocSegError(
+            f"conf/{name} is the environment of {DATASETS[name].title}, and this folder holds other data (layout "
+            f"{layout}). Choose another --name."
+        )

@@ -18,7 +18,7 @@ from voc_seg.importing.datasets import DATASETS
 from voc_seg.importing.files import list_files
 from voc_seg.importing.inspect import inspect_pairs
 from voc_seg.importing.layout import Found, find_layout
-from voc_seg.importing.layouts import camvid, oxford_pet, pascal_context
+from voc_seg.importing.layouts import camvid, pascal_context
 from voc_seg.settings import CONFIG_LOADER_ARGS
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
@@ -191,38 +191,6 @@ def test_camvid_refuses_colours_that_are_no_label(tmp_path: Path) -> None:
     problems = {one.image_id: one.problem for one in inspect_pairs(find(tmp_path)[1])}
     assert problems.pop("0016E5_07959").startswith("unknown colours: 0016E5_07959_L.png has (1, 2, 3) and 1000 pixels")
     assert set(problems.values()) == {""}
-
-
-def test_pets_get_a_val_of_every_breed(tmp_path: Path) -> None:
-    folders.build_oxford_pet(tmp_path)
-    found = splits(find(tmp_path)[1])
-    for breed in ("Abyssinian", "great_pyrenees"):
-        chosen = [split for name, split in found.items() if name.startswith(breed)]
-        assert [chosen.count(split) for split in ("train", "val", "test")] == [8, 2, 2]
-    trainval = [name for name, split in found.items() if split != "test"]
-    assert oxford_pet.split_trainval(trainval[::-1]) == {name: found[name] for name in trainval}
-
-
-def test_pets_that_are_no_jpeg_are_read_or_rejected_with_the_reason(tmp_path: Path) -> None:
-    folders.build_oxford_pet(tmp_path)
-    folders.write_image(tmp_path / "images/Abyssinian_5.jpg", "PNG")
-    folders.write_image(tmp_path / "images/Abyssinian_4.jpg", "GIF")
-    (tmp_path / "images/Abyssinian_3.mat").write_bytes(b"MATLAB")
-    problems = {one.image_id: one.problem for one in inspect_pairs(find(tmp_path)[1])}
-    assert problems["Abyssinian_5"] == ""
-    assert problems["Abyssinian_4"] == (
-        "unreadable image: images/Abyssinian_4.jpg (a GIF, not JPEG, PNG, TIFF, BMP or WEBP)"
-    )
-
-
-def test_missing_pets_are_counted(tmp_path: Path) -> None:
-    folders.build_oxford_pet(tmp_path)
-    (tmp_path / "images/Abyssinian_1.jpg").unlink()
-    folders.write_image(tmp_path / "images/Abyssinian_99.jpg")
-    folders.write_mask(tmp_path / "annotations/trimaps/Abyssinian_99.png", [1], ["pet"])
-    notes = " ".join(find(tmp_path)[1].notes)
-    assert "1 images of the lists have no image file or no trimap" in notes
-    assert "1 images with a trimap are in no list (test.txt, trainval.txt)" in notes
 
 
 def test_pascal_context_refuses_other_label_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

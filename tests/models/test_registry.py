@@ -1,6 +1,7 @@
 """Networks from weights: those that fit are loaded exactly, others are refused with the reason."""
 
 import pickle
+import socket
 from pathlib import Path
 from urllib.error import URLError
 
@@ -208,6 +209,19 @@ class TestRefusals:
         message = _refusal("imagenet")
         assert "https://download.pytorch.org/models/resnet18" in message
         assert "model.weights" in message
+
+
+def test_a_download_without_an_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts = []
+
+    def fail(*_: object, **__: object) -> None:
+        timeouts.append(socket.getdefaulttimeout())
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", fail)
+    assert "Could not download" in _refusal("imagenet")
+    assert timeouts == [20]
+    assert socket.getdefaulttimeout() is None
 
 
 def test_imagenet_weights_are_torchvisions_first_release_with_hash_check(

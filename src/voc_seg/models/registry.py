@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 # The first release of torchvision's weights: plain training, what published fine-tuning results start from.
 _IMAGENET = {name: f"ResNet{name[6:]}_Weights.IMAGENET1K_V1" for name in ("resnet18", "resnet34", "resnet50")}
+
+_TIMEOUT = 20
+"""Seconds without an answer after which a download fails; torch.hub's own would wait forever behind some firewalls."""
 
 
 def build_model(config: ModelConfig, classes: int) -> SegmentationNet:
@@ -138,6 +142,8 @@ def _encoder_advice(state: dict[str, Tensor], config: ModelConfig) -> str:
 
 def _download(encoder: str) -> dict[str, Tensor]:
     weights = get_weight(_IMAGENET[encoder])
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
     try:
         return weights.get_state_dict(progress=True, check_hash=True)
     except (URLError, RuntimeError, OSError) as error:
@@ -146,6 +152,8 @@ def _download(encoder: str) -> dict[str, Tensor]:
             f"Download that file yourself and set model.weights to its path, move it to "
             f"{torch.hub.get_dir()}/checkpoints, or train from scratch with model.weights=null."
         ) from error
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def require_weights(config: ModelConfig) -> None:

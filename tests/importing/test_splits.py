@@ -263,11 +263,17 @@ def test_val_and_images_without_a_split() -> None:
     assert counts(splits) == {"train": 20, "val": 8}
 
 
-def test_a_test_split_on_request() -> None:
+def test_no_test_is_taken_from_an_existing_train() -> None:
     facts = [*facts_of(numbered(90), "train"), *facts_of(numbered(10, "v"), "val")]
     splits, notes = assign_splits(facts, {}, FOLDER, test=0.1)
-    assert counts(splits) == {"train": 81, "val": 10, "test": 9}
-    assert notes[0] == "The data has train and val, but not test: test is made from the train images."
+    assert counts(splits) == {"train": 90, "val": 10}
+    assert notes[0] == "The existing splits are kept: 90 train, 10 val."
+
+
+def test_val_and_test_are_made_from_train() -> None:
+    splits, notes = assign_splits(facts_of(numbered(100), "train"), {}, FOLDER, test=0.1)
+    assert counts(splits) == {"train": 70, "val": 20, "test": 10}
+    assert notes[0] == "The data has train, but not val and test: val and test are made from the train images."
 
 
 def test_an_unknown_split_is_ignored() -> None:

@@ -34,7 +34,7 @@ def assign_splits(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the split of every usable image by image id, and notes for the user, a sentence each.
 
-    Splits of the layout are kept. If one that is needed is missing, it is made from train (or from what there is).
+    Splits of the layout are kept. If train or val is missing, it is made from the other images.
     Images without a split beside others that have one become train. Without any splits, they are made: stratified by
     the classes of the images, with groups and near-duplicates kept together, the same for the same files and seed.
 
@@ -43,7 +43,7 @@ def assign_splits(
         class_pixels: Pixels by class name, by image id.
         folder: The imported folder, for `group_by`.
         val: Share of val.
-        test: Share of test; 0 makes none.
+        test: Share of test; 0 makes none. None is made beside existing train and val.
         group_by: Regular expression for groups, see `find_groups`.
         seed: Of the random choices.
         previous: Splits by image id of an earlier import. They are kept, and only new images get one.
@@ -99,6 +99,8 @@ def _plan(usable: Sequence[PairFacts], previous: Mapping[str, str], val: float, 
     given = [name for name in SPLITS if name in stated.values()]
     wanted = {"train": 1 - val - test, "val": val} | ({"test": test} if test else {})
     missing = [name for name in wanted if name not in given]
+    if "train" in given and "val" in given:
+        missing = []  # a test split that nobody made is not taken from the training images
     without = len(usable) - len(stated)
     if given and not missing:
         notes.append(f"The existing splits are kept: {count_note(stated.values())}.")

@@ -192,7 +192,7 @@ def test_a_video_is_cut_into_blocks(count: int) -> None:
     splits, notes = assign_splits(facts, everywhere(facts, "background"), FOLDER)
     assert counts(splits)["val"] == max(1, round(0.2 * count))
     assert any(f"{count} images form a chain of near-duplicates" in note for note in notes)
-    assert not any("divided" in note for note in notes)
+    assert not any("Divided" in note for note in notes)
     changes = sum(splits[one.image_id] != splits[other.image_id] for one, other in pairwise(facts))
     assert changes <= 10  # consecutive frames are mostly together
 
@@ -224,14 +224,15 @@ def test_duplicates_across_existing_splits_are_left_and_named() -> None:
     facts = [fact("a", "train", 2**255), fact("b", "val", 2**255), fact("c", "val", random_hash(0))]
     splits, notes = assign_splits(facts, {}, FOLDER)
     assert splits == {"a": "train", "b": "val", "c": "val"}
-    assert "are divided between splits, for example a (train) and b (val)." in notes[-1]
+    assert notes[-1].startswith("Divided between splits: 1 group of images")
+    assert notes[-1].endswith("for example a (train) and b (val).")
 
 
 def test_images_outside_the_lists_become_train_or_join_their_group() -> None:
     facts = [*facts_of("abc", "train"), fact("d", "val", random_hash(0)), fact("e", "", random_hash(0)), fact("f")]
     splits, notes = assign_splits(facts, {}, FOLDER)
     assert (splits["e"], splits["f"]) == ("val", "train")
-    assert notes[1] == "2 images that are in none of them become train, or join their group."
+    assert notes[1] == "2 images in none of them: train, or the split of their group."
 
 
 def test_val_is_made_from_train() -> None:
@@ -289,7 +290,7 @@ def test_earlier_splits_stay_when_images_are_added() -> None:
     splits, notes = assign_splits(new, everywhere(new, "background"), FOLDER, seed=3, previous=earlier)
     assert splits.items() >= earlier.items()
     assert counts(splits) == {"train": 80, "val": 20}
-    assert notes[0] == "50 images keep the split of the earlier import."
+    assert notes[0] == "The splits of the earlier import are kept: 40 train, 10 val."
 
 
 def test_a_new_near_duplicate_joins_the_earlier_one() -> None:

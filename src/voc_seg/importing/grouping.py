@@ -8,6 +8,7 @@ from pathlib import Path
 from voc_seg.system.errors import VocSegError
 
 from .duplicates import near_duplicates
+from .findings import counted
 from .inspect import PairFacts
 
 _BLOCKS = 20
@@ -66,13 +67,13 @@ def find_groups(facts: Sequence[PairFacts], folder: Path, group_by: str = "") ->
         what = f"--group-by {group_by}" if group_by else "the layout"
         notes.append(f"{len(set(keys) - {''})} groups by {what}, each within one split.")
         if alone:
-            notes.append(f"{_images(alone)} of {len(keys)} are in none of these groups and count as one each.")
+            notes.append(f"{counted(alone, 'image')} of {len(keys)} are in none of these groups and count as one each.")
     found = near_duplicates([one.image_hash for one in facts])
     if found:
         example = " and ".join(facts[one].image_id for one in found[0][:2])
         notes.append(
-            f"{_images(sum(map(len, found)))} have near-duplicates ({len(found)} groups, for example {example}); they "
-            "are kept within one split."
+            f"{counted(sum(map(len, found)), 'image')} have near-duplicates ({counted(len(found), 'group')}, for example "
+            f"{example}); they are kept within one split."
         )
     return Groups(stated, _join(stated, found), tuple(notes))
 
@@ -125,7 +126,3 @@ def _join(stated: Sequence[tuple[int, ...]], similar: Sequence[tuple[int, ...]])
             low, high = sorted((root(first), root(other)))
             parent[high] = low
     return _collect(map(root, range(count)))
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"

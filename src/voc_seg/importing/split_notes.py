@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from .findings import counted
 from .grouping import Groups
 from .inspect import PairFacts
 
@@ -34,10 +35,9 @@ def divided_note(usable: Sequence[PairFacts], groups: Groups, splits: Mapping[st
         return []
     first = [usable[one].image_id for one in divided[0]]
     other = next(one for one in first if splits[one] != splits[first[0]])
-    what = "1 group of images that belong" if len(divided) == 1 else f"{len(divided)} groups of images that belong"
     return [
-        f"{what} together or are near-duplicates are divided between splits, for example {first[0]} "
-        f"({splits[first[0]]}) and {other} ({splits[other]})."
+        f"Divided between splits: {counted(len(divided), 'group')} of images that belong together or are "
+        f"near-duplicates, for example {first[0]} ({splits[first[0]]}) and {other} ({splits[other]})."
     ]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from voc_seg.system.errors import VocSegError
 
+from .findings import counted
 from .grouping import Groups, find_groups, relative_path
 from .inspect import PairFacts
 from .split_notes import absence_notes, class_presence, count_note, divided_note
@@ -93,7 +94,10 @@ class _Plan:
 def _plan(usable: Sequence[PairFacts], previous: Mapping[str, str], val: float, test: float) -> _Plan:
     stated = {one.image_id: _ALIASES.get(one.source.split.lower(), one.source.split.lower()) for one in usable}
     odd = Counter(split for split in stated.values() if split not in ("", *SPLITS))
-    notes = [f"The split {name} of {count} images is not known and was ignored." for name, count in sorted(odd.items())]
+    notes = [
+        f"The split {name} of {counted(count, 'image')} is not known and was ignored."
+        for name, count in sorted(odd.items())
+    ]
     stated = {image_id: split for image_id, split in stated.items() if split in SPLITS}
     earlier = {one.image_id: previous[one.image_id] for one in usable if previous.get(one.image_id) in SPLITS}
     given = [name for name in SPLITS if name in stated.values()]
@@ -105,11 +109,11 @@ def _plan(usable: Sequence[PairFacts], previous: Mapping[str, str], val: float, 
     if given and not missing:
         notes.append(f"The existing splits are kept: {count_note(stated.values())}.")
         if new := sum(one.image_id not in stated and one.image_id not in earlier for one in usable):
-            notes.append(f"{new} images that are in none of them become train, or join their group.")
+            notes.append(f"{counted(new, 'image')} in none of them: train, or the split of their group.")
         return _Plan(earlier | stated, (), {}, tuple(notes))
     if not given:
         if earlier:
-            notes.append(f"{len(earlier)} images keep the split of the earlier import.")
+            notes.append(f"The splits of the earlier import are kept: {count_note(earlier.values())}.")
         return _Plan(earlier, tuple(wanted), wanted, tuple(notes))
     # The new splits are made from images without one, or from a split that is divided.
     source = "train" if "train" in given else "" if without else given[0]
@@ -118,11 +122,12 @@ def _plan(usable: Sequence[PairFacts], previous: Mapping[str, str], val: float, 
     names = [name for name in names if name in wanted]
     if names == ["train"]:  # val exists, and the other images become train
         notes.append(
-            f"The existing splits are kept: {count_note(kept.values())}. The other {without} images are train."
+            f"The existing splits are kept: {count_note(kept.values())}. "
+            f"{counted(without, 'image')} without a split: train."
         )
         return _Plan(earlier | kept, (), {}, tuple(notes))
     made = " and ".join(name for name in names if name != source)
-    parts = [f"the {source} images"] * bool(source) + [f"{without} images without a split"] * bool(without)
+    parts = [f"the {source} images"] * bool(source) + [f"{counted(without, 'image')} without a split"] * bool(without)
     notes.append(
         f"The data has {' and '.join(given)}, but not {' and '.join(missing)}: {made} "
         f"{'are' if ' and ' in made else 'is'} made from {' and '.join(parts)}."

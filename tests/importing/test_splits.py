@@ -183,7 +183,7 @@ def test_near_duplicates_stay_together() -> None:
     for number in range(20):
         assert len({splits[f"{letter}{number}"] for letter in "abc"}) == 1
     assert counts(splits) == {"train": 48, "val": 12}
-    assert notes[0].startswith("60 images have near-duplicates (20 groups, for example a0 and b0)")
+    assert notes[0].startswith("60 images have near-duplicates (20 groups, such as a0 and b0)")
 
 
 @pytest.mark.parametrize("count", [2, 3, 30, 300])

@@ -72,7 +72,7 @@ def find_groups(facts: Sequence[PairFacts], folder: Path, group_by: str = "") ->
     if found:
         example = " and ".join(facts[one].image_id for one in found[0][:2])
         notes.append(
-            f"{counted(sum(map(len, found)), 'image')} have near-duplicates ({counted(len(found), 'group')}, for example "
+            f"{counted(sum(map(len, found)), 'image')} have near-duplicates ({counted(len(found), 'group')}, such as "
             f"{example}); they are kept within one split."
         )
     return Groups(stated, _join(stated, found), tuple(notes))

@@ -81,9 +81,7 @@ def read_listed(
         pairs = {path: mask for path, mask in pairs.items() if name_key(stems[path]) in splits}
     return ListedImages(
         tuple(
-            LabelledImage(
-                files.absolute(image), files.absolute(mask), (splits or {}).get(name_key(stems[image]), ""), name=""
-            )
+            LabelledImage(files.absolute(image), files.absolute(mask), (splits or {}).get(name_key(stems[image]), ""))
             for image, mask in pairs.items()
         ),
         matched.images,
@@ -96,7 +94,7 @@ def _splits(
     files: Files, lists: tuple[PurePosixPath, ...], stems: Mapping[PurePosixPath, str], images: str, masks: str
 ) -> tuple[dict[str, str] | None, list[str]]:
     """Return the split by key of a stem, None without a list that has ids, and notes."""
-    known = {*stems.values(), *(stem.rpartition("/")[2] for stem in stems.values())}
+    known = set(stems.values())
     ids = {path: _read_list(files, path, known, images, masks) for path in lists}
     filled = {path: names for path, names in ids.items() if names}
     by_split = {path: SPLIT_WORDS[path.stem.lower()] for path in filled if path.stem.lower() in SPLIT_WORDS}

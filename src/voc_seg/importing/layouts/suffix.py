@@ -1,4 +1,4 @@
-"""Images and masks in the same folder, told apart by a word in the name or by the ending.
+"""Images and masks in the same folder, distinguished by a word in the name or by the ending.
 
 ``a.jpg`` and ``a_mask.png``, ``a_image.png`` and ``a_label.png``, ``a.jpg`` and ``a.png``, or ``image.jpg`` and
 ``mask.png`` in a folder for each image. ``labelme_export_json`` writes ``img.png``, ``label.png`` and

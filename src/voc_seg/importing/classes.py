@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import class_name_problem, listed, name_key
-from voc_seg.voc.classes import RESERVED_NAMES, VOID, voc_palette
+from voc_seg.voc.classes import RESERVED_NAMES, VOID
 
+from .by_colour import BLACK, VOID_COLOUR, is_by_colour
 from .class_plan import ClassPlan
 from .doubtful_values import require_clear_colours, require_clear_values
 from .inspect import PairFacts
@@ -15,8 +16,6 @@ from .overrides import Overrides
 from .stored import StoredTotal, stored_counts, stored_totals, text_of, texts_of
 
 BACKGROUND, OBJECT = "background", "object"
-_BLACK = (0, 0, 0)
-_VOID_COLOUR: Colour = tuple(voc_palette()[VOID].tolist())
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def plan_classes(facts: Sequence[PairFacts], found: Found, overrides: Overrides 
         problems = listed([f"{one.image_id}: {one.problem}" for one in facts], 3)
         raise VocSegError(f"None of the {len(facts)} masks can be used. {problems}")
     notes: list[str] = []
-    by_colour = _is_by_colour(usable, found, overrides, notes)
+    by_colour = is_by_colour(usable, found, overrides, notes)
     totals = stored_totals(usable, by_colour)
     given = _override_stored(totals, found, overrides, by_colour)
     if by_colour:
@@ -104,28 +103,6 @@ def class_pixels(facts: PairFacts, plan: ClassPlan) -> dict[str, int]:
             continue
         counts[plan.values[key]] = counts.get(plan.values[key], 0) + pixels
     return counts
-
-
-def _is_by_colour(facts: Sequence[PairFacts], found: Found, overrides: Overrides, notes: list[str]) -> bool:
-    if any(isinstance(key, tuple) for key in overrides.names) or any(one.colours for one in facts):
-        return True
-    if found.colours and not found.values and not found.draw and all(one.mask_mode != "P" for one in facts):
-        # Greys that the layout lists as colours: three equal channels look like values.
-        return all((value,) * 3 in {*found.colours, _BLACK} for one in facts for value in one.values)
-    if found.values or found.draw or any(one.mask_mode != "P" or not one.palette for one in facts):
-        return False
-    if found.colours:
-        return all({*one.palette.values()} <= {*found.colours, _BLACK, _VOID_COLOUR} for one in facts)
-    shown: dict[int, Colour] = {}
-    for one in facts:
-        for value, colour in one.palette.items():
-            if value != VOID and shown.setdefault(value, colour) != colour:
-                notes.append(
-                    f"Masks are read by the colours of their palettes: value {value} is {text_of(shown[value])} in "
-                    f"some and {text_of(colour)} in others, such as {one.image_id}."
-                )
-                return True
-    return False
 
 
 def _override_stored(
@@ -188,7 +165,7 @@ def _value_names(
 
 def _is_void(facts: Sequence[PairFacts], totals: Mapping[Stored, StoredTotal]) -> bool:
     """Return whether an unnamed 255 is void: shown in VOC's colour for it, or beside values that look like indices."""
-    if {one.palette[VOID] for one in facts if VOID in one.palette} == {_VOID_COLOUR}:
+    if {one.palette[VOID] for one in facts if VOID in one.palette} == {VOID_COLOUR}:
         return True
     others = [key for key in totals if isinstance(key, int) and key not in (0, VOID)]
     return bool(others) and max(others) <= 2 * len(others) + 8
@@ -198,11 +175,11 @@ def _colour_names(
     totals: Mapping[Stored, StoredTotal], found: Found, given: Mapping[Stored, str], notes: list[str]
 ) -> dict[Stored, str]:
     names = _layout_names(found, by_colour=True)
-    if _BLACK not in names and (_BLACK in totals) and BACKGROUND not in names.values():
-        names[_BLACK] = BACKGROUND
-    if _VOID_COLOUR in totals and _VOID_COLOUR not in names:
-        names[_VOID_COLOUR] = VOID_NAME
-        notes.append(f"{text_of(_VOID_COLOUR)}, VOC's colour of void, is read as void.")
+    if BLACK not in names and (BLACK in totals) and BACKGROUND not in names.values():
+        names[BLACK] = BACKGROUND
+    if VOID_COLOUR in totals and VOID_COLOUR not in names:
+        names[VOID_COLOUR] = VOID_NAME
+        notes.append(f"{text_of(VOID_COLOUR)}, VOC's colour of void, is read as void.")
     require_clear_colours(totals, {*names, *given}, bool(found.colours))
     for key in totals:
         names.setdefault(key, _name_of(key, totals))
@@ -211,9 +188,9 @@ def _colour_names(
 
 def _name_of(key: Stored, totals: Mapping[Stored, StoredTotal]) -> str:
     """Return the name of a value or colour that nothing names."""
-    if key in (0, _BLACK):
+    if key in (0, BLACK):
         return BACKGROUND
-    if len([other for other in totals if other not in (0, _BLACK, _VOID_COLOUR)]) == 1 and {0, _BLACK} & {*totals}:
+    if len([other for other in totals if other not in (0, BLACK, VOID_COLOUR)]) == 1 and {0, BLACK} & {*totals}:
         return OBJECT
     return f"colour_{text_of(key)[1:]}" if isinstance(key, tuple) else f"class_{key}"
 
@@ -257,5 +234,5 @@ def _class_colours(
         if value in names:
             shown.setdefault(names[value], colour)
     colours = [shown.get(name) for name in ordered]
-    distinct = {*colours} - {None, _VOID_COLOUR}
+    distinct = {*colours} - {None, VOID_COLOUR}
     return tuple(colours) if len(distinct) == len(ordered) else (None,) * len(ordered)

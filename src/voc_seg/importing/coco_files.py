@@ -96,7 +96,7 @@ def read_coco(path: Path) -> CocoFile | None:
         if (other := images.setdefault(_key(one.get("id")), image)) is not image:
             raise VocSegError(
                 f"{short_name(path)} has the images {other.name!r} and {image.name!r} with the same id "
-                f"{one.get('id')!r}, so their annotations cannot be told apart. Export it again."
+                f"{one.get('id')!r}, so it is not clear which annotations belong to which. Export it again."
             )
     labels = _labels(path, categories or [], annotations)
     for one in annotations:

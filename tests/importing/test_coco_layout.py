@@ -263,6 +263,7 @@ def test_two_paths_to_one_image_are_refused(tmp_path: Path) -> None:
         ({"annotations": [{"image_id": 1, "caption": "A cat."}]}, "has boxes or captions"),
         ({"images": [{"id": 1, "file_name": "gone.jpg"}]}, r"None of the 1 images .* first is 'gone\.jpg'"),
         ({"images": []}, "lists no image that is labelled"),
+        ({"annotations": 3}, "lists no image that is labelled"),
         ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]}, "with the same id 1"),
         ({"categories": [{"id": 1, "name": " "}]}, "category 1 has no name"),
         ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "'a' and 'b' are both category 1"),
@@ -294,6 +295,12 @@ def test_a_turned_image_is_drawn_in_the_declared_size(tmp_path: Path) -> None:
     data.image(tmp_path / "images" / "b.jpg", orientation=6)
     found = export(tmp_path, item([SMALL]), images=[upright])
     assert np.array_equal(data.drawn(found, "b.jpg"), polygons(SMALL, size=SIZE[::-1]))
+
+
+@pytest.mark.parametrize("height", [None, "0" * 5000, 1e300, float("nan"), -1, [24]])
+def test_a_height_that_makes_no_sense_is_that_of_the_file(tmp_path: Path, height: Any) -> None:
+    found = export(tmp_path, item([SMALL]), images=[{"id": 1, "file_name": "a.jpg", "height": height, "width": WIDTH}])
+    assert np.array_equal(data.drawn(found, "a.jpg"), polygons(SMALL))
 
 
 def test_ids_as_text_and_numbers(tmp_path: Path) -> None:

@@ -216,6 +216,15 @@ def test_tasks_without_annotation_or_image(tmp_path: Path) -> None:
         find_layout(list_files(tmp_path))
 
 
+def test_rows_that_are_no_tasks_and_annotations_that_are_no_lists(tmp_path: Path) -> None:
+    data.image(tmp_path / "images" / "b.jpg")
+    odd = {**task(image="b.jpg", number=2), "annotations": 3}
+    found = project(tmp_path, task(result(POLYGON)), odd, None, {"id": 3, "data": 1.5})
+    assert [one.image.name for one in found.images] == ["photo.jpg"]
+    assert [path.name for path in found.unlabelled] == ["b.jpg"]
+    assert any("2 tasks ignored" in note for note in found.notes)
+
+
 @pytest.mark.parametrize(
     "one, what",
     [

@@ -5,7 +5,7 @@ datumaro/plugins/coco_format/converter.py of https://github.com/openvinotoolkit/
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from voc_seg.voc.file_checks import short_name
 from .class_values import clean_label
 from .coco_masks import polygon_mask, rle_mask
 from .drawing import declared_size
-from .json_files import Counted, read_json
+from .json_files import Counted, read_json, rows_of
 from .layout import VOID_NAME
 
 CAPTIONS = ("annotation", "without category and segmentation ignored, such as captions")
@@ -79,7 +79,7 @@ def read_coco(path: Path) -> CocoFile | None:
     categories = document.get("categories")
     if not isinstance(annotations, list) and not isinstance(categories, list):
         return None
-    annotations = [one for one in annotations or [] if isinstance(one, dict)]
+    annotations = rows_of(annotations)
     if any("segments_info" in one for one in annotations[:1]):
         raise VocSegError(
             f"{short_name(path)} is COCO's panoptic format, whose masks are PNG files. Export instances, or convert "
@@ -98,10 +98,15 @@ def read_coco(path: Path) -> CocoFile | None:
                 f"{short_name(path)} has the images {other.name!r} and {image.name!r} with the same id "
                 f"{one.get('id')!r}, so it is not clear which annotations belong to which. Export it again."
             )
-    labels = _labels(path, categories or [], annotations)
+    labels = _labels(path, rows_of(categories), annotations)
     for one in annotations:
         _add(one, images, labels, counts)
-    return CocoFile(list(images.values()), list(dict.fromkeys(labels.values())), "annotations" in document, counts)
+    return CocoFile(
+        list(images.values()),
+        list(dict.fromkeys(labels.values())),
+        isinstance(document.get("annotations"), list),
+        counts,
+    )
 
 
 def _key(identifier: object) -> str:
@@ -111,9 +116,8 @@ def _key(identifier: object) -> str:
     return str(identifier).strip()
 
 
-def _labels(path: Path, categories: Iterable[Any], annotations: Sequence[dict[str, Any]]) -> dict[str, str]:
+def _labels(path: Path, rows: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Return the labels by category id, in the order of the ids."""
-    rows = [one for one in categories if isinstance(one, dict)]
     used = {_key(one.get("category_id")) for one in annotations}
     parents = {str(one.get("supercategory")) for one in rows}
     labels: dict[str, str] = {}

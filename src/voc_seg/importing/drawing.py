@@ -59,8 +59,13 @@ def mask_size(image: Path, declared: tuple[int, int] | None, source: str) -> tup
 
 def declared_size(height: object, width: object) -> tuple[int, int] | None:
     """Return height and width from a JSON file; None if they are missing or make no sense."""
-    sizes = [int(one) for one in (height, width) if isinstance(one, (int, float, str)) and str(one).isdigit()]
-    return (sizes[0], sizes[1]) if len(sizes) == 2 and min(sizes) > 0 else None
+    try:
+        sizes = [float(one) for one in (height, width) if isinstance(one, (int, float, str))]
+    except (ValueError, OverflowError):
+        return None
+    if len(sizes) != 2 or not all(0 < one < _LIMIT and one == int(one) for one in sizes):
+        return None
+    return int(sizes[0]), int(sizes[1])
 
 
 def draw_by_area(regions: Iterable[tuple[int, np.ndarray]], mask: np.ndarray) -> np.ndarray:
@@ -153,7 +158,7 @@ def _draw_circle(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius:
 
 
 def _draw_patch(mask: np.ndarray, shape: Mapping[str, Any], value: int) -> None:
-    """Draw a shape of the type mask: a PNG and the box it belongs in, of which parts may lie outside the image."""
+    """Draw a shape of the type mask: a PNG and the box it belongs in. Parts of it may lie outside the image."""
     points = shape_points(shape)
     if len(points) != 2:
         raise VocSegError(f"a mask cannot have {len(points)} points; delete it in labelme and draw it again")

@@ -29,7 +29,7 @@ def split_of(path: PurePosixPath) -> str:
 
 
 def folder_split(path: PurePosixPath) -> str:
-    """Return the split that the nearest folder of a file with exactly the name of a split stands for; else empty."""
+    """Return the split of the nearest folder with exactly the name of a split: train, val, test, or empty."""
     names = (_SPLITS.get(re.sub(r"\d+$", "", part.lower()), "") for part in reversed(path.parent.parts))
     return next(filter(None, names), "")
 

@@ -48,6 +48,11 @@ def read_json(path: Path) -> Any:
         raise VocSegError(f"damaged JSON: {name} ({error}{empty}); export it again") from error
 
 
+def rows_of(stored: object) -> list[dict[str, Any]]:
+    """Return the objects in a list of a JSON file; none if it is no list."""
+    return [one for one in stored if isinstance(one, dict)] if isinstance(stored, list) else []
+
+
 def note_of(items: Sequence[object], noun: str, text: str) -> tuple[str, ...]:
     """Return one note with the number of items and the first of them: "3 files ignored: a, b, c."; none if empty."""
     return (f"{counted(len(items), noun)} {text}: {listed(list(dict.fromkeys(map(str, items))), 3)}.",) if items else ()

@@ -22,7 +22,7 @@ from voc_seg.voc.file_names import IMAGE_ENDINGS
 from .class_values import clean_label
 from .coco_masks import polygon_mask
 from .drawing import declared_size
-from .json_files import Counted, read_json
+from .json_files import Counted, read_json, rows_of
 
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
 """Label Studio adds this to the names of uploaded files."""
@@ -64,26 +64,26 @@ def read_tasks(path: Path, counts: Counter[Counted]) -> list[Task] | None:
         counts: What was ignored or assumed is added.
     """
     document = read_json(path)
-    if not isinstance(document, list) or not document or not all(isinstance(one, dict) for one in document):
+    rows = rows_of(document)
+    full = [one for one in rows if isinstance(one.get("data"), dict) and "id" in one]
+    short = [] if full else [one for one in rows if "annotation_id" in one]
+    if not full and not short:
         return None
-    if all(isinstance(one.get("data"), dict) and "id" in one for one in document):
-        return [_full(one, counts) for one in document]
-    if all("annotation_id" in one for one in document):
-        return _short(document, counts)
-    return None
+    if others := len(document) - len(full or short):
+        counts["task", "ignored, without an id and data"] += others
+    return [_full(one, counts) for one in full] if full else _short(short, counts)
 
 
 def _full(row: Mapping[str, Any], counts: Counter[Counted]) -> Task:
     task = Task(str(row.get("id")), _images(row["data"]))
-    stored = row.get("annotations", row.get("completions")) or []
-    valid = [one for one in stored if isinstance(one, dict) and not (one.get("was_cancelled") or one.get("skipped"))]
+    stored = rows_of(row.get("annotations", row.get("completions")))
+    valid = [one for one in stored if not (one.get("was_cancelled") or one.get("skipped"))]
     if not valid:
         return task
     truth = [one for one in valid if one.get("ground_truth")] or valid
     if len(truth) > 1:
         counts[_SEVERAL] += 1
-    results = [one for one in _newest(truth).get("result") or [] if isinstance(one, dict)]
-    _add_regions(task, results, counts)
+    _add_regions(task, rows_of(_newest(truth).get("result")), counts)
     return task
 
 
@@ -98,8 +98,7 @@ def _short(rows: Sequence[Mapping[str, Any]], counts: Counter[Counted]) -> list[
             counts[_SEVERAL] += 1
         row = _newest(several)
         task = Task(number, _images(row))
-        lists = [one for one in row.values() if isinstance(one, list)]
-        values = [value for one in lists for value in one if isinstance(value, dict)]
+        values = [value for stored in row.values() for value in rows_of(stored)]
         if row.get("annotation_id") is not None:
             _add_regions(task, [{"value": value, **value} for value in values], counts)
         tasks.append(task)

@@ -98,6 +98,8 @@ def test_labels_txt_gives_the_order(tmp_path: Path) -> None:
         ("renamed.jpg", "before.jpg", "renamed.json"),
         ("images/renamed.jpg", "", "json/renamed.json"),
         ("images/\u00fc.jpg", "u\u0308.jpg", "json/b.json"),
+        ("renamed.jpg", "x" * 5000 + ".jpg", "renamed.json"),
+        ("renamed.jpg", "a\x00.jpg", "renamed.json"),
     ],
 )
 def test_the_image_is_found(tmp_path: Path, image: str, path: str, json: str) -> None:

@@ -19,6 +19,7 @@ from voc_seg.system.names import listed
 from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.file_checks import short_name
+from voc_seg.voc.file_names import IMAGE_ENDINGS
 
 from ..class_values import clean_label, number_classes, value_names
 from ..drawing import Unusable, declared_size, draw_labelme, mask_size, shape_type
@@ -182,7 +183,7 @@ def _image_of(files: Files, search: ImageSearch, one: _File) -> Path | None:
         if (exact := normalised(folder / named)) in search:
             return files.absolute(exact)
         outside = files.absolute(folder) / named
-        if outside.suffix and outside.is_file():  # FOLDER holds the JSON files only
+        if outside.suffix.lower() in IMAGE_ENDINGS and _is_file(outside):  # FOLDER holds the JSON files only
             return outside.resolve()
     same = search.with_stem(one.path.stem)
     beside = [path for path in same if path.parent == folder]
@@ -191,6 +192,13 @@ def _image_of(files: Files, search: ImageSearch, one: _File) -> Path | None:
     if one.image and (found := search.find(one.image, folder, folder_split(one.path))) is not None:
         return files.absolute(found)
     return files.absolute(same[0]) if len(same) == 1 else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a null character
+        return False
 
 
 def _values(

@@ -146,10 +146,11 @@ def misplaced_masks(alignments: Sequence[Alignment]) -> Misplaced | None:
     found: list[tuple[str, np.ndarray]] = []
     for name in sorted(set.intersection(*(set(one.scores) for one in scored)) - {AS_IS}):
         found.append((name, np.array([one.scores[name] for one in scored])))
-    shifts = np.stack([one.shifts for one in scored if one.shifts is not None])
-    row, column = np.unravel_index(shifts.mean(0).argmax(), shifts.shape[1:])
-    factor = float(np.median([one.factor for one in scored]))
-    found.append((_shift_name(int(row), int(column), factor), shifts[:, row, column]))
+    shifts = np.array([one.shifts for one in scored if one.shifts is not None])
+    if len(shifts) == len(scored):
+        row, column = np.unravel_index(shifts.mean(0).argmax(), shifts.shape[1:])
+        factor = float(np.median([one.factor for one in scored]))
+        found.append((_shift_name(int(row), int(column), factor), shifts[:, row, column]))
     best = max(found, key=lambda one: one[1].mean())
     gain = best[1] - as_is
     error = gain.std(ddof=1) / np.sqrt(len(gain))

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +34,7 @@ def index_images(
     split: VOCSplit,
     reading: Reading = Reading(),  # noqa: B008 - immutable
     previous: pd.DataFrame | None = None,
+    describe: Callable[[str, np.ndarray, np.ndarray], str] | None = None,
 ) -> pd.DataFrame:
     """Decode every image and mask of a split and describe it.
 
@@ -41,6 +42,7 @@ def index_images(
         split: Images and masks.
         reading: How files become samples: classes, EXIF orientation, size.
         previous: The index of an earlier run. Its rows are reused if their files have not changed.
+        describe: Returns what else to note of an image, from its id, the image and the mask as class indices.
 
     Returns:
         One row per image, in the order of the list.
@@ -59,9 +61,10 @@ def index_images(
         | image_file     | string | folder and name of the image; the default one if missing      |
         | mask_file      | string | folder and name of the mask                                   |
         | fingerprint    | string | changes with the files' sizes and times and with the reading  |
+        | traits         | string | what `describe` returned; empty without it and in a rejected row |
     """
     counted = [*reading.classes.names, "void"]
-    last = ["note", "rejected", "mask_palette", "image_file", "mask_file", "fingerprint"]
+    last = ["note", "rejected", "mask_palette", "image_file", "mask_file", "fingerprint", "traits"]
     columns = ["image_id", "split", "height", "width", "mask_mode", *counted, *last]
     text = ("image_id", "split", "mask_mode", *last)
     dtypes = dict.fromkeys(text, "string") | dict.fromkeys(["height", "width", *counted], "int64")
@@ -70,12 +73,12 @@ def index_images(
     known = _unchanged(previous, columns, split, prints)
     changed = [image_id for image_id in split.ids if image_id not in known.index]
     _log_work(split, len(changed))
-    read = partial(_read_one, split, reading)
+    read = partial(_read_one, split, reading, describe or (lambda *_: ""))
     with allow_large_images(), progress_bar(f"reading {split.name}", len(changed)) as advance:
         rows = []
-        for image_id, row in zip(changed, parallel_map(read, changed)):
+        for image_id, (*row, traits) in zip(changed, parallel_map(read, changed)):
             files = short_name(split.image_path(image_id)), short_name(split.mask_path(image_id))
-            rows.append((image_id, split.name, *row, *files, prints[image_id]))
+            rows.append((image_id, split.name, *row, *files, prints[image_id], traits))
             advance(1)
     table = pd.DataFrame(rows, columns=columns).astype(dtypes)
     if len(known):
@@ -144,10 +147,12 @@ def _unchanged(
 
 
 @hold_decode_memory()
-def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | int, ...]:
+def _read_one(
+    split: VOCSplit, reading: Reading, describe: Callable[[str, np.ndarray, np.ndarray], str], image_id: str
+) -> tuple[str | int, ...]:
     counts = [0] * (len(reading.classes) + 1)
     height = width = 0
-    mode = note = palette = reason = ""
+    mode = note = palette = reason = traits = ""
     try:
         if problem := split.problem(image_id):
             raise VocSegError(problem)
@@ -159,13 +164,14 @@ def _read_one(split: VOCSplit, reading: Reading, image_id: str) -> tuple[str | i
         height, width = pair.mask.indices.shape
         note = "; ".join(pair.notes)
         counts = _count_pixels(pair.mask.indices, short_name(split.mask_path(image_id)), len(reading.classes))
+        traits = describe(image_id, pair.image, pair.mask.indices)
     except VocSegError as error:
         reason = printable(str(error))
     except Exception as error:  # one broken file must not stop the others
         what = f"{short_name(split.image_path(image_id))} or its mask"
         reason = printable(f"unreadable: {what} ({type(error).__name__}: {error})")
         mode = ""
-    return height, width, mode, *counts, note, reason, palette
+    return height, width, mode, *counts, note, reason, palette, traits
 
 
 def _count_pixels(mask: np.ndarray, name: str, classes: int) -> list[int]:

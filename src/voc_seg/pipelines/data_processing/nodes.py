@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import AugmentationConfig, DataConfig, InferenceConfig
+from voc_seg.importing.index_traits import index_traits, index_warnings
 from voc_seg.reporting.figures import plot_class_distribution
 from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.system.errors import VocSegError
@@ -58,7 +59,7 @@ def index_split(split: VOCSplit, data: DataConfig) -> pd.DataFrame:
             "same names: keep them on other file systems, or rename images and masks.",
             split.name, len(not_portable), not_portable[0], windows_name_problem(not_portable[0]),
         )  # fmt: skip
-    return index_images(split, data.reading, split.read_index and split.read_index())
+    return index_images(split, data.reading, split.read_index and split.read_index(), index_traits(len(split)))
 
 
 def describe(
@@ -90,6 +91,7 @@ def describe(
         void_objects_warning(indices, data.class_table),
         black_value_warning(indices, data.class_table),
         _large_images(train_index, augmentation) or _smaller_in_inference(train_index, data, augmentation, inference),
+        *index_warnings(indices, data.class_table.names),
     ):
         if warning:
             logger.warning("%s", warning)

@@ -56,9 +56,9 @@ def ours(store: SampleStore, batch: int, steps: int, runtime: Runtime, workers: 
         while len((group := [next(batches)])[0].ids) < batch:
             pass  # the last batch of an epoch is smaller
         loss = train_step(model, optimizer, group, runtime, scaler)
-        unread.append(DelayedRead(loss, runtime.asynchronous))
+        unread.append(DelayedRead(loss, asynchronous=runtime.asynchronous))
         while len(unread) > int(runtime.asynchronous):
-            assert math.isfinite(float(unread.popleft().read()))
+            assert math.isfinite(float(*unread.popleft().read()))
 
     return lambda: seconds_a_step(step, steps, runtime)
 

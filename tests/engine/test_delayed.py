@@ -6,5 +6,6 @@ from voc_seg.engine.delayed import DelayedRead
 
 
 def test_on_a_cpu_the_number_is_passed_on() -> None:
-    loss = torch.tensor(0.25)
-    assert DelayedRead(loss, asynchronous=False).read() is loss
+    loss, mask = torch.tensor(0.25), torch.zeros(2, 2)
+    found = DelayedRead(loss, mask, asynchronous=False).read()
+    assert found[0] is loss and found[1] is mask

@@ -61,7 +61,7 @@ def test_a_step(
                 loss = train_step(run.model, run.optimizer, list(group), run.runtime, run.scaler, config.clip_gradient)
                 run.finish_step(loss, 0.01, list(group), time.perf_counter())
     assert len(groups) > FIRST_STEPS
-    assert np.isfinite([float(step.loss.read()) for step in run.unread]).all()
+    assert np.isfinite([float(*step.loss.read()) for step in run.unread]).all()
 
 
 @pytest.mark.parametrize("in_strips", [False, True])

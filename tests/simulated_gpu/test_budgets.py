@@ -154,6 +154,7 @@ def test_an_evaluated_image_gives_its_mask_as_bytes(
 
     asked = difference(count(10), count(2), 8)
     assert asked["to host"] <= 1.5 * PIXELS + 8 * (len(CLASS_NAMES) ** 2 + 1)  # mask, confusion matrix, loss
+    assert asked["waits"] <= 1
     assert asked["host conversions"] == 0
 
 

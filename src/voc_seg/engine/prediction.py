@@ -87,19 +87,19 @@ def predict_all(
     from that of the samples. The groups depend only on the samples. Each rank takes every n-th group, so an image's
     result does not depend on the number of ranks.
     """
-    queued: deque[tuple[str, list[DelayedRead]]] = deque()
+    queued: deque[tuple[str, DelayedRead]] = deque()
     behind = images_per_forward(runtime) if runtime.asynchronous else 0
     for found in queue_predictions(model, samples, config, runtime, image_size, rank, world_size):
-        numbers = (found.mask, found.confusion, found.loss)
-        queued.append((found.id, [DelayedRead(number, runtime.asynchronous) for number in numbers]))
+        numbers = DelayedRead(found.mask, found.confusion, found.loss, asynchronous=runtime.asynchronous)
+        queued.append((found.id, numbers))
         if len(queued) > behind:
             yield _to_host(*queued.popleft())
     for waiting in queued:
         yield _to_host(*waiting)
 
 
-def _to_host(image_id: str, numbers: list[DelayedRead]) -> Prediction:
-    mask, confusion, loss = (number.read().cpu() for number in numbers)
+def _to_host(image_id: str, numbers: DelayedRead) -> Prediction:
+    mask, confusion, loss = (number.cpu() for number in numbers.read())
     return Prediction(image_id, mask.numpy(), confusion.numpy(), float(loss))
 
 

@@ -122,7 +122,8 @@ class TrainingRun:
         if self.ema:
             self.ema.update_parameters(self.model)
         ids = tuple(itertools.chain.from_iterable(batch.ids for batch in group))
-        self.unread.append(Step(DelayedRead(loss, self.runtime.asynchronous), self.state.step, rate, ids))
+        delayed = DelayedRead(loss, asynchronous=self.runtime.asynchronous)
+        self.unread.append(Step(delayed, self.state.step, rate, ids))
         self.state.step += 1
         self.state.position += sum(batch.whole for batch in group)
         self.state.seconds += time.perf_counter() - started

@@ -202,7 +202,8 @@ def read_losses(run: TrainingRun, interruption: Interruption, unread: int = 0) -
     started, overdue = time.perf_counter(), False
     while len(run.unread) > unread:
         step = run.unread.popleft()
-        loss, late = interruption.synchronize(float(step.loss.read()), run.checkpoint_overdue())
+        (value,) = step.loss.read()
+        loss, late = interruption.synchronize(float(value), run.checkpoint_overdue())
         require_finite(loss, step.number, step.rate, step.ids, DIVERGENCE_ADVICE)
         run.state.loss += loss
         run.last_loss = loss

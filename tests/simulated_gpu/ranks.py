@@ -36,7 +36,12 @@ TIMEOUT = timedelta(seconds=60)
 
 
 class Relay(distributed.ProcessGroup):
-    """What NCCL is to GPUs: collective operations on device tensors, here by gloo on copies of them."""
+    """What NCCL is to GPUs: collective operations on device tensors, here by gloo on copies of them.
+
+    ``waits`` counts those for the copies, which NCCL does not need.
+    """
+
+    waits = 0
 
     def __init__(self, store: distributed.Store, rank: int, size: int, timeout: timedelta) -> None:
         super().__init__(rank, size)
@@ -52,17 +57,22 @@ class Relay(distributed.ProcessGroup):
         return self._relay("broadcast", tensors, options)
 
     def allgather(self, into: list[list[torch.Tensor]], tensors: list[torch.Tensor], options: Any = None) -> Any:
-        copies = [[tensor.cpu() for tensor in part] for part in into]
-        self.gloo.allgather(copies, [tensor.cpu() for tensor in tensors], options).wait()
+        copies = [self._to_host(part) for part in into]
+        self.gloo.allgather(copies, self._to_host(tensors), options).wait()
         for part, copied in zip(into, copies):
             self._take_back(part, copied)
         return self._done(into)
 
     def _relay(self, operation: str, tensors: list[torch.Tensor], options: Any) -> distributed.Work:
-        copies = [tensor.cpu() for tensor in tensors]
+        copies = self._to_host(tensors)
         getattr(self.gloo, operation)(copies, options).wait()
         self._take_back(tensors, copies)
         return self._done(tensors)
+
+    @classmethod
+    def _to_host(cls, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        cls.waits += 2 * len(tensors)  # and one for each copy back
+        return [tensor.cpu() for tensor in tensors]
 
     @staticmethod
     def _take_back(tensors: Sequence[torch.Tensor], copies: Sequence[torch.Tensor]) -> None:
@@ -76,10 +86,10 @@ class Relay(distributed.ProcessGroup):
         return _create_work_from_future(future)
 
 
-def train(folder: Path, device: str, settings: dict[str, Any]) -> dict[str, Any]:
+def train(folder: Path, device: str, settings: dict[str, Any], split: str = "train") -> dict[str, Any]:
     """Return the history, without times and memory, and a digest of the weights."""
     runtime._choose_device = lambda name: torch.device(device)
-    stores = SampleStore(folder / "train.arrow"), SampleStore(folder / "val.arrow")
+    stores = SampleStore(folder / f"{split}.arrow"), SampleStore(folder / "val.arrow")
     *_, last = fit(*stores, CLASS_NAMES, Parameters.model_validate(settings))
     history = [
         {key: value for key, value in row.items() if "second" not in key and not key.startswith("gpu_")}
@@ -87,6 +97,19 @@ def train(folder: Path, device: str, settings: dict[str, Any]) -> dict[str, Any]
     ]
     state = {name: value.cpu() for name, value in last.checkpoint["model"].items()}
     return {"history": history, "digest": model_digest({"model": state})}
+
+
+def waits_of_a_step(folder: Path, device: str, settings: dict[str, Any]) -> float:
+    """How often each of the additional steps of a split twice as long waits for the device, apart from the relay."""
+    waits, images = [], []
+    for split in ("train", "twice"):
+        Relay.waits = 0
+        with simgpu.counting() as counts:
+            train(folder, device, settings, split)
+        waits.append(counts.waits.total() - Relay.waits)
+        images.append(len(SampleStore(folder / f"{split}.arrow")))
+    training = settings["training"]
+    return (waits[1] - waits[0]) * training["batch_size"] * training["accumulation"] / (images[1] - images[0])
 
 
 def main(folder: Path, rank: int, jobs: dict[str, dict[str, Any]]) -> None:
@@ -100,10 +123,12 @@ def main(folder: Path, rank: int, jobs: dict[str, dict[str, Any]]) -> None:
     narrow_resnet18(pytest.MonkeyPatch())
     torch.simgpu.set_device(rank)
     devices = {"cpu": "cpu", "gpu": f"{simgpu.NAME}:{rank}"}
-    found = {
+    found: dict[str, dict[str, Any]] = {
         name: {kind: train(folder, device, settings) for kind, device in devices.items()}
         for name, settings in jobs.items()
     }
+    for name, settings in jobs.items():
+        found[name]["waits"] = waits_of_a_step(folder, devices["gpu"], settings)
     (folder / f"{rank}.json").write_text(json.dumps(found))
     barrier()
     destroy_process_group()

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from voc_seg.config import Parameters
-from voc_seg.samples.store import SampleStore
+from voc_seg.samples.store import SampleStore, write_store
 
 TRAINING = {"epochs": 1, "batch_size": 2}
 JOBS: dict[str, dict[str, Any]] = {
@@ -34,6 +35,8 @@ def results(
     folder: Path = tmp_path_factory.mktemp("ranks")
     shutil.copy(train_store.path, folder / "train.arrow")
     shutil.copy(val_store.path, folder / "val.arrow")
+    known = list(train_store)
+    write_store(folder / "twice.arrow", [*known, *(replace(sample, id=f"{sample.id}_again") for sample in known)])
     jobs = {
         name: make_parameters(model={"dropout": 0.0}, training=training).model_dump(mode="json")
         for name, training in JOBS.items()
@@ -53,6 +56,12 @@ def results(
             rank.kill()
     assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(outputs)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", JOBS)
+def test_a_step_of_two_ranks_waits_once_at_most(results: list[dict[str, Any]], job: str) -> None:
+    assert all(rank[job]["waits"] <= 1 for rank in results), [rank[job]["waits"] for rank in results]
 
 
 @pytest.mark.slow

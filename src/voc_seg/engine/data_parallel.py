@@ -41,9 +41,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(maps)
         values = maps.to(torch.promote_types(maps.dtype, torch.float32))
-        size = _AllReduceSum.apply(
-            values.new_tensor(values.numel() / self.num_features)
-        )  # of a channel in the whole batch
+        size = _AllReduceSum.apply(values.new_full((), values.numel() / self.num_features))  # of a channel on all ranks
         mean = _AllReduceSum.apply(values.sum((0, 2, 3))) / size
         centred = values - mean[:, None, None]
         # Two passes: the difference of two large sums would lose digits.

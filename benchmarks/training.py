@@ -16,6 +16,7 @@ takes seconds.
                cudnn.benchmark as for ours
     lightning  segmentation_models_pytorch's Unet with ResNet-18 in a pytorch-lightning Trainer on the usual loader,
                defaults of both (32-true); "lightning bf16" the same in bf16-mixed
+    compiled   ours with training.compile=true, only where --sides names it: compiling takes a minute per batch size
 """
 
 import argparse
@@ -32,7 +33,8 @@ from peers import CLASSES, CROP, Side, lightning, usual
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from voc_seg.config import AugmentationConfig, ModelConfig, OptimizerConfig, RuntimeConfig
+from voc_seg.config import AugmentationConfig, ModelConfig, OptimizerConfig, RuntimeConfig, TrainingConfig
+from voc_seg.engine.compiling import compile_network
 from voc_seg.engine.delayed import DelayedRead
 from voc_seg.engine.optimisation import build_optimizer, loss_sum, set_learning_rate
 from voc_seg.engine.runtime import Runtime, choose_runtime, loader_workers
@@ -47,15 +49,16 @@ from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 AUGMENTATION = AugmentationConfig(crop_size=CROP, scale=(0.9, 1.1))
 
 
-def ours(store: SampleStore, batch: int, steps: int, runtime: Runtime, workers: int) -> Side:
+def ours(store: SampleStore, batch: int, steps: int, runtime: Runtime, workers: int, compiled: bool = False) -> Side:
     model, optimizer = _model_and_optimizer(runtime)
+    network = compile_network(model, TrainingConfig(batch_size=batch, compile=compiled), runtime)
     scaler, unread = runtime.gradient_scaler(), deque()
     batches = training_batches(store, AUGMENTATION, batch, 0, range(10**6), workers, runtime.asynchronous)
 
     def step() -> None:
         while len((group := [next(batches)])[0].ids) < batch:
             pass  # the last batch of an epoch is smaller
-        loss = train_step(model, optimizer, group, runtime, scaler)
+        loss = train_step(network, optimizer, group, runtime, scaler)
         unread.append(DelayedRead(loss, asynchronous=runtime.asynchronous))
         while len(unread) > int(runtime.asynchronous):
             assert math.isfinite(float(*unread.popleft().read()))
@@ -96,7 +99,7 @@ def gflop(model: nn.Module) -> float:
     return counter.get_total_flops() / 2e9
 
 
-SIDES = ("ours", "bare", "unkept", "2 workers", "usual", "lightning", "lightning bf16")
+SIDES = ("ours", "bare", "unkept", "2 workers", "usual", "lightning", "lightning bf16", "compiled")
 
 
 def compare(store: SampleStore, split: VOCSplit, batch: int, arguments: argparse.Namespace) -> list[list[object]]:
@@ -114,6 +117,7 @@ def compare(store: SampleStore, split: VOCSplit, batch: int, arguments: argparse
         "usual": lambda: usual(split, batch, steps, device),
         "lightning": lambda: lightning(split, batch, steps, "32-true", device),
         "lightning bf16": lambda: lightning(split, batch, steps, "bf16-mixed", device),
+        "compiled": lambda: ours(store, batch, steps, runtime, workers, compiled=True),
     }
     sides = {name: make[name]() for name in dict.fromkeys(["ours", *arguments.sides])}
     seconds = alternate(sides, arguments.rounds)
@@ -127,7 +131,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[4, 8, 16])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=32, help="images per variant and round")
-    parser.add_argument("--sides", nargs="+", default=SIDES, choices=SIDES)
+    parser.add_argument("--sides", nargs="+", default=SIDES[:-1], choices=SIDES)
     add_device(parser)
     arguments = parser.parse_args()
     split = read_split(find_voc_folder(arguments.voc_root, "2012"), "sample", "train")

@@ -256,6 +256,14 @@ class TestArithmetic:
         score = validate(model, SampleStore(work.folder / "val.arrow"), parameters, choose_runtime(parameters.runtime))
         assert mean_iou(score.confusion) == state["history"][-1]["val_miou"]
 
+    @pytest.mark.slow
+    def test_compiled_networks_train_as_plain_ones(self, work: Work) -> None:
+        for name, more in (("uneven", {}), ("accumulated", MORE)):
+            plain, compiled = (work.settings(**more, sync_batch_norm=False, compile=wanted) for wanted in (False, True))
+            work.by_two({"name": f"{name}_plain", "settings": plain}, {"name": name, "settings": compiled})
+            assert work[name]["losses"] == pytest.approx(work[f"{name}_plain"]["losses"], rel=1e-6)
+            self.assert_same(work[name], work[f"{name}_plain"])
+
     def test_a_run_resumes_with_another_number_of_processes(self, work: Work) -> None:
         first, second = work["first"]["state"], work["second"]["state"]
         assert (first["epoch"], first["position"], second["epoch"], second["position"]) == (0, 3, 1, 3)

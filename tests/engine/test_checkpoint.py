@@ -121,7 +121,7 @@ def test_other_settings_are_refused_by_name(
     "blocks",
     [
         {"training": {"epochs": 30}},
-        {"training": {"resume": True, "early_stopping": 3}},
+        {"training": {"resume": True, "early_stopping": 3, "compile": True}},
         {"training": {"checkpoint": {"every_epochs": 5, "keep_last": None}}},
         {"model": {"weights": "imagenet"}},
         {"evaluation": {"pictures": 2}, "sanity": {"epochs": 3}, "runtime": {"workers": 2}},

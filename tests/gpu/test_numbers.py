@@ -98,6 +98,23 @@ def test_auto_is_a_precision_that_trains(gpu: torch.device, fit_on: Fit) -> None
     assert history[0]["train_loss"] == pytest.approx(expected[0]["train_loss"], rel=0.2)
 
 
+@pytest.mark.parametrize(
+    "training", [{"batch_size": 3}, {"batch_size": 1, "accumulation": 2, "ema_decay": 0.9}, {"clip_gradient": 1.0}]
+)
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_compiled_run_is_that_of_the_plain_network(
+    gpu: torch.device, fit_on: Fit, precision: str, training: dict[str, Any]
+) -> None:
+    """Losses are read one step late and gradients are accumulated although CUDA graphs reuse their memory."""
+    runtime, slowly = {"precision": precision}, {"epochs": 3, "optimizer": {"learning_rate": 1e-4}, **training}
+    plain = fit_on(str(gpu), training=slowly, runtime=runtime)
+    compiled = fit_on(str(gpu), training={**slowly, "compile": True}, runtime=runtime)
+    for row, expected in zip(compiled[-1].history, plain[-1].history, strict=True):
+        assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=5e-2)
+        assert row["val_loss"] == pytest.approx(expected["val_loss"], rel=5e-2)
+    assert list(compiled[-1].checkpoint["model"]) == list(plain[-1].checkpoint["model"])
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_deterministic_run_resumes_to_the_bit(gpu: torch.device, fit_on: Fit, precision: str) -> None:
     """Weights, momentum, generators and the gradient scale; dropout draws from the GPU's generator."""

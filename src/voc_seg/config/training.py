@@ -89,6 +89,11 @@ class TrainingConfig(Block):
         description="on GPUs: use only deterministic operations where torch has them, and warn about the others; "
         "CPU runs are always deterministic",
     )
+    compile: bool = Field(
+        False,
+        description="run the network of training steps through torch.compile, on NVIDIA GPUs with CUDA graphs; "
+        "measure first whether that is faster (docs/gpu.md)",
+    )
     resume: bool = Field(False, description="resume from the newest checkpoint")
     accept_changed_data: bool = Field(
         False, description="resume even if images or masks have changed under the same ids"
@@ -102,6 +107,16 @@ class TrainingConfig(Block):
         """``batch_size`` as a number, after ``engine.batch_size`` has settled what ``auto`` means."""
         assert self.batch_size != "auto"
         return self.batch_size
+
+    @model_validator(mode="after")
+    def _compile_goes_with_the_others(self) -> "TrainingConfig":
+        if self.compile and self.deterministic:
+            raise ValueError(
+                "compile and deterministic exclude each other: compiling measures which kernels are fastest"
+            )
+        if self.compile and self.sync_batch_norm:
+            raise ValueError("compile and sync_batch_norm exclude each other: ranks exchange sums within the network")
+        return self
 
     @model_validator(mode="after")
     def _warmup_ends_before_training(self) -> "TrainingConfig":

@@ -201,9 +201,10 @@ def load_state(
 _KEYS = {"class_names", "model_config", "config", "model", "ema", "optimizer", "rng", *RunState.__annotations__}
 
 # May change on resume: length of training, what to keep, where initial weights came from, and settings that depend on
-# the number of processes.
+# the machine or the number of processes.
 _FREE = {
     "training.epochs",
+    "training.compile",
     "training.sync_batch_norm",
     "training.resume",
     "training.accept_changed_data",

@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from voc_seg.samples.batches import Batch
 
+from .compiling import CompiledNetwork
 from .distributed import world_size
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -131,10 +132,12 @@ def gradient_sync(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
 
 
 def set_batch_offset(model: nn.Module, batch: Batch) -> None:
-    """Set which slice of the whole batch the layers see next."""
-    if isinstance(model, DistributedDataParallel):
+    """Set which slice of the whole batch the layers see next, and whether that batch is a full one."""
+    if isinstance(model, (DistributedDataParallel, CompiledNetwork)):
         for layer in model.modules():
             if isinstance(layer, SyncDropout2d):
                 layer.first, layer.whole = batch.first, batch.whole
             elif isinstance(layer, GpuSyncBatchNorm2d):
                 layer.has_empty_slices = batch.whole < world_size()
+            elif isinstance(layer, CompiledNetwork):
+                layer.full = batch.whole == layer.crops >= world_size()  # no rank is without a crop

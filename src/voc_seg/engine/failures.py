@@ -51,6 +51,12 @@ def explain_failures(memory_advice: str) -> Iterator[None]:
             raise VocSegError(f"A loader worker could not hand over a batch. {shared_memory_advice()}") from error
         if is_out_of_memory(error):
             raise VocSegError(f"Out of memory.{memory_left()} {memory_advice}") from error
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = text.removeprefix("backend='inductor' raised:\n").partition("\n")[0]
+            raise VocSegError(
+                f"torch.compile failed ({reason}). It needs a C++ compiler such as g++, and Triton on a GPU. Install "
+                "what is missing, or train with training.compile=false."
+            ) from error
         if "DataLoader worker" in text and "Bus error" in text:
             raise VocSegError(
                 f"A loader worker died ({text.splitlines()[0]}). Either a packed file was cut, or its disk was lost, "

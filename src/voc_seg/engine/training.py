@@ -22,6 +22,7 @@ from voc_seg.system.background import finish_writes
 from voc_seg.system.errors import InterruptedRunError
 from voc_seg.voc.classes import VOID
 
+from .compiling import compile_network
 from .data_parallel import gradient_sync, set_batch_offset, wrap_ddp
 from .distributed import all_reduce_sum, barrier, broadcast_buffers, world_size
 from .evaluation import Score, score
@@ -92,7 +93,7 @@ def fit(
         RunProgress(config.epochs, run.steps_per_epoch, state) as progress,
     ):
         batches = load_batches(train, run, interruption)
-        network = wrap_ddp(run.model)
+        network = wrap_ddp(compile_network(run.model, config, run.runtime))
         for epoch in range(state.epoch, config.epochs):
             train_mode(run.model, config)
             while state.position < len(train) and not interruption:

@@ -114,3 +114,15 @@ def test_what_cannot_compute_is_refused_by_name(machine: Callable[..., None], ca
     machine(card)
     with pytest.raises(VocSegError, match=rf"runtime\.device is {device}\b.*runtime\.device=(auto or )?cpu"):
         choose_runtime(RuntimeConfig(device=device))
+
+
+def test_the_second_card_is_the_current_one_before_anything_pins_memory(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that pins memory would otherwise open a context on the first."""
+    current: list[torch.device] = []
+    machine("T4")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    assert choose_runtime(RuntimeConfig(device="cuda:1")).device == torch.device("cuda", 1)
+    assert current == [torch.device("cuda", 1)]

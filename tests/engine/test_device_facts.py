@@ -51,6 +51,13 @@ def test_the_first_peak_is_of_the_run_alone(
     assert asked == [torch.device("cpu")]
 
 
+def test_a_checkpoint_names_device_and_versions(
+    train_store: SampleStore, val_store: SampleStore, parameters: Parameters
+) -> None:
+    started = run.start_run(train_store, val_store, CLASS_NAMES, parameters, None, "")
+    assert started.report().checkpoint["hardware"] == device_facts(started.runtime)
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("out of memory")])
 def test_exhausted_memory_says_how_much_is_used_and_free(card: SimpleNamespace, error: Exception) -> None:
     with pytest.raises(VocSegError) as caught, explain_failures("Do this."):

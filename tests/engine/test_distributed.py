@@ -13,6 +13,7 @@ from voc_seg.engine import distributed, runtime
 from voc_seg.engine.distributed import Launch, first_line
 from voc_seg.engine.interruption import Interruption
 from voc_seg.engine.resuming import checkpoint_to_resume
+from voc_seg.samples.batches import Batch
 from voc_seg.system import torchrun
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import ProcessInfo, process_info
@@ -49,6 +50,17 @@ class TestAlone:
         model = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.Dropout2d(0.1))
         assert whole_batch.wrap_ddp(whole_batch.convert_sync_layers(model, True)) is model
         assert [type(layer) for layer in model] == [torch.nn.BatchNorm2d, torch.nn.Dropout2d]
+
+    def test_a_batch_with_too_few_crops_does_without_torchs_batch_norm(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Given an empty slice, its ranks may wait for each other for ever."""
+        monkeypatch.setattr(whole_batch, "world_size", lambda: 2)
+        monkeypatch.setattr(whole_batch, "DistributedDataParallel", torch.nn.Sequential)
+        monkeypatch.setattr(whole_batch._AllReduceSum, "apply", lambda part: part)  # the other rank has no crop
+        maps, layer = torch.rand(1, 3, 4, 4), whole_batch.GpuSyncBatchNorm2d(3)
+        whole_batch.set_batch_offset(torch.nn.Sequential(layer), Batch(maps, maps, ("a",), 0, 2))
+        assert not layer.has_empty_slices
+        whole_batch.set_batch_offset(torch.nn.Sequential(layer), Batch(maps, maps, ("a",), 0, 1))
+        torch.testing.assert_close(layer(maps), torch.nn.BatchNorm2d(3)(maps))  # torch's own refuses a CPU
 
     def test_a_signal_counts_at_once(self) -> None:
         interruption = Interruption()

@@ -106,6 +106,14 @@ def test_fused_sgd_has_no_momentum_from_a_step_that_was_skipped(parameters: Para
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("cuda", [True, False])
+def test_sgd_is_fused_on_cuda_alone(parameters: Parameters, monkeypatch: pytest.MonkeyPatch, cuda: bool) -> None:
+    model = build_model(parameters.model, len(CLASS_NAMES))
+    monkeypatch.setattr(torch.nn.Parameter, "is_cuda", cuda, raising=False)
+    optimizer = build_optimizer(model, OptimizerConfig())
+    assert all(bool(group["fused"]) is cuda for group in optimizer.param_groups)
+
+
 def test_fused_sgd_takes_the_steps_of_the_plain_one(parameters: Parameters) -> None:
     found = []
     for fused in (True, False):

@@ -7,6 +7,7 @@ import torch
 
 from voc_seg.engine import progress as module
 from voc_seg.engine.checkpoint import RunState
+from voc_seg.engine.device_facts import GpuMemory
 from voc_seg.engine.progress import RunProgress
 from voc_seg.system.progress import duration
 
@@ -52,6 +53,27 @@ def test_steps_are_logged_once_a_minute_where_there_is_no_bar(
             progress.step(0, 0.5, 9.0, CPU)
     expected = ["epoch 1/2  step 6/200  loss 0.500  9.0 images/s", "epoch 1/2  step 12/200  loss 0.500  9.0 images/s"]
     assert caplog.messages == ([] if terminal else [expected[0], expected[1] + "  31:20 min left"])
+
+
+def test_the_memory_of_a_gpu_is_looked_at_once_a_second(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, looks = Clock(), []
+
+    def memory(device: torch.device) -> GpuMemory:
+        looks.append(clock.now)
+        return GpuMemory(31 * 10**8, 0)
+
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "gpu_memory", memory)
+    monkeypatch.setattr(module, "bars_hidden", lambda: True)
+    with caplog.at_level(logging.INFO), RunProgress(2, 100, RunState()) as progress:
+        for _ in range(120):
+            clock.now += 0.5
+            progress.step(0, 0.5, 9.0, torch.device("cuda"))
+        assert progress.bar.tasks[0].fields["used"] == "  3.1 GB"
+    assert looks == [*range(1, 61)]
+    assert "loss 0.500  9.0 images/s  3.1 GB" in caplog.text
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -50,6 +50,29 @@ def straight(
     return epochs
 
 
+def test_cudnn_measures_kernels_for_crops_but_not_for_images(
+    train_store: SampleStore, val_store: SampleStore, make_parameters: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crops have one shape, validation images many."""
+    found: dict[str, set[bool]] = {"train_step": set(), "score": set()}
+
+    def watch(name: str) -> None:
+        original = getattr(training, name)
+
+        def watched(*given: Any) -> Any:
+            found[name].add(torch.backends.cudnn.benchmark)
+            return original(*given)
+
+        monkeypatch.setattr(training, name, watched)
+
+    watch("train_step")
+    watch("score")
+    before = torch.backends.cudnn.benchmark
+    list(fit(train_store, val_store, CLASS_NAMES, make_parameters(training={"epochs": 2})))
+    assert found == {"train_step": {True}, "score": {False}}
+    assert torch.backends.cudnn.benchmark is before
+
+
 class TestReports:
     def test_history_has_one_row_an_epoch_with_the_promised_columns(self, straight: list[EpochReport]) -> None:
         assert [len(report.history) for report in straight] == [1, 2, 3]

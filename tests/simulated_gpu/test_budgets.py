@@ -3,6 +3,7 @@
 A budget holds for one more step or image: the difference between two runs, one with more of them.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,12 +16,12 @@ import pytest
 import torch
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, Parameters
-from voc_seg.engine import run, runtime
+from voc_seg.engine import prediction, run, runtime
 from voc_seg.engine.evaluation import evaluate
 from voc_seg.engine.failures import require_finite_weights
 from voc_seg.engine.inference import Preprocessing, predict_mask
 from voc_seg.engine.optimisation import build_optimizer
-from voc_seg.engine.prediction import predict_all
+from voc_seg.engine.prediction import network_input, predict_all
 from voc_seg.engine.run import train_mode
 from voc_seg.engine.runtime import Runtime, deterministic
 from voc_seg.engine.training import fit, train_step
@@ -152,10 +153,30 @@ def test_an_evaluated_image_gives_its_mask_as_bytes(
             evaluate(model, store, EvaluationConfig(), fp32)
         return counts
 
+    count(1)  # constants stay on the device from then on
     asked = difference(count(10), count(2), 8)
     assert asked["to host"] <= 1.5 * PIXELS + 8 * (len(CLASS_NAMES) ** 2 + 1)  # mask, confusion matrix, loss
     assert asked["waits"] <= 1
     assert asked["host conversions"] == 0
+
+
+def test_images_are_read_ahead_by_a_thread(
+    gpu: ModuleType,
+    fp32: Runtime,
+    store_of: Callable[[int], SampleStore],
+    parameters: Parameters,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: set[threading.Thread] = set()
+
+    def watched(*given: Any) -> torch.Tensor:
+        threads.add(threading.current_thread())
+        return network_input(*given)
+
+    monkeypatch.setattr(prediction, "network_input", watched)
+    model = build_model(parameters.model, len(CLASS_NAMES)).to(GPU).eval()
+    list(predict_all(model, store_of(9), EvaluationConfig(), fp32))
+    assert threads and threading.main_thread() not in threads
 
 
 def test_inference_copies_bytes(gpu: ModuleType, fp32: Runtime, parameters: Parameters) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, Parameters, RuntimeConfig
+from voc_seg.datasets.model_file import host_copy
 from voc_seg.engine import runtime
 from voc_seg.engine.evaluation import evaluate
 from voc_seg.engine.inference import load_segmenter
@@ -97,6 +98,16 @@ def test_with_dropout_a_run_resumes_exactly(fit_on: Fit, assert_same_state: Call
         assert numbers(resumed) == numbers(whole)
         for part in ("model", "optimizer", "scaler", "rng"):
             assert_same_state(resumed[-1].checkpoint[part], whole[-1].checkpoint[part], part)
+
+
+def test_a_checkpoint_is_written_from_a_copy_on_the_host(gpu: ModuleType) -> None:
+    """Steps that follow change the weights while it is written."""
+    weights = torch.arange(6.0).to(GPU)
+    copied = host_copy({"model": {"weight": weights}, "history": [1], "epoch": 2})
+    weights.zero_()
+    assert copied["model"]["weight"].device.type == "cpu"
+    assert copied["model"]["weight"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert (copied["history"], copied["epoch"]) == ([1], 2)
 
 
 def test_a_training_in_bf16_is_near_that_in_fp32(fit_on: Fit) -> None:

@@ -62,7 +62,7 @@ def preprocessing_of(saved: dict[str, Any], config: InferenceConfig) -> Preproce
     return Preprocessing(scale, flip, tuple(image_size) if image_size else None, config.longer_side, config.tile)
 
 
-def scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceConfig) -> str:
+def inference_scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceConfig) -> str:
     """Return a warning if larger images would reach the network at another scale than the packed images did.
 
     Args:

@@ -14,7 +14,7 @@ from voc_seg.config import (
     TrainingConfig,
 )
 from voc_seg.pipelines.training import nodes
-from voc_seg.pipelines.training.nodes import check_classes, recipe_hint, scale_warning
+from voc_seg.pipelines.training.nodes import check_classes, evaluation_scale_warning, recipe_hint
 from voc_seg.system.errors import VocSegError
 
 NAMES = ("background", "cat", "dog")
@@ -71,6 +71,6 @@ def test_own_data_with_the_settings_of_the_sample(source, weights, crop_size, wa
     ],
 )
 def test_validation_at_another_scale_than_training_is_warned_of(augmentation: dict, scale: float, warned: bool) -> None:
-    warning = scale_warning(AugmentationConfig(**augmentation), EvaluationConfig(scale=scale))
+    warning = evaluation_scale_warning(AugmentationConfig(**augmentation), EvaluationConfig(scale=scale))
     assert bool(warning) is warned
     assert not warned or f"evaluation.scale is {scale:g}" in warning

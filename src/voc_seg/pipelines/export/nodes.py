@@ -5,7 +5,7 @@ from pathlib import PurePath
 from typing import Any
 
 from voc_seg.config import DataConfig, InferenceConfig
-from voc_seg.engine.inference import scale_warning
+from voc_seg.engine.inference import inference_scale_warning
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
@@ -39,7 +39,7 @@ def export_model(
         VocSegError: ``data.classes`` differ from those of the model, or the model has no settings.
     """
     saved = _without_local_paths(scored_model, data)
-    if warning := scale_warning(saved, data.longer_side, inference):
+    if warning := inference_scale_warning(saved, data.longer_side, inference):
         logger.warning("%s", warning)
     metadata = model_metadata(saved, class_colours=data.class_table.colours, mean=MEAN, std=STD)
     model = restore_model(saved)

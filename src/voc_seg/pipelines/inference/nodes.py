@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from voc_seg.config import DataConfig, InferenceConfig, RuntimeConfig
 from voc_seg.datasets.image_folder import Segmentation
-from voc_seg.engine.inference import load_segmenter, scale_warning
+from voc_seg.engine.inference import inference_scale_warning, load_segmenter
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import require_classes
 from voc_seg.reporting.inference import (
@@ -78,7 +78,7 @@ def segment(
     """
     classes = data.class_table
     require_classes(best_model, classes.names)
-    if warning := scale_warning(best_model, data.longer_side, inference):
+    if warning := inference_scale_warning(best_model, data.longer_side, inference):
         logger.warning("%s", warning)
     chosen = choose_runtime(runtime)
     segmenter = load_segmenter(best_model, inference, chosen)

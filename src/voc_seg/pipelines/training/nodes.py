@@ -58,7 +58,7 @@ def train(
     for samples in splits.values():
         samples.require_reading(data.reading)
     check_classes({split: samples.read_index() for split, samples in splits.items() if samples.read_index}, names)
-    if warning := scale_warning(augmentation, evaluation):
+    if warning := evaluation_scale_warning(augmentation, evaluation):
         logger.warning("%s", warning)
     if not training.resume and (hint := recipe_hint(train_samples.origin.source, augmentation, model)):
         logger.info("%s", hint)
@@ -92,7 +92,7 @@ def recipe_hint(source: str, augmentation: AugmentationConfig, model: ModelConfi
     )
 
 
-def scale_warning(augmentation: AugmentationConfig, evaluation: EvaluationConfig) -> str:
+def evaluation_scale_warning(augmentation: AugmentationConfig, evaluation: EvaluationConfig) -> str:
     """What to say where validation shows the network images at a scale that it is not trained on; else empty."""
     least, most = augmentation.scale
     if augmentation.image_size or least <= evaluation.scale <= most:

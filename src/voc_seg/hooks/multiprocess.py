@@ -6,7 +6,6 @@ what they would save, and load inputs after rank 0 has written them.
 
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -19,11 +18,12 @@ from kedro.io import CatalogProtocol, DatasetNotFoundError, MemoryDataset
 from kedro.pipeline import Pipeline
 
 from voc_seg.config import RuntimeConfig, flattened
-from voc_seg.system.errors import InterruptedRunError, VocSegError
+from voc_seg.system.errors import VocSegError
 from voc_seg.system.torchrun import EVERY_RANK, process_info
 
 from .commands import NEXT_COMMAND, environment_option
 from .errors import RunStoppedError
+from .interrupts import remember_run, report_interrupts
 from .run_lock import release
 from .run_options import require_runner, require_selection
 
@@ -57,22 +57,12 @@ class RankSession(KedroSession):
             require_runner(runner, chosen)
         if process.rank:
             tags = (EVERY_RANK,)
-        before = _interrupt_on_signals() if process.world_size == 1 else {}
         try:
-            return super().run(pipeline_name, pipeline_names, tags, runner, **selection)
+            with report_interrupts(self._hook_manager, handle_signals=process.world_size == 1):
+                return super().run(pipeline_name, pipeline_names, tags, runner, **selection)
         except (MissingConfigException, DatasetNotFoundError) as error:
             raise RunStoppedError(f"{error} Nothing has run.") from error
-        except KeyboardInterrupt as error:
-            if hasattr(sys, "ps1") or not _running:
-                raise
-            signum = getattr(error, "signum", signal.SIGINT)
-            stopped = InterruptedRunError(f"Interrupted by {signal.Signals(signum).name}.", signum, False)
-            self._hook_manager.hook.on_pipeline_error(error=stopped, **_running)  # Kedro calls it for errors only
-            raise
         finally:
-            _running.clear()
-            for number, handler in before.items():
-                signal.signal(number, handler)
             release()  # also after Ctrl-C in a notebook
             if process.world_size > 1:
                 from voc_seg.engine.distributed import destroy_process_group
@@ -80,36 +70,6 @@ class RankSession(KedroSession):
                 destroy_process_group()
                 if signal.getsignal(signal.SIGTERM) is _handle_sigterm:
                     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-class _SignalInterrupt(KeyboardInterrupt):
-    """Ctrl-C's exception for another signal."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__()
-        self.signum = signum
-
-
-def _interrupt_on_signals() -> dict[int, Any]:
-    """Have SIGTERM and SIGHUP end a run as Ctrl-C does; return the handlers that they had.
-
-    A training has handlers of its own while it lasts (``engine.interruption``). A second signal ends the process.
-    """
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signum, signal.SIG_DFL)
-        raise _SignalInterrupt(signum)
-
-    if threading.current_thread() is not threading.main_thread() or hasattr(sys, "ps1"):
-        return {}
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    return {
-        number: signal.signal(number, interrupt) for number in numbers if signal.getsignal(number) is signal.SIG_DFL
-    }
-
-
-_running: dict[str, Any] = {}
-"""Arguments of the pipeline hooks for the run in progress."""
 
 
 def require_single_process(pipelines: list[str], has_selection: bool) -> None:
@@ -141,7 +101,7 @@ class RankHooks:
     @hook_impl(trylast=True)  # refuse a run before waiting for other ranks
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Join the process group, check that all ranks have the same settings, and save only on rank 0."""
-        _running.update(run_params=run_params, pipeline=pipeline, catalog=catalog)
+        remember_run(run_params, pipeline, catalog)
         if process_info().world_size == 1:
             return
         from voc_seg.engine.distributed import all_gather, explain_lost_rank, init_process_group

@@ -134,7 +134,7 @@ class TrackingHooks:
                 logger.info("%s: run %s. View it with: %s", tracked.writer.label, run.name, tracked.writer.view_command)
                 tracked.try_write(lambda writer: writer.log_settings(run))
                 self._tracked.append(tracked)
-        atexit.register(self._end, "KILLED")  # Ctrl-C, for which Kedro calls no hook
+        atexit.register(self._end, "KILLED")  # Ctrl-C in a notebook calls no hook
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:

@@ -4,18 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.samples.inference_images import ImageFiles, find_images
-from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
+from voc_seg.system.atomic_folder import atomic_write_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 
-from .predictions import MaskFolder
+from .predictions import MaskFolderDataset
 from .previews import contact_sheet
 
 
@@ -59,13 +58,14 @@ class Segmentation(NamedTuple):
     overlay: Image.Image
 
 
-class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation | None], Mapping[str, np.ndarray]]):
+class SegmentationsDataset(MaskFolderDataset):
     """Masks and overlays by name: ``masks/<name>.png`` and ``overlays/<name>.jpg``.
 
     Saving consumes the values one by one, so they may be computed lazily, and replaces all results of an earlier run.
-    Names with None are skipped; saving fails if all are None. Other files in the folder stay. Loading returns the
-    masks, ``uint8 (H, W)``, each read on access.
+    Names with None are skipped; saving fails if all are None. Other files in the folder stay.
     """
+
+    _masks = "masks"
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._folder = Path(filepath)
@@ -81,7 +81,7 @@ class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation | None], Ma
             return True
 
         with atomic_write_folder(self._folder) as folder, progress_bar("segmenting", len(data)) as advance:
-            masks, overlays = folder / "masks", folder / "overlays"
+            masks, overlays = folder / self._masks, folder / "overlays"
             masks.mkdir()
             overlays.mkdir()
             # Computed here, one after the other; only writing is done in threads.
@@ -94,17 +94,6 @@ class SegmentationsDataset(AbstractDataset[Mapping[str, Segmentation | None], Ma
                     "None of the images can be read any more; nothing was written. Run again, and do not move or "
                     "change them during the run."
                 )
-
-    def load(self) -> Mapping[str, np.ndarray]:
-        recover_folder(self._folder)
-        return MaskFolder(self._folder / "masks")
-
-    def _exists(self) -> bool:
-        recover_folder(self._folder)
-        return self._folder.is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._folder)}
 
     def preview(self, images: int = 12) -> ImagePreview:
         """The first overlays for Kedro-Viz."""

@@ -51,7 +51,28 @@ class MaskFolder(Mapping[str, np.ndarray]):
         return self._folder / f"{image_id}.png"
 
 
-class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.ndarray]]):
+class MaskFolderDataset(AbstractDataset[Any, Mapping[str, np.ndarray]]):
+    """A folder that is replaced as a whole; loading returns its masks, ``uint8 (H, W)``, each read on access.
+
+    Subclasses set ``_folder`` and save.
+    """
+
+    _folder: Path
+    _masks = ""  # subfolder
+
+    def load(self) -> Mapping[str, np.ndarray]:
+        recover_folder(self._folder)
+        return MaskFolder(self._folder / self._masks)
+
+    def _exists(self) -> bool:
+        recover_folder(self._folder)
+        return self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder)}
+
+
+class MasksDataset(MaskFolderDataset):
     """Masks by image id as palette PNGs; saved as images of mode P, loaded as class indices ``uint8 (H, W)``.
 
     Saving replaces all masks of an earlier run, so that none is mistaken for a new one. Other files stay.
@@ -81,17 +102,6 @@ class MasksDataset(AbstractDataset[Mapping[str, Image.Image], Mapping[str, np.nd
         with atomic_write_folder(self._folder) as folder, progress_bar("writing masks", len(data)) as advance:
             for _ in parallel_map(write, data):
                 advance(1)
-
-    def load(self) -> Mapping[str, np.ndarray]:
-        recover_folder(self._folder)
-        return MaskFolder(self._folder)
-
-    def _exists(self) -> bool:
-        recover_folder(self._folder)
-        return self._folder.is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._folder)}
 
     def preview(self, images: int = 24) -> ImagePreview:
         """The first masks for Kedro-Viz."""

@@ -54,7 +54,7 @@ def check(
 
 
 def changed(*numbers: int, **fields: Any) -> list[PairFacts]:
-    """Ten pairs, of which these have other fields."""
+    """Ten pairs, with these fields changed."""
     return [replace(one, **fields) if index in numbers else one for index, one in enumerate(clean())]
 
 

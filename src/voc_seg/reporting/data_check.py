@@ -172,7 +172,7 @@ def _class_table(pairs: Sequence[LabelledPair], legend: _Legend) -> list[dict[st
 
 @hold_decode_memory()
 def _draw(legend: _Legend, found: Found, exif: str, one: PairFacts) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Facts and files, by ending, of one image; also of a pair of which one or both cannot be read."""
+    """Facts and files, by ending, of one image; also of a pair with an unreadable file."""
     try:
         image = Image.fromarray(decode_dataset_image(one.source.image))
     except Exception as error:

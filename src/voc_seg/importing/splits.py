@@ -74,7 +74,8 @@ def assign_splits(
     else:
         splits = {one.image_id: splits.get(one.image_id, "train") for one in usable}
         _require_both(splits)
-    notes += [f"Splits: {count_note(splits.values())}."]
+    if plan.open or not notes:  # otherwise the notes say it
+        notes += [f"Splits: {count_note(splits.values())}."]
     notes += divided_note(usable, groups, splits)
     notes += absence_notes(usable, groups, class_pixels, splits)
     return splits, tuple(notes)

@@ -152,6 +152,13 @@ def test_text_files_of_yolo_are_no_masks(tmp_path: Path, line: str, what: str) -
         build.recognised(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["train_masks/a_mask.gif", "labels/a.npy", "masks/a.MAT"])
+def test_formats_that_are_not_read_are_named(tmp_path: Path, name: str) -> None:
+    build.write_files(tmp_path, "train/a.jpg", "images/a.jpg", name)
+    with pytest.raises(VocSegError, match=r"a format that is not read\. Save the masks as PNG"):
+        build.recognised(tmp_path)
+
+
 def test_yolo_beside_masks_does_not_matter(tmp_path: Path) -> None:
     build.write_files(tmp_path, "images/a.jpg", "masks/a.png")
     build.write_text(tmp_path / "labels/a.txt", "0 0.5 0.5 0.2 0.2\n")
@@ -188,6 +195,20 @@ def test_suffixes_are_recognised(tmp_path: Path, name: str) -> None:
     assert build.pairs(found, tmp_path) == SUFFIXES[name]
     assert {one.split for one in found.images} == ({"train", "val"} if "splits" in name else {""})
     assert folders.find(list_files(tmp_path)) is None
+
+
+def test_a_stray_folder_of_masks_does_not_rule_out_suffixes(tmp_path: Path) -> None:
+    build.write_files(tmp_path, "images/a.jpg", "images/a_mask.png", "labels/preview.png")
+    with pytest.raises(VocSegError, match=r"No mask in .*labels"):
+        build.recognised(tmp_path)
+    _, found = build.recognised(tmp_path, "suffix")
+    assert build.pairs(found, tmp_path) == {"images/a.jpg": "images/a_mask.png"}
+
+
+def test_masks_of_another_folder_are_no_images(tmp_path: Path) -> None:
+    build.write_files(tmp_path, "photo/a.jpg", "masks/a.png", "annotations/photo/b.png", "photo/b.jpg")
+    _, found = build.recognised(tmp_path)
+    assert set(build.pairs(found, tmp_path)) == {"photo/a.jpg", "photo/b.jpg"}
 
 
 def test_images_without_a_mask_of_their_suffix(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Folders of images and the folders of their masks, found by their names."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -18,6 +19,9 @@ FOREIGN_MARKS = (
     *("_gtfine_labelids.png", "_gtfine_labeltrainids.png", "_gtcoarse_labelids.png"),
 )
 """Ends of file names, in lower case, that belong to other layouts: Roboflow's exports and Cityscapes."""
+
+
+_OTHER_FORMATS = (".gif", ".npy", ".npz", ".mat", ".pgm", ".ppm", ".jp2", ".nii")
 
 
 @dataclass(frozen=True)
@@ -39,19 +43,20 @@ def find_folder_pairs(tree: FolderTree) -> list[FolderPair]:
 
     Raises:
         VocSegError: No name in such folders agrees, several folders fit equally well, or there are YOLO's text files
-            instead of masks.
+            or files of another format instead of masks.
     """
     found: list[FolderPair] = []
     unmatched: list[FolderPair] = []
     problems: list[VocSegError] = []
     outer: set[PurePosixPath] = set()
-    for masks in _mask_folders(tree):
+    for masks in (every := _mask_folders(tree)):
         if not outer.isdisjoint(masks.parents):
             continue
         tried = []
         for images, direct in _image_folders(tree, masks):
             try:
-                matched = match_masks(_named(tree, images, masks, direct), _named(tree, masks))
+                inside = {one for one in every if images in one.parents} if images == masks.parent else {masks}
+                matched = match_masks(_named(tree, images, inside, direct), _named(tree, masks))
             except VocSegError as error:
                 problems.append(error)
             else:
@@ -64,6 +69,7 @@ def find_folder_pairs(tree: FolderTree) -> list[FolderPair]:
     _require_one_mask_folder(tree, found)
     if not found:
         _refuse_yolo(tree)
+        _refuse_other_formats(tree)
     if not found and problems:
         raise problems[0]
     if not found and unmatched:
@@ -98,9 +104,11 @@ def _image_folders(tree: FolderTree, masks: PurePosixPath) -> list[tuple[PurePos
     return [(masks.parent, bool(tree.images_in(masks.parent)))]
 
 
-def _named(tree: FolderTree, folder: PurePosixPath, masks: PurePosixPath | None = None, direct: bool = False) -> Named:
+def _named(
+    tree: FolderTree, folder: PurePosixPath, without: AbstractSet[PurePosixPath] = frozenset(), direct: bool = False
+) -> Named:
     paths = tree.images_in(folder) if direct else tree.images_below(folder)
-    return {path: _usual_splits(stem_below(path, folder)) for path in paths if masks not in path.parents}
+    return {path: _usual_splits(stem_below(path, folder)) for path in paths if without.isdisjoint(path.parents)}
 
 
 def _usual_splits(stem: str) -> str:
@@ -148,6 +156,17 @@ def _refuse_yolo(tree: FolderTree) -> None:
             raise VocSegError(
                 f"{tree.files.absolute(folder)} has text files of YOLO with {what} ({shown}), not masks. Export masks "
                 "or COCO JSON from the tool that labelled the images."
+            )
+
+
+def _refuse_other_formats(tree: FolderTree) -> None:
+    """Raise if a folder named after masks has masks in a format that is not read."""
+    for folder, paths in tree.files.folders.items():
+        others = [path for path in paths if path.suffix.lower() in _OTHER_FORMATS]
+        if others and tree.files.images and parse_folder_name(folder.name).role == "mask":
+            raise VocSegError(
+                f"{tree.files.absolute(folder)} has {examples(others, 2)}, a format that is not read. Save the masks as "
+                "PNG with one class index a pixel."
             )
 
 

@@ -56,9 +56,11 @@ def _leftover(tree: FolderTree, pairs: Sequence[FolderPair]) -> tuple[list[PureP
     unlabelled: list[PurePosixPath] = []
     others: list[PurePosixPath] = []
     for path in tree.files.images:
+        if path in used:
+            continue
         if path in in_pairs:
             unlabelled.append(path)
-        elif path not in used and masks.isdisjoint(path.parents):  # matching has notes on the files among masks
+        elif masks.isdisjoint(path.parents):  # matching has notes on the files among masks
             (unlabelled if _named_after_images(path) else others).append(path)
     notes = masks_without_images(lone_masks)
     if others:

@@ -31,7 +31,7 @@ _END = re.compile(r"(?P<base>.*[^\W_]\)?)(?P<word>[\W_]+[^\W_]+)")
 
 def find(files: Files) -> Found | None:
     """Find pairs in the same folder; folders named train, val and test give the split."""
-    if has_foreign_mark(files) or find_folder_pairs(FolderTree(files)):
+    if has_foreign_mark(files) or _are_folder_pairs(files):
         return None
     images, masks = _divided(files)
     if not masks:
@@ -55,8 +55,15 @@ def find(files: Files) -> Found | None:
     )
 
 
+def _are_folder_pairs(files: Files) -> bool:
+    try:
+        return bool(find_folder_pairs(FolderTree(files)))
+    except VocSegError:
+        return False  # the layout of folders says why, unless this one is chosen
+
+
 def _divided(files: Files) -> tuple[Named, Named]:
-    """Return images and masks by their names; no masks if nothing tells them apart."""
+    """Return images and masks by their names; no masks if nothing distinguishes them."""
     stems = {path: path.with_suffix("").as_posix() for path in files.images}
     for masks in (_masks_by_suffix(stems), _masks_by_word(stems), _masks_by_ending(stems)):
         if masks:

@@ -165,8 +165,8 @@ def _refuse_other_formats(tree: FolderTree) -> None:
         others = [path for path in paths if path.suffix.lower() in _OTHER_FORMATS]
         if others and tree.files.images and parse_folder_name(folder.name).role == "mask":
             raise VocSegError(
-                f"{tree.files.absolute(folder)} has {examples(others, 2)}, a format that is not read. Save the masks as "
-                "PNG with one class index a pixel."
+                f"{tree.files.absolute(folder)} has {examples(others, 2)}, a format that is not read. Save the "
+                "masks as PNG with one class index a pixel."
             )
 
 

@@ -157,6 +157,11 @@ CASES = {
         ("background", "snow", "stone", "background"),
         found={"colours": {BLACK: "background", (255,) * 3: "snow", GREY: "stone"}},
     ),
+    "indices beside a list of other colours": Case(
+        grey(0, 1, 2, 255),
+        ("background", "class_1", "class_2", "void"),
+        found={"colours": {BLACK: "background", RED: "cat", GREEN: "dog"}},
+    ),
     "RGB and opaque alpha": Case(coloured(BLACK, RED, BLACK, BLACK, mode="RGBA"), BINARY),
     "RGB, two colours of a class": Case(
         coloured(BLACK, RED, GREEN, GREY),

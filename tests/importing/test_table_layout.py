@@ -90,6 +90,14 @@ def test_text_formats(tmp_path: Path, name: str, newline: str, where: str) -> No
     assert build.pairs(found, folder) == PAIRS
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_encodings_of_spreadsheets(tmp_path: Path, encoding: str) -> None:
+    write_data(tmp_path, "fotos/grün.jpg", "fotos/grün m.png")
+    text = lines(("image", "mask"), ("fotos/grün.jpg", "fotos/grün m.png"), by="\t")
+    build.write_text(tmp_path / "data.csv", text, encoding=encoding)
+    assert build.pairs(build.recognised(tmp_path)[1], tmp_path) == {"fotos/grün.jpg": "fotos/grün m.png"}
+
+
 def test_paths_may_be_relative_to_the_folder_that_is_imported(tmp_path: Path) -> None:
     write_data(tmp_path)
     build.write_text(tmp_path / "lists/data.csv", lines(("image", "mask"), *ROWS))

@@ -18,13 +18,20 @@ def is_by_colour(facts: Sequence[PairFacts], found: Found, overrides: Overrides,
     """Return whether masks are read by colours, of RGB or of their palettes, not by stored values."""
     if any(isinstance(key, tuple) for key in overrides.names) or any(one.colours for one in facts):
         return True
-    if found.colours and not found.values and not found.draw and all(one.mask_mode != "P" for one in facts):
-        # Greys that the layout lists as colours: three equal channels look like values.
-        return all((value,) * 3 in {*found.colours, BLACK} for one in facts for value in one.values)
-    if found.values or found.draw or any(one.mask_mode != "P" or not one.palette for one in facts):
+    if found.values or found.draw:
         return False
     if found.colours:
-        return all({*one.palette.values()} <= {*found.colours, BLACK, VOID_COLOUR} for one in facts)
+        # Three equal channels look like values, but may be greys that the layout lists.
+        listed = {*found.colours, BLACK, VOID_COLOUR}
+        fits = all({one.palette.get(value, (value,) * 3) for value in one.values} <= listed for one in facts)
+        if not fits and not overrides.names:
+            notes.append(
+                "The masks do not have the colours that the layout lists, so they are read by stored values, and its "
+                'class names are not used. Give the names with --classes "0=background,1=..."'
+            )
+        return fits
+    if any(one.mask_mode != "P" or not one.palette for one in facts):
+        return False
     shown: dict[int, Colour] = {}
     for one in facts:
         for value, colour in one.palette.items():

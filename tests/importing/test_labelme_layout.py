@@ -157,6 +157,7 @@ def test_images_only_inside_the_json_are_said(tmp_path: Path) -> None:
         ("", "damaged JSON: .*the file is empty"),
         (document("bad.jpg", shape(kind="cube")), "type 'cube' cannot be drawn"),
         (document("bad.jpg", shape(points=[[1, 2]], kind="circle")), "a circle cannot have 1 points"),
+        (document("bad.jpg", shape(points=5)), "no pairs of numbers"),
         (document("bad.jpg", shape(points=[["x", 2], [3, 4], [1, 1]])), "no pairs of numbers"),
         (document("bad.jpg", shape(points=[[float("nan"), 2], [3, 4], [1, 1]])), "far outside"),
         (document("bad.jpg", shape(points=[[1e300, 2], [3, 4], [1, 1]])), "far outside"),

@@ -1,13 +1,11 @@
 """JSON files of labelme, beside their images or in a folder of their own.
 
-The format is described by labelme/_label_file.py of https://github.com/wkentaro/labelme, the meaning of
-``__ignore__``, ``_background_`` and labels.txt by its examples/semantic_segmentation.
+What ``__ignore__``, ``_background_`` and labels.txt mean is described by examples/semantic_segmentation of
+https://github.com/wkentaro/labelme.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -22,43 +20,30 @@ from voc_seg.voc.file_checks import short_name
 from voc_seg.voc.file_names import IMAGE_ENDINGS
 
 from ..class_values import clean_label, number_classes, value_names
-from ..drawing import Unusable, declared_size, draw_labelme, mask_size, shape_type
+from ..drawing import Unusable, draw_labelme, mask_size, shape_type
 from ..files import Files
 from ..image_search import ImageSearch, folder_split, normalised
-from ..json_files import json_head, note_of, read_json, spread
+from ..json_files import note_of, spread
+from ..labelme_files import LabelmeFile, read_labelme
 from ..layout import Found, LabelledImage
 
 TITLE = "labelme JSON files, beside the images or in a folder of their own"
 SPECIFIC = True
 
-_KEYS = re.compile(r'"(shapes|imagePath|imageData)"\s*:')
 _TRIED = 50
 """JSON files that are looked at to recognise the layout, evenly spread: others may lie among them."""
-
-
-@dataclass(frozen=True)
-class _File:
-    """What is needed of a JSON file; the image inside it is dropped."""
-
-    path: PurePosixPath
-    image: str = ""
-    size: tuple[int, int] | None = None
-    shapes: tuple[Mapping[str, Any], ...] = ()
-    embedded: bool = False  # it holds its image
-    flags: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()  # shapes without pixels
-    problem: str = ""
 
 
 def find(files: Files) -> Found | None:
     """Return the images that labelme files name; images without one are unlabelled."""
     paths = files.with_endings((".json",))
-    if not any(_read(files, path) for path in spread(paths, _TRIED) if _may_be(files.absolute(path))):
+    tried = (read_labelme(files, path) for path in spread(paths, _TRIED))
+    if not any(one and not one.damaged for one in tried):
         return None
     with progress_bar("reading labelme files", len(paths)) as advance:
-        read: list[_File] = []
+        read: list[LabelmeFile] = []
         others: list[PurePosixPath] = []
-        for path, one in zip(paths, parallel_map(partial(_read_any, files), paths)):
+        for path, one in zip(paths, parallel_map(partial(read_labelme, files), paths)):
             advance(1)
             others.append(path) if one is None else read.append(one)
     notes = note_of(others, "JSON file", "ignored, not of labelme")
@@ -76,63 +61,10 @@ def find(files: Files) -> Found | None:
     )
 
 
-def _may_be(path: Path) -> bool:
-    head = json_head(path)
-    return head.startswith("{") and _KEYS.search(head) is not None
-
-
-def _read(files: Files, path: PurePosixPath) -> _File | None:
-    """Read a file; None if it is not one of labelme or damaged."""
-    try:
-        document = read_json(files.absolute(path))
-    except VocSegError:
-        return None
-    if not isinstance(document, dict) or not isinstance(document.get("shapes"), list) or "imagePath" not in document:
-        return None
-    shapes, ignored, problem = [], [], ""
-    for shape in document["shapes"]:
-        if not isinstance(shape, dict):
-            problem = "a shape that is no JSON object"
-        elif (points := shape.get("points")) in ([], None) or (shape_type(shape) == "polygon" and len(points) < 3):
-            ignored.append(shape_type(shape))
-        elif not clean_label(shape.get("label")):
-            problem = f"a {shape_type(shape)} without a label"
-        else:
-            kept = {key: shape.get(key) for key in ("label", "points", "shape_type", "mask")}
-            shapes.append({key: value for key, value in kept.items() if value is not None})
-    size = declared_size(document.get("imageHeight"), document.get("imageWidth"))
-    flags = document.get("flags")
-    return _File(
-        path,
-        str(document["imagePath"] or ""),
-        size,
-        tuple(shapes),
-        bool(document.get("imageData")),
-        tuple(name for name, on in flags.items() if on is True) if isinstance(flags, dict) else (),
-        tuple(ignored),
-        f"{path.name} has {problem}; fix it in labelme" if problem else "",
-    )
-
-
-def _read_any(files: Files, path: PurePosixPath) -> _File | None:
-    """Read a file; one that is damaged has the reason as its problem."""
-    absolute = files.absolute(path)
-    head = json_head(absolute)
-    if head.startswith("[") or (head.startswith("{") and not _KEYS.search(head)):
-        return None  # of something else, perhaps large
-    if (one := _read(files, path)) is not None:
-        return one
-    try:
-        read_json(absolute)
-    except VocSegError as error:
-        return _File(path, problem=str(error))
-    return None
-
-
-def _match(files: Files, read: Sequence[_File]) -> tuple[dict[Path, _File], tuple[str, ...]]:
+def _match(files: Files, read: Sequence[LabelmeFile]) -> tuple[dict[Path, LabelmeFile], tuple[str, ...]]:
     """Return the labelme file of every image, and notes on those without image."""
     search = ImageSearch(files)
-    pairs: dict[Path, _File] = {}
+    pairs: dict[Path, LabelmeFile] = {}
     twins: list[PurePosixPath] = []
     embedded: list[PurePosixPath] = []
     missing: list[PurePosixPath] = []
@@ -168,14 +100,14 @@ def _match(files: Files, read: Sequence[_File]) -> tuple[dict[Path, _File], tupl
     return pairs, notes
 
 
-def _unlabelled(files: Files, pairs: Mapping[Path, _File]) -> tuple[Path, ...]:
+def _unlabelled(files: Files, pairs: Mapping[Path, LabelmeFile]) -> tuple[Path, ...]:
     """Return the other images beside labelled ones and beside labelme files."""
     folders = {image.parent for image in pairs} | {files.absolute(one.path).parent for one in pairs.values()}
     others = (files.absolute(path) for path in files.images)
     return tuple(path for path in others if path not in pairs and path.parent in folders)
 
 
-def _image_of(files: Files, search: ImageSearch, one: _File) -> Path | None:
+def _image_of(files: Files, search: ImageSearch, one: LabelmeFile) -> Path | None:
     """Return the image of a labelme file: by the path in it, else the image with the name of the file."""
     folder = one.path.parent
     if one.image:
@@ -221,7 +153,7 @@ def _values(
     return number_classes(names), (note,)
 
 
-def _labelled(files: Files, image: Path, one: _File, values: Mapping[str, int]) -> LabelledImage:
+def _labelled(files: Files, image: Path, one: LabelmeFile, values: Mapping[str, int]) -> LabelledImage:
     if one.problem:
         annotation: Any = Unusable(one.problem)
     else:
@@ -242,7 +174,7 @@ def _draw(source: LabelledImage) -> np.ndarray:
         raise VocSegError(f"{short_name(Path(one.path))}: {error}") from error
 
 
-def _shape_notes(read: Sequence[_File]) -> tuple[str, ...]:
+def _shape_notes(read: Sequence[LabelmeFile]) -> tuple[str, ...]:
     kinds = Counter(shape_type(shape) for one in read for shape in one.shapes)
     thin = [f"{kinds[kind]} of the type {kind}" for kind in ("line", "linestrip", "point") if kinds[kind]]
     flags = Counter(flag for one in read for flag in one.flags)

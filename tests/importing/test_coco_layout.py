@@ -319,7 +319,7 @@ def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     read: list[Path] = []
     whole = coco_files.read_json
     monkeypatch.setattr("voc_seg.importing.coco_files.read_json", lambda path: read.append(path) or whole(path))
-    for module in ("layouts.labelme", "label_studio_files"):
+    for module in ("labelme_files", "label_studio_files"):
         monkeypatch.setattr(f"voc_seg.importing.{module}.read_json", lambda path: pytest.fail(f"{path} is read again"))
     found = export(tmp_path, item([SMALL]))
     data.drawn(found, "a.jpg")

@@ -52,7 +52,7 @@ def minutes(settings: Sequence[Setting], train: int) -> float:
     """Time of training on two cores, from the measured time of a step."""
     found = values(settings)
     steps = found["training.epochs"] * math.ceil(train / found["training.batch_size"])
-    return steps * 0.27 * (found["augmentation.crop_size"] / 224) ** 2 / 60
+    return steps * (0.08 + 0.19 * (found["augmentation.crop_size"] / 224) ** 2) / 60
 
 
 def test_photographs_as_in_voc() -> None:

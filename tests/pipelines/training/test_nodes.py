@@ -52,7 +52,7 @@ def test_the_indices_of_the_samples_are_looked_at():
 
 @pytest.mark.parametrize(
     ("source", "weights", "crop_size", "warned"),
-    [("own", None, 96, True), ("own", "imagenet", 96, False), ("own", None, 224, False), ("sample", None, 96, False)],
+    [("own", None, 96, True), ("own", "imagenet", 96, False), ("own", None, 128, False), ("sample", None, 96, False)],
 )
 def test_own_data_with_the_settings_of_the_sample(source, weights, crop_size, warned):
     hint = recipe_hint(source, AugmentationConfig(crop_size=crop_size), ModelConfig(weights=weights))

@@ -82,9 +82,13 @@ def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...]) -
         logger.warning("%s", warning)
 
 
+_SMALLEST_PLANNED_CROP = 128
+"""`kedro import-data` plans larger crops than the sample's 96, also from scratch."""
+
+
 def recipe_hint(source: str, augmentation: AugmentationConfig, model: ModelConfig) -> str:
     """A hint if the user's own data is trained with settings of the drawn sample; else empty."""
-    if source != "own" or model.weights or augmentation.crop_size >= AugmentationConfig().crop_size:
+    if source != "own" or model.weights or augmentation.crop_size >= _SMALLEST_PLANNED_CROP:
         return ""
     return (
         f"Training from scratch on crops of {augmentation.crop_size} pixels, as suits the drawn sample. For "

@@ -69,6 +69,10 @@ def placed(as_is: float, mirrored: float, shifted: float = 0.0) -> Traits:
     return Traits("RGB", alignment=Alignment({AS_IS: as_is, "mirrored left to right": mirrored}, shifts, 2))
 
 
+def soft(values: int) -> Traits:
+    return Traits("RGB", border_values=dict.fromkeys(range(20, 20 + values), 20))
+
+
 HASH = int("10" * 128, 2)
 
 CASES: dict[str, tuple[list[PairFacts], str, set[str]]] = {
@@ -108,9 +112,7 @@ CASES: dict[str, tuple[list[PairFacts], str, set[str]]] = {
     "misplaced-masks": (changed(*range(10), traits=placed(0.55, 0.75)), "error", set()),
     "misplaced-mask": (changed(*range(3), traits=placed(0.55, 0.75)), "warning", {"p0", "p1", "p2"}),
     "antialiased": (
-        changed(0, 1, values={0: 119_900, 20: 30, 90: 40, 200: 30}, traits=Traits("RGB", border_values={20: 30, 90: 40,
-                                                                                                       200: 30})),
-        "error", {"p0", "p1"},
+        changed(0, 1, values={0: 119_900, **dict.fromkeys(range(20, 28), 20)}, traits=soft(8)), "error", {"p0", "p1"}
     ),
     "stray-pixels": (changed(3, values={0: 119_996, 1: 4}), "note", {"p3"}),
     "much-void": (changed(*range(10), values={0: 50_000, 1: 9_000, 2: 1_000, 255: 60_000}), "warning", set()),
@@ -160,6 +162,13 @@ def test_a_few_misplaced_masks_are_a_note_and_shifts_of_all_a_warning() -> None:
     found = check(changed(*range(10), traits=placed(0.55, 0.5, shifted=0.8)))
     assert found["misplaced-masks"].severity == "warning"
     assert "shifted by about 24 pixels down" in found["misplaced-masks"].message  # fits 12 up, at half the size
+
+
+@pytest.mark.parametrize("values, severity", [(2, None), (3, "warning"), (8, "error")])
+def test_a_few_values_along_borders_may_be_thin_lines(values: int, severity: str | None) -> None:
+    held = {0: 119_000, **dict.fromkeys(range(20, 20 + values), 20)}
+    found = check(changed(0, values=held, traits=soft(values))).get("antialiased")
+    assert (found and found.severity) == severity
 
 
 def test_unlabelled_images_notes_and_names() -> None:

@@ -67,13 +67,14 @@ def border_values(mask: np.ndarray) -> dict[int | Colour, int]:
     height, width = mask.shape[:2]
     if min(height, width) < 3:
         return {}
-    if mask.ndim == 3:
-        mask = mask.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     step = max(1, height * width // _PIXELS)
-    rows = mask[1:-1:step]
-    inner = (rows == mask[:-2:step]) & (rows == mask[2::step])
+    above, rows, below = mask[:-2:step], mask[1:-1:step], mask[2::step]
+    if mask.ndim == 3:
+        packed = np.array([1 << 16, 1 << 8, 1], np.uint32)
+        above, rows, below = (part.astype(np.uint32) @ packed for part in (above, rows, below))
+    inner = (rows == above) & (rows == below)
     inner[:, 1:-1] &= (rows[:, 1:-1] == rows[:, :-2]) & (rows[:, 1:-1] == rows[:, 2:])
-    if mask.dtype == np.uint8:
+    if rows.dtype == np.uint8:
         counts = np.bincount(rows.reshape(-1), minlength=256)
         alone = (counts > 0) & (np.bincount(rows[inner], minlength=256) == 0)
         found: dict[int | Colour, int] = {int(value): int(counts[value]) * step for value in np.flatnonzero(alone)}

@@ -15,8 +15,8 @@ from .meaning import LabelledPair, stored_key
 
 _MANY_MISPLACED = 0.05
 """Fraction of masks flagged above which it is not chance; of right ones, 0.2 to 1.8 % are flagged."""
-_SOFT_VALUES = 3
-"""Number of values along borders only that is called blur; one or two may be a class of thin lines."""
+_SOFT_VALUES, _SURELY_SOFT = 3, 8
+"""Number of values along borders only that may be blur, and that surely is; one or two may be classes of thin lines."""
 _STRAY_PIXELS, _USUAL_PIXELS = 10, 200
 
 
@@ -72,11 +72,11 @@ def _soft_borders(pairs: Sequence[LabelledPair], plan: ClassPlan) -> Iterator[Fi
     images = [one.id for one in pairs if one.id in wanted]
     soft.sort(key=lambda key: -len(thin[key]))
     yield of_images(
-        "error",
+        "error" if len(soft) >= _SURELY_SOFT else "warning",
         "antialiased",
         f"{len(soft)} values or colours only as thin lines along borders ({listed([*map(text_of, soft)], 4)}): "
         f"{counted(len(images), 'mask')} with smoothed (anti-aliased) or compressed borders.",
-        "Export masks as PNG without anti-aliasing; or map these values to void (--void).",
+        "Export masks as PNG without anti-aliasing, or map these values to void (--void). Right if classes are lines.",
         images,
     )
 

@@ -171,6 +171,13 @@ def test_folders_that_hold_nothing_known(tmp_path: Path) -> None:
         find_layout(list_files(tmp_path / "other"))
 
 
+def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+    for name in ("JPEGImages", "SegmentationClass"):
+        (tmp_path / name).symlink_to(tmp_path / "unmounted" / name)
+    with pytest.raises(VocSegError, match="Links to nothing: JPEGImages, SegmentationClass"):
+        find_layout(list_files(tmp_path))
+
+
 def test_every_layout_has_a_title() -> None:
     assert len(layout_names()) >= 12
     assert all(layout_named(name).TITLE and isinstance(layout_named(name).SPECIFIC, bool) for name in layout_names())

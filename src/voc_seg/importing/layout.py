@@ -10,6 +10,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import listed
+from voc_seg.voc.missing import is_broken_link
 
 from . import layouts
 from .files import Files
@@ -124,4 +126,6 @@ def _seen(files: Files) -> str:
         counts[key] = counts.get(key, 0) + 1
     shown = sorted(counts.items(), key=lambda pair: -pair[1])[:6]
     more = f" and {len(counts) - len(shown)} other kinds" if len(counts) > len(shown) else ""
-    return f"It holds {', '.join(f'{name} ({count})' for name, count in shown)}{more}."
+    lost = [path for path in files if is_broken_link(files.absolute(path))]
+    links = f" Links to nothing: {listed([path.as_posix() for path in lost], 3)}." if lost else ""
+    return f"It holds {', '.join(f'{name} ({count})' for name, count in shown)}{more}.{links}"

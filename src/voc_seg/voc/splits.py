@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,11 +100,13 @@ def _find_any_folder(root: Path) -> Path:
     if not found and without_lists:
         raise VocSegError(
             f"{nothing}{without_lists.absolute()} has JPEGImages, but no image lists: write train.txt and val.txt with "
-            "one image id a line (the file name without ending) into its folder ImageSets/Segmentation."
+            "one image id a line (the file name without ending) into its folder ImageSets/Segmentation. Or have the "
+            f"images divided by: kedro import-data {shlex.quote(str(root))} --name NAME"
         )
     raise VocSegError(
         (several if found else nothing) + "Point voc_root at the folder that has JPEGImages, SegmentationClass and "
-        "ImageSets/Segmentation in it, for example --params voc_root=/data/mine."
+        "ImageSets/Segmentation in it, for example --params voc_root=/data/mine. Other layouts are recognised by: "
+        f"kedro import-data {shlex.quote(str(root))} --name NAME"
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voc_seg.importing import coco_files
-from voc_seg.importing.coco_masks import polygon_mask, rle_mask
 from voc_seg.importing.files import list_files
+from voc_seg.importing.formats import coco_files
+from voc_seg.importing.formats.coco_masks import polygon_mask, rle_mask
 from voc_seg.importing.inspect import inspect_pairs
 from voc_seg.importing.layout import find_layout
 from voc_seg.importing.layouts import coco
@@ -318,7 +318,7 @@ def test_other_json_is_not_coco(tmp_path: Path, text: str) -> None:
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
     whole = coco_files.read_json
-    monkeypatch.setattr("voc_seg.importing.coco_files.read_json", lambda path: read.append(path) or whole(path))
+    monkeypatch.setattr("voc_seg.importing.formats.coco_files.read_json", lambda path: read.append(path) or whole(path))
     for module in ("labelme_files", "label_studio_files"):
         monkeypatch.setattr(f"voc_seg.importing.{module}.read_json", lambda path: pytest.fail(f"{path} is read again"))
     found = export(tmp_path, item([SMALL]))

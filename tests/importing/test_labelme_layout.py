@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voc_seg.importing.drawing import draw_labelme
 from voc_seg.importing.files import list_files
+from voc_seg.importing.formats.drawing import draw_labelme
 from voc_seg.importing.inspect import inspect_pairs
 from voc_seg.importing.layout import find_layout
 from voc_seg.importing.layouts import labelme

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from voc_seg.importing.matching import Matched, masks_without_images, match_masks
+from voc_seg.importing.pairing.matching import Matched, masks_without_images, match_masks
 from voc_seg.system.errors import VocSegError
 
 

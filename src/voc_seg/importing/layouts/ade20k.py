@@ -6,9 +6,10 @@ first of its names. Colours: ``visualizationCode/color150.mat`` there.
 
 import re
 
-from voc_seg.importing.files import Files
-from voc_seg.importing.layout import VOID_NAME, Colour, Found, LabelledImage
 from voc_seg.system.errors import VocSegError
+
+from ..files import Files
+from ..layout import VOID_NAME, Colour, Found, LabelledImage
 
 TITLE = "ADE20K (scene parsing): images/training/ADE_train_*.jpg with annotations/training/ADE_train_*.png"
 SPECIFIC = True

@@ -13,11 +13,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from voc_seg.importing.files import Files
-from voc_seg.importing.inspect import read_stored_mask
-from voc_seg.importing.layout import VOID_NAME, Colour, Found, LabelledImage
-from voc_seg.importing.text_lines import read_colour_names
 from voc_seg.system.errors import VocSegError
+
+from ..files import Files
+from ..formats.text_lines import read_colour_names
+from ..inspect import read_stored_mask
+from ..layout import VOID_NAME, Colour, Found, LabelledImage
 
 TITLE = "Cityscapes: *_leftImg8bit.png with *_gtFine_labelIds.png"
 SPECIFIC = True

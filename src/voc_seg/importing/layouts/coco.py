@@ -13,14 +13,14 @@ from voc_seg.system.names import listed
 from voc_seg.voc.classes import VOID
 from voc_seg.voc.file_checks import short_name
 
-from ..class_values import number_classes, value_names
-from ..coco_files import CAPTIONS, CocoFile, CocoImage, read_coco
-from ..drawing import draw_by_area, mask_size
 from ..files import Files
 from ..findings import counted
-from ..image_search import ImageSearch, folder_split, original_name, split_of
-from ..json_files import Counted, count_notes, json_head, note_of
+from ..formats.class_values import number_classes, value_names
+from ..formats.coco_files import CAPTIONS, CocoFile, CocoImage, read_coco
+from ..formats.drawing import draw_by_area, mask_size
+from ..formats.json_files import Counted, count_notes, json_head, note_of
 from ..layout import Found, LabelledImage
+from ..pairing.image_search import ImageSearch, folder_split, original_name, split_of
 
 TITLE = "COCO JSON with polygons or RLE"
 SPECIFIC = True

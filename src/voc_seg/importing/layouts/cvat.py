@@ -15,13 +15,13 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import name_key, printable
 from voc_seg.voc.classes import voc_palette
 
-from ..class_files import plain_name
 from ..files import Files
-from ..folder_tree import FolderTree, stem_below
+from ..formats.class_files import plain_name
+from ..formats.text_files import read_lines
+from ..formats.voc_lists import image_lists, only_folder, read_listed
 from ..layout import Colour, Found
-from ..matching import Matched, examples, match_masks
-from ..text_files import read_lines
-from ..voc_lists import image_lists, only_folder, read_listed
+from ..pairing.folder_tree import FolderTree, stem_below
+from ..pairing.matching import Matched, examples, match_masks
 
 TITLE = 'CVAT\'s export "Segmentation mask 1.1": SegmentationClass and labelmap.txt'
 SPECIFIC = True

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from ..class_files import find_class_file
 from ..files import Files
-from ..folder_names import parse_folder_name
-from ..folder_pairs import FolderPair, find_folder_pairs, has_foreign_mark
-from ..folder_tree import FolderTree
+from ..formats.class_files import find_class_file
 from ..layout import Found, LabelledImage
-from ..matching import counted, examples, masks_without_images
+from ..pairing.folder_names import parse_folder_name
+from ..pairing.folder_pairs import FolderPair, find_folder_pairs, has_foreign_mark
+from ..pairing.folder_tree import FolderTree
+from ..pairing.matching import counted, examples, masks_without_images
 
 TITLE = "a folder of images and a folder of masks, such as images and masks"
 SPECIFIC = False

@@ -13,13 +13,13 @@ import numpy as np
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.file_checks import read_image_file, short_name
 
-from ..class_values import clean_label, number_classes, value_names
-from ..drawing import Unusable, draw_by_area, mask_size
 from ..files import Files
-from ..image_search import ImageSearch, folder_split, split_of
-from ..json_files import Counted, count_notes, json_head, note_of
-from ..label_studio_files import Task, half_covered, image_names, read_tasks
+from ..formats.class_values import clean_label, number_classes, value_names
+from ..formats.drawing import Unusable, draw_by_area, mask_size
+from ..formats.json_files import Counted, count_notes, json_head, note_of
+from ..formats.label_studio_files import Task, half_covered, image_names, read_tasks
 from ..layout import Found, LabelledImage
+from ..pairing.image_search import ImageSearch, folder_split, split_of
 
 TITLE = "Label Studio's JSON, or its brush labels as PNG with a JSON export beside them"
 SPECIFIC = True

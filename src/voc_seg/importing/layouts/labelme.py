@@ -19,13 +19,13 @@ from voc_seg.system.progress import progress_bar
 from voc_seg.voc.file_checks import short_name
 from voc_seg.voc.file_names import IMAGE_ENDINGS
 
-from ..class_values import clean_label, number_classes, value_names
-from ..drawing import Unusable, draw_labelme, mask_size, shape_type
 from ..files import Files
-from ..image_search import ImageSearch, folder_split, normalised
-from ..json_files import note_of, spread
-from ..labelme_files import LabelmeFile, read_labelme
+from ..formats.class_values import clean_label, number_classes, value_names
+from ..formats.drawing import Unusable, draw_labelme, mask_size, shape_type
+from ..formats.json_files import note_of, spread
+from ..formats.labelme_files import LabelmeFile, read_labelme
 from ..layout import Found, LabelledImage
+from ..pairing.image_search import ImageSearch, folder_split, normalised
 
 TITLE = "labelme JSON files, beside the images or in a folder of their own"
 SPECIFIC = True

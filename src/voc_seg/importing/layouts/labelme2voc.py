@@ -11,12 +11,12 @@ from pathlib import PurePosixPath
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
-from ..class_files import plain_name
 from ..files import Files
-from ..folder_tree import FolderTree
+from ..formats.class_files import plain_name
+from ..formats.text_files import read_lines
+from ..formats.voc_lists import image_lists, mask_folder, match_folders, only_folder, read_listed
 from ..layout import VOID_NAME, Found
-from ..text_files import read_lines
-from ..voc_lists import image_lists, mask_folder, match_folders, only_folder, read_listed
+from ..pairing.folder_tree import FolderTree
 
 TITLE = "labelme2voc: JPEGImages, SegmentationClassPNG or SegmentationClass, class_names.txt"
 SPECIFIC = True

@@ -10,10 +10,11 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from voc_seg.importing.files import Files
-from voc_seg.importing.layout import VOID_NAME, Colour, Found, LabelledImage
-from voc_seg.importing.text_lines import first_words
 from voc_seg.system.errors import VocSegError
+
+from ..files import Files
+from ..formats.text_lines import first_words
+from ..layout import VOID_NAME, Colour, Found, LabelledImage
 
 TITLE = "Oxford-IIIT Pet: images/*.jpg with annotations/trimaps/*.png"
 SPECIFIC = True

@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from voc_seg.importing.files import Files
-from voc_seg.importing.layout import Found, LabelledImage
-from voc_seg.importing.text_lines import first_words, read_lines
 from voc_seg.system.errors import VocSegError
+
+from ..files import Files
+from ..formats.text_lines import first_words, read_lines
+from ..layout import Found, LabelledImage
 
 TITLE = "Pascal Context: JPEGImages with trainval/*.mat or SegmentationClassContext/*.png"
 SPECIFIC = True

@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.file_checks import short_name
 
-from ..class_values import clean_label
 from ..files import Files
 from ..findings import counted
-from ..image_search import folder_split, original_name
-from ..json_files import note_of
+from ..formats.class_values import clean_label
+from ..formats.json_files import note_of
 from ..layout import Found, LabelledImage
+from ..pairing.image_search import folder_split, original_name
 
 TITLE = 'Roboflow\'s "Semantic Segmentation Masks" with _classes.csv'
 SPECIFIC = True

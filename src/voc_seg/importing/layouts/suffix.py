@@ -13,14 +13,14 @@ from pathlib import PurePosixPath
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import name_key
 
-from ..class_files import ClassFile, find_class_file, values_in_order
 from ..files import Files
-from ..folder_names import are_mask_words
-from ..folder_pairs import find_folder_pairs, has_foreign_mark
-from ..folder_tree import FolderTree
+from ..formats.class_files import ClassFile, find_class_file, values_in_order
+from ..formats.text_files import read_lines
 from ..layout import Found, LabelledImage
-from ..matching import Matched, Named, examples, masks_without_images, match_masks
-from ..text_files import read_lines
+from ..pairing.folder_names import are_mask_words
+from ..pairing.folder_pairs import find_folder_pairs, has_foreign_mark
+from ..pairing.folder_tree import FolderTree
+from ..pairing.matching import Matched, Named, examples, masks_without_images, match_masks
 from .folders import split_of_path
 
 TITLE = "images and masks in one folder, such as a.jpg and a_mask.png"

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import listed, printable
 
-from ..class_files import find_class_file
 from ..files import Files
-from ..folder_names import SPLIT_WORDS, split_of_file
+from ..formats.class_files import find_class_file
+from ..formats.pair_tables import PairTable, Row, find_tables
 from ..layout import Found, LabelledImage
-from ..matching import counted, examples
-from ..pair_tables import PairTable, Row, find_tables
+from ..pairing.folder_names import SPLIT_WORDS, split_of_file
+from ..pairing.matching import counted, examples
 
 TITLE = "a table or list of image and mask paths (CSV, TSV, Parquet, TXT)"
 SPECIFIC = True

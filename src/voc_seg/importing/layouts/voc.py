@@ -11,9 +11,9 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES, VOID
 
 from ..files import Files
-from ..folder_tree import FolderTree
+from ..formats.voc_lists import image_lists, mask_folder, match_folders, only_folder, read_listed
 from ..layout import VOID_NAME, Found
-from ..voc_lists import image_lists, mask_folder, match_folders, only_folder, read_listed
+from ..pairing.folder_tree import FolderTree
 from . import cvat, labelme2voc
 
 TITLE = "VOC folders: JPEGImages, SegmentationClass and lists in ImageSets/Segmentation"

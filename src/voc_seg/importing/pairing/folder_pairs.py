@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import listed, printable
 
-from .files import Files
+from ..files import Files
+from ..formats.text_files import first_line
 from .folder_names import FolderName, parse_folder_name, split_of_folder
 from .folder_tree import FolderTree, stem_below
 from .matching import Matched, Named, examples, match_masks
-from .text_files import first_line
 
 FOREIGN_MARKS = (
     *("_annotations.coco.json", "_classes.csv"),

@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
+from ..files import Files
+from ..layout import VOID_NAME, Colour
 from .class_values import BACKGROUND, clean_label
-from .files import Files
-from .layout import VOID_NAME, Colour
 from .text_files import read_lines
 
 FILE_NAMES = (

@@ -10,7 +10,7 @@ from . import text_files
 def read_lines(path: Path) -> tuple[str, ...]:
     """Return the lines of a text file without surrounding blanks; empty lines and comments (``#``) are left away.
 
-    Raises VocSegError as `voc_seg.importing.text_files.read_text` does.
+    Raises VocSegError as `voc_seg.importing.formats.text_files.read_text` does.
     """
     return tuple(line for line in text_files.read_lines(path) if not line.startswith("#"))
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from voc_seg.system.names import name_key
 
-from .files import Files
+from ..files import Files
 
 
 class FolderTree:

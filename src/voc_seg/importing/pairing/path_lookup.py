@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from voc_seg.system.names import name_key
 
-from .files import Files
+from ..files import Files
 
 
 class PathLookup:

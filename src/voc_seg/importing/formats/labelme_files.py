@@ -8,9 +8,9 @@ from typing import Any
 
 from voc_seg.system.errors import VocSegError
 
+from ..files import Files
 from .class_values import clean_label
 from .drawing import declared_size, shape_type
-from .files import Files
 from .json_files import json_head, read_json
 
 _KEYS = re.compile(r'"(shapes|imagePath|imageData)"\s*:')

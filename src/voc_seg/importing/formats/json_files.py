@@ -10,7 +10,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import listed
 from voc_seg.voc.file_checks import LFS_POINTER, require_file, short_name
 
-from .findings import counted
+from ..findings import counted
 
 T = TypeVar("T")
 Counted = tuple[str, str]

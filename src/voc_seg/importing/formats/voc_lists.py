@@ -8,11 +8,11 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import listed, name_key, printable
 from voc_seg.voc.list_lines import id_of_line
 
-from .files import Files
-from .folder_names import SPLIT_WORDS
-from .folder_tree import FolderTree, stem_below
-from .layout import LabelledImage
-from .matching import Matched, counted, examples, masks_without_images, match_masks
+from ..files import Files
+from ..layout import LabelledImage
+from ..pairing.folder_names import SPLIT_WORDS
+from ..pairing.folder_tree import FolderTree, stem_below
+from ..pairing.matching import Matched, counted, examples, masks_without_images, match_masks
 from .text_files import read_lines
 
 _SUPERFLUOUS = ("trainval", "default", "all")

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.file_names import IMAGE_ENDINGS
 
-from .files import Files
-from .folder_names import IMAGE_WORDS, MASK_WORDS
-from .path_lookup import PathLookup
+from ..files import Files
+from ..pairing.folder_names import IMAGE_WORDS, MASK_WORDS
+from ..pairing.path_lookup import PathLookup
 from .text_files import first_line, read_lines, read_text
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".txt", ".lst", ".list")

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import listed, name_key
 
-from .files import Files
+from ..files import Files
 
 _SPLITS = {
     "train": "train", "training": "train",

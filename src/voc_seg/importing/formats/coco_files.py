@@ -15,11 +15,11 @@ import numpy as np
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.file_checks import short_name
 
+from ..layout import VOID_NAME
 from .class_values import clean_label
 from .coco_masks import polygon_mask, rle_mask
 from .drawing import declared_size
 from .json_files import Counted, read_json, rows_of
-from .layout import VOID_NAME
 
 CAPTIONS = ("annotation", "without category and segmentation ignored, such as captions")
 

@@ -7,7 +7,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import listed
 from voc_seg.voc.classes import VOID
 
-from .layout import VOID_NAME
+from ..layout import VOID_NAME
 
 BACKGROUND = "background"
 _SAME_AS_BACKGROUND = ("_background_", "__background__", BACKGROUND)

@@ -55,3 +55,8 @@ def compile_network(network: nn.Module, config: TrainingConfig, runtime: Runtime
     logger.info("training.compile=true: the first step compiles the network, which takes a minute or two")
     cuda_graphs = runtime.device.type == "cuda" and config.accumulation == 1 and world_size() == 1
     return CompiledNetwork(network, config.crops, cuda_graphs)
+
+
+def is_compile_failure(error: BaseException | None) -> bool:
+    """Whether torch.compile raised an error. Its packages are not imported for this: that takes a second."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))

@@ -14,6 +14,7 @@ from voc_seg.config import Parameters
 from voc_seg.samples.waiting import shared_memory_advice
 from voc_seg.system.errors import VocSegError
 
+from .compiling import is_compile_failure
 from .device_facts import memory_left
 from .distributed import all_gather, explain_lost_rank
 
@@ -51,7 +52,7 @@ def explain_failures(memory_advice: str) -> Iterator[None]:
             raise VocSegError(f"A loader worker could not hand over a batch. {shared_memory_advice()}") from error
         if is_out_of_memory(error):
             raise VocSegError(f"Out of memory.{memory_left()} {memory_advice}") from error
-        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        if is_compile_failure(error):
             reason = text.removeprefix("backend='inductor' raised:\n").partition("\n")[0]
             raise VocSegError(
                 f"torch.compile failed ({reason}). It needs a C++ compiler such as g++, and Triton on a GPU. Install "

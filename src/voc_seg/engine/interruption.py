@@ -8,8 +8,10 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
+from voc_seg.system.errors import InterruptedRunError
 from voc_seg.system.torchrun import process_info
 
+from .compiling import is_compile_failure
 from .distributed import all_reduce_sum, ignore_sigterm, rank, world_size
 
 # SIGHUP: the terminal is gone, as when ssh is cut off; Windows has none.
@@ -69,6 +71,9 @@ class Interruption:
             signal.signal(number, handler)
         if self._before and isinstance(error, Exception) and world_size() > 1:
             ignore_sigterm()
+        if self.received is not None and is_compile_failure(error):  # Ctrl-C ends the compiler too
+            stopped = "Stopped while the network was compiled."
+            raise InterruptedRunError(stopped, self.received, has_checkpoint=False) from error
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.received = signum

@@ -13,8 +13,8 @@ from .class_plan import ClassPlan
 from .classes import ClassRow, check_meanings, class_pixels, class_rows, plan_classes
 from .datasets import require_dataset
 from .doctor.files import exif_setting
+from .earlier import EarlierTable, read_earlier_table, without_own_files
 from .environment import (
-    earlier_splits,
     existing_plan,
     globals_text,
     images_table,
@@ -83,10 +83,11 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
                 f"conf/{options.name} exists, and its parameters.yml says what the masks mean: edit data.classes and "
                 "data.values there, or delete that folder to write it again."
             )
-    layout, found = find_layout(list_files(options.folder), options.layout)
+    table = table_path(project, options.name or "none")
+    earlier_table = read_earlier_table(table) if options.name else EarlierTable()
+    layout, found = find_layout(without_own_files(project, list_files(options.folder)), options.layout)
     require_dataset(options.name, layout, found)
     has_splits = any(one.split for one in found.images)
-    table = table_path(project, options.name or "none")
     keeps_masks = bool(options.name and found.draw)
     masks = table.parent / "masks"
     with atomic_write_folder(masks) if keeps_masks else nullcontext(None) as filling:
@@ -94,23 +95,25 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
         plan = earlier or plan_classes(facts, found, options.overrides)
         facts = check_meanings(facts, plan)
         pixels = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
+        previous, gone = earlier_table.splits(facts)
         splits, split_notes = assign_splits(
             facts, pixels, options.folder.resolve(), val=options.val,
             test=0.0 if has_splits else options.test,  # no test is cut out of an official train
-            group_by=options.group_by, seed=options.seed, previous=earlier_splits(table) if options.name else None,
+            group_by=options.group_by, seed=options.seed, previous=previous,
         )  # fmt: skip
     rows = class_rows(facts, plan)
     imported = Imported(
         layout, layout_named(layout).TITLE, found, facts, plan, rows, splits,
-        split_notes, check_data(facts, plan, splits, found),
+        (*split_notes, *gone), check_data(facts, plan, splits, found),
     )  # fmt: skip
-    return _written(project, options, imported) if options.name else imported
+    return _written(project, options, imported, previous) if options.name else imported
 
 
-def _written(project: Path, options: ImportOptions, imported: Imported) -> Imported:
+def _written(project: Path, options: ImportOptions, imported: Imported, previous: Mapping[str, str]) -> Imported:
     facts, splits, plan = imported.facts, imported.splits, imported.plan
     # Unusable images stay in the table, so that data_processing lists them.
-    everywhere = {one.image_id: splits.get(one.image_id) or one.source.split or "train" for one in facts}
+    everywhere = {one.image_id: previous.get(one.image_id, one.source.split or "train") for one in facts}
+    everywhere.update(splits)
     path = table_path(project, options.name)
     table = images_table(facts, everywhere, path.parent, project)
     pixels = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}

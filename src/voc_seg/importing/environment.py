@@ -13,7 +13,7 @@ from voc_seg.config import DataConfig
 from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID, Classes
-from voc_seg.voc.table import COLUMNS, read_table, write_table
+from voc_seg.voc.table import COLUMNS, write_table
 
 from .class_plan import ClassPlan
 from .classes import ClassRow
@@ -46,16 +46,19 @@ def existing_plan(project: Path, name: str) -> ClassPlan | None:
     Raises VocSegError if the environment reads other data, or its settings cannot be read.
     """
     folder = project / "conf" / name
-    if not folder.exists():
+    has_settings, has_globals = ((folder / f"{file}.yml").exists() for file in ("parameters", "globals"))
+    if has_globals or (has_settings and not table_path(project, name).exists()):
+        shared = _read_yaml(folder / "globals.yml") if has_globals else {}
+        wanted = table_path(project, name).relative_to(project).as_posix()
+        root = shared.get("voc_root")
+        if shared.get("source") != "own" or not root or (project / str(root)) != project / wanted:
+            raise VocSegError(
+                f"{folder} is the environment of other data: its globals.yml has no voc_root: {wanted}. Choose another "
+                "--name, or delete that folder."
+            )
+    if not has_settings:
         return None
-    settings, shared = (_read_yaml(folder / f"{file}.yml") for file in ("parameters", "globals"))
-    wanted = table_path(project, name).relative_to(project).as_posix()
-    root = shared.get("voc_root")
-    if shared.get("source") != "own" or not root or (project / str(root)) != project / wanted:
-        raise VocSegError(
-            f"{folder} is the environment of other data: its globals.yml has no voc_root: {wanted}. Choose another "
-            "--name, or delete that folder."
-        )
+    settings = _read_yaml(folder / "parameters.yml")
     try:
         table = DataConfig.model_validate(settings.get("data") or {}).class_table
     except ValueError as error:
@@ -65,9 +68,12 @@ def existing_plan(project: Path, name: str) -> ClassPlan | None:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(found, dict):
+            raise ValueError("it holds no settings of the form KEY: VALUE")
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise VocSegError(f"{path} cannot be read: {error}. Fix it, or delete the folder to write it again.") from error
+    return found
 
 
 def _plan_of(table: Classes) -> ClassPlan:
@@ -81,22 +87,16 @@ def _plan_of(table: Classes) -> ClassPlan:
 def images_table(facts: Sequence[PairFacts], splits: Mapping[str, str], folder: Path, project: Path) -> pd.DataFrame:
     """Return the table of images: paths inside the project are relative to ``folder``, others absolute."""
 
+    folder, project = folder.resolve(), project.resolve()  # data/ may be a link to another disk
+
     def shown(path: Path | None) -> str:
         if path is None:
             return ""
-        inside = path.is_relative_to(project)
+        inside = path.is_relative_to(project) and folder.is_relative_to(project)
         return Path(os.path.relpath(path, folder) if inside else path).as_posix()
 
     rows = [(one.image_id, splits[one.image_id], shown(one.source.image), shown(one.source.mask)) for one in facts]
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def earlier_splits(path: Path) -> dict[str, str]:
-    """Return the split by image id of an earlier import; empty if there was none."""
-    if not path.exists():
-        return {}
-    table = read_table(path)
-    return dict(zip(table["image_id"], table["split"]))
 
 
 def write_environment(project: Path, name: str, table: pd.DataFrame, texts: Mapping[str, str]) -> tuple[Path, ...]:

@@ -47,7 +47,8 @@ def assign_splits(
         test: Share of test; 0 makes none. None is made beside existing train and val.
         group_by: Regular expression for groups, see `find_groups`.
         seed: Of the random choices.
-        previous: Splits by image id of an earlier import. They are kept, and only new images get one.
+        previous: Splits by image id of an earlier import. They are kept, and only new images get one. An empty split
+            leaves the image out: the result does not contain it.
 
     Raises:
         VocSegError: There are too few images or groups, a share is not possible, or the expression is invalid.
@@ -56,16 +57,25 @@ def assign_splits(
         raise VocSegError(
             f"--val {val:g} --test {test:g} leave no training images. Use for example --val 0.2 --test 0.1"
         )
+    previous = previous or {}
     usable = sorted(
-        (one for one in facts if not one.problem), key=lambda one: (relative_path(one, folder), one.image_id)
+        (one for one in facts if not one.problem and previous.get(one.image_id) != ""),
+        key=lambda one: (relative_path(one, folder), one.image_id),
     )
     if len(usable) < 2:
         raise VocSegError(
             f"{len(usable) or 'None'} of {len(facts)} images can be used, but training and validation need one each. "
             "Label at least two images."
         )
-    plan = _plan(usable, previous or {}, val, test)
+    plan = _plan(usable, previous, val, test)
     notes = list(plan.notes)
+    if left_out := sum(split == "" for split in previous.values()):
+        notes.append(f"{counted(left_out, 'image')} without a split in images.csv: left out, as after the last import.")
+    if moved := [one for one, split in plan.kept.items() if previous.get(one, split) != split]:
+        notes.append(
+            f"{counted(len(moved), 'image')} with another split in the folder than in images.csv, such as {moved[0]}: "
+            "that of the folder is used."
+        )
     groups = find_groups(usable, folder, group_by)
     splits = _by_groups(usable, groups, plan)
     if plan.open:

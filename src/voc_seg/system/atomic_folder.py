@@ -76,6 +76,11 @@ def atomic_write_folder(folder: Path) -> Iterator[Path]:
         raise VocSegError(failure_message(folder, error, None)) from error
 
 
+def is_written_folder(folder: Path) -> bool:
+    """Return whether :func:`atomic_write_folder` has filled a folder."""
+    return (folder / _FILE_LIST).is_file()
+
+
 def recover_folder(folder: Path) -> None:
     """Finish a completed but killed :func:`atomic_write_folder`: install its files, remove those they replace.
 

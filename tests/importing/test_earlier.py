@@ -1,0 +1,180 @@
+"""A second import of the same name: what was edited, moved, added and removed in between."""
+
+import shutil
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from voc_seg.importing.command import ImportOptions, import_data
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.table import read_table, table_paths
+
+# pytest's importlib mode does not put this folder on the path.
+_spec = spec_from_file_location("build", Path(__file__).with_name("build.py"))
+build = module_from_spec(_spec)
+sys.modules["build"] = build  # its dataclasses look for it
+_spec.loader.exec_module(build)
+
+SIZE = (40, 60)
+
+
+def write_pairs(folder: Path, numbers: range = range(12)) -> Path:
+    """Images and masks in two folders: 0 and 255."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        rng = np.random.default_rng(number)
+        mask = np.zeros(SIZE, np.uint8)
+        left, top = rng.integers(2, 20, 2)
+        mask[top : top + 15, left : left + 25] = 255
+        image = rng.integers(0, 255, (*SIZE, 3), dtype=np.uint8)
+        Image.fromarray(image).save(folder / "images" / f"{number:03d}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "project/conf").mkdir(parents=True)
+    return tmp_path / "project"
+
+
+def table_of(project: Path) -> Path:
+    return project / "data/01_raw/trees/images.csv"
+
+
+def splits_of(project: Path) -> dict[str, str]:
+    """Split by path."""
+    table = read_table(table_of(project))
+    return dict(zip(table_paths(table_of(project), table["image"].tolist()), table["split"]))
+
+
+def test_an_image_that_was_left_out_stays_out(project: Path, tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "farm")
+    import_data(project, ImportOptions(folder, "trees"))
+    table = table_of(project)
+    table.write_text(table.read_text().replace("003,train,", "003,,").replace("003,val,", "003,,"))
+    again = import_data(project, ImportOptions(folder, "trees"))
+    assert splits_of(project)[str(folder / "images/003.png")] == ""
+    assert "003" not in again.splits
+    assert any(note.startswith("1 image without a split in images.csv: left out") for note in again.split_notes)
+
+
+def test_an_image_that_is_broken_for_a_while_keeps_its_split(project: Path, tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "farm")
+    import_data(project, ImportOptions(folder, "trees"))
+    before = splits_of(project)
+    path = next(path for path, split in before.items() if split == "val")
+    mask = Path(path.replace("images", "masks"))
+    content = mask.read_bytes()
+    mask.write_bytes(b"")
+    import_data(project, ImportOptions(folder, "trees"))
+    mask.write_bytes(content)
+    import_data(project, ImportOptions(folder, "trees"))
+    assert splits_of(project) == before
+
+
+def test_splits_survive_other_ids(project: Path, tmp_path: Path) -> None:
+    """A second folder with the same file names puts its name and that of the first into the ids."""
+    write_pairs(tmp_path / "farm/one")
+    import_data(project, ImportOptions(tmp_path / "farm", "trees", seed=1))
+    before = splits_of(project)
+    for number in range(40, 52):
+        write_pairs(tmp_path / "more", range(number, number + 1))
+    (tmp_path / "more").rename(tmp_path / "farm/two")
+    for path in sorted((tmp_path / "farm/two").rglob("*.png")):
+        path.rename(path.with_stem(f"{int(path.stem) - 40:03d}"))
+    import_data(project, ImportOptions(tmp_path / "farm", "trees", seed=7))
+    after = splits_of(project)
+    assert len(after) == 24 and {path: after[path] for path in before} == before
+
+
+def test_splits_survive_a_move_of_the_folder(project: Path, tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "farm")
+    import_data(project, ImportOptions(folder, "trees", seed=1))
+    before = [split for _, split in sorted(splits_of(project).items())]
+    folder.rename(tmp_path / "moved")
+    again = import_data(project, ImportOptions(tmp_path / "moved", "trees", seed=7))
+    assert [split for _, split in sorted(splits_of(project).items())] == before
+    assert not any("No longer" in note for note in again.split_notes)
+
+
+def test_images_that_disappear_are_named(project: Path, tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "farm")
+    import_data(project, ImportOptions(folder, "trees"))
+    for name in ("images/004.png", "masks/004.png"):
+        (folder / name).unlink()
+    again = import_data(project, ImportOptions(folder, "trees"))
+    assert "No longer in the folder: 1 image of the earlier import, 004." in again.split_notes
+
+
+def test_a_split_that_differs_from_the_folder_is_said(project: Path, tmp_path: Path) -> None:
+    build.voc(tmp_path / "voc", build.scenes(9))
+    import_data(project, ImportOptions(tmp_path / "voc", "trees"))
+    table = table_of(project)
+    table.write_text(table.read_text().replace("photo 01,train", "photo 01,val"))
+    again = import_data(project, ImportOptions(tmp_path / "voc", "trees"))
+    assert any("another split in the folder than in images.csv, such as photo 01" in one for one in again.split_notes)
+
+
+def test_images_inside_the_table_s_own_folder_are_found_again(project: Path) -> None:
+    folder = write_pairs(project / "data/01_raw/trees")
+    import_data(project, ImportOptions(folder, "trees"))
+    before = splits_of(project)
+    write_pairs(folder, range(30, 34))
+    again = import_data(project, ImportOptions(folder, "trees"))
+    assert again.layout == "folders"
+    after = splits_of(project)
+    assert len(after) == 16 and {path: after[path] for path in before} == before
+
+
+def test_drawn_masks_inside_the_folder_are_no_data(project: Path) -> None:
+    folder = project / "data/01_raw/trees"
+    build.labelme(folder, build.scenes(8))
+    import_data(project, ImportOptions(folder, "trees"))
+    again = import_data(project, ImportOptions(folder, "trees"))
+    assert again.layout == "labelme" and len(again.facts) == 8 and again.found.unlabelled == ()
+
+
+@pytest.mark.parametrize("content", ["my,own,table\n1,2,3\n", "", "image_id;split;image;mask\na;train;b;c\n"])
+def test_a_table_of_somebody_else_is_not_replaced(project: Path, tmp_path: Path, content: str) -> None:
+    table_of(project).parent.mkdir(parents=True)
+    table_of(project).write_text(content)
+    with pytest.raises(VocSegError, match=r"An import would replace this file\. Repair it, or delete or rename it"):
+        import_data(project, ImportOptions(write_pairs(tmp_path / "farm"), "trees"))
+    assert table_of(project).read_text() == content
+
+
+def test_data_may_be_a_link_to_another_disk(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (project / "data").symlink_to(tmp_path / "disk")
+    import_data(project, ImportOptions(write_pairs(project / "my photos"), "trees"))
+    table = pd.read_csv(table_of(project), dtype=str)
+    assert all(Path(path).is_file() for path in table_paths(table_of(project), table["mask"].tolist()))
+
+
+@pytest.mark.parametrize("file", ["parameters.yml", "globals.yml", ""])
+def test_files_of_the_environment_that_were_deleted_are_written_again(project: Path, tmp_path: Path, file: str) -> None:
+    """The command advises to delete a file to have it written again."""
+    folder = write_pairs(tmp_path / "farm")
+    written = import_data(project, ImportOptions(folder, "trees")).written
+    if file:
+        (project / "conf/trees" / file).unlink()
+    else:
+        shutil.rmtree(project / "conf/trees")
+        (project / "conf/trees").mkdir()
+    import_data(project, ImportOptions(folder, "trees"))
+    assert all(path.is_file() for path in written)
+
+
+def test_settings_that_are_no_settings(project: Path, tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "farm")
+    import_data(project, ImportOptions(folder, "trees"))
+    (project / "conf/trees/parameters.yml").write_text("- a\n")
+    with pytest.raises(VocSegError, match=r"parameters\.yml cannot be read: it holds no settings"):
+        import_data(project, ImportOptions(folder, "trees"))

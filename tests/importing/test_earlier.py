@@ -62,7 +62,7 @@ def test_an_image_that_was_left_out_stays_out(project: Path, tmp_path: Path) -> 
     again = import_data(project, ImportOptions(folder, "trees"))
     assert splits_of(project)[str(folder / "images/003.png")] == ""
     assert "003" not in again.splits
-    assert any(note.startswith("1 image without a split in images.csv: left out") for note in again.split_notes)
+    assert any(note.startswith("1 image without a split in images.csv: not used") for note in again.split_notes)
 
 
 def test_an_image_that_is_broken_for_a_while_keeps_its_split(project: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def assign_splits(
     plan = _plan(usable, previous, val, test)
     notes = list(plan.notes)
     if left_out := sum(split == "" for split in previous.values()):
-        notes.append(f"{counted(left_out, 'image')} without a split in images.csv: left out, as after the last import.")
+        notes.append(f"{counted(left_out, 'image')} without a split in images.csv: not used, as after the last import.")
     if moved := [one for one, split in plan.kept.items() if previous.get(one, split) != split]:
         notes.append(
             f"{counted(len(moved), 'image')} with another split in the folder than in images.csv, such as {moved[0]}: "

@@ -320,7 +320,9 @@ def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     whole = coco_files.read_json
     monkeypatch.setattr("voc_seg.importing.formats.coco_files.read_json", lambda path: read.append(path) or whole(path))
     for module in ("labelme_files", "label_studio_files"):
-        monkeypatch.setattr(f"voc_seg.importing.{module}.read_json", lambda path: pytest.fail(f"{path} is read again"))
+        monkeypatch.setattr(
+            f"voc_seg.importing.formats.{module}.read_json", lambda path: pytest.fail(f"{path} is read again")
+        )
     found = export(tmp_path, item([SMALL]))
     data.drawn(found, "a.jpg")
     assert len(read) == 1

@@ -4,7 +4,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from voc_seg.importing.pairing.matching import Matched, masks_without_images, match_masks
+from voc_seg.importing.notes import masks_without_images
+from voc_seg.importing.pairing.matching import Matched, match_masks
 from voc_seg.system.errors import VocSegError
 
 

@@ -46,5 +46,5 @@ def test_missing_pets_are_counted(tmp_path: Path) -> None:
     folders.write_image(tmp_path / "images/Abyssinian_99.jpg")
     folders.write_mask(tmp_path / "annotations/trimaps/Abyssinian_99.png", [1], ["pet"])
     notes = " ".join(find(tmp_path).notes)
-    assert "1 images of the lists have no image file or no trimap" in notes
-    assert "1 images with a trimap are in no list (test.txt, trainval.txt)" in notes
+    assert "1 listed image has no image file or no trimap" in notes
+    assert "1 image with a trimap is in no list and not used" in notes

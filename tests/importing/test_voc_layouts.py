@@ -241,7 +241,7 @@ def test_label_maps(tmp_path: Path, labelmap: str, colours: dict) -> None:
 
 @pytest.mark.parametrize(
     "labelmap, what",
-    [("cat:1,2::\n", "Line 1 of"), ("cat\n", "Line 1 of"), ("cat:1,2,300::\n", "Line 1 of"),
+    [("\ncat:1,2::\n", "has the line 'cat:1,2::'"), ("cat\n", "has the line 'cat'"), ("cat:1,2,300::\n", "1,2,300"),
      ("cat:1,2,3::\ndog:1,2,3::\n", "the same colour")],
 )  # fmt: skip
 def test_wrong_label_maps_are_refused(tmp_path: Path, labelmap: str, what: str) -> None:

@@ -41,10 +41,10 @@ def of_images(
     return Finding(severity, kind, message, remedy, len(images), shown, images)
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things: "1 image", "2 images", "3 classes"."""
-    plural = "" if count == 1 else "es" if noun.endswith("s") else "s"
-    return f"{count} {noun}{plural}"
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number of things: "1 image", "2 classes"; with `several`, "1 mask has" or "2 masks have"."""
+    several = several or f"{one}{'es' if one.endswith('s') else 's'}"
+    return f"{count:,} {one if count == 1 else several}"
 
 
 def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:

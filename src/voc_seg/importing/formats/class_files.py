@@ -49,7 +49,7 @@ def find_class_file(files: Files, folder: PurePosixPath) -> ClassFile:
 def _read(path: Path, shown: PurePosixPath) -> ClassFile:
     """Read a file of class names; one that is not well-formed gives a note only."""
     try:
-        lines = [line for line in read_lines(path) if not line.startswith("#")]
+        lines = read_lines(path, comment="#")
     except VocSegError as error:
         return ClassFile(notes=(str(error),))
     if colours := _colours(lines):
@@ -68,19 +68,42 @@ def _colours(lines: Sequence[str]) -> dict[Colour, str]:
     """Return names by colour of lines ``name,r,g,b``, ``r g b name`` or ``name:r,g,b::``; empty if one is none."""
     found: dict[Colour, str] = {}
     for number, line in enumerate(lines):
-        parts = [part for part in _NUMBERS.split(line.strip(" ,;:")) if part]
-        numbers = [part for part in parts if part.isdigit()]
-        if number == 0 and not numbers:
+        if number == 0 and not any(map(str.isdecimal, _parts(line))):
             continue  # the header: name,r,g,b
-        first = next(
-            (index for index in range(len(parts) - 2) if all(one.isdigit() for one in parts[index : index + 3])), -1
-        )
-        name = " ".join(part for index, part in enumerate(parts) if not first <= index < first + 3)
-        colour = tuple(map(int, parts[first : first + 3])) if first >= 0 else ()
-        if len(numbers) != 3 or len(colour) != 3 or not name or max(colour) > 255 or colour in found:
+        parsed = _colour_of_line(line)
+        if parsed is None or parsed[0] in found:
             return {}
-        found[colour[0], colour[1], colour[2]] = plain_name(name)
+        found[parsed[0]] = parsed[1]
     return found
+
+
+def read_colour_names(path: Path) -> dict[Colour, str]:
+    """Read ``label_colors.txt``: red, green, blue and a class name in every line.
+
+    Raises VocSegError for a line that is something else, and for a colour that is listed twice.
+    """
+    found: dict[Colour, str] = {}
+    for line in read_lines(path, comment="#"):
+        if (parsed := _colour_of_line(line)) is None:
+            raise VocSegError(f"{path} has the line {line!r}, not red, green, blue (0 to 255) and a class name.")
+        colour, name = parsed
+        if found.setdefault(colour, name) != name:
+            raise VocSegError(f"{path} gives the colour {colour} to {found[colour]} and to {name}.")
+    return found
+
+
+def _colour_of_line(line: str) -> tuple[Colour, str] | None:
+    """Return the colour and the class name of a line that has the three numbers first or last; else None."""
+    parts = _parts(line)
+    for numbers, name in ((parts[:3], parts[3:]), (parts[-3:], parts[:-3])):
+        valid = len(numbers) == 3 and all(one.isdecimal() and int(one) <= 255 for one in numbers)
+        if valid and name and not name[0].isdecimal():  # a number first may be an id, or a fourth channel
+            return (int(numbers[0]), int(numbers[1]), int(numbers[2])), plain_name(" ".join(name))
+    return None
+
+
+def _parts(line: str) -> list[str]:
+    return [part for part in _NUMBERS.split(line.strip(" ,;:")) if part]
 
 
 def _values(lines: Sequence[str]) -> dict[int, str]:

@@ -16,10 +16,11 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.voc.file_checks import short_name
 
 from ..layout import VOID_NAME
+from ..notes import Counted
 from .class_values import clean_label
 from .coco_masks import polygon_mask, rle_mask
 from .drawing import declared_size
-from .json_files import Counted, read_json, rows_of
+from .json_files import read_json, rows_of
 
 CAPTIONS = ("annotation", "without category and segmentation ignored, such as captions")
 

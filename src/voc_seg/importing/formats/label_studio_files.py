@@ -19,10 +19,11 @@ import numpy as np
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.file_names import IMAGE_ENDINGS
 
+from ..notes import Counted
 from .class_values import clean_label
 from .coco_masks import polygon_mask
 from .drawing import declared_size
-from .json_files import Counted, read_json, rows_of
+from .json_files import read_json, rows_of
 
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
 """Label Studio adds this to the names of uploaded files."""

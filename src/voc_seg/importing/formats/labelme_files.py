@@ -11,7 +11,8 @@ from voc_seg.system.errors import VocSegError
 from ..files import Files
 from .class_values import clean_label
 from .drawing import declared_size, shape_type
-from .json_files import json_head, read_json
+from .json_files import read_json
+from .text_files import read_head
 
 _KEYS = re.compile(r'"(shapes|imagePath|imageData)"\s*:')
 
@@ -33,7 +34,7 @@ class LabelmeFile:
 
 def read_labelme(files: Files, path: PurePosixPath) -> LabelmeFile | None:
     """Read a file; None if the JSON is something else."""
-    head = json_head(files.absolute(path))
+    head = read_head(files.absolute(path))
     if head.startswith("[") or (head.startswith("{") and not _KEYS.search(head)):
         return None  # perhaps large
     try:

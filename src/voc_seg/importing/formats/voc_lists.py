@@ -9,10 +9,12 @@ from voc_seg.system.names import listed, name_key, printable
 from voc_seg.voc.list_lines import id_of_line
 
 from ..files import Files
+from ..findings import counted
 from ..layout import LabelledImage
+from ..notes import examples, masks_without_images
 from ..pairing.folder_names import SPLIT_WORDS
 from ..pairing.folder_tree import FolderTree, stem_below
-from ..pairing.matching import Matched, counted, examples, masks_without_images, match_masks
+from ..pairing.matching import Matched, match_masks
 from .text_files import read_lines
 
 _SUPERFLUOUS = ("trainval", "default", "all")
@@ -75,7 +77,7 @@ def read_listed(
     if splits is not None:
         if outside := [path for path in pairs if name_key(stems[path]) not in splits]:
             notes.append(
-                f"{counted(outside, 'image with a mask is', 'images with masks are')} in no list and not used: "
+                f"{counted(len(outside), 'image with a mask is', 'images with masks are')} in no list and not used: "
                 f"{examples(outside)}."
             )
         pairs = {path: mask for path, mask in pairs.items() if name_key(stems[path]) in splits}
@@ -113,7 +115,7 @@ def _splits(
                 found |= dict.fromkeys(names, split)
     if several:
         notes.append(
-            f"{counted(several, 'image is', 'images are')} in several lists and kept in test or val only: "
+            f"{counted(len(several), 'image is', 'images are')} in several lists and kept in test or val only: "
             f"{printable(listed(several, 3))}."
         )
     keys = {name_key(stem) for stem in stems.values()}
@@ -124,14 +126,14 @@ def _splits(
                 f"None of the {len(found):,} images in the lists of {files.absolute(lists[0].parent)} is in {images}: "
                 f"{shown}. Each line must be the name of an image, without ending."
             )
-        notes.append(f"{counted(missing, 'listed image does', 'listed images do')} not exist: {shown}.")
+        notes.append(f"{counted(len(missing), 'listed image does', 'listed images do')} not exist: {shown}.")
     return found, notes
 
 
 def _read_list(files: Files, path: PurePosixPath, known: set[str], images: str, masks: str) -> dict[str, str]:
     """Return the ids of a list by their keys; lines may be ids, file names or paths."""
     found = {}
-    for number, line in enumerate(read_lines(files.absolute(path)), start=1):
+    for line in read_lines(files.absolute(path)):
         text = line.strip("\"'").replace("\\", "/")
         inside = f"/{text}".rpartition(f"/{images}/")[2].removeprefix("/")
         stem = PurePosixPath(inside).with_suffix("").as_posix() if inside.strip("/.") else ""
@@ -141,9 +143,7 @@ def _read_list(files: Files, path: PurePosixPath, known: set[str], images: str, 
                 image_id = id_of_line(text, known, images, masks)
             except VocSegError as error:
                 if "/" not in inside:
-                    raise VocSegError(
-                        f"Line {number} of {files.absolute(path)} is {printable(line)!r}: {error}."
-                    ) from error
+                    raise VocSegError(f"{files.absolute(path)} has the line {printable(line)!r}: {error}.") from error
                 image_id = text  # in a subfolder, where there is no such image
         found[name_key(image_id)] = image_id
     return found

@@ -10,6 +10,7 @@ from voc_seg.system.errors import VocSegError
 
 from ..files import Files
 from ..layout import VOID_NAME, Colour, Found, LabelledImage
+from ..notes import masks_without_images
 
 TITLE = "ADE20K (scene parsing): images/training/ADE_train_*.jpg with annotations/training/ADE_train_*.png"
 SPECIFIC = True
@@ -82,8 +83,7 @@ def find(files: Files) -> Found | None:
         if stem in masks
     )
     notes = ["Value 0, other objects, is void, as in the benchmark; there is no background class."]
-    if lost := len(masks) - len(found):
-        notes.append(f"{lost} masks have no image and are ignored.")
+    notes += masks_without_images([path for stem, path in masks.items() if stem not in images])
     unlabelled = tuple(files.absolute(path) for stem, path in images.items() if stem not in masks)
     shown = {colour: name for name, colour in CLASSES.items()}
     return Found(found, VALUES, shown, unlabelled=unlabelled, notes=tuple(notes))

@@ -14,9 +14,10 @@ import numpy as np
 from voc_seg.system.errors import VocSegError
 
 from ..files import Files
-from ..formats.text_lines import read_colour_names
+from ..formats.class_files import read_colour_names
 from ..inspect import StoredMask, read_stored_mask
 from ..layout import VOID_NAME, Colour, Found, LabelledImage
+from ..notes import masks_without_images
 
 TITLE = "CamVid: *.png with *_L.png in 32 colours, or train/ with trainannot/"
 SPECIFIC = True
@@ -122,8 +123,7 @@ def _original(files: Files) -> Found | None:
         "Images are split as their folders are." if kept else "The splits are SegNet's: 367 train, 101 val, 233 test.",
         _MERGED,
     ]
-    if lost := len(masks) - len(found):
-        notes.append(f"{lost} masks have no image and are ignored.")
+    notes += masks_without_images([path for stem, path in masks.items() if stem not in images])
     unlabelled = tuple(files.absolute(path) for stem, path in images.items() if stem not in masks)
     return Found(
         tuple(found), _values(), _shown(), tuple(CLASSES), _draw_colours, unlabelled=unlabelled, notes=tuple(notes)
@@ -147,9 +147,7 @@ def _with_annot_folders(files: Files) -> Found | None:
     )
     rest = tuple(map(files.absolute, unlabelled))
     if listed := files.named("label_colors.txt"):
-        names = read_colour_names(files.absolute(listed[0]))
-        colours = {colour: VOID_NAME if name.lower() == VOID_NAME else name for colour, name in names.items()}
-        return Found(images, colours=colours, unlabelled=rest)
+        return Found(images, colours=read_colour_names(files.absolute(listed[0])), unlabelled=rest)
     if all(_FRAME.fullmatch(image.stem) for image, _ in pairs):
         drawn = tuple(LabelledImage(one.image, annotation=one.mask, split=one.split) for one in images)
         note = (

@@ -16,9 +16,10 @@ import numpy as np
 from voc_seg.system.errors import VocSegError
 
 from ..files import Files
-from ..formats.text_lines import read_colour_names
+from ..formats.class_files import read_colour_names
 from ..inspect import read_stored_mask
 from ..layout import VOID_NAME, Colour, Found, LabelledImage
+from ..notes import masks_without_images
 
 TITLE = "Cityscapes: *_leftImg8bit.png with *_gtFine_labelIds.png"
 SPECIFIC = True
@@ -109,8 +110,7 @@ def find(files: Files) -> Found | None:
             f"The {dummies} test masks of Cityscapes are dummies without classes, as its labels are not public: test "
             "is empty, and its images have no masks."
         )
-    if lost := sum(key not in images for key in masks.paths):
-        notes.append(f"{lost} masks have no image *_leftImg8bit and are ignored.")
+    notes += masks_without_images([path for key, path in masks.paths.items() if key not in images])
     if draw:
         notes.append("Train ids are written as Cityscapes' original ids, so that one environment fits both.")
     if not values:

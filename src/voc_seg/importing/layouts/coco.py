@@ -18,8 +18,9 @@ from ..findings import counted
 from ..formats.class_values import number_classes, value_names
 from ..formats.coco_files import CAPTIONS, CocoFile, CocoImage, read_coco
 from ..formats.drawing import draw_by_area, mask_size
-from ..formats.json_files import Counted, count_notes, json_head, note_of
+from ..formats.text_files import read_head
 from ..layout import Found, LabelledImage
+from ..notes import Counted, count_notes, note_of
 from ..pairing.image_search import ImageSearch, folder_split, original_name, split_of
 
 TITLE = "COCO JSON with polygons or RLE"
@@ -79,7 +80,7 @@ def find(files: Files) -> Found | None:
 
 
 def _may_be(path: Path) -> bool:
-    head = json_head(path)
+    head = read_head(path)
     return head.startswith("{") and _KEYS.search(head) is not None
 
 

@@ -20,8 +20,9 @@ from ..formats.class_files import plain_name
 from ..formats.text_files import read_lines
 from ..formats.voc_lists import image_lists, only_folder, read_listed
 from ..layout import Colour, Found
+from ..notes import examples
 from ..pairing.folder_tree import FolderTree, stem_below
-from ..pairing.matching import Matched, examples, match_masks
+from ..pairing.matching import Matched, match_masks
 
 TITLE = 'CVAT\'s export "Segmentation mask 1.1": SegmentationClass and labelmap.txt'
 SPECIFIC = True
@@ -94,16 +95,14 @@ def _images_elsewhere(tree: FolderTree, folder: PurePosixPath, masks: PurePosixP
 def _read_colours(files: Files, path: PurePosixPath) -> dict[Colour, str]:
     """Read a label map: class name by colour. Without any colour, labels have VOC's colours in their order."""
     colours: list[tuple[str, Colour | None]] = []
-    for number, line in enumerate(read_lines(files.absolute(path)), start=1):
-        if line.startswith("#"):
-            continue
+    for line in read_lines(files.absolute(path), comment="#"):
         name, *fields = line.split(":")
         numbers = [one.strip() for one in fields[0].split(",")] if fields and fields[0].strip() else []
         valid = not numbers or (len(numbers) == 3 and all(one.isdecimal() and int(one) < 256 for one in numbers))
         if not fields or not name.strip() or not valid:
             raise VocSegError(
-                f"Line {number} of {files.absolute(path)} is {printable(line)!r}. "
-                "CVAT writes a name and a colour there: name:r,g,b:parts:actions."
+                f"{files.absolute(path)} has the line {printable(line)!r}. CVAT writes a name and a colour in each: "
+                "name:r,g,b:parts:actions."
             )
         red, green, blue = map(int, numbers or "000")
         colours.append((plain_name(name), (red, green, blue) if numbers else None))

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from ..files import Files
+from ..findings import counted
 from ..formats.class_files import find_class_file
 from ..layout import Found, LabelledImage
+from ..notes import examples, masks_without_images
 from ..pairing.folder_names import parse_folder_name
 from ..pairing.folder_pairs import FolderPair, find_folder_pairs, has_foreign_mark
 from ..pairing.folder_tree import FolderTree
-from ..pairing.matching import counted, examples, masks_without_images
 
 TITLE = "a folder of images and a folder of masks, such as images and masks"
 SPECIFIC = False
@@ -66,7 +67,7 @@ def _leftover(tree: FolderTree, pairs: Sequence[FolderPair]) -> tuple[list[PureP
     if others:
         notes = (
             *notes,
-            f"{counted(others, 'other image is', 'other images are')} in folders of other names and not used: "
+            f"{counted(len(others), 'other image is', 'other images are')} in folders of other names and not used: "
             f"{examples(others)}.",
         )
     return unlabelled, notes

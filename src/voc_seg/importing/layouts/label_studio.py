@@ -16,9 +16,10 @@ from voc_seg.voc.file_checks import read_image_file, short_name
 from ..files import Files
 from ..formats.class_values import clean_label, number_classes, value_names
 from ..formats.drawing import Unusable, draw_by_area, mask_size
-from ..formats.json_files import Counted, count_notes, json_head, note_of
 from ..formats.label_studio_files import Task, half_covered, image_names, read_tasks
+from ..formats.text_files import read_head
 from ..layout import Found, LabelledImage
+from ..notes import Counted, count_notes, note_of
 from ..pairing.image_search import ImageSearch, folder_split, split_of
 
 TITLE = "Label Studio's JSON, or its brush labels as PNG with a JSON export beside them"
@@ -35,7 +36,7 @@ def find(files: Files) -> Found | None:
     counts: Counter[Counted] = Counter()
     tasks: list[tuple[PurePosixPath, Task]] = []
     for path in files.with_endings((".json",)):
-        head = json_head(files.absolute(path))
+        head = read_head(files.absolute(path))
         if head.startswith("[") and _HEAD.search(head):
             tasks += [(path, task) for task in read_tasks(files.absolute(path), counts) or []]
     tasks = [(path, task) for path, task in tasks if task.images]  # others are of text or sound

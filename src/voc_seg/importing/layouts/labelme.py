@@ -22,9 +22,9 @@ from voc_seg.voc.file_names import IMAGE_ENDINGS
 from ..files import Files
 from ..formats.class_values import clean_label, number_classes, value_names
 from ..formats.drawing import Unusable, draw_labelme, mask_size, shape_type
-from ..formats.json_files import note_of, spread
 from ..formats.labelme_files import LabelmeFile, read_labelme
 from ..layout import Found, LabelledImage
+from ..notes import note_of
 from ..pairing.image_search import ImageSearch, folder_split, normalised
 
 TITLE = "labelme JSON files, beside the images or in a folder of their own"
@@ -37,7 +37,7 @@ _TRIED = 50
 def find(files: Files) -> Found | None:
     """Return the images that labelme files name; images without one are unlabelled."""
     paths = files.with_endings((".json",))
-    tried = (read_labelme(files, path) for path in spread(paths, _TRIED))
+    tried = (read_labelme(files, path) for path in paths[:: max(1, len(paths) // _TRIED)])
     if not any(one and not one.damaged for one in tried):
         return None
     with progress_bar("reading labelme files", len(paths)) as advance:

@@ -13,7 +13,8 @@ from pathlib import PurePosixPath
 from voc_seg.system.errors import VocSegError
 
 from ..files import Files
-from ..formats.text_lines import first_words
+from ..findings import counted
+from ..formats.text_files import first_words
 from ..layout import VOID_NAME, Colour, Found, LabelledImage
 
 TITLE = "Oxford-IIIT Pet: images/*.jpg with annotations/trimaps/*.png"
@@ -52,9 +53,11 @@ def find(files: Files) -> Found | None:
         "The border of the pets (value 3, not classified) is void.",
     ]
     if unlisted := len(pairs) - len(found):
-        notes.append(f"{unlisted} images with a trimap are in no list ({', '.join(lists)}) and are not used.")
+        notes.append(
+            f"{counted(unlisted, 'image with a trimap is', 'images with trimaps are')} in no list and not used."
+        )
     if lost := len(splits) - len(found):
-        notes.append(f"{lost} images of the lists have no image file or no trimap.")
+        notes.append(f"{counted(lost, 'listed image has', 'listed images have')} no image file or no trimap.")
     unlabelled = tuple(files.absolute(path) for stem, path in images.items() if stem not in masks)
     shown = {colour: name for name, colour in CLASSES.items()}
     return Found(found, VALUES, shown, tuple(CLASSES), unlabelled=unlabelled, notes=tuple(notes))

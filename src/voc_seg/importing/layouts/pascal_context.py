@@ -15,7 +15,8 @@ import numpy as np
 from voc_seg.system.errors import VocSegError
 
 from ..files import Files
-from ..formats.text_lines import first_words, read_lines
+from ..findings import counted
+from ..formats.text_files import first_words, read_lines
 from ..layout import Found, LabelledImage
 
 TITLE = "Pascal Context: JPEGImages with trainval/*.mat or SegmentationClassContext/*.png"
@@ -67,9 +68,9 @@ def find(files: Files) -> Found | None:
         else:
             found.append(LabelledImage(image, None, splits.get(stem, ""), files.absolute(labels[stem])))
     if unlisted:
-        notes.append(f"{unlisted} images with a mask are in neither train nor val and are not used.")
+        notes.append(f"{counted(unlisted, 'image with a mask is', 'images with masks are')} in no list and not used.")
     if lost := len(set(splits) - set(images)):
-        notes.append(f"{lost} images of the lists are not in JPEGImages.")
+        notes.append(f"{counted(lost, 'listed image is', 'listed images are')} not in JPEGImages.")
     return Found(
         tuple(found),
         dict(enumerate(CLASSES)),

@@ -13,8 +13,8 @@ from voc_seg.voc.file_checks import short_name
 from ..files import Files
 from ..findings import counted
 from ..formats.class_values import clean_label
-from ..formats.json_files import note_of
 from ..layout import Found, LabelledImage
+from ..notes import note_of
 from ..pairing.image_search import folder_split, original_name
 
 TITLE = 'Roboflow\'s "Semantic Segmentation Masks" with _classes.csv'

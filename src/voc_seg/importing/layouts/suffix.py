@@ -17,10 +17,11 @@ from ..files import Files
 from ..formats.class_files import ClassFile, find_class_file, values_in_order
 from ..formats.text_files import read_lines
 from ..layout import Found, LabelledImage
+from ..notes import examples, masks_without_images
 from ..pairing.folder_names import are_mask_words
 from ..pairing.folder_pairs import find_folder_pairs, has_foreign_mark
 from ..pairing.folder_tree import FolderTree
-from ..pairing.matching import Matched, Named, examples, masks_without_images, match_masks
+from ..pairing.matching import Matched, Named, match_masks
 from .folders import split_of_path
 
 TITLE = "images and masks in one folder, such as a.jpg and a_mask.png"

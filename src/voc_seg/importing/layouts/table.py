@@ -10,11 +10,12 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import listed, printable
 
 from ..files import Files
+from ..findings import counted
 from ..formats.class_files import find_class_file
 from ..formats.pair_tables import PairTable, Row, find_tables
 from ..layout import Found, LabelledImage
+from ..notes import examples
 from ..pairing.folder_names import SPLIT_WORDS, split_of_file
-from ..pairing.matching import counted, examples
 
 TITLE = "a table or list of image and mask paths (CSV, TSV, Parquet, TXT)"
 SPECIFIC = True
@@ -47,7 +48,7 @@ def find(files: Files) -> Found | None:
     images, unlabelled, more = _pairs(rows)
     listed_files = {path for row, _ in rows for path in (row.image, row.mask)}
     if others := [path for path in files.images if files.absolute(path) not in listed_files]:
-        more.append(f"{counted(others, 'image is', 'images are')} in no table and not used: {examples(others)}.")
+        more.append(f"{counted(len(others), 'image is', 'images are')} in no table and not used: {examples(others)}.")
     classes = find_class_file(files, used[0].path.parent)
     return Found(
         tuple(images),
@@ -92,7 +93,7 @@ def _pairs(rows: Sequence[tuple[Row, str]]) -> tuple[list[LabelledImage], list[R
         else:
             contrary.append(row.written[0])
     notes = [
-        f"{counted(texts, one, several)}: {printable(listed(texts, 3))}."
+        f"{counted(len(texts), one, several)}: {printable(listed(texts, 3))}."
         for texts, one, several in (
             (missing, "file of the table does not exist", "files of the table do not exist"),
             (repeated, "row repeats an image, which is used once", "rows repeat an image, which is used once"),

@@ -10,9 +10,10 @@ from voc_seg.system.names import listed, printable
 
 from ..files import Files
 from ..formats.text_files import first_line
+from ..notes import examples
 from .folder_names import FolderName, parse_folder_name, split_of_folder
 from .folder_tree import FolderTree, stem_below
-from .matching import Matched, Named, examples, match_masks
+from .matching import Matched, Named, match_masks
 
 FOREIGN_MARKS = (
     *("_annotations.coco.json", "_classes.csv"),

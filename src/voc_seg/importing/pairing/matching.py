@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import listed, name_key, printable
+from voc_seg.system.names import name_key
 from voc_seg.voc.file_names import MASK_ENDINGS
 
+from ..findings import counted
+from ..notes import examples
 from .affixes import Rule, coverage, find_rules
 
 _MIN_COVERAGE = 0.5
@@ -55,21 +57,6 @@ def match_masks(images: Named, masks: Named) -> Matched:
         tuple(matching.masks),
         matching.notes(),
     )
-
-
-def masks_without_images(masks: Sequence[PurePosixPath]) -> tuple[str, ...]:
-    """Return the note on masks without an image, if there are any."""
-    return (f"{counted(masks, 'mask has', 'masks have')} no image: {examples(masks)}.",) if masks else ()
-
-
-def examples(paths: Sequence[PurePosixPath], limit: int = 3) -> str:
-    """Return the first paths as text."""
-    return printable(listed([path.as_posix() for path in paths], limit))
-
-
-def counted(items: Sequence[object], one: str, several: str) -> str:
-    """Return the number of items with a word: ``1 mask has`` or ``2 masks have``."""
-    return f"{len(items):,} {one if len(items) == 1 else several}"
 
 
 class _Matching:
@@ -132,7 +119,7 @@ class _Matching:
             found.insert(0, f"Folders in the paths were ignored, since they do not agree: {image} has the mask {mask}.")
         if self.previews:
             found.append(
-                f"{counted(self.previews, 'JPEG file', 'JPEG files')} beside masks of the same name are taken for "
+                f"{counted(len(self.previews), 'JPEG file', 'JPEG files')} beside masks of the same name are taken for "
                 f"previews: {examples(self.previews)}."
             )
         return (*found, *([_ambiguous(self.ambiguous)] if self.ambiguous else []))
@@ -156,7 +143,7 @@ class _Matching:
 def _ambiguous(groups: Sequence[tuple[list[PurePosixPath], list[PurePosixPath]]]) -> str:
     images, masks = groups[0]
     return (
-        f"{counted(groups, 'name fits', 'names fit')} several images or masks, and these are not used: for example "
+        f"{counted(len(groups), 'name fits', 'names fit')} several images or masks, which are not used: for example "
         f"{examples(images)} and {examples(masks)}. Keep one image and one mask of each name."
     )
 

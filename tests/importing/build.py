@@ -42,7 +42,7 @@ def scenes(count: int = 18) -> list[Scene]:
         image = rng.integers(90, 150, (*SIZE, 3), dtype=np.uint8)
         boxes = []
         for index, colour in ((1, RED), (2, BLUE)):
-            if index == 1 or number % 3:
+            if index == 1 or number % 4:
                 left, top = int(rng.integers(0, 60)), int(rng.integers(0, 40))
                 box = (left, top, left + int(rng.integers(18, 34)), top + int(rng.integers(16, 30)))
                 image[box[1] : box[3] + 1, box[0] : box[2] + 1] = np.array(colour) + rng.integers(-20, 20, 3)

@@ -204,8 +204,9 @@ def test_image_ids(paths: list[str], ids: list[str]) -> None:
 
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"COLUMNS": "120", "HTTPS_PROXY": "http://127.0.0.1:9"}
     return subprocess.run([sys.executable, "-m", "kedro", "import-data", *arguments], cwd=project, text=True,
-                          env=os.environ | {"COLUMNS": "120", "HTTPS_PROXY": "http://127.0.0.1:9"}, capture_output=True, check=False)  # fmt: skip
+                          env=environment, capture_output=True, check=False)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

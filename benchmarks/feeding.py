@@ -24,8 +24,8 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
 from voc_seg.config import AugmentationConfig, RuntimeConfig
+from voc_seg.config.model_input import MEAN, STD
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.samples.augment import MEAN, STD
 from voc_seg.samples.batches import normalise, training_batches
 from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store

@@ -15,9 +15,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from voc_seg.config import ModelConfig
+from voc_seg.config.model_input import MEAN, STD
 from voc_seg.engine.runtime import Runtime
 from voc_seg.models.registry import build_model
-from voc_seg.samples.augment import MEAN, STD
 from voc_seg.voc.classes import VOID
 from voc_seg.voc.splits import VOCSplit
 

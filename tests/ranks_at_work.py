@@ -56,7 +56,7 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
 
     patch(training_run, "build_model", lambda *given: build(*given).double())
     patch(training_run, "restore_model", restored)
-    patch(training, "normalise", lambda images: normalise(images).double())
+    patch(training, "normalise", lambda *given: normalise(*given).double())
     patch(training, "loss_sum", summed)
     patch(training, "validate", scored)
     patch(training, "train_step", watched)

@@ -125,9 +125,9 @@ DAMAGE: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "image_is_folder": (lambda f: folder_in_place_of(f.image), "folder instead of image: {i}"),
     "image_is_bomb": (lambda f: gigantic_png(f.image), "oversized image: {i} (Image size (3600000000"),
-    "image_16_bit": (
-        lambda f: Image.new("I;16", SIZE).save(f.image, format="PNG"),
-        "image mode: {i} is I;16, more than 8 bits a channel; save it with 8",
+    "image_of_floats": (
+        lambda f: Image.new("F", SIZE).save(f.image, format="TIFF"),
+        "unknown range: {i} holds float32 values; set data.range to the values to show as black and white",
     ),
     "image_of_mask_turned": (
         turned_by_exif,

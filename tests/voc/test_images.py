@@ -88,6 +88,17 @@ def test_orientation_6_is_turned_clockwise(tmp_path: Path, ending: str) -> None:
     assert image[4, 12, 0] > 150 > image[35, 12, 0]
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_of_a_tiff(tmp_path: Path, orientation: int, mode: str) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    image = halves(mode)
+    image.save(tmp_path / "a.tif", exif=exif)
+    image.convert("RGB").save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(decode_image(tmp_path / "a.tif"), decode_image(tmp_path / "a.png"))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_that_of_pillow(tmp_path: Path, orientation: int) -> None:
     path = turned(tmp_path / "a.png", orientation)

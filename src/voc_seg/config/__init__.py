@@ -13,6 +13,7 @@ from pydantic import Field
 
 from .block import Block, flattened
 from .data import AugmentationConfig, ClassConfig, DataConfig
+from .model_input import ModelInput
 from .network import ModelConfig
 from .results import ComparisonConfig, EvaluationConfig, InferenceConfig
 from .running import RunName, RuntimeConfig, TrackingConfig
@@ -21,7 +22,7 @@ from .user_keys import project_parameters
 
 __all__ = [
     "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EvaluationConfig",
-    "InferenceConfig", "ModelConfig", "OptimizerConfig", "Parameters", "RuntimeConfig", "SanityConfig",
+    "InferenceConfig", "ModelConfig", "ModelInput", "OptimizerConfig", "Parameters", "RuntimeConfig", "SanityConfig",
     "ScheduleConfig", "TrackingConfig", "TrainingConfig", "flattened",
 ]  # fmt: skip
 

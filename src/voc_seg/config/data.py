@@ -5,13 +5,16 @@ from dataclasses import replace
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import class_name_problem, name_key
 from voc_seg.voc.classes import RESERVED_NAMES, VOC_CLASSES, VOID, Classes, Colour, name_classes, voc_palette
 from voc_seg.voc.pairs import Reading
+from voc_seg.voc.pixel_format import PixelFormat
 
 from .block import Block, Fraction, SpaceSeparated
+from .model_input import MEAN, STD, ModelInput
 
 
 def _accept_bare_name(value: Any) -> Any:
@@ -23,6 +26,7 @@ def _accept_bare_name(value: Any) -> Any:
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
+MAX_CHANNELS = 64
 MAX_SIDE = 16384
 """Largest height or width of ``image_size``, pixels: a square image of this size takes 800 MB."""
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
@@ -116,6 +120,26 @@ class DataConfig(Block):
         "quarantine",
         description="images that cannot be used: quarantine excludes and lists them; fail stops the run with the list",
     )
+    channels: int = Field(
+        3,
+        ge=1,
+        le=MAX_CHANNELS,
+        description="channels of the images: 3 reads every image as RGB; another number reads bands as stored (1 is "
+        "grey, 4 is RGB with alpha or infra-red as the fourth) and rejects files with a different number",
+    )
+    range: Annotated[tuple[float, float] | None, SpaceSeparated] = Field(
+        None,
+        description="lowest and highest stored value of images with more than 8 bits, which become 0 and 255; null: 0 "
+        "and 65535 for unsigned 16 bits, and other values are rejected",
+    )
+    mean: Annotated[tuple[Fraction, ...] | None, SpaceSeparated] = Field(
+        None,
+        description="mean of each channel in [0, 1], for normalisation; null: ImageNet's for 3 channels, else measured "
+        "on train",
+    )
+    std: Annotated[tuple[PositiveFloat, ...] | None, SpaceSeparated] = Field(
+        None, description="standard deviation of each channel, like mean"
+    )
     shard_images: PositiveInt = Field(
         20_000, description="largest number of images in one packed file; larger splits get several files"
     )
@@ -151,6 +175,17 @@ class DataConfig(Block):
         _meanings(self.values or {}, _class_table(self.classes).names)
         return self
 
+    @model_validator(mode="after")
+    def _channels_agree(self) -> "DataConfig":
+        if self.range and not self.range[0] < self.range[1]:
+            raise ValueError(f"range {list(self.range)} must be [low, high] with low < high")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std belong together: set both or neither")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) != self.channels:
+                raise ValueError(f"{name} has {len(values)} values, but channels is {self.channels}")
+        return self
+
     @property
     def class_table(self) -> Classes:
         """The classes with all colours, and the meaning of stored values."""
@@ -165,7 +200,28 @@ class DataConfig(Block):
     @property
     def reading(self) -> Reading:
         """How image and mask files are read."""
-        return Reading(self.class_table, self.exif, self.longer_side)
+        return Reading(self.class_table, self.exif, self.longer_side, PixelFormat(self.channels, self.range))
+
+    def with_statistics(self, measured: tuple[tuple[float, ...], tuple[float, ...]]) -> "DataConfig":
+        """These settings with the mean and std measured on train, where they are needed and not set."""
+        if self.channels == 3 or self.mean:
+            return self
+        return self.model_copy(update={"mean": measured[0], "std": measured[1]})
+
+    @property
+    def model_input(self) -> ModelInput:
+        """The input of a network for this data.
+
+        Raises:
+            VocSegError: Mean and std of the channels are not known: see `with_statistics`.
+        """
+        mean, std = (self.mean, self.std) if self.mean and self.std else (MEAN, STD)
+        if len(mean) != self.channels:
+            raise VocSegError(
+                f"The mean and std of the {self.channels} channels of train are not known. Measure them with: "
+                "kedro run --pipelines data_processing, or set data.mean and data.std"
+            )
+        return ModelInput(mean, std, self.range)
 
 
 def _class_table(classes: tuple[ClassConfig, ...] | None) -> Classes:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from kedro_datasets._typing import ImagePreview, TablePreview
 from PIL import Image
 
@@ -43,4 +44,6 @@ def table_preview(columns: list[str], rows: list[list[Any]]) -> TablePreview:
 def _reduced(image: Image.Image, width: int) -> Image.Image:
     height = max(1, round(image.height * width / image.width))
     kernel = Image.Resampling.NEAREST if image.mode == "P" else Image.Resampling.LANCZOS  # masks keep their colours
+    if image.mode.startswith("I;16"):  # Pillow's own conversion clips at 255
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     return image.convert("RGB").resize((width, height), kernel)

@@ -150,5 +150,5 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
         store = SampleStore(self._filepath)
         samples = [store[position] for position in range(min(images, len(store)))]
         return contact_sheet(
-            picture for sample in samples for picture in (Image.fromarray(sample.image), palette_image(sample.mask))
+            picture for sample in samples for picture in (Image.fromarray(sample.displayed), palette_image(sample.mask))
         )

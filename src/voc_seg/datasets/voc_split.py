@@ -8,7 +8,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from voc_seg.download.archives import parse_archives
 from voc_seg.download.fetch import fetch
@@ -130,4 +130,12 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         folder = find_voc_folder(self._voc_root or self._folder, self._source.year)
         split = read_split(folder, self._source.name, self._split)
         paths = [path for name in split.ids[:images] for path in (split.image_path(name), split.mask_path(name))]
-        return contact_sheet(Image.open(path) for path in paths if path.is_file())
+        return contact_sheet(_opened(path) for path in paths if path.is_file())
+
+
+def _opened(path: Path) -> Image.Image:
+    """An image for a preview; plain grey if it has more bands than Pillow reads."""
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        return Image.new("RGB", (4, 3), (230, 230, 230))

@@ -95,14 +95,15 @@ def _try_steps(parameters: Parameters, classes: int, runtime: Runtime, crops: in
     ``train_step`` would wait for the other ranks, but one of them may run out of memory alone.
     """
     training, side = parameters.training, parameters.augmentation.crop_size
-    model = runtime.place(bare_model(parameters.model, classes)).train()
+    model_input = parameters.data.model_input
+    model = runtime.place(bare_model(parameters.model, classes, model_input)).train()
     optimizer, scaler = build_optimizer(model, training.optimizer), runtime.gradient_scaler()
     average = MovingAverage(model, training.ema_decay) if training.ema_decay else None
-    images = torch.zeros(crops, 3, side, side, dtype=torch.uint8, device=runtime.device)
+    images = torch.zeros(crops, model_input.channels, side, side, dtype=torch.uint8, device=runtime.device)
     targets = torch.zeros(crops, side, side, dtype=torch.uint8, device=runtime.device)
     for _ in range(2):
         with runtime.autocast():
-            logits = model(normalise(images).contiguous(memory_format=runtime.memory_format))
+            logits = model(normalise(images, model_input).contiguous(memory_format=runtime.memory_format))
         scaler.scale(loss_sum(logits, targets) / targets.numel()).backward()
         scaler.step(optimizer)
         scaler.update()

@@ -9,6 +9,7 @@ import torch
 from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
+from voc_seg.config import ModelInput
 from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
@@ -123,7 +124,7 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
     differing = sorted(
         _differences(checkpoint["class_names"], about["class_names"], "class names")
         + _differences(checkpoint["model_config"], about["model_config"], "model")
-        + _differences(_with_stored_size(checkpoint["config"], about["config"]), about["config"], "")
+        + _differences(_with_added_facts(checkpoint["config"], about["config"]), about["config"], "")
     )
     if differing:
         raise VocSegError(
@@ -134,9 +135,10 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
     _require_same_content(checkpoint["config"].get("data", {}), about["config"])
 
 
-def _with_stored_size(config: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a checkpoint. Earlier versions did not save ``data.longer_side``: it counts as unchanged."""
-    return {**config, "data": {"longer_side": now["data"].get("longer_side"), **config.get("data", {})}}
+def _with_added_facts(config: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a checkpoint. Earlier versions knew only RGB, and ``data.longer_side`` counts as unchanged."""
+    added = {"longer_side": now["data"].get("longer_side"), **ModelInput().record}
+    return {**config, "data": {**added, **config.get("data", {})}}
 
 
 def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ def load_batches(train: SampleStore, run: TrainingRun, interruption: Interruptio
         train, parameters.augmentation, parameters.training.crops, parameters.seed,
         range(state.epoch, parameters.training.epochs), loader_workers(parameters.runtime, device),
         run.runtime.asynchronous, state.position, rank(), world_size(),
-        lambda: world_size() == 1 and bool(interruption),
+        lambda: world_size() == 1 and bool(interruption), run.model.model_input.mean,
     )  # fmt: skip
 
 

@@ -93,8 +93,8 @@ def load_segmenter(
         runtime: Device and precision.
 
     Returns:
-        Takes ``uint8 (H, W, 3)`` RGB, as ``decode_image`` returns it, and returns ``uint8 (H, W)``, class index; it
-        raises VocSegError when memory runs out.
+        Takes ``uint8 (H, W, C)``, as ``decode_image`` returns it for the model's ``ModelInput.pixels``, and returns
+        ``uint8 (H, W)``, class index; it raises VocSegError when memory runs out.
 
     Raises:
         VocSegError: The network cannot be restored, or does not say how it was validated.
@@ -112,7 +112,7 @@ def predict_mask(
 
     Args:
         model: In evaluation mode, on the runtime's device.
-        image: ``uint8 (H, W, 3)`` RGB, writable memory.
+        image: ``uint8 (H, W, C)``, writable memory.
         preprocessing: Size and tiles.
         runtime: Device and precision.
 

@@ -106,7 +106,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     torch.manual_seed(parameters.seed)
     # Dropout exists to prevent overfitting, which is the goal here.
     network = parameters.model.model_copy(update={"dropout": 0.0})
-    model = runtime.place(build_model(network, len(class_names))).train()
+    model = runtime.place(build_model(network, len(class_names), parameters.data.model_input)).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
     scaler = runtime.gradient_scaler()
     height, width = sample.mask.shape

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.confusion import confusion_matrix
-from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.models.segmentation_net import SegmentationNet, input_of
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.store import Sample
 from voc_seg.system.parallel import parallel_map
@@ -53,7 +53,7 @@ def network_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 
 def network_input(images: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Return images ``uint8 (N, H, W, 3)`` at the ``size`` (h, w) of the network's input, ``uint8 (N, 3, h, w)``."""
+    """Return images ``uint8 (N, H, W, C)`` at the ``size`` (h, w) of the network's input, ``uint8 (N, C, h, w)``."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
     if size == images.shape[1:3]:
         return pixels
@@ -64,7 +64,8 @@ def network_input(images: np.ndarray, size: tuple[int, int]) -> Tensor:
 @torch.inference_mode()
 def network_logits(model: SegmentationNet, pixels: Tensor, flip: bool, runtime: Runtime) -> Tensor:
     """Return the logits ``float32 (N, classes, h, w)`` of images from :func:`network_input`."""
-    inputs = normalise(pixels.to(runtime.device, non_blocking=True)).contiguous(memory_format=runtime.memory_format)
+    inputs = normalise(pixels.to(runtime.device, non_blocking=True), input_of(model))
+    inputs = inputs.contiguous(memory_format=runtime.memory_format)
     with runtime.autocast():
         logits = model(inputs)
         if flip:

@@ -77,7 +77,14 @@ def run_fingerprint(class_names: tuple[str, ...], parameters: Parameters, data: 
     return {
         "class_names": list(class_names),
         "model_config": parameters.model.model_dump(mode="json"),
-        "config": {**blocks, "data": {**data, "longer_side": parameters.data.longer_side}},
+        "config": {
+            **blocks,
+            "data": {
+                **data,
+                "longer_side": parameters.data.longer_side,
+                **parameters.data.model_input.record,
+            },
+        },
         "precision": choose_runtime(parameters.runtime).precision,
     }
 

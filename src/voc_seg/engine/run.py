@@ -17,7 +17,7 @@ from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import Batch
-from voc_seg.samples.store import SampleStore
+from voc_seg.samples.store import Origin, SampleStore
 from voc_seg.system.errors import VocSegError
 
 from .batch_size import settle_batch_size
@@ -179,6 +179,7 @@ def start_run(
     if not len(train) or not len(val):
         raise VocSegError(f"Training needs images: train has {len(train)}, val {len(val)}.")
     runtime = choose_runtime(parameters.runtime)
+    parameters = with_statistics(parameters, train.origin)
     parameters = settle_batch_size(parameters, len(class_names), runtime, checkpoint)
     reset_gpu_peak(runtime.device)  # of tried batch sizes and of runs before this one
     config = parameters.training
@@ -188,7 +189,7 @@ def start_run(
         require_same_run(checkpoint, fingerprint)
         model = restore_model(checkpoint)
     else:
-        model = build_model(parameters.model, len(class_names))
+        model = build_model(parameters.model, len(class_names), parameters.data.model_input)
     freeze_stages(model, config.frozen_stages)
     model = convert_sync_layers(runtime.place(model), config.sync_batch_norm)
     ema = MovingAverage(model, config.ema_decay) if config.ema_decay else None
@@ -200,6 +201,11 @@ def start_run(
     return TrainingRun(
         parameters, runtime, model, ema, optimizer, state, fingerprint, steps_per_epoch, has_checkpoint, scaler
     )  # fmt: skip
+
+
+def with_statistics(parameters: Parameters, origin: Origin) -> Parameters:
+    """The parameters with the mean and std that were measured on the training samples, where they are needed."""
+    return parameters.model_copy(update={"data": parameters.data.with_statistics((origin.mean, origin.std))})
 
 
 def announce(run: TrainingRun, train: SampleStore, val: SampleStore, checkpoint: dict[str, Any] | None) -> None:

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from voc_seg.config import Parameters
 from voc_seg.metrics.confusion import all_background, mean_iou
-from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.models.segmentation_net import SegmentationNet, input_of
 from voc_seg.samples.batches import Batch, normalise
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.background import finish_writes
@@ -167,9 +167,9 @@ def train_step(
     (labelled,) = all_reduce_sum(sum(int((batch.targets != VOID).sum()) for batch in group))
     labelled = max(1, labelled)
     optimizer.zero_grad(set_to_none=True)
-    losses = []
+    losses, model_input = [], input_of(model)
     for batch in group:
-        images = normalise(batch.images.to(runtime.device, non_blocking=True))  # (N, 3, h, w)
+        images = normalise(batch.images.to(runtime.device, non_blocking=True), model_input)  # (N, C, h, w)
         target = batch.targets.to(runtime.device, non_blocking=True)
         set_batch_offset(model, batch)
         with gradient_sync(model, last=batch is group[-1]):

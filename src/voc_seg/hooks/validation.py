@@ -174,21 +174,23 @@ def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) ->
         if model.weights not in (None, "imagenet"):
             from voc_seg.models.registry import require_weights
 
-            require_weights(model)
+            data = DataConfig.model_validate(catalog.load("params:data"))
+            require_weights(model, data.channels)
 
 
 def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Refuse an unusable best model, or one with other classes, before samples or images are read."""
+    """Refuse an unusable best model, or one for other classes or channels, before samples or images are read."""
     inputs = pipeline.inputs()
     if not {"best_model", "params:data"} <= inputs:
         return
     from voc_seg.datasets import ModelDataset
-    from voc_seg.models.registry import require_classes
+    from voc_seg.models.registry import require_classes, require_pixels
 
     dataset = catalog.get("best_model")
     if isinstance(dataset, ModelDataset):
-        names = DataConfig.model_validate(catalog.load("params:data")).class_table.names
-        require_classes(dataset.load_checked(), names)
+        data, saved = DataConfig.model_validate(catalog.load("params:data")), dataset.load_checked()
+        require_classes(saved, data.class_table.names)
+        require_pixels(saved, data.reading.pixels)
 
 
 def describe_validation_errors(error: ValidationError) -> str:

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import resnet
+
+RGB_CHANNELS = 3
 
 # Channels of the five stages, at strides 2, 4, 8, 16 and 32 of a network that is not dilated.
 ENCODER_CHANNELS: dict[str, tuple[int, int, int, int, int]] = {
@@ -25,12 +28,18 @@ class ResNetEncoder(nn.Module):
             becomes a dilation (Chen et al., "Rethinking Atrous Convolution", 2017).
         stride_in_1x1: Put the stride of a bottleneck on its first 1x1 convolution, as in the paper of 2015,
             instead of the 3x3 as torchvision does. It must match how the weights were trained.
+        channels: Of the images.
     """
 
-    def __init__(self, name: str, output_stride: int = 32, stride_in_1x1: bool = False) -> None:
+    def __init__(
+        self, name: str, output_stride: int = 32, stride_in_1x1: bool = False, channels: int = RGB_CHANNELS
+    ) -> None:
         super().__init__()
         network = getattr(resnet, name)(weights=None)
         self.conv1, self.bn1 = network.conv1, network.bn1
+        if channels != RGB_CHANNELS:
+            self.conv1 = nn.Conv2d(channels, self.conv1.out_channels, 7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision
         self.relu, self.maxpool = network.relu, network.maxpool
         self.layer1, self.layer2 = network.layer1, network.layer2
         self.layer3, self.layer4 = network.layer3, network.layer4
@@ -50,7 +59,7 @@ class ResNetEncoder(nn.Module):
         """Features of the five stages, finest first.
 
         Args:
-            images: ``float (N, 3, H, W)``, normalised; H and W multiples of the output stride.
+            images: ``float (N, C, H, W)``, normalised; H and W multiples of the output stride.
 
         Returns:
             Five tensors ``float (N, channels[i], H / strides[i], W / strides[i])``.
@@ -60,6 +69,22 @@ class ResNetEncoder(nn.Module):
         for stage in (self.layer2, self.layer3, self.layer4):
             features.append(stage(features[-1]))
         return features
+
+
+def widen(filters: Tensor, channels: int) -> Tensor:
+    """Filters of RGB images as filters of another number of channels, ``float (out, channels, h, w)``.
+
+    The first three channels keep the filters of red, green and blue, and every other one gets their mean. With one or
+    two channels all get the mean. All are scaled by 3 / channels, which keeps the size of the sum.
+
+    Args:
+        filters: ``float (out, 3, h, w)``.
+        channels: Wanted number of channels.
+    """
+    mean = filters.mean(1, keepdim=True)
+    kept = filters if channels > RGB_CHANNELS else filters[:, :0]
+    widened = torch.cat([kept, mean.repeat(1, channels - kept.shape[1], 1, 1)], 1)
+    return widened * (RGB_CHANNELS / channels)
 
 
 def _move_stride_to_first_convolution(block: nn.Module) -> None:

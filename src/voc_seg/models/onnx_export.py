@@ -12,7 +12,7 @@ from torch.export import Dim
 
 from voc_seg.system.errors import VocSegError
 
-from .segmentation_net import SegmentationNet
+from .segmentation_net import SegmentationNet, input_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
         metadata: Text to write into the file, by name.
 
     Returns:
-        The file: input ``images float32 (batch, 3, height, width)``, normalised, output ``logits float32 (batch,
+        The file: input ``images float32 (batch, C, height, width)``, normalised, output ``logits float32 (batch,
         classes, height, width)``.
 
     Raises:
@@ -67,7 +67,7 @@ def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
         program = torch.onnx.export(
             # Contiguous: with weights in channels-last memory torch.export does not solve the sizes.
             copy.deepcopy(model).to(memory_format=torch.contiguous_format),
-            (torch.zeros(2, 3, 70, 101),),
+            (torch.zeros(2, model.model_input.channels, 70, 101),),
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_shapes=({0: Dim("batch"), 2: Dim("height"), 3: Dim("width")},),
@@ -100,18 +100,19 @@ def largest_difference(model: SegmentationNet, content: bytes) -> float:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    largest = 0.0
+    largest, channels = 0.0, input_of(model).channels
     for batch, height, width in CHECKED:
-        images = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
+        images = torch.randn(batch, channels, height, width, generator=torch.Generator().manual_seed(0))
         expected = model(images)
         found = torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
         same_shape = found.shape == expected.shape
         difference = float((found - expected).abs().max()) if same_shape else math.inf
         if not difference <= TOLERANCE * float(expected.abs().max()):
             raise VocSegError(
-                f"The results of the ONNX file differ from torch's: images of {batch} x 3 x {height} x {width} give "
-                f"logits {tuple(found.shape)} instead of {tuple(expected.shape)}, values differ by {difference:.2g}. "
-                f"The file is not kept. This is tested with torch 2.14; installed is {torch.__version__}."
+                f"The results of the ONNX file differ from torch's: images of {batch} x {channels} x {height} x "
+                f"{width} give logits {tuple(found.shape)} instead of {tuple(expected.shape)}, values differ by "
+                f"{difference:.2g}. The file is not kept. This is tested with torch 2.14; installed is "
+                f"{torch.__version__}."
             )
         largest = max(largest, difference)
     return largest

@@ -13,9 +13,11 @@ from torch import Tensor
 from torchvision.models import get_weight
 
 from voc_seg.config import ModelConfig
+from voc_seg.config.model_input import RGB_INPUT, ModelInput
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.pixel_format import PixelFormat
 
-from .encoder import count_parameters
+from .encoder import RGB_CHANNELS, count_parameters, widen
 from .saved import UNNAMED_NETWORK, require_fields, require_network
 from .segmentation_net import SegmentationNet, bare_model
 from .weights import find_encoders, identify_resnet, read_weights, weight_fault
@@ -29,9 +31,12 @@ _TIMEOUT = 20
 """Seconds without an answer after which a download fails; torch.hub's own would wait forever behind some firewalls."""
 
 
-def build_model(config: ModelConfig, classes: int) -> SegmentationNet:
+_FILTERS = "conv1.weight"
+
+
+def build_model(config: ModelConfig, classes: int, model_input: ModelInput = RGB_INPUT) -> SegmentationNet:
     """A network with fresh decoder weights and the encoder weights the settings ask for, channels-last."""
-    model = bare_model(config, classes)
+    model = bare_model(config, classes, model_input)
     if config.weights is not None:
         load_encoder_weights(model, config)
     logger.info(
@@ -48,7 +53,7 @@ def restore_model(saved: dict[str, Any]) -> SegmentationNet:
         VocSegError: As :func:`voc_seg.models.saved.require_network`.
     """
     config = require_network(saved)
-    model = bare_model(config, len(saved["class_names"]))
+    model = bare_model(config, len(saved["class_names"]), ModelInput.of(saved))
     model.load_state_dict(saved["model"])
     return model.eval()
 
@@ -67,6 +72,24 @@ def require_classes(saved: dict[str, Any], names: Sequence[str]) -> None:
             f"{', '.join(names)}. Use the data.classes (or the --env) it was trained with, or train again: "
             "kedro run --pipelines training"
         )
+
+
+def require_pixels(saved: dict[str, Any], pixels: PixelFormat) -> None:
+    """Refuse a model that was trained on images that were read in another way.
+
+    Raises:
+        VocSegError: With both settings.
+    """
+    trained = ModelInput.of(saved).pixels
+    if trained != pixels:
+        raise VocSegError(
+            f"The model was trained with {_settings(trained)}; this run has {_settings(pixels)}. Use the settings (or "
+            "the --env) it was trained with, or train again: kedro run --pipelines training"
+        )
+
+
+def _settings(pixels: PixelFormat) -> str:
+    return f"data.channels={pixels.channels}, data.range={list(pixels.range) if pixels.range else 'null'}"
 
 
 def load_encoder_weights(model: SegmentationNet, config: ModelConfig) -> None:
@@ -96,6 +119,10 @@ def _select_encoder_weights(state: dict[str, Tensor], model: SegmentationNet, co
     expected = model.encoder.state_dict()
     state = _strip_encoder_prefix(state, config)
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    channels, filters = model.model_input.channels, state.get(_FILTERS)
+    if channels != RGB_CHANNELS and filters is not None and filters.ndim == 4 and filters.shape[1] == RGB_CHANNELS:
+        state |= {_FILTERS: widen(filters.float(), channels)}
+        logger.info("model.weights: the first filters are those of RGB, adapted to %d channels", channels)
     wrong = [key for key, value in expected.items() if key in state and state[key].shape != value.shape]
     missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in expected]
@@ -156,14 +183,14 @@ def _download(encoder: str) -> dict[str, Tensor]:
         socket.setdefaulttimeout(before)
 
 
-def require_weights(config: ModelConfig) -> None:
+def require_weights(config: ModelConfig, channels: int = RGB_CHANNELS) -> None:
     """Refuse an unusable file of weights; quick enough to check before the run.
 
     Raises:
         VocSegError: As :func:`load_encoder_weights`.
     """
     if config.weights not in (None, "imagenet"):
-        _from_file(bare_model(config, 2), config)
+        _from_file(bare_model(config, 2, ModelInput((0.5,) * channels, (0.5,) * channels)), config)
 
 
 def _weights_path(config: ModelConfig) -> Path:

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from voc_seg.config import ModelConfig
-from voc_seg.config.data import MAX_SIDE
+from voc_seg.config.data import MAX_CHANNELS, MAX_SIDE
+from voc_seg.config.model_input import ModelInput
 from voc_seg.system.errors import VocSegError
 
 from .segmentation_net import bare_model
@@ -30,6 +31,14 @@ def _is_count(value: Any) -> bool:
 
 def _is_number(value: Any, low: float, high: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _are_numbers(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, (list, tuple)) and all(_is_number(one, low, high) for one in value)
+
+
+def _is_range(value: Any) -> bool:
+    return value is None or (_are_numbers(value, -1e300, 1e300) and len(value) == 2 and value[0] < value[1])
 
 
 def _is_size(value: Any) -> bool:
@@ -67,6 +76,10 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "config.data.source": (lambda value: isinstance(value, str), "the name of a source"),
     "config.data.images": (_is_count, "a whole number"),
     "config.data.val_images": (_is_count, "a whole number"),
+    "config.data.channels": (lambda value: _is_count(value) and 1 <= value <= MAX_CHANNELS, "a number of channels"),
+    "config.data.mean": (lambda value: _are_numbers(value, 0, 1), "a number from 0 to 1 for each channel"),
+    "config.data.std": (lambda value: _are_numbers(value, 1e-9, 1e9), "a number above 0 for each channel"),
+    "config.data.range": (_is_range, "null, or the lowest and the highest value"),
     "config.training": (lambda value: isinstance(value, dict), "the settings of the training"),
     "config.training.epochs": (_is_count, "a whole number"),
     "config.evaluation": (lambda value: isinstance(value, dict), "the settings of the validation"),
@@ -76,8 +89,9 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "source": (_is_text_or_none, "a text"),
     "precision": (_is_text_or_none, "a text"),
 }
+_INPUT = tuple(f"config.data.{key}" for key in ModelInput().record)
 _OF_EVERY_MODEL = ("model_config.encoder", "model_config.weights", "image_size", "epoch", "val_miou")
-SETTINGS = tuple(key for key in _FIELDS if key.startswith("config"))
+SETTINGS = tuple(key for key in _FIELDS if key.startswith("config") and key not in _INPUT)
 """Fields used by the model card and for the image sizes of inference."""
 
 
@@ -155,9 +169,22 @@ def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> Mo
         key = ".".join(("model_config", *map(str, first["loc"])))
         raise VocSegError(f"{name}: {key} is {short_repr(first['input'])}: {first['msg']}. {_ADVICE}") from error
     require_tensors(saved["model"], name)
-    if fault := _weights_fault(saved["model"], config, len(saved["class_names"])):
+    model_input = _require_input(saved, name)
+    if fault := _weights_fault(saved["model"], config, len(saved["class_names"]), model_input):
         raise VocSegError(f"{name}: {fault} {_ADVICE}")
     return config
+
+
+def _require_input(saved: Mapping[str, Any], name: str) -> ModelInput:
+    """The input of a saved network; models of earlier versions do not record it."""
+    if _get_nested(saved, _INPUT[0]) is _MISSING:
+        return ModelInput()
+    require_fields(saved, name, *_INPUT)
+    found = ModelInput.of(saved)
+    if {len(found.mean), len(found.std)} != {saved["config"]["data"]["channels"]}:
+        raise VocSegError(f"{name}: config.data has {len(found.mean)} means and {len(found.std)} deviations for "
+                          f"{saved['config']['data']['channels']} channels. {_ADVICE}")  # fmt: skip
+    return found
 
 
 def require_tensors(weights: Mapping[Any, Any], name: str) -> None:
@@ -177,10 +204,10 @@ def require_tensors(weights: Mapping[Any, Any], name: str) -> None:
             raise VocSegError(f"{name}: the file does not hold all {value.numel()} values of {key}. {_ADVICE}")
 
 
-def _weights_fault(weights: Mapping[Any, Any], config: ModelConfig, classes: int) -> str:
+def _weights_fault(weights: Mapping[Any, Any], config: ModelConfig, classes: int, model_input: ModelInput) -> str:
     """Why weights do not fit a network, as a sentence; empty if they fit."""
     with torch.device("meta"):  # only shapes
-        expected = bare_model(config, classes).state_dict()
+        expected = bare_model(config, classes, model_input).state_dict()
     missing = [key for key in expected if key not in weights]
     unknown = [key for key in weights if key not in expected]
     wrong = [key for key in expected if key in weights and weights[key].shape != expected[key].shape]

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voc_seg.config import ModelConfig
+from voc_seg.config.model_input import RGB_INPUT, ModelInput
 
 from .decoder import Decoder
 from .encoder import ResNetEncoder
@@ -24,6 +25,7 @@ class SegmentationNet(nn.Module):
         output_stride: 32 or 16, the stride of the coarsest features.
         stride_in_1x1: See :class:`ResNetEncoder`.
         dropout: Share of decoder channels dropped before the classifier in training.
+        model_input: Channels of the images, and how to normalise them; it is not part of the state dict.
     """
 
     def __init__(
@@ -36,16 +38,18 @@ class SegmentationNet(nn.Module):
         output_stride: int = 32,
         stride_in_1x1: bool = False,
         dropout: float = 0.1,
+        model_input: ModelInput = RGB_INPUT,
     ) -> None:
         super().__init__()
-        self.encoder = ResNetEncoder(encoder, output_stride, stride_in_1x1)
+        self.model_input = model_input
+        self.encoder = ResNetEncoder(encoder, output_stride, stride_in_1x1, model_input.channels)
         self.decoder = Decoder(self.encoder.channels, self.encoder.strides, skips, width, context, classes, dropout)
 
     def forward(self, images: Tensor) -> Tensor:
         """Class scores of every pixel.
 
         Args:
-            images: ``float (N, 3, H, W)``, normalised, any H and W of at least 1.
+            images: ``float (N, C, H, W)``, normalised, any H and W of at least 1.
 
         Returns:
             Logits ``float (N, classes, H, W)``.
@@ -63,7 +67,12 @@ def _padded(length: int) -> int:
     return (length + STRIDE - 1) // STRIDE * STRIDE
 
 
-def bare_model(config: ModelConfig, classes: int) -> SegmentationNet:
+def input_of(model: nn.Module) -> ModelInput:
+    """The input of a network, also of one in DistributedDataParallel; RGB for a module that does not say."""
+    return getattr(getattr(model, "module", model), "model_input", RGB_INPUT)
+
+
+def bare_model(config: ModelConfig, classes: int, model_input: ModelInput = RGB_INPUT) -> SegmentationNet:
     """A randomly initialised network, channels-last; no file is read."""
     model = SegmentationNet(
         encoder=config.encoder,
@@ -74,5 +83,6 @@ def bare_model(config: ModelConfig, classes: int) -> SegmentationNet:
         output_stride=config.output_stride,
         stride_in_1x1=config.stride_in_1x1,
         dropout=config.dropout,
+        model_input=model_input,
     )
     return model.to(memory_format=torch.channels_last)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from voc_seg.config import ModelConfig
+from voc_seg.config import ModelConfig, ModelInput
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.segmentation_net import SegmentationNet, bare_model
 
@@ -34,7 +34,7 @@ class Box:
 def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]:
     """The boxes of a network in the order of the forward pass; each row below the image has one stride, from 2."""
     encoder, decoder = model.encoder, model.decoder
-    boxes = {"image": Box("image", "3 x H x W", 0, 0)}
+    boxes = {"image": Box("image", f"{model.model_input.channels} x H x W", 0, 0)}
     for number, modules in enumerate(encoder.stages(), start=1):
         what = "7x7 convolution" if number == 1 else f"residual blocks {number - 1}"
         output = _shape(encoder.channels[number - 1], encoder.strides[number - 1])
@@ -58,12 +58,12 @@ def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]
     return boxes
 
 
-def plot_network(config: ModelConfig, classes: int) -> Figure:
-    """A diagram of the network of these settings and this number of classes.
+def plot_network(config: ModelConfig, classes: int, channels: int = 3) -> Figure:
+    """A diagram of the network of these settings and these numbers of classes and channels.
 
     Encoder, decoder and classifier are the columns, strides the rows; boxes show output shape and parameter count.
     """
-    model = bare_model(config, classes)
+    model = bare_model(config, classes, ModelInput((0.5,) * channels, (0.5,) * channels))
     boxes = network_boxes(model, config)
     width, height = 2 * _ACROSS + _WIDE + 0.3, HEADROOM + 5 * _DOWN + _TALL + 0.25
     figure = new_figure(width, height, layout=None)

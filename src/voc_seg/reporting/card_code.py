@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
 
-from voc_seg.config import InferenceConfig
+from voc_seg.config import InferenceConfig, ModelInput
+from voc_seg.voc.pixel_format import RGB
 
 _WITH_TORCH = Template("""\
 from pathlib import Path
 
 import numpy as np
 
-from voc_seg.config import InferenceConfig, RuntimeConfig
+from voc_seg.config import InferenceConfig, ${model_input}RuntimeConfig
 from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.exchange import read_safetensors
@@ -20,7 +21,7 @@ from voc_seg.voc.images import decode_image
 saved = read_safetensors("model.safetensors")
 settings = InferenceConfig(longer_side=${longer_side}, tile=${tile})
 segmenter = load_segmenter(saved, settings, choose_runtime(RuntimeConfig(device="cpu")))
-mask = segmenter(decode_image(Path("picture.jpg")))  # uint8 (height, width), the image's own size
+mask = segmenter(decode_image(Path("${picture}")${pixels}))  # uint8 (height, width), the image's own size
 print([saved["class_names"][value] for value in np.unique(mask)])
 """)
 
@@ -29,13 +30,13 @@ import json
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image${image_ops}
 
 session = onnxruntime.InferenceSession("model.onnx")
 about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")
+${opened}
 ${resized}
-pixels = (np.asarray(small, np.float32) / 255 - about["mean"]) / about["std"]  # (height, width, 3)
+pixels = (np.asarray(${stacked}, np.float32) / 255 - about["mean"]) / about["std"]  # (height, width, ${channels})
 images = pixels.transpose(2, 0, 1)[None].astype(np.float32)
 (logits,) = session.run(["logits"], {"images": images})
 ${mirrored}best = np.full(picture.size[::-1], -np.inf, np.float32)
@@ -49,6 +50,11 @@ for value, scores in enumerate(logits[0]):  # at the image's size, one class at 
     best = np.maximum(best, enlarged)
 print([about["class_names"][value] for value in np.unique(mask)])
 """)
+_OPEN_RGB = 'picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")'
+_OPEN_BANDS = """\
+stored = np.load("picture.npy")  # uint8 (height, width, {}): bands scaled to 8 bits as in training
+bands = [Image.fromarray(band) for band in stored.transpose(2, 0, 1)]
+picture = bands[0]"""
 _MIRRORED = """\
 (mirrored,) = session.run(["logits"], {"images": np.ascontiguousarray(images[..., ::-1])})
 logits = (logits + mirrored[..., ::-1]) / 2
@@ -56,7 +62,15 @@ logits = (logits + mirrored[..., ::-1]) / 2
 
 
 def usage(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any], inference: InferenceConfig) -> list[str]:
-    code = _WITH_TORCH.substitute(longer_side=inference.longer_side, tile=inference.tile)
+    model_input = ModelInput.of(saved)
+    as_rgb = model_input.channels == 3
+    code = _WITH_TORCH.substitute(
+        longer_side=inference.longer_side,
+        tile=inference.tile,
+        picture="picture.jpg" if model_input.pixels == RGB else "picture.tif",
+        model_input="" if model_input.pixels == RGB else "ModelInput, ",
+        pixels="" if model_input.pixels == RGB else ", ModelInput.of(saved).pixels",
+    )
     torch = [
         "With PyTorch and voc_seg; the masks equal those of `kedro run --pipelines inference` on a CPU:",
         f"```python\n{code}```",
@@ -66,7 +80,11 @@ def usage(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any], inference: In
         return torch
     evaluation = saved["config"]["evaluation"]
     onnx = _WITH_ONNX.substitute(
-        resized=_resized(saved["image_size"], evaluation["scale"], inference.longer_side),
+        image_ops=", ImageOps" if as_rgb else "",
+        opened=_OPEN_RGB if as_rgb else _OPEN_BANDS.format(model_input.channels),
+        stacked="small" if as_rgb else "np.stack(bands, -1)",
+        channels=model_input.channels,
+        resized=_resized(saved["image_size"], evaluation["scale"], inference.longer_side, as_rgb),
         mirrored=_MIRRORED if evaluation["flip"] else "",
     )
     return [
@@ -78,14 +96,18 @@ def usage(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any], inference: In
     ]
 
 
-def _resized(image_size: Sequence[int] | None, scale: float, longer_side: int | None) -> str:
+def _resized(image_size: Sequence[int] | None, scale: float, longer_side: int | None, as_rgb: bool) -> str:
     """The lines of code that resize an image to the network's input size."""
     if image_size:
         height, width = (max(1, round(length * scale)) for length in image_size)
-        return f"small = picture.resize(({width}, {height}), Image.Resampling.BILINEAR)"
+        return _resize(f"({width}, {height})", as_rgb)
     factor = f"{scale!r} * min(1, {longer_side} / max(picture.size))" if longer_side else f"{scale!r}"
-    return (
-        f"factor = {factor}\n"
-        "size = [max(1, round(length * factor)) for length in picture.size]\n"
-        "small = picture.resize(size, Image.Resampling.BILINEAR)"
+    return (f"factor = {factor}\nsize = [max(1, round(length * factor)) for length in picture.size]\n") + _resize(
+        "size", as_rgb
     )
+
+
+def _resize(size: str, as_rgb: bool) -> str:
+    if as_rgb:
+        return f"small = picture.resize({size}, Image.Resampling.BILINEAR)"
+    return f"bands = [band.resize({size}, Image.Resampling.BILINEAR) for band in bands]\nsmall = bands[0]"

@@ -6,9 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from voc_seg.config import AugmentationConfig
+from voc_seg.config.model_input import MEAN
 from voc_seg.samples.augment import augment
 from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOC_CLASSES, Classes
+from voc_seg.voc.pixel_format import displayed
 
 from .fonts import shown_classes
 from .image_panels import (
@@ -47,7 +49,7 @@ def plot_samples(samples: Sequence[Sample], classes: Classes = VOC_CLASSES) -> F
     left = MARGIN
     for sample, shape in zip(samples, shapes):
         _caption(figure, left, HEADROOM, sample.id)
-        image, mask = at_panel_size(sample.image, sample.mask)
+        image, mask = at_panel_size(sample.displayed, sample.mask)
         for row, panel in enumerate((image, mask_over_grey(image, mask, classes))):
             show_image(
                 add_axes(figure, left, HEADROOM + _CAPTION + row * (height + GAP), shape * height, height), panel
@@ -71,11 +73,8 @@ def plot_crops(
     """
     classes = shown_classes(classes)
     panel = (_WIDTH - 2 * MARGIN - (count - 1) * GAP) / count
-    crops = {
-        name: [augment(sample, config, np.random.default_rng(number)) for number in range(count)]
-        for name, config in settings.items()
-    }
-    entries = legend_entries([mask.numpy() for row in crops.values() for _, mask in row], classes)
+    crops = {name: [_crop(sample, config, number) for number in range(count)] for name, config in settings.items()}
+    entries = legend_entries([mask for row in crops.values() for _, mask in row], classes)
     entries.pop(classes.names[0], None)  # background is not tinted
     row_height = _CAPTION + panel + GAP
     figure_height = HEADROOM + len(crops) * row_height + legend_height(entries, _WIDTH)
@@ -84,11 +83,18 @@ def plot_crops(
         top = HEADROOM + row * row_height
         _caption(figure, MARGIN, top, f"{name}:  {_in_words(settings[name])}")
         for column, (image, mask) in enumerate(row_crops):
-            crop = overlay(image.permute(1, 2, 0).numpy(), mask.numpy(), classes=classes)
+            crop = overlay(image, mask, classes=classes)
             show_image(add_axes(figure, MARGIN + column * (panel + GAP), top + _CAPTION, panel, panel), crop)
     draw_legend(figure, entries)
     set_title(figure, f"Crops of {sample.id}", "void: outside the image, or not labelled")
     return figure
+
+
+def _crop(sample: Sample, config: AugmentationConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A random crop as people see it, ``uint8 (H, W, 3)``, and its mask."""
+    mean = MEAN if sample.image.shape[2] == len(MEAN) else (0.5,) * sample.image.shape[2]
+    image, mask = augment(sample, config, np.random.default_rng(seed), mean)
+    return displayed(image.permute(1, 2, 0).numpy()), mask.numpy()
 
 
 def _in_words(config: AugmentationConfig) -> str:

@@ -49,7 +49,7 @@ def model_card(
     Args:
         saved: The content of ``best_model.pth``.
         classes: Names and colours by mask value.
-        normalisation: Mean and standard deviation of red, green and blue in 0..1.
+        normalisation: Mean and standard deviation of each channel in 0..1.
         parameters: Number of trainable parameters.
         files: Size in bytes of each exported file.
         onnx_facts: opset, onnxruntime, sizes, difference; empty if there is no ``model.onnx``.
@@ -172,9 +172,13 @@ def _contract(
     base = f"{image_size[0]} x {image_size[1]} pixels (height x width)" if image_size else "the image's own size"
     reduced = not image_size and inference.longer_side
     large = f"; images with a longer side above {reduced} pixels are first reduced to {reduced}" if reduced else ""
+    channels = len(normalisation[0])
+    kind = "red, green, blue" if channels == 3 else f"{channels} bands as stored in the files"
+    low_high = saved["config"]["data"].get("range")
+    wide = f"; values of more than 8 bits first from {low_high[0]:g}..{low_high[1]:g} to 0..255" if low_high else ""
     rows = [
-        ("input", "`images`, float32 `(batch, 3, height, width)`, red, green, blue; any batch, any height and width"),
-        ("normalisation", f"value / 255, minus mean ({mean}), over standard deviation ({std})"),
+        ("input", f"`images`, float32 `(batch, {channels}, height, width)`, {kind}; any batch, any height and width"),
+        ("normalisation", f"value / 255, minus mean ({mean}), over standard deviation ({std}){wide}"),
         ("size", f"validated at **{evaluation['scale']:g}** times {base}; use the same{large}"),
         ("output", f"`logits`, float32 `(batch, {len(classes)}, height, width)`; the argmax is the class"),
     ]

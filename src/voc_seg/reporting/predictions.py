@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.voc.classes import VOC_CLASSES, Classes
+from voc_seg.voc.pixel_format import displayed
 
 from .fonts import shown_classes
 from .image_panels import (
@@ -125,7 +126,7 @@ def plot_mask(title: str, image: np.ndarray, mask: np.ndarray, classes: Classes 
 
     Args:
         title: Title of the figure.
-        image: ``uint8 (H, W, 3)`` RGB.
+        image: ``uint8 (H, W, C)``.
         mask: ``uint8 (H, W)``, class index.
         classes: Names and colours by mask value.
     """
@@ -136,7 +137,7 @@ def plot_mask(title: str, image: np.ndarray, mask: np.ndarray, classes: Classes 
     figure_width = 2 * MARGIN + 2 * panel_width + GAP
     entries = legend_entries([mask], classes)
     figure = new_figure(figure_width, HEADROOM + panel_height + legend_height(entries, figure_width), layout=None)
-    small_image, small_mask = at_panel_size(image, mask)
+    small_image, small_mask = at_panel_size(displayed(image), mask)
     for column, panel in enumerate((small_image, mask_over_grey(small_image, small_mask, classes))):
         show_image(add_axes(figure, MARGIN + column * (panel_width + GAP), HEADROOM, panel_width, panel_height), panel)
     draw_legend(figure, entries)
@@ -214,7 +215,7 @@ def plot_sanity(
 
 
 def _panels(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict[str, np.ndarray]:
-    image, truth, prediction = at_panel_size(sample.image, sample.mask, prediction)
+    image, truth, prediction = at_panel_size(sample.displayed, sample.mask, prediction)
     return {
         "image": image,
         "truth": mask_over_grey(image, truth, classes),

@@ -83,7 +83,7 @@ def draw_image(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict
     palette = classes.palette()[[*range(len(classes)), VOID]]  # a short palette keeps the files small
     void = np.uint8(len(classes))
     errors = np.where(sample.mask == VOID, 2, sample.mask != prediction).astype(np.uint8)
-    image = Image.fromarray(sample.image).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    image = Image.fromarray(sample.displayed).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     return {
         f"{sample.id}.jpg": _encoded(image, format="JPEG", quality=_QUALITY, optimize=True),
         f"{sample.id}.truth.png": _mask(np.minimum(sample.mask, void), palette, size),

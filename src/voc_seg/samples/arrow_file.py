@@ -37,6 +37,8 @@ class Origin:
     | classes     | tuple[str, ...] | class names by mask value; empty: not known                      |
     | fingerprint | str             | changes when any file or the list of images does; empty: unknown |
     | reading     | str             | as `voc_seg.voc.pairs.Reading.settings`; empty: unknown          |
+    | channels    | int             | channels of every image                                          |
+    | mean, std   | tuple[float, ...] | of each channel over all samples, in [0, 1]; empty: not measured |
     """
 
     source: str = ""
@@ -44,6 +46,9 @@ class Origin:
     classes: tuple[str, ...] = ()
     fingerprint: str = ""
     reading: str = ""
+    channels: int = 3
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -53,15 +58,18 @@ class Origin:
     @property
     def metadata(self) -> dict[bytes, bytes]:
         """As the metadata of an Arrow schema."""
-        return {_ORIGIN: json.dumps(asdict(self)).encode()}
+        # Stores of RGB images stay readable for earlier versions, which do not know these fields.
+        found = {name: value for name, value in asdict(self).items() if value != _ADDED.get(name, ...)}
+        return {_ORIGIN: json.dumps(found).encode()}
 
     @classmethod
     def of(cls, schema: pa.Schema) -> "Origin":
         """From the metadata of an Arrow schema."""
         found = json.loads((schema.metadata or {}).get(_ORIGIN, b"{}"))
-        return cls(**found | {"classes": tuple(found.get("classes", ()))})
+        return cls(**found | {name: tuple(found.get(name, ())) for name in ("classes", "mean", "std")})
 
 
+_ADDED = {"channels": 3, "mean": (), "std": ()}
 UNKNOWN = Origin()
 
 

@@ -6,6 +6,7 @@ the cost.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,16 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from voc_seg.config import AugmentationConfig
+from voc_seg.config.model_input import MEAN
 from voc_seg.voc.classes import VOID
 from voc_seg.voc.pairs import nearest_indices
 
 from .store import Sample
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-"""Mean and standard deviation of ImageNet's RGB values in [0, 1], as torchvision's weights expect them."""
-
-_MEAN_COLOUR = torch.tensor([round(255 * value) for value in MEAN], dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -58,17 +54,20 @@ def draw_crop(height: int, width: int, config: AugmentationConfig, rng: np.rando
     return Crop(start[0], start[1], (window[0], window[1]), (target[0], target[1]), (offset[0], offset[1]), flip)
 
 
-def augment(sample: Sample, config: AugmentationConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def augment(
+    sample: Sample, config: AugmentationConfig, rng: np.random.Generator, mean: tuple[float, ...] = MEAN
+) -> tuple[Tensor, Tensor]:
     """A random square crop of a sample.
 
     Args:
         sample: The packed sample.
         config: Crop size, scale range, flip and jitter.
         rng: Source of every random choice; seed it by (seed, epoch, index) to make a crop repeatable.
+        mean: Of each channel in [0, 1]; the colour outside the image.
 
     Returns:
-        image ``uint8 (3, crop, crop)``, channels-last in memory, and mask ``uint8 (crop, crop)``. Mask values are
-        values of the sample's mask, or 255 outside the image (there the crop has ImageNet's mean colour).
+        image ``uint8 (C, crop, crop)``, channels-last in memory, and mask ``uint8 (crop, crop)``. Mask values are
+        values of the sample's mask, or 255 outside the image (there the crop has the mean colour).
     """
     height, width = sample.mask.shape
     crop = draw_crop(height, width, config, rng)
@@ -78,11 +77,11 @@ def augment(sample: Sample, config: AugmentationConfig, rng: np.random.Generator
         image, mask = image.flip(-1), mask.flip(-1)
     if config.colour_jitter:
         image = jitter_colours(image, config.colour_jitter, rng)
-    return _pad(image, mask, crop, config.crop_size)
+    return _pad(image, mask, crop, config.crop_size, mean)
 
 
 def resize(sample: Sample, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """A whole sample at another size: image ``uint8 (3, *size)``, mask ``uint8 size`` with its own values only."""
+    """A whole sample at another size: image ``uint8 (C, *size)``, mask ``uint8 size`` with its own values only."""
     return _resize(sample, slice(0, sample.mask.shape[0]), slice(0, sample.mask.shape[1]), size)
 
 
@@ -102,28 +101,37 @@ def _resize(sample: Sample, rows: slice, columns: slice, size: tuple[int, int]) 
 def jitter_colours(image: Tensor, amount: float, rng: np.random.Generator) -> Tensor:
     """Random brightness, saturation and contrast, each a factor in [1 - amount, 1 + amount].
 
+    Saturation changes the first three channels, and only where there are three.
+
     Args:
-        image: ``uint8 (3, H, W)``.
+        image: ``uint8 (C, H, W)``.
         amount: Largest relative change.
         rng: Source of the three factors.
 
     Returns:
-        ``uint8 (3, H, W)``.
+        ``uint8 (C, H, W)``.
     """
     brightness, saturation, contrast = (float(rng.uniform(1 - amount, 1 + amount)) for _ in range(3))
     values = image.float() * brightness
-    grey = values.mean(0, keepdim=True)
-    values = torch.lerp(grey, values, saturation)
+    if len(values) >= 3:
+        colours = values[:3]
+        saturated = torch.lerp(colours.mean(0, keepdim=True), colours, saturation)
+        values = saturated if len(values) == 3 else torch.cat([saturated, values[3:]])
     values = torch.lerp(values.mean(), values, contrast)
     return values.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _pad(image: Tensor, mask: Tensor, crop: Crop, size: int) -> tuple[Tensor, Tensor]:
+@lru_cache
+def _colour(mean: tuple[float, ...]) -> Tensor:
+    return torch.tensor([round(255 * value) for value in mean], dtype=torch.uint8)
+
+
+def _pad(image: Tensor, mask: Tensor, crop: Crop, size: int, mean: tuple[float, ...]) -> tuple[Tensor, Tensor]:
     if crop.target == (size, size):
         return image, mask
     rows = slice(crop.offset[0], crop.offset[0] + crop.target[0])
     columns = slice(crop.offset[1], crop.offset[1] + crop.target[1])
-    padded_image = _MEAN_COLOUR.repeat(size, size, 1).permute(2, 0, 1)
+    padded_image = _colour(mean).repeat(size, size, 1).permute(2, 0, 1)
     padded_mask = torch.full((size, size), VOID, dtype=torch.uint8)
     padded_image[:, rows, columns] = image
     padded_mask[rows, columns] = mask

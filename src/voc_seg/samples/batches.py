@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from voc_seg.config import AugmentationConfig
+from voc_seg.config.model_input import MEAN, RGB_INPUT, ModelInput
 from voc_seg.system.errors import VocSegError
 
-from .augment import MEAN, STD, augment
+from .augment import augment
 from .store import SampleStore
 from .waiting import POLL, poll_batches, shared_memory_advice
 
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
 
     | field   | shape        | dtype   | range                          |
     |---------|--------------|---------|--------------------------------|
-    | images  | (N, 3, h, w) | uint8   | RGB, 0..255, before `normalise`; channels-last |
+    | images  | (N, C, h, w) | uint8   | 0..255, before `normalise`; channels-last |
     | targets | (N, h, w)    | uint8   | class index, or 255 for void   |
     | ids     | N            | str     |                                |
     | first   |              | int     | index of the first crop in the global batch |
@@ -42,34 +43,35 @@ class Batch(NamedTuple):
     whole: int = 0
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalise(images: Tensor, model_input: ModelInput = RGB_INPUT) -> Tensor:
     """Normalise images for the encoder.
 
     Args:
-        images: RGB ``uint8 (N, 3, H, W)``.
+        images: ``uint8 (N, C, H, W)``.
+        model_input: Mean and standard deviation of the channels.
 
     Returns:
-        ``float32 (N, 3, H, W)`` in channels-last memory, normalised by ImageNet's mean and standard deviation.
+        ``float32 (N, C, H, W)`` in channels-last memory, normalised.
     """
-    number, _, height, width = images.shape
-    mean, factor = _row_constants(images.device, width)
-    rows = images.permute(0, 2, 3, 1).reshape(-1, 3 * width).to(torch.float32)
-    return rows.sub_(mean).mul_(factor).view(number, height, width, 3).permute(0, 3, 1, 2)
+    number, channels, height, width = images.shape
+    mean, factor = _row_constants(images.device, width, model_input)
+    rows = images.permute(0, 2, 3, 1).reshape(-1, channels * width).to(torch.float32)
+    return rows.sub_(mean).mul_(factor).view(number, height, width, channels).permute(0, 3, 1, 2)
 
 
 @lru_cache(256)
-def _row_constants(device: torch.device, width: int) -> tuple[Tensor, Tensor]:
+def _row_constants(device: torch.device, width: int, model_input: ModelInput) -> tuple[Tensor, Tensor]:
     """Return mean and reciprocal standard deviation for a row of pixels: this vectorises better than three values."""
-    mean, factor = _constants(device)
+    mean, factor = _constants(device, model_input)
     with torch.inference_mode(False):  # training may use what validation has asked for
         return mean.repeat(width), factor.repeat(width)
 
 
 @cache
-def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+def _constants(device: torch.device, model_input: ModelInput) -> tuple[Tensor, Tensor]:
     """Return the channels' mean and reciprocal standard deviation, 0..255; every copy to a GPU waits for it."""
     with torch.inference_mode(False):
-        mean, factor = torch.tensor(MEAN).mul_(255), torch.tensor(STD).mul_(255).reciprocal_()
+        mean, factor = torch.tensor(model_input.mean).mul_(255), torch.tensor(model_input.std).mul_(255).reciprocal_()
         return mean.to(device), factor.to(device)
 
 
@@ -93,23 +95,24 @@ class AugmentedCrops(Dataset):
     store: SampleStore
     config: AugmentationConfig
     seed: int
+    mean: tuple[float, ...] = MEAN
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
         epoch, index = key
         sample = self.store[index]
         # The leading 1 keeps this stream apart from that of the epoch's order.
-        image, mask = augment(sample, self.config, np.random.default_rng([1, self.seed, epoch, index]))
+        image, mask = augment(sample, self.config, np.random.default_rng([1, self.seed, epoch, index]), self.mean)
         return image, mask, sample.id
 
     def __getitems__(self, rank_slice: RankSlice) -> tuple[list[tuple[Tensor, Tensor, str]], RankSlice]:
         return [self[key] for key in rank_slice.keys], rank_slice
 
 
-def _collate(made: tuple[list[tuple[Tensor, Tensor, str]], RankSlice], size: int) -> Batch:
+def _collate(made: tuple[list[tuple[Tensor, Tensor, str]], RankSlice], size: int, channels: int = 3) -> Batch:
     crops, (_, first, whole) = made
     if not crops:  # fewer crops than ranks
-        return Batch(torch.empty(0, 3, size, size, dtype=torch.uint8), torch.empty(0, size, size, dtype=torch.uint8),
-                     (), first, whole)  # fmt: skip
+        empty = partial(torch.empty, dtype=torch.uint8)
+        return Batch(empty(0, channels, size, size), empty(0, size, size), (), first, whole)
     images, targets, ids = zip(*crops)
     # Stacked in memory order, channels last.
     stacked, masks = torch.stack([image.permute(1, 2, 0) for image in images]), torch.stack(targets)
@@ -131,6 +134,7 @@ def training_batches(
     rank: int = 0,
     ranks: int = 1,
     interrupted: Callable[[], bool] = lambda: False,
+    mean: tuple[float, ...] = MEAN,
 ) -> Iterator[Batch]:
     """Every batch of several epochs, one after the other; the last batch of an epoch may be smaller.
 
@@ -146,6 +150,7 @@ def training_batches(
         rank: Whose slice of every batch to load; it may be empty where a batch is small.
         ranks: World size.
         interrupted: Whether the run has been asked to stop; the iterator then ends instead of waiting for a worker.
+        mean: Of each channel in [0, 1].
 
     Raises:
         VocSegError: Workers cannot be started, or neither deliver nor work.
@@ -153,10 +158,10 @@ def training_batches(
     if workers:
         atexit.register(_kill_workers)
     loader = DataLoader(
-        AugmentedCrops(store, config, seed),
+        AugmentedCrops(store, config, seed, mean),
         batch_sampler=_rank_slices(len(store), batch_size, seed, epochs, position, rank, ranks),  # type: ignore[arg-type]
         num_workers=workers,
-        collate_fn=partial(_collate, size=config.crop_size),
+        collate_fn=partial(_collate, size=config.crop_size, channels=len(mean)),
         # Its own generator: otherwise the loader draws from torch's global one each time it starts, and dropout
         # would differ after resuming.
         generator=torch.Generator().manual_seed(seed),

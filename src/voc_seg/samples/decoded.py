@@ -24,6 +24,7 @@ class DecodedSamples:
         reading: How files become samples: classes, EXIF orientation, size.
         prints: The fingerprint of each, see `voc_seg.voc.index.fingerprints`; unknown if fewer than ids.
         sizes: Decoded size of each, bytes; empty if unknown.
+        statistics: Mean and standard deviation of each channel; empty if not measured.
         shard_images: Maximum number of images in one file.
     """
 
@@ -32,6 +33,7 @@ class DecodedSamples:
     reading: Reading = field(default=Reading(), repr=False)
     prints: tuple[str, ...] = field(default=(), repr=False)
     sizes: tuple[int, ...] = field(default=(), repr=False)
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     shard_images: int = DataConfig().shard_images
 
     @cached_property
@@ -44,6 +46,8 @@ class DecodedSamples:
             self.reading.classes.names,
             fingerprint,
             self.reading.settings,
+            self.reading.pixels.channels,
+            *self.statistics,
         )
 
     @property
@@ -55,8 +59,10 @@ class DecodedSamples:
         """The same samples in the same order, split into at most `shard_images` each; at least one part."""
         cuts = range(0, max(len(self), 1), self.shard_images)
         slices = [slice(start, start + self.shard_images) for start in cuts]
+        # Statistics are of all samples: an added image changes them, but not the shards of the others.
+        own = self if len(slices) == 1 else replace(self, statistics=((), ()))
         return [
-            replace(self, ids=ids, prints=self.prints[part], sizes=self.sizes[part])
+            replace(own, ids=ids, prints=self.prints[part], sizes=self.sizes[part])
             for part in slices
             for ids in [self.ids[part]]
         ]

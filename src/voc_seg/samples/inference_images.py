@@ -4,7 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import WINDOWS_MARKS, formula_sign, name_key, printable, windows_name_problem
 from voc_seg.voc.images import decode_image
+from voc_seg.voc.pixel_format import RGB, PixelFormat
 
 logger = logging.getLogger(__name__)
 
@@ -25,16 +26,18 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class ImageFiles(Mapping[str, np.ndarray]):
-    """Images by name, ``uint8 (H, W, 3)`` RGB, each decoded on access.
+    """Images by name, ``uint8 (H, W, C)``, each decoded on access.
 
     Args:
         paths: The file of each name.
+        pixels: How they are read.
     """
 
     paths: Mapping[str, Path]
+    pixels: PixelFormat = RGB
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return decode_image(self.paths[name])
+        return decode_image(self.paths[name], self.pixels)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.paths)
@@ -49,7 +52,7 @@ class ImageFiles(Mapping[str, np.ndarray]):
 
     def only(self, names: Sequence[str]) -> "ImageFiles":
         """The images with these names."""
-        return ImageFiles({name: self.paths[name] for name in names})
+        return replace(self, paths={name: self.paths[name] for name in names})
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from voc_seg.voc.pixel_format import displayed
+
 CHECKSUM_BYTES = 12
 
 
@@ -18,13 +20,18 @@ class Sample:
     | field | shape     | dtype | range                                 |
     |-------|-----------|-------|---------------------------------------|
     | id    |           | str   | file name without ending              |
-    | image | (H, W, 3) | uint8 | RGB, 0..255                           |
+    | image | (H, W, C) | uint8 | RGB or C bands, 0..255                |
     | mask  | (H, W)    | uint8 | class index 0, 1 ..., or 255 for void |
     """
 
     id: str
     image: np.ndarray
     mask: np.ndarray
+
+    @property
+    def displayed(self) -> np.ndarray:
+        """The image as people see it, ``uint8 (H, W, 3)``; see `voc_seg.voc.pixel_format.displayed`."""
+        return displayed(self.image)
 
 
 IdAndChecksum = tuple[str, int | None]

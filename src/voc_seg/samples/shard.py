@@ -1,5 +1,6 @@
 """Random access to one Arrow file of packed samples."""
 
+import math
 from functools import cached_property
 from pathlib import Path
 
@@ -66,6 +67,10 @@ class Shard:
     def _classes(self) -> int:
         """Number of classes the samples were packed for; 0 if unknown."""
         return len(self.origin.classes)
+
+    @cached_property
+    def _channels(self) -> int:
+        return self.origin.channels
 
     @property
     def origin(self) -> Origin:
@@ -138,7 +143,8 @@ class Shard:
             self._require_sizes(batch, index, height, width)
         try:
             # buffers()[2] is the column's data in the map itself; a scalar's as_buffer() would be a copy.
-            image = np.frombuffer(batch["image"].buffers()[2], np.uint8, height * width * 3).reshape(height, width, 3)
+            size = height, width, self._channels
+            image = np.frombuffer(batch["image"].buffers()[2], np.uint8, math.prod(size)).reshape(size)
             mask = np.frombuffer(batch["mask"].buffers()[2], np.uint8, height * width).reshape(height, width)
             sample = Sample(batch["id"][0].as_py(), image, mask)
         except ValueError as error:
@@ -171,7 +177,7 @@ class Shard:
             raise damaged_error(self.path, self._what, why)
 
     def _require_sizes(self, batch: pa.RecordBatch, index: int, height: int, width: int) -> None:
-        sizes = {"image": height * width * 3, "mask": height * width}
+        sizes = {"image": height * width * self._channels, "mask": height * width}
         if min(height, width) < 1 or any(_extent(batch[name]) != (0, size) for name, size in sizes.items()):
             raise damaged_error(
                 self.path, self._what, f"sample {index} does not have the size it states, {width} x {height}"

@@ -44,7 +44,7 @@ def write_shard(path: Path, samples: Iterable[Sample], origin: Origin, size: int
     ):
         for sample, last in _mark_last(samples):
             height, width = sample.mask.shape
-            if sample.image.shape != (height, width, 3):
+            if sample.image.shape != (height, width, origin.channels):
                 raise VocSegError(f"{sample.id}: image {sample.image.shape} and mask {sample.mask.shape} differ.")
             image, mask = (pa.py_buffer(np.ascontiguousarray(pixels)) for pixels in (sample.image, sample.mask))
             found = checksum(sample.id, height, width, image, mask)

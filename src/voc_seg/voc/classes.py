@@ -49,7 +49,7 @@ def voc_palette() -> np.ndarray:
 
 RESERVED_NAMES: frozenset[str] = frozenset(
     {"image_id", "split", "height", "width", "void", "mask_mode", "note", "rejected", "fingerprint", "truth"}
-    | {"image", "file", "mask_palette", "image_file", "mask_file", "traits"}
+    | {"image", "file", "mask_palette", "image_file", "mask_file", "traits", "channel_sums"}
 )
 """Names no class may have: they are columns in tables with one column per class."""
 

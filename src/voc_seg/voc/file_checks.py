@@ -46,7 +46,11 @@ def require_file(path: Path) -> None:
 
 
 def read_image_file(
-    path: Path, kind: str, read: Callable[[ImageFile.ImageFile], T], formats: tuple[str, ...] = FORMATS
+    path: Path,
+    kind: str,
+    read: Callable[[ImageFile.ImageFile], T],
+    formats: tuple[str, ...] = FORMATS,
+    otherwise: Callable[[], T | None] = lambda: None,
 ) -> T:
     """Open an image file and pass it to ``read``.
 
@@ -55,6 +59,7 @@ def read_image_file(
         kind: Word for the file in messages: image or mask.
         read: Converts the open image.
         formats: Formats that Pillow may try.
+        otherwise: Reads a file that Pillow does not identify; None if it does not either.
 
     Raises:
         VocSegError: The file is missing, empty, not a regular file, in none of the formats, or cannot be decoded to its
@@ -80,6 +85,8 @@ def read_image_file(
     except UnidentifiedImageError:
         if not path.stat().st_size:
             raise VocSegError(f"empty {kind}: {name} (0 bytes)") from None
+        if (other := otherwise()) is not None:
+            return other
         raise VocSegError(_unidentified_message(path, kind, formats)) from None
     except Image.DecompressionBombError as error:
         raise VocSegError(f"oversized {kind}: {name} ({error})") from None

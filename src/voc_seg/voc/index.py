@@ -14,6 +14,7 @@ from voc_seg.system.names import printable
 from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 
+from .channel_statistics import channel_sums
 from .classes import VOID
 from .decode_memory import allow_large_images, hold_decode_memory
 from .file_checks import short_name
@@ -21,6 +22,7 @@ from .images import decode_dataset_image
 from .mask_values import count_values
 from .masks import decode_mask
 from .pairs import Reading, align_pair
+from .pixel_format import displayed
 from .splits import VOCSplit
 from .table import is_table
 
@@ -58,13 +60,14 @@ def index_images(
         | note           | string | empty, or the conversions on reading                          |
         | rejected       | string | empty when usable, else the reason                            |
         | mask_palette   | string | as `voc_seg.voc.masks.Mask.palette`                           |
+        | channel_sums   | string | as `voc_seg.voc.channel_statistics.channel_sums`; empty for RGB |
         | image_file     | string | folder and name of the image; the default one if missing      |
         | mask_file      | string | folder and name of the mask                                   |
         | fingerprint    | string | changes with the files' sizes and times and with the reading  |
         | traits         | string | what `describe` returned; empty without it and in a rejected row |
     """
     counted = [*reading.classes.names, "void"]
-    last = ["note", "rejected", "mask_palette", "image_file", "mask_file", "fingerprint", "traits"]
+    last = ["note", "rejected", "mask_palette", "channel_sums", "image_file", "mask_file", "fingerprint", "traits"]
     columns = ["image_id", "split", "height", "width", "mask_mode", *counted, *last]
     text = ("image_id", "split", "mask_mode", *last)
     dtypes = dict.fromkeys(text, "string") | dict.fromkeys(["height", "width", *counted], "int64")
@@ -152,11 +155,11 @@ def _read_one(
 ) -> tuple[str | int, ...]:
     counts = [0] * (len(reading.classes) + 1)
     height = width = 0
-    mode = note = palette = reason = traits = ""
+    mode = note = palette = sums = reason = traits = ""
     try:
         if problem := split.problem(image_id):
             raise VocSegError(problem)
-        image = decode_dataset_image(split.image_path(image_id))
+        image = decode_dataset_image(split.image_path(image_id), reading.pixels)
         height, width = image.shape[:2]
         mask = decode_mask(split.mask_path(image_id), reading.classes)
         mode, palette = mask.mode, mask.palette
@@ -164,14 +167,15 @@ def _read_one(
         height, width = pair.mask.indices.shape
         note = "; ".join(pair.notes)
         counts = _count_pixels(pair.mask.indices, short_name(split.mask_path(image_id)), len(reading.classes))
-        traits = describe(image_id, pair.image, pair.mask.indices)
+        sums = channel_sums(pair.image)
+        traits = describe(image_id, displayed(pair.image), pair.mask.indices)
     except VocSegError as error:
         reason = printable(str(error))
     except Exception as error:  # one broken file must not stop the others
         what = f"{short_name(split.image_path(image_id))} or its mask"
         reason = printable(f"unreadable: {what} ({type(error).__name__}: {error})")
         mode = ""
-    return height, width, mode, *counts, note, reason, palette, traits
+    return height, width, mode, *counts, note, reason, palette, sums, traits
 
 
 def _count_pixels(mask: np.ndarray, name: str, classes: int) -> list[int]:

@@ -12,8 +12,9 @@ from voc_seg.system.errors import VocSegError
 from .classes import VOC_CLASSES, Classes
 from .decode_memory import hold_decode_memory
 from .file_checks import short_name
-from .images import UPRIGHT, decode_dataset_image, orientation
+from .images import UPRIGHT, dark_note, decode_dataset_image, orientation
 from .masks import Mask, decode_mask
+from .pixel_format import RGB, PixelFormat, map_bands
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,22 @@ class Reading:
     classes: Classes = VOC_CLASSES  # names, colours and stored values of the masks
     exif: Literal["refuse", "apply", "ignore"] = "refuse"  # how to handle images with an EXIF orientation
     longer_side: int | None = None  # maximum longer side in pixels; larger images are reduced; None keeps every size
+    pixels: PixelFormat = RGB  # channels, and the range of values of more than 8 bits
 
     @property
     def settings(self) -> str:
         """Return the settings that affect pixels and labels, apart from the class names, as users write them."""
         meanings = [*self.classes.values, *self.classes.mask_colours]
         values = ", ".join(f"{stored}: {meaning}" for stored, meaning in meanings)
-        return f"data.values={{{values}}}, data.exif={self.exif}, data.longer_side={self.longer_side}"
+        sizes = f"data.exif={self.exif}, data.longer_side={self.longer_side}"
+        return f"data.values={{{values}}}, {sizes}{self.pixels.settings}"
 
 
 @dataclass(frozen=True)
 class Pair:
     """An image and its mask."""
 
-    image: np.ndarray  # ``uint8 (H, W, 3)`` RGB
+    image: np.ndarray  # ``uint8 (H, W, C)``
     mask: Mask  # its indices are ``uint8 (H, W)``, the size of the image
     notes: tuple[str, ...]  # conversions on reading, as text; may be empty
 
@@ -44,20 +47,20 @@ class Pair:
 def read_pair(image_path: Path, mask_path: Path, reading: Reading = Reading()) -> Pair:
     """Read an image and its mask. Raises VocSegError if a file cannot be read, or as for `align_pair`."""
     with hold_decode_memory():
-        image, mask = decode_dataset_image(image_path), decode_mask(mask_path, reading.classes)
+        image, mask = decode_dataset_image(image_path, reading.pixels), decode_mask(mask_path, reading.classes)
         return align_pair(image, mask, image_path, mask_path, reading)
 
 
 def align_pair(image: np.ndarray, mask: Mask, image_path: Path, mask_path: Path, reading: Reading) -> Pair:
-    """Rotate an image as stored, ``uint8 (H, W, 3)``, to match its mask as stored, and reduce both if requested.
+    """Rotate an image as stored, ``uint8 (H, W, C)``, to match its mask as stored, and reduce both if requested.
 
     Raises VocSegError if the sizes differ, or the mask fits the image both upright and as stored (EXIF).
     """
-    notes = [mask.note] if mask.note else []
+    notes = [note for note in (mask.note, dark_note(image, image_path, reading.pixels)) if note]
     turn = orientation(image_path)
     if turn != 1:
         if _drawn_upright(image, mask.indices, turn, reading.exif, f"{short_name(image_path)} has {turn}"):
-            image = np.ascontiguousarray(Image.fromarray(image).transpose(UPRIGHT[turn]))
+            image = map_bands(image, lambda band: band.transpose(UPRIGHT[turn]))
             notes.append(f"image turned upright by its EXIF orientation {turn}")
         else:
             notes.append(f"EXIF orientation {turn} not applied")
@@ -98,9 +101,9 @@ def _reduced(image: np.ndarray, mask: Mask, longer_side: int) -> tuple[np.ndarra
     height, width = mask.indices.shape
     factor = longer_side / max(height, width)
     rows, columns = (max(1, round(length * factor)) for length in (height, width))
-    smaller = Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    smaller = map_bands(image, lambda band: band.resize((columns, rows), Image.Resampling.BILINEAR, reducing_gap=3.0))
     picked = mask.indices.take(nearest_indices(height, rows), 0).take(nearest_indices(width, columns), 1)
-    return np.array(smaller), Mask(picked, mask.mode, mask.note, mask.palette)
+    return smaller, Mask(picked, mask.mode, mask.note, mask.palette)
 
 
 def nearest_indices(length: int, size: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from voc_seg.reporting.figures import plot_class_distribution
 from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import windows_name_problem
+from voc_seg.voc.channel_statistics import channel_statistics
 from voc_seg.voc.class_checks import (
     absence_warnings,
     background_warnings,
@@ -90,7 +91,8 @@ def describe(
     for warning in (
         void_objects_warning(indices, data.class_table),
         black_value_warning(indices, data.class_table),
-        _large_images(train_index, augmentation) or _smaller_in_inference(train_index, data, augmentation, inference),
+        _large_images(train_index, augmentation, data.channels)
+        or _smaller_in_inference(train_index, data, augmentation, inference),
         *index_warnings(indices, data.class_table.names),
     ):
         if warning:
@@ -123,7 +125,7 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
     if list(zip(index["image_id"], index["fingerprint"])) != list(prints.items()):
         raise VocSegError(
             f"{split.name}_index is out of date: images, masks, the {split.name} list or settings of data (classes, "
-            "values, exif, longer_side) have changed since it was written. Update it with: "
+            "values, exif, longer_side, channels, range) have changed since it was written. Update it with: "
             "kedro run --pipelines data_processing"
         )
     usable = index[index["rejected"] == ""]
@@ -135,13 +137,14 @@ def pack_split(split: VOCSplit, index: pd.DataFrame, rejected_images: pd.DataFra
         )
     if split.name == "train":
         require_foreground(class_statistics({"train": index}, data.class_table.names))
-    sizes = (4 * usable["height"] * usable["width"]).tolist()  # bytes per pixel: three of the image, one of the mask
+    sizes = ((data.channels + 1) * usable["height"] * usable["width"]).tolist()  # bytes of the image and its mask
     return DecodedSamples(
         split,
         tuple(usable["image_id"]),
         data.reading,
         prints=tuple(usable["fingerprint"]),
         sizes=tuple(sizes),
+        statistics=channel_statistics(usable["channel_sums"]) if split.name == "train" else ((), ()),
         shard_images=data.shard_images,
     )
 
@@ -169,7 +172,7 @@ def _log_split(name: str, index: pd.DataFrame, on_invalid: str) -> None:
         logger.warning("%s: %s (images: %d, column note of %s_index.parquet)", name, note, len(images), name)
 
 
-def _large_images(index: pd.DataFrame, augmentation: AugmentationConfig) -> str:
+def _large_images(index: pd.DataFrame, augmentation: AugmentationConfig, channels: int) -> str:
     """Advice for images whose crops show only a small part of them; empty if they show enough."""
     usable = index[index["rejected"] == ""]
     if usable.empty or augmentation.image_size:
@@ -179,9 +182,10 @@ def _large_images(index: pd.DataFrame, augmentation: AugmentationConfig) -> str:
     shown = min(1.0, window / height) * min(1.0, window / width)
     if shown >= _MIN_VISIBLE_FRACTION:
         return ""
+    packed = (channels + 1) * height * width
     longer_side = 32 * round(_CROPS_PER_LONGER_SIDE * window / 32)
     return (
-        f"The images are large: {width:.0f}x{height:.0f} (width x height, median), {4 * height * width / 1e6:.0f} MB "
+        f"The images are large: {width:.0f}x{height:.0f} (width x height, median), {packed / 1e6:.0f} MB "
         f"each when packed. A crop of {augmentation.crop_size} pixels shows {100 * shown:.2g} % of one, and validation "
         f"is slow. To reduce them when packing, and in inference: --params data.longer_side={longer_side},"
         f"inference.longer_side={longer_side} (scores are then at that size). If objects are small, use a larger "

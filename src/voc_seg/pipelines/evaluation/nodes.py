@@ -15,7 +15,7 @@ from voc_seg.engine import evaluation as engine
 from voc_seg.engine.device_facts import device_facts
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics import confusion as scores
-from voc_seg.models.registry import require_classes, restore_model
+from voc_seg.models.registry import require_classes, require_pixels, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
 from voc_seg.reporting.confusion_figure import plot_confusion
@@ -60,6 +60,7 @@ def evaluate(
     """
     classes = data.class_table
     require_classes(scored_model, classes.names)
+    require_pixels(scored_model, data.reading.pixels)
     samples.require_reading(data.reading)
     origin = samples.origin
     trained_on, scored_on = scored_model.get("source"), origin.source

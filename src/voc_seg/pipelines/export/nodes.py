@@ -4,7 +4,7 @@ import logging
 from pathlib import PurePath
 from typing import Any
 
-from voc_seg.config import DataConfig, InferenceConfig
+from voc_seg.config import DataConfig, InferenceConfig, ModelInput
 from voc_seg.engine.inference import inference_scale_warning
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safetensors
@@ -14,7 +14,6 @@ from voc_seg.models.saved import SETTINGS, require_fields
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.reporting.model_card import model_card
 from voc_seg.reporting.same_evaluation import is_score_of
-from voc_seg.samples.augment import MEAN, STD
 from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,8 @@ def export_model(
     saved = _without_local_paths(scored_model, data)
     if warning := inference_scale_warning(saved, data.longer_side, inference):
         logger.warning("%s", warning)
-    metadata = model_metadata(saved, class_colours=data.class_table.colours, mean=MEAN, std=STD)
+    model_input = ModelInput.of(saved)
+    metadata = model_metadata(saved, class_colours=data.class_table.colours, mean=model_input.mean, std=model_input.std)
     model = restore_model(saved)
     onnx, onnx_facts = _to_onnx(model, metadata)
     weights = to_safetensors(saved, metadata)
@@ -56,7 +56,7 @@ def export_model(
     card = model_card(
         saved,
         data.class_table,
-        (MEAN, STD),
+        (model_input.mean, model_input.std),
         count_parameters(model),
         {name: size for name, size in sizes.items() if size},
         onnx_facts,

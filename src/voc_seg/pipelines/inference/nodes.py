@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,7 @@ from voc_seg.config import DataConfig, InferenceConfig, RuntimeConfig
 from voc_seg.datasets.image_folder import Segmentation
 from voc_seg.engine.inference import inference_scale_warning, load_segmenter
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.models.registry import require_classes
+from voc_seg.models.registry import require_classes, require_pixels
 from voc_seg.reporting.inference import (
     SHEET_IMAGES,
     Thumbnail,
@@ -28,6 +29,7 @@ from voc_seg.system.names import printable
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import Classes
 from voc_seg.voc.masks import palette_image
+from voc_seg.voc.pixel_format import displayed
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +37,12 @@ _MAX_LISTED = 10
 """Number of files in a message; inference_rejected.csv has all of them."""
 
 
-def check_pictures(images: ImageFiles) -> tuple[ImageFiles, pd.DataFrame]:
+def check_pictures(images: ImageFiles, data: DataConfig) -> tuple[ImageFiles, pd.DataFrame]:
     """Read every file completely: the readable images, and a table of the other files with the reason.
 
     Raises VocSegError if no file is readable.
     """
+    images = replace(images, pixels=data.reading.pixels)
     reasons: dict[str, str] = {}
     with progress_bar("checking images", len(images)) as advance:
         for name in images:
@@ -74,10 +77,12 @@ def segment(
 ) -> Mapping[str, Segmentation | None]:
     """Mask and overlay of every image, computed when the catalog writes it; None if the file is unreadable by then.
 
-    Raises VocSegError if the model was trained for other classes than ``data.classes``, or lacks evaluation settings.
+    Raises VocSegError if the model was trained for other classes than ``data.classes`` or on images read in another
+    way, or lacks evaluation settings.
     """
     classes = data.class_table
     require_classes(best_model, classes.names)
+    require_pixels(best_model, data.reading.pixels)
     if warning := inference_scale_warning(best_model, data.longer_side, inference):
         logger.warning("%s", warning)
     chosen = choose_runtime(runtime)
@@ -94,7 +99,7 @@ def segment(
             logger.warning("Rejected, although it was readable at first: %s", error)
             return None
         mask = segmenter(image)
-        return Segmentation(palette_image(mask, classes), labelled_overlay(image, mask, classes))
+        return Segmentation(palette_image(mask, classes), labelled_overlay(displayed(image), mask, classes))
 
     return LazyMapping(tuple(images), segment_image)
 
@@ -153,4 +158,4 @@ def _thumbnail_or_none(images: ImageFiles, name: str, mask: np.ndarray, classes:
     if image.shape[:2] != mask.shape:
         logger.warning("Not on the contact sheet: %s no longer has the size of its mask", images.file(name))
         return None
-    return thumbnail(name, image, mask, classes)
+    return thumbnail(name, displayed(image), mask, classes)

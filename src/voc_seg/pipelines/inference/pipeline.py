@@ -11,7 +11,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
         [
             Node(
                 func=check_pictures,
-                inputs="inference_pictures",
+                inputs=["inference_pictures", "params:data"],
                 outputs=["readable_pictures", "unreadable_pictures"],
                 name="check_pictures",
             ),

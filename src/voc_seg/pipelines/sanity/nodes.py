@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, SanityConfig
 from voc_seg.engine.overfit import choose_sample, failure_advice, overfit
+from voc_seg.engine.run import with_statistics
 from voc_seg.reporting.predictions import plot_sanity
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.system.errors import VocSegError
@@ -24,6 +25,7 @@ def pick_sample(train_samples: SampleStore, data: DataConfig, sanity: SanityConf
 
 def overfit_sample(
     sample: Sample,
+    train_samples: SampleStore,
     seed: int,
     data: DataConfig,
     model: ModelConfig,
@@ -32,9 +34,10 @@ def overfit_sample(
 ) -> tuple[pd.DataFrame, dict, Figure]:
     """Overfit the image: loss by epoch, scores, and a figure of both."""
     parameters = Parameters(seed=seed, data=data, model=model, sanity=sanity, runtime=runtime)
+    parameters = with_statistics(parameters, train_samples.origin)
     outcome = overfit(sample, data.class_table.names, parameters)
     history = pd.DataFrame(outcome.history)
-    figure = plot_sanity(history, sample.image, sample.mask, outcome.prediction, outcome.metrics, data.class_table)
+    figure = plot_sanity(history, sample.displayed, sample.mask, outcome.prediction, outcome.metrics, data.class_table)
     return history, outcome.metrics, figure
 
 

@@ -19,6 +19,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                 func=overfit_sample,
                 inputs=[
                     "sanity_sample",
+                    "train_samples",
                     "params:seed",
                     "params:data",
                     "params:model",

@@ -23,9 +23,10 @@ def preview_network() -> ImagePreview:
 
     conf = (find_kedro_project(Path.cwd()) or Path.cwd()) / settings.CONF_SOURCE
     parameters = OmegaConfigLoader(str(conf), **settings.CONFIG_LOADER_ARGS)["parameters"]
-    classes = DataConfig.model_validate(parameters["data"]).class_table
+    data = DataConfig.model_validate(parameters["data"])
     drawing = io.BytesIO()
-    plot_network(ModelConfig.model_validate(parameters["model"]), len(classes)).savefig(drawing, format="svg")
+    network = ModelConfig.model_validate(parameters["model"])
+    plot_network(network, len(data.class_table), data.channels).savefig(drawing, format="svg")
     return ImagePreview(f"data:image/svg+xml;base64,{base64.b64encode(drawing.getvalue()).decode()}")
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from voc_seg.config import DataConfig, Parameters
+from voc_seg.config import DataConfig, ModelInput, Parameters
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOC_CLASSES
 
 
@@ -225,3 +226,33 @@ class TestValues:
             DataConfig.model_validate(named)
         classes = DataConfig.model_validate(named | {"values": {3: "1"}}).class_table
         assert classes.values == ((3, 2),)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"channels": 0}, "greater than or equal to 1"),
+        ({"channels": True}, "true and false are not numbers"),
+        ({"range": [5, 5]}, r"range \[5.0, 5.0\] must be \[low, high\] with low < high"),
+        ({"mean": [0.5, 0.5, 0.5]}, "mean and std belong together"),
+        ({"channels": 4, "mean": [0.5] * 3, "std": [0.5] * 3}, "mean has 3 values, but channels is 4"),
+        ({"mean": [0.5] * 3, "std": [0.5, 0, 0.5]}, "greater than 0"),
+        ({"mean": [0.5, 2, 0.5], "std": [0.5] * 3}, "less than or equal to 1"),
+    ],
+)
+def test_channels_that_do_not_agree_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DataConfig.model_validate(given)
+
+
+def test_the_input_of_the_network_has_set_default_or_measured_statistics() -> None:
+    measured = ((0.1,) * 4, (0.2,) * 4)
+    assert DataConfig().with_statistics(measured).model_input == ModelInput()
+    given = DataConfig.model_validate(
+        {"mean": "0.1 0.2 0.3", "std": "1 2 3", "range": "0 4095"}
+    )  # as --params has them
+    assert given.with_statistics(measured).model_input == ModelInput((0.1, 0.2, 0.3), (1, 2, 3), (0, 4095))
+    four = DataConfig(channels=4)
+    assert four.with_statistics(measured).model_input == ModelInput(*measured)
+    with pytest.raises(VocSegError, match=r"mean and std of the 4 channels of train are not known\. Measure them with"):
+        _ = four.with_statistics(((), ())).model_input

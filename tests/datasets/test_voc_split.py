@@ -163,3 +163,10 @@ def test_the_index_of_an_earlier_run_comes_with_the_split_and_is_read_when_asked
     assert split.read_index().empty
     pd.DataFrame({"image_id": ["a"]}).to_parquet(path)
     assert split.read_index()["image_id"].tolist() == ["a"]
+
+
+def test_a_preview_shows_grey_for_images_that_pillow_does_not_read(tmp_path):
+    folder = make_voc(tmp_path, train="a\n")
+    (folder / "JPEGImages/a.jpg").write_bytes(b"bands")
+    Image.new("P", (4, 3)).save(folder / "SegmentationClass/a.png")
+    assert VOCSplitDataset("voc2012", "train", voc_root=str(tmp_path)).preview()

@@ -59,12 +59,12 @@ def decode_dataset_image(path: Path, pixels: PixelFormat = RGB) -> np.ndarray:
 
 
 def _decode(path: Path, pixels: PixelFormat, upright: bool) -> np.ndarray:
-    def read(image: ImageFile.ImageFile) -> np.ndarray:
+    def read(image: ImageFile.ImageFile) -> np.ndarray | None:
         name = short_name(path)
         _reject_zero_filled_jpeg(image)
         if image.format == "TIFF":
             if pillow_loses_bands(image, pixels, name):
-                return read_tiff(path, pixels)
+                return None
             # With a name, Pillow 13 maps grey and RGBA into memory, in which a quarter turn mixes up the pixels.
             image.filename = ""
         if pixels.range and image.mode in _COLOURS and "16" in raw_mode(image):
@@ -76,7 +76,8 @@ def _decode(path: Path, pixels: PixelFormat, upright: bool) -> np.ndarray:
     def read_other() -> np.ndarray | None:
         return read_tiff(path, pixels) if is_tiff(path) else None
 
-    return read_image_file(path, "image", read, otherwise=read_other)
+    found = read_image_file(path, "image", read, otherwise=read_other)
+    return read_tiff(path, pixels) if found is None else found
 
 
 def dark_note(image: np.ndarray, path: Path, pixels: PixelFormat) -> str:

@@ -58,7 +58,17 @@ def test_good_images_are_counted(split):
     index = index_images(split)
     first, last = (
         ["image_id", "split", "height", "width", "mask_mode"],
-        ["void", "note", "rejected", "mask_palette", "channel_sums", "image_file", "mask_file", "fingerprint", "traits"],
+        [
+            "void",
+            "note",
+            "rejected",
+            "mask_palette",
+            "channel_sums",
+            "image_file",
+            "mask_file",
+            "fingerprint",
+            "traits",
+        ],
     )
     assert list(index.columns) == [*first, *CLASS_NAMES, *last]
     assert {*first, *last, "truth", "image", "file"} == RESERVED_NAMES  # the last three of other tables

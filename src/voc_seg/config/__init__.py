@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import Field
 
+from .augmentation import AugmentationConfig
 from .block import Block, flattened
-from .data import AugmentationConfig, ClassConfig, DataConfig
+from .data import ClassConfig, DataConfig
 from .model_input import ModelInput
 from .network import ModelConfig
 from .results import ComparisonConfig, EvaluationConfig, InferenceConfig

@@ -1,4 +1,4 @@
-"""Settings of the data: classes, mask values, rejected images, augmentation."""
+"""Settings of the data: classes, mask values, channels, rejected images."""
 
 import re
 from dataclasses import replace
@@ -27,9 +27,6 @@ def _accept_bare_name(value: Any) -> Any:
 Byte = Annotated[int, Field(ge=0, le=255)]
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 MAX_CHANNELS = 64
-MAX_SIDE = 16384
-"""Largest height or width of ``image_size``, pixels: a square image of this size takes 800 MB."""
-Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 
 
 def _normalise_values(values: Any) -> Any:
@@ -124,8 +121,8 @@ class DataConfig(Block):
         3,
         ge=1,
         le=MAX_CHANNELS,
-        description="channels of the images: 3 reads every image as RGB; another number reads bands as stored (1 is "
-        "grey, 4 is RGB with alpha or infra-red as the fourth) and rejects files with a different number",
+        description="channels of the images: 3 reads every image as RGB; another number reads bands as stored, such as "
+        "1 (grey) or 4 (RGB and infra-red), and rejects files with a different number",
     )
     range: Annotated[tuple[float, float] | None, SpaceSeparated] = Field(
         None,
@@ -210,11 +207,7 @@ class DataConfig(Block):
 
     @property
     def model_input(self) -> ModelInput:
-        """The input of a network for this data.
-
-        Raises:
-            VocSegError: Mean and std of the channels are not known: see `with_statistics`.
-        """
+        """The input of a network for this data; raises VocSegError if mean and std are needed and not known."""
         mean, std = (self.mean, self.std) if self.mean and self.std else (MEAN, STD)
         if len(mean) != self.channels:
             raise VocSegError(
@@ -254,29 +247,3 @@ def _meanings(values: dict[int | str, str | int], names: tuple[str, ...]) -> tup
             )
     found = [(stored, indices[one] if isinstance(one, str) else one) for stored, one in values.items()]
     return tuple(sorted(found, key=lambda pair: (isinstance(pair[0], str), pair[0])))
-
-
-class AugmentationConfig(Block):
-    """How training crops are cut from images."""
-
-    image_size: Annotated[tuple[Side, Side] | None, SpaceSeparated] = Field(
-        None,
-        description=f"height and width in pixels (up to {MAX_SIDE}) to which images are resized first; null keeps "
-        "their size",
-    )
-    crop_size: PositiveInt = Field(224, ge=64, le=4096, description="side of the square crop in pixels, 64 to 4096")
-    scale: Annotated[tuple[float, float], SpaceSeparated] = Field(
-        (0.9, 1.1),
-        description="smallest and largest random scale factor, drawn log-uniformly, 0.05 to 20; [1, 1] is off",
-    )
-    flip: Fraction = Field(0.5, description="probability of a horizontal flip; 0 is off")
-    colour_jitter: Fraction = Field(
-        0.0, description="largest relative change of brightness, contrast and saturation, 0 to 1; 0 is off"
-    )
-
-    @model_validator(mode="after")
-    def _scale_is_a_range(self) -> "AugmentationConfig":
-        low, high = self.scale
-        if not 0.05 <= low <= high <= 20:
-            raise ValueError(f"scale {list(self.scale)} must be [low, high] with 0.05 <= low <= high <= 20")
-        return self

@@ -32,7 +32,7 @@ class CompiledNetwork(nn.Module):
         self.compiled = torch.compile(network, dynamic=False, options=options)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the network's logits ``float (N, classes, h, w)`` of images ``float (N, 3, h, w)``."""
+        """Return the network's logits ``float (N, classes, h, w)`` of images ``float (N, C, h, w)``."""
         if not self.full:
             return self.network(images)
         torch.compiler.cudagraph_mark_step_begin()  # nothing of the step before is needed: its loss is a copy

@@ -106,7 +106,8 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     torch.manual_seed(parameters.seed)
     # Dropout exists to prevent overfitting, which is the goal here.
     network = parameters.model.model_copy(update={"dropout": 0.0})
-    model = runtime.place(build_model(network, len(class_names), parameters.data.model_input)).train()
+    model_input = parameters.data.model_input
+    model = runtime.place(build_model(network, len(class_names), model_input)).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
     scaler = runtime.gradient_scaler()
     height, width = sample.mask.shape
@@ -121,7 +122,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
             for epoch in range(config.epochs):
                 rate = learning_rate(epoch, config.epochs, config.learning_rate, ScheduleConfig(name="cosine"), 1)
                 set_learning_rate(optimizer, rate)
-                loss = float(train_step(model, optimizer, [batch], runtime, scaler))
+                loss = float(train_step(model, optimizer, [batch], runtime, scaler, None, model_input))
                 require_finite(loss, epoch, rate, batch.ids, f"Try sanity.learning_rate={config.learning_rate / 5:g}.")
                 history.append({"epoch": epoch + 1, "loss": loss, "learning_rate": rate})
                 advance(1)

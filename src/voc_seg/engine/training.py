@@ -14,8 +14,9 @@ from torch.amp import GradScaler
 from torch.nn.utils import clip_grad_norm_
 
 from voc_seg.config import Parameters
+from voc_seg.config.model_input import RGB_INPUT, ModelInput
 from voc_seg.metrics.confusion import all_background, mean_iou
-from voc_seg.models.segmentation_net import SegmentationNet, input_of
+from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import Batch, normalise
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.background import finish_writes
@@ -93,6 +94,7 @@ def fit(
         RunProgress(config.epochs, run.steps_per_epoch, state) as progress,
     ):
         batches = load_batches(train, run, interruption)
+        model_input = run.model.model_input
         network = wrap_ddp(compile_network(run.model, config, run.runtime))
         for epoch in range(state.epoch, config.epochs):
             train_mode(run.model, config)
@@ -103,7 +105,9 @@ def fit(
                     break  # interrupted while waiting for a loader worker
                 rate = run.rate_at(state.step)
                 set_learning_rate(run.optimizer, rate)
-                loss = train_step(network, run.optimizer, group, run.runtime, run.scaler, config.clip_gradient)
+                loss = train_step(
+                    network, run.optimizer, group, run.runtime, run.scaler, config.clip_gradient, model_input
+                )
                 run.finish_step(loss, rate, group, started)
                 overdue = read_losses(run, interruption, unread=int(run.runtime.asynchronous))
                 progress.step(epoch, run.last_loss, state.position / state.seconds, run.runtime.device)
@@ -156,6 +160,7 @@ def train_step(
     runtime: Runtime,
     scaler: GradScaler = UNSCALED,
     clip_gradient: float | None = None,
+    model_input: ModelInput = RGB_INPUT,
 ) -> Tensor:
     """Take one optimiser step over a group of batches; return the mean loss over its labelled pixels, ``float32 ()``.
 
@@ -167,7 +172,7 @@ def train_step(
     (labelled,) = all_reduce_sum(sum(int((batch.targets != VOID).sum()) for batch in group))
     labelled = max(1, labelled)
     optimizer.zero_grad(set_to_none=True)
-    losses, model_input = [], input_of(model)
+    losses = []
     for batch in group:
         images = normalise(batch.images.to(runtime.device, non_blocking=True), model_input)  # (N, C, h, w)
         target = batch.targets.to(runtime.device, non_blocking=True)

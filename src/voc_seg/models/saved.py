@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from voc_seg.config import ModelConfig
-from voc_seg.config.data import MAX_CHANNELS, MAX_SIDE
+from voc_seg.config.augmentation import MAX_SIDE
+from voc_seg.config.data import MAX_CHANNELS
 from voc_seg.config.model_input import ModelInput
 from voc_seg.system.errors import VocSegError
 

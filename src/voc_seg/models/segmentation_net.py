@@ -68,8 +68,8 @@ def _padded(length: int) -> int:
 
 
 def input_of(model: nn.Module) -> ModelInput:
-    """The input of a network, also of one in DistributedDataParallel; RGB for a module that does not say."""
-    return getattr(getattr(model, "module", model), "model_input", RGB_INPUT)
+    """The input of a network; RGB for another module."""
+    return getattr(model, "model_input", RGB_INPUT)
 
 
 def bare_model(config: ModelConfig, classes: int, model_input: ModelInput = RGB_INPUT) -> SegmentationNet:

@@ -1,0 +1,37 @@
+"""Settings of augmentation."""
+
+from typing import Annotated
+
+from pydantic import Field, PositiveInt, model_validator
+
+from .block import Block, Fraction, SpaceSeparated
+
+MAX_SIDE = 16384
+"""Largest height or width of ``image_size``, pixels: a square image of this size takes 800 MB."""
+Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
+
+
+class AugmentationConfig(Block):
+    """How training crops are cut from images."""
+
+    image_size: Annotated[tuple[Side, Side] | None, SpaceSeparated] = Field(
+        None,
+        description=f"height and width in pixels (up to {MAX_SIDE}) to which images are resized first; null keeps "
+        "their size",
+    )
+    crop_size: PositiveInt = Field(224, ge=64, le=4096, description="side of the square crop in pixels, 64 to 4096")
+    scale: Annotated[tuple[float, float], SpaceSeparated] = Field(
+        (0.9, 1.1),
+        description="smallest and largest random scale factor, drawn log-uniformly, 0.05 to 20; [1, 1] is off",
+    )
+    flip: Fraction = Field(0.5, description="probability of a horizontal flip; 0 is off")
+    colour_jitter: Fraction = Field(
+        0.0, description="largest relative change of brightness, contrast and saturation, 0 to 1; 0 is off"
+    )
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> "AugmentationConfig":
+        low, high = self.scale
+        if not 0.05 <= low <= high <= 20:
+            raise ValueError(f"scale {list(self.scale)} must be [low, high] with 0.05 <= low <= high <= 20")
+        return self

@@ -34,6 +34,10 @@ PAIRS = {
     "split at the end": {"images_train/a.jpg": "labels_train/a.png", "images_test/b.jpg": "labels_test/b.png"},
     "SegNet": {"train/a.png": "trainannot/a.png", "val/b.png": "valannot/b.png"},
     "Kaggle": {"train/a.png": "train_labels/a_L.png", "test/b.png": "test_labels/b_L.png"},
+    "split with a year": {
+        "images/train2017/a.jpg": "masks/train2017/a.png",
+        "images/val2017/b.jpg": "masks/val2017/b.png",
+    },
     "other words for val": {
         "images/training/a.jpg": "masks/train/a.png",
         "images/valid/b.jpg": "masks/validation/b.png",
@@ -64,7 +68,17 @@ def test_folders_are_recognised(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["split inside", "split outside", "split in names", "split at the end", "SegNet", "Kaggle", "mmseg"]
+    "name",
+    [
+        "split inside",
+        "split outside",
+        "split in names",
+        "split at the end",
+        "SegNet",
+        "Kaggle",
+        "mmseg",
+        "split with a year",
+    ],
 )
 def test_splits_are_in_the_names_of_folders(tmp_path: Path, name: str) -> None:
     build.write_files(tmp_path, *PAIRS[name], *PAIRS[name].values())

@@ -161,9 +161,9 @@ def test_own_data_in_cityscapes_naming_has_numbers_or_the_names_of_a_label_map(b
     assert (layout, found.values, found.images[0].split) == ("cityscapes", {}, "train" if below else "")
     assert "classes have numbers" in found.notes[-1]
     folders.write_lines(
-        tmp_path / "label_colors.txt", ["# colour, name", "255 0 0 big car", "0 0 0 ground", "0 255 0 tree"]
+        tmp_path / "label_colors.txt", ["# colour, name", "255 0 0 big car 2", "0 0 0 ground", "0 255 0 tree"]
     )
-    assert find(tmp_path)[1].values == {0: "ground", 1: "big car", 2: "tree"}
+    assert find(tmp_path)[1].values == {0: "ground", 1: "big car 2", 2: "tree"}
     folders.write_lines(tmp_path / "label_colors.txt", ["255 0 0 car", "red 0 0 tree"])
     with pytest.raises(VocSegError, match=r"label_colors\.txt has the line 'red 0 0 tree', not red, green, blue"):
         find(tmp_path)

@@ -12,7 +12,7 @@ from voc_seg.voc.file_names import IMAGE_ENDINGS
 
 from ..files import Files
 from ..pairing.folder_names import IMAGE_WORDS, MASK_WORDS
-from ..pairing.path_lookup import PathLookup
+from ..pairing.image_search import ImageSearch
 from .text_files import first_line, read_lines, read_text
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".txt", ".lst", ".list")
@@ -49,27 +49,27 @@ class PairTable:
 
 def find_tables(files: Files) -> list[PairTable]:
     """Return the tables and lists whose first rows have an image and a mask that exist."""
-    lookup = PathLookup(files)
+    search = ImageSearch(files)
     return [
         table
         for path in files.with_endings(ENDINGS)
         if len(path.parts) <= _DEEPEST
         and "imagesets" not in map(str.lower, path.parts)  # VOC's lists
-        and (table := _read(files, path, lookup)) is not None
+        and (table := _read(files, path, search)) is not None
     ]
 
 
-def _read(files: Files, path: PurePosixPath, lookup: PathLookup) -> PairTable | None:
+def _read(files: Files, path: PurePosixPath, search: ImageSearch) -> PairTable | None:
     ending = path.suffix.lower()
     if ending == ".parquet":
-        return _read_parquet(files, path, lookup)
+        return _read_parquet(files, path, search)
     lists = [one for one in files.folders[path.parent] if one.suffix.lower() == ending]
     if ending not in (".csv", ".tsv") and len(lists) > _MOST_LISTS:
         return None
     line = first_line(files.absolute(path))
-    if _pair_of_line(line, path.parent, lookup):
+    if _pair_of_line(line, path.parent, search):
         lines = read_lines(files.absolute(path))
-        return PairTable(path, tuple(_row_of_line(line, path.parent, lookup) for line in lines))
+        return PairTable(path, tuple(_row_of_line(line, path.parent, search) for line in lines))
     if ending not in (".csv", ".tsv"):
         return None
     delimiter = max(",;\t|", key=line.count)
@@ -82,10 +82,10 @@ def _read(files: Files, path: PurePosixPath, lookup: PathLookup) -> PairTable | 
     except (csv.Error, VocSegError):
         return None  # fields longer than any path, or a file larger than any list
     filled = [[*row, *[""] * (len(header) - len(row))] for row in rows[1:]]
-    return _table(path, header, filled, lookup)
+    return _table(path, header, filled, search)
 
 
-def _read_parquet(files: Files, path: PurePosixPath, lookup: PathLookup) -> PairTable | None:
+def _read_parquet(files: Files, path: PurePosixPath, search: ImageSearch) -> PairTable | None:
     import pyarrow
     from pyarrow import parquet
 
@@ -103,17 +103,17 @@ def _read_parquet(files: Files, path: PurePosixPath, lookup: PathLookup) -> Pair
     except (OSError, pyarrow.ArrowException):
         return None  # no Parquet file, whatever its ending
     texts = [["" if value is None else str(value) for value in columns[name]] for name in simple]
-    return _table(path, simple, [list(row) for row in zip(*texts)], lookup)
+    return _table(path, simple, [list(row) for row in zip(*texts)], search)
 
 
 def _table(
-    path: PurePosixPath, header: Sequence[str], rows: Sequence[Sequence[str]], lookup: PathLookup
+    path: PurePosixPath, header: Sequence[str], rows: Sequence[Sequence[str]], search: ImageSearch
 ) -> PairTable | None:
     """Return the table if a column holds existing images and another one existing masks."""
 
     def holds_files(column: int) -> bool:
         written = [row[column] for row in rows if row[column].strip()][:_SAMPLE]
-        return any(lookup.find(text, path.parent) for text in written)
+        return any(search.find_unique(text, path.parent) for text in written)
 
     masks = [column for column in _columns(header, MASK_WORDS) if holds_files(column)]
     images = [
@@ -131,8 +131,8 @@ def _table(
         path,
         tuple(
             Row(
-                lookup.find(row[image], path.parent),
-                lookup.find(row[mask], path.parent),
+                search.find_unique(row[image], path.parent),
+                search.find_unique(row[mask], path.parent),
                 (row[image].strip(), row[mask].strip()),
                 "" if split is None else row[split].strip(),
                 row[names].strip() if distinct and names is not None else "",
@@ -159,22 +159,22 @@ def _first_column(header: Sequence[str], names: Sequence[str]) -> int | None:
     return next((plain.index(name) for name in names if name in plain), None)
 
 
-def _row_of_line(line: str, folder: PurePosixPath, lookup: PathLookup) -> Row:
-    if (pair := _pair_of_line(line, folder, lookup)) is not None:
+def _row_of_line(line: str, folder: PurePosixPath, search: ImageSearch) -> Row:
+    if (pair := _pair_of_line(line, folder, search)) is not None:
         return pair
     parts = _SEPARATOR.split(line)
     image, mask = parts[0], parts[1] if len(parts) > 1 else ""
-    return Row(lookup.find(image, folder), lookup.find(mask, folder), (image, mask))
+    return Row(search.find_unique(image, folder), search.find_unique(mask, folder), (image, mask))
 
 
-def _pair_of_line(line: str, folder: PurePosixPath, lookup: PathLookup) -> Row | None:
+def _pair_of_line(line: str, folder: PurePosixPath, search: ImageSearch) -> Row | None:
     """Return the row of a line with two paths of existing images; paths may hold blanks."""
     if line.lower().count(".") < 2:
         return None
     for cut in _SEPARATOR.finditer(line):
         written = line[: cut.start()].strip("\"' "), line[cut.end() :].strip("\"' ")
         if all(text.lower().endswith(IMAGE_ENDINGS) for text in written):
-            image, mask = (lookup.find(text, folder) for text in written)
+            image, mask = (search.find_unique(text, folder) for text in written)
             if image and mask and image != mask:
                 return Row(image, mask, written)
     return None

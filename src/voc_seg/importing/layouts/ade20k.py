@@ -11,6 +11,7 @@ from voc_seg.system.errors import VocSegError
 from ..files import Files
 from ..layout import VOID_NAME, Colour, Found, LabelledImage
 from ..notes import masks_without_images
+from ..pairing.folder_names import SPLIT_WORDS
 
 TITLE = "ADE20K (scene parsing): images/training/ADE_train_*.jpg with annotations/training/ADE_train_*.png"
 SPECIFIC = True
@@ -62,7 +63,6 @@ VALUES: dict[int, str] = {0: VOID_NAME} | dict(enumerate(CLASSES, start=1))
 """0 is "other objects", which the benchmark does not score."""
 
 _FRAME = re.compile(r"ADE_(train|val|test)_\d{8}")
-_SPLITS = {"training": "train", "validation": "val"}
 
 
 def find(files: Files) -> Found | None:
@@ -78,7 +78,7 @@ def find(files: Files) -> Found | None:
             "folder annotations."
         )
     found = tuple(
-        LabelledImage(files.absolute(path), files.absolute(masks[stem]), _SPLITS.get(masks[stem].parent.name, ""))
+        LabelledImage(files.absolute(path), files.absolute(masks[stem]), SPLIT_WORDS.get(masks[stem].parent.name, ""))
         for stem, path in images.items()
         if stem in masks
     )

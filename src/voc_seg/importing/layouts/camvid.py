@@ -18,6 +18,7 @@ from ..formats.class_files import read_colour_names
 from ..inspect import StoredMask, read_stored_mask
 from ..layout import VOID_NAME, Colour, Found, LabelledImage
 from ..notes import masks_without_images
+from ..pairing.folder_names import SPLIT_WORDS
 
 TITLE = "CamVid: *.png with *_L.png in 32 colours, or train/ with trainannot/"
 SPECIFIC = True
@@ -77,7 +78,6 @@ _LABEL_OF_CLASS = {"Pole": "Column_Pole", "Pavement": "Sidewalk"}  # other class
 _FRAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)", re.IGNORECASE)
 _VAL_FRAMES = range(7959, 8160)  # of 0016E5
 _LAST_TRAIN_FRAME = 8520  # of 0001TP
-_SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
 
 def split_of(frame: str) -> str:
@@ -108,7 +108,7 @@ def _original(files: Files) -> Found | None:
         raise VocSegError(
             f"{files.root} holds CamVid's masks (*_L.png), but not its images. Unpack 701_StillsRaw_full beside them."
         )
-    folders = {stem: _SPLITS.get(path.parent.name.lower(), "") for stem, path in images.items()}
+    folders = {stem: SPLIT_WORDS.get(path.parent.name.lower(), "") for stem, path in images.items()}
     kept = all(folders[stem] for stem in masks if stem in images)
     found = [
         LabelledImage(
@@ -142,7 +142,7 @@ def _with_annot_folders(files: Files) -> Found | None:
     if not pairs:
         return None
     images = tuple(
-        LabelledImage(files.absolute(image), files.absolute(mask), _SPLITS.get(image.parent.name.lower(), ""))
+        LabelledImage(files.absolute(image), files.absolute(mask), SPLIT_WORDS.get(image.parent.name.lower(), ""))
         for image, mask in pairs
     )
     rest = tuple(map(files.absolute, unlabelled))

@@ -21,7 +21,9 @@ from ..formats.drawing import draw_by_area, mask_size
 from ..formats.text_files import read_head
 from ..layout import Found, LabelledImage
 from ..notes import Counted, count_notes, note_of
-from ..pairing.image_search import ImageSearch, folder_split, original_name, split_of
+from ..pairing.folder_names import split_of_file, split_of_folders
+from ..pairing.image_search import ImageSearch
+from .roboflow import original_name
 
 TITLE = "COCO JSON with polygons or RLE"
 SPECIFIC = True
@@ -92,7 +94,7 @@ def _boxes_only(document: CocoFile) -> bool:
 
 def _collect(files: Files, search: ImageSearch, path: PurePosixPath, document: CocoFile, read: _Read) -> None:
     """Add the images of a file; each must be in one file only."""
-    split = split_of(path)
+    split = split_of_file(path)
     read.counts += document.counts
     read.labels |= dict.fromkeys(document.labels)
     for image in document.images:
@@ -114,7 +116,7 @@ def _collect(files: Files, search: ImageSearch, path: PurePosixPath, document: C
             other.objects += image.objects
             other.problem = other.problem or image.problem
             continue
-        read.images[found] = (image, path, split or folder_split(found))
+        read.images[found] = (image, path, split or split_of_folders(found))
     for found, (image, _, _) in list(read.images.items()):
         without = [one for one in image.objects if not one.parts]
         if without and not (any(one.parts for one in image.objects) and all(one.box for one in without)):

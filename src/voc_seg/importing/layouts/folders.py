@@ -8,7 +8,7 @@ from ..findings import counted
 from ..formats.class_files import find_class_file
 from ..layout import Found, LabelledImage
 from ..notes import examples, masks_without_images
-from ..pairing.folder_names import parse_folder_name
+from ..pairing.folder_names import parse_folder_name, split_of_folders
 from ..pairing.folder_pairs import FolderPair, find_folder_pairs, has_foreign_mark
 from ..pairing.folder_tree import FolderTree
 
@@ -24,7 +24,7 @@ def find(files: Files) -> Found | None:
     pairs = find_folder_pairs(tree)
     if not pairs:
         return None
-    splits = {image: split_of_path(image) for pair in pairs for image in pair.matched.pairs}
+    splits = {image: split_of_folders(image) for pair in pairs for image in pair.matched.pairs}
     if len(set(splits.values())) == 1:
         splits = dict.fromkeys(splits, "")  # test/images is a folder named test, not a data set of test images only
     classes = find_class_file(files, pairs[0].masks)
@@ -40,12 +40,6 @@ def find(files: Files) -> Found | None:
         unlabelled=tuple(map(files.absolute, unlabelled)),
         notes=(*(note for pair in pairs for note in pair.matched.notes), *notes, *classes.notes),
     )
-
-
-def split_of_path(path: PurePosixPath) -> str:
-    """Return the split in the names of the folders of a file, that of the innermost first; empty without one."""
-    found = [parsed.split for part in path.parent.parts if (parsed := parse_folder_name(part)).split]
-    return found[-1] if found else ""
 
 
 def _leftover(tree: FolderTree, pairs: Sequence[FolderPair]) -> tuple[list[PurePosixPath], tuple[str, ...]]:

@@ -20,7 +20,8 @@ from ..formats.label_studio_files import Task, half_covered, image_names, read_t
 from ..formats.text_files import read_head
 from ..layout import Found, LabelledImage
 from ..notes import Counted, count_notes, note_of
-from ..pairing.image_search import ImageSearch, folder_split, split_of
+from ..pairing.folder_names import split_of_file, split_of_folders
+from ..pairing.image_search import ImageSearch
 
 TITLE = "Label Studio's JSON, or its brush labels as PNG with a JSON export beside them"
 SPECIFIC = True
@@ -101,7 +102,7 @@ def _by_number(images: Mapping[PurePosixPath, tuple[PurePosixPath, Task]], numbe
 def _image_of(search: ImageSearch, path: PurePosixPath, task: Task) -> PurePosixPath | None:
     for text in task.images:
         for name in image_names(text):
-            if (found := search.find(name, path.parent, split_of(path))) is not None:
+            if (found := search.find(name, path.parent, split_of_file(path))) is not None:
                 return found
     return None
 
@@ -119,7 +120,7 @@ def _labelled(
         annotation = Unusable(f"task {task.number} of {path.name}: {task.problem}")
     elif task.number in pngs:
         annotation = [(values[label], files.absolute(one)) for label, one in pngs[task.number]]
-    return LabelledImage(files.absolute(image), split=folder_split(image), annotation=annotation)
+    return LabelledImage(files.absolute(image), split=split_of_folders(image), annotation=annotation)
 
 
 def _draw(source: LabelledImage) -> np.ndarray:

@@ -7,7 +7,7 @@ https://github.com/wkentaro/labelme.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ from ..formats.drawing import Unusable, draw_labelme, mask_size, shape_type
 from ..formats.labelme_files import LabelmeFile, read_labelme
 from ..layout import Found, LabelledImage
 from ..notes import note_of
-from ..pairing.image_search import ImageSearch, folder_split, normalised
+from ..pairing.folder_names import split_of_folders
+from ..pairing.image_search import ImageSearch
 
 TITLE = "labelme JSON files, beside the images or in a folder of their own"
 SPECIFIC = True
@@ -110,27 +111,16 @@ def _unlabelled(files: Files, pairs: Mapping[Path, LabelmeFile]) -> tuple[Path, 
 def _image_of(files: Files, search: ImageSearch, one: LabelmeFile) -> Path | None:
     """Return the image of a labelme file: by the path in it, else the image with the name of the file."""
     folder = one.path.parent
-    if one.image:
-        named = PurePosixPath(PureWindowsPath(one.image).as_posix())
-        if (exact := normalised(folder / named)) in search:
-            return files.absolute(exact)
-        outside = files.absolute(folder) / named
-        if outside.suffix.lower() in IMAGE_ENDINGS and _is_file(outside):  # FOLDER holds the JSON files only
-            return outside.resolve()
+    named = search.existing(one.image, folder)  # outside, if FOLDER holds the JSON files only
+    if named is not None and named.suffix.lower() in IMAGE_ENDINGS:
+        return named
     same = search.with_stem(one.path.stem)
     beside = [path for path in same if path.parent == folder]
     if len(beside) == 1:
         return files.absolute(beside[0])
-    if one.image and (found := search.find(one.image, folder, folder_split(one.path))) is not None:
+    if one.image and (found := search.find(one.image, folder, split_of_folders(one.path))) is not None:
         return files.absolute(found)
     return files.absolute(same[0]) if len(same) == 1 else None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or holds a null character
-        return False
 
 
 def _values(
@@ -159,8 +149,8 @@ def _labelled(files: Files, image: Path, one: LabelmeFile, values: Mapping[str, 
     else:
         annotation = (one, [values[clean_label(shape["label"])] for shape in one.shapes])
     inside = image.is_relative_to(files.root)
-    split = folder_split(PurePosixPath(image.relative_to(files.root).as_posix())) if inside else ""
-    return LabelledImage(image, split=split or folder_split(one.path), annotation=annotation)
+    split = split_of_folders(PurePosixPath(image.relative_to(files.root).as_posix())) if inside else ""
+    return LabelledImage(image, split=split or split_of_folders(one.path), annotation=annotation)
 
 
 def _draw(source: LabelledImage) -> np.ndarray:

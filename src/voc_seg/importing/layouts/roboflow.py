@@ -5,6 +5,7 @@ The format as https://github.com/luxonis/luxonis-ml reads it (SegmentationMaskDi
 """
 
 import csv
+import re
 from pathlib import Path, PurePosixPath
 
 from voc_seg.system.errors import VocSegError
@@ -15,12 +16,13 @@ from ..findings import counted
 from ..formats.class_values import clean_label
 from ..layout import Found, LabelledImage
 from ..notes import note_of
-from ..pairing.image_search import folder_split, original_name
+from ..pairing.folder_names import split_of_folders
 
 TITLE = 'Roboflow\'s "Semantic Segmentation Masks" with _classes.csv'
 SPECIFIC = True
 
 _MASK = "_mask"
+_COPY = re.compile(r"(.+)_[a-z]{3,4}\.rf\.[0-9a-zA-Z]+$")
 
 
 def find(files: Files) -> Found | None:
@@ -49,7 +51,7 @@ def find(files: Files) -> Found | None:
             if mask is None:
                 unlabelled.append(files.absolute(path))
                 continue
-            image, split = files.absolute(path), folder_split(path)
+            image, split = files.absolute(path), split_of_folders(path)
             images.append(LabelledImage(image, files.absolute(mask), split, group=original_name(path)))
         stems = {path.stem for path in photos}
         alone += [path for stem, path in masks.items() if stem not in stems]
@@ -60,6 +62,15 @@ def find(files: Files) -> Found | None:
             f"{counted(copies, 'image')} added by Roboflow's augmentation: copies of one image stay in one split.",
         )
     return Found(tuple(images), values=values, unlabelled=tuple(unlabelled), notes=notes)
+
+
+def original_name(path: PurePosixPath) -> str:
+    """Return the name of the image that Roboflow made this one from; empty for other files.
+
+    Roboflow names the copies of ``photo.jpg`` that it augments ``photo_jpg.rf.HASH.jpg``.
+    """
+    found = _COPY.match(path.stem)
+    return found[1] if found else ""
 
 
 def _read(path: Path) -> dict[int, str]:

@@ -18,11 +18,10 @@ from ..formats.class_files import ClassFile, find_class_file, values_in_order
 from ..formats.text_files import read_lines
 from ..layout import Found, LabelledImage
 from ..notes import examples, masks_without_images
-from ..pairing.folder_names import are_mask_words
+from ..pairing.folder_names import are_mask_words, split_of_folders
 from ..pairing.folder_pairs import find_folder_pairs, has_foreign_mark
 from ..pairing.folder_tree import FolderTree
 from ..pairing.matching import Matched, Named, match_masks
-from .folders import split_of_path
 
 TITLE = "images and masks in one folder, such as a.jpg and a_mask.png"
 SPECIFIC = False
@@ -40,7 +39,7 @@ def find(files: Files) -> Found | None:
     matched = match_masks(images, masks)
     if not matched.pairs:
         return None
-    splits = {image: split_of_path(image) for image in matched.pairs}
+    splits = {image: split_of_folders(image) for image in matched.pairs}
     if len(set(splits.values())) == 1:
         splits = dict.fromkeys(splits, "")
     classes = _labelme_names(files) or find_class_file(files, _common_folder(matched))

@@ -15,7 +15,7 @@ from ..formats.class_files import find_class_file
 from ..formats.pair_tables import PairTable, Row, find_tables
 from ..layout import Found, LabelledImage
 from ..notes import examples
-from ..pairing.folder_names import SPLIT_WORDS, split_of_file
+from ..pairing.folder_names import SPLIT_WORDS, split_of_name
 
 TITLE = "a table or list of image and mask paths (CSV, TSV, Parquet, TXT)"
 SPECIFIC = True
@@ -28,7 +28,7 @@ def find(files: Files) -> Found | None:
     tables = find_tables(files)
     if not tables:
         return None
-    named = [table for table in tables if split_of_file(table.path.stem)]
+    named = [table for table in tables if split_of_name(table.path.stem)]
     used = named or tables
     if not named and len(tables) > 1:
         raise VocSegError(
@@ -41,7 +41,7 @@ def find(files: Files) -> Found | None:
         if table not in used
     ]
     rows: list[tuple[Row, str]] = []
-    for table in sorted(used, key=lambda one: _ORDER.index(split_of_file(one.path.stem))):
+    for table in sorted(used, key=lambda one: _ORDER.index(split_of_name(one.path.stem))):
         splits, unknown = _splits(table)
         rows += zip(table.rows, splits)
         notes += unknown
@@ -61,7 +61,7 @@ def find(files: Files) -> Found | None:
 
 def _splits(table: PairTable) -> tuple[list[str], list[str]]:
     """Return the split of each row: that of its column, else that in the name of the table."""
-    named = split_of_file(table.path.stem)
+    named = split_of_name(table.path.stem)
     splits = [SPLIT_WORDS.get(row.split.lower(), "" if row.split else named) for row in table.rows]
     unknown = sorted({row.split for row in table.rows if row.split and row.split.lower() not in SPLIT_WORDS})
     if not unknown:

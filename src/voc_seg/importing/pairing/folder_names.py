@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePosixPath
 from typing import Literal
 
 Role = Literal["image", "mask", ""]
@@ -13,99 +14,27 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 """Words for the splits in names of folders, lists and in columns of tables."""
-IMAGE_WORDS = frozenset(
-    {
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "im",
-        "jpegimages",
-        "jpeg",
-        "jpegs",
-        "photo",
-        "photos",
-        "picture",
-        "pictures",
-        "pic",
-        "pics",
-        "input",
-        "inputs",
-        "data",
-        "x",
-        "rgb",
-        "raw",
-        "original",
-        "originals",
-        "orig",
-        "frame",
-        "frames",
-        "sat",
-        "satellite",
-        "scan",
-        "scans",
-        "source",
-        "sources",
-    }
-)
+IMAGE_WORDS = frozenset({
+    "image", "images", "img", "imgs", "im", "jpegimages", "jpeg", "jpegs", "photo", "photos", "picture", "pictures",
+    "pic", "pics", "input", "inputs", "data", "x", "rgb", "raw", "original", "originals", "orig", "frame", "frames",
+    "sat", "satellite", "scan", "scans", "source", "sources",
+})  # fmt: skip
 """Words for images in names of folders and files."""
-MASK_WORDS = frozenset(
-    {
-        "mask",
-        "masks",
-        "label",
-        "labels",
-        "lbl",
-        "lbls",
-        "annotation",
-        "annotations",
-        "annot",
-        "annots",
-        "ann",
-        "anns",
-        "gt",
-        "gts",
-        "groundtruth",
-        "groundtruths",
-        "truth",
-        "seg",
-        "segs",
-        "segm",
-        "segms",
-        "segmentation",
-        "segmentations",
-        "segmentationclass",
-        "segmentationclasspng",
-        "segmentationclassraw",
-        "target",
-        "targets",
-        "y",
-        "matte",
-        "mattes",
-    }
-)
+MASK_WORDS = frozenset({
+    "mask", "masks", "label", "labels", "lbl", "lbls", "annotation", "annotations", "annot", "annots", "ann", "anns",
+    "gt", "gts", "groundtruth", "groundtruths", "truth", "seg", "segs", "segm", "segms", "segmentation",
+    "segmentations", "segmentationclass", "segmentationclasspng", "segmentationclassraw", "target", "targets", "y",
+    "matte", "mattes",
+})  # fmt: skip
 """Words for masks in names of folders and files."""
 _MASK_SUFFIXES = MASK_WORDS | {"l", "m", "lab", "labelids", "segmap", "segmask"}
-_FILLERS = frozenset(
-    {
-        "dir",
-        "dirs",
-        "folder",
-        "set",
-        "png",
-        "jpg",
-        "tif",
-        "tiff",
-        "ground",
-        "semantic",
-        "sem",
-        "class",
-        "only",
-        "and",
-        "all",
-    }
-)
+_FILLERS = frozenset({
+    "dir", "dirs", "folder", "set", "png", "jpg", "tif", "tiff", "ground", "semantic", "sem", "class", "only", "and",
+    "all",
+})  # fmt: skip
 """Words that change nothing: ``img_dir``, ``masks_png``, ``ground_truth``."""
+_YEAR = re.compile(r"(?<=[a-z])\d{4}$", re.I)
+"""COCO's folders are named ``train2017``."""
 
 
 @dataclass(frozen=True)
@@ -137,16 +66,28 @@ def parse_folder_name(name: str) -> FolderName:
     return FolderName("", split) if set(other) <= {"set"} else FolderName()
 
 
-def split_of_folder(name: str) -> str:
-    """Return the split of a folder named by it (``train``, ``validation``, ``test_set``), else an empty text."""
-    parsed = parse_folder_name(name)
-    return parsed.split if not parsed.role else ""
+def split_of_name(name: str) -> str:
+    """Return the only split that occurs as a word in a name: ``val`` for ``val_list`` and ``instances_val2017``.
 
-
-def split_of_file(stem: str) -> str:
-    """Return the only split that occurs as a word in a file name: ``val`` for ``val_list``; empty without one."""
-    found = {SPLIT_WORDS[word] for word in re.split(r"[\W_]+", stem.lower()) if word in SPLIT_WORDS}
+    Empty without one: ``trains`` is another word.
+    """
+    found = {SPLIT_WORDS[word] for word in re.findall(r"[^\W\d_]+", name.lower()) if word in SPLIT_WORDS}
     return next(iter(found)) if len(found) == 1 else ""
+
+
+def split_of_folders(path: PurePosixPath) -> str:
+    """Return the split of the innermost folder of a file that names one; empty without such a folder.
+
+    Folders are named by the split, perhaps with a year (``val``, ``train2017``), or by it and what they hold
+    (``train_masks``).
+    """
+    names = (parse_folder_name(_YEAR.sub("", part)).split for part in reversed(path.parent.parts))
+    return next(filter(None, names), "")
+
+
+def split_of_file(path: PurePosixPath) -> str:
+    """Return the split in the name of a file, else in those of its folders; empty without one."""
+    return split_of_name(path.stem) or split_of_folders(path)
 
 
 def are_mask_words(text: str) -> bool:

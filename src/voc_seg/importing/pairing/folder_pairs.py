@@ -11,7 +11,7 @@ from voc_seg.system.names import listed, printable
 from ..files import Files
 from ..formats.text_files import first_line
 from ..notes import examples
-from .folder_names import FolderName, parse_folder_name, split_of_folder
+from .folder_names import FolderName, parse_folder_name
 from .folder_tree import FolderTree, stem_below
 from .matching import Matched, Named, match_masks
 
@@ -115,7 +115,8 @@ def _named(
 def _usual_splits(stem: str) -> str:
     """Give folders named by a split its usual name, since ``images/val`` goes with ``masks/validation``."""
     *folders, name = stem.split("/")
-    return "/".join([*(split_of_folder(folder) or folder for folder in folders), name])
+    parsed = ((folder, parse_folder_name(folder)) for folder in folders)
+    return "/".join([*(folder if said.role else said.split or folder for folder, said in parsed), name])
 
 
 def _best(tree: FolderTree, tried: Sequence[FolderPair]) -> FolderPair:

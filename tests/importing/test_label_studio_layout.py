@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from voc_seg.importing.files import list_files
-from voc_seg.importing.formats.label_studio_files import decode_brush, half_covered
+from voc_seg.importing.formats.label_studio_brush import decode_brush, half_covered
 from voc_seg.importing.inspect import inspect_pairs
 from voc_seg.importing.layout import find_layout
 from voc_seg.importing.layouts import label_studio

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from voc_seg.importing.files import list_files
-from voc_seg.importing.formats.drawing import draw_labelme
+from voc_seg.importing.formats.labelme_shapes import draw_labelme
 from voc_seg.importing.inspect import inspect_pairs
 from voc_seg.importing.layout import find_layout
 from voc_seg.importing.layouts import labelme

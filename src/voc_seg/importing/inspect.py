@@ -17,6 +17,7 @@ from voc_seg.voc.classes import voc_palette
 from voc_seg.voc.decode_memory import allow_large_images, hold_decode_memory
 from voc_seg.voc.file_checks import read_image_file, short_name
 from voc_seg.voc.images import decode_dataset_image, orientation
+from voc_seg.voc.mask_colours import pack_rgb, unpack_rgb
 from voc_seg.voc.mask_modes import require_lossless, require_opaque, single_channel
 from voc_seg.voc.mask_values import count_values
 from voc_seg.voc.masks import grey_indices
@@ -159,11 +160,9 @@ def _count(facts: PairFacts, mask: StoredMask) -> PairFacts:
         used = np.flatnonzero(counts).tolist()
         return replace(facts, values={one: int(counts[one]) for one in used}, mask_digest=_digest(mask.values))
     assert mask.colours is not None
-    packed = mask.colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    codes, counts = np.unique(packed, return_counts=True)
+    codes, counts = np.unique(pack_rgb(mask.colours), return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MAX_COLOURS]
-    shown = {(int(code >> 16), int(code >> 8 & 255), int(code & 255)): int(n)
-             for code, n in zip(codes[order], counts[order])}  # fmt: skip
+    shown = {unpack_rgb(code): int(n) for code, n in zip(codes[order], counts[order])}
     problem = ""
     if len(codes) > MAX_COLOURS:
         problem = (

@@ -9,6 +9,7 @@ from PIL import Image
 
 from voc_seg.voc.file_checks import FORMATS
 from voc_seg.voc.images import UPRIGHT
+from voc_seg.voc.mask_colours import pack_rgb, unpack_rgb
 
 from .alignment import Alignment, align
 from .layout import Colour
@@ -70,8 +71,7 @@ def border_values(mask: np.ndarray) -> dict[int | Colour, int]:
     step = max(1, height * width // _PIXELS)
     above, rows, below = mask[:-2:step], mask[1:-1:step], mask[2::step]
     if mask.ndim == 3:
-        packed = np.array([1 << 16, 1 << 8, 1], np.uint32)
-        above, rows, below = (part.astype(np.uint32) @ packed for part in (above, rows, below))
+        above, rows, below = map(pack_rgb, (above, rows, below))
     inner = (rows == above) & (rows == below)
     inner[:, 1:-1] &= (rows[:, 1:-1] == rows[:, :-2]) & (rows[:, 1:-1] == rows[:, 2:])
     if rows.dtype == np.uint8:
@@ -81,8 +81,7 @@ def border_values(mask: np.ndarray) -> dict[int | Colour, int]:
     else:
         codes, counts = np.unique(rows, return_counts=True)
         alone = ~np.isin(codes, rows[inner])
-        found = {(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255): int(count) * step
-                 for code, count in zip(codes[alone], counts[alone])}  # fmt: skip
+        found = {unpack_rgb(code): int(count) * step for code, count in zip(codes[alone], counts[alone])}
     most = sorted(found.items(), key=lambda one: -one[1])
     return dict(most[:_MAX_BORDER_VALUES])
 

@@ -18,7 +18,7 @@ _HIGHEST_INDEX = 64
 
 def classes_of_colours(colours: np.ndarray, classes: Classes) -> np.ndarray:
     """Return the class index or 255 of each colour ``uint8 (K, 3)``, -1 if no class has it: ``int (K,)``."""
-    return _classes_of_codes(_packed_rgb(colours), classes)
+    return _classes_of_codes(pack_rgb(colours), classes)
 
 
 def classes_of_greys(values: np.ndarray, classes: Classes) -> np.ndarray:
@@ -38,7 +38,7 @@ def map_colours(image: Image.Image, name: str, classes: Classes) -> np.ndarray:
     indices = np.empty((image.height, image.width), dtype=np.uint8)
     unknown, unknown_pixels = [], 0
     for rows, pixels in _strips(image):
-        codes, inverse = np.unique(_packed_rgb(pixels), return_inverse=True)
+        codes, inverse = np.unique(pack_rgb(pixels), return_inverse=True)
         found = _classes_of_codes(codes, classes)
         indices[rows] = found.astype(np.uint8)[inverse].reshape(pixels.shape[:2])
         if (found < 0).any():
@@ -55,12 +55,12 @@ def map_declared_colours(image: Image.Image, name: str, classes: Classes) -> np.
 
     Raises VocSegError if a colour has no meaning there.
     """
-    codes = _packed_rgb(np.array([colour for colour, _ in classes.mask_colours], np.uint8))
+    codes = pack_rgb(np.array([colour for colour, _ in classes.mask_colours], np.uint8))
     order = np.argsort(codes)
     codes, meanings = codes[order], np.array([index for _, index in classes.mask_colours], np.uint8)[order]
     indices = np.empty((image.height, image.width), dtype=np.uint8)
     for rows, pixels in _strips(image):
-        packed = _packed_rgb(pixels)
+        packed = pack_rgb(pixels)
         positions = np.searchsorted(codes, packed).clip(max=len(codes) - 1)
         if (unknown := codes[positions] != packed).any():
             first = int(packed[unknown][0])
@@ -90,15 +90,20 @@ def _strips(image: Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
         yield slice(top, bottom), np.asarray(image.crop((0, top, image.width, bottom)).convert("RGB"))
 
 
-def _packed_rgb(colours: np.ndarray) -> np.ndarray:
-    """Pack each colour ``uint8 (..., 3)`` into one ``uint32``."""
+def pack_rgb(colours: np.ndarray) -> np.ndarray:
+    """Pack each colour ``uint8 (..., 3)`` into one ``uint32 (...)``."""
     red, green, blue = (colours[..., channel].astype(np.uint32) for channel in range(3))
     return red << 16 | green << 8 | blue
 
 
+def unpack_rgb(code: int) -> tuple[int, int, int]:
+    """Return the colour of a code of `pack_rgb`."""
+    return int(code) >> 16, int(code) >> 8 & 255, int(code) & 255
+
+
 def _classes_of_codes(codes: np.ndarray, classes: Classes) -> np.ndarray:
     values = np.array([*range(len(classes)), VOID])
-    known = _packed_rgb(classes.palette()[values])
+    known = pack_rgb(classes.palette()[values])
     order = np.argsort(known)
     positions = order[np.searchsorted(known[order], codes).clip(max=len(known) - 1)]
     return np.where(known[positions] == codes, values[positions], -1)

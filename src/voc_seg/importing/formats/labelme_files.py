@@ -10,8 +10,9 @@ from voc_seg.system.errors import VocSegError
 
 from ..files import Files
 from .class_values import clean_label
-from .drawing import declared_size, shape_type
+from .drawing import declared_size
 from .json_files import read_json
+from .labelme_shapes import shape_type
 from .text_files import read_head
 
 _KEYS = re.compile(r'"(shapes|imagePath|imageData)"\s*:')

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.mask_colours import pack_rgb, unpack_rgb
 
 from ..files import Files
 from ..formats.class_files import read_colour_names
@@ -183,14 +184,13 @@ def _shown() -> dict[Colour, str]:
 def _draw_colours(image: LabelledImage) -> np.ndarray:
     """Return the numbers of the 32 labels from a mask in their colours."""
     path: Path = image.annotation
-    codes = _packed(_pixels(read_stored_mask(path)))
-    known = _packed(np.array([colour for colour, _ in LABELS.values()], np.uint8))
+    codes = pack_rgb(_pixels(read_stored_mask(path)))
+    known = pack_rgb(np.array([colour for colour, _ in LABELS.values()], np.uint8))
     order = np.argsort(known)
     number = order[np.searchsorted(known, codes, sorter=order).clip(max=len(known) - 1)]
     if (wrong := known[number] != codes).any():
-        code = int(codes[wrong][0])
         raise VocSegError(
-            f"unknown colours: {path.name} has {(code >> 16, code >> 8 & 255, code & 255)} and "
+            f"unknown colours: {path.name} has {unpack_rgb(codes[wrong][0])} and "
             f"{int(wrong.sum())} pixels in colours that are no label of CamVid"
         )
     return number.astype(np.uint8)
@@ -217,8 +217,3 @@ def _pixels(mask: StoredMask) -> np.ndarray:
     for value, colour in mask.palette.items():
         colours[value] = colour
     return colours[mask.values]
-
-
-def _packed(colours: np.ndarray) -> np.ndarray:
-    wide = colours.astype(np.uint32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]

@@ -16,7 +16,8 @@ from voc_seg.voc.file_checks import read_image_file, short_name
 from ..files import Files
 from ..formats.class_values import clean_label, number_classes, value_names
 from ..formats.drawing import Unusable, draw_by_area, mask_size
-from ..formats.label_studio_files import Task, half_covered, image_names, read_tasks
+from ..formats.label_studio_brush import half_covered
+from ..formats.label_studio_files import Task, image_names, read_tasks
 from ..formats.text_files import read_head
 from ..layout import Found, LabelledImage
 from ..notes import Counted, count_notes, note_of

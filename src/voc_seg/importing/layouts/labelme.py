@@ -21,8 +21,9 @@ from voc_seg.voc.file_names import IMAGE_ENDINGS
 
 from ..files import Files
 from ..formats.class_values import clean_label, number_classes, value_names
-from ..formats.drawing import Unusable, draw_labelme, mask_size, shape_type
+from ..formats.drawing import Unusable, mask_size
 from ..formats.labelme_files import LabelmeFile, read_labelme
+from ..formats.labelme_shapes import draw_labelme, shape_type
 from ..layout import Found, LabelledImage
 from ..notes import note_of
 from ..pairing.folder_names import split_of_folders

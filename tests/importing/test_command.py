@@ -174,7 +174,7 @@ def test_folders_that_hold_nothing_known(tmp_path: Path) -> None:
 def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
     for name in ("JPEGImages", "SegmentationClass"):
         (tmp_path / name).symlink_to(tmp_path / "unmounted" / name)
-    with pytest.raises(VocSegError, match="Links to nothing: JPEGImages, SegmentationClass"):
+    with pytest.raises(VocSegError, match="Broken links: JPEGImages, SegmentationClass"):
         find_layout(list_files(tmp_path))
 
 

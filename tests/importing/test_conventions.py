@@ -273,7 +273,7 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
         ({"classes": "0"}, "--classes: '0' is not of the form A=B"),
         ({"classes": "300=cat"}, "300 is not a mask value"),
         ({"classes": "9-3=cat"}, "9-3 is not a mask value or a range"),
-        ({"classes": "#ff00=cat"}, "no value, range"),
+        ({"classes": "#ff00=cat"}, "not a value, range"),
         ({"classes": "1=cat", "void": "0-3"}, "--void: 0-3 has two meanings, cat and void"),
         ({"merge": "animal"}, "--merge: 'animal' is not of the form A=B"),
     ],

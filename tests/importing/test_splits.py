@@ -166,7 +166,7 @@ def test_whole_match_and_images_without_a_group() -> None:
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("(", "is no regular expression"),
+        ("(", "is not a regular expression"),
         ("zzz", "fits no image. It is searched in paths such as a.jpg"),
         ("(zzz)?", "fits no image"),
         (r"jpg", "are in one group.*Choose other groups"),

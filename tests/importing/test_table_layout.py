@@ -144,7 +144,7 @@ def test_folds_are_no_splits(tmp_path: Path) -> None:
     build.write_text(tmp_path / "data.csv", lines(("image", "mask", "fold"), *((*row, "3") for row in ROWS)))
     _, found = build.recognised(tmp_path)
     assert {one.split for one in found.images} == {""}
-    assert found.notes == ("The column fold of data.csv has values that are no splits: 3.",)
+    assert found.notes == ("The column fold of data.csv has values that are not splits: 3.",)
 
 
 def test_column_of_ids(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether the ImageNet weights of ResNet-18 can be had: from torchvision's cache, or by a download."""
+"""Whether the ImageNet weights of ResNet-18 are available: in torchvision's cache, or as a download."""
 
 import os
 from contextlib import suppress

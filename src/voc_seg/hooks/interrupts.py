@@ -1,7 +1,7 @@
 """SIGTERM, SIGHUP and Ctrl-C outside training, where there is no checkpoint to write.
 
-They end a run as an error does, so its hooks print the command that resumes it. A training has handlers of its own
-while it lasts (``engine.interruption``).
+They end a run as an error does, so its hooks print the command that resumes it. Training installs handlers of
+its own (``engine.interruption``).
 """
 
 import signal

@@ -117,7 +117,7 @@ def _override_stored(
         if isinstance(key, str):
             if not (keys := [one for one, named in listed_names.items() if named == key]):
                 known = ", ".join(dict.fromkeys(listed_names.values()))
-                raise VocSegError(f"No class is called {key!r}. Found were: {known}.")
+                raise VocSegError(f"No class is called {key!r}. The classes are: {known}.")
             given |= dict.fromkeys(keys, name)
         elif isinstance(key, tuple) == by_colour:
             given[key] = name

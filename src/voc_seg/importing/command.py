@@ -98,7 +98,7 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
         previous, gone = earlier_table.splits(facts)
         splits, split_notes = assign_splits(
             facts, pixels, options.folder.resolve(), val=options.val,
-            test=0.0 if has_splits else options.test,  # no test is cut out of an official train
+            test=0.0 if has_splits else options.test,  # an official train is not reduced by a new test
             group_by=options.group_by, seed=options.seed, previous=previous,
         )  # fmt: skip
     rows = class_rows(facts, plan)

@@ -11,9 +11,10 @@ from .layout import Stored
 from .stored import StoredTotal, text_of, texts_of
 
 MAX_UNNAMED = 64
-"""Number of different values or colours without a name above which they are no classes."""
+"""Number of different values or colours without a name above which they cannot be classes."""
 _BLURRED_VALUES, _MAIN_SHARE, _HIGHEST_INDEX = 8, 0.7, 64
-"""Blurred borders: at least so many values, beside values that cover this fraction of the pixels; indices are lower."""
+"""Blurred borders: at least this many values, beside a few that cover this fraction of the pixels. Higher values are
+unlikely to be class indices."""
 
 
 def require_clear_values(facts: Sequence[PairFacts], totals: Mapping[int, StoredTotal], known: set[Stored]) -> None:
@@ -75,8 +76,8 @@ def _refuse_two_conventions(facts: Sequence[PairFacts], totals: Mapping[int, Sto
         return
     raise VocSegError(
         f"{totals[1].images} masks hold 1 (such as {totals[1].example}) and {totals[VOID].images} others {VOID} (such "
-        f"as {totals[VOID].example}), none both. If both mean the object: --classes 0=background,1=object,{VOID}=object"
-        f". If {VOID} is void: --void {VOID}"
+        f"as {totals[VOID].example}), but no mask holds both. If both mean the object: --classes "
+        f"0=background,1=object,{VOID}=object. If {VOID} is void: --void {VOID}"
     )
 
 

@@ -12,7 +12,7 @@ from voc_seg.system.names import printable
 Severity = Literal["error", "warning", "note"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""error: cannot be trained on rightly as it is. warning: probably wrong, or hurts. note: worth knowing."""
+"""error: training would fail or learn something wrong. warning: probably wrong, or harmful. note: worth knowing."""
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _MAX_EXAMPLES = 5
 JOIN = " = "

@@ -1,4 +1,4 @@
-"""Groups of images that belong into the same split: by a pattern, by the layout, as near-duplicates."""
+"""Groups of images that belong in the same split: by a pattern, by the layout, as near-duplicates."""
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
@@ -57,9 +57,7 @@ def find_groups(facts: Sequence[PairFacts], folder: Path, group_by: str = "") ->
     Raises:
         VocSegError: The expression is invalid, or fits no image.
     """
-    keys = (
-        _keys_by_pattern(facts, folder, group_by) if group_by else [getattr(one.source, "group", "") for one in facts]
-    )
+    keys = _keys_by_pattern(facts, folder, group_by) if group_by else [one.source.group for one in facts]
     stated = _collect(("group", key) if key else ("image", index) for index, key in enumerate(keys))
     notes = []
     if group_by or any(keys):
@@ -82,7 +80,7 @@ def _keys_by_pattern(facts: Sequence[PairFacts], folder: Path, group_by: str) ->
     try:
         pattern = re.compile(group_by)
     except (re.error, RecursionError, OverflowError) as error:
-        raise VocSegError(f"--group-by {group_by} is no regular expression: {error}.") from error
+        raise VocSegError(f"--group-by {group_by} is not a regular expression: {error}.") from error
     keys = []
     for one in facts:
         match = pattern.search(relative_path(one, folder))

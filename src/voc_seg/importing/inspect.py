@@ -28,7 +28,7 @@ from .layout import Colour, Found, LabelledImage
 from .traits import Traits, examine
 
 MAX_COLOURS = 256
-"""Number of colours of one mask that are counted; more are no classes but a photograph or blurred borders."""
+"""Number of colours of one mask that are counted; more than that is a photograph, or blurred borders."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _inspect(found: Found, masks: Path | None, kept: Path | None, item: tuple[st
         return _count(facts, mask)
     except VocSegError as error:
         return replace(facts, problem=printable(str(error)))
-    except Exception as error:  # one broken file must not stop the others
+    except Exception as error:  # one damaged file must not stop the others
         return replace(facts, problem=printable(f"unreadable: {short_name(source.image)} or its mask ({error!r})"))
 
 

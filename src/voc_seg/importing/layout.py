@@ -33,7 +33,7 @@ class LabelledImage:
     mask: Path | None = None  # absolute; None if the mask is drawn from `annotation`
     split: str = ""  # train, val or test; empty if the layout does not say
     annotation: Any = None  # what the layout's `draw` needs: a JSON file, a list of polygons
-    name: str = ""  # the wish for an image id; empty takes the file name
+    name: str = ""  # preferred image id; empty for the file name
     group: str = ""  # images with the same group belong in one split; empty for none
 
 
@@ -41,9 +41,12 @@ class LabelledImage:
 class Found:
     """What a layout found in a folder.
 
-    Masks that are files hold values or colours; `values` and `colours` name them where the layout does. Drawn masks
-    hold values, and `values` names all of them. If both are given, masks hold values, and `colours` says in which
-    colours the classes are shown.
+    How the masks are read depends on what the layout names:
+
+    - `values` only: the masks hold values, and these are their classes. Drawn masks need a name for each value.
+    - `colours` only: the masks hold colours, and these are their classes.
+    - both: the masks hold values; `colours` are those of the classes in figures.
+    - neither: `voc_seg.importing.classes` names what the masks hold.
     """
 
     images: tuple[LabelledImage, ...]
@@ -62,7 +65,10 @@ class Layout(Protocol):
     TITLE: str
     """The layout in a few words: "labelme JSON files beside the images"."""
     SPECIFIC: bool
-    """True for layouts with a mark of their own (a file name, JSON keys); False for mere folder and file names."""
+    """Whether the layout has a mark of its own (a file name, JSON keys), not only usual names of folders and files.
+
+    Layouts that are not specific are tried only if no specific one fits.
+    """
 
     def find(self, files: Files) -> Found | None:
         """Return the images of a folder in this layout, None if it is in another one.
@@ -79,7 +85,7 @@ def layout_names() -> tuple[str, ...]:
 def layout_named(name: str) -> Layout:
     """Return a layout; raises VocSegError if there is none of this name."""
     if name not in layout_names():
-        raise VocSegError(f"There is no layout {name!r}. Known are: {', '.join(layout_names())}.")
+        raise VocSegError(f"There is no layout {name!r}. The layouts are: {', '.join(layout_names())}.")
     return cast(Layout, import_module(f"{layouts.__name__}.{name}"))
 
 
@@ -127,5 +133,5 @@ def _seen(files: Files) -> str:
     shown = sorted(counts.items(), key=lambda pair: -pair[1])[:6]
     more = f" and {len(counts) - len(shown)} other kinds" if len(counts) > len(shown) else ""
     lost = [path for path in files if is_broken_link(files.absolute(path))]
-    links = f" Links to nothing: {listed([path.as_posix() for path in lost], 3)}." if lost else ""
+    links = f" Broken links: {listed([path.as_posix() for path in lost], 3)}." if lost else ""
     return f"It holds {', '.join(f'{name} ({count})' for name, count in shown)}{more}.{links}"

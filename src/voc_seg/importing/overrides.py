@@ -35,7 +35,7 @@ def parse_overrides(classes: str = "", merge: str = "", void: str = "") -> Overr
         void: ``4,250-255,#e0e0c0,unknown``.
 
     Raises:
-        VocSegError: An option is written in another way, or gives something two meanings.
+        VocSegError: An option is malformed, or gives something two meanings.
     """
     found: dict[Key, str] = {}
 
@@ -78,5 +78,5 @@ def _keys(text: str, option: str) -> list[Key]:
             raise VocSegError(f"{option}: {text} is not a mask value or a range of them: use 0 to 255")
         return list(range(low, high + 1))
     if not text or text.startswith("#"):
-        raise VocSegError(f"{option}: {text!r} is no value, range (1-9), colour (#ff0000) or class name")
+        raise VocSegError(f"{option}: {text!r} is not a value, range (1-9), colour (#ff0000) or class name")
     return [text]

@@ -1,4 +1,4 @@
-"""Multi-label stratification: groups of images are shared out so that every split has every class."""
+"""Multi-label stratification: groups of images are distributed so that every split has every class."""
 
 from collections.abc import Mapping
 

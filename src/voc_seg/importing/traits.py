@@ -1,4 +1,4 @@
-"""What the doctor wants to know of an image and its mask while both are in memory."""
+"""Facts for the data check that need the pixels of an image and its mask."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Traits:
     grey: bool = False  # whether the three channels are equal
     alignment: Alignment = field(default_factory=Alignment)
     upright_score: float | None = None  # of the image turned by its EXIF orientation, if the mask fits both ways
-    border_values: Mapping[int | Colour, int] = field(default_factory=dict)  # pixels of values without an inner pixel
+    border_values: Mapping[int | Colour, int] = field(default_factory=dict)  # pixels of values that form lines only
 
 
 def examine(path: Path, image: np.ndarray, orientation: int, mask: np.ndarray) -> Traits:
@@ -61,7 +61,7 @@ def _aligned(image: np.ndarray, orientation: int, mask: np.ndarray) -> tuple[Ali
 
 
 def border_values(mask: np.ndarray) -> dict[int | Colour, int]:
-    """Return the pixels of each value or colour that has no inner pixel: one with four neighbours of its kind.
+    """Return the pixels of each value or colour that forms lines only: none of its pixels has four equal neighbours.
 
     Blurred borders consist of such values. At most 16 are returned, the most frequent first.
     """

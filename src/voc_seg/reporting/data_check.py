@@ -28,6 +28,7 @@ from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import VOID, voc_palette
 from voc_seg.voc.decode_memory import allow_large_images, hold_decode_memory
 from voc_seg.voc.images import UPRIGHT, decode_dataset_image
+from voc_seg.voc.mask_colours import pack_rgb, unpack_rgb
 
 from .html_page import fill_template, hex_colour
 from .report_images import LONGER_SIDE, RIGHT_COLOUR
@@ -146,7 +147,7 @@ def _legend(plan: ClassPlan) -> _Legend:
 
 
 def _shares(pair: LabelledPair | None, legend: _Legend) -> list[tuple[int, float]]:
-    """Row of the class table and share of the pixels, of all that occurs in an image."""
+    """Return the row of the class table and the fraction of the pixels, for all that occurs in an image."""
     if pair is None:
         return []
     pixels = {**pair.pixels, _UNKNOWN: sum(pair.unknown.values())}
@@ -213,10 +214,8 @@ def _drawn_mask(legend: _Legend, mask: StoredMask, size: tuple[int, int]) -> byt
         rows = np.array([legend.row(mask, key) for key in range(256)])
         values = rows.astype(np.uint8)[reduced]
     else:
-        codes, inverse = np.unique(reduced.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32),
-                                   return_inverse=True)  # fmt: skip
-        colours = [(int(code) >> 16, int(code) >> 8 & 255, int(code) & 255) for code in codes]
-        rows = np.array([legend.row(mask, colour) for colour in colours])
+        codes, inverse = np.unique(pack_rgb(reduced), return_inverse=True)
+        rows = np.array([legend.row(mask, unpack_rgb(code)) for code in codes])
         values = rows.astype(np.uint8)[inverse].reshape(reduced.shape[:2])
     image = Image.fromarray(values)
     image.putpalette(legend.palette.tobytes())

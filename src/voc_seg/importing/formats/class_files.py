@@ -65,7 +65,7 @@ def _read(path: Path, shown: PurePosixPath) -> ClassFile:
 
 
 def _colours(lines: Sequence[str]) -> dict[Colour, str]:
-    """Return names by colour of lines ``name,r,g,b``, ``r g b name`` or ``name:r,g,b::``; empty if one is none."""
+    """Return names by colour of lines ``name,r,g,b``, ``r g b name`` or ``name:r,g,b::``; empty for other lines."""
     found: dict[Colour, str] = {}
     for number, line in enumerate(lines):
         if number == 0 and not any(map(str.isdecimal, _parts(line))):

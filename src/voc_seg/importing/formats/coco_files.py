@@ -162,7 +162,7 @@ def _add(one: dict[str, Any], images: dict[str, CocoImage], labels: dict[str, st
     try:
         parts, short = _parts(one.get("segmentation"))
     except (TypeError, ValueError):
-        image.problem = image.problem or f"the segmentation of annotation {one.get('id')} is no polygon and no RLE"
+        image.problem = image.problem or f"the segmentation of annotation {one.get('id')} is neither polygons nor RLE"
         return
     if short:
         counts["polygon", "of fewer than three points ignored"] += short

@@ -95,7 +95,7 @@ def rle_mask(segmentation: Mapping[str, Any], size: tuple[int, int]) -> np.ndarr
 def _counts(stored: object) -> np.ndarray:
     if isinstance(stored, (list, tuple)):
         if not all(isinstance(count, int) and abs(count) < 2**40 for count in stored):
-            raise VocSegError("run lengths that are no whole numbers")
+            raise VocSegError("run lengths that are not whole numbers")
         return np.array(stored, np.int64)
     if not isinstance(stored, (str, bytes)):
         raise VocSegError("run lengths are missing")

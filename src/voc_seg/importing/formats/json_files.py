@@ -25,5 +25,5 @@ def read_json(path: Path) -> Any:
 
 
 def rows_of(stored: object) -> list[dict[str, Any]]:
-    """Return the objects in a list of a JSON file; none if it is no list."""
+    """Return the objects in a list of a JSON file; none if it is not a list."""
     return [one for one in stored if isinstance(one, dict)] if isinstance(stored, list) else []

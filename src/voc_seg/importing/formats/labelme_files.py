@@ -30,7 +30,7 @@ class LabelmeFile:
     flags: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()  # shapes without pixels
     problem: str = ""
-    damaged: bool = False  # it is no JSON, perhaps not of labelme either
+    damaged: bool = False  # it is not valid JSON, and perhaps not of labelme
 
 
 def read_labelme(files: Files, path: PurePosixPath) -> LabelmeFile | None:
@@ -47,7 +47,7 @@ def read_labelme(files: Files, path: PurePosixPath) -> LabelmeFile | None:
     shapes, ignored, problem = [], [], ""
     for shape in document["shapes"]:
         if not isinstance(shape, dict):
-            problem = "a shape that is no JSON object"
+            problem = "a shape that is not a JSON object"
         elif _without_area(shape):
             ignored.append(shape_type(shape))
         elif not clean_label(shape.get("label")):

@@ -43,11 +43,11 @@ def shape_type(shape: Mapping[str, Any]) -> str:
 
 
 def shape_points(shape: Mapping[str, Any]) -> list[tuple[float, float]]:
-    """Return the points of a labelme shape. Raises VocSegError if they are no pairs of numbers."""
+    """Return the points of a labelme shape. Raises VocSegError if they are not pairs of numbers."""
     try:
         points = [(float(x), float(y)) for x, y in shape["points"]]
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise VocSegError(f"{_described(shape)} has points that are no pairs of numbers") from None
+        raise VocSegError(f"{_described(shape)} has points that are not pairs of numbers") from None
     if not all(abs(one) < COORDINATE_LIMIT for point in points for one in point):  # NaN is not smaller either
         raise VocSegError(f"{_described(shape)} has a point that is far outside")
     return points
@@ -110,13 +110,13 @@ def _draw_patch(mask: np.ndarray, shape: Mapping[str, Any], value: int) -> None:
 
 
 def decode_png(text: object) -> np.ndarray:
-    """Decode a PNG in base64 to ``(H, W)``. Raises VocSegError if it is none, or has colours."""
+    """Decode a PNG in base64 to ``(H, W)``. Raises VocSegError if it is not a PNG, or has colours."""
     try:
         data = base64.b64decode(str(text), validate=False)
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             pixels = np.array(image)
     except Exception as error:  # Pillow raises many exception types on malformed data
-        raise VocSegError("a mask shape holds no PNG; delete it in labelme and draw it again") from error
+        raise VocSegError("a mask shape does not hold a PNG; delete it in labelme and draw it again") from error
     if pixels.ndim != 2:
         raise VocSegError(f"a mask shape has {pixels.shape[2]} channels, not one; delete it and draw it again")
     return pixels

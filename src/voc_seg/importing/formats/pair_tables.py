@@ -20,9 +20,9 @@ _FILE_WORDS = frozenset({"file", "files", "filename", "path", "paths"})
 _SPLIT_COLUMNS = ("split", "subset", "set", "partition", "phase", "fold", "usage")
 _ID_COLUMNS = ("imageid", "id")
 _SAMPLE = 20
-"""Rows that are looked at to tell what a column holds."""
+"""Rows that are read to find out what a column holds."""
 _MOST_LISTS = 20
-"""Text files in a folder that has lists; more are the labels of as many images."""
+"""A folder with more text files than this holds labels for each image, not lists."""
 _DEEPEST = 3
 _SEPARATOR = re.compile(r"\s*[,;\t|]\s*|\s+")
 

@@ -8,7 +8,7 @@ from voc_seg.system.names import printable
 from voc_seg.voc.file_checks import require_file
 
 _LARGEST = 64 << 20
-"""Bytes; a larger text file is no list."""
+"""Bytes; a larger text file is not a list."""
 _HEAD = 1 << 16
 """Bytes that show which keys a JSON file has; its lists may be a hundred megabytes long."""
 
@@ -16,7 +16,7 @@ _HEAD = 1 << 16
 def read_text(path: Path) -> str:
     """Return the text of a file: UTF-8 or UTF-16 with or without byte order mark, else Windows' Western encoding.
 
-    Raises VocSegError if the file cannot be read, is no regular file, is too large or is binary.
+    Raises VocSegError if the file cannot be read, is too large, binary, or not a regular file.
     """
     try:
         require_file(path)
@@ -57,7 +57,7 @@ def read_head(path: Path) -> str:
 
 
 def first_line(path: Path) -> str:
-    """Return the first line of a file that is not blank; empty if there is none or the file is no text."""
+    """Return the first line of a file that is not blank; empty if there is none or the file is not text."""
     return next(iter(_filled_lines(read_head(path))), "")
 
 

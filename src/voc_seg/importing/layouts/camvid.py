@@ -74,7 +74,7 @@ CLASSES: dict[str, Colour] = {
     "Bicyclist": (0, 128, 192),
 }
 """The 11 classes in SegNet's order; 11 is void in its masks."""
-_LABEL_OF_CLASS = {"Pole": "Column_Pole", "Pavement": "Sidewalk"}  # other classes are called as a label of theirs
+_LABEL_OF_CLASS = {"Pole": "Column_Pole", "Pavement": "Sidewalk"}  # other classes have the name of one of their labels
 
 _FRAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)", re.IGNORECASE)
 _VAL_FRAMES = range(7959, 8160)  # of 0016E5
@@ -191,7 +191,7 @@ def _draw_colours(image: LabelledImage) -> np.ndarray:
     if (wrong := known[number] != codes).any():
         raise VocSegError(
             f"unknown colours: {path.name} has {unpack_rgb(codes[wrong][0])} and "
-            f"{int(wrong.sum())} pixels in colours that are no label of CamVid"
+            f"{int(wrong.sum())} pixels in colours that are not labels of CamVid"
         )
     return number.astype(np.uint8)
 

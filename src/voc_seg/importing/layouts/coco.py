@@ -30,7 +30,7 @@ SPECIFIC = True
 
 _KEYS = re.compile(r'"(images|annotations|categories)"\s*:\s*\[')
 _MANY = 50
-"""A folder with more JSON files has one for each image, which COCO has not."""
+"""A folder with more JSON files than this has one for each image, so it is not COCO."""
 _OTHER_TASKS = re.compile(r"(captions|person_keypoints|image_info|panoptic)_", re.I)
 """COCO's files that describe the same images as its ``instances_``, for other tasks."""
 

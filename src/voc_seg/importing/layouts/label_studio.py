@@ -159,4 +159,4 @@ def _notes(counts: Counter[Counted], pngs: Mapping[str, _Pngs], others: Mapping[
     if pngs:
         notes.append("Where brush labels of PNG files overlap, the smaller one is on top.")
     files = [path.name for several in others.values() for _, path in several]
-    return [*notes, *note_of(files, "PNG file", "ignored, without a task whose image is there")]
+    return [*notes, *note_of(files, "PNG file", "ignored, the image of the task is not in the folder")]

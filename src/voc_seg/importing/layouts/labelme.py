@@ -33,7 +33,7 @@ TITLE = "labelme JSON files, beside the images or in a folder of their own"
 SPECIFIC = True
 
 _TRIED = 50
-"""JSON files that are looked at to recognise the layout, evenly spread: others may lie among them."""
+"""JSON files that are read to recognise the layout, evenly spread, since other JSON files may be among them."""
 
 
 def find(files: Files) -> Found | None:

@@ -23,7 +23,7 @@ SPECIFIC = True
 CLASSES: dict[str, Colour] = {"background": (0, 0, 0), "pet": (230, 159, 0)}
 VALUES = {1: "pet", 2: "background", 3: VOID_NAME}
 VAL_SHARE = 5
-"""One of so many images of trainval is taken for val, as there is no official val."""
+"""Val is one fifth of trainval, as there is no official val."""
 _LISTS = ("trainval.txt", "test.txt")
 
 

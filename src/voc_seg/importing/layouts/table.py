@@ -69,7 +69,7 @@ def _splits(table: PairTable) -> tuple[list[str], list[str]]:
     if not any(splits):
         splits = [named] * len(splits)
     return splits, [
-        f"The column {printable(table.split_column)} of {table.path} has values that are no splits: "
+        f"The column {printable(table.split_column)} of {table.path} has values that are not splits: "
         f"{printable(listed(unknown))}."
     ]
 
@@ -77,7 +77,7 @@ def _splits(table: PairTable) -> tuple[list[str], list[str]]:
 def _pairs(rows: Sequence[tuple[Row, str]]) -> tuple[list[LabelledImage], list[Row], list[str]]:
     """Return the pairs, rows without a mask, and notes on rows that are not used."""
     found: dict[object, LabelledImage] = {}
-    unlabelled, missing, repeated, contrary = [], [], [], []
+    unlabelled, missing, repeated, conflicting = [], [], [], []
     for row, split in rows:
         if row.image is None:
             missing.append(row.written[0] or "(no path)")
@@ -91,13 +91,13 @@ def _pairs(rows: Sequence[tuple[Row, str]]) -> tuple[list[LabelledImage], list[R
             if _ORDER.index(split) > _ORDER.index(earlier.split):  # training must not see it
                 found[row.image] = LabelledImage(row.image, row.mask, split, name=row.name)
         else:
-            contrary.append(row.written[0])
+            conflicting.append(row.written[0])
     notes = [
         f"{counted(len(texts), one, several)}: {printable(listed(texts, 3))}."
         for texts, one, several in (
             (missing, "file of the table does not exist", "files of the table do not exist"),
             (repeated, "row repeats an image, which is used once", "rows repeat an image, which is used once"),
-            (contrary, "row has another mask for the same image and is not used",
+            (conflicting, "row has another mask for the same image and is not used",
              "rows have another mask for the same image and are not used"),
         )
         if texts

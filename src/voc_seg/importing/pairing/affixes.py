@@ -28,7 +28,7 @@ class Rule:
 
     @property
     def in_words(self) -> bool:
-        """Whether only words for images and masks are exchanged, so that a single pair is no coincidence."""
+        """Whether only words for images and masks are exchanged, so that even a single pair is not a coincidence."""
         return (not self.old or are_image_words(self.old)) and (
             are_mask_words(self.new) or (not self.new and bool(self.old))
         )

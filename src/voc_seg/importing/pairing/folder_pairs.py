@@ -40,11 +40,11 @@ def has_foreign_mark(files: Files) -> bool:
 
 
 def find_folder_pairs(tree: FolderTree) -> list[FolderPair]:
-    """Return the pairs of folders: folders of masks by name, each with the sibling, or the parent, of its images.
+    """Return each folder that is named after masks with the folder of its images: a sibling, or its parent.
 
     Raises:
-        VocSegError: No name in such folders agrees, several folders fit equally well, or there are YOLO's text files
-            or files of another format instead of masks.
+        VocSegError: No image and mask in such folders have the same name, several folders fit equally well, or there
+            are YOLO's text files or files of another format instead of masks.
     """
     found: list[FolderPair] = []
     unmatched: list[FolderPair] = []

@@ -21,7 +21,7 @@ Named = Mapping[PurePosixPath, str]
 
 @dataclass(frozen=True)
 class Matched:
-    """Pairs of an image and a mask, and what has no partner."""
+    """Pairs of an image and a mask, and the files without a partner."""
 
     pairs: Mapping[PurePosixPath, PurePosixPath]  # mask by image
     images: tuple[PurePosixPath, ...] = ()  # without a mask
@@ -34,7 +34,7 @@ def match_masks(images: Named, masks: Named) -> Matched:
 
     A mask may also be named as the whole image file: ``a.jpg.png``. If no name agrees with its folders, but names
     without folders do and are distinct, folders do not matter. Of several masks of one name, a JPEG is taken for a
-    preview, since it cannot hold labels. Other ambiguous names are no pairs.
+    preview, since it cannot hold labels. Other ambiguous names are not paired.
 
     Raises:
         VocSegError: There are only ambiguous names, or two rules fit equally well.

@@ -125,6 +125,10 @@ def sweep(
               help="Fraction of the images for test, if the folder has no splits; 0 makes none.")  # fmt: skip
 @click.option("--group-by", default="", metavar="REGEX",
               help="Images whose paths match with the same text stay in one split, as in 'patient_\\d+'.")  # fmt: skip
+@click.option("--channels", type=click.IntRange(1), default=None,
+              help="Bands of the images, if not RGB; found by itself for TIFF of more than three.")  # fmt: skip
+@click.option("--range", "value_range", type=float, nargs=2, default=None, metavar="LOW HIGH",
+              help="Values that become black and white, for images of more than 8 bits.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the splits.")
 @click.option("--check", is_flag=True, help="Only examine the folder. Exit code 1 if something is an error.")
 @click.option("--strict", is_flag=True, help="With --check: warnings count as errors.")
@@ -142,6 +146,8 @@ def import_folder(
     val: float,
     test: float,
     group_by: str,
+    channels: int | None,
+    value_range: tuple[float, float] | None,
     seed: int,
     check: bool,
     strict: bool,
@@ -172,12 +178,14 @@ def import_folder(
         overrides = parse_overrides(classes, merge, void)
         name = "" if check else name
         pretrained = bool(name) and imagenet_weights_available()
-        settings = ImportOptions(folder, name, layout, overrides, val, test, group_by, seed, pretrained)
+        settings = ImportOptions(
+            folder, name, layout, overrides, val, test, group_by, seed, channels or 0, value_range, pretrained
+        )
         imported = import_data(project, settings)
         page = project / "data/08_reporting/data_check.html"
         write_data_check(
             page, name or folder.resolve().name, imported.facts, imported.plan, imported.splits, imported.found,
-            imported.findings,
+            imported.findings, imported.pixels,
         )  # fmt: skip
     except VocSegError as error:
         if as_json:

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
+from voc_seg.config import DataConfig
 from voc_seg.importing.command import ImportOptions, import_data
 from voc_seg.importing.files import list_files
 from voc_seg.importing.image_ids import image_ids
@@ -232,3 +234,19 @@ def test_the_command_for_programs(real_project: Path, folder: Path) -> None:
     assert failed.returncode == 1 and "does not exist" in json.loads(failed.stdout)["error"]
     nameless = run(real_project, str(folder))
     assert nameless.returncode == 1 and "--name NAME" in nameless.stdout + nameless.stderr
+
+
+def test_bands_of_a_tiff_are_found(project: Path, folder: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        (folder / f"images/{number:03d}.png").unlink()
+        bands = rng.integers(0, 4000, (*SIZE, 5)).astype(np.uint16)
+        tifffile.imwrite(folder / f"images/{number:03d}.tif", bands, photometric="minisblack", planarconfig="contig")
+    imported = import_data(project, ImportOptions(folder, "bands", range=(0, 4095)))
+    assert not [one.problem for one in imported.facts if one.problem]
+    text = (project / "conf/bands/parameters.yml").read_text()
+    data = DataConfig.model_validate(yaml.safe_load(text)["data"])
+    assert (data.channels, data.range) == (5, (0, 4095))
+    again = import_data(project, ImportOptions(folder, "bands"))  # as conf/bands says
+    assert not [one.problem for one in again.facts if one.problem]

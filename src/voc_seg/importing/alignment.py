@@ -137,7 +137,7 @@ def misplaced_masks(alignments: Sequence[Alignment]) -> Misplaced | None:
     A position must be better by `_MIN_GAIN` on average, and beyond chance: by `_STANDARD_ERRORS`. Measured on VOC (500
     x 375 pixels): no false alarm on all 503 pairs, or on any of 1000 random subsets of 30 or 200 of 8. Of 200 subsets
     of 30 each, all that were mirrored, turned, or shifted by 8 pixels or more were found in the right position; shifts
-    by 4 pixels were found in 190. Of 200 subsets of 8: 179 and more of those mirrored or turned, 109 and more of shifts.
+    by 4 pixels were found in 190. Of 200 subsets of 8: at least 179 of those mirrored or turned, 109 of those shifted.
     """
     scored = [one for one in alignments if one.scores]
     if len(scored) < _MIN_IMAGES:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from voc_seg.system.atomic_folder import atomic_write_folder
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.pixel_format import PixelFormat
+from voc_seg.voc.tiff import band_count
 
 from .checks import check_data
 from .class_plan import ClassPlan
@@ -15,10 +17,11 @@ from .datasets import require_dataset
 from .doctor.files import exif_setting
 from .earlier import EarlierTable, read_earlier_table, without_own_files
 from .environment import (
-    existing_plan,
+    existing_data,
     globals_text,
     images_table,
     parameters_text,
+    plan_of,
     require_valid_name,
     table_path,
     write_environment,
@@ -45,6 +48,8 @@ class ImportOptions:
     test: float = 0.1
     group_by: str = ""
     seed: int = 0
+    channels: int = 0  # of the images; 0 goes by the first one
+    range: tuple[float, float] | None = None  # of values of more than 8 bits
     pretrained: bool = False  # whether ImageNet weights are at hand or can be downloaded
 
 
@@ -61,6 +66,7 @@ class Imported:
     splits: Mapping[str, str]  # by image id
     split_notes: tuple[str, ...]
     findings: tuple[Finding, ...]
+    pixels: PixelFormat  # how the images were read
     written: tuple[Path, ...] = ()
     kept: tuple[Path, ...] = ()  # files of the environment that existed and were kept
 
@@ -77,7 +83,7 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
     earlier = None
     if options.name:
         require_valid_name(options.name)
-        earlier = existing_plan(project, options.name)
+        earlier = existing_data(project, options.name)
         if earlier and options.overrides:
             raise VocSegError(
                 f"conf/{options.name} exists, and its parameters.yml says what the masks mean: edit data.classes and "
@@ -88,23 +94,24 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
     layout, found = find_layout(without_own_files(project, list_files(options.folder)), options.layout)
     require_dataset(options.name, layout, found)
     has_splits = any(one.split for one in found.images)
+    pixels = earlier.reading.pixels if earlier else _pixel_format(found, options)
     keeps_masks = bool(options.name and found.draw)
     masks = table.parent / "masks"
     with atomic_write_folder(masks) if keeps_masks else nullcontext(None) as filling:
-        facts = inspect_pairs(found, filling, masks)
-        plan = earlier or plan_classes(facts, found, options.overrides)
+        facts = inspect_pairs(found, filling, masks, pixels)
+        plan = plan_of(earlier.class_table) if earlier else plan_classes(facts, found, options.overrides)
         facts = check_meanings(facts, plan)
-        pixels = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
+        counts = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
         previous, gone = earlier_table.splits(facts)
         splits, split_notes = assign_splits(
-            facts, pixels, options.folder.resolve(), val=options.val,
+            facts, counts, options.folder.resolve(), val=options.val,
             test=0.0 if has_splits else options.test,  # an official train is not reduced by a new test
             group_by=options.group_by, seed=options.seed, previous=previous,
         )  # fmt: skip
     rows = class_rows(facts, plan)
     imported = Imported(
         layout, layout_named(layout).TITLE, found, facts, plan, rows, splits,
-        (*split_notes, *gone), check_data(facts, plan, splits, found),
+        (*split_notes, *gone), check_data(facts, plan, splits, found), pixels,
     )  # fmt: skip
     return _written(project, options, imported, previous) if options.name else imported
 
@@ -116,10 +123,11 @@ def _written(project: Path, options: ImportOptions, imported: Imported, previous
     everywhere.update(splits)
     path = table_path(project, options.name)
     table = images_table(facts, everywhere, path.parent, project)
-    pixels = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
+    counts = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
     settings = (
+        *_channels(imported.pixels),
         *_exif(facts, imported.found),
-        *plan_settings(facts, splits, pixels, plan.names, pretrained=options.pretrained),
+        *plan_settings(facts, splits, counts, plan.names, pretrained=options.pretrained),
     )
     texts = {
         "globals.yml": globals_text(project, options.name, options.folder.resolve(), imported.title),
@@ -129,6 +137,20 @@ def _written(project: Path, options: ImportOptions, imported: Imported, previous
     kept = tuple(folder / name for name in texts if (folder / name).exists())
     written = write_environment(project, options.name, table, texts)
     return replace(imported, written=written, kept=kept)
+
+
+def _pixel_format(found: Found, options: ImportOptions) -> PixelFormat:
+    return PixelFormat(options.channels or band_count(found.images[0].image), options.range)
+
+
+def _channels(pixels: PixelFormat) -> tuple[Setting, ...]:
+    """Return ``data.channels`` and ``data.range`` where they are not the defaults."""
+    settings = []
+    if pixels.channels != 3:
+        settings.append(Setting("data.channels", pixels.channels, "bands of the images"))
+    if pixels.range:
+        settings.append(Setting("data.range", list(pixels.range), "stored values that become black and white"))
+    return tuple(settings)
 
 
 def _exif(facts: Sequence[PairFacts], found: Found) -> tuple[Setting, ...]:

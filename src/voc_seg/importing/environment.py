@@ -40,30 +40,26 @@ def table_path(project: Path, name: str) -> Path:
     return project / "data" / "01_raw" / name / "images.csv"
 
 
-def existing_plan(project: Path, name: str) -> ClassPlan | None:
-    """Return the classes of ``conf/NAME/parameters.yml``; None if there is no such environment.
+def existing_data(project: Path, name: str) -> DataConfig | None:
+    """Return the settings ``data`` of ``conf/NAME``; None if there is no such environment.
 
     Raises VocSegError if the environment reads other data, or its settings cannot be read.
     """
     folder = project / "conf" / name
-    has_settings, has_globals = ((folder / f"{file}.yml").exists() for file in ("parameters", "globals"))
-    if has_globals or (has_settings and not table_path(project, name).exists()):
-        shared = _read_yaml(folder / "globals.yml") if has_globals else {}
-        wanted = table_path(project, name).relative_to(project).as_posix()
-        root = shared.get("voc_root")
-        if shared.get("source") != "own" or not root or (project / str(root)) != project / wanted:
-            raise VocSegError(
-                f"{folder} is the environment of other data: its globals.yml has no voc_root: {wanted}. Choose another "
-                "--name, or delete that folder."
-            )
-    if not has_settings:
+    if not folder.exists():
         return None
-    settings = _read_yaml(folder / "parameters.yml")
+    settings, shared = (_read_yaml(folder / f"{file}.yml") for file in ("parameters", "globals"))
+    wanted = table_path(project, name).relative_to(project).as_posix()
+    root = shared.get("voc_root")
+    if shared.get("source") != "own" or not root or (project / str(root)) != project / wanted:
+        raise VocSegError(
+            f"{folder} is the environment of other data: its globals.yml has no voc_root: {wanted}. Choose another "
+            "--name, or delete that folder."
+        )
     try:
-        table = DataConfig.model_validate(settings.get("data") or {}).class_table
+        return DataConfig.model_validate(settings.get("data") or {})
     except ValueError as error:
         raise VocSegError(f"{folder / 'parameters.yml'} is wrong: {error}") from error
-    return _plan_of(table)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -76,7 +72,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return found
 
 
-def _plan_of(table: Classes) -> ClassPlan:
+def plan_of(table: Classes) -> ClassPlan:
+    """Return the classes of settings as a plan."""
     names: dict[Stored, str] = {}
     for key, index in [*table.mask_colours] or enumerate(table.meaning().tolist()):
         if index >= 0:

@@ -21,6 +21,7 @@ from voc_seg.voc.mask_colours import pack_rgb, unpack_rgb
 from voc_seg.voc.mask_modes import require_lossless, require_opaque, single_channel
 from voc_seg.voc.mask_values import count_values
 from voc_seg.voc.masks import grey_indices
+from voc_seg.voc.pixel_format import RGB, PixelFormat, displayed
 
 from .duplicates import perceptual_hash
 from .image_ids import image_ids
@@ -109,16 +110,19 @@ def _stored(path: Path, image: ImageFile.ImageFile) -> StoredMask:
     raise VocSegError(f"mask mode: {name} is {image.mode}, not palette (P), 8-bit grey (L) or RGB")
 
 
-def inspect_pairs(found: Found, masks: Path | None = None, kept: Path | None = None) -> tuple[PairFacts, ...]:
+def inspect_pairs(
+    found: Found, masks: Path | None = None, kept: Path | None = None, pixels: PixelFormat = RGB
+) -> tuple[PairFacts, ...]:
     """Read every image and mask.
 
     Args:
         found: The images.
         masks: Folder to which drawn masks are written as palette PNGs named by image id; None does not keep them.
         kept: Folder in which these masks will be found, if not ``masks``.
+        pixels: Channels of the images and range of their values.
     """
     ids = image_ids([one.name or str(one.image) for one in found.images])
-    read = partial(_inspect, found, masks, kept or masks)
+    read = partial(_inspect, found, masks, kept or masks, pixels)
     with allow_large_images(), progress_bar("reading images and masks", len(ids)) as advance:
         facts = []
         for one in parallel_map(read, zip(ids, found.images)):
@@ -128,13 +132,16 @@ def inspect_pairs(found: Found, masks: Path | None = None, kept: Path | None = N
 
 
 @hold_decode_memory()
-def _inspect(found: Found, masks: Path | None, kept: Path | None, item: tuple[str, LabelledImage]) -> PairFacts:
+def _inspect(
+    found: Found, masks: Path | None, kept: Path | None, pixels: PixelFormat, item: tuple[str, LabelledImage]
+) -> PairFacts:
     image_id, source = item
     facts = PairFacts(image_id, source)
     try:
-        image = decode_dataset_image(source.image)
+        image = decode_dataset_image(source.image, pixels)
         facts = replace(facts, size=image.shape[:2], orientation=orientation(source.image), image_digest=_digest(image))
-        facts = replace(facts, image_hash=perceptual_hash(image))
+        shown = displayed(image)
+        facts = replace(facts, image_hash=perceptual_hash(shown))
         if source.mask is not None:
             mask = read_stored_mask(source.mask)
         else:
@@ -145,7 +152,7 @@ def _inspect(found: Found, masks: Path | None, kept: Path | None, item: tuple[st
                 assert kept is not None
                 _write_mask(masks / f"{image_id}.png", drawn)
                 facts = replace(facts, source=replace(source, mask=kept / f"{image_id}.png"))
-        traits = examine(source.image, image, facts.orientation, mask.pixels)
+        traits = examine(source.image, shown, facts.orientation, mask.pixels)
         facts = replace(facts, mask_size=mask.size, mask_mode=mask.mode, palette=mask.palette, traits=traits)
         return _count(facts, mask)
     except VocSegError as error:

@@ -29,6 +29,7 @@ from voc_seg.voc.classes import VOID, voc_palette
 from voc_seg.voc.decode_memory import allow_large_images, hold_decode_memory
 from voc_seg.voc.images import UPRIGHT, decode_dataset_image
 from voc_seg.voc.mask_colours import pack_rgb, unpack_rgb
+from voc_seg.voc.pixel_format import RGB, PixelFormat, displayed
 
 from .html_page import fill_template, hex_colour
 from .report_images import LONGER_SIDE, RIGHT_COLOUR
@@ -64,6 +65,7 @@ def write_data_check(
     splits: Mapping[str, str],
     found: Found,
     findings: Sequence[Finding],
+    pixels: PixelFormat = RGB,
 ) -> None:
     """Write the page and the images it shows, and replace those of an earlier call.
 
@@ -75,13 +77,14 @@ def write_data_check(
         splits: train, val or test by image id; images may lack one.
         found: What the layout found; it draws masks that are no files.
         findings: Of `voc_seg.importing.checks.check_data`.
+        pixels: How the images are read; of more bands, the first three are shown.
     """
     findings = by_severity(findings)
     legend = _legend(plan)
     pairs = {one.id: one for one in labelled_pairs(facts, plan)}
     chosen = choose_images(facts, pairs, plan, findings)
     folder = page.with_name(f"{page.stem}_images")
-    draw = partial(_draw, legend, found, exif_setting(facts, found)[0])
+    draw = partial(_draw, legend, found, exif_setting(facts, found)[0], pixels)
     rows = []
     with atomic_write(page) as file:
         with (
@@ -172,10 +175,12 @@ def _class_table(pairs: Sequence[LabelledPair], legend: _Legend) -> list[dict[st
 
 
 @hold_decode_memory()
-def _draw(legend: _Legend, found: Found, exif: str, one: PairFacts) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _draw(
+    legend: _Legend, found: Found, exif: str, pixels: PixelFormat, one: PairFacts
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Facts and files, by ending, of one image; also of a pair with an unreadable file."""
     try:
-        image = Image.fromarray(decode_dataset_image(one.source.image))
+        image = Image.fromarray(displayed(decode_dataset_image(one.source.image, pixels)))
     except Exception as error:
         height, width = one.size
         return {"width": width, "height": height, "note": "", "unreadable": printable(one.problem or str(error))}, {}

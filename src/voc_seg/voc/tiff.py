@@ -25,6 +25,25 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
+def band_count(path: Path) -> int:
+    """Return the number of bands of a TIFF that has more than RGB and transparency; 3 for other images."""
+    try:
+        with Image.open(path, formats=("TIFF",)) as image:
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            samples, extra = tags.get(_SAMPLES, 1), np.ravel(tags.get(_EXTRA, 0))[0]
+            is_known = samples <= 3 or tags.get(_PHOTOMETRIC) in _CONVERTED or (samples == 4 and extra in _ALPHA)
+            return 3 if is_known else samples
+    except Exception:  # Pillow does not open all of them, and reading the image reports what is wrong
+        pass
+    with suppress(Exception):
+        import tifffile
+
+        if is_tiff(path):
+            with tifffile.TiffFile(path) as file:
+                return max(3, file.pages.first.samplesperpixel)
+    return 3
+
+
 def tiff_bits(path: Path) -> int:
     """Bits per channel of a TIFF that `read_tiff` has read."""
     import tifffile

@@ -1,5 +1,6 @@
 """What data_processing says of copies and misplaced masks, from the index alone."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,15 @@ from voc_seg.voc.splits import VOCSplit
 COUNTS = {"train": 24, "val": 12, "test": 2}
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scenes(tmp_path_factory.mktemp("drawn"), COUNTS)
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_scenes(tmp_path, COUNTS)
+def folder(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of the drawn scenes that a test may change."""
+    return Path(shutil.copytree(drawn, tmp_path / "scenes"))
 
 
 def indices(folder: Path) -> dict[str, pd.DataFrame]:

@@ -43,10 +43,11 @@ class Found:
 
     How the masks are read depends on what the layout names:
 
-    - `values` only: the masks hold values, and these are their classes. Drawn masks need a name for each value.
-    - `colours` only: the masks hold colours, and these are their classes.
-    - both: the masks hold values; `colours` are those of the classes in figures.
+    - `values`: the masks hold these values. Drawn masks need a name for each value.
+    - `colours`: the masks hold these colours; beside `values`, these are the colours of the classes in figures.
     - neither: `voc_seg.importing.classes` names what the masks hold.
+
+    RGB masks are read by colour in any case.
     """
 
     images: tuple[LabelledImage, ...]

@@ -15,10 +15,16 @@ from voc_seg.config import Parameters
 from voc_seg.importing.fingerprint import plan_settings
 from voc_seg.importing.inspect import PairFacts
 from voc_seg.importing.layout import LabelledImage
-from voc_seg.importing.settings_text import Setting, block_lines, settings_yaml
+from voc_seg.importing.settings_text import Setting, block_lines
 from voc_seg.importing.splits import assign_splits
 
 FOLDER = Path("/data")
+
+
+def settings_yaml(settings: Sequence[Setting]) -> str:
+    """Return settings as YAML: one block after the other, with the reasons as comments."""
+    blocks = dict.fromkeys(one.key.partition(".")[0] for one in settings)
+    return "\n".join(f"{block}:\n{block_lines(settings, block)}" for block in blocks)
 
 
 def fact(number: int, height: int, width: int) -> PairFacts:

@@ -34,12 +34,6 @@ def block_lines(settings: Sequence[Setting], block: str) -> str:
     return "".join(f"{text:<{width}} # {reason}\n" if reason else f"{text}\n" for text, reason in lines)
 
 
-def settings_yaml(settings: Sequence[Setting]) -> str:
-    """Return settings as YAML: one block after the other, with the reasons as comments."""
-    blocks = dict.fromkeys(one.key.partition(".")[0] for one in settings)
-    return "\n".join(f"{block}:\n{block_lines(settings, block)}" for block in blocks)
-
-
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"

@@ -5,7 +5,6 @@ Folders, splits and the dummy masks of test: README of github.com/mcordts/citysc
 exports with.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from voc_seg.system.errors import VocSegError
 
 from ..files import Files
 from ..formats.class_files import read_colour_names
+from ..formats.json_files import read_json
 from ..inspect import read_stored_mask
 from ..layout import VOID_NAME, Colour, Found, LabelledImage
 from ..notes import masks_without_images
@@ -193,8 +193,8 @@ def _is_official(files: Files, masks: dict[_Key, PurePosixPath]) -> bool:
 def _labels(path: Path) -> set[str]:
     """Return the labels in a file of polygons; none if it is not one."""
     try:
-        return {str(one["label"]) for one in json.loads(path.read_text(encoding="utf-8-sig"))["objects"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        return {str(one["label"]) for one in read_json(path)["objects"]}
+    except (VocSegError, KeyError, TypeError):
         return set()
 
 

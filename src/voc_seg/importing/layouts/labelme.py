@@ -24,6 +24,7 @@ from ..formats.class_values import clean_label, number_classes, value_names
 from ..formats.drawing import Unusable, mask_size
 from ..formats.labelme_files import LabelmeFile, read_labelme
 from ..formats.labelme_shapes import draw_labelme, shape_type
+from ..formats.text_files import read_lines
 from ..layout import Found, LabelledImage
 from ..notes import note_of
 from ..pairing.folder_names import split_of_folders
@@ -132,8 +133,7 @@ def _values(
     names = sorted(labels)
     note = "Classes are the labels, sorted by name, after background."
     for path in files.named("labels.txt"):
-        text = files.absolute(path).read_text(encoding="utf-8-sig", errors="replace")
-        found = [name for line in text.splitlines() if (name := clean_label(line))]
+        found = [name for line in read_lines(files.absolute(path)) if (name := clean_label(line))]
         if path.parent in folders and set(found) & set(labels):
             more = [name for name in names if name not in found]
             names = found + more

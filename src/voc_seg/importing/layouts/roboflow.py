@@ -14,6 +14,7 @@ from voc_seg.voc.file_checks import short_name
 from ..files import Files
 from ..findings import counted
 from ..formats.class_values import clean_label
+from ..formats.text_files import read_lines
 from ..layout import Found, LabelledImage
 from ..notes import note_of
 from ..pairing.folder_names import split_of_folders
@@ -76,17 +77,16 @@ def original_name(path: PurePosixPath) -> str:
 def _read(path: Path) -> dict[int, str]:
     """Return the class of each pixel value; empty if the file is another of Roboflow's with this name.
 
-    Raises VocSegError for a row that makes no sense.
+    Raises VocSegError for a malformed row.
     """
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), skipinitialspace=True)]
+    rows = [[cell.strip() for cell in row] for row in csv.reader(read_lines(path), skipinitialspace=True)]
     rows = [row for row in rows if any(row)]
     if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
         return {}
     values: dict[int, str] = {}
     for row in rows[1:]:
         name = clean_label(row[1]) if len(row) == 2 else ""
-        if not name or not row[0].isdigit() or int(row[0]) > 255:
+        if not name or not row[0].isdecimal() or int(row[0]) > 255:
             raise VocSegError(
                 f"{short_name(path)} has the row {', '.join(row)!r}: it needs a pixel value from 0 to 255 and a class."
             )

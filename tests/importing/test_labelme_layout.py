@@ -80,9 +80,11 @@ def test_classes_are_sorted_and_images_without_json_are_unlabelled(tmp_path: Pat
     assert "sorted by name" in found.notes[0]
 
 
-def test_labels_txt_gives_the_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_labels_txt_gives_the_order(tmp_path: Path, encoding: str) -> None:
     label(tmp_path / "set", shape("cat"), shape("dog"), shape("bird"))
-    data.write(tmp_path / "labels.txt", "\ufeff__ignore__\r\n_background_\r\ndog\r\ncat\r\n\r\ncow\r\n")
+    labels = "\ufeff__ignore__\r\n_background_\r\ndog\r\ncat\r\n\r\ncow\r\n"
+    (tmp_path / "labels.txt").write_bytes(labels.removeprefix("\ufeff" * (encoding != "utf-8")).encode(encoding))
     found = data.found(tmp_path, "labelme")
     assert found.values == {0: "background", 1: "dog", 2: "cat", 3: "cow", 4: "bird", 255: "void"}
     assert "does not list bird (1 shapes)" in found.notes[0]

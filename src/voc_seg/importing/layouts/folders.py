@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 from ..files import Files
 from ..findings import counted
 from ..formats.class_files import find_class_file
-from ..layout import Found, LabelledImage
+from ..layout import Found
 from ..notes import examples, masks_without_images
-from ..pairing.folder_names import parse_folder_name, split_of_folders
-from ..pairing.folder_pairs import FolderPair, find_folder_pairs, has_foreign_mark
+from ..pairing.folder_names import parse_folder_name
+from ..pairing.folder_pairs import FolderPair, find_folder_pairs, has_foreign_mark, pairs_with_splits
 from ..pairing.folder_tree import FolderTree
 
 TITLE = "a folder of images and a folder of masks, such as images and masks"
@@ -24,17 +24,10 @@ def find(files: Files) -> Found | None:
     pairs = find_folder_pairs(tree)
     if not pairs:
         return None
-    splits = {image: split_of_folders(image) for pair in pairs for image in pair.matched.pairs}
-    if len(set(splits.values())) == 1:
-        splits = dict.fromkeys(splits, "")  # test/images is a folder named test, not a data set of test images only
     classes = find_class_file(files, pairs[0].masks)
     unlabelled, notes = _leftover(tree, pairs)
     return Found(
-        tuple(
-            LabelledImage(files.absolute(image), files.absolute(mask), splits[image])
-            for pair in pairs
-            for image, mask in pair.matched.pairs.items()
-        ),
+        pairs_with_splits(files, dict(both for pair in pairs for both in pair.matched.pairs.items())),
         classes.values,
         classes.colours,
         unlabelled=tuple(map(files.absolute, unlabelled)),

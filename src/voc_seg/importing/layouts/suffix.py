@@ -16,10 +16,10 @@ from voc_seg.system.names import name_key
 from ..files import Files
 from ..formats.class_files import ClassFile, find_class_file, values_in_order
 from ..formats.text_files import read_lines
-from ..layout import Found, LabelledImage
+from ..layout import Found
 from ..notes import examples, masks_without_images
-from ..pairing.folder_names import are_mask_words, split_of_folders
-from ..pairing.folder_pairs import find_folder_pairs, has_foreign_mark
+from ..pairing.folder_names import are_mask_words
+from ..pairing.folder_pairs import find_folder_pairs, has_foreign_mark, pairs_with_splits
 from ..pairing.folder_tree import FolderTree
 from ..pairing.matching import Matched, Named, match_masks
 
@@ -39,15 +39,9 @@ def find(files: Files) -> Found | None:
     matched = match_masks(images, masks)
     if not matched.pairs:
         return None
-    splits = {image: split_of_folders(image) for image in matched.pairs}
-    if len(set(splits.values())) == 1:
-        splits = dict.fromkeys(splits, "")
     classes = _labelme_names(files) or find_class_file(files, _common_folder(matched))
     return Found(
-        tuple(
-            LabelledImage(files.absolute(image), files.absolute(mask), splits[image])
-            for image, mask in matched.pairs.items()
-        ),
+        pairs_with_splits(files, matched.pairs),
         classes.values,
         classes.colours,
         unlabelled=tuple(map(files.absolute, matched.images)),

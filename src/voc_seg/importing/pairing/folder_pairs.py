@@ -1,6 +1,6 @@
 """Folders of images and the folders of their masks, found by their names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -10,8 +10,9 @@ from voc_seg.system.names import listed, printable
 
 from ..files import Files
 from ..formats.text_files import first_line
+from ..layout import LabelledImage
 from ..notes import examples
-from .folder_names import FolderName, parse_folder_name
+from .folder_names import FolderName, parse_folder_name, split_of_folders
 from .folder_tree import FolderTree, stem_below
 from .matching import Matched, Named, match_masks
 
@@ -81,6 +82,19 @@ def find_folder_pairs(tree: FolderTree) -> list[FolderPair]:
             "Name each mask as its image, apart from a word such as _mask."
         )
     return found
+
+
+def pairs_with_splits(files: Files, pairs: Mapping[PurePosixPath, PurePosixPath]) -> tuple[LabelledImage, ...]:
+    """Return pairs of image and mask, with the splits that the folders of the images name.
+
+    If it is the same split for all, they have none: ``test/images`` is a folder named test, not a test set.
+    """
+    splits = {image: split_of_folders(image) for image in pairs}
+    several = len(set(splits.values())) > 1
+    return tuple(
+        LabelledImage(files.absolute(image), files.absolute(mask), splits[image] if several else "")
+        for image, mask in pairs.items()
+    )
 
 
 def _mask_folders(tree: FolderTree) -> list[PurePosixPath]:

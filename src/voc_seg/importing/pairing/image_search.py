@@ -20,7 +20,7 @@ class ImageSearch:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._known = frozenset(files.paths)
+        self._known, self._images = frozenset(files.paths), frozenset(files.images)
         self._by_name: dict[str, list[PurePosixPath]] = {}
         self._by_stem: dict[str, list[PurePosixPath]] = {}
         for path in files.images:
@@ -65,7 +65,7 @@ class ImageSearch:
         """
         wanted = PurePosixPath(_plain(name))
         exact = PurePosixPath(posixpath.normpath(near / wanted))
-        found = [exact] if exact in self._known and exact in self.with_stem(exact.stem) else self._similar(wanted)
+        found = [exact] if exact in self._images else self._similar(wanted)
         for keep in (
             lambda path: path.is_relative_to(near),
             lambda path: bool(split) and split_of_folders(path) == split,
@@ -92,7 +92,8 @@ class ImageSearch:
         found = self._by_name.get(name_key(wanted.name), [])
         found = [path for path in found if path.name == wanted.name] or found
         ends = [_common_end(path, wanted) for path in found]
-        return [path for path, end in zip(found, ends) if end == max(ends)]
+        longest = max(ends, default=0)
+        return [path for path, end in zip(found, ends) if end == longest]
 
 
 def _plain(text: str) -> str:

@@ -41,21 +41,24 @@ def table_path(project: Path, name: str) -> Path:
 
 
 def existing_data(project: Path, name: str) -> DataConfig | None:
-    """Return the settings ``data`` of ``conf/NAME``; None if there is no such environment.
+    """Return the settings ``data`` of ``conf/NAME/parameters.yml``; None if there is no such file.
 
     Raises VocSegError if the environment reads other data, or its settings cannot be read.
     """
     folder = project / "conf" / name
-    if not folder.exists():
+    has_settings, has_globals = ((folder / f"{file}.yml").exists() for file in ("parameters", "globals"))
+    if has_globals or (has_settings and not table_path(project, name).exists()):
+        shared = _read_yaml(folder / "globals.yml") if has_globals else {}
+        wanted = table_path(project, name).relative_to(project).as_posix()
+        root = shared.get("voc_root")
+        if shared.get("source") != "own" or not root or (project / str(root)) != project / wanted:
+            raise VocSegError(
+                f"{folder} is the environment of other data: its globals.yml has no voc_root: {wanted}. Choose another "
+                "--name, or delete that folder."
+            )
+    if not has_settings:
         return None
-    settings, shared = (_read_yaml(folder / f"{file}.yml") for file in ("parameters", "globals"))
-    wanted = table_path(project, name).relative_to(project).as_posix()
-    root = shared.get("voc_root")
-    if shared.get("source") != "own" or not root or (project / str(root)) != project / wanted:
-        raise VocSegError(
-            f"{folder} is the environment of other data: its globals.yml has no voc_root: {wanted}. Choose another "
-            "--name, or delete that folder."
-        )
+    settings = _read_yaml(folder / "parameters.yml")
     try:
         return DataConfig.model_validate(settings.get("data") or {})
     except ValueError as error:

@@ -126,9 +126,9 @@ def sweep(
 @click.option("--group-by", default="", metavar="REGEX",
               help="Images whose paths match with the same text stay in one split, as in 'patient_\\d+'.")  # fmt: skip
 @click.option("--channels", type=click.IntRange(1), default=None,
-              help="Bands of the images, if not RGB; found by itself for TIFF of more than three.")  # fmt: skip
+              help="Channels of the images, if not RGB. TIFF files with more bands are recognised.")  # fmt: skip
 @click.option("--range", "value_range", type=float, nargs=2, default=None, metavar="LOW HIGH",
-              help="Values that become black and white, for images of more than 8 bits.")  # fmt: skip
+              help="Stored values that become black and white, for images of more than 8 bits.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the splits.")
 @click.option("--check", is_flag=True, help="Only examine the folder. Exit code 1 if something is an error.")
 @click.option("--strict", is_flag=True, help="With --check: warnings count as errors.")

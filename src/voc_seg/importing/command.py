@@ -48,7 +48,7 @@ class ImportOptions:
     test: float = 0.1
     group_by: str = ""
     seed: int = 0
-    channels: int = 0  # of the images; 0 goes by the first one
+    channels: int = 0  # of the images; 0: as the first image has
     range: tuple[float, float] | None = None  # of values of more than 8 bits
     pretrained: bool = False  # whether ImageNet weights are at hand or can be downloaded
 

@@ -129,7 +129,7 @@ def sweep(
               help="Channels of the images, if not RGB. TIFF files with more bands are recognised.")  # fmt: skip
 @click.option("--range", "value_range", type=float, nargs=2, default=None, metavar="LOW HIGH",
               help="Stored values that become black and white, for images of more than 8 bits.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the splits.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the splits.")
 @click.option("--check", is_flag=True, help="Only examine the folder. Exit code 1 if something is an error.")
 @click.option("--strict", is_flag=True, help="With --check: warnings count as errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")

@@ -200,6 +200,24 @@ CASES = {
         refused="values without a name: 255 in 4 masks such as m0.*--classes 255=name.*--void 255",
         found={"values": {0: "background", 1: "tree"}},
     ),
+    "indices in some masks, colours in others": Case(
+        alternating(grey(0, 1, 2, 0), coloured(BLACK, RED, GREEN, BLACK)),
+        refused='in colours, such as m1, and 2 hold plain values, such as m0.*--classes "#010101=name"',
+    ),
+    "the same, with names": Case(
+        alternating(grey(0, 1, 2, 0), coloured(BLACK, RED, GREEN, BLACK)),
+        ("background", "cat", "dog", "background"),
+        options={"classes": "#010101=cat,#020202=dog,#c80000=cat,#00c800=dog"},
+    ),
+    "background 254 and void 255": Case(
+        grey(254, 0, 1, 255), refused="hold 254 and 255 .such as m0.*--classes 254=background --void 255"
+    ),
+    "the same, named": Case(
+        grey(254, 0, 1, 255),
+        ("background", "class_0", "class_1", "void"),
+        options={"classes": "254=background,0=class_0", "void": "255"},
+    ),
+    "traces of lossy compression": Case(grey(0, 255, 254, 1), refused="after lossy compression, for the same object"),
     "an unnamed colour": Case(
         coloured(BLACK, RED, GREEN, BLACK),
         refused="no class has: #00c800 in 2 masks such as m1.*--void #00c800",
@@ -281,6 +299,23 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
 def test_options_that_cannot_be_read(options: dict[str, str], message: str) -> None:
     with pytest.raises(VocSegError, match=message):
         parse_overrides(**options)
+
+
+@pytest.mark.parametrize("names, remedy", [(("dog, brown\n", "cat"), "1=other"), (("Cat", "cat"), '"1=Cat,2=Cat"')])
+def test_the_advice_on_names_works(tmp_path: Path, names: tuple[str, str], remedy: str) -> None:
+    """It names stored values: names may hold commas and equals signs, which options cannot."""
+    values = {0: "background", 1: names[0], 2: names[1], 255: "void"}
+    found = make(tmp_path, Case(grey(0, 1, 2, 255), found={"values": values}))
+    facts = inspect_pairs(found)
+    with pytest.raises(VocSegError, match=f"--classes {remedy}"):
+        plan_classes(facts, found)
+    assert plan_classes(facts, found, parse_overrides(remedy.strip('"'))).values[1] in ("other", "Cat")
+
+
+def test_a_name_and_a_value_may_not_contradict(tmp_path: Path) -> None:
+    found = make(tmp_path, Case(grey(0, 1, 2, 255)))
+    with pytest.raises(VocSegError, match="1 has two meanings in the options, cat and dog"):
+        plan_classes(inspect_pairs(found), found, parse_overrides("class_1=cat,1=dog"))
 
 
 @pytest.mark.parametrize("name", ["no", "12", "a: b", "naïve", "{x}", "#1", "null", "a, b", "it's", '"q"'])

@@ -54,7 +54,7 @@ def splits_of(project: Path) -> dict[str, str]:
     return dict(zip(table_paths(table_of(project), table["image"].tolist()), table["split"]))
 
 
-def test_an_image_that_was_left_out_stays_out(project: Path, tmp_path: Path) -> None:
+def test_an_image_without_a_split_stays_without(project: Path, tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "farm")
     import_data(project, ImportOptions(folder, "trees"))
     table = table_of(project)

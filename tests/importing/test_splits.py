@@ -79,7 +79,7 @@ def test_too_few_images(count: int) -> None:
 
 @pytest.mark.parametrize(("val", "test"), [(0, 0), (1, 0), (0.5, 0.5), (-0.1, 0), (0.2, -1), (float("nan"), 0)])
 def test_impossible_shares(val: float, test: float) -> None:
-    with pytest.raises(VocSegError, match="leave no training images"):
+    with pytest.raises(VocSegError, match="leave no images for training"):
         assign_splits(facts_of("abc"), {}, FOLDER, val=val, test=test)
 
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import class_name_problem, listed, name_key
-from voc_seg.voc.classes import RESERVED_NAMES, VOID
+from voc_seg.system.names import listed
+from voc_seg.voc.classes import VOID
 
 from .by_colour import BLACK, VOID_COLOUR, is_by_colour
+from .class_names import require_valid_names
 from .class_plan import ClassPlan
-from .doubtful_values import require_clear_colours, require_clear_values
+from .doubtful_values import require_clear_colours, require_clear_values, require_one_kind
 from .inspect import PairFacts
 from .layout import VOID_NAME, Colour, Found, Stored
 from .overrides import Overrides
@@ -49,12 +50,13 @@ def plan_classes(facts: Sequence[PairFacts], found: Found, overrides: Overrides 
     totals = stored_totals(usable, by_colour)
     given = _override_stored(totals, found, overrides, by_colour)
     if by_colour:
+        require_one_kind(usable, {*found.colours, *given})
         names = _colour_names(totals, found, given, notes)
     else:
         names = _value_names(usable, totals, found, given, notes)
     names |= given
     ordered = _class_order(names, found.names)
-    _require_valid_names(ordered)
+    require_valid_names(names, ordered)
     if len(ordered) < 2:
         held = texts_of(list(totals))
         raise VocSegError(
@@ -113,14 +115,20 @@ def _override_stored(
     for stored in totals:
         listed_names.setdefault(stored, _name_of(stored, totals))
     given: dict[Stored, str] = {}
+
+    def give(key: Stored, name: str) -> None:
+        if given.setdefault(key, name) != name:
+            raise VocSegError(f"{text_of(key)} has two meanings in the options, {given[key]} and {name}. Give it one.")
+
     for key, name in overrides.names.items():
         if isinstance(key, str):
             if not (keys := [one for one, named in listed_names.items() if named == key]):
                 known = ", ".join(dict.fromkeys(listed_names.values()))
                 raise VocSegError(f"No class is called {key!r}. The classes are: {known}.")
-            given |= dict.fromkeys(keys, name)
+            for one in keys:
+                give(one, name)
         elif isinstance(key, tuple) == by_colour:
-            given[key] = name
+            give(key, name)
         else:
             kind, other = ("colours", "value") if by_colour else ("stored values", "colour")
             raise VocSegError(f"The masks are read by {kind}, so the {other} {text_of(key)} has no meaning.")
@@ -203,21 +211,6 @@ def _class_order(names: Mapping[Stored, str], stated: Sequence[str]) -> tuple[st
         return tuple(name for name in stated if name in distinct)
     first = [name for name in distinct if name.lower() in (BACKGROUND, "_background_", "bg")][:1]
     return (*first, *(name for name in distinct if name not in first))
-
-
-def _require_valid_names(names: Sequence[str]) -> None:
-    seen: dict[str, str] = {}
-    for name in names:
-        twin = seen.setdefault(name_key(name), name)
-        problem = class_name_problem(name) or ("tables have a column of that name" if name in RESERVED_NAMES else "")
-        if problem:
-            raise VocSegError(f"{name!r} cannot be a class name: {problem}. Rename it with --classes {name}=other")
-        if twin != name:
-            raise VocSegError(
-                f"{name!r} and {twin!r} differ only in case. Merge them with --merge {twin}={name}+{twin}"
-            )
-    if len(names) > VOID:
-        raise VocSegError(f"{len(names)} classes were found, but a mask can hold {VOID}. Merge some with --merge.")
 
 
 def _class_colours(

@@ -32,6 +32,7 @@ def require_clear_values(facts: Sequence[PairFacts], totals: Mapping[int, Stored
     unknown = [value for value in totals if value not in known]
     if unknown:
         _refuse_blurred(totals, unknown)
+        _refuse_two_voids(totals, unknown)
         _refuse_instances(facts, unknown)
         _refuse_two_conventions(facts, totals, known)
         _refuse_too_many(unknown)
@@ -81,6 +82,17 @@ def _refuse_two_conventions(facts: Sequence[PairFacts], totals: Mapping[int, Sto
     )
 
 
+def _refuse_two_voids(totals: Mapping[int, StoredTotal], unknown: Sequence[int]) -> None:
+    """Refuse 254 beside 255: one may be background or void, or 254 is 255 after lossy compression."""
+    if not {VOID - 1, VOID} <= {*unknown}:
+        return
+    raise VocSegError(
+        f"The masks hold {VOID - 1} and {VOID} (such as {totals[VOID - 1].example}), which programs use for void, for "
+        f"background or, after lossy compression, for the same object. Say what they mean: --classes "
+        f"{VOID - 1}=background --void {VOID}, or --classes {VOID - 1}-{VOID}=object"
+    )
+
+
 def _refuse_too_many(unknown: Sequence[int]) -> None:
     if len(unknown) <= MAX_UNNAMED:
         return
@@ -88,6 +100,22 @@ def _refuse_too_many(unknown: Sequence[int]) -> None:
         f"The masks hold {len(unknown)} different values ({texts_of(unknown[:8])} ...), too many for classes without "
         "a name. They may be photographs, depth, or instance numbers. If they are classes, name them: --classes "
         "0=background,1-40=first,41-80=second"
+    )
+
+
+def require_one_kind(facts: Sequence[PairFacts], known: set[Stored]) -> None:
+    """Refuse masks in colours beside masks of plain values, which may be indices of the same classes."""
+    plain = [one for one in facts if one.mask_mode not in ("P", "RGB", "RGBA", "drawn")]
+    unknown = {(value,) * 3 for one in plain for value in one.values if value} - known
+    if not unknown or len(plain) == len(facts):
+        return
+    example = next(one for one in plain if any((value,) * 3 in unknown for value in one.values))
+    coloured = next(one for one in facts if one not in plain)
+    named = ",".join(f"{text_of(key)}=name" for key in sorted(unknown)[:3])
+    raise VocSegError(
+        f"Some masks are in colours, such as {coloured.image_id}, and {len(plain)} hold plain values, such as "
+        f"{example.image_id}: nothing says which colour a value is. Save all masks in the same way, or name the values "
+        f'as greys: --classes "{named}"'
     )
 
 

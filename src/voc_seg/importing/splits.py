@@ -55,7 +55,8 @@ def assign_splits(
     """
     if not (0 < val < 1 and 0 <= test < 1 and val + test < 1):
         raise VocSegError(
-            f"--val {val:g} --test {test:g} leave no training images. Use for example --val 0.2 --test 0.1"
+            f"--val {val:g} --test {test:g} leave no images for training or for validation. Use for example --val 0.2 "
+            "--test 0.1"
         )
     previous = previous or {}
     usable = sorted(
@@ -70,7 +71,7 @@ def assign_splits(
     plan = _plan(usable, previous, val, test)
     notes = list(plan.notes)
     if left_out := sum(split == "" for split in previous.values()):
-        notes.append(f"{counted(left_out, 'image')} without a split in images.csv: not used, as after the last import.")
+        notes.append(f"{counted(left_out, 'image')} without a split in images.csv: not used, as before.")
     if moved := [one for one, split in plan.kept.items() if previous.get(one, split) != split]:
         notes.append(
             f"{counted(len(moved), 'image')} with another split in the folder than in images.csv, such as {moved[0]}: "

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from rich.console import Console
 
 from voc_seg.config import DataConfig
 from voc_seg.importing.command import ImportOptions, import_data
 from voc_seg.importing.files import list_files
 from voc_seg.importing.image_ids import image_ids
 from voc_seg.importing.layout import find_layout, layout_named, layout_names
+from voc_seg.importing.output import summary
 from voc_seg.importing.overrides import parse_overrides
 from voc_seg.system.errors import VocSegError
 
@@ -198,11 +201,33 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
         (["/d/train/a.jpg", "/d/val/A.jpg"], ["train_a", "val_A"]),
         (["/x/u/s/a.jpg", "/x/v/s/a.jpg", "/x/b.jpg"], ["u_s_a", "v_s_a", "b"]),
         (["/d/a.jpg", "/d/a.png"], ["a", "a_2"]),
+        (["/home/me/A.jpg", "/home/me/a.jpg"], ["A", "a_2"]),
         (["/d/=1+1.jpg", "/d/a:b?.jpg", "/d/.x.jpg"], ["_1+1", "a_b_", "_x"]),
     ],
 )
 def test_image_ids(paths: list[str], ids: list[str]) -> None:
     assert [one.removeprefix("x_") for one in image_ids(paths)] == ids
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_not_utf8(project: Path, folder: Path) -> None:
+    for name in ("images", "masks"):
+        (folder / name / "004.png").rename(folder / name / os.fsdecode(b"gr\xfcn.png"))
+    imported = import_data(project, ImportOptions(folder, "trees"))
+    assert len(splits_of(project)) == 11
+    broken = next(one for one in imported.findings if one.severity == "error")
+    assert broken.count == 1 and "not UTF-8" in broken.message and "rename" in broken.message
+
+
+def test_a_narrow_terminal_shows_the_names(project: Path, folder: Path) -> None:
+    console = Console(width=40, file=StringIO())
+    console.print(summary(import_data(project, ImportOptions(folder))))
+    assert " backgrou " in console.file.getvalue() and " object " in console.file.getvalue()
+
+
+def test_no_setting_is_written_for_orientations_that_no_image_has(project: Path, folder: Path) -> None:
+    import_data(project, ImportOptions(folder, "trees"))
+    assert "exif" not in (project / "conf/trees/parameters.yml").read_text()
 
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess:

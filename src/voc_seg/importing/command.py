@@ -156,4 +156,4 @@ def _channels(pixels: PixelFormat) -> tuple[Setting, ...]:
 def _exif(facts: Sequence[PairFacts], found: Found) -> tuple[Setting, ...]:
     """Return ``data.exif`` if images have an orientation that it decides."""
     value, why = exif_setting(facts, found)
-    return (Setting("data.exif", value, why),) if value else ()
+    return (Setting("data.exif", value, why),) if value not in ("", "refuse") else ()

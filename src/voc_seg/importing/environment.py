@@ -17,7 +17,7 @@ from voc_seg.voc.table import COLUMNS, write_table
 
 from .class_plan import ClassPlan
 from .classes import ClassRow
-from .inspect import PairFacts
+from .inspect import PairFacts, is_utf8
 from .layout import VOID_NAME, Stored
 from .settings_text import Setting, block_lines
 from .stored import text_of
@@ -95,7 +95,11 @@ def images_table(facts: Sequence[PairFacts], splits: Mapping[str, str], folder: 
         inside = path.is_relative_to(project) and folder.is_relative_to(project)
         return Path(os.path.relpath(path, folder) if inside else path).as_posix()
 
-    rows = [(one.image_id, splits[one.image_id], shown(one.source.image), shown(one.source.mask)) for one in facts]
+    rows = [
+        (one.image_id, splits[one.image_id], shown(one.source.image), shown(one.source.mask))
+        for one in facts
+        if is_utf8(one.source)
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

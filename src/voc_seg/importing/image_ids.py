@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import PurePath
 
 from voc_seg.system.names import LONGEST_ID, formula_sign, image_id_problem, name_key
@@ -14,7 +15,7 @@ def image_ids(paths: Sequence[str]) -> tuple[str, ...]:
     them, as many as needed: ``train/a.jpg`` and ``val/a.jpg`` become ``train_a`` and ``val_a``. Characters that ids
     cannot have become ``_``.
     """
-    parts = [_parts(path) for path in paths]
+    parts = _without_common_folder([_parts(path) for path in paths])
     depth = [1] * len(parts)
     while True:
         ids = ["_".join(part[-count:]) for part, count in zip(parts, depth)]
@@ -34,6 +35,13 @@ def _parts(path: str) -> tuple[str, ...]:
     folders = pure.relative_to(pure.anchor).parent.parts
     names = [*folders, pure.stem if pure.suffix else pure.name]
     return tuple(clean for name in names if (clean := _clean(name)))
+
+
+def _without_common_folder(paths: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Remove the folders above all images: they tell none apart, and change when the data is moved."""
+    levels = zip(*(path[:-1] for path in paths))
+    common = sum(1 for _ in takewhile(lambda names: len({*names}) == 1, levels))
+    return [path[common:] for path in paths]
 
 
 def _clean(name: str) -> str:

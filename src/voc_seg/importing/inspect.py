@@ -138,6 +138,8 @@ def _inspect(
     image_id, source = item
     facts = PairFacts(image_id, source)
     try:
+        if not is_utf8(source):
+            raise VocSegError(f"name that is not UTF-8: {source.image} or its mask; rename it, also its folders")
         image = decode_dataset_image(source.image, pixels)
         facts = replace(facts, size=image.shape[:2], orientation=orientation(source.image), image_digest=_digest(image))
         shown = displayed(image)
@@ -159,6 +161,14 @@ def _inspect(
         return replace(facts, problem=printable(str(error)))
     except Exception as error:  # one damaged file must not stop the others
         return replace(facts, problem=printable(f"unreadable: {short_name(source.image)} or its mask ({error!r})"))
+
+
+def is_utf8(source: LabelledImage) -> bool:
+    """Return whether tables can hold the paths of an image and its mask; names in old archives are not UTF-8."""
+    try:
+        return all(str(path).encode() for path in (source.image, source.mask))
+    except UnicodeEncodeError:
+        return False
 
 
 def _count(facts: PairFacts, mask: StoredMask) -> PairFacts:

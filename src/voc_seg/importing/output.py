@@ -41,7 +41,7 @@ def class_table(rows: Sequence[ClassRow]) -> Table:
     """Return a line for each class: what the masks store, name, images, pixels, share and an example."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("in the masks", overflow="fold")
-    table.add_column("class", overflow="fold")
+    table.add_column("class", overflow="fold", min_width=8)
     for name in ("images", "pixels", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("example", overflow="fold")

@@ -182,17 +182,22 @@ def import_folder(
             folder, name, layout, overrides, val, test, group_by, seed, channels or 0, value_range, pretrained
         )
         imported = import_data(project, settings)
-        page = project / "data/08_reporting/data_check.html"
-        write_data_check(
-            page, name or folder.resolve().name, imported.facts, imported.plan, imported.splits, imported.found,
-            imported.findings, imported.pixels,
-        )  # fmt: skip
     except VocSegError as error:
         if as_json:
             click.echo(json.dumps({"error": str(error)}))
         else:
             logger.error("%s", error)
         raise SystemExit(1) from None
+    path = project / "data/08_reporting/data_check.html"
+    page: Path | None = path
+    try:
+        write_data_check(
+            path, name or folder.resolve().name, imported.facts, imported.plan, imported.splits, imported.found,
+            imported.findings, imported.pixels,
+        )  # fmt: skip
+    except VocSegError as error:  # the environment has been written
+        logger.warning("There is no page to look at. %s", error)
+        page = None
     if as_json:
         click.echo(json.dumps(summary_json(imported), ensure_ascii=False, indent=1))
     else:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from voc_seg.importing.command import ImportOptions, import_data
+from voc_seg.importing.overrides import parse_overrides
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.table import read_table, table_paths
 
@@ -178,3 +179,11 @@ def test_settings_that_are_no_settings(project: Path, tmp_path: Path) -> None:
     (project / "conf/trees/parameters.yml").write_text("- a\n")
     with pytest.raises(VocSegError, match=r"parameters\.yml cannot be read: it holds no settings"):
         import_data(project, ImportOptions(folder, "trees"))
+
+
+def test_the_first_command_may_be_repeated(project: Path, tmp_path: Path) -> None:
+    options = ImportOptions(write_pairs(tmp_path / "farm"), "trees", overrides=parse_overrides("object=tree"))
+    import_data(project, options)
+    write_pairs(tmp_path / "farm", range(40, 43))
+    assert import_data(project, options).plan.names == ("background", "tree")
+    assert len(splits_of(project)) == 15

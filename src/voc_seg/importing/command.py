@@ -84,11 +84,6 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
     if options.name:
         require_valid_name(options.name)
         earlier = existing_data(project, options.name)
-        if earlier and options.overrides:
-            raise VocSegError(
-                f"conf/{options.name} exists, and its parameters.yml says what the masks mean: edit data.classes and "
-                "data.values there, or delete that folder to write it again."
-            )
     table = table_path(project, options.name or "none")
     earlier_table = read_earlier_table(table) if options.name else EarlierTable()
     layout, found = find_layout(without_own_files(project, list_files(options.folder)), options.layout)
@@ -100,6 +95,8 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
     with atomic_write_folder(masks) if keeps_masks else nullcontext(None) as filling:
         facts = inspect_pairs(found, filling, masks, pixels)
         plan = plan_of(earlier.class_table) if earlier else plan_classes(facts, found, options.overrides)
+        if earlier and options.overrides:
+            _require_same(options.name, plan, plan_classes(facts, found, options.overrides))
         facts = check_meanings(facts, plan)
         counts = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
         previous, gone = earlier_table.splits(facts)
@@ -151,6 +148,15 @@ def _channels(pixels: PixelFormat) -> tuple[Setting, ...]:
     if pixels.range:
         settings.append(Setting("data.range", list(pixels.range), "stored values that become black and white"))
     return tuple(settings)
+
+
+def _require_same(name: str, earlier: ClassPlan, wanted: ClassPlan) -> None:
+    """Refuse options that say something else than the settings; the first command may be repeated."""
+    if any(earlier.values.get(key, meaning) != meaning for key, meaning in wanted.values.items()):
+        raise VocSegError(
+            f"conf/{name} exists, and its parameters.yml says what the masks mean: edit data.classes and data.values "
+            "there, or delete that folder to write it again."
+        )
 
 
 def _exif(facts: Sequence[PairFacts], found: Found) -> tuple[Setting, ...]:

@@ -284,3 +284,20 @@ def test_inspection_notes_the_traits(tmp_path: Path) -> None:
     assert facts.traits.grey and facts.traits.image_mode == "L"
     assert facts.traits.border_values == {9: 40}
     assert facts.traits.alignment.as_is > 0.9
+
+
+@pytest.mark.parametrize(
+    "problem, remedy",
+    [
+        ("a.json has for images/1.jpg: run lengths of 10 pixels, in an image of 6912", "Correct these annotations"),
+        ("/photo 00.json: the rectangle 'cat' has points that are no pairs of numbers", "Correct these annotations"),
+        (
+            "size: a.jpg has 9 x 7 pixels, but a.json was made for 5 x 5; import the others",
+            "Import the images that were",
+        ),
+        ("name that is not UTF-8: a", "Rename"),
+        ("unknown labels: the mask holds 7, which data.values does not name", "under data.values in parameters.yml"),
+    ],
+)
+def test_the_remedy_fits_the_problem(problem: str, remedy: str) -> None:
+    assert any(remedy in one.remedy for one in check(changed(0, problem=problem)).values())

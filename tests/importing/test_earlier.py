@@ -187,3 +187,16 @@ def test_the_first_command_may_be_repeated(project: Path, tmp_path: Path) -> Non
     write_pairs(tmp_path / "farm", range(40, 43))
     assert import_data(project, options).plan.names == ("background", "tree")
     assert len(splits_of(project)) == 15
+
+
+def test_options_do_not_name_values_that_the_settings_do_not_know(project: Path, tmp_path: Path) -> None:
+    """They would have no effect: the settings are kept."""
+    folder = write_pairs(tmp_path / "farm")
+    import_data(project, ImportOptions(folder, "trees"))
+    mask = np.zeros(SIZE, np.uint8)
+    mask[3:9] = 7
+    Image.fromarray(mask).save(folder / "masks/003.png")
+    again = import_data(project, ImportOptions(folder, "trees"))
+    assert any("under data.values in parameters.yml" in one.remedy for one in again.findings)
+    with pytest.raises(VocSegError, match=r"edit data\.classes and data\.values there"):
+        import_data(project, ImportOptions(folder, "trees", overrides=parse_overrides("7=ash")))

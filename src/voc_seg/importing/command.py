@@ -96,7 +96,7 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
         facts = inspect_pairs(found, filling, masks, pixels)
         plan = plan_of(earlier.class_table) if earlier else plan_classes(facts, found, options.overrides)
         if earlier and options.overrides:
-            _require_same(options.name, plan, plan_classes(facts, found, options.overrides))
+            _require_same(options, plan, plan_classes(facts, found, options.overrides))
         facts = check_meanings(facts, plan)
         counts = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
         previous, gone = earlier_table.splits(facts)
@@ -150,12 +150,14 @@ def _channels(pixels: PixelFormat) -> tuple[Setting, ...]:
     return tuple(settings)
 
 
-def _require_same(name: str, earlier: ClassPlan, wanted: ClassPlan) -> None:
+def _require_same(options: ImportOptions, earlier: ClassPlan, wanted: ClassPlan) -> None:
     """Refuse options that say something else than the settings; the first command may be repeated."""
-    if any(earlier.values.get(key, meaning) != meaning for key, meaning in wanted.values.items()):
+    given = options.overrides.names.values()
+    known = {key: name for key, name in wanted.values.items() if key in earlier.values or name in given}
+    if any(earlier.values.get(key) != name for key, name in known.items()):
         raise VocSegError(
-            f"conf/{name} exists, and its parameters.yml says what the masks mean: edit data.classes and data.values "
-            "there, or delete that folder to write it again."
+            f"conf/{options.name} exists, and its parameters.yml says what the masks mean: edit data.classes and "
+            "data.values there, or delete that folder to write it again."
         )
 
 

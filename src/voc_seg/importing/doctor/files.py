@@ -19,9 +19,12 @@ _REMEDIES = {
     "mask of": "Export the masks again as PNG, without anti-aliasing, smoothing and lossy compression.",
     "mask mode": "Save these masks as PNG with a palette or as 8-bit grey.",
     "image mode": "Save these images with 8 bits a channel.",
-    "unknown labels": "Name them with --classes or in data.values, or make them void with --void.",
+    "unknown labels": "Name them under data.values in parameters.yml, as classes or as void.",
+    "size": "Import the images that were annotated.",
+    "name that is not UTF": "Rename these files or their folders, for example with convmv.",
     "oversized": "Divide these images into tiles.",
 }
+_ANNOTATION_REMEDY = "Correct these annotations in the labelling tool, and export them again."
 _OTHER_REMEDY = "Export these files again in a format that is read: JPEG, PNG, TIFF, BMP or WebP; masks never as JPEG."
 
 
@@ -70,7 +73,8 @@ def _unusable(kind: str, ones: Sequence[PairFacts]) -> Finding:
         return of_images("error", "git-lfs", what, "Fetch the files with: git lfs pull", ids)
     names = {"mask of": "antialiased", "unknown labels": "unknown-values"}
     name = next((text for start, text in names.items() if kind.startswith(start)), "unreadable")
-    remedy = next((text for start, text in _REMEDIES.items() if kind.startswith(start)), _OTHER_REMEDY)
+    other = _ANNOTATION_REMEDY if ".json" in ones[0].problem.lower() else _OTHER_REMEDY
+    remedy = next((text for start, text in _REMEDIES.items() if kind.startswith(start)), other)
     return of_images("error", name, f"{counted(count, 'pair')} that cannot be used: {ones[0].problem}.", remedy, ids)
 
 

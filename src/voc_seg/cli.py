@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 from kedro.config import MissingConfigException
@@ -19,6 +20,7 @@ from voc_seg.hooks.option_values import accept_lists, explain_option, keep_confi
 from voc_seg.hooks.run_options import checked_runner
 from voc_seg.hooks.settings_files import explain_params
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.lock import acquire_lock
 from voc_seg.system.torchrun import process_info
 
 __all__ = ["cli", "run"]
@@ -111,6 +113,26 @@ def sweep(
     raise SystemExit(code)
 
 
+def _import_lock(project: Path) -> BinaryIO | None:
+    """Return a lock that one import of the project holds: two would write the same masks and the same page.
+
+    None if the folder cannot be written. Raises VocSegError if another import runs.
+    """
+    if process_info().world_size > 1:
+        raise VocSegError(
+            "An import needs a single process, but torchrun has started several. Run it without torchrun."
+        )
+    folder = project / "data" / "08_reporting"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = acquire_lock(folder / ".import_data.lock")
+    except OSError:
+        return None
+    if lock is None:
+        raise VocSegError("Another kedro import-data runs in this project. Wait until it has ended, and run again.")
+    return lock
+
+
 @cli.command("import-data")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", default="", help="Environment to write, conf/NAME. Then run: kedro run --env NAME")
@@ -175,6 +197,7 @@ def import_folder(
     try:
         if not (name or check):
             raise VocSegError("Give the environment a name with --name NAME, or only examine the folder with --check.")
+        _lock = _import_lock(project)
         overrides = parse_overrides(classes, merge, void)
         name = "" if check else name
         pretrained = bool(name) and imagenet_weights_available()

@@ -152,7 +152,8 @@ def _import_lock(project: Path) -> BinaryIO | None:
 @click.option("--range", "value_range", type=float, nargs=2, default=None, metavar="LOW HIGH",
               help="Stored values that become black and white, for images of more than 8 bits.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the splits.")
-@click.option("--check", is_flag=True, help="Only examine the folder. Exit code 1 if something is an error.")
+@click.option("--check", is_flag=True,
+              help="Only examine the folder, with --name as conf/NAME reads it. Exit code 1 for errors.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="With --check: warnings count as errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.pass_obj
@@ -199,10 +200,9 @@ def import_folder(
             raise VocSegError("Give the environment a name with --name NAME, or only examine the folder with --check.")
         _lock = _import_lock(project)
         overrides = parse_overrides(classes, merge, void)
-        name = "" if check else name
-        pretrained = bool(name) and imagenet_weights_available()
+        pretrained = not check and imagenet_weights_available()
         settings = ImportOptions(
-            folder, name, layout, overrides, val, test, group_by, seed, channels or 0, value_range, pretrained
+            folder, name, check, layout, overrides, val, test, group_by, seed, channels or 0, value_range, pretrained
         )
         imported = import_data(project, settings)
     except VocSegError as error:
@@ -225,5 +225,5 @@ def import_folder(
         click.echo(json.dumps(summary_json(imported), ensure_ascii=False, indent=1))
     else:
         console.print(summary(imported))
-        console.print(closing(imported, settings.name, page, project))
+        console.print(closing(imported, "" if check else name, page, project))
     raise SystemExit(exit_code(imported.findings, strict) if check else 0)

@@ -200,3 +200,15 @@ def test_options_do_not_name_values_that_the_settings_do_not_know(project: Path,
     assert any("under data.values in parameters.yml" in one.remedy for one in again.findings)
     with pytest.raises(VocSegError, match=r"edit data\.classes and data\.values there"):
         import_data(project, ImportOptions(folder, "trees", overrides=parse_overrides("7=ash")))
+
+
+def test_a_check_with_a_name_reads_masks_as_its_settings_say(project: Path, tmp_path: Path) -> None:
+    options = ImportOptions(write_pairs(tmp_path / "farm"), "trees", overrides=parse_overrides("255=tree"))
+    written = import_data(project, options).written
+    before = [path.read_bytes() for path in written]
+    write_pairs(tmp_path / "farm", range(40, 43))
+    checked = import_data(project, ImportOptions(tmp_path / "farm", "trees", check=True, seed=5))
+    assert checked.plan.names == ("background", "tree") and checked.written == ()
+    assert [path.read_bytes() for path in written] == before
+    assert import_data(project, ImportOptions(tmp_path / "farm", "none", check=True)).written == ()
+    assert not (project / "conf/none").exists() and not (project / "data/01_raw/none").exists()

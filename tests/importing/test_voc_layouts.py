@@ -231,6 +231,7 @@ def test_cvat_without_images_is_refused(tmp_path: Path) -> None:
         ("background:0,128,0::\ncat:1,2,3::\n", {(0, 128, 0): "background", (1, 2, 3): "cat"}),
         ("\ufeffcat:1, 2, 3:hand,foot:run\r\nignored:4,5,6::\r\n",
          {(1, 2, 3): "cat", (4, 5, 6): "void", (0, 0, 0): "background"}),
+        ("cat: big:1,2,3::\n", {(1, 2, 3): "cat: big", (0, 0, 0): "background"}),
         ("background:::\ncat:::\n", {(0, 0, 0): "background", (128, 0, 0): "cat"}),
     ],
 )  # fmt: skip

@@ -42,6 +42,7 @@ class ImportOptions:
 
     folder: Path
     name: str = ""  # environment to write; empty only examines the folder
+    check: bool = False  # write nothing; an environment of this name says what the masks mean
     layout: str = ""
     overrides: Overrides = field(default_factory=Overrides)
     val: float = 0.2
@@ -90,7 +91,8 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
     require_dataset(options.name, layout, found)
     has_splits = any(one.split for one in found.images)
     pixels = earlier.reading.pixels if earlier else _pixel_format(found, options)
-    keeps_masks = bool(options.name and found.draw)
+    writes = bool(options.name) and not options.check
+    keeps_masks = writes and found.draw is not None
     masks = table.parent / "masks"
     with atomic_write_folder(masks) if keeps_masks else nullcontext(None) as filling:
         facts = inspect_pairs(found, filling, masks, pixels)
@@ -110,7 +112,7 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
         layout, layout_named(layout).TITLE, found, facts, plan, rows, splits,
         (*split_notes, *gone), check_data(facts, plan, splits, found), pixels,
     )  # fmt: skip
-    return _written(project, options, imported, previous) if options.name else imported
+    return _written(project, options, imported, previous) if writes else imported
 
 
 def _written(project: Path, options: ImportOptions, imported: Imported, previous: Mapping[str, str]) -> Imported:

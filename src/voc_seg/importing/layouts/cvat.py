@@ -96,7 +96,7 @@ def _read_colours(files: Files, path: PurePosixPath) -> dict[Colour, str]:
     """Read a label map: class name by colour. Without any colour, labels have VOC's colours in their order."""
     colours: list[tuple[str, Colour | None]] = []
     for line in read_lines(files.absolute(path), comment="#"):
-        name, *fields = line.split(":")
+        name, *fields = line.rsplit(":", 3)  # the name may hold colons
         numbers = [one.strip() for one in fields[0].split(",")] if fields and fields[0].strip() else []
         valid = not numbers or (len(numbers) == 3 and all(one.isdecimal() and int(one) < 256 for one in numbers))
         if not fields or not name.strip() or not valid:

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from voc_seg.importing.command import ImportOptions, import_data
+from voc_seg.importing.classes import class_pixels
+from voc_seg.importing.command import Imported, ImportOptions, import_data
 from voc_seg.importing.overrides import parse_overrides
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.table import read_table, table_paths
@@ -212,3 +213,63 @@ def test_a_check_with_a_name_reads_masks_as_its_settings_say(project: Path, tmp_
     assert [path.read_bytes() for path in written] == before
     assert import_data(project, ImportOptions(tmp_path / "farm", "none", check=True)).written == ()
     assert not (project / "conf/none").exists() and not (project / "data/01_raw/none").exists()
+
+
+def relabel(folder: Path, old: str, new: str, count: int = 99) -> None:
+    for path in sorted(folder.glob("*.json"))[:count]:
+        path.write_text(path.read_text().replace(f'"{old}"', f'"{new}"'))
+
+
+def pixels_of(imported: Imported) -> dict[str, int]:
+    return {row.name: row.pixels for row in imported.rows}
+
+
+def test_a_label_that_goes_does_not_change_the_others(project: Path, tmp_path: Path) -> None:
+    """labelme's labels are numbered by name: without cat, dog would be stored as cat was."""
+    build.labelme(tmp_path / "lm", build.scenes(8))
+    first = pixels_of(import_data(project, ImportOptions(tmp_path / "lm", "trees")))
+    relabel(tmp_path / "lm", "cat", "__ignore__")
+    second = pixels_of(import_data(project, ImportOptions(tmp_path / "lm", "trees")))
+    assert second["cat"] == 0 and second["dog"] == first["dog"]
+
+
+def test_a_label_that_comes_does_not_change_the_others(project: Path, tmp_path: Path) -> None:
+    build.labelme(tmp_path / "lm", build.scenes(8))
+    first = import_data(project, ImportOptions(tmp_path / "lm", "trees"))
+    relabel(tmp_path / "lm", "cat", "bird", 2)
+    second = import_data(project, ImportOptions(tmp_path / "lm", "trees"))
+    broken = [one for one in second.facts if one.problem]
+    assert len(broken) == 2 and "the mask holds 3 (bird), which data.values does not name" in broken[0].problem
+    settings = project / "conf/trees/parameters.yml"
+    text = (
+        settings.read_text()
+        .replace("    - dog", "    - dog\n    - bird")
+        .replace("    2: dog", "    3: bird\n    2: dog")
+    )
+    settings.write_text(text)
+    relabel(tmp_path / "lm", "dog", "ant", 3)
+    third = import_data(project, ImportOptions(tmp_path / "lm", "trees"))
+    assert pixels_of(third)["bird"] > 0
+    assert any("holds 4 (ant)" in one.problem for one in third.facts)
+    before = {one.image_id: class_pixels(one, first.plan).get("cat", 0) for one in first.facts[2:]}
+    usable = [one for one in third.facts[2:] if not one.problem]
+    assert usable
+    assert all(class_pixels(one, third.plan).get("cat", 0) == before[one.image_id] for one in usable)
+
+
+def test_mask_files_whose_label_map_has_changed_are_refused(project: Path, tmp_path: Path) -> None:
+    build.labelme2voc(tmp_path / "lv", build.scenes(8))
+    import_data(project, ImportOptions(tmp_path / "lv", "trees"))
+    (tmp_path / "lv/class_names.txt").write_text("_background_\nbird\ncat\ndog")
+    with pytest.raises(VocSegError, match=r"1 was cat and is now bird.*Delete .*conf/trees to write it again"):
+        import_data(project, ImportOptions(tmp_path / "lv", "trees"))
+    shutil.rmtree(project / "conf/trees")
+    assert import_data(project, ImportOptions(tmp_path / "lv", "trees")).plan.names[1] == "bird"
+
+
+def test_masks_in_colours_do_not_fit_settings_by_value(project: Path, tmp_path: Path) -> None:
+    build.labelme(tmp_path / "lm", build.scenes(8))
+    import_data(project, ImportOptions(tmp_path / "lm", "trees"))
+    build.cvat(tmp_path / "cvat", build.scenes(8))
+    with pytest.raises(VocSegError, match=r"None of 8 images.*unknown labels: the mask holds #"):
+        import_data(project, ImportOptions(tmp_path / "cvat", "trees"))

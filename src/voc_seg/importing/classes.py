@@ -85,13 +85,16 @@ def class_rows(facts: Sequence[PairFacts], plan: ClassPlan) -> tuple[ClassRow, .
     return tuple(rows)
 
 
-def check_meanings(facts: Sequence[PairFacts], plan: ClassPlan) -> tuple[PairFacts, ...]:
+def check_meanings(facts: Sequence[PairFacts], plan: ClassPlan, found: Found) -> tuple[PairFacts, ...]:
     """Return the facts with a problem for every mask that holds a value or colour without a meaning."""
     checked = []
+    names = _layout_names(found, by_colour=True) | _layout_names(found, by_colour=False)
     for one in facts:
         unknown = [key for key in stored_counts(one, plan.by_colour) if key not in plan.values]
+        if one.colours and not plan.by_colour:
+            unknown = [*one.colours]
         if unknown and not one.problem:
-            held = texts_of(unknown[:5])
+            held = ", ".join(f"{text_of(key)} ({names[key]})" if key in names else text_of(key) for key in unknown[:5])
             one = replace(one, problem=f"unknown labels: the mask holds {held}, which data.values does not name")
         checked.append(one)
     return tuple(checked)

@@ -13,7 +13,7 @@ from voc_seg.voc.tiff import band_count
 from .checks import check_data
 from .class_plan import ClassPlan
 from .classes import ClassRow, check_meanings, class_pixels, class_rows, plan_classes
-from .datasets import require_dataset
+from .datasets import DATASETS, require_dataset
 from .doctor.files import exif_setting
 from .earlier import EarlierTable, read_earlier_table, without_own_files
 from .environment import (
@@ -30,6 +30,7 @@ from .files import list_files
 from .findings import Finding
 from .fingerprint import plan_settings
 from .inspect import PairFacts, inspect_pairs
+from .labels import found_labels, keep_numbers, labels_path, read_labels, write_labels
 from .layout import Found, find_layout, layout_named
 from .overrides import Overrides
 from .settings_text import Setting
@@ -89,6 +90,9 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
     earlier_table = read_earlier_table(table) if options.name else EarlierTable()
     layout, found = find_layout(without_own_files(project, list_files(options.folder)), options.layout)
     require_dataset(options.name, layout, found)
+    labels = read_labels(labels_path(project, options.name)) if earlier else {}
+    if earlier:
+        found = keep_numbers(found, labels, project / "conf" / options.name / "parameters.yml")
     has_splits = any(one.split for one in found.images)
     pixels = earlier.reading.pixels if earlier else _pixel_format(found, options)
     writes = bool(options.name) and not options.check
@@ -99,7 +103,7 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
         plan = plan_of(earlier.class_table) if earlier else plan_classes(facts, found, options.overrides)
         if earlier and options.overrides:
             _require_same(options, plan, plan_classes(facts, found, options.overrides))
-        facts = check_meanings(facts, plan)
+        facts = check_meanings(facts, plan, found)
         counts = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
         previous, gone = earlier_table.splits(facts)
         splits, split_notes = assign_splits(
@@ -112,7 +116,12 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
         layout, layout_named(layout).TITLE, found, facts, plan, rows, splits,
         (*split_notes, *gone), check_data(facts, plan, splits, found), pixels,
     )  # fmt: skip
-    return _written(project, options, imported, previous) if writes else imported
+    if not writes:
+        return imported
+    imported = _written(project, options, imported, previous)
+    if options.name not in DATASETS:  # their numbers are official
+        write_labels(labels_path(project, options.name), labels | found_labels(found))
+    return imported
 
 
 def _written(project: Path, options: ImportOptions, imported: Imported, previous: Mapping[str, str]) -> Imported:

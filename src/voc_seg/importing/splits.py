@@ -64,9 +64,10 @@ def assign_splits(
         key=lambda one: (relative_path(one, folder), one.image_id),
     )
     if len(usable) < 2:
+        why = next((f" {one.image_id}: {one.problem}." for one in facts if one.problem), "")
         raise VocSegError(
             f"{len(usable) or 'None'} of {len(facts)} images can be used, but training and validation need one each. "
-            "Label at least two images."
+            f"Label at least two images.{why}"
         )
     plan = _plan(usable, previous, val, test)
     notes = list(plan.notes)

@@ -273,3 +273,22 @@ def test_masks_in_colours_do_not_fit_settings_by_value(project: Path, tmp_path: 
     build.cvat(tmp_path / "cvat", build.scenes(8))
     with pytest.raises(VocSegError, match=r"None of 8 images.*unknown labels: the mask holds #"):
         import_data(project, ImportOptions(tmp_path / "cvat", "trees"))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("\xff", "labels.csv cannot be read"),
+        ("stored,label\n" + "".join(f"{value},x{value}\n" for value in range(255)), "All 255 values are in use"),
+        ("stored,label\n0,background\n300,cat\n", ""),
+    ],
+)
+def test_a_damaged_list_of_labels(project: Path, tmp_path: Path, text: str, message: str) -> None:
+    build.labelme(tmp_path / "lm", build.scenes(8))
+    import_data(project, ImportOptions(tmp_path / "lm", "trees"))
+    (project / "conf/trees/labels.csv").write_bytes(text.encode("latin1"))
+    if not message:
+        assert import_data(project, ImportOptions(tmp_path / "lm", "trees")).written
+        return
+    with pytest.raises(VocSegError, match=message):
+        import_data(project, ImportOptions(tmp_path / "lm", "trees"))

@@ -62,12 +62,17 @@ def keep_numbers(found: Found, earlier: Mapping[str, str], settings: Path) -> Fo
     if found.draw is None:
         _require_same(found, earlier, settings)
         return found
-    numbers = {label: int(stored) for stored, label in earlier.items() if stored.isdecimal()}
+    numbers = {label: int(stored) for stored, label in earlier.items() if stored.isdecimal() and int(stored) <= VOID}
     free = iter(sorted({*range(VOID)} - {*numbers.values()}))
     table, values = np.arange(256, dtype=np.uint8), dict[int, str]()
     for value, label in found.values.items():
         if label not in numbers:
-            numbers[label] = value if value == VOID or not earlier else next(free)
+            number = value if value == VOID or not earlier else next(free, None)
+            if number is None:
+                raise VocSegError(
+                    f"All {VOID} values are in use, so the label {label} has none. Delete {settings.parent}."
+                )
+            numbers[label] = number
         table[value] = numbers[label]
         values[numbers[label]] = label
     return replace(found, values=values, draw=partial(_renumbered, found.draw, table))

@@ -301,3 +301,14 @@ def test_inspection_notes_the_traits(tmp_path: Path) -> None:
 )
 def test_the_remedy_fits_the_problem(problem: str, remedy: str) -> None:
     assert any(remedy in one.remedy for one in check(changed(0, problem=problem)).values())
+
+
+@pytest.mark.parametrize(
+    "palette, count", [({1: (9, 0, 0), 2: (0, 9, 0)}, 0), ({1: (0, 9, 0)}, 1), ({1: (7, 7, 7)}, 0)]
+)
+def test_palettes_of_another_numbering(palette: dict, count: int) -> None:
+    """As after a label tool has numbered its classes in another order."""
+    plan = replace(PLAN, colours=((0, 0, 0), (9, 0, 0), (0, 9, 0)))
+    found = check(changed(0, palette=palette), plan).get("palette")
+    assert (found.count if found else 0) == count
+    assert not found or "1 means cat and has the colour of dog" in found.message

@@ -25,6 +25,31 @@ def mask_findings(pairs: Sequence[LabelledPair], plan: ClassPlan) -> Iterator[Fi
     yield from _placement(pairs)
     yield from _soft_borders(pairs, plan)
     yield from _stray(pairs, plan)
+    yield from _palettes(pairs, plan)
+
+
+def _palettes(pairs: Sequence[LabelledPair], plan: ClassPlan) -> Iterator[Finding]:
+    """Yield a finding about palettes that show values in colours of other classes: masks of another numbering."""
+    if plan.by_colour:
+        return
+    owners = {colour: name for name, colour in zip(plan.names, plan.colours) if colour}
+    clashes = {
+        pair.facts.image_id: (value, meaning, owners[colour])
+        for pair in pairs
+        for value, colour in pair.facts.palette.items()
+        if (meaning := plan.values.get(value, VOID_NAME)) != VOID_NAME and owners.get(colour, meaning) != meaning
+    }
+    if clashes:
+        value, meaning, other = next(iter(clashes.values()))
+        yield of_images(
+            "error",
+            "palette",
+            f"{counted(len(clashes), 'mask')} with a palette that contradicts data.values: {value} means {meaning} "
+            f"and has the colour of {other}.",
+            "If the colours are right, export these masks with the values of the others. If the values are, correct "
+            "the colours under data.classes.",
+            clashes,
+        )
 
 
 def _placement(pairs: Sequence[LabelledPair]) -> Iterator[Finding]:

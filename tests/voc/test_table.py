@@ -123,3 +123,8 @@ def test_relative_roots_are_found_from_a_subfolder_of_the_project(
     monkeypatch.chdir(project / "notebooks")
     split = VOCSplitDataset(source="own", split="train", voc_root="trees/images.csv").load()
     assert split.image_path("x_train").is_file()
+    # or from elsewhere, where Kedro has made the path of the raw data absolute
+    monkeypatch.chdir(tmp_path)
+    raw = str(project / "data/01_raw")
+    split = VOCSplitDataset(source="own", split="train", filepath=raw, voc_root="trees/images.csv").load()
+    assert split.image_path("x_train").is_file()

@@ -8,14 +8,16 @@ from kedro.utils import find_kedro_project
 from voc_seg.voc.splits import resolve_path
 
 
-def resolve_root(voc_root: str) -> Path:
+def resolve_root(voc_root: str, filepath: str | Path) -> Path:
     """Return ``voc_root`` as an absolute path.
 
-    A relative path that does not exist in the working directory is one of the project: notebooks run in another folder.
+    A relative path that does not exist in the working directory is one of the project, that of ``filepath`` or of the
+    working directory: notebooks and scripts run in another folder.
     """
     path = resolve_path(voc_root)
     if os.path.lexists(path) or Path(voc_root).expanduser().is_absolute():
         return path
-    project = find_kedro_project(Path.cwd())
-    inside = resolve_path(project / voc_root) if project else path
-    return inside if os.path.lexists(inside) else path
+    for start in (Path(filepath).absolute().parent, Path.cwd()):
+        if (project := find_kedro_project(start)) and os.path.lexists(inside := resolve_path(project / voc_root)):
+            return inside
+    return path

@@ -57,7 +57,7 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
     ) -> None:
         self._filepath = Path(filepath)
         self._source = source
-        self._voc_root = resolve_root(voc_root) if voc_root else None
+        self._voc_root = resolve_root(voc_root, filepath) if voc_root else None
         self._index = Path(index["filepath"]) if index else None
         self.metadata = metadata
 

@@ -68,7 +68,7 @@ class VOCSplitDataset(AbstractDataset[None, VOCSplit]):
         self._source = source_named(source)
         self._split = split
         self._folder = Path(filepath) / self._source.home
-        self._voc_root = resolve_root(voc_root) if voc_root else None
+        self._voc_root = resolve_root(voc_root, filepath) if voc_root else None
         self._voc_archive = resolve_path(voc_archive) if voc_archive else None
         self._archives = archives or {}
         self._index = Path(index["filepath"]) if index else None

@@ -79,8 +79,10 @@ def test_a_model_of_another_own_data_set_is_scored_aloud(
     state = torch.load(path, weights_only=True)
     state["config"]["data"]["name"] = "others"
     torch.save(state, path)
-    run_kedro(project, "evaluation", env="my_data")
+    with caplog.at_level("INFO"):
+        run_kedro(project, "evaluation", env="my_data")
     assert "best_model was trained on 'others', but the samples to score are from 'my_data'" in caplog.text
+    assert "on the 2 test images, type: kedro run --pipelines evaluation" in caplog.text
     path.write_bytes(saved)
 
 

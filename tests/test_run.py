@@ -256,7 +256,7 @@ def test_a_misspelt_pipeline_lists_those_that_exist(project: Path, run: Run) -> 
 
 
 def test_a_misspelt_environment_lists_those_that_exist(project: Path, run: Run) -> None:
-    with pytest.raises(ClickException, match=r"conf/voc2013\. Environments .* are: base, .*voc2007, voc2012, voc"):
+    with pytest.raises(ClickException, match=r"conf/voc2013\. Environments .* are: .*base, .*voc2007, voc2012, voc"):
         run(project, "data_processing", env="voc2013")
 
 

@@ -153,7 +153,8 @@ def _import_lock(project: Path) -> BinaryIO | None:
               help="Stored values that become black and white, for images of more than 8 bits.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the splits.")
 @click.option("--check", is_flag=True,
-              help="Only examine the folder, with --name as conf/NAME reads it. Exit code 1 for errors.")  # fmt: skip
+              help="Only examine the data: write nothing but the page. With --name, masks mean what conf/NAME says. "
+              "Exit code 1 for errors.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="With --check: warnings count as errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.pass_obj
@@ -185,7 +186,7 @@ def import_folder(
     kedro import-data FOLDER --name trees    writes conf/trees and data/01_raw/trees
     kedro run --env trees                    checks, trains, evaluates and reports
     """
-    from voc_seg.download.imagenet import imagenet_weights_available
+    from voc_seg.download.imagenet import ADDRESS, imagenet_weights_available
     from voc_seg.importing.command import ImportOptions, import_data  # slow to import
     from voc_seg.importing.findings import exit_code
     from voc_seg.importing.output import closing, summary, summary_json
@@ -225,5 +226,5 @@ def import_folder(
         click.echo(json.dumps(summary_json(imported), ensure_ascii=False, indent=1))
     else:
         console.print(summary(imported))
-        console.print(closing(imported, "" if check else name, page, project))
+        console.print(closing(imported, "" if check else name, page, project, ADDRESS))
     raise SystemExit(exit_code(imported.findings, strict) if check else 0)

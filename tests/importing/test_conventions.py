@@ -320,7 +320,10 @@ def test_a_name_and_a_value_may_not_contradict(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["no", "12", "a: b", "naïve", "{x}", "#1", "null", "a, b", "it's", '"q"'])
 def test_names_survive_the_parameters_file(tmp_path: Path, name: str) -> None:
-    found = make(tmp_path, Case(grey(0, 1, 2, 0), found={"values": {0: "background", 1: name, 2: name}}))
+    colours = {(0, 0, 0): "background", (9, 8, 7): name}  # which make a name one of several entries in braces
+    found = make(
+        tmp_path, Case(grey(0, 1, 2, 0), found={"values": {0: "background", 1: name, 2: name}, "colours": colours})
+    )
     facts = inspect_pairs(found)
     plan = plan_classes(facts, found)
     data = DataConfig.model_validate(yaml.safe_load("data:\n" + data_text(plan, class_rows(facts, plan)))["data"])

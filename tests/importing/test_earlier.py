@@ -243,7 +243,7 @@ def test_a_label_that_comes_does_not_change_the_others(project: Path, tmp_path: 
     settings = project / "conf/trees/parameters.yml"
     text = (
         settings.read_text()
-        .replace("    - dog", "    - dog\n    - bird")
+        .replace("    - {name: dog,", "    - bird\n    - {name: dog,")
         .replace("    2: dog", "    3: bird\n    2: dog")
     )
     settings.write_text(text)

@@ -77,7 +77,7 @@ def test_classes_are_sorted_and_images_without_json_are_unlabelled(tmp_path: Pat
     assert data.drawn(found, "a.jpg")[6, 7] == 0  # background drawn over the cat
     assert [path.name for path in found.unlabelled] == ["more.jpg"]
     assert found.upright
-    assert "sorted by name" in found.notes[0]
+    assert "the labels by name" in found.notes[0]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])

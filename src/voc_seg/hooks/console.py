@@ -9,6 +9,7 @@ from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from click import echo
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -16,7 +17,7 @@ from kedro.io import CatalogProtocol, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from voc_seg.config import TrainingConfig
+from voc_seg.config import EvaluationConfig, TrainingConfig
 from voc_seg.system.errors import InterruptedRunError
 from voc_seg.system.progress import duration
 from voc_seg.system.torchrun import is_restart, process_info
@@ -141,11 +142,27 @@ class ConsoleHooks:
         elif following.startswith(" Next: kedro run"):
             following = following.replace("kedro run", self._launch.program)
             following += context_options(run_params, following.rpartition(" ")[2])
+        self._log_unused_test(ran)
         following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
         report = f" Report: {path_of(self._catalog, 'report')}." if "report" in self._saved else ""
         count = _WARNINGS.count
         warned = f" with {count} warning{'s' * (count > 1)}" if count else ""
         logger.info("Done in %s%s.%s%s", duration(time.time() - self._started), warned, report, following)
+
+    def _log_unused_test(self, ran: list[str]) -> None:
+        """Log how to score test, if the score is on val, which has also chosen the epoch."""
+        if "metrics" not in self._saved or ran[-1:] != ["evaluation"]:
+            return
+        split = EvaluationConfig.model_validate(self._catalog.load("params:evaluation")).split
+        path, images = path_of(self._catalog, "test_index"), 0
+        with suppress(Exception):  # no index, or a damaged one, which is no concern of this run
+            images = pq.read_metadata(path).num_rows
+        if split == "val" and images:
+            logger.info(
+                "val has also chosen the epoch, so its score is optimistic. For the final score, on the %d test "
+                "images, type: kedro run --pipelines evaluation --params evaluation.split=test",
+                images,
+            )  # fmt: skip
 
     @hook_impl(wrapper=True)
     def on_pipeline_error(

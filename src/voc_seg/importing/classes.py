@@ -19,6 +19,13 @@ from .stored import StoredTotal, stored_counts, stored_totals, text_of, texts_of
 BACKGROUND, OBJECT = "background", "object"
 
 
+_FIGURES: tuple[Colour, ...] = (
+    BLACK, (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+)  # fmt: skip
+"""Colours for classes that have none: those of Okabe and Ito (https://jfly.uni-koeln.de/color), which people with any
+colour vision tell apart."""
+
+
 @dataclass(frozen=True)
 class ClassRow:
     """One line of the table that is shown to the user."""
@@ -229,6 +236,8 @@ def _class_colours(
     for value, colour in sorted({pair for one in facts for pair in one.palette.items()}):
         if value in names:
             shown.setdefault(names[value], colour)
+    if not shown and len(ordered) <= len(_FIGURES) and names.get(0, ordered[0]) == ordered[0]:
+        return _FIGURES[: len(ordered)]
     colours = [shown.get(name) for name in ordered]
     distinct = {*colours} - {None, VOID_COLOUR}
     return tuple(colours) if len(distinct) == len(ordered) else (None,) * len(ordered)

@@ -36,6 +36,8 @@ from .overrides import Overrides
 from .settings_text import Setting
 from .splits import assign_splits
 
+_SETTINGS = "parameters.yml"
+
 
 @dataclass(frozen=True)
 class ImportOptions:
@@ -71,6 +73,7 @@ class Imported:
     pixels: PixelFormat  # how the images were read
     written: tuple[Path, ...] = ()
     kept: tuple[Path, ...] = ()  # files of the environment that existed and were kept
+    pretrained: bool = True  # whether the settings that were written start from ImageNet weights
 
 
 def import_data(project: Path, options: ImportOptions) -> Imported:
@@ -139,12 +142,12 @@ def _written(project: Path, options: ImportOptions, imported: Imported, previous
     )
     texts = {
         "globals.yml": globals_text(project, options.name, options.folder.resolve(), imported.title),
-        "parameters.yml": parameters_text(options.name, plan, imported.rows, settings),
+        _SETTINGS: parameters_text(options.name, plan, imported.rows, settings),
     }
     folder = project / "conf" / options.name
     kept = tuple(folder / name for name in texts if (folder / name).exists())
     written = write_environment(project, options.name, table, texts)
-    return replace(imported, written=written, kept=kept)
+    return replace(imported, written=written, kept=kept, pretrained=options.pretrained or folder / _SETTINGS in kept)
 
 
 def _pixel_format(found: Found, options: ImportOptions) -> PixelFormat:

@@ -134,7 +134,7 @@ def globals_text(project: Path, name: str, folder: Path, title: str) -> str:
     where = table_path(project, name).relative_to(project).as_posix()
     return (
         f"# Written by kedro import-data from {_comment(folder.as_posix())}\n"
-        f"# ({title}). The table lists every image with its mask and its split.\n"
+        f"# ({title}). images.csv lists every image with its mask and its split.\n"
         f"source: own\nvoc_root: {where}\n"
     )
 
@@ -178,8 +178,9 @@ def _stored(key: Stored) -> str:
 
 
 def _scalar(text: str) -> str:
-    """Return a name as YAML on one line, quoted where it would be read as something else."""
-    return yaml.safe_dump(text, allow_unicode=True, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
+    """Return a name as YAML on one line, also inside braces: quoted where it would be read as something else."""
+    listed = yaml.safe_dump([text], allow_unicode=True, default_flow_style=True, width=10**6)
+    return listed.strip().removeprefix("[").removesuffix("]")
 
 
 def _comment(text: str) -> str:

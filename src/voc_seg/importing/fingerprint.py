@@ -223,7 +223,7 @@ def _training_settings(data: _Data, pretrained: bool) -> tuple[Setting, ...]:
     rate = 0.006 if pretrained else 0.03
     return (
         Setting("model.weights", "imagenet" if pretrained else None, "pretrained weights from pytorch.org, 45 MB"
-                if pretrained else "random: imagenet could not be downloaded; it needs learning_rate 0.006"),
+                if pretrained else "random, as imagenet could not be downloaded: online, delete this file and import"),
         Setting("training.batch_size", batch, "as in conf/voc2012" if batch == 4 else f"training images: {data.train}"),
         Setting("training.epochs", epochs, f"{epochs * per_epoch:,} steps for {data.train} training images, "
                 f"{_duration(seconds)} on two cores"),

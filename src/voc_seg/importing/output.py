@@ -17,6 +17,11 @@ from .command import Imported
 from .findings import findings_json, findings_text
 from .layout import VOID_NAME
 
+_RANDOM_WEIGHTS = (
+    "ImageNet weights could not be downloaded, so training will start from random weights. With few photographs the "
+    "result is much worse. Once you are online, delete conf/{name}/parameters.yml and import again; or fetch the "
+    "weights from {address} and set model.weights to their path."
+)
 _MAX_STORED = 24
 """Letters of a list of stored values that are shown."""
 
@@ -40,7 +45,7 @@ def summary(imported: Imported) -> RenderableType:
 def class_table(rows: Sequence[ClassRow]) -> Table:
     """Return a line for each class: what the masks store, name, images, pixels, share and an example."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("in the masks", overflow="fold")
+    table.add_column("value in mask", overflow="fold")
     table.add_column("class", overflow="fold", min_width=8)
     for name in ("images", "pixels", "share"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -55,8 +60,8 @@ def class_table(rows: Sequence[ClassRow]) -> Table:
     return table
 
 
-def closing(imported: Imported, name: str, page: Path | None, project: Path) -> RenderableType:
-    """Return the files written and the next command."""
+def closing(imported: Imported, name: str, page: Path | None, project: Path, weights: str = "") -> RenderableType:
+    """Return the files written and the next command; ``weights`` is the address of the ImageNet weights."""
     lines = [Text()]
     for path in imported.written:
         lines.append(Text(f"Wrote {_shown(path, project)}"))
@@ -64,6 +69,8 @@ def closing(imported: Imported, name: str, page: Path | None, project: Path) -> 
         lines.append(Text(f"Kept {_shown(path, project)}, which existed; delete it to have it written again"))
     if page:
         lines.append(Text(f"Look at the images and masks: {_shown(page, project)}"))
+    if not imported.pretrained:
+        lines += [Text(), Text.assemble(("warning  ", "yellow"), _RANDOM_WEIGHTS.format(name=name, address=weights))]
     if name:
         lines += [Text(), Text.assemble("Next: ", (f"kedro run --env {name}", "bold"))]
     return Group(*lines)

@@ -13,6 +13,8 @@ _NAME = 13
 _BAR = 16
 OTHER_STORED_SIZE = "trained_longer_side"
 """Key in the facts and scores of an evaluation: ``data.longer_side`` of the training, only if it differs."""
+_NOT_LEARNT = 0.02
+"""IoU below which a class counts as not learnt."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -60,6 +62,18 @@ def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> li
         warnings.append(
             f"mIoU {score(metrics['miou'])} on {metrics['split']} is no better than the baseline, "
             f"{class_scores['class_name'].iloc[0]} everywhere ({score(metrics['all_background_miou'])})."
+        )
+    true_pixels = class_scores["true_pixels"].to_numpy(dtype=float)
+    baseline_accuracy = true_pixels[0] / max(true_pixels.sum(), 1.0)
+    if metrics["pixel_accuracy"] is not None and metrics["pixel_accuracy"] < baseline_accuracy:
+        warnings.append(
+            f"Pixel accuracy {score(metrics['pixel_accuracy'])} on {metrics['split']} is below the baseline, "
+            f"{class_scores['class_name'].iloc[0]} everywhere ({score(baseline_accuracy)})."
+        )
+    missed = class_scores.loc[(true_pixels > 0) & (class_scores["iou"] < _NOT_LEARNT), "class_name"].tolist()
+    if missed:
+        warnings.append(
+            f"IoU below {100 * _NOT_LEARNT:.0f} % on {metrics['split']}, as good as not learnt: {listed(missed)}."
         )
     absent = class_scores.loc[class_scores["iou"].isna(), "class_name"].tolist()
     if absent:

@@ -74,7 +74,14 @@ def test_a_score_at_the_baseline_over_fewer_classes_is_warned_of(caplog):
     assert (metrics["classes_present"], metrics["classes_declared"]) == (2, 3)
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "no better than the baseline" in messages[0]
-    assert "mean over 2 of 3 declared classes" in messages[1]
+    assert "as good as not learnt" in messages[1]
+    assert "mean over 2 of 3 declared classes" in messages[2]
+
+
+def test_a_pixel_accuracy_below_the_baseline_is_warned_of(caplog):
+    summarise(confusion([1, 8, 0], [0, 3, 0], [0, 0, 2]), FACTS)
+    (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert message.startswith("Pixel accuracy 0.429 on val is below the baseline")
 
 
 def test_a_score_of_all_classes_is_not(caplog):

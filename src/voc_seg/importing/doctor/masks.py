@@ -76,9 +76,9 @@ def _placement(pairs: Sequence[LabelledPair]) -> Iterator[Finding]:
         yield of_images(
             "warning" if many else "note",
             "misplaced-mask",
-            f"{counted(len(single), 'mask')} with borders that fit the edges of the image better elsewhere. That of "
+            f"{counted(len(single), 'mask')} may be misplaced: borders fit the image better elsewhere. That of "
             f"{single[0][0].id} looks {single[0][1].how}.",
-            "Look at these overlays; about one right mask in a hundred is named here too.",
+            "Look at the overlays. About one correct mask in a hundred is named by mistake.",
             [one.id for one, _ in single],
         )
 

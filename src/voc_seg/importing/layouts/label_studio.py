@@ -82,7 +82,7 @@ def find(files: Files) -> Found | None:
         draw=_draw,
         upright=True,
         unlabelled=tuple(map(files.absolute, unlabelled)),
-        notes=("Classes are the labels, sorted by name, after background.", *notes, *_notes(counts, pngs, brushes)),
+        notes=("Order of the classes: background, then the labels by name.", *notes, *_notes(counts, pngs, brushes)),
     )
 
 

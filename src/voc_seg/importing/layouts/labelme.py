@@ -131,7 +131,7 @@ def _values(
     """Return the value of every label, in the order of labels.txt or sorted, and a note on the order."""
     folders = {folder for path in paths for folder in path.parents}
     names = sorted(labels)
-    note = "Classes are the labels, sorted by name, after background."
+    note = "Order of the classes: background, then the labels by name."
     for path in files.named("labels.txt"):
         found = [name for line in read_lines(files.absolute(path)) if (name := clean_label(line))]
         if path.parent in folders and set(found) & set(labels):

@@ -15,7 +15,7 @@ function showFindings() {
     `${whole(classes.length)} classes.`;
   const counts = SEVERITIES.map(([key]) => data.findings.filter(({ severity }) => severity === key).length);
   find("findings-note").textContent = data.findings.length
-    ? `${data.summary}. With errors, training would fail or learn something wrong. Warnings are probably wrong or harmful, notes worth knowing.`
+    ? `${data.summary}. Errors make training fail or learn something wrong. Warnings are probably mistakes in the data. Notes are worth knowing.`
     : "Nothing to report: no check found anything.";
   for (const [number, [key, title]] of SEVERITIES.entries()) {
     if (!counts[number]) continue;

@@ -176,6 +176,12 @@ def test_folders_that_hold_nothing_known(tmp_path: Path) -> None:
         find_layout(list_files(tmp_path / "other"))
 
 
+def test_images_without_labels_are_for_inference(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    with pytest.raises(VocSegError, match=r"no masks or annotations\. To segment them with a model: kedro run"):
+        find_layout(list_files(tmp_path / "images"))
+
+
 def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
     for name in ("JPEGImages", "SegmentationClass"):
         (tmp_path / name).symlink_to(tmp_path / "unmounted" / name)

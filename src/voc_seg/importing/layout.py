@@ -116,13 +116,23 @@ def find_layout(files: Files, name: str = "") -> tuple[str, Found]:
                 + "\n".join(f"  --layout {name}: {known[name].TITLE}, {_sizes(one)}" for name, one in fitting.items())
             )
     raise VocSegError(
-        f"No layout was recognised in {files.root}. {_seen(files)} Known layouts:\n"
+        f"No layout was recognised in {files.root}. {_seen(files)}{_only_images(files)} Known layouts:\n"
         + "\n".join(f"  {name}: {layout.TITLE}" for name, layout in known.items())
     )
 
 
 def _sizes(found: Found) -> str:
     return f"{len(found.images)} labelled images, {len(found.unlabelled)} without labels"
+
+
+def _only_images(files: Files) -> str:
+    """Return what to do with images that have no labels; empty if there are other files."""
+    if len(files.images) < len(files.paths):
+        return ""
+    return (
+        " There are images, but no masks or annotations. To segment them with a model: kedro run --pipelines inference "
+        "--params inference.images=PATH."
+    )
 
 
 def _seen(files: Files) -> str:

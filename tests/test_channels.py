@@ -20,7 +20,11 @@ from voc_seg.samples.store import SampleStore
 tifffile = pytest.importorskip("tifffile")
 
 Run = Callable[..., None]
-pytestmark = [pytest.mark.usefixtures("narrow_encoder"), pytest.mark.usefixtures("blank_figures")]
+pytestmark = [
+    pytest.mark.slow,  # the rules have tests of their own; this is everything together
+    pytest.mark.usefixtures("narrow_encoder"),
+    pytest.mark.usefixtures("blank_figures"),
+]
 
 SIDE, IDS = 64, {"train": [f"t{number}" for number in range(8)], "val": ["v0", "v1", "v2"]}
 SETTINGS = {

@@ -96,7 +96,8 @@ def test_a_run_is_that_of_the_plain_network(run: Callable, calls: list[int], var
         assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-2)
 
 
-@pytest.mark.parametrize("variant", ["uneven", pytest.param("accumulation and EMA", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["uneven", "accumulation and EMA"])
 def test_resuming_is_exact(run: Callable, calls: list[int], assert_same_state: Callable, variant: str) -> None:
     blocks, every_step = VARIANTS[variant], {"checkpoint": {"every_minutes": 1e-9}}
     straight = run(blocks, **COMPILED, **every_step)

@@ -201,7 +201,8 @@ def import_folder(
             raise VocSegError("Give the environment a name with --name NAME, or only examine the folder with --check.")
         _lock = _import_lock(project)
         overrides = parse_overrides(classes, merge, void)
-        pretrained = not check and imagenet_weights_available()
+        writes_settings = not check and not (project / "conf" / name / "parameters.yml").exists()
+        pretrained = writes_settings and imagenet_weights_available()  # asks a server
         settings = ImportOptions(
             folder, name, check, layout, overrides, val, test, group_by, seed, channels or 0, value_range, pretrained
         )

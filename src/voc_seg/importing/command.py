@@ -121,20 +121,25 @@ def import_data(project: Path, options: ImportOptions) -> Imported:
     )  # fmt: skip
     if not writes:
         return imported
-    imported = _written(project, options, imported, previous)
+    imported = _written(project, options, imported, previous, counts)
     if options.name not in DATASETS:  # their numbers are official
         write_labels(labels_path(project, options.name), labels | found_labels(found))
     return imported
 
 
-def _written(project: Path, options: ImportOptions, imported: Imported, previous: Mapping[str, str]) -> Imported:
+def _written(
+    project: Path,
+    options: ImportOptions,
+    imported: Imported,
+    previous: Mapping[str, str],
+    counts: Mapping[str, Mapping[str, int]],
+) -> Imported:
     facts, splits, plan = imported.facts, imported.splits, imported.plan
     # Unusable images stay in the table, so that data_processing lists them.
     everywhere = {one.image_id: previous.get(one.image_id, one.source.split or "train") for one in facts}
     everywhere.update(splits)
     path = table_path(project, options.name)
     table = images_table(facts, everywhere, path.parent, project)
-    counts = {one.image_id: class_pixels(one, plan) for one in facts if not one.problem}
     settings = (
         *_channels(imported.pixels),
         *_exif(facts, imported.found),

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from voc_seg.voc.mask_values import range_texts
+
 from .inspect import PairFacts
 from .layout import Stored
 
@@ -52,10 +54,4 @@ def texts_of(keys: Sequence[Stored]) -> str:
     """Return values with their runs as ranges, or colours: ``0, 3-7, 255``."""
     if not all(isinstance(key, int) for key in keys):
         return ", ".join(map(text_of, keys))
-    runs: list[list[int]] = []
-    for value in sorted(key for key in keys if isinstance(key, int)):
-        if runs and value == runs[-1][-1] + 1:
-            runs[-1].append(value)
-        else:
-            runs.append([value])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return ", ".join(range_texts(sorted(key for key in keys if isinstance(key, int)), "-"))

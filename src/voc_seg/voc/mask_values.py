@@ -49,13 +49,18 @@ def shifted_values(names: Sequence[str]) -> str:
     return f"data.values={{{', '.join(values)}}}"
 
 
-def _ranges(values: list[int]) -> str:
-    """Format ``[0, 1, 2, 255]`` as "0 to 2 and 255"."""
+def range_texts(values: Sequence[int], to: str) -> list[str]:
+    """Return sorted values with runs as ranges: ``[0, 1, 2, 255]`` as ``["0-2", "255"]`` if ``to`` is ``-``."""
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][-1] + 1:
             runs[-1].append(value)
         else:
             runs.append([value])
-    texts = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    return [str(run[0]) if len(run) == 1 else f"{run[0]}{to}{run[-1]}" for run in runs]
+
+
+def _ranges(values: list[int]) -> str:
+    """Format ``[0, 1, 2, 255]`` as "0 to 2 and 255"."""
+    texts = range_texts(values, " to ")
     return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))

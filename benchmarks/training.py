@@ -36,7 +36,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from voc_seg.config import AugmentationConfig, ModelConfig, OptimizerConfig, RuntimeConfig, TrainingConfig
 from voc_seg.engine.compiling import compile_network
 from voc_seg.engine.delayed import DelayedRead
-from voc_seg.engine.optimisation import build_optimizer, loss_sum, set_learning_rate
+from voc_seg.engine.losses import loss_sum
+from voc_seg.engine.optimisation import build_optimizer, set_learning_rate
 from voc_seg.engine.runtime import Runtime, choose_runtime, loader_workers
 from voc_seg.engine.training import train_step
 from voc_seg.models.registry import build_model

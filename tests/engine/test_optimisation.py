@@ -9,7 +9,8 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from voc_seg.config import ModelConfig, OptimizerConfig, ScheduleConfig
-from voc_seg.engine.optimisation import MovingAverage, build_optimizer, learning_rate, loss_sum, set_learning_rate
+from voc_seg.engine.losses import loss_sum
+from voc_seg.engine.optimisation import MovingAverage, build_optimizer, learning_rate, set_learning_rate
 from voc_seg.models.registry import build_model
 from voc_seg.models.segmentation_net import SegmentationNet
 

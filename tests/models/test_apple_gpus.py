@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from voc_seg.config import ModelConfig
-from voc_seg.engine.optimisation import loss_sum
+from voc_seg.engine.losses import loss_sum
 from voc_seg.models.decoder import AverageGrids, PyramidContext
 from voc_seg.models.registry import build_model
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchvision.models import resnet
 
 from voc_seg.config import AugmentationConfig, ModelConfig
-from voc_seg.models import segmentation_net
+from voc_seg.models import encoders
 from voc_seg.models.decoder import Upsample
 from voc_seg.models.encoder import ENCODER_CHANNELS, ResNetEncoder, count_parameters
 from voc_seg.models.segmentation_net import SegmentationNet
@@ -26,7 +26,9 @@ SKIPS = ((1,), (2, 3, 4), (1, 2, 3, 4))
 def _build(encoder: str = "resnet18", **options: object) -> SegmentationNet:
     torch.manual_seed(0)
     options = {"width": 8, "classes": CLASSES, **options}
-    return SegmentationNet(encoder, **options).to(memory_format=torch.channels_last)
+    classes = options.pop("classes")
+    config = ModelConfig.model_validate({"encoder": encoder, **options})
+    return SegmentationNet(config, classes).to(memory_format=torch.channels_last)
 
 
 def _images(*shape: int) -> Tensor:
@@ -43,7 +45,7 @@ def network(request: pytest.FixtureRequest) -> SegmentationNet:
     """Initialising encoders takes most of the time, so networks with the same one share it."""
     encoder, output_stride, skips, context = request.param
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segmentation_net, "ResNetEncoder", _shared_encoder)
+        patch.setattr(encoders, "ResNetEncoder", _shared_encoder)
         return _build(encoder, output_stride=output_stride, skips=skips, context=context)
 
 

@@ -18,6 +18,9 @@ class ModelConfig(Block):
         description="initial weights of the encoder: null (random), imagenet (downloaded by torchvision), or the path "
         "of a .pth or .safetensors state dict",
     )
+    decoder: Literal["transposed"] = Field(
+        "transposed", description="what turns the encoder's features into class scores: transposed convolutions"
+    )
     skips: Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], SpaceSeparated] = Field(
         (2, 3, 4),
         min_length=1,

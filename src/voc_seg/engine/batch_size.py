@@ -12,7 +12,8 @@ from voc_seg.system.errors import VocSegError
 
 from .distributed import all_gather, world_size
 from .failures import is_out_of_memory
-from .optimisation import MovingAverage, build_optimizer, loss_sum
+from .losses import loss_sum
+from .optimisation import MovingAverage, build_optimizer
 from .runtime import Runtime
 
 logger = logging.getLogger(__name__)

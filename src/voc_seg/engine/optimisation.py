@@ -1,15 +1,13 @@
-"""Optimiser, learning rate and loss."""
+"""Optimiser, moving average and learning rate."""
 
 import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from voc_seg.config import OptimizerConfig, ScheduleConfig
 from voc_seg.models.segmentation_net import SegmentationNet
-from voc_seg.voc.classes import VOID
 
 
 def build_optimizer(model: SegmentationNet, config: OptimizerConfig, fused: bool | None = None) -> torch.optim.SGD:
@@ -102,16 +100,3 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the rate of every group, scaled by its factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
-
-
-def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy summed over the pixels that are not void; 0 when all are.
-
-    Args:
-        logits: ``float (N, classes, H, W)``.
-        targets: Integer ``(N, H, W)``, class index or 255.
-    """
-    # One row per pixel: a view of channels-last logits, so softmax and its gradient run along memory. Per-pixel losses
-    # are summed separately because CUDA's summing kernel runs in a single block.
-    rows = logits.float().movedim(1, -1).flatten(0, -2)  # (N H W, classes)
-    return functional.cross_entropy(rows, targets.long().flatten(), ignore_index=VOID, reduction="none").sum()

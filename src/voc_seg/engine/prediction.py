@@ -18,7 +18,7 @@ from voc_seg.samples.store import Sample
 from voc_seg.system.parallel import parallel_map
 
 from .delayed import DelayedRead
-from .optimisation import loss_sum
+from .losses import loss_sum
 from .runtime import Runtime
 
 _PIXELS = 500 * 375

@@ -38,7 +38,8 @@ from .failures import (
 )
 from .feeding import load_batches, next_group
 from .interruption import Interruption
-from .optimisation import loss_sum, set_learning_rate
+from .losses import Loss, loss_sum
+from .optimisation import set_learning_rate
 from .progress import RunProgress
 from .resuming import already_finished
 from .run import EpochReport, TrainingRun, announce, start_run, train_mode
@@ -106,7 +107,7 @@ def fit(
                 rate = run.rate_at(state.step)
                 set_learning_rate(run.optimizer, rate)
                 loss = train_step(
-                    network, run.optimizer, group, run.runtime, run.scaler, config.clip_gradient, model_input
+                    network, run.optimizer, group, run.runtime, run.scaler, config.clip_gradient, model_input, loss_sum
                 )
                 run.finish_step(loss, rate, group, started)
                 overdue = read_losses(run, interruption, unread=int(run.runtime.asynchronous))
@@ -161,6 +162,7 @@ def train_step(
     scaler: GradScaler = UNSCALED,
     clip_gradient: float | None = None,
     model_input: ModelInput = RGB_INPUT,
+    loss: Loss = loss_sum,
 ) -> Tensor:
     """Take one optimiser step over a group of batches; return the mean loss over its labelled pixels, ``float32 ()``.
 
@@ -180,9 +182,9 @@ def train_step(
         with gradient_sync(model, last=batch is group[-1]):
             with runtime.autocast():
                 logits = model(images.contiguous(memory_format=runtime.memory_format))  # (N, classes, h, w)
-            loss = loss_sum(logits, target) / labelled
-            scaler.scale(loss * world_size()).backward()  # DistributedDataParallel divides by them
-        losses.append(loss.detach())
+            value = loss(logits, target) / labelled
+            scaler.scale(value * world_size()).backward()  # DistributedDataParallel divides by them
+        losses.append(value.detach())
     if clip_gradient is not None:
         scaler.unscale_(optimizer)
         clip_grad_norm_(model.parameters(), clip_gradient)

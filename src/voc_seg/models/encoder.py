@@ -1,4 +1,4 @@
-"""ResNet encoders: the stages of torchvision's classification networks."""
+"""The contract of an encoder, and ResNet encoders: the stages of torchvision's classification networks."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,32 @@ ENCODER_CHANNELS: dict[str, tuple[int, int, int, int, int]] = {
 }
 
 
-class ResNetEncoder(nn.Module):
+class Encoder(nn.Module):
+    """What decoders, freezing and the optimiser need to know of an encoder.
+
+    | attribute   | meaning                                                                |
+    |-------------|------------------------------------------------------------------------|
+    | channels    | channels of the feature maps that ``forward`` returns, finest first     |
+    | strides     | their strides in pixels of the image: powers of two that never fall     |
+    | first_stage | number of the first map: 1 if its stride is 2, and 2 if it is 4         |
+    | multiple    | height and width of an input are multiples of this                      |
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    first_stage: int
+    multiple: int
+
+    def stages(self) -> list[list[nn.Module]]:
+        """All modules with parameters, grouped in the order of the forward pass: the unit of freezing and of rates."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Feature maps ``float (N, channels[i], H / strides[i], W / strides[i])`` of images ``float (N, C, H, W)``."""
+        raise NotImplementedError
+
+
+class ResNetEncoder(Encoder):
     """A torchvision ResNet without its pooling and classifier.
 
     Attribute names are torchvision's (``conv1``, ``bn1``, ``layer1`` ...), so its state dicts load as they
@@ -50,6 +75,7 @@ class ResNetEncoder(nn.Module):
             _replace_stride_with_dilation(self.layer4)
         self.channels = ENCODER_CHANNELS[name]
         self.strides = (2, 4, 8, 16, output_stride)
+        self.first_stage, self.multiple = 1, 32
 
     def stages(self) -> list[list[nn.Module]]:
         """The modules of each of the five stages, finest first."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,7 +34,8 @@ class Box:
 
 def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]:
     """The boxes of a network in the order of the forward pass; each row below the image has one stride, from 2."""
-    encoder, decoder = model.encoder, model.decoder
+    encoder = model.encoder
+    decoder: Any = model.decoder
     boxes = {"image": Box("image", f"{model.model_input.channels} x H x W", 0, 0)}
     for number, modules in enumerate(encoder.stages(), start=1):
         what = "7x7 convolution" if number == 1 else f"residual blocks {number - 1}"

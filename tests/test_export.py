@@ -128,13 +128,13 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
     data = DataConfig()
     network = SimpleNamespace(content=(exported / "model.onnx").read_bytes(), runtime="1", difference=0.0)
     monkeypatch.setattr(nodes, "to_onnx", lambda *_: network)  # the same whatever the settings
-    *_, onnx, weights, card = nodes.export_model(saved, {}, {}, data, InferenceConfig())
+    *_, onnx, weights, card = nodes.export_model(saved, {}, {}, data, EvaluationConfig(), InferenceConfig())
     (tmp_path / "model.onnx").write_bytes(onnx)
     (tmp_path / "model.safetensors").write_bytes(weights)
     pictures = {"picture": decode_image(tmp_path / "picture.jpg")}
     # On some CPUs torch computes in bf16 by default; ONNX Runtime uses fp32.
     expected, in_fp32 = (
-        np.asarray(segment(pictures, saved, data, InferenceConfig(), runtime)["picture"].mask)
+        np.asarray(segment(pictures, saved, data, EvaluationConfig(), InferenceConfig(), runtime)["picture"].mask)
         for runtime in (RuntimeConfig(device="cpu"), RuntimeConfig(device="cpu", precision="fp32"))
     )
     assert expected.shape == size
@@ -189,7 +189,7 @@ def test_scores_of_another_model_are_left_off_the_card_with_a_warning(
     monkeypatch.setattr(nodes, "missing_packages", lambda: ["onnx"])
     taken = take_model(best_model)
     metrics = {"model_digest": "0" * 16, "images_per_second": 1.0}
-    *_, card = nodes.export_model(taken, dict(metrics), metrics, DataConfig(), InferenceConfig())
+    *_, card = nodes.export_model(taken, dict(metrics), metrics, DataConfig(), EvaluationConfig(), InferenceConfig())
     assert "has not been evaluated further" in card
     assert f"(model_digest {'0' * 16}, not {taken['model_digest']})" in caplog.text
 

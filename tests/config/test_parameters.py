@@ -45,7 +45,7 @@ def test_yaml_values_survive_a_round_trip_through_json() -> None:
         "training.schedule.warmup",
         "training.checkpoint.every",
         "sanity.miou",
-        "evaluation.scales",
+        "evaluation.scal",
         "runtime.dtype",
     ],
 )

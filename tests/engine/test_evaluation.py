@@ -8,17 +8,15 @@ from torch.nn import functional
 
 from voc_seg.config import EvaluationConfig, ModelConfig
 from voc_seg.engine import prediction as predicting
+from voc_seg.engine import scores as scoring
 from voc_seg.engine.evaluation import Score, accumulate, evaluate
 from voc_seg.engine.prediction import (
     Prediction,
     _group_by_size,
-    network_input,
-    network_logits,
-    network_size,
     predict_all,
-    upsample_in_strips,
 )
 from voc_seg.engine.runtime import Runtime
+from voc_seg.engine.scores import network_input, network_logits, network_size, upsample_in_strips
 from voc_seg.metrics.confusion import confusion_matrix, mean_iou
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import normalise
@@ -236,8 +234,8 @@ class TestStrips:
         logits = self._scores(channels_last)
         expected = functional.interpolate(logits, size, mode="bilinear")
         for rows in (10**6, 7, 1):
-            monkeypatch.setattr(predicting, "_WHOLE", rows * size[1])
-            monkeypatch.setattr(predicting, "_STRIP", rows * size[1])
+            monkeypatch.setattr(scoring, "_WHOLE", rows * size[1])
+            monkeypatch.setattr(scoring, "_STRIP", rows * size[1])
             parts = list(upsample_in_strips(logits, *size))
             assert [index for part, _ in parts for index in range(part.start, part.stop)] == list(range(size[0]))
             found = torch.cat([scores for _, scores in parts], dim=2)
@@ -253,8 +251,8 @@ class TestStrips:
         mask[mask > 20] = 255
         sample, config = Sample("noise", image, mask), EvaluationConfig(scale=scale)
         whole = predict_one(model, sample, config, CPU)
-        monkeypatch.setattr(predicting, "_WHOLE", 7 * 121)
-        monkeypatch.setattr(predicting, "_STRIP", 7 * 121)
+        monkeypatch.setattr(scoring, "_WHOLE", 7 * 121)
+        monkeypatch.setattr(scoring, "_STRIP", 7 * 121)
         strips = predict_one(model, sample, config, CPU)
         assert strips.loss == pytest.approx(whole.loss, rel=1e-5)
         assert strips.confusion.sum() == whole.confusion.sum() == (mask != 255).sum()

@@ -1,17 +1,14 @@
 """Masks of images of any size: reduced, in tiles and in strips, with the same result as in one piece."""
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, ModelConfig, Parameters
-from voc_seg.engine import prediction
-from voc_seg.engine.inference import Preprocessing, argmax_at_size, predict_mask, preprocessing_of, tiles_along
+from voc_seg.engine.inference import Preprocessing, predict_mask, preprocessing_of
 from voc_seg.engine.prediction import predict_all
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.training import fit
@@ -26,7 +23,7 @@ CPU = Runtime(torch.device("cpu"), torch.float32)
 
 
 def preprocessing(**changes: object) -> Preprocessing:
-    plain = {"scale": 1.0, "flip": False, "image_size": None, "longer_side": None, "tile": 1024}
+    plain = {"scales": (1.0,), "flip": False, "image_size": None, "longer_side": None, "tile": 1024}
     return Preprocessing(**plain | changes)
 
 
@@ -71,11 +68,13 @@ def _image(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(40, 62), (62, 40), (1, 1), (1, 300), (33, 7)])
-@pytest.mark.parametrize("changes", [{}, {"scale": 0.5}, {"scale": 1.7, "flip": True}, {"image_size": (20, 30)}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"scales": (0.5,)}, {"scales": (1.7,), "flip": True}, {"image_size": (20, 30)}]
+)
 def test_masks_are_those_of_evaluation(network: SegmentationNet, size: tuple[int, int], changes: dict) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     chosen = preprocessing(**changes)
-    config = EvaluationConfig(scale=chosen.scale, flip=chosen.flip)
+    config = EvaluationConfig(scales=chosen.scales, flip=chosen.flip)
     sample = Sample("noise", image, np.zeros(size, np.uint8))
     (expected,) = predict_all(network, [sample], config, CPU, chosen.image_size)
     found = predict_mask(network, image, chosen, CPU)
@@ -83,24 +82,14 @@ def test_masks_are_those_of_evaluation(network: SegmentationNet, size: tuple[int
     np.testing.assert_array_equal(found, expected.mask)
 
 
-def test_strips_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits = torch.randn(1, 5, 30, 40, generator=torch.Generator().manual_seed(0))
-    for height, width in ((100, 131), (17, 23), (30, 40)):
-        expected = functional.interpolate(logits, (height, width), mode="bilinear").argmax(1)[0].numpy()
-        for strip in (2**20, 7 * width, 1):
-            monkeypatch.setattr(prediction, "_WHOLE", strip)
-            monkeypatch.setattr(prediction, "_STRIP", strip)
-            assert (argmax_at_size(logits, height, width) != expected).mean() < 0.001
-
-
 @pytest.mark.parametrize(
     ("changes", "shape", "size"),
     [
         ({}, (300, 400), (300, 400)),
         ({"longer_side": 200}, (300, 400), (150, 200)),
-        ({"longer_side": 200, "scale": 0.5}, (400, 300), (100, 75)),
+        ({"longer_side": 200, "scales": (0.5,)}, (400, 300), (100, 75)),
         ({"longer_side": 800}, (300, 400), (300, 400)),  # nothing is enlarged
-        ({"longer_side": 200, "image_size": (90, 120), "scale": 0.5}, (3000, 4000), (45, 60)),
+        ({"longer_side": 200, "image_size": (90, 120), "scales": (0.5,)}, (3000, 4000), (45, 60)),
         ({"longer_side": 500}, (2, 4000), (1, 500)),
     ],
 )
@@ -108,27 +97,6 @@ def test_what_the_network_is_given(changes: dict, shape: tuple[int, int], size: 
     model = RedOrNot()
     mask = predict_mask(model, _image(*shape), preprocessing(**changes), CPU)
     assert (mask.shape, model.sizes) == (shape, [size])
-
-
-@pytest.mark.parametrize(("length", "network_length", "tile"), [
-    (1000, 1000, 256), (257, 257, 256), (12_000, 12_000, 1024), (12_000, 3600, 1024),
-    (1001, 2002, 256), (5000, 129, 128),
-])  # fmt: skip
-def test_tiles_cover_a_side_once_and_overlap(length: int, network_length: int, tile: int) -> None:
-    spans = list(tiles_along(length, network_length, tile))
-    assert [index for span in spans for index in range(span.first, span.last)] == list(range(length))
-    part = length * tile // network_length
-    assert {span.stop - span.start for span in spans} == {part}
-    assert {span.size for span in spans} == {tile}
-    assert all(one.stop - other.start >= part // 4 for one, other in pairwise(spans))
-    for span in spans:
-        assert span.first == 0 or span.first - span.start >= part // 8 - 1
-        assert span.last == length or span.stop - span.last >= part // 8 - 1
-
-
-def test_a_side_that_fits_is_one_piece() -> None:
-    (span,) = tiles_along(5000, 256, 256)
-    assert (span.start, span.stop, span.first, span.last, span.size) == (0, 5000, 0, 5000, 256)
 
 
 def test_tiles_are_put_where_they_belong() -> None:
@@ -142,10 +110,10 @@ def test_tiles_are_put_where_they_belong() -> None:
 def test_the_tiles_of_a_network_agree_with_the_whole(trained: SegmentationNet) -> None:
     # 125 by 94 of the network's pixels: two by one tiles, then two by two.
     image, _ = draw_scene(plan_split("train", 1, 0)[0])
-    whole = predict_mask(trained, image, preprocessing(scale=0.25), CPU)
+    whole = predict_mask(trained, image, preprocessing(scales=(0.25,)), CPU)
     assert len(np.unique(whole)) > 1
     for tile in (96, 80):
-        tiled = predict_mask(trained, image, preprocessing(scale=0.25, tile=tile), CPU)
+        tiled = predict_mask(trained, image, preprocessing(scales=(0.25,), tile=tile), CPU)
         assert 0 < (whole != tiled).mean() < 0.05
 
 
@@ -161,7 +129,7 @@ def test_a_huge_picture_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.Tensor, "argmax", noted)
     model = RedOrNot()
     predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), preprocessing(longer_side=500), CPU)
-    predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), preprocessing(scale=0.5, tile=256), CPU)
+    predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), preprocessing(scales=(0.5,), tile=256), CPU)
     assert max(height * width for height, width in model.sizes) == 375 * 500
     assert max(largest) <= 2**20
 
@@ -169,7 +137,7 @@ def test_a_huge_picture_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_manner_is_that_of_the_models_validation() -> None:
     saved = {"config": {"evaluation": {"scale": 0.3, "flip": True}}, "image_size": [375, 500]}
     found = preprocessing_of(saved, InferenceConfig(tile=512))
-    assert found == Preprocessing(0.3, True, (375, 500), 500, 512)
+    assert found == Preprocessing((0.3,), True, (375, 500), 500, 512)
     with pytest.raises(VocSegError, match=r"does not say with which evaluation.scale"):
         preprocessing_of({"image_size": None}, InferenceConfig())
 

@@ -21,9 +21,10 @@ from voc_seg.engine.evaluation import evaluate
 from voc_seg.engine.failures import require_finite_weights
 from voc_seg.engine.inference import Preprocessing, predict_mask
 from voc_seg.engine.optimisation import build_optimizer
-from voc_seg.engine.prediction import network_input, predict_all
+from voc_seg.engine.prediction import predict_all
 from voc_seg.engine.run import train_mode
 from voc_seg.engine.runtime import Runtime, deterministic
+from voc_seg.engine.scores import network_input
 from voc_seg.engine.training import fit, train_step
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import training_batches
@@ -181,7 +182,7 @@ def test_images_are_read_ahead_by_a_thread(
 
 def test_inference_copies_bytes(gpu: ModuleType, fp32: Runtime, parameters: Parameters) -> None:
     model = build_model(parameters.model, len(CLASS_NAMES)).to(GPU).eval()
-    preprocessing = Preprocessing(1.0, False, None, None, InferenceConfig().tile)
+    preprocessing = Preprocessing((1.0,), False, None, None, InferenceConfig().tile)
     with gpu.counting() as counts:
         predict_mask(model, np.zeros((64, 96, 3), dtype=np.uint8), preprocessing, fp32)
     assert counts.bytes(to_host=True) == 64 * 96

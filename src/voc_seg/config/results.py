@@ -6,6 +6,8 @@ from pydantic import Field, field_validator
 
 from .block import Block, SpaceSeparated
 
+Scale = Annotated[float, Field(gt=0, le=4)]
+
 
 class EvaluationConfig(Block):
     """Scoring a split, always at the size of the packed images."""
@@ -17,16 +19,36 @@ class EvaluationConfig(Block):
         le=4,
         description="factor by which images are resized for the network, above 0 up to 4; scores stay at native size",
     )
+    scales: Annotated[tuple[Scale, ...] | None, SpaceSeparated] = Field(
+        None,
+        min_length=1,
+        max_length=16,
+        description="several factors, above 0 up to 4, whose class probabilities are averaged in evaluation and "
+        "inference; validation in training keeps to scale; null is scale alone, and each factor takes the time of one "
+        "prediction at its size",
+    )
     flip: bool = Field(False, description="average the predictions of the image and its mirror image; doubles the time")
+    tile: int = Field(
+        1024,
+        ge=128,
+        le=8192,
+        description="side of a tile in pixels, 128 to 8192: images whose network input is longer are scored in tiles, "
+        "as inference segments them with inference.tile",
+    )
     pictures: int = Field(
         8,
         ge=0,
         description="number of figures with image, truth, prediction and errors, from the worst to the best image",
     )
 
+    @property
+    def all_scales(self) -> tuple[float, ...]:
+        """The factors whose predictions are averaged: ``scales``, or ``scale`` alone."""
+        return self.scales or (self.scale,)
+
 
 class InferenceConfig(Block):
-    """Segmenting your own images; scale and flip are those the model was validated with."""
+    """Segmenting your own images, with the scale and flip of the model's validation, or evaluation.scales."""
 
     images: str | None = Field(
         None,
@@ -43,7 +65,7 @@ class InferenceConfig(Block):
         ge=128,
         le=8192,
         description="side of a tile in pixels, 128 to 8192: images that are longer after the reduction are segmented "
-        "in tiles that overlap by at least a quarter",
+        "in tiles that overlap by at least a quarter and are blended",
     )
 
     @field_validator("images", mode="before")

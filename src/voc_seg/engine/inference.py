@@ -1,22 +1,21 @@
 """Masks of images of any size, in memory that does not grow with the number of classes times the image size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from voc_seg.config import InferenceConfig
+from voc_seg.config import EvaluationConfig, InferenceConfig
 from voc_seg.models.registry import restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
 
 from .failures import INFERENCE_MEMORY_ADVICE, explain_failures
-from .prediction import network_input, network_logits, network_size, upsample_in_strips
 from .runtime import Runtime
+from .scores import network_size
+from .tiles import score_parts
 
 
 @dataclass(frozen=True)
@@ -25,28 +24,36 @@ class Preprocessing:
 
     | field       | meaning                                                                               |
     |-------------|---------------------------------------------------------------------------------------|
-    | scale, flip | as in evaluation                                                                      |
+    | scales      | factors on the size; of several the probabilities are averaged, as in evaluation       |
+    | flip        | as in evaluation                                                                      |
     | image_size  | height and width the training images were resized to; None if they kept their own      |
-    | longer_side | larger images are reduced to this before ``scale``, unless ``image_size`` is set |
+    | longer_side | larger images are reduced to this before ``scales``, unless ``image_size`` is set      |
     | tile        | pixels of the network's input; what is longer goes through it in tiles                |
     """
 
-    scale: float
+    scales: tuple[float, ...]
     flip: bool
     image_size: tuple[int, int] | None
     longer_side: int | None
     tile: int
 
-    def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width at which an image goes through the network."""
+    def network_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return height and width at which an image goes through the network, for each scale."""
         if self.image_size:
-            return network_size(self.image_size, self.scale)
+            return [network_size(self.image_size, scale) for scale in self.scales]
         reduction = min(1.0, self.longer_side / max(height, width)) if self.longer_side else 1.0
-        return network_size((height, width), self.scale * reduction)
+        return [network_size((height, width), scale * reduction) for scale in self.scales]
 
 
-def preprocessing_of(saved: dict[str, Any], config: InferenceConfig) -> Preprocessing:
+def preprocessing_of(
+    saved: dict[str, Any], config: InferenceConfig, scales: Sequence[float] | None = None
+) -> Preprocessing:
     """Return how a saved model was validated, combined with the settings for large images.
+
+    Args:
+        saved: The content of ``best_model.pth``.
+        config: Reduction and tiles of large images.
+        scales: ``evaluation.scales``; None is the scale of the validation.
 
     Raises:
         VocSegError: The model does not say.
@@ -59,7 +66,9 @@ def preprocessing_of(saved: dict[str, Any], config: InferenceConfig) -> Preproce
             "best_model does not say with which evaluation.scale it was validated: an earlier version wrote it. "
             "Retrain: kedro run --pipelines training"
         ) from None
-    return Preprocessing(scale, flip, tuple(image_size) if image_size else None, config.longer_side, config.tile)
+    return Preprocessing(
+        tuple(scales or (scale,)), flip, tuple(image_size) if image_size else None, config.longer_side, config.tile
+    )
 
 
 def inference_scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceConfig) -> str:
@@ -82,8 +91,27 @@ def inference_scale_warning(saved: dict[str, Any], stored: int | None, config: I
     )
 
 
+def evaluation_differences(
+    saved: dict[str, Any], evaluation: EvaluationConfig, inference: InferenceConfig
+) -> Iterator[str]:
+    """Yield a warning for each setting that makes masks differ from those of the model's validation or evaluation."""
+    validated = saved.get("config", {}).get("evaluation", {}).get("scale")
+    if validated and evaluation.scales and not min(evaluation.scales) <= validated <= max(evaluation.scales):
+        factors = " ".join(f"{scale:g}" for scale in evaluation.scales)
+        yield (
+            f"evaluation.scales is {factors}, but the model was validated at "
+            f"{validated:g}: the network sees objects of another size. Choose factors around {validated:g}, or set "
+            "evaluation.scales=null"
+        )
+    if evaluation.tile != inference.tile:
+        yield (
+            f"evaluation.tile is {evaluation.tile}, but inference.tile {inference.tile}: masks of large images may "
+            "differ a little from those that are scored. Set both to the same number"
+        )
+
+
 def load_segmenter(
-    saved: dict[str, Any], config: InferenceConfig, runtime: Runtime
+    saved: dict[str, Any], config: InferenceConfig, runtime: Runtime, scales: Sequence[float] | None = None
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function that predicts masks; the inference pipeline, the notebook and the model card all use it.
 
@@ -91,6 +119,7 @@ def load_segmenter(
         saved: The content of ``best_model.pth``, or the result of ``read_safetensors``.
         config: Reduction and tiles of large images.
         runtime: Device and precision.
+        scales: As for :func:`preprocessing_of`.
 
     Returns:
         Takes ``uint8 (H, W, C)``, as ``decode_image`` returns it for the model's ``ModelInput.pixels``, and returns
@@ -99,7 +128,7 @@ def load_segmenter(
     Raises:
         VocSegError: The network cannot be restored, or does not say how it was validated.
     """
-    preprocessing = preprocessing_of(saved, config)
+    preprocessing = preprocessing_of(saved, config, scales)
     model = runtime.place(restore_model(saved)).eval()
     return lambda image: predict_mask(model, image, preprocessing, runtime)
 
@@ -123,75 +152,9 @@ def predict_mask(
         VocSegError: Memory ran out.
     """
     height, width = image.shape[:2]
-    size = preprocessing.network_size(height, width)
+    sizes = preprocessing.network_sizes(height, width)
     mask = np.empty((height, width), dtype=np.uint8)
     with explain_failures(INFERENCE_MEMORY_ADVICE):
-        for rows in tiles_along(height, size[0], preprocessing.tile):
-            for columns in tiles_along(width, size[1], preprocessing.tile):
-                window = image[rows.start : rows.stop, columns.start : columns.stop]
-                pixels = network_input(window[None], (rows.size, columns.size))
-                logits = network_logits(model, pixels, preprocessing.flip, runtime)
-                found = argmax_at_size(logits, *window.shape[:2])
-                mask[rows.first : rows.last, columns.first : columns.last] = found[
-                    rows.first - rows.start : rows.last - rows.start,
-                    columns.first - columns.start : columns.last - columns.start,
-                ]
+        for rows, columns, scores in score_parts(model, image, sizes, preprocessing.flip, preprocessing.tile, runtime):
+            mask[rows, columns] = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
     return mask
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One tile along one side of an image, in its pixels.
-
-    | field       | meaning                                          |
-    |-------------|--------------------------------------------------|
-    | start, stop | the part the network sees                            |
-    | first, last | the part whose classes are kept            |
-    | size        | network input pixels for ``start`` to ``stop`` |
-    """
-
-    start: int
-    stop: int
-    first: int
-    last: int
-    size: int
-
-
-def tiles_along(length: int, network_length: int, tile: int) -> Iterator[Tile]:
-    """Yield the tiles along one side: a single one, or several that overlap by at least a quarter.
-
-    Neighbours meet in the middle of their overlap, so every pixel comes from a tile that sees at least an eighth of a
-    tile of context beyond it.
-
-    Args:
-        length: Pixels of the image.
-        network_length: Network input pixels for the whole side.
-        tile: Largest network input, pixels.
-    """
-    if network_length <= tile:
-        yield Tile(0, length, 0, length, network_length)
-        return
-    part = max(1, length * tile // network_length)  # a tile in image pixels
-    step = max(1, part * 3 // 4)
-    count = -(-(length - part) // step) + 1
-    starts = np.linspace(0, length - part, count).astype(int).tolist()
-    borders = [0, *((start + part + after) // 2 for start, after in pairwise(starts)), length]
-    for start, (first, last) in zip(starts, pairwise(borders)):
-        yield Tile(start, start + part, first, last, tile)
-
-
-def argmax_at_size(logits: Tensor, height: int, width: int) -> np.ndarray:
-    """Upsample logits to the image's size and return the best class of every pixel.
-
-    Args:
-        logits: ``float32 (1, classes, h, w)``.
-        height: Of the image, pixels.
-        width: Of the image, pixels.
-
-    Returns:
-        ``uint8 (height, width)``.
-    """
-    classes = np.empty((height, width), dtype=np.uint8)
-    for rows, scores in upsample_in_strips(logits, height, width):
-        classes[rows] = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
-    return classes

@@ -238,8 +238,9 @@ def validate(
         advance()
         return interruption is not None and interruption.received is not None
 
+    evaluation = parameters.evaluation.model_copy(update={"scales": None})  # one scale suffices to choose an epoch
     with cudnn_benchmark(False):  # images have many sizes
-        return score(model, val, parameters.evaluation, runtime, parameters.augmentation.image_size, stopped)
+        return score(model, val, evaluation, runtime, parameters.augmentation.image_size, stopped)
 
 
 def is_due(epoch: int, every: int) -> bool:

@@ -20,7 +20,7 @@ from voc_seg.voc.images import decode_image
 
 saved = read_safetensors("model.safetensors")
 settings = InferenceConfig(longer_side=${longer_side}, tile=${tile})
-segmenter = load_segmenter(saved, settings, choose_runtime(RuntimeConfig(device="cpu")))
+segmenter = load_segmenter(saved, settings, choose_runtime(RuntimeConfig(device="cpu"))${scales})
 mask = segmenter(decode_image(Path("${picture}")${pixels}))  # uint8 (height, width), the image's own size
 print([saved["class_names"][value] for value in np.unique(mask)])
 """)
@@ -61,12 +61,18 @@ logits = (logits + mirrored[..., ::-1]) / 2
 """
 
 
-def usage(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any], inference: InferenceConfig) -> list[str]:
+def usage(
+    saved: Mapping[str, Any],
+    onnx_facts: Mapping[str, Any],
+    inference: InferenceConfig,
+    scales: Sequence[float] | None = None,
+) -> list[str]:
     model_input = ModelInput.of(saved)
     as_rgb = model_input.channels == 3
     code = _WITH_TORCH.substitute(
         longer_side=inference.longer_side,
         tile=inference.tile,
+        scales=f", scales={list(scales)}" if scales else "",
         picture="picture.jpg" if model_input.pixels == RGB else "picture.tif",
         model_input="" if model_input.pixels == RGB else "ModelInput, ",
         pixels="" if model_input.pixels == RGB else ", ModelInput.of(saved).pixels",
@@ -87,11 +93,12 @@ def usage(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any], inference: In
         resized=_resized(saved["image_size"], evaluation["scale"], inference.longer_side, as_rgb),
         mirrored=_MIRRORED if evaluation["flip"] else "",
     )
+    several = f" The mean over the scales {' '.join(map(str, scales))} is not part of it." if scales else ""
     return [
         *torch,
         "With ONNX Runtime, without voc_seg. Masks may differ in a few pixels at object borders. They differ more for "
         f"transparent or 16-bit images, and where the network's input is longer than {inference.tile} pixels, which "
-        "voc_seg processes in tiles and this code does not:",
+        f"voc_seg processes in tiles and this code does not.{several}",
         f"```python\n{onnx}```",
     ]
 

@@ -32,8 +32,8 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
     Args:
         model: ``best_model.pth`` without its weights, with ``model_digest`` if known.
         history: ``training_history.csv``, one row an epoch; ignored if it is of another model.
-        scores: ``metrics.json`` and ``evaluation_facts.json`` of one evaluation; ignored unless of this model on val,
-            because runs are compared on val only.
+        scores: ``metrics.json`` and ``evaluation_facts.json`` of one evaluation; ignored unless of this model on val
+            with the scale and flip of its validation, because runs are compared on val only, and under equal terms.
 
     Returns:
         ``settings`` (by dotted key), ``val_conditions`` (settings of the validation), ``history``
@@ -43,7 +43,7 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
     settings = _settings(model["config"] | {"model": model["model_config"]})
     settings["runtime.precision"] = model.get("precision")  # missing in models of earlier versions
     history = matching_history(model, history)
-    evaluated = is_score_of(scores, model) and scores.get("split") == "val"
+    evaluated = is_score_of(scores, model) and scores.get("split") == "val" and _is_as_validated(scores, settings)
     validation = ("data.val_ids", "data.longer_side", "evaluation.scale", "evaluation.flip")
     return {
         "settings": {key: value for key, value in settings.items() if not key.startswith(_IGNORED_SETTINGS)},
@@ -55,6 +55,13 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
         "minutes": None if history.empty else round(history["epoch_seconds"].sum() / 60, 2),
         **{name: _number(scores.get(name)) if evaluated else None for name in METRICS},
     }
+
+
+def _is_as_validated(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether an evaluation had the scale and flip of the validation; those of earlier versions may not say."""
+    validated = {key: settings.get(f"evaluation.{key}") for key in ("scale", "flip")}
+    same = all(scores.get(key, value) == value for key, value in validated.items())
+    return same and not scores.get("scales")
 
 
 def _number(value: Any) -> float | None:

@@ -43,6 +43,7 @@ def model_card(
     onnx_facts: Mapping[str, Any],
     metrics: Mapping[str, Any],
     inference: InferenceConfig = _DEFAULT_INFERENCE,
+    scales: Sequence[float] | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -55,6 +56,7 @@ def model_card(
         onnx_facts: opset, onnxruntime, sizes, difference; empty if there is no ``model.onnx``.
         metrics: ``metrics.json`` and ``evaluation_facts.json``; shown only if they belong to this model.
         inference: Settings for large images, which the code on the card uses too.
+        scales: ``evaluation.scales``, likewise.
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
@@ -70,7 +72,7 @@ def model_card(
         "## Input and output",
         *_contract(saved, classes, normalisation, inference),
         "## Use",
-        *usage(saved, onnx_facts, inference),
+        *usage(saved, onnx_facts, inference, scales),
         "## Data",
         _DATA.get(data["source"], _DATA["own"]),
         f"{data['images']:,} training images; {data['val_images']:,} validation images, used to choose the epoch. "
@@ -158,6 +160,8 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: Class
 
 def _conditions(evaluation: Mapping[str, Any]) -> str:
     mirrored = ", averaged with the mirrored image" if evaluation["flip"] else ""
+    if scales := evaluation.get("scales"):
+        return f"probabilities averaged over images scaled by {', '.join(f'{scale:g}' for scale in scales)}{mirrored}"
     return f"images scaled by {evaluation['scale']:g}{mirrored}"
 
 

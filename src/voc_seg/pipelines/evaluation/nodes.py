@@ -80,7 +80,9 @@ def evaluate(
         "data_name": origin.name,
         "images": len(samples),
         "scale": evaluation.scale,
+        "scales": list(evaluation.scales) if evaluation.scales else None,
         "flip": evaluation.flip,
+        "tile": evaluation.tile,
         "longer_side": data.longer_side,
         **_other_stored_size(scored_model, data),
         "model_digest": scored_model["model_digest"],
@@ -111,6 +113,8 @@ def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) 
     shown = ("split", "images", "model_digest", "checkpoint_epoch", "images_per_second", "device", "precision")
     # Facts from earlier versions have no digest.
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
+    if evaluation_facts.get("scales"):
+        metrics["scales"] = evaluation_facts["scales"]  # scores are not those of the validation
     if evaluation_facts.get("longer_side"):
         metrics["longer_side"] = evaluation_facts["longer_side"]  # scores are not at the original size
     if OTHER_STORED_SIZE in evaluation_facts:
@@ -201,10 +205,15 @@ def write_report(
         class_scores,
         confusion_matrix,
         reporting.matching_history(scored_model, model_history),
-        reporting.describe_settings(scored_model, metrics, source, evaluation.model_dump(include={"scale", "flip"})),
+        reporting.describe_settings(scored_model, metrics, source, _shown(evaluation)),
         classes,
     )
     return Report(page, reporting.IMAGE_FOLDER, report_images.draw_images(samples, predictions, classes), len(samples))
+
+
+def _shown(evaluation: EvaluationConfig) -> dict[str, Any]:
+    """The settings behind the scores, for the report."""
+    return evaluation.model_dump(include={"scales" if evaluation.scales else "scale", "flip"}, mode="json")
 
 
 def _evenly_spaced(size: int, count: int) -> list[int]:

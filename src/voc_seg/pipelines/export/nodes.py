@@ -4,7 +4,7 @@ import logging
 from pathlib import PurePath
 from typing import Any
 
-from voc_seg.config import DataConfig, InferenceConfig, ModelInput
+from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelInput
 from voc_seg.engine.inference import inference_scale_warning
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safetensors
@@ -24,6 +24,7 @@ def export_model(
     evaluation_facts: dict[str, Any],
     metrics: dict[str, Any],
     data: DataConfig,
+    evaluation: EvaluationConfig,
     inference: InferenceConfig,
 ) -> tuple[bytes, bytes, str]:
     """Export the best model as files for use elsewhere.
@@ -62,6 +63,7 @@ def export_model(
         onnx_facts,
         scores,
         inference,
+        evaluation.scales,
     )
     return onnx, weights, card
 

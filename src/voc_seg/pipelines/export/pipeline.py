@@ -21,7 +21,14 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             ),
             Node(
                 func=export_model,
-                inputs=["scored_model", "evaluation_facts", "metrics", "params:data", "params:inference"],
+                inputs=[
+                    "scored_model",
+                    "evaluation_facts",
+                    "metrics",
+                    "params:data",
+                    "params:evaluation",
+                    "params:inference",
+                ],
                 outputs=["exported_onnx", "exported_weights", "model_card"],
                 name="export_model",
             ),

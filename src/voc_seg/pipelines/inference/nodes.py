@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from voc_seg.config import DataConfig, InferenceConfig, RuntimeConfig
+from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, RuntimeConfig
 from voc_seg.datasets.image_folder import Segmentation
-from voc_seg.engine.inference import inference_scale_warning, load_segmenter
+from voc_seg.engine.inference import evaluation_differences, inference_scale_warning, load_segmenter
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import require_classes, require_pixels
 from voc_seg.reporting.inference import (
@@ -72,6 +72,7 @@ def segment(
     images: ImageFiles,
     best_model: dict[str, Any],
     data: DataConfig,
+    evaluation: EvaluationConfig,
     inference: InferenceConfig,
     runtime: RuntimeConfig,
 ) -> Mapping[str, Segmentation | None]:
@@ -83,10 +84,14 @@ def segment(
     classes = data.class_table
     require_classes(best_model, classes.names)
     require_pixels(best_model, data.reading.pixels)
-    if warning := inference_scale_warning(best_model, data.longer_side, inference):
-        logger.warning("%s", warning)
+    for warning in (
+        inference_scale_warning(best_model, data.longer_side, inference),
+        *evaluation_differences(best_model, evaluation, inference),
+    ):
+        if warning:
+            logger.warning("%s", warning)
     chosen = choose_runtime(runtime)
-    segmenter = load_segmenter(best_model, inference, chosen)
+    segmenter = load_segmenter(best_model, inference, chosen, evaluation.scales)
     logger.info(
         "Images: %d; model of epoch %d, val mIoU %.3f; %s",
         len(images), best_model["epoch"], best_model["val_miou"], chosen,

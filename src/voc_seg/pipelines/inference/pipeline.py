@@ -17,7 +17,14 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             ),
             Node(
                 func=segment,
-                inputs=["readable_pictures", "best_model", "params:data", "params:inference", "params:runtime"],
+                inputs=[
+                    "readable_pictures",
+                    "best_model",
+                    "params:data",
+                    "params:evaluation",
+                    "params:inference",
+                    "params:runtime",
+                ],
                 outputs="inference_segmentations",
                 name="segment",
             ),

@@ -99,8 +99,15 @@ def recipe_hint(source: str, augmentation: AugmentationConfig, model: ModelConfi
 def evaluation_scale_warning(augmentation: AugmentationConfig, evaluation: EvaluationConfig) -> str:
     """What to say where validation shows the network images at a scale that it is not trained on; else empty."""
     least, most = augmentation.scale
-    if augmentation.image_size or least <= evaluation.scale <= most:
+    if augmentation.image_size:
         return ""
+    if least <= evaluation.scale <= most:
+        unseen = " and ".join(f"{scale:g}" for scale in evaluation.scales or () if not least <= scale <= most)
+        return unseen and (
+            f"evaluation.scales has {unseen}, but crops are cut at augmentation.scale {least:g} to {most:g}: there "
+            "evaluation and inference show the network objects of another size than training does. Remove these "
+            "factors, or compare the scores with and without them"
+        )
     return (
         f"evaluation.scale is {evaluation.scale:g}, but crops are cut at augmentation.scale {least:g} to {most:g}: "
         "validation, evaluation and inference show the network objects of another size than training does. Set "

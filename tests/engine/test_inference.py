@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, ModelConfig, Parameters
-from voc_seg.engine.inference import Preprocessing, predict_mask, preprocessing_of
+from voc_seg.engine.inference import Preprocessing, evaluation_differences, predict_mask, preprocessing_of
 from voc_seg.engine.prediction import predict_all
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.training import fit
@@ -140,6 +140,32 @@ def test_the_manner_is_that_of_the_models_validation() -> None:
     assert found == Preprocessing((0.3,), True, (375, 500), 500, 512)
     with pytest.raises(VocSegError, match=r"does not say with which evaluation.scale"):
         preprocessing_of({"image_size": None}, InferenceConfig())
+
+
+def test_scales_of_the_evaluation_take_the_place_of_the_models_scale() -> None:
+    saved = {"config": {"evaluation": {"scale": 0.3, "flip": True}}, "image_size": None}
+    assert preprocessing_of(saved, InferenceConfig(), (0.2, 0.4)).scales == (0.2, 0.4)
+    assert preprocessing_of(saved, InferenceConfig(), None).scales == (0.3,)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "inference", "words"),
+    [
+        ({}, {}, []),
+        ({"scales": [0.5, 1.0]}, {}, []),
+        ({"scales": [1.0, 1.5]}, {}, ["evaluation.scales is 1 1.5, but the model was validated at 0.8"]),
+        ({"tile": 512}, {}, ["evaluation.tile is 512, but inference.tile 1024"]),
+        ({"tile": 512}, {"tile": 512}, []),
+    ],
+)
+def test_masks_that_differ_from_what_was_scored_are_warned_about(
+    evaluation: dict, inference: dict, words: list[str]
+) -> None:
+    saved = {"config": {"evaluation": {"scale": 0.8, "flip": False}}}
+    found = list(evaluation_differences(saved, EvaluationConfig(**evaluation), InferenceConfig(**inference)))
+    assert len(found) == len(words)
+    assert all(warning.startswith(start) for warning, start in zip(found, words))
+    assert not list(evaluation_differences({}, EvaluationConfig(scales=[2.0]), InferenceConfig()))  # an old model
 
 
 def test_exhausted_memory_is_answered_with_advice() -> None:

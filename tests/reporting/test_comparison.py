@@ -45,10 +45,21 @@ def test_a_run_is_its_settings_and_what_came_of_them() -> None:
     assert (row["pixel_accuracy"], row["mean_class_accuracy"], row["frequency_weighted_iou"]) == (0.75, 0.5, 0.25)
 
 
-@pytest.mark.parametrize("other", [{}, scores(0.39), scores(0.4, "test")])
-def test_scores_of_another_model_or_split_are_none(other: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        {}, scores(0.39), scores(0.4, "test"), scores(0.4) | {"scale": 0.5}, scores(0.4) | {"flip": True},
+        scores(0.4) | {"scale": 1.0, "flip": False, "scales": [0.5, 1.0]},
+    ],
+)  # fmt: skip
+def test_scores_of_another_model_split_or_scale_are_none(other: dict[str, Any]) -> None:
     row = comparison_row(model(0.01, 0.4), history(0.4), other)
     assert row["pixel_accuracy"] is row["mean_class_accuracy"] is row["frequency_weighted_iou"] is None
+
+
+def test_scores_at_the_scale_of_the_validation_are_shown() -> None:
+    known = scores(0.4) | {"scale": 1.0, "flip": False, "scales": None, "tile": 1024}
+    assert comparison_row(model(0.01, 0.4), history(0.4), known)["pixel_accuracy"] == 0.75
 
 
 @pytest.mark.parametrize("other", [pd.DataFrame(), history(0.3)])

@@ -111,6 +111,14 @@ def test_mirrored_averaging_is_said() -> None:
     assert "mirror image" not in card()
 
 
+def test_several_scales_are_said_and_used() -> None:
+    text = card(metrics=METRICS | {"scales": [0.5, 0.75]}, scales=(0.5, 0.75))
+    assert "Evaluation, probabilities averaged over images scaled by 0.5, 0.75, mean over" in text
+    assert 'RuntimeConfig(device="cpu")), scales=[0.5, 0.75])' in blocks(text)[0]
+    assert "The mean over the scales 0.5 0.75 is not part of it." in text
+    assert "scales" not in blocks(card())[0]
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

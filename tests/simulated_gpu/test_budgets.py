@@ -145,13 +145,18 @@ def test_a_validation_image_sends_bytes_and_reads_nothing(validation: dict[str, 
     assert validation["host conversions"] == 0
 
 
+@pytest.mark.parametrize("settings", [{}, {"scales": [1.0, 0.5]}])
 def test_an_evaluated_image_gives_its_mask_as_bytes(
-    gpu: ModuleType, fp32: Runtime, store_of: Callable[[int], SampleStore], parameters: Parameters
+    gpu: ModuleType,
+    fp32: Runtime,
+    store_of: Callable[[int], SampleStore],
+    parameters: Parameters,
+    settings: dict[str, Any],
 ) -> None:
     def count(images: int) -> Any:
         model, store = build_model(parameters.model, len(CLASS_NAMES)), store_of(images)
         with gpu.counting() as counts:
-            evaluate(model, store, EvaluationConfig(), fp32)
+            evaluate(model, store, EvaluationConfig(**settings), fp32)
         return counts
 
     count(1)  # constants stay on the device from then on

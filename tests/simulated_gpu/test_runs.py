@@ -166,7 +166,7 @@ def test_a_best_model_is_for_any_machine(saved: dict) -> None:
     assert to_safetensors(saved, {})
 
 
-@pytest.mark.parametrize("settings", [{"scale": 1.0}, {"scale": 0.5, "flip": True}])
+@pytest.mark.parametrize("settings", [{"scale": 1.0}, {"scale": 0.5, "flip": True}, {"scales": [0.5, 1.0]}])
 def test_an_evaluation_is_the_cpus(
     saved: dict, use: Callable[[str], None], val_store: SampleStore, settings: dict[str, Any]
 ) -> None:

@@ -74,3 +74,10 @@ def test_validation_at_another_scale_than_training_is_warned_of(augmentation: di
     warning = evaluation_scale_warning(AugmentationConfig(**augmentation), EvaluationConfig(scale=scale))
     assert bool(warning) is warned
     assert not warned or f"evaluation.scale is {scale:g}" in warning
+
+
+def test_scales_that_training_never_shows_are_named() -> None:
+    augmentation = AugmentationConfig(scale=(0.5, 1.2))
+    assert not evaluation_scale_warning(augmentation, EvaluationConfig(scale=0.8, scales=(0.6, 0.8, 1.0)))
+    warning = evaluation_scale_warning(augmentation, EvaluationConfig(scale=0.8, scales=(0.4, 0.8, 1.5)))
+    assert warning.startswith("evaluation.scales has 0.4 and 1.5, but crops are cut at augmentation.scale 0.5 to 1.2")

@@ -22,7 +22,7 @@ DIVERGENCE_ADVICE = (
     "The last checkpoint is untouched. Retrain with half the training.optimizer.learning_rate or with "
     "training.schedule.warmup_epochs=1; if runtime.precision is bf16, resume with fp32 and training.resume=true."
 )
-EVALUATION_MEMORY_ADVICE = "Lower evaluation.scale, or score on the CPU: runtime.device=cpu."
+EVALUATION_MEMORY_ADVICE = "Lower evaluation.tile or evaluation.scale, or score on the CPU: runtime.device=cpu."
 
 INFERENCE_MEMORY_ADVICE = "Lower inference.tile or inference.longer_side, or segment on the CPU: runtime.device=cpu."
 

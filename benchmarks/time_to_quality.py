@@ -16,6 +16,7 @@ depends on other work on the machine.
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -27,7 +28,8 @@ from voc_seg.config import ModelConfig, Parameters
 from voc_seg.engine import run
 from voc_seg.engine.training import fit
 from voc_seg.models.encoder import ResNetEncoder, count_parameters
-from voc_seg.models.registry import build_model, load_encoder_weights
+from voc_seg.models.initial_weights import load_initial_weights
+from voc_seg.models.registry import build_model
 from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.voc.classes import CLASS_NAMES
@@ -52,7 +54,7 @@ class Peer(nn.Module):
         super().__init__()
         # This project's encoder with its weights instead of smp's; both are torchvision's ResNet.
         self.encoder = _SharedEncoder(network.encoder, config)
-        load_encoder_weights(self, config)
+        load_initial_weights(self, config)
         network.encoder = None
         self.decoder = nn.ModuleDict({"decoder": network.decoder, "head": network.segmentation_head})
 
@@ -88,8 +90,8 @@ def race(
 ) -> list[list[object]]:
     """Yield epoch, val mIoU, wall and CPU minutes until the target or the time limit is reached."""
 
-    def build(config: ModelConfig, classes: int) -> nn.Module:
-        model = build_model(config, classes) if name == "ours" else build_peer(name, config)
+    def build(config: ModelConfig, *given: Any) -> nn.Module:
+        model = build_model(config, *given) if name == "ours" else build_peer(name, config)
         console.print(f"{name}: {count_parameters(model) / 1e6:.1f} M parameters", highlight=False)
         return model
 

@@ -265,8 +265,11 @@ class TestStartingWeights:
             build_model(ModelConfig(width=8, weights=str(tmp_path / "w.pth")), 2)
 
     def test_of_two_encoders_none_is_chosen_in_silence(self, tmp_path: Path) -> None:
-        state = resnet.resnet18(weights=None).state_dict()
-        both = {f"{who}.{key}": value for who in ("student", "teacher") for key, value in state.items()}
+        both = {
+            f"{part}.{key}": value
+            for part in ("depth", "rgb")
+            for key, value in resnet.resnet18(weights=None).state_dict().items()
+        }
         torch.save(both, tmp_path / "w.pth")
-        with pytest.raises(VocSegError, match=r"holds 2 encoders, under 'student\.', 'teacher\.'"):
+        with pytest.raises(VocSegError, match=r"holds 2 encoders that fit, under 'depth\.', 'rgb\.'"):
             build_model(ModelConfig(width=8, weights=str(tmp_path / "w.pth")), 2)

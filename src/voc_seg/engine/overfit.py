@@ -107,7 +107,7 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     # Dropout exists to prevent overfitting, which is the goal here.
     network = parameters.model.model_copy(update={"dropout": 0.0})
     model_input = parameters.data.model_input
-    model = runtime.place(build_model(network, len(class_names), model_input)).train()
+    model = runtime.place(build_model(network, len(class_names), model_input, class_names)).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))
     scaler = runtime.gradient_scaler()
     height, width = sample.mask.shape

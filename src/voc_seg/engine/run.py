@@ -189,7 +189,7 @@ def start_run(
         require_same_run(checkpoint, fingerprint)
         model = restore_model(checkpoint)
     else:
-        model = build_model(parameters.model, len(class_names), parameters.data.model_input)
+        model = build_model(parameters.model, len(class_names), parameters.data.model_input, class_names)
     freeze_stages(model, config.frozen_stages)
     model = convert_sync_layers(runtime.place(model), config.sync_batch_norm)
     ema = MovingAverage(model, config.ema_decay) if config.ema_decay else None

@@ -17,7 +17,7 @@ from kedro.io import CatalogProtocol, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from voc_seg.config import EvaluationConfig, TrainingConfig
+from voc_seg.config import EvaluationConfig, ModelConfig, TrainingConfig
 from voc_seg.system.errors import InterruptedRunError
 from voc_seg.system.progress import duration
 from voc_seg.system.torchrun import is_restart, process_info
@@ -117,6 +117,13 @@ class ConsoleHooks:
         model = path if path is not None and path.is_file() else None
         resumable = "checkpoints" in self._catalog and self._catalog.exists("checkpoints")
         if is_restart() or resumes or not (model or resumable):
+            return
+        weights = Path(ModelConfig.model_validate(self._catalog.load("params:model")).weights or "")
+        if model and weights.is_file() and weights.samefile(model):
+            logger.warning(
+                "Training starts from %s and replaces it. To keep both, give this run a name: --params run=NAME",
+                weights,
+            )
             return
         date = f"{datetime.fromtimestamp(model.stat().st_mtime):%d %B %Y, %H:%M}" if model else ""
         replaced = f"the model of {date}" if model else "the checkpoints of a training that was interrupted"

@@ -1,4 +1,4 @@
-"""Tensors from weight files: recognises the format and the ResNet, and checks the values."""
+"""Tensors from weight files: recognises the format and the ResNet, finds nested tensors, and checks the values."""
 
 import re
 import zipfile
@@ -14,8 +14,6 @@ from torch import Tensor
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.file_checks import LFS_POINTER
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
-
 _BEGINNINGS = (
     (LFS_POINTER, "it is a pointer of Git LFS; fetch the file itself: git lfs pull"),
     (b"<", "it is a web page, not a file of weights"),
@@ -23,6 +21,15 @@ _BEGINNINGS = (
     (b"\x1f\x8b", "it is compressed with gzip; unpack it first"),
     (b"\x93NUMPY", "it is a NumPy array"),
 )
+_DEEPEST = 8
+"""Levels of dictionaries that are searched: a pickle may hold a dictionary that contains itself."""
+
+_WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What torch inserts into the names of compiled, sharded and checkpointed modules, at any depth."""
+
+_NOT_WEIGHTS = re.compile(r"optim|exp_avg|momentum_buffer")
+"""Beginnings of keys of optimiser states, whose tensors may have the names and shapes of the weights."""
+
 _NAMES_OBJECT = re.compile(r"(?:GLOBAL |class |type )([A-Za-z_][\w.]+)")
 
 _BLOCKS: dict[tuple[tuple[int, ...], bool], str] = {
@@ -105,28 +112,23 @@ def _reason(path: Path, error: Exception) -> str:
     return f"{type(error).__name__}: {first_line:.150}" if first_line else type(error).__name__
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.pth`` or safetensors file by their keys, also of one wrapped as ``{"state_dict": ...}``.
-
-    Raises:
-        VocSegError: As :func:`read_content`, or the file holds no state dict.
-    """
-    state, _ = read_content(
-        path,
-        "a state dict",
-        "model.weights needs a file of only tensors: download it again, or save model.state_dict().",
-    )
-    while isinstance(state, dict) and (inner := next((key for key in _WRAPPERS if _is_block(state.get(key))), None)):
-        state = state[inner]
-    if not _is_block(state) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise VocSegError(f"model.weights: {path} holds no plain state dict of tensors; save model.state_dict().")
-    return state
+def flatten(content: Any) -> dict[str, Tensor]:
+    """All tensors in nested dictionaries, their keys joined by dots; none of an optimiser's state."""
+    found: dict[str, Tensor] = {}
+    _collect(content, "", found, _DEEPEST)
+    return found
 
 
-def _is_block(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value)
+def _collect(content: Any, prefix: str, found: dict[str, Tensor], depth: int) -> None:
+    if not isinstance(content, Mapping) or not depth:
+        return
+    for key, value in content.items():
+        if not isinstance(key, str) or _NOT_WEIGHTS.match(key):
+            continue
+        if isinstance(value, Tensor):
+            found[_WRAPPERS.sub("", prefix + key)] = value
+        else:
+            _collect(value, f"{prefix}{key}.", found, depth - 1)
 
 
 def weight_fault(key: str, value: Tensor) -> str:
@@ -153,16 +155,3 @@ def identify_resnet(state: Collection[str]) -> str:
         len({key.split(".")[1] for key in state if key.startswith(f"layer{stage}.")}) for stage in range(1, 5)
     )
     return _BLOCKS.get((blocks, "layer1.0.conv3.weight" in state), "")
-
-
-def find_encoders(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The ResNets in a state dict by prefix (``module.``, ``encoder.`` ...); their keys have no prefix."""
-    prefixes = [
-        key.removesuffix("conv1.weight")
-        for key in state
-        if key.endswith("conv1.weight") and f"{key.removesuffix('conv1.weight')}layer1.0.conv1.weight" in state
-    ]
-    return {
-        prefix: {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        for prefix in sorted(prefixes)
-    }

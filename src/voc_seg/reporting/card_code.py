@@ -80,7 +80,7 @@ def usage(
     torch = [
         "With PyTorch and voc_seg; the masks equal those of `kedro run --pipelines inference` on a CPU:",
         f"```python\n{code}```",
-        "To start a training from this encoder, set `model.weights` of voc_seg to this file.",
+        "To start a training from this model, set `model.weights` of voc_seg to this file.",
     ]
     if not onnx_facts:
         return torch

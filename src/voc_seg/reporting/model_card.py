@@ -198,7 +198,7 @@ def _start(model: Mapping[str, Any]) -> str:
             "Its encoder started from torchvision's ImageNet weights (IMAGENET1K_V1); ImageNet's images are for "
             "non-commercial research."
         )
-    return f"Its encoder started from the weights {_plain(model['weights'])}, which have their own terms."
+    return f"It started from the weights {_plain(model['weights'])}, which have their own terms."
 
 
 def _recipe(saved: Mapping[str, Any]) -> list[tuple[str, str]]:

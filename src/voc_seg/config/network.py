@@ -15,8 +15,8 @@ class ModelConfig(Block):
     )
     weights: str | None = Field(
         None,
-        description="initial weights: null (random), imagenet (of the encoder, downloaded by torchvision), or a path: a "
-        "model of voc_seg (best_model.pth, a checkpoint, model.safetensors), or weights of an encoder from elsewhere",
+        description="initial weights: null (random), imagenet (of the encoder, downloaded by torchvision), or a path: "
+        "a model of voc_seg (best_model.pth, a checkpoint, model.safetensors), or weights of an encoder from elsewhere",
     )
     decoder: Literal["transposed"] = Field(
         "transposed", description="what turns the encoder's features into class scores: transposed convolutions"

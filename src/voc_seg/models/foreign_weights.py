@@ -174,8 +174,8 @@ def _are_equal(state: Mapping[str, Tensor], names: Mapping[str, str], others: Ma
 def _of_another_network(state: Mapping[str, Tensor], prefix: str, names: Iterable[str]) -> list[str]:
     """Unknown tensors among those of the encoder: the file has a deeper or another network that contains ours.
 
-    They belong to a module or a block of which other tensors are the encoder's, or continue a numbered list of blocks.
-    Other unknown tensors are heads.
+    They are in a module or a block with tensors of the encoder, or in a further block of a numbered list. Other unknown
+    tensors are heads.
     """
     known = {name.removeprefix(prefix) for name in names}
     modules = {name.rpartition(".")[0] for name in known} - {""}

@@ -90,6 +90,16 @@ def test_training_from_scratch_says_what_it_replaces(run_messages: Callable) -> 
 
 
 @pytest.mark.usefixtures("blank_figures")
+def test_training_from_the_model_that_it_replaces(run_messages: Callable, project: Path) -> None:
+    run_messages("training", training={"epochs": 1})
+    model = str(project / "data/06_models/best_model.pth")
+    text = run_messages("training", training={"epochs": 1}, model={"weights": model})
+    assert "best_model.pth and replaces it. To keep both, give this run a name" in text
+    assert "a model of voc_seg, trained on sample" in text
+    assert "background, aeroplane, bicycle" in text
+
+
+@pytest.mark.usefixtures("blank_figures")
 def test_checkpoints_of_an_interrupted_training_are_replaced_with_a_word(run_messages: Callable, project: Path) -> None:
     run_messages("training", training={"epochs": 1})
     model = project / "data/06_models/best_model.pth"

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
 from voc_seg.config import Parameters
 from voc_seg.engine import run as training_run
@@ -22,7 +21,7 @@ from voc_seg.engine.distributed import all_gather, all_reduce_sum, destroy_proce
 from voc_seg.engine.evaluation import Score
 from voc_seg.samples.batches import Batch, normalise
 from voc_seg.samples.store import SampleStore
-from voc_seg.voc.classes import CLASS_NAMES, VOID
+from voc_seg.voc.classes import CLASS_NAMES
 
 SEEN: dict[str, list] = {"steps": [], "losses": [], "shares": [], "pixels": []}
 """By step: ids in the order of the whole batches, loss, crops of each process; by validation: pixels scored."""
@@ -51,13 +50,9 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
         model.load_state_dict(given["model"])  # in float64; float32 has rounded the loaded weights
         return model
 
-    def summed(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(logits, targets.long(), ignore_index=VOID, reduction="sum")
-
     patch(training_run, "build_model", lambda *given: build(*given).double())
     patch(training_run, "restore_model", restored)
     patch(training, "normalise", lambda *given: normalise(*given).double())
-    patch(training, "loss_sum", summed)
     patch(training, "validate", scored)
     patch(training, "train_step", watched)
 

@@ -201,7 +201,10 @@ class Work:
         return seen | {"state": torch.load(self.folder / f"{name}.pth", weights_only=True)}
 
 
-MORE = {"batch_size": 2, "accumulation": 2, "ema_decay": 0.9, "frozen_stages": 1, "freeze_batch_norm": True}
+LOSS = {"class_weights": "balanced", "label_smoothing": 0.1, "ohem": 0.3, "dice": 0.5, "lovasz": 0.5, "focal": 0.5,
+        "boundary": 0.5}  # fmt: skip
+MORE = {"batch_size": 2, "accumulation": 2, "ema_decay": 0.9, "frozen_stages": 1, "freeze_batch_norm": True,
+        "loss": LOSS}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +245,9 @@ class TestArithmetic:
         assert work["two"]["losses"] == pytest.approx(work["one"]["losses"], rel=1e-9)
         self.assert_same(work["two"], work["one"])
 
-    def test_accumulated_batches_frozen_layers_and_an_average_of_weights(self, work: Work) -> None:
+    def test_accumulated_batches_frozen_layers_an_average_of_weights_and_every_term_of_the_loss(
+        self, work: Work
+    ) -> None:
         assert work["two_more"]["steps"] == work["one_more"]["steps"]
         assert work["two_more"]["shares"] == [[2, 2], [2, 2], [1, 1]] * 2
         self.assert_same(work["two_more"], work["one_more"])

@@ -100,6 +100,11 @@ def test_restoring_brings_back_weights_momentum_counters_and_random_state(run: t
         ("augmentation.image_size", {"augmentation": {"image_size": [64, 64]}}),
         ("training.batch_size", {"training": {"batch_size": 4}}),
         ("training.optimizer.learning_rate", {"training": {"optimizer": {"learning_rate": 0.1}}}),
+        ("training.loss.dice: 0.0 in the checkpoint, 0.5 now", {"training": {"loss": {"dice": 0.5}}}),
+        (
+            "training.loss.class_weights: None in the checkpoint, balanced",
+            {"training": {"loss": {"class_weights": "balanced"}}},
+        ),
         ("training.schedule.name", {"training": {"schedule": {"name": "cosine"}}}),
         ("model.dropout", {"model": {"dropout": 0.5}}),
         ("model.width: 8 in the checkpoint, 16 now", {"model": {"width": 16}}),
@@ -131,6 +136,16 @@ def test_settings_that_do_not_change_the_recipe_may_change(
     run: tuple, make_parameters: Make, blocks: dict[str, Any]
 ) -> None:
     require_same_run(run[-1], run_fingerprint(NAMES, make_parameters(**blocks), DATA))
+
+
+def test_a_setting_that_earlier_versions_did_not_have_was_the_default(run: tuple, make_parameters: Make) -> None:
+    config = run[-1]["config"]
+    training = {key: value for key, value in config["training"].items() if key != "loss"}
+    earlier = {**run[-1], "config": {**config, "training": training}}
+    require_same_run(earlier, run[2])
+    about = run_fingerprint(NAMES, make_parameters(training={"loss": {"focal": 1}}), DATA)
+    with pytest.raises(VocSegError, match=r"training\.loss\.focal: 0\.0 in the checkpoint, 1\.0 now"):
+        require_same_run(earlier, about)
 
 
 def test_restoring_leaves_the_checkpoint_as_it_was(run: tuple, parameters: Parameters) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from voc_seg.config import ModelConfig
-from voc_seg.engine.losses import loss_sum
+from voc_seg.config import LossConfig, ModelConfig
+from voc_seg.engine.losses import build_loss, loss_sum
 from voc_seg.models.decoder import AverageGrids, PyramidContext
 from voc_seg.models.registry import build_model
 
@@ -44,6 +44,21 @@ def test_no_network_pools_adaptively_or_computes_in_float64(output_stride: int) 
             model.eval()(torch.zeros(1, 3, *size, device="meta"))
     assert {"convolution", "convolution_backward", "bmm"} <= ran.names
     assert not [name for name in ran.names if "adaptive" in name]
+    assert torch.float64 not in ran.types
+
+
+def test_no_term_of_the_loss_computes_in_float64_or_selects_by_a_mask() -> None:
+    """Operators whose result has a size that depends on values make the host wait, on any GPU."""
+    device = torch.device("meta")
+    config = LossConfig(
+        class_weights="balanced", label_smoothing=0.1, ohem=0.5, dice=1, lovasz=1, focal=1, boundary=1
+    )  # fmt: skip
+    loss = build_loss(config, 21, [1] * 21, device)
+    logits = torch.zeros(2, 21, 96, 96, device=device, requires_grad=True)
+    with Operators() as ran:
+        loss(logits, torch.zeros(2, 96, 96, dtype=torch.uint8, device=device)).backward()
+    assert {"sort", "max_pool2d_with_indices", "_log_softmax_backward_data"} <= ran.names
+    assert not {"nonzero", "masked_select", "_local_scalar_dense", "index_put_", "median", "kthvalue"} & ran.names
     assert torch.float64 not in ran.types
 
 

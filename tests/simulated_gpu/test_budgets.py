@@ -33,12 +33,16 @@ from voc_seg.voc.classes import CLASS_NAMES
 
 GPU = "simgpu:0"
 PIXELS = 96 * 70
+TERMS: dict[str, Any] = {
+    "class_weights": "balanced", "label_smoothing": 0.1, "ohem": 0.5, "dice": 1, "lovasz": 1, "focal": 1, "boundary": 1,
+}  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {
     "fp32": {},
     "bf16": {"runtime": {"precision": "bf16"}},
     "fp16": {"runtime": {"precision": "fp16"}},
     "accumulation": {"training": {"batch_size": 1, "accumulation": 2}},
     "EMA": {"training": {"ema_decay": 0.9}, "runtime": {"precision": "bf16"}},
+    "every term of the loss": {"training": {"loss": TERMS}, "runtime": {"precision": "bf16"}},
 }
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import Field
 
 from .augmentation import AugmentationConfig
-from .block import Block, flattened
+from .block import Block, filled, flattened
 from .data import ClassConfig, DataConfig
+from .loss import LossConfig
 from .model_input import ModelInput
 from .network import ModelConfig
 from .results import ComparisonConfig, EvaluationConfig, InferenceConfig
@@ -23,8 +24,8 @@ from .user_keys import project_parameters
 
 __all__ = [
     "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EvaluationConfig",
-    "InferenceConfig", "ModelConfig", "ModelInput", "OptimizerConfig", "Parameters", "RuntimeConfig", "SanityConfig",
-    "ScheduleConfig", "TrackingConfig", "TrainingConfig", "flattened",
+    "InferenceConfig", "LossConfig", "ModelConfig", "ModelInput", "OptimizerConfig", "Parameters", "RuntimeConfig",
+    "SanityConfig", "ScheduleConfig", "TrackingConfig", "TrainingConfig", "filled", "flattened",
 ]  # fmt: skip
 
 

@@ -40,6 +40,14 @@ def _types_in(annotation: Any) -> set[Any]:
     return set().union(*map(_types_in, parts)) if parts else {annotation} if isinstance(annotation, type) else set()
 
 
+def filled(settings: Any, defaults: Any) -> Any:
+    """Nested settings, with those that are missing at any depth taken from the defaults."""
+    if not isinstance(settings, Mapping) or not isinstance(defaults, Mapping):
+        return settings
+    nested = {key: filled(settings[key], value) for key, value in defaults.items() if key in settings}
+    return {**defaults, **settings, **nested}
+
+
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield nested settings with dotted keys, ``a.b``, as in ``--params``."""
     for key, found in settings.items():

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from .block import Block, Fraction
+from .loss import LossConfig
 
 
 class OptimizerConfig(Block):
@@ -98,6 +99,7 @@ class TrainingConfig(Block):
     accept_changed_data: bool = Field(
         False, description="resume even if images or masks have changed under the same ids"
     )
+    loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

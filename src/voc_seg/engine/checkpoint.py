@@ -9,7 +9,7 @@ import torch
 from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
-from voc_seg.config import ModelInput
+from voc_seg.config import ModelInput, TrainingConfig, filled
 from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
@@ -136,9 +136,9 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
 
 
 def _with_added_facts(config: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a checkpoint. Earlier versions knew only RGB, and ``data.longer_side`` counts as unchanged."""
-    added = {"longer_side": now["data"].get("longer_side"), **ModelInput().record}
-    return {**config, "data": {**added, **config.get("data", {})}}
+    """The settings of a checkpoint. Earlier versions lack some: those have defaults, or count as unchanged."""
+    data = {"longer_side": now["data"].get("longer_side"), **ModelInput().record}
+    return filled(config, {"training": TrainingConfig().model_dump(mode="json"), "data": data})
 
 
 def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:

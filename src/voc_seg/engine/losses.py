@@ -2,18 +2,30 @@
 
 A loss is a function of logits and targets that returns a sum in units of labelled pixels: the training step divides it
 by the labelled pixels of the whole step. Sums of batches and ranks add up, so accumulation and several processes give
-the gradient of one large batch.
+the gradient of one large batch. Terms over regions are therefore computed for each image by itself, and multiplied by
+the image's labelled pixels.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from voc_seg.config import LossConfig
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
+from .loss_terms import dice_loss, focal_sum, hardest, lovasz_loss, near_boundary
+
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Logits ``float (N, classes, H, W)`` and targets ``(N, H, W)`` to a sum ``float32 ()``."""
+"""Logits ``float (N, classes, H, W)`` and targets ``uint8 (N, H, W)``, class index or 255, to a sum ``float32 ()``.
+
+N may be 0. A loss makes the host wait for nothing: no ``item()``, no selection by a mask.
+"""
 
 
 def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
@@ -23,7 +35,111 @@ def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
         logits: ``float (N, classes, H, W)``.
         targets: Integer ``(N, H, W)``, class index or 255.
     """
-    # One row per pixel: a view of channels-last logits, so softmax and its gradient run along memory. Per-pixel losses
-    # are summed separately because CUDA's summing kernel runs in a single block.
-    rows = logits.float().movedim(1, -1).flatten(0, -2)  # (N H W, classes)
+    # Per-pixel losses are summed separately because CUDA's summing kernel runs in a single block.
+    rows = _rows(logits).flatten(0, 1)  # (N H W, classes)
     return functional.cross_entropy(rows, targets.long().flatten(), ignore_index=VOID, reduction="none").sum()
+
+
+def _rows(logits: Tensor) -> Tensor:
+    """Logits in float32 or better, one row per pixel, ``(N, H W, classes)``.
+
+    They are a view of channels-last logits, so softmax and its gradient run along memory.
+    """
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).movedim(1, -1).flatten(1, 2)
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """The loss of any settings: the terms that are on, each times its weight."""
+
+    config: LossConfig
+    class_weights: Tensor | None = None
+    """Of the classes in the cross-entropy, ``float32 (256,)`` on the device of the logits."""
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the sum ``float32 ()``; the arguments are those of :func:`loss_sum`."""
+        config = self.config
+        log_p = functional.log_softmax(_rows(logits), dim=-1)  # (N, P, classes) with P = H W
+        labels = targets.flatten(1).long()  # (N, P)
+        labelled = labels != VOID
+        counts = labelled.sum(1).to(log_p.dtype)  # (N,)
+        log_own = log_p.gather(2, labels.masked_fill(~labelled, 0)[:, :, None])[:, :, 0]  # of each pixel's class
+        total = log_p.new_zeros(())
+        if config.cross_entropy or config.boundary:
+            pixels = self._cross_entropy(log_p, log_own, labels)
+            if config.ohem:
+                total = total + config.cross_entropy * (counts * hardest(pixels, labelled, config.ohem)).sum()
+            else:
+                total = total + config.cross_entropy * pixels.sum()
+            if config.boundary:
+                total = total + config.boundary * (pixels * near_boundary(targets).flatten(1)).sum()
+        if config.focal:
+            total = total + config.focal * focal_sum(log_own, labelled)
+        if config.dice or config.lovasz:
+            p = log_p.exp()
+            if config.dice:
+                total = total + config.dice * (counts * dice_loss(p, log_own.exp(), labels)).sum()
+            if config.lovasz:
+                total = total + config.lovasz * (counts * lovasz_loss(p, labels)).sum()
+        return total
+
+    def _cross_entropy(self, log_p: Tensor, log_own: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy with smoothed labels of each pixel, times the weight of its class, ``float (N, P)``.
+
+        0 where void. (torch's weights would act on the classes that a label is spread over, too.)
+        """
+        smoothing = self.config.label_smoothing
+        pixels = -log_own
+        if smoothing:  # Szegedy et al., "Rethinking the Inception Architecture", 2016, section 7
+            pixels = (1 - smoothing) * pixels - smoothing * log_p.mean(2)
+        return pixels * (labels != VOID if self.class_weights is None else self.class_weights[labels])
+
+
+def build_loss(config: LossConfig, classes: int, class_pixels: Sequence[int], device: torch.device) -> Loss:
+    """Return the loss of the settings; with the defaults it is :func:`loss_sum` itself.
+
+    Args:
+        config: ``training.loss``.
+        classes: Number of classes.
+        class_pixels: Pixels of train by class index; only used by ``class_weights``.
+        device: Of the logits.
+
+    Raises:
+        VocSegError: ``class_weights`` do not fit the classes.
+    """
+    if config == LossConfig():
+        return loss_sum
+    if config.class_weights is None:
+        return WeightedSum(config)
+    weights = scaled_class_weights(config.class_weights, classes, class_pixels)
+    table = torch.zeros(256)  # 0 for void
+    table[: len(weights)] = torch.tensor(weights)
+    return WeightedSum(config, table.to(device))
+
+
+def scaled_class_weights(
+    given: Literal["balanced"] | Sequence[float], classes: int, class_pixels: Sequence[int]
+) -> list[float]:
+    """Return the weight of each class, scaled so that its mean over the pixels of train is 1.
+
+    ``balanced`` is 1 / ln(1.02 + share of the pixels) before that, 50 for a rare class and 1.4 for one that is
+    everywhere (Paszke et al., "ENet", 2016, section 5.2).
+
+    Raises:
+        VocSegError: There is not one weight per class, or no pixel of train has a weight above 0.
+    """
+    labelled = max(1, sum(class_pixels))
+    shares = [pixels / labelled for pixels in class_pixels]
+    weights = [1 / math.log(1.02 + share) for share in shares] if given == "balanced" else list(map(float, given))
+    if len(weights) != classes:
+        raise VocSegError(
+            f"training.loss.class_weights has {len(weights)} numbers, but data.classes has {classes} classes. Give one "
+            "number per class, in the order of the classes, or balanced."
+        )
+    mean = sum(weight * share for weight, share in zip(weights, shares))
+    if not mean:
+        raise VocSegError(
+            "training.loss.class_weights is 0 for every class that has pixels in train, so there is nothing to learn. "
+            "Give these classes a weight, or set it to balanced or null."
+        )
+    return [weight / mean for weight in weights]

@@ -22,11 +22,13 @@ from voc_seg.system.errors import VocSegError
 
 from .batch_size import settle_batch_size
 from .checkpoint import Row, RunState, export_best_model, load_state, require_same_run, save_state
+from .class_pixels import class_pixels_of_run
 from .data_parallel import convert_sync_layers
 from .delayed import DelayedRead
 from .device_facts import device_facts, gpu_memory, reset_gpu_peak
 from .distributed import broadcast_rng_state, world_size
 from .evaluation import Score
+from .losses import Loss, build_loss
 from .optimisation import MovingAverage, build_optimizer, learning_rate
 from .resuming import (
     data_fingerprint,
@@ -82,6 +84,7 @@ class TrainingRun:
     steps_per_epoch: int
     has_checkpoint: bool
     scaler: GradScaler
+    loss: Loss
     unread: deque[Step] = field(default_factory=deque)
     last_loss: float = math.nan  # of the newest step whose loss has been read
     saved_at: float = field(default_factory=time.monotonic)  # seconds of the monotonic clock
@@ -190,6 +193,9 @@ def start_run(
         model = restore_model(checkpoint)
     else:
         model = build_model(parameters.model, len(class_names), parameters.data.model_input, class_names)
+    class_pixels = class_pixels_of_run(train, class_names, config.loss, checkpoint)
+    fingerprint |= {"class_pixels": class_pixels} if class_pixels else {}
+    loss = build_loss(config.loss, len(class_names), class_pixels, runtime.device)
     freeze_stages(model, config.frozen_stages)
     model = convert_sync_layers(runtime.place(model), config.sync_batch_norm)
     ema = MovingAverage(model, config.ema_decay) if config.ema_decay else None
@@ -199,7 +205,7 @@ def start_run(
     steps_per_epoch = math.ceil(len(train) / (config.crops * config.accumulation))
     has_checkpoint = checkpoint is not None
     return TrainingRun(
-        parameters, runtime, model, ema, optimizer, state, fingerprint, steps_per_epoch, has_checkpoint, scaler
+        parameters, runtime, model, ema, optimizer, state, fingerprint, steps_per_epoch, has_checkpoint, scaler, loss
     )  # fmt: skip
 
 

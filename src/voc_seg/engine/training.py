@@ -107,7 +107,7 @@ def fit(
                 rate = run.rate_at(state.step)
                 set_learning_rate(run.optimizer, rate)
                 loss = train_step(
-                    network, run.optimizer, group, run.runtime, run.scaler, config.clip_gradient, model_input, loss_sum
+                    network, run.optimizer, group, run.runtime, run.scaler, config.clip_gradient, model_input, run.loss
                 )
                 run.finish_step(loss, rate, group, started)
                 overdue = read_losses(run, interruption, unread=int(run.runtime.asynchronous))

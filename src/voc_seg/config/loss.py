@@ -37,7 +37,7 @@ class LossConfig(Block):
     boundary: float = Field(
         0.0,
         ge=0,
-        description="weight of the cross-entropy of pixels near another class, counted once more; 0 is off",
+        description="weight of a second cross-entropy, over the pixels near another class; 0 is off",
     )
 
     @field_validator("class_weights", mode="before")

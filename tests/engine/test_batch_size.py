@@ -133,15 +133,16 @@ def test_a_run_equals_one_with_the_numbers(
 
 
 @pytest.mark.usefixtures("narrow_encoder")
-def test_steps_are_tried_with_momentum_and_moving_average(
+def test_steps_are_tried_with_momentum_moving_average_and_the_loss_of_the_settings(
     make_parameters: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
-    for name in ("build_optimizer", "MovingAverage"):
+    for name in ("build_optimizer", "MovingAverage", "build_loss"):
         build = getattr(batch_size, name)
         monkeypatch.setattr(batch_size, name, lambda *given, build=build: made.append(build(*given)) or made[-1])
-    batch_size._try_steps(make_parameters(training={"ema_decay": 0.9}), 21, CPU, 2)
-    optimizer, average = made
+    batch_size._try_steps(make_parameters(training={"ema_decay": 0.9, "loss": {"dice": 1}}), 21, CPU, 2)
+    optimizer, average, loss = made
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     assert all("momentum_buffer" in optimizer.state[weight] for weight in weights)
     assert int(average.n_averaged) == 2
+    assert loss.config.dice == 1

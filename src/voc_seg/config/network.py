@@ -18,20 +18,30 @@ class ModelConfig(Block):
         description="initial weights: null (random), imagenet (of the encoder, downloaded by torchvision), or a path: "
         "a model of voc_seg (best_model.pth, a checkpoint, model.safetensors), or weights of an encoder from elsewhere",
     )
-    decoder: Literal["transposed"] = Field(
-        "transposed", description="what turns the encoder's features into class scores: transposed convolutions"
+    decoder: Literal["transposed", "aspp", "linear"] = Field(
+        "transposed",
+        description="what turns the encoder's features into class scores: transposed convolutions with skips; aspp, "
+        "the atrous pyramid of DeepLabV3+; or linear, a single 1x1 convolution",
     )
     skips: Annotated[tuple[Annotated[int, Field(ge=1, le=4)], ...], SpaceSeparated] = Field(
         (2, 3, 4),
         min_length=1,
-        description="encoder stages that the decoder fuses, 1 to 4, with strides 2, 4, 8 and 16",
+        description="encoder stages that the transposed decoder fuses, 1 to 4; undilated they have strides 2, 4, 8, 16",
     )
-    width: int = Field(128, ge=8, le=1024, multiple_of=4, description="decoder channels, 8 to 1024, a multiple of 4")
+    width: int = Field(
+        128,
+        ge=8,
+        le=1024,
+        multiple_of=4,
+        description="decoder channels, 8 to 1024, a multiple of 4; DeepLabV3+ has 256; linear has none",
+    )
     context: Literal["none", "pyramid"] = Field(
-        "pyramid", description="context module at the coarsest stage: none, or pyramid pooling"
+        "pyramid",
+        description="context module of the transposed decoder at the coarsest stage: none, or pyramid pooling",
     )
-    output_stride: Literal[16, 32] = Field(
-        32, description="stride of the coarsest features; 16 dilates the last stage, which is finer but slower"
+    output_stride: Literal[8, 16, 32] = Field(
+        32,
+        description="stride of the coarsest features; 16 dilates the last stage, 8 the last two: finer, but slower",
     )
     stride_in_1x1: bool = Field(
         False,
@@ -40,6 +50,11 @@ class ModelConfig(Block):
     )
     dropout: Fraction = Field(
         0.1, description="probability of dropping a decoder channel before the classifier, 0 to 1"
+    )
+    auxiliary: Fraction = Field(
+        0.0,
+        description="weight of an auxiliary loss on the features of stage 4, 0 to 1; 0 is none, 0.4 is usual; part of "
+        "train_loss",
     )
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from voc_seg.system.errors import VocSegError
 
 from .distributed import all_gather, world_size
 from .failures import is_out_of_memory
-from .losses import build_loss
+from .losses import build_loss, with_auxiliary
 from .optimisation import MovingAverage, build_optimizer
 from .runtime import Runtime
 
@@ -100,13 +100,13 @@ def _try_steps(parameters: Parameters, classes: int, runtime: Runtime, crops: in
     model = runtime.place(bare_model(parameters.model, classes, model_input)).train()
     optimizer, scaler = build_optimizer(model, training.optimizer), runtime.gradient_scaler()
     average = MovingAverage(model, training.ema_decay) if training.ema_decay else None
-    loss = build_loss(training.loss, classes, [1] * classes, runtime.device)
+    loss = with_auxiliary(build_loss(training.loss, classes, [1] * classes, runtime.device), parameters.model.auxiliary)
     images = torch.zeros(crops, model_input.channels, side, side, dtype=torch.uint8, device=runtime.device)
     targets = torch.zeros(crops, side, side, dtype=torch.uint8, device=runtime.device)
     for _ in range(2):
         with runtime.autocast():
-            logits = model(normalise(images, model_input).contiguous(memory_format=runtime.memory_format))
-        scaler.scale(loss(logits, targets) / targets.numel()).backward()
+            outputs = model(normalise(images, model_input).contiguous(memory_format=runtime.memory_format))
+        scaler.scale(loss(outputs, targets) / targets.numel()).backward()
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)

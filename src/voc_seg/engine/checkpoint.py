@@ -9,9 +9,9 @@ import torch
 from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
-from voc_seg.config import ModelInput, TrainingConfig, filled
+from voc_seg.config import ModelConfig, ModelInput, TrainingConfig, filled
 from voc_seg.models.saved import FORMAT_VERSION
-from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.models.segmentation_net import SegmentationNet, inference_weights
 from voc_seg.system.errors import VocSegError
 
 from .optimisation import begin_momentum
@@ -121,9 +121,10 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
                 f"The newest checkpoint has {repr(value)[:60]} as {key}, which this project never writes. Move it "
                 "away, or retrain without training.resume."
             )
+    model_config = ModelConfig().model_dump(mode="json") | checkpoint["model_config"]  # earlier versions had fewer keys
     differing = sorted(
         _differences(checkpoint["class_names"], about["class_names"], "class names")
-        + _differences(checkpoint["model_config"], about["model_config"], "model")
+        + _differences(model_config, about["model_config"], "model")
         + _differences(_with_added_facts(checkpoint["config"], about["config"]), about["config"], "")
     )
     if differing:
@@ -202,8 +203,7 @@ def load_state(
 
 _KEYS = {"class_names", "model_config", "config", "model", "ema", "optimizer", "rng", *RunState.__annotations__}
 
-# May change on resume: length of training, what to keep, where initial weights came from, and settings that depend on
-# the machine or the number of processes.
+# May change on resume: length, what to keep, origin of initial weights; what depends on the machine or the processes.
 _FREE = {
     "training.epochs",
     "training.compile",
@@ -247,7 +247,7 @@ def export_best_model(
     """
     return {
         "format_version": FORMAT_VERSION,
-        "model": {key: value.detach().cpu().clone() for key, value in model.state_dict().items()},
+        "model": inference_weights(model),
         "model_config": about["model_config"],
         "class_names": about["class_names"],
         "config": about["config"],

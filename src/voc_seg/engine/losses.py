@@ -28,6 +28,26 @@ N may be 0. A loss makes the host wait for nothing: no ``item()``, no selection 
 """
 
 
+def with_auxiliary(loss: Loss, weight: float) -> Callable[..., Tensor]:
+    """The loss of a training step: also that of the auxiliary logits, times a weight (Zhao et al., CVPR 2017).
+
+    Args:
+        loss: Of one set of logits.
+        weight: ``model.auxiliary``; 0 returns the loss itself.
+
+    Returns:
+        A function of the output of ``SegmentationNet`` in training mode and targets.
+    """
+    if not weight:
+        return loss
+
+    def both(outputs: tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
+        logits, auxiliary = outputs
+        return loss(logits, targets) + weight * loss(auxiliary, targets)
+
+    return both
+
+
 def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy summed over the pixels that are not void; 0 when all are.
 

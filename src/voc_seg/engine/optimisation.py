@@ -20,8 +20,8 @@ def build_optimizer(model: SegmentationNet, config: OptimizerConfig, fused: bool
     sake needs no word to the host.
     """
     groups = []
-    for part, factor in ((model.encoder, config.encoder_factor), (model.decoder, 1.0)):
-        trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    for part, factor in ((model.encoder.parameters(), config.encoder_factor), (model.head_parameters(), 1.0)):
+        trained = [parameter for parameter in part if parameter.requires_grad]
         kernels = [parameter for parameter in trained if parameter.ndim > 1]
         others = [parameter for parameter in trained if parameter.ndim <= 1]
         groups += [

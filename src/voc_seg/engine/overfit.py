@@ -104,8 +104,8 @@ def overfit(sample: Sample, class_names: tuple[str, ...], parameters: Parameters
     config = parameters.sanity
     runtime = choose_runtime(parameters.runtime)
     torch.manual_seed(parameters.seed)
-    # Dropout exists to prevent overfitting, which is the goal here.
-    network = parameters.model.model_copy(update={"dropout": 0.0})
+    # Both serve generalisation; overfitting is the goal here.
+    network = parameters.model.model_copy(update={"dropout": 0.0, "auxiliary": 0.0})
     model_input = parameters.data.model_input
     model = runtime.place(build_model(network, len(class_names), model_input, class_names)).train()
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=config.learning_rate, weight_decay=0.0))

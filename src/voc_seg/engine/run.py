@@ -28,7 +28,7 @@ from .delayed import DelayedRead
 from .device_facts import device_facts, gpu_memory, reset_gpu_peak
 from .distributed import broadcast_rng_state, world_size
 from .evaluation import Score
-from .losses import Loss, build_loss
+from .losses import Loss, build_loss, with_auxiliary
 from .optimisation import MovingAverage, build_optimizer, learning_rate
 from .resuming import (
     data_fingerprint,
@@ -196,6 +196,7 @@ def start_run(
     class_pixels = class_pixels_of_run(train, class_names, config.loss, checkpoint)
     fingerprint |= {"class_pixels": class_pixels} if class_pixels else {}
     loss = build_loss(config.loss, len(class_names), class_pixels, runtime.device)
+    loss = with_auxiliary(loss, parameters.model.auxiliary)
     freeze_stages(model, config.frozen_stages)
     model = convert_sync_layers(runtime.place(model), config.sync_batch_norm)
     ema = MovingAverage(model, config.ema_decay) if config.ema_decay else None

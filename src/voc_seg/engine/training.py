@@ -38,7 +38,7 @@ from .failures import (
 )
 from .feeding import load_batches, next_group
 from .interruption import Interruption
-from .losses import Loss, loss_sum
+from .losses import loss_sum
 from .optimisation import set_learning_rate
 from .progress import RunProgress
 from .resuming import already_finished
@@ -162,13 +162,14 @@ def train_step(
     scaler: GradScaler = UNSCALED,
     clip_gradient: float | None = None,
     model_input: ModelInput = RGB_INPUT,
-    loss: Loss = loss_sum,
+    loss: Callable[..., Tensor] = loss_sum,
 ) -> Tensor:
     """Take one optimiser step over a group of batches; return the mean loss over its labelled pixels, ``float32 ()``.
 
     Each batch's summed loss is divided by the labelled pixels of the whole group on all ranks, so accumulation gives
     the gradient of one large batch however much of each part is void. Each rank returns its part of the loss, on the
-    device: reading it would wait for the step.
+    device: reading it would wait for the step. ``loss`` takes what the model returns, logits ``(N, classes, h, w)`` or
+    a pair of them (:func:`with_auxiliary`), and targets ``(N, h, w)``.
     """
     # Counted on the host, where the targets are.
     (labelled,) = all_reduce_sum(sum(int((batch.targets != VOID).sum()) for batch in group))
@@ -181,8 +182,8 @@ def train_step(
         set_batch_offset(model, batch)
         with gradient_sync(model, last=batch is group[-1]):
             with runtime.autocast():
-                logits = model(images.contiguous(memory_format=runtime.memory_format))  # (N, classes, h, w)
-            value = loss(logits, target) / labelled
+                outputs = model(images.contiguous(memory_format=runtime.memory_format))
+            value = loss(outputs, target) / labelled
             scaler.scale(value * world_size()).backward()  # DistributedDataParallel divides by them
         losses.append(value.detach())
     if clip_gradient is not None:

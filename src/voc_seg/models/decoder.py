@@ -1,12 +1,62 @@
-"""From encoder features to logits: context at the coarsest stage, transposed convolutions up, sums with skips."""
+"""The contract of a decoder, and the one of transposed convolutions: context, upsampling, sums with skips."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from voc_seg.config import ModelConfig
+from voc_seg.system.errors import VocSegError
+
+from .encoder import Encoder, count_parameters
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a decoder in the diagram of the network; each takes the output of the one before.
+
+    | field      | meaning                                                 |
+    |------------|---------------------------------------------------------|
+    | name       | what it does, up to 28 letters                           |
+    | channels   | channels of its output                                  |
+    | stride     | stride of its output                                    |
+    | parameters | number of trainable values                              |
+    | stages     | numbers of the encoder stages whose features it takes   |
+    """
+
+    name: str
+    channels: int
+    stride: int
+    parameters: int
+    stages: tuple[int, ...] = ()
+
+
+class Decoder(nn.Module):
+    """What the rest of the project needs to know of a decoder.
+
+    | attribute | meaning                                                                        |
+    |-----------|--------------------------------------------------------------------------------|
+    | settings  | which of ``skips``, ``width`` and ``context`` of ``ModelConfig`` it uses        |
+    | classify  | the last convolution, 1x1, with a filter for each class                        |
+
+    A subclass is built from the settings, the encoder and the number of classes. Dropout is ``nn.Dropout2d``, which
+    distributed training replaces, and a batch of one 64-pixel crop must train.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    classify: nn.Conv2d
+
+    def parts(self) -> list[Part]:
+        """Everything with parameters, in the order of the forward pass."""
+        raise NotImplementedError
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Logits ``float (N, classes, H / s, W / s)``, of any stride s, of the encoder's feature maps, finest first."""
+        raise NotImplementedError
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1) -> nn.Sequential:
@@ -124,52 +174,65 @@ def bilinear_kernel() -> Tensor:
     return line[:, None] * line
 
 
-class Decoder(nn.Module):
+class TransposedDecoder(Decoder):
     """Logits at the stride of the finest skip.
 
     Every used stage is reduced to one width by a 1x1 convolution. From the coarsest map, each step doubles the
-    map by a transposed convolution and adds the skip of that stride, where there is one. A 3x3 and a 1x1
-    convolution give the logits.
+    map by a transposed convolution and adds the skips of that stride. A 3x3 and a 1x1 convolution give the logits.
 
-    Args:
-        channels: Channels of the five encoder stages.
-        strides: Their strides.
-        skips: Encoder stages to fuse: 1, 2, 3, 4.
-        width: Channels inside the decoder.
-        context: Key of ``CONTEXTS``: the module on the coarsest stage.
-        classes: Number of classes.
-        dropout: Share of channels dropped before the last convolution.
+    Raises:
+        VocSegError: The encoder has no such stage as ``model.skips`` names.
     """
 
-    def __init__(
-        self,
-        channels: tuple[int, ...],
-        strides: tuple[int, ...],
-        skips: tuple[int, ...],
-        width: int,
-        context: str,
-        classes: int,
-        dropout: float,
-    ) -> None:
+    settings = ("skips", "width", "context")
+
+    def __init__(self, config: ModelConfig, encoder: Encoder, classes: int) -> None:
         super().__init__()
-        self.context = CONTEXTS[context](channels[-1], width)
-        self.skips = nn.ModuleDict({str(stage): conv_bn_relu(channels[stage - 1], width) for stage in skips})
-        self.stride, finest = strides[-1], min(strides[stage - 1] for stage in skips)
-        self.stage_of = {strides[stage - 1]: stage for stage in skips}
-        steps = (self.stride // finest).bit_length() - 1
+        self.width, channels, strides = config.width, encoder.channels, encoder.strides
+        width = self.width
+        self.first_stage, last = encoder.first_stage, encoder.first_stage + len(channels) - 1
+        if missing := [stage for stage in config.skips if not self.first_stage <= stage <= last]:
+            raise VocSegError(
+                f"model.skips has stage {missing[0]}, but model.encoder={config.encoder} has stages {self.first_stage} "
+                f"to {last}. Name stages that it has."
+            )
+        self.context = CONTEXTS[config.context](channels[-1], width)
+        self.skips = nn.ModuleDict(
+            {str(stage): conv_bn_relu(channels[stage - self.first_stage], width) for stage in config.skips}
+        )
+        self.stride = strides[-1]
+        # Of a dilated encoder, several stages have one stride.
+        self.stages_at: dict[int, tuple[int, ...]] = {}
+        for stage in config.skips:
+            stride = strides[stage - self.first_stage]
+            self.stages_at[stride] = (*self.stages_at.get(stride, ()), stage)
+        steps = (self.stride // min(self.stages_at)).bit_length() - 1
         self.upsample = nn.ModuleList(Upsample(width) for _ in range(steps))
         # The most expensive convolution, at the finest stride: half the width saves a twentieth of a step.
         self.fuse = conv_bn_relu(width, width // 2, kernel=3)
-        self.dropout = nn.Dropout2d(dropout)
+        self.dropout = nn.Dropout2d(config.dropout)
         self.classify = nn.Conv2d(width // 2, classes, 1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Logits ``float (N, classes, H / s, W / s)`` of the encoder's features, s the stride of the finest skip."""
-        maps = self._add_skip(self.context(features[-1]), self.stride, features)
+        maps = self._add_skips(self.context(features[-1]), self.stride, features)
         for step, upsample in enumerate(self.upsample, start=1):
-            maps = self._add_skip(upsample(maps), self.stride >> step, features)
+            maps = self._add_skips(upsample(maps), self.stride >> step, features)
         return self.classify(self.dropout(self.fuse(maps)))
 
-    def _add_skip(self, maps: Tensor, stride: int, features: list[Tensor]) -> Tensor:
-        stage = self.stage_of.get(stride)
-        return maps if stage is None else maps + self.skips[str(stage)](features[stage - 1])
+    def _add_skips(self, maps: Tensor, stride: int, features: list[Tensor]) -> Tensor:
+        for stage in self.stages_at.get(stride, ()):
+            maps = maps + self.skips[str(stage)](features[stage - self.first_stage])
+        return maps
+
+    def parts(self) -> list[Part]:
+        """Context, the transposed convolutions, each with its skips, and the classifier."""
+        context = "pyramid pooling" if isinstance(self.context, PyramidContext) else "1x1 convolution"
+        found = []
+        for step, module in enumerate([self.context, *self.upsample]):
+            stages = self.stages_at.get(self.stride >> step, ())
+            size = count_parameters(module) + sum(count_parameters(self.skips[str(stage)]) for stage in stages)
+            name = context if step == 0 else "transposed conv." if stages else "transposed convolution"
+            found.append(Part(f"{name} + skip" if stages else name, self.width, self.stride >> step, size, stages))
+        classes, size = self.classify.out_channels, count_parameters(self.fuse) + count_parameters(self.classify)
+        return [*found, Part(f"3x3 to {self.width // 2}, 1x1 to {classes}", classes, found[-1].stride, size)]

@@ -1,30 +1,31 @@
-"""The contract of a decoder, and the decoder that ``model.decoder`` names."""
-
-from collections.abc import Callable
-
-from torch import nn
+"""The decoder that ``model.decoder`` names."""
 
 from voc_seg.config import ModelConfig
 
-from .decoder import Decoder
+from .aspp import AsppDecoder
+from .decoder import Decoder, TransposedDecoder
 from .encoder import Encoder
+from .linear import LinearDecoder
+
+DECODERS: dict[str, type[Decoder]] = {"transposed": TransposedDecoder, "aspp": AsppDecoder, "linear": LinearDecoder}
+"""Decoders by ``model.decoder``."""
+
+_SOME_DECODERS_ONLY = ("skips", "width", "context")
+"""Settings of ``ModelConfig`` that not every decoder uses."""
 
 
-def _transposed(config: ModelConfig, encoder: Encoder, classes: int) -> nn.Module:
-    return Decoder(
-        encoder.channels, encoder.strides, config.skips, config.width, config.context, classes, config.dropout
-    )
-
-
-DECODERS: dict[str, Callable[[ModelConfig, Encoder, int], nn.Module]] = {"transposed": _transposed}
-"""Decoders by ``model.decoder``.
-
-Each is a module that takes the encoder's feature maps, finest first, and returns logits
-``float (N, classes, H / s, W / s)`` of any stride s. Its last convolution, ``classify``, is 1x1 and has a filter for
-each class.
-"""
-
-
-def build_decoder(config: ModelConfig, encoder: Encoder, classes: int) -> nn.Module:
+def build_decoder(config: ModelConfig, encoder: Encoder, classes: int) -> Decoder:
     """A randomly initialised decoder for the feature maps of an encoder."""
     return DECODERS[config.decoder](config, encoder, classes)
+
+
+def used_settings(config: ModelConfig) -> dict[str, object]:
+    """The settings that the decoder uses, by name."""
+    return {key: getattr(config, key) for key in DECODERS[config.decoder].settings}
+
+
+def ignored_settings(config: ModelConfig) -> list[str]:
+    """The settings that differ from their default but do nothing for this decoder, as ``model.key``."""
+    default, used = ModelConfig(), DECODERS[config.decoder].settings
+    changed = (key for key in _SOME_DECODERS_ONLY if getattr(config, key) != getattr(default, key))
+    return [f"model.{key}" for key in changed if key not in used]

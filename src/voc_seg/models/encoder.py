@@ -49,8 +49,8 @@ class ResNetEncoder(Encoder):
 
     Args:
         name: ``resnet18``, ``resnet34`` or ``resnet50``.
-        output_stride: 32, or 16 to keep the last stage at the resolution of the one before: its stride
-            becomes a dilation (Chen et al., "Rethinking Atrous Convolution", 2017).
+        output_stride: 32; 16 to keep the last stage at the resolution of the one before: its stride becomes a
+            dilation (Chen et al., "Rethinking Atrous Convolution", 2017); 8 to do so with the last two.
         stride_in_1x1: Put the stride of a bottleneck on its first 1x1 convolution, as in the paper of 2015,
             instead of the 3x3 as torchvision does. It must match how the weights were trained.
         channels: Of the images.
@@ -72,9 +72,12 @@ class ResNetEncoder(Encoder):
             for stage in (self.layer2, self.layer3, self.layer4):
                 _move_stride_to_first_convolution(stage[0])
         if output_stride == 16:
-            _replace_stride_with_dilation(self.layer4)
+            _replace_stride_with_dilation(self.layer4, 1)
+        elif output_stride == 8:
+            _replace_stride_with_dilation(self.layer3, 1)
+            _replace_stride_with_dilation(self.layer4, 2)
         self.channels = ENCODER_CHANNELS[name]
-        self.strides = (2, 4, 8, 16, output_stride)
+        self.strides = (2, 4, 8, min(16, output_stride), output_stride)
         self.first_stage, self.multiple = 1, 32
 
     def stages(self) -> list[list[nn.Module]]:
@@ -118,17 +121,23 @@ def _move_stride_to_first_convolution(block: nn.Module) -> None:
         block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)
 
 
-def _replace_stride_with_dilation(stage: nn.Sequential) -> None:
+def _replace_stride_with_dilation(stage: nn.Sequential, before: int) -> None:
     """Keep the resolution of the stage's input; widen the 3x3 kernels behind the lost stride instead.
 
-    The convolution that loses its stride is not dilated, so every second value equals that of the strided network.
+    The convolution that loses its stride keeps the dilation of its input, so the values at the positions of the strided
+    network are the same.
+
+    Args:
+        stage: Blocks of which the first has the stride.
+        before: Dilation of the stage before; the result is twice that.
     """
     for module in stage.modules():
         if isinstance(module, nn.Conv2d):
-            if module.stride == (2, 2):
-                module.stride = (1, 1)
-            elif module.kernel_size == (3, 3):
-                module.dilation = module.padding = (2, 2)
+            loses_stride = module.stride == (2, 2)
+            module.stride = (1, 1)
+            if module.kernel_size == (3, 3):
+                dilation = before if loses_stride else 2 * before
+                module.dilation = module.padding = (dilation, dilation)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -20,7 +20,7 @@ from .taken_weights import ENCODER, Part, TakenWeights, count, other_parts
 _OF_ENCODER = ("encoder", "stride_in_1x1")
 """Settings without which the encoder's weights mean nothing."""
 
-_NOT_OF_DECODER = {*_OF_ENCODER, "weights", "dropout"}
+_NOT_OF_DECODER = {*_OF_ENCODER, "weights", "dropout", "auxiliary"}
 """Settings that a decoder's weights do not depend on. With another value of any other, the decoder starts fresh."""
 
 _CLASSIFIER = "classify"

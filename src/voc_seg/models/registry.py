@@ -15,6 +15,7 @@ from voc_seg.config.model_input import RGB_INPUT, ModelInput
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.pixel_format import PixelFormat
 
+from .decoders import ignored_settings, used_settings
 from .encoder import RGB_CHANNELS, count_parameters
 from .foreign_weights import find_encoder
 from .initial_weights import load_initial_weights, read_initial_weights
@@ -52,10 +53,19 @@ def build_model(
     elif config.weights is not None:
         load_initial_weights(model, config, class_names)
     logger.info(
-        "SegmentationNet: %s from %s, skips %s, %s context, %.1f M parameters",
-        config.encoder, config.weights or "scratch", list(config.skips), config.context, count_parameters(model) / 1e6,
+        "SegmentationNet: %s from %s, %s decoder%s, %.1f M parameters",
+        config.encoder, config.weights or "scratch", config.decoder, _described(config), count_parameters(model) / 1e6,
     )  # fmt: skip
+    if ignored := ignored_settings(config):
+        logger.warning("Without effect with model.decoder=%s: %s", config.decoder, ", ".join(ignored))
     return model
+
+
+def _described(config: ModelConfig) -> str:
+    """The settings that the decoder uses, and the auxiliary loss, for the log."""
+    used = used_settings(config) | ({"auxiliary loss": config.auxiliary} if config.auxiliary else {})
+    texts = {key: " ".join(map(str, value)) if isinstance(value, tuple) else value for key, value in used.items()}
+    return f" ({', '.join(f'{key} {text}' for key, text in texts.items())})" if texts else ""
 
 
 def restore_model(saved: dict[str, Any]) -> SegmentationNet:

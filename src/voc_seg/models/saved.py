@@ -14,7 +14,7 @@ from voc_seg.config.data import MAX_CHANNELS
 from voc_seg.config.model_input import ModelInput
 from voc_seg.system.errors import VocSegError
 
-from .segmentation_net import bare_model
+from .segmentation_net import AUXILIARY, bare_model
 from .weights import identify_resnet, weight_fault
 
 FORMAT_VERSION = 1
@@ -170,6 +170,8 @@ def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> Mo
         key = ".".join(("model_config", *map(str, first["loc"])))
         raise VocSegError(f"{name}: {key} is {short_repr(first['input'])}: {first['msg']}. {_ADVICE}") from error
     require_tensors(saved["model"], name)
+    if not any(key.startswith(AUXILIARY) for key in saved["model"]):
+        config = config.model_copy(update={"auxiliary": 0.0})  # only checkpoints keep that head
     model_input = _require_input(saved, name)
     if fault := _weights_fault(saved["model"], config, len(saved["class_names"]), model_input):
         raise VocSegError(f"{name}: {fault} {_ADVICE}")

@@ -1,5 +1,7 @@
 """SegmentationNet: an encoder, and a decoder that turns its feature maps into class scores."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,15 +9,20 @@ from torch.nn import functional
 from voc_seg.config import ModelConfig
 from voc_seg.config.model_input import RGB_INPUT, ModelInput
 
+from .auxiliary import AuxiliaryHead
+from .decoder import Decoder
 from .decoders import build_decoder
 from .encoders import build_encoder
 
+AUXILIARY = "auxiliary."
+"""Prefix of the auxiliary head's tensors in a state dict."""
+
 
 class SegmentationNet(nn.Module):
-    """Encoder and decoder for semantic segmentation.
+    """Encoder and decoder for semantic segmentation, in training with an auxiliary head where the settings have one.
 
     Args:
-        config: Which encoder and which decoder.
+        config: Which encoder and which decoder, and the weight of the auxiliary loss: with 0 there is no such head.
         classes: Number of classes, background included.
         model_input: Channels of the images, and how to normalise them; it is not part of the state dict.
     """
@@ -24,29 +31,51 @@ class SegmentationNet(nn.Module):
         super().__init__()
         self.model_input = model_input
         self.encoder = build_encoder(config, model_input.channels)
-        self.decoder: nn.Module = build_decoder(config, self.encoder, classes)
+        self.decoder: Decoder = build_decoder(config, self.encoder, classes)
+        # Last, so the other initial weights are the same with and without it.
+        self.auxiliary = AuxiliaryHead(config, self.encoder, classes) if config.auxiliary else None
 
-    def forward(self, images: Tensor) -> Tensor:
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that are not the encoder's: of the decoder, and of the auxiliary head."""
+        for name, parameter in self.named_parameters():
+            if not name.startswith("encoder."):
+                yield parameter
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Class scores of every pixel.
 
         Args:
             images: ``float (N, C, H, W)``, normalised, any H and W of at least 1.
 
         Returns:
-            Logits ``float (N, classes, H, W)``.
+            Logits ``float (N, classes, H, W)``; in training mode, with an auxiliary head, a pair of such logits: the
+            decoder's and the head's.
         """
         height, width = images.shape[-2:]
         multiple = self.encoder.multiple
         padding = (0, _padded(width, multiple) - width, 0, _padded(height, multiple) - height)
         padded = functional.pad(images, padding)  # normalised, so 0 is the mean colour
-        logits = self.decoder(self.encoder(padded))
-        logits = functional.interpolate(logits, padded.shape[-2:], mode="bilinear")
-        return logits[..., :height, :width]
+        features = self.encoder(padded)
+        logits = _enlarged(self.decoder(features), padded, height, width)
+        if self.auxiliary is None or not self.training:
+            return logits
+        return logits, _enlarged(self.auxiliary(features), padded, height, width)
+
+
+def _enlarged(logits: Tensor, padded: Tensor, height: int, width: int) -> Tensor:
+    """Logits at the size of the padded images, without the padding."""
+    return functional.interpolate(logits, padded.shape[-2:], mode="bilinear")[..., :height, :width]
 
 
 def _padded(length: int, multiple: int) -> int:
     """The next multiple, in a form that lets an export for any size prove it is one."""
     return (length + multiple - 1) // multiple * multiple
+
+
+def inference_weights(model: SegmentationNet) -> dict[str, Tensor]:
+    """A copy of the state dict on the CPU, without the auxiliary head, which only training needs."""
+    state = model.state_dict().items()
+    return {key: value.detach().cpu().clone() for key, value in state if not key.startswith(AUXILIARY)}
 
 
 def input_of(model: nn.Module) -> ModelInput:

@@ -1,9 +1,7 @@
 """A diagram of the network: encoder down the left, decoder up the right, skip connections between them."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +9,7 @@ from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
 from voc_seg.config import ModelConfig, ModelInput
-from voc_seg.models.encoder import count_parameters
+from voc_seg.models.encoder import Encoder, count_parameters
 from voc_seg.models.segmentation_net import SegmentationNet, bare_model
 
 from .style import BLUE, GREY, HEADROOM, INK, LABEL, MUTED, ORANGE, SMALL, new_figure, set_title
@@ -23,68 +21,101 @@ _ACROSS, _DOWN = 3.0, 0.95
 
 @dataclass(frozen=True)
 class Box:
-    """One box of the diagram: name, output shape and position (column from the left, row from the top)."""
+    """One box of the diagram: name, output shape and position (column from the left, row from the top).
+
+    ``sources`` are the keys of the boxes whose output it takes, ``skips`` those of encoder stages that join them.
+    """
 
     name: str
     output: str
     column: int
     row: int
     parameters: int | None = None
+    sources: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
 
 
 def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]:
-    """The boxes of a network in the order of the forward pass; each row below the image has one stride, from 2."""
-    encoder = model.encoder
-    decoder: Any = model.decoder
-    boxes = {"image": Box("image", f"{model.model_input.channels} x H x W", 0, 0)}
-    for number, modules in enumerate(encoder.stages(), start=1):
-        what = "7x7 convolution" if number == 1 else f"residual blocks {number - 1}"
-        output = _shape(encoder.channels[number - 1], encoder.strides[number - 1])
-        boxes[f"stage{number}"] = Box(f"{number}: {what}", output, 0, number, _size(*modules))
-    context = {"pyramid": "pyramid pooling", "none": "1x1 convolution"}[config.context]
-    skips = {stride: decoder.skips[str(stage)] for stride, stage in decoder.stage_of.items()}
-    skip = [skips[decoder.stride]] if decoder.stride in skips else []
-    boxes["context"] = Box(context, _shape(config.width, decoder.stride), 1, 5, _size(decoder.context, *skip))
-    row, stride = encoder.strides.index(decoder.stride) + 1, decoder.stride
-    for number, upsample in enumerate(decoder.upsample, start=1):
-        row, stride = row - 1, stride // 2
-        what = "transposed conv. + skip" if stride in skips else "transposed convolution"
-        skip = [skips[stride]] if stride in skips else []
-        boxes[f"up{number}"] = Box(what, _shape(config.width, stride), 1, row, _size(upsample, *skip))
-    classes = decoder.classify.out_channels
-    boxes["classify"] = Box(
-        f"3x3 to {config.width // 2}, 1x1 to {classes}", _shape(classes, stride), 2, row,
-        _size(decoder.fuse, decoder.classify),
-    )  # fmt: skip
-    boxes["scores"] = Box("class scores, bilinear", f"{classes} x H x W", 2, 0)
+    """The boxes of a network by key, in the order of the forward pass; encoder stages are the rows."""
+    encoder, parts = model.encoder, model.decoder.parts()
+    boxes = {"image": Box("image", f"{model.model_input.channels} x H x W", 0, 0)} | _encoder_boxes(encoder, config)
+    last = f"stage{encoder.first_stage + len(encoder.strides) - 1}"
+    row_of = {stride: boxes[key].row for key, stride in reversed(list(zip(_stage_keys(encoder), encoder.strides)))}
+    before = None
+    for number, part in enumerate(parts, start=1):
+        ends = number == len(parts) > 1
+        coarsest = number == 1 and part.stride == encoder.strides[-1] and len(parts) > 1
+        row = boxes[last].row if coarsest else row_of[part.stride]
+        sources: tuple[str, ...] = (before or last,)
+        skips = tuple(f"stage{stage}" for stage in part.stages)
+        if last in skips:  # maps of equal standing
+            sources, skips = skips, ()
+        before = f"decoder{number}"
+        output = _shape(part.channels, part.stride)
+        boxes[before] = Box(part.name, output, 2 if ends else 1, row, part.parameters, sources, skips)
+    classes = model.decoder.classify.out_channels
+    boxes["scores"] = Box("class scores, bilinear", f"{classes} x H x W", 2, 0, None, (before or last,))
+    if head := model.auxiliary:
+        boxes["auxiliary"] = Box(
+            "auxiliary loss, training", _shape(classes, head.stride), 1, boxes[last].row + 1, count_parameters(head),
+            (f"stage{head.stage}",),
+        )  # fmt: skip
+    return boxes
+
+
+def _stage_keys(encoder: Encoder) -> list[str]:
+    return [f"stage{encoder.first_stage + index}" for index in range(len(encoder.strides))]
+
+
+def _encoder_boxes(encoder: Encoder, config: ModelConfig) -> dict[str, Box]:
+    """A box for each feature map. Parameters are shown with the maps, or in one box where they cannot be assigned."""
+    groups, keys = encoder.stages(), _stage_keys(encoder)
+    boxes: dict[str, Box] = {}
+    surplus = len(groups) - len(keys)
+    sizes: list[int | None] = [None] * len(keys)
+    before, row = "image", 1
+    if surplus in (0, 1):  # the first map takes the stem as well
+        parts = [[module for group in groups[: surplus + 1] for module in group], *groups[surplus + 1 :]]
+        sizes = [_size(*modules) for modules in parts]
+    else:
+        boxes["encoder"] = Box(config.encoder, f"{len(groups)} blocks", 0, 1, count_parameters(encoder), ("image",))
+        before, row = "encoder", 2
+    for key, channels, stride, size in zip(keys, encoder.channels, encoder.strides, sizes):
+        boxes[key] = Box(key.replace("stage", "stage "), _shape(channels, stride), 0, row, size, (before,))
+        before, row = key, row + 1
     return boxes
 
 
 def plot_network(config: ModelConfig, classes: int, channels: int = 3) -> Figure:
     """A diagram of the network of these settings and these numbers of classes and channels.
 
-    Encoder, decoder and classifier are the columns, strides the rows; boxes show output shape and parameter count.
+    Encoder, decoder and classifier are the columns, stages the rows; boxes show output shape and parameter count.
     """
-    model = bare_model(config, classes, ModelInput((0.5,) * channels, (0.5,) * channels))
+    return draw_network(bare_model(config, classes, ModelInput((0.5,) * channels, (0.5,) * channels)), config)
+
+
+def draw_network(model: SegmentationNet, config: ModelConfig) -> Figure:
+    """A diagram of a network of these settings."""
     boxes = network_boxes(model, config)
-    width, height = 2 * _ACROSS + _WIDE + 0.3, HEADROOM + 5 * _DOWN + _TALL + 0.25
+    rows = max(box.row for box in boxes.values())
+    width, height = 2 * _ACROSS + _WIDE + 0.3, HEADROOM + rows * _DOWN + _TALL + 0.25
     figure = new_figure(width, height, layout=None)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     for box in boxes.values():
         _draw_box(axes, box)
-    names = list(boxes)
-    for before, after in pairwise(names):
-        _draw_arrow(axes, boxes[before], boxes[after])
-    for stage in config.skips:
-        stride = model.encoder.strides[stage - 1]
-        target = next(box for box in boxes.values() if box.column == 1 and box.output.endswith(f"/{stride}"))
-        _draw_arrow(axes, boxes[f"stage{stage}"], target, "1x1")
+        for source in box.sources:
+            _draw_arrow(axes, boxes[source], box)
+        for source in box.skips:
+            _draw_arrow(axes, boxes[source], box, "1x1")
+    decoder = f"{config.decoder} decoder"
+    if "width" in model.decoder.settings:
+        decoder += f", {config.width} channels wide"
     set_title(
         figure,
         f"SegmentationNet, {count_parameters(model) / 1e6:.1f} M parameters",
-        f"{config.encoder} from {Path(config.weights or 'scratch').name}, decoder {config.width} channels wide",
+        f"{config.encoder} from {Path(config.weights or 'scratch').name}, {decoder}",
     )
     return figure
 

@@ -15,8 +15,8 @@ from voc_seg.models.segmentation_net import SegmentationNet, bare_model
 from .style import BLUE, GREY, HEADROOM, INK, LABEL, MUTED, ORANGE, SMALL, new_figure, set_title
 
 # In inches: size of a box, and distance between the corners of neighbouring boxes.
-_WIDE, _TALL = 2.15, 0.62
-_ACROSS, _DOWN = 3.0, 0.95
+_WIDE, _TALL = 2.3, 0.62
+_ACROSS, _DOWN = 3.15, 0.95
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Box:
     parameters: int | None = None
     sources: tuple[str, ...] = ()
     skips: tuple[str, ...] = ()
+    training_only: bool = False
 
 
 def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]:
@@ -54,11 +55,12 @@ def network_boxes(model: SegmentationNet, config: ModelConfig) -> dict[str, Box]
         output = _shape(part.channels, part.stride)
         boxes[before] = Box(part.name, output, 2 if ends else 1, row, part.parameters, sources, skips)
     classes = model.decoder.classify.out_channels
-    boxes["scores"] = Box("class scores, bilinear", f"{classes} x H x W", 2, 0, None, (before or last,))
+    column = boxes[before].column if before else 1
+    boxes["scores"] = Box("class scores, bilinear", f"{classes} x H x W", column, 0, None, (before or last,))
     if head := model.auxiliary:
         boxes["auxiliary"] = Box(
-            "auxiliary loss, training", _shape(classes, head.stride), 1, boxes[last].row + 1, count_parameters(head),
-            (f"stage{head.stage}",),
+            "auxiliary, only in training", _shape(classes, head.stride), 1, boxes[last].row + 1, count_parameters(head),
+            (f"stage{head.stage}",), training_only=True,
         )  # fmt: skip
     return boxes
 
@@ -97,8 +99,8 @@ def plot_network(config: ModelConfig, classes: int, channels: int = 3) -> Figure
 def draw_network(model: SegmentationNet, config: ModelConfig) -> Figure:
     """A diagram of a network of these settings."""
     boxes = network_boxes(model, config)
-    rows = max(box.row for box in boxes.values())
-    width, height = 2 * _ACROSS + _WIDE + 0.3, HEADROOM + rows * _DOWN + _TALL + 0.25
+    columns, rows = (max(getattr(box, axis) for box in boxes.values()) for axis in ("column", "row"))
+    width, height = columns * _ACROSS + _WIDE + 0.3, HEADROOM + rows * _DOWN + _TALL + 0.25
     figure = new_figure(width, height, layout=None)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
@@ -128,6 +130,10 @@ def _size(*modules: nn.Module) -> int:
     return sum(map(count_parameters, modules))
 
 
+def _readable(count: int) -> str:
+    return f"{count / 1e6:.2f} M" if count >= 5000 else f"{count / 1e3:.1f} k"
+
+
 def _corner(box: Box) -> tuple[float, float]:
     return 0.15 + box.column * _ACROSS, HEADROOM + 0.1 + box.row * _DOWN
 
@@ -140,10 +146,11 @@ def _draw_box(axes: Axes, box: Box) -> None:
             FancyBboxPatch(
                 (left, top), _WIDE, _TALL, boxstyle="round,pad=0,rounding_size=0.07", facecolor=face,
                 edgecolor="none" if alpha < 1 else colour, alpha=alpha, linewidth=1.2,
+                linestyle="--" if box.training_only else "-",
             )
         )  # fmt: skip
     axes.text(left + 0.12, top + 0.2, box.name, va="center", fontsize=LABEL, color=INK, fontweight="bold")
-    size = "" if box.parameters is None else f",  {box.parameters / 1e6:.2f} M"
+    size = "" if box.parameters is None else f",  {_readable(box.parameters)}"
     axes.text(left + 0.12, top + 0.44, box.output + size, va="center", fontsize=SMALL, color=MUTED)
 
 
@@ -156,9 +163,14 @@ def _draw_arrow(axes: Axes, source: Box, target: Box, label: str = "") -> None:
         end = (other_left + _WIDE / 2, other_top if down else other_top + _TALL)
     else:
         start, end = (left + _WIDE, top + _TALL / 2), (other_left, other_top + _TALL / 2)
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": MUTED, "linewidth": 1.2, "shrinkA": 0,
-                                              "shrinkB": 0, "mutation_scale": 11})  # fmt: skip
-    if label:
-        axes.text(
-            (start[0] + end[0]) / 2, min(start[1], end[1]) - 0.09, label, ha="center", fontsize=SMALL, color=MUTED
-        )
+    axes.annotate(
+        "", end, start,
+        arrowprops={
+            "arrowstyle": "-|>", "color": MUTED, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 11,
+            "linestyle": "--" if target.training_only else "-",
+        },
+    )  # fmt: skip
+    if label:  # above the arrow; beside its start if it falls or rises
+        along = 0.5 if start[1] == end[1] else 0.25
+        x = start[0] + along * (end[0] - start[0])
+        axes.text(x, start[1] - 0.09, label, ha="center", fontsize=SMALL, color=MUTED)

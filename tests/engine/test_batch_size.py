@@ -44,6 +44,11 @@ def _settled(make: Make, runtime: Runtime, accumulation: int, checkpoint: Any = 
     return training.crops, training.accumulation
 
 
+def test_the_steps_it_tries_are_those_of_the_training(make_parameters: Make, narrow_encoder: None) -> None:
+    parameters = make_parameters(model={"auxiliary": 0.4}, training={"ema_decay": 0.9})
+    batch_size._try_steps(parameters, 3, CPU, 1)
+
+
 @pytest.mark.parametrize(
     ("accumulation", "room", "found", "tried"),
     [

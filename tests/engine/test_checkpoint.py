@@ -148,6 +148,17 @@ def test_a_setting_that_earlier_versions_did_not_have_was_the_default(run: tuple
         require_same_run(earlier, about)
 
 
+def test_a_setting_that_an_earlier_version_did_not_have_counts_as_its_default(
+    run: tuple, parameters: Parameters, make_parameters: Make
+) -> None:
+    older = {key: value for key, value in run[-1]["model_config"].items() if key not in ("decoder", "auxiliary")}
+    checkpoint = {**run[-1], "model_config": older}
+    require_same_run(checkpoint, run_fingerprint(NAMES, parameters, DATA))
+    changed = run_fingerprint(NAMES, make_parameters(model={"decoder": "linear"}), DATA)
+    with pytest.raises(VocSegError, match=r"model\.decoder: transposed in the checkpoint, linear now"):
+        require_same_run(checkpoint, changed)
+
+
 def test_restoring_leaves_the_checkpoint_as_it_was(run: tuple, parameters: Parameters) -> None:
     checkpoint = run[-1]
     load_state(checkpoint, None, build_optimizer(run[0], parameters.training.optimizer), UNSCALED).history.append(ROW)
@@ -284,3 +295,17 @@ class TestModelOnly:
         with torch.no_grad():
             model.encoder.conv1.weight.add_(1)
         assert torch.equal(saved["model"]["encoder.conv1.weight"], before)
+
+    def test_an_auxiliary_head_stays_in_the_checkpoint(self, make_parameters: Make) -> None:
+        parameters = make_parameters(model={"auxiliary": 0.4})
+        model, optimizer, about = _parts(parameters)
+        checkpoint = _reloaded(save_state(model, None, optimizer, UNSCALED, RunState(), about))
+        assert restore_model(checkpoint).auxiliary is not None
+        saved = _reloaded(export_best_model(model, about, epoch=1, miou=0.1))
+        assert not [key for key in saved["model"] if key.startswith("auxiliary")]
+        assert saved["model_config"]["auxiliary"] == 0.4  # reports and comparisons show it
+        restored = restore_model(saved)
+        assert restored.auxiliary is None
+        images = torch.randn(1, 3, 32, 40)
+        with torch.inference_mode():
+            assert torch.equal(restored(images), model.eval()(images))

@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "uneven": {"training": {"batch_size": 3}},
     "accumulation and EMA": {"training": {"batch_size": 1, "accumulation": 2, "ema_decay": 0.9, "clip_gradient": 1.0}},
     "frozen": {"training": {"frozen_stages": 2, "freeze_batch_norm": True}},
+    "auxiliary": {"model": {"width": 16, "decoder": "aspp", "auxiliary": 0.4}},
     "fp16": {"runtime": {"precision": "fp16"}},
 }
 

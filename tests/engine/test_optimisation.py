@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from voc_seg.config import ModelConfig, OptimizerConfig, ScheduleConfig
-from voc_seg.engine.losses import loss_sum
+from voc_seg.engine.losses import loss_sum, with_auxiliary
 from voc_seg.engine.optimisation import MovingAverage, build_optimizer, learning_rate, set_learning_rate
 from voc_seg.models.registry import build_model
 from voc_seg.models.segmentation_net import SegmentationNet
@@ -59,7 +59,8 @@ def test_every_parameter_is_in_one_group_and_only_kernels_decay(model: Segmentat
             assert group["weight_decay"] == (0.01 if parameter.ndim > 1 else 0)
 
 
-def test_the_encoder_learns_at_its_own_rate(model: SegmentationNet) -> None:
+def test_the_encoder_learns_at_its_own_rate() -> None:
+    model = build_model(ModelConfig(width=8, auxiliary=0.4), 21)
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=1.0, encoder_factor=0.1))
     set_learning_rate(optimizer, 0.5)
     encoder = {id(parameter) for parameter in model.encoder.parameters()}
@@ -97,6 +98,14 @@ def test_the_moving_average_is_that_of_torch(model: SegmentationNet) -> None:
         found, expected = ours.state_dict(), theirs.state_dict()
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_the_loss_of_auxiliary_logits_by_hand() -> None:
+    """Cross-entropies of ln 4 and ln 2, weight 0.5."""
+    targets = torch.zeros(1, 1, 1, dtype=torch.uint8)
+    outputs = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1), torch.zeros(1, 2, 1, 1)
+    assert float(with_auxiliary(loss_sum, 0.5)(outputs, targets)) == pytest.approx(math.log(4) + 0.5 * math.log(2))
+    assert with_auxiliary(loss_sum, 0.0) is loss_sum
 
 
 class TestLoss:

@@ -28,6 +28,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "ema": {"training": {"ema_decay": 0.9, "validate_every": 2, "epochs": 3}},
     "early_stopping": {"training": {"early_stopping": 1, "epochs": 9, "optimizer": {"learning_rate": 1e-6}}},
     "frozen": {"training": {"frozen_stages": 2, "freeze_batch_norm": True, "schedule": {"warmup_epochs": 1.5}}},
+    "auxiliary": {
+        "model": {"width": 16, "auxiliary": 0.4},
+        "training": {"batch_size": 1, "accumulation": 2, "ema_decay": 0.9},
+    },
     "bf16": {"runtime": {"precision": "bf16"}},
     "fp16": {"training": {"clip_gradient": 1.0}, "runtime": {"precision": "fp16"}},
     "one_worker": {"runtime": {"workers": 1}},

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from voc_seg.models.onnx_export import CHECKED, largest_difference
+from voc_seg.config import ModelConfig
+from voc_seg.models.onnx_export import CHECKED, TOLERANCE, largest_difference, to_onnx
+from voc_seg.models.segmentation_net import bare_model
 from voc_seg.system.errors import VocSegError
 
 
@@ -48,3 +50,15 @@ def test_the_same_numbers_pass_at_every_size(identity: bytes) -> None:
 def test_other_numbers_or_shapes_are_refused(model: Callable[[Tensor], Tensor], message: str, identity: bytes) -> None:
     with pytest.raises(VocSegError, match=message):
         largest_difference(model, identity)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", ["aspp", "linear"])
+def test_every_decoder_is_exported_for_any_size(decoder: str) -> None:
+    """The transposed one is exported by the tests of the pipeline. The auxiliary head is not in the file."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra onnx is not installed")
+    model = bare_model(ModelConfig(decoder=decoder, width=8, output_stride=8, auxiliary=0.4), 3).eval()
+    exported = to_onnx(model, {})
+    assert exported.difference < TOLERANCE * 100
+    assert b"auxiliary" not in exported.content

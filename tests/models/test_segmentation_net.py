@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,8 +11,10 @@ from torch.nn import functional
 from torchvision.models import resnet
 
 from voc_seg.config import AugmentationConfig, ModelConfig
+from voc_seg.engine.losses import with_auxiliary
 from voc_seg.models import encoders
 from voc_seg.models.decoder import Upsample
+from voc_seg.models.decoders import DECODERS
 from voc_seg.models.encoder import ENCODER_CHANNELS, ResNetEncoder, count_parameters
 from voc_seg.models.segmentation_net import SegmentationNet
 
@@ -21,6 +23,14 @@ ENCODERS = tuple(ENCODER_CHANNELS)
 STRIDES = get_args(ModelConfig.model_fields["output_stride"].annotation)
 CONTEXTS = get_args(ModelConfig.model_fields["context"].annotation)
 SKIPS = ((1,), (2, 3, 4), (1, 2, 3, 4))
+HEADS: dict[str, dict[str, Any]] = {
+    **{
+        f"skips{''.join(map(str, skips))}-{context}": {"skips": skips, "context": context}
+        for skips, context in product(SKIPS, CONTEXTS)
+    },
+    "aspp": {"decoder": "aspp"},
+    "linear-auxiliary": {"decoder": "linear", "auxiliary": 0.4},
+}
 
 
 def _build(encoder: str = "resnet18", **options: object) -> SegmentationNet:
@@ -43,21 +53,22 @@ def _shared_encoder(*arguments: object) -> ResNetEncoder:
 @pytest.fixture(scope="module")
 def network(request: pytest.FixtureRequest) -> SegmentationNet:
     """Initialising encoders takes most of the time, so networks with the same one share it."""
-    encoder, output_stride, skips, context = request.param
+    encoder, output_stride, head = request.param
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoders, "ResNetEncoder", _shared_encoder)
-        return _build(encoder, output_stride=output_stride, skips=skips, context=context)
+        return _build(encoder, output_stride=output_stride, **HEADS[head])
 
 
-def test_settings_and_networks_name_the_same_encoders() -> None:
+def test_settings_and_networks_name_the_same_encoders_and_decoders() -> None:
     assert set(get_args(ModelConfig.model_fields["encoder"].annotation)) == set(ENCODERS)
+    assert set(get_args(ModelConfig.model_fields["decoder"].annotation)) == set(DECODERS)
 
 
 @pytest.mark.parametrize(
     "network",
-    list(product(ENCODERS, STRIDES, SKIPS, CONTEXTS)),
+    list(product(ENCODERS, STRIDES, HEADS)),
     indirect=True,
-    ids=lambda p: f"{p[0]}-os{p[1]}-skips{''.join(map(str, p[2]))}-{p[3]}",
+    ids=lambda p: f"{p[0]}-os{p[1]}-{p[2]}",
 )
 class TestEveryNetwork:
     def test_logits_have_the_size_of_the_image(self, network: SegmentationNet) -> None:
@@ -67,8 +78,10 @@ class TestEveryNetwork:
     def test_gradients_reach_every_parameter(self, network: SegmentationNet) -> None:
         """With a batch of one 64-pixel crop: the last batch of an epoch may be that small."""
         network.train().zero_grad(set_to_none=True)
-        logits = network(_images(1, 3, 64, 64))
-        functional.cross_entropy(logits, torch.randint(0, CLASSES, (1, 64, 64))).backward()
+        outputs = network(_images(1, 3, 64, 64))
+        targets = torch.randint(0, CLASSES, (1, 64, 64))
+        loss = with_auxiliary(functional.cross_entropy, 0.4 if network.auxiliary else 0.0)
+        loss(outputs, targets).backward()
         assert [name for name, p in network.named_parameters() if p.grad is None] == []
         assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
         # Biases of pooled branches may start behind a closed ReLU; kernels must feel the loss.
@@ -82,15 +95,18 @@ class TestEveryNetwork:
             assert torch.equal(network(images), network(images))
 
 
-@pytest.mark.parametrize(("height", "width"), [(281, 375), (1, 1), (32, 33), (7, 130)])
-def test_any_size_goes_in_and_comes_out(height: int, width: int) -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_any_size_goes_in_and_comes_out(decoder: str) -> None:
+    network = _build(decoder=decoder).eval()
     with torch.inference_mode():
-        assert _build().eval()(_images(1, 3, height, width)).shape == (1, CLASSES, height, width)
+        for height, width in ((281, 375), (1, 1), (32, 33), (7, 130)):
+            assert network(_images(1, 3, height, width)).shape == (1, CLASSES, height, width)
 
 
-def test_channels_last_gives_the_logits_of_the_plain_layout_in_its_own() -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_channels_last_gives_the_logits_of_the_plain_layout_in_its_own(decoder: str) -> None:
     images = _images(2, 3, 64, 96)
-    network = _build().eval()
+    network = _build(decoder=decoder).eval()
     with torch.inference_mode():
         logits = network(images.to(memory_format=torch.channels_last))
         plain = network.to(memory_format=torch.contiguous_format)(images)
@@ -102,7 +118,9 @@ def test_a_single_crop_of_the_smallest_size_trains() -> None:
     """The last batch of an epoch may have one crop, and batch norm needs more than one value a channel."""
     bounds = AugmentationConfig.model_fields["crop_size"].metadata
     smallest = max(bound.ge for bound in bounds if hasattr(bound, "ge"))
-    assert _build().train()(_images(1, 3, smallest, smallest)).isfinite().all()
+    for decoder in DECODERS:
+        for logits in _build(decoder=decoder, auxiliary=0.4).train()(_images(1, 3, smallest, smallest)):
+            assert logits.shape == (1, CLASSES, smallest, smallest) and logits.isfinite().all()
 
 
 def test_padding_to_the_stride_is_cropped_off_at_the_far_side() -> None:
@@ -114,8 +132,9 @@ def test_padding_to_the_stride_is_cropped_off_at_the_far_side() -> None:
         torch.testing.assert_close(network(image), network(framed)[..., :40, :50])
 
 
-def test_dropout_works_in_training_only() -> None:
-    network = _build(dropout=0.5)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_dropout_works_in_training_only(decoder: str) -> None:
+    network = _build(decoder=decoder, dropout=0.5)
     images = _images(2, 3, 32, 32)
     with torch.no_grad():
         assert not torch.equal(network.train()(images), network(images))
@@ -156,17 +175,21 @@ class TestEncoder:
         ]
         assert encoder.strides[-1] == output_stride
 
+    @pytest.mark.parametrize("output_stride", [16, 8])
     @pytest.mark.parametrize("stride_in_1x1", [False, True])
     @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-    def test_dilation_computes_the_strided_network_in_between(self, name: str, stride_in_1x1: bool) -> None:
-        """Chen et al. 2017: every second position of the dilated stage is what the strided one computes."""
+    def test_dilation_computes_the_strided_network_in_between(
+        self, name: str, stride_in_1x1: bool, output_stride: int
+    ) -> None:
+        """Chen et al. 2017: every second (or fourth) position of a dilated stage is what the strided one computes."""
         strided = ResNetEncoder(name, 32, stride_in_1x1).eval()
-        dilated = ResNetEncoder(name, 16, stride_in_1x1).eval()
+        dilated = ResNetEncoder(name, output_stride, stride_in_1x1).eval()
         dilated.load_state_dict(strided.state_dict())
         images = _images(1, 3, 128, 128)
         with torch.inference_mode():
-            found = dilated(images)[-1][..., ::2, ::2]
-            torch.testing.assert_close(found, strided(images)[-1], rtol=1e-3, atol=1e-3)
+            for found, expected, stride in zip(dilated(images), strided(images), (2, 4, 8, 16, 32)):
+                every = max(1, stride // output_stride)
+                torch.testing.assert_close(found[..., ::every, ::every], expected, rtol=1e-3, atol=1e-3)
 
     def test_stride_in_1x1_moves_the_stride_of_bottlenecks_only(self) -> None:
         moved = ResNetEncoder("resnet50", stride_in_1x1=True)

@@ -41,6 +41,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bf16": {"runtime": {"precision": "bf16"}},
     "fp16": {"runtime": {"precision": "fp16"}},
     "accumulation": {"training": {"batch_size": 1, "accumulation": 2}},
+    "aspp": {"model": {"decoder": "aspp", "width": 16, "auxiliary": 0.4}},
+    "linear": {"model": {"decoder": "linear", "output_stride": 8}},
     "EMA": {"training": {"ema_decay": 0.9}, "runtime": {"precision": "bf16"}},
     "every term of the loss": {"training": {"loss": TERMS}, "runtime": {"precision": "bf16"}},
 }
@@ -121,7 +123,7 @@ def test_a_step_waits_once_at_most(step: Callable, variant: str) -> None:
     assert step(variant)["waits"] <= 1
 
 
-@pytest.mark.parametrize("variant", ["fp32", "bf16", "fp16", "EMA"])
+@pytest.mark.parametrize("variant", ["fp32", "bf16", "fp16", "aspp", "linear", "EMA"])
 def test_a_step_has_few_launches(step: Callable, variant: str) -> None:
     assert step(variant)["launches"] <= 450
 

@@ -74,7 +74,7 @@ def test_an_unknown_key_is_refused_by_name(key: str) -> None:
         ("model.width", 10),
         ("model.width", 4),
         ("model.context", "wide"),
-        ("model.output_stride", 8),
+        ("model.output_stride", 4),
         ("model.dropout", 1.1),
         ("training.epochs", 0),
         ("training.batch_size", 0),

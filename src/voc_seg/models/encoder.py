@@ -128,7 +128,7 @@ def _replace_stride_with_dilation(stage: nn.Sequential, before: int) -> None:
     network are the same.
 
     Args:
-        stage: Blocks of which the first has the stride.
+        stage: Blocks; the first has the stride.
         before: Dilation of the stage before; the result is twice that.
     """
     for module in stage.modules():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from voc_seg.config import ModelConfig
-from voc_seg.models.onnx_export import CHECKED, TOLERANCE, largest_difference, to_onnx
+from voc_seg.models.onnx_export import CHECKED, largest_difference, to_onnx
 from voc_seg.models.segmentation_net import bare_model
 from voc_seg.system.errors import VocSegError
 
@@ -56,9 +56,8 @@ def test_other_numbers_or_shapes_are_refused(model: Callable[[Tensor], Tensor], 
 @pytest.mark.parametrize("decoder", ["aspp", "linear"])
 def test_every_decoder_is_exported_for_any_size(decoder: str) -> None:
     """The transposed one is exported by the tests of the pipeline. The auxiliary head is not in the file."""
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(package, reason="the extra onnx is not installed")
+    onnx, *_ = (pytest.importorskip(name, reason="no extra onnx") for name in ("onnx", "onnxscript", "onnxruntime"))
     model = bare_model(ModelConfig(decoder=decoder, width=8, output_stride=8, auxiliary=0.4), 3).eval()
     exported = to_onnx(model, {})
-    assert exported.difference < TOLERANCE * 100
-    assert b"auxiliary" not in exported.content
+    weights = [tensor.name for tensor in onnx.load_from_string(exported.content).graph.initializer]
+    assert weights and not [name for name in weights if name.startswith("auxiliary")]

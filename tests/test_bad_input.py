@@ -228,7 +228,7 @@ ENVIRONMENT: dict[str, tuple[list[str], dict[str, Any], str]] = {
     "no such pipeline": (
         ["trainig"],
         {},
-        "There are: comparison, data_processing, evaluation, export, inference, sanity, training",
+        "There are: comparison, data_processing, evaluation, export, inference, lr_finder, sanity, training",
     ),
 }
 

@@ -21,7 +21,7 @@ from voc_seg.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir())
-NAMES = ("data_processing", "sanity", "training", "evaluation", "inference", "export", "comparison")
+NAMES = ("data_processing", "sanity", "lr_finder", "training", "evaluation", "inference", "export", "comparison")
 WITHOUT_LAYER = {"evaluation_samples": "model_input", "scored_model": "models"}
 """In memory only. With the layer whose colour they have, Kedro-Viz would draw them one below the other."""
 

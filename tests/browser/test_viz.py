@@ -16,7 +16,9 @@ from playwright.sync_api import Page, expect
 from voc_seg.pipelines.export import nodes as export
 from voc_seg.scenes.sample import write_scenes
 
-PIPELINES = ("__default__", "data_processing", "sanity", "training", "evaluation", "inference", "export", "comparison")
+PIPELINES = (
+    "__default__", "data_processing", "sanity", "lr_finder", "training", "evaluation", "inference", "export", "comparison",
+)  # fmt: skip
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 UNSEEN = {
     "evaluation_samples", "scored_model", "sanity_sample", "readable_pictures", "unreadable_pictures",

@@ -15,9 +15,10 @@ from voc_seg.config import OptimizerConfig, Parameters
 from voc_seg.engine import training
 from voc_seg.engine.checkpoint import RunState
 from voc_seg.engine.evaluation import Score
+from voc_seg.engine.freezing import freeze_stages, train_mode
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import stops_early
-from voc_seg.engine.run import EpochReport, freeze_stages, train_mode
+from voc_seg.engine.run import EpochReport
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.training import fit, train_step
 from voc_seg.models.registry import build_model, restore_model

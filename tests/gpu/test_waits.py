@@ -13,8 +13,9 @@ import torch
 from voc_seg.config import EvaluationConfig, Parameters
 from voc_seg.engine import prediction
 from voc_seg.engine.failures import require_finite_weights
+from voc_seg.engine.freezing import train_mode
 from voc_seg.engine.prediction import predict_all
-from voc_seg.engine.run import start_run, train_mode
+from voc_seg.engine.run import start_run
 from voc_seg.engine.runtime import Runtime, cudnn_benchmark
 from voc_seg.engine.training import fit, train_step, validate
 from voc_seg.models.registry import build_model

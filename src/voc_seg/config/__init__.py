@@ -17,15 +17,16 @@ from .data import ClassConfig, DataConfig
 from .loss import LossConfig
 from .model_input import ModelInput
 from .network import ModelConfig
+from .optimisation import LrFinderConfig, OptimizerConfig, ScheduleConfig
 from .results import ComparisonConfig, EvaluationConfig, InferenceConfig
 from .running import RunName, RuntimeConfig, TrackingConfig
-from .training import CheckpointConfig, OptimizerConfig, SanityConfig, ScheduleConfig, TrainingConfig
+from .training import CheckpointConfig, SanityConfig, TrainingConfig
 from .user_keys import project_parameters
 
 __all__ = [
     "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EvaluationConfig",
-    "InferenceConfig", "LossConfig", "ModelConfig", "ModelInput", "OptimizerConfig", "Parameters", "RuntimeConfig",
-    "SanityConfig", "ScheduleConfig", "TrackingConfig", "TrainingConfig", "filled", "flattened",
+    "InferenceConfig", "LossConfig", "LrFinderConfig", "ModelConfig", "ModelInput", "OptimizerConfig", "Parameters",
+    "RuntimeConfig", "SanityConfig", "ScheduleConfig", "TrackingConfig", "TrainingConfig", "filled", "flattened",
 ]  # fmt: skip
 
 
@@ -53,6 +54,7 @@ class Parameters(Block):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     sanity: SanityConfig = SanityConfig()
+    lr_finder: LrFinderConfig = LrFinderConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     inference: InferenceConfig = InferenceConfig()
     comparison: ComparisonConfig = ComparisonConfig()

@@ -6,31 +6,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from .block import Block, Fraction
 from .loss import LossConfig
-
-
-class OptimizerConfig(Block):
-    """Stochastic gradient descent with momentum."""
-
-    learning_rate: float = Field(0.006, gt=0, le=10, description="peak learning rate, above 0 up to 10")
-    encoder_factor: float = Field(
-        1.0, ge=0, le=1, description="factor on the learning rate for the encoder, 0 to 1; 0 freezes its weights"
-    )
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum, from 0 to below 1")
-    weight_decay: float = Field(1e-4, ge=0, lt=1, description="weight decay (L2 penalty), from 0 to below 1")
-
-
-class ScheduleConfig(Block):
-    """How the learning rate changes over the steps of a run."""
-
-    name: Literal["constant", "poly", "cosine"] = Field(
-        "poly", description="constant, or decay to zero: poly (polynomial) or cosine"
-    )
-    power: float = Field(0.9, gt=0, le=10, description="exponent of poly, above 0 up to 10")
-    warmup_epochs: float = Field(
-        0.0,
-        ge=0,
-        description="epochs of linear warm-up to the peak, fewer than epochs; fractions are allowed; 0 is off",
-    )
+from .optimisation import OptimizerConfig, ScheduleConfig
 
 
 class CheckpointConfig(Block):
@@ -48,7 +24,13 @@ class CheckpointConfig(Block):
 class TrainingConfig(Block):
     """Length, batches, regularisation and resuming of training."""
 
-    epochs: PositiveInt = Field(50, description="passes over the training split")
+    epochs: PositiveInt = Field(50, description="passes over the training split; ignored with minutes")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="train for this many minutes, validations included, instead of epochs: once the speed has been "
+        "measured, the schedule is fitted to it; null is off",
+    )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         4,
         description="crops in one forward pass, over all ranks together; with auto, a step has 4 x accumulation "
@@ -79,6 +61,11 @@ class TrainingConfig(Block):
         lt=1,
         description="validate and save an exponential moving average of the weights with this decay, such as 0.99; "
         "null is off",
+    )
+    ema_warmup: bool = Field(
+        False,
+        description="start the moving average with a small decay that rises to ema_decay, so that the first weights "
+        "are soon forgotten; for short runs with a decay near 1",
     )
     sync_batch_norm: bool = Field(
         False,
@@ -122,10 +109,9 @@ class TrainingConfig(Block):
 
     @model_validator(mode="after")
     def _warmup_ends_before_training(self) -> "TrainingConfig":
-        if self.schedule.warmup_epochs and self.schedule.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"schedule.warmup_epochs {self.schedule.warmup_epochs:g} must be less than epochs {self.epochs}"
-            )
+        warmup = self.schedule.warmup_epochs
+        if self.minutes is None and warmup and warmup >= self.epochs:
+            raise ValueError(f"schedule.warmup_epochs {warmup:g} must be less than epochs {self.epochs}")
         return self
 
 

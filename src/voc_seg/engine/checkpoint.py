@@ -9,12 +9,14 @@ import torch
 from torch.amp import GradScaler
 from torch.optim.swa_utils import AveragedModel
 
-from voc_seg.config import ModelConfig, ModelInput, TrainingConfig, filled
+from voc_seg.config import AugmentationConfig, ModelConfig, ModelInput, TrainingConfig, filled
 from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet, inference_weights
 from voc_seg.system.errors import VocSegError
 
 from .optimisation import begin_momentum
+from .plan import Plan
+from .rng import device_rng_states, set_device_rng_states
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class RunState:
     best_epoch: int = 0
     best_miou: float = -1.0
     history: list[Row] = field(default_factory=list)
+    plan: Plan = field(default_factory=Plan)  # of training.minutes
 
 
 def save_state(
@@ -66,33 +69,8 @@ def save_state(
         "ema": ema.state_dict() if ema else {},
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
-        "rng": {"torch": torch.get_rng_state(), **_device_rng_states()},
+        "rng": {"torch": torch.get_rng_state(), **device_rng_states()},
     }
-
-
-def _device_rng_states() -> dict[str, list[torch.Tensor]]:
-    """Return the random states of all devices, by their type; dropout draws from them."""
-    states: dict[str, list[torch.Tensor]] = {"cuda": [], "mps": []}
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator and accelerator.type == "mps":
-        states["mps"] = [torch.mps.get_rng_state()]
-    elif accelerator:
-        module = torch.get_device_module(accelerator)
-        states[accelerator.type] = [module.get_rng_state(index) for index in range(module.device_count())]
-    return states
-
-
-def _set_device_rng_states(states: dict[str, list[torch.Tensor]]) -> None:
-    """Restore the random states of the devices that are here too."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    found = states.get(accelerator.type, []) if accelerator else []
-    if accelerator and accelerator.type == "mps":
-        for state in found:
-            torch.mps.set_rng_state(state)
-    elif accelerator:
-        module = torch.get_device_module(accelerator)
-        for index, state in zip(range(module.device_count()), found):
-            module.set_rng_state(state, index)
 
 
 def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
@@ -138,8 +116,9 @@ def require_same_run(checkpoint: dict[str, Any], about: dict[str, Any]) -> None:
 
 def _with_added_facts(config: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """The settings of a checkpoint. Earlier versions lack some: those have defaults, or count as unchanged."""
+    defaults = {"training": TrainingConfig(), "augmentation": AugmentationConfig()}
     data = {"longer_side": now["data"].get("longer_side"), **ModelInput().record}
-    return filled(config, {"training": TrainingConfig().model_dump(mode="json"), "data": data})
+    return filled(config, {key: block.model_dump(mode="json") for key, block in defaults.items()} | {"data": data})
 
 
 def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
@@ -172,7 +151,7 @@ def _require_same_content(old: dict[str, Any], config: dict[str, Any]) -> None:
 
 
 def load_state(
-    checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.SGD, scaler: GradScaler
+    checkpoint: dict[str, Any], ema: AveragedModel | None, optimizer: torch.optim.Optimizer, scaler: GradScaler
 ) -> RunState:
     """Restore all but the weights, which ``models.registry`` loads; return the counters.
 
@@ -182,30 +161,33 @@ def load_state(
     try:
         if ema:
             ema.load_state_dict(checkpoint["ema"])
-        fused = optimizer.defaults["fused"]  # of this device; the checkpoint holds that of its own
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        for group in optimizer.param_groups:
-            group["fused"] = fused
+        # The checkpoint says what its own device had. AdamW's counters are placed accordingly.
+        fused = {"fused": optimizer.defaults["fused"]}
+        saved = checkpoint["optimizer"]
+        optimizer.load_state_dict({**saved, "param_groups": [group | fused for group in saved["param_groups"]]})
         begin_momentum(optimizer)
         if scaler.is_enabled() and checkpoint.get("scaler"):  # empty if trained in another precision
             scaler.load_state_dict(checkpoint["scaler"])
         torch.set_rng_state(checkpoint["rng"]["torch"])
+        plan = Plan(**checkpoint.get("plan", {}))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         detail = shorten(" ".join(str(error).split()), 120, placeholder=" ...")
         raise VocSegError(
             f"The newest checkpoint cannot be resumed from: its moving average, optimiser or generators do not fit "
             f"({type(error).__name__}: {detail}). Move it away, or retrain."
         ) from error
-    _set_device_rng_states(checkpoint["rng"])
-    counters = {counter.name: checkpoint[counter.name] for counter in fields(RunState)}
-    return RunState(**counters | {"history": list(checkpoint["history"])})
+    set_device_rng_states(checkpoint["rng"])
+    counters = {name: checkpoint[name] for name in _COUNTERS}
+    return RunState(**counters | {"history": list(checkpoint["history"]), "plan": plan})
 
 
-_KEYS = {"class_names", "model_config", "config", "model", "ema", "optimizer", "rng", *RunState.__annotations__}
+_COUNTERS = {counter.name for counter in fields(RunState)} - {"plan"}  # which earlier versions did not have
+_KEYS = {"class_names", "model_config", "config", "model", "ema", "optimizer", "rng", *_COUNTERS}
 
 # May change on resume: length, what to keep, origin of initial weights; what depends on the machine or the processes.
 _FREE = {
     "training.epochs",
+    "training.minutes",
     "training.compile",
     "training.sync_batch_norm",
     "training.resume",

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 import time
 from collections.abc import Iterator
 
@@ -17,9 +18,10 @@ from .runtime import loader_workers
 def load_batches(train: SampleStore, run: TrainingRun, interruption: Interruption) -> Iterator[Batch]:
     """Return this rank's batches from the run's current position to its end."""
     parameters, state, device = run.parameters, run.state, run.runtime.device
+    end = parameters.training.epochs if parameters.training.minutes is None else sys.maxsize
     return training_batches(
         train, parameters.augmentation, parameters.training.crops, parameters.seed,
-        range(state.epoch, parameters.training.epochs), loader_workers(parameters.runtime, device),
+        range(state.epoch, end), loader_workers(parameters.runtime, device),
         run.runtime.asynchronous, state.position, rank(), world_size(),
         lambda: world_size() == 1 and bool(interruption), run.model.model_input.mean,
     )  # fmt: skip

@@ -28,9 +28,9 @@ _MEMORY_SECONDS = 1.0
 class RunProgress:
     """Shows steps as they pass and sums up each epoch in one line."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int, state: RunState) -> None:
+    def __init__(self, epochs: int | None, steps_per_epoch: int, state: RunState) -> None:
         self.epochs = epochs
-        self.steps = epochs * steps_per_epoch
+        self.steps = state.plan.steps or (epochs * steps_per_epoch if epochs else None)
         self.begun = time.perf_counter()
         self.measured_from = (self.begun, state.step + _FIRST_STEPS)
         self.done = state.step
@@ -47,7 +47,7 @@ class RunProgress:
         self.best = _best(state)
         self.task = self.bar.add_task(
             "epoch", total=self.steps, completed=state.step,
-            epoch=state.epoch + 1, epochs=epochs, loss="-", best=self.best, speed=0.0, used="", left="",
+            epoch=state.epoch + 1, epochs=epochs or "?", loss="-", best=self.best, speed=0.0, used="", left="",
         )  # fmt: skip
 
     def __enter__(self) -> "RunProgress":
@@ -58,6 +58,11 @@ class RunProgress:
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):  # it would hide the error that ended the training
             self.bar.stop()
+
+    def planned(self, epochs: int | None, steps: int) -> None:
+        """Show how long the run is, which with ``training.minutes`` is known only after a while."""
+        self.epochs, self.steps = epochs, steps
+        self.bar.update(self.task, total=steps, epochs=epochs or "?")
 
     def step(self, epoch: int, loss: float, images_per_second: float, device: torch.device) -> None:
         """Show a finished optimiser step, and the memory of a GPU."""
@@ -76,14 +81,15 @@ class RunProgress:
         if bars_hidden() and now - self.said >= LOG_SECONDS:
             self.said = now
             logger.info(
-                "epoch %d/%d  step %d/%d  loss %.3f  %.1f images/s%s%s",
-                epoch + 1, self.epochs, self.done, self.steps, loss, images_per_second, self.used, left and f"  {left}",
+                "epoch %d/%s  step %d/%s  loss %.3f  %.1f images/s%s%s",
+                epoch + 1, self.epochs or "?", self.done, self.steps or "?", loss, images_per_second, self.used,
+                left and f"  {left}",
             )  # fmt: skip
 
     def _left(self, now: float) -> str:
         """The time left, including validations, as text; empty until enough steps have been measured."""
         since, step = self.measured_from
-        if self.done - step < _MEASURED_STEPS:
+        if self.steps is None or self.done - step < _MEASURED_STEPS:
             return ""
         return f"{duration((now - since) / (self.done - step) * (self.steps - self.done))} left"
 
@@ -118,12 +124,12 @@ class RunProgress:
             validated = f"  val mIoU {row['val_miou']:.3f}{remark}{' best' if row['is_best'] else ''}"
         self.best = _best(state)
         now = self.said = time.perf_counter()
-        left = self._left(now)
+        left, is_done = self._left(now), self.steps is not None and state.step >= self.steps
         # Short enough for one line of 80 columns behind time and level; the history has the rest.
         logger.info(
-            "epoch %d/%d  loss %.3f%s%s",
-            state.epoch, self.epochs, row["train_loss"], validated,
-            left and f"  {left}" if state.step < self.steps else f"  done in {duration(now - self.begun)}",
+            "epoch %d/%s  loss %.3f%s%s",
+            state.epoch, self.epochs or "?", row["train_loss"], validated,
+            f"  done in {duration(now - self.begun)}" if is_done else left and f"  {left}",
         )  # fmt: skip
 
 

@@ -104,7 +104,10 @@ def stops_early(state: RunState, patience: int | None, scale: float) -> bool:
 def already_finished(state: RunState, parameters: Parameters) -> str:
     """Say why there is nothing left to train, and what would change that; empty if there is."""
     config = parameters.training
-    if state.epoch >= config.epochs:
+    if config.minutes is not None:
+        if 0 < state.plan.steps <= state.step and not state.position:
+            return f"has used training.minutes, which is {config.minutes:g}. Raise it to continue"
+    elif state.epoch >= config.epochs:
         return f"has finished epoch {state.epoch}, and training.epochs is {config.epochs}. Raise it to continue"
     if stops_early(state, config.early_stopping, parameters.evaluation.scale):
         return f"stopped early, at epoch {state.epoch}. Raise training.early_stopping to continue"
@@ -113,8 +116,18 @@ def already_finished(state: RunState, parameters: Parameters) -> str:
 
 def warn_schedule_changed(checkpoint: dict[str, Any], config: TrainingConfig) -> None:
     """Say where a run of another length does not equal one that had this length from its start."""
-    planned = checkpoint["config"]["training"]["epochs"]
+    before = checkpoint["config"]["training"]
+    planned, minutes = before["epochs"], before.get("minutes")
     ways = []
+    if minutes is not None or config.minutes is not None:
+        if minutes != config.minutes and config.schedule.name != "constant":
+            logger.warning(
+                "Planned for %s, now for %s: the %s schedule is fitted to that from here on, so the rate jumps.",
+                f"{planned} epochs" if minutes is None else f"{minutes:g} minutes",
+                f"{config.epochs} epochs" if config.minutes is None else f"{config.minutes:g} minutes",
+                config.schedule.name,
+            )
+        return
     if planned != config.epochs and config.schedule.name != "constant":
         ways.append(f"the {config.schedule.name} schedule is stretched over them from here on, so the rate jumps")
     if planned == checkpoint["epoch"] and planned % config.validate_every:

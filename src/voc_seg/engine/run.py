@@ -5,14 +5,14 @@ import logging
 import math
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.amp import GradScaler
 
-from voc_seg.config import Parameters, TrainingConfig
+from voc_seg.config import Parameters
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
@@ -28,6 +28,8 @@ from .delayed import DelayedRead
 from .device_facts import device_facts, gpu_memory, reset_gpu_peak
 from .distributed import broadcast_rng_state, world_size
 from .evaluation import Score
+from .freezing import freeze_stages
+from .length import Length
 from .losses import Loss, build_loss, with_auxiliary
 from .optimisation import MovingAverage, build_optimizer, learning_rate
 from .resuming import (
@@ -88,19 +90,27 @@ class TrainingRun:
     unread: deque[Step] = field(default_factory=deque)
     last_loss: float = math.nan  # of the newest step whose loss has been read
     saved_at: float = field(default_factory=time.monotonic)  # seconds of the monotonic clock
+    started_at: float = field(default_factory=time.monotonic)
+    used_before: float = 0.0  # seconds of training.minutes used by earlier processes
 
     @property
     def scored(self) -> SegmentationNet:
         """The network that is validated and kept as the best model."""
         return cast(SegmentationNet, self.ema.module) if self.ema else self.model
 
+    @property
+    def length(self) -> Length:
+        """Its epochs and steps."""
+        return Length(self.parameters.training, self.state, self.steps_per_epoch)
+
+    def used_seconds(self) -> float:
+        """How much of ``training.minutes`` has been used, by this process and those before it."""
+        return self.used_before + time.monotonic() - self.started_at
+
     def rate_at(self, step: int) -> float:
         """The learning rate of a zero-based step."""
-        config = self.parameters.training
-        return learning_rate(
-            step, config.epochs * self.steps_per_epoch, config.optimizer.learning_rate, config.schedule,
-            self.steps_per_epoch,
-        )  # fmt: skip
+        length, peak = self.length, self.parameters.training.optimizer.learning_rate
+        return learning_rate(step, length.steps, peak, length.schedule, self.steps_per_epoch)
 
     def checkpoint_overdue(self) -> bool:
         """Whether the last checkpoint is older than ``training.checkpoint.every_minutes``."""
@@ -112,6 +122,8 @@ class TrainingRun:
         state, about = self.state, self.fingerprint
         saved, exported = {}, {}
         if checkpoint:
+            if state.plan.minutes:
+                state.plan = replace(state.plan, used_seconds=self.used_seconds())
             about = about | {"hardware": device_facts(self.runtime)}
             saved = save_state(self.model, self.ema, self.optimizer, self.scaler, state, about)
             self.has_checkpoint, self.saved_at = True, time.monotonic()
@@ -141,6 +153,7 @@ class TrainingRun:
         state, memory = self.state, gpu_memory(self.runtime.device)
         reset_gpu_peak(self.runtime.device)
         state.epoch += 1
+        taken = state.step - sum(row["step"] or 0 for row in state.history[-1:])  # fewer where training.minutes ends
         is_best = score is not None and mean_iou(score.confusion) > state.best_miou
         if score and is_best:
             state.best_epoch, state.best_miou = state.epoch, mean_iou(score.confusion)
@@ -148,7 +161,7 @@ class TrainingRun:
             {
                 "epoch": state.epoch,
                 "step": state.step,
-                "train_loss": state.loss / self.steps_per_epoch,
+                "train_loss": state.loss / taken,
                 "val_loss": score.loss if score else None,
                 "val_miou": mean_iou(score.confusion) if score else None,
                 "val_pixel_accuracy": pixel_accuracy(score.confusion) if score else None,
@@ -199,14 +212,15 @@ def start_run(
     loss = with_auxiliary(loss, parameters.model.auxiliary)
     freeze_stages(model, config.frozen_stages)
     model = convert_sync_layers(runtime.place(model), config.sync_batch_norm)
-    ema = MovingAverage(model, config.ema_decay) if config.ema_decay else None
+    ema = MovingAverage(model, config.ema_decay, config.ema_warmup) if config.ema_decay else None
     optimizer, scaler = build_optimizer(model, config.optimizer), runtime.gradient_scaler()
     state = load_state(checkpoint, ema, optimizer, scaler) if checkpoint else RunState()
     broadcast_rng_state(runtime.device)
     steps_per_epoch = math.ceil(len(train) / (config.crops * config.accumulation))
-    has_checkpoint = checkpoint is not None
+    state.plan = Length(config, state, steps_per_epoch).resumed()
     return TrainingRun(
-        parameters, runtime, model, ema, optimizer, state, fingerprint, steps_per_epoch, has_checkpoint, scaler, loss
+        parameters, runtime, model, ema, optimizer, state, fingerprint, steps_per_epoch, checkpoint is not None, scaler,
+        loss, used_before=state.plan.used_seconds,
     )  # fmt: skip
 
 
@@ -229,20 +243,3 @@ def announce(run: TrainingRun, train: SampleStore, val: SampleStore, checkpoint:
             "Batch norm sees %.3g crops in each process; training.sync_batch_norm=true lets it see all %d of a batch",
             config.crops / world_size(), config.crops,
         )  # fmt: skip
-
-
-def freeze_stages(model: SegmentationNet, stages: int) -> None:
-    """Exclude the first encoder stages from training: no gradients are computed for them."""
-    for module in itertools.chain(*model.encoder.stages()[:stages]):
-        module.requires_grad_(False)
-
-
-def train_mode(model: SegmentationNet, config: TrainingConfig) -> None:
-    """Set training mode, except for batch-norm layers whose statistics are frozen."""
-    model.train()
-    stages = model.encoder.stages()
-    frozen = stages if config.freeze_batch_norm else stages[: config.frozen_stages]
-    for module in itertools.chain(*frozen):
-        for layer in module.modules():
-            if isinstance(layer, (nn.BatchNorm2d, nn.SyncBatchNorm)):
-                layer.eval()

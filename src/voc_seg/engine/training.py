@@ -1,6 +1,7 @@
 """The training loop."""
 
 import functools
+import itertools
 import logging
 import math
 import operator
@@ -23,6 +24,7 @@ from voc_seg.system.background import finish_writes
 from voc_seg.system.errors import InterruptedRunError
 from voc_seg.voc.classes import VOID
 
+from .budget import Budget
 from .compiling import compile_network
 from .data_parallel import gradient_sync, set_batch_offset, wrap_ddp
 from .distributed import all_reduce_sum, barrier, broadcast_buffers, world_size
@@ -37,12 +39,13 @@ from .failures import (
     validation_memory_advice,
 )
 from .feeding import load_batches, next_group
+from .freezing import train_mode
 from .interruption import Interruption
 from .losses import loss_sum
 from .optimisation import set_learning_rate
 from .progress import RunProgress
 from .resuming import already_finished
-from .run import EpochReport, TrainingRun, announce, start_run, train_mode
+from .run import EpochReport, TrainingRun, announce, start_run
 from .runtime import Runtime, cudnn_benchmark, deterministic
 
 logger = logging.getLogger(__name__)
@@ -92,14 +95,16 @@ def fit(
         deterministic(config.deterministic),
         cudnn_benchmark(True),
         Interruption() as interruption,
-        RunProgress(config.epochs, run.steps_per_epoch, state) as progress,
+        RunProgress(run.length.epochs, run.steps_per_epoch, state) as progress,
     ):
         batches = load_batches(train, run, interruption)
         model_input = run.model.model_input
         network = wrap_ddp(compile_network(run.model, config, run.runtime))
-        for epoch in range(state.epoch, config.epochs):
+        budget = Budget(run, val, progress)
+        for epoch in itertools.count(state.epoch):
             train_mode(run.model, config)
-            while state.position < len(train) and not interruption:
+            while state.position < len(train) and not interruption and not run.length.is_used_up():
+                budget.before_step()
                 started = time.perf_counter()
                 group = next_group(batches, run, len(train))
                 if not group:
@@ -121,7 +126,7 @@ def fit(
             require_finite_weights(run.model, state.step, DIVERGENCE_ADVICE)
             require_gradient_scale(run.scaler, state.step)
             result, started = None, time.perf_counter()
-            if (epoch + 1 == config.epochs or is_due(epoch, config.validate_every)) and not interruption:
+            if (run.length.is_last(epoch) or is_due(epoch, config.validate_every)) and not interruption:
                 if not run.has_checkpoint:
                     yield run.report()  # validation images may be far larger than crops and exhaust the memory
                 advance = progress.validating(math.ceil(len(val) / world_size()))
@@ -133,9 +138,13 @@ def fit(
                 yield run.report()
                 finish_writes()  # the message says that the checkpoint has been written
                 barrier()  # if another rank ended first, torchrun would kill the one that writes
-                raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of {config.epochs}.", interruption.signum)
+                raise InterruptedRunError(f"Stopped in {run.length.name(epoch)}.", interruption.signum)
 
-            is_best = run.finish_epoch(result, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            name = run.length.name(epoch)
+            is_last, is_best = run.length.is_last(epoch), run.finish_epoch(result, seconds)
+            if result:
+                budget.validated(seconds)
             progress.epoch(state, mean_iou(all_background(result.confusion)) if result else None)
             finished = bool(already_finished(state, parameters))
             save = finished or is_due(epoch, config.checkpoint.every_epochs)
@@ -145,12 +154,11 @@ def fit(
                 if interruption.signum is not None:
                     finish_writes()
                     barrier()
-                    stopped = f"Stopped after epoch {epoch + 1} of {config.epochs}."
-                    raise InterruptedRunError(stopped, interruption.signum)
+                    raise InterruptedRunError(f"Stopped after {name}.", interruption.signum)
             if finished:
                 finish_writes()  # an error is one of training, not of what follows
                 break
-    if state.epoch < config.epochs:
+    if not is_last:
         logger.info("Stopped early: %d validations without a better mIoU", config.early_stopping)
 
 

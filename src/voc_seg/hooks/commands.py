@@ -1,7 +1,7 @@
 """Commands that messages suggest: the next step, and how to resume a run."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from voc_seg.system.torchrun import ProcessInfo, process_info
 NEXT_COMMAND = {
     "data_processing": "kedro run --pipelines sanity",
     "sanity": "kedro run --pipelines training",
+    "lr_finder": "kedro run --pipelines training",
     "training": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz run",  # plain kedro viz takes no options
     "inference": "kedro viz run",
@@ -145,16 +146,18 @@ def environment_option(run_params: dict[str, Any]) -> str:
 _REPEATED_KEYS = ("voc_root", "data.")
 
 
-def context_options(run_params: dict[str, Any], pipelines: str = "") -> str:
+def context_options(run_params: dict[str, Any], pipelines: str = "", settings: Mapping[str, Any] | None = None) -> str:
     """Options for a command on the same data and outputs: `` --env NAME --params run=NAME,voc_root=PATH``; often empty.
 
     Every pipeline has to read the same data in the same way. data_processing takes no run name, as all runs share its
-    outputs.
+    outputs. ``settings`` are further ones for ``--params``.
     """
     launch = launch_from_params(run_params)
-    trains = bool({"training", "sanity"} & set(pipelines.split(",")))
+    trains = bool({"training", "sanity", "lr_finder"} & set(pipelines.split(",")))
     options = environment_option(run_params) + launch.options(with_runner=not trains)
-    return options if launch.config_has_params else options + _params(run_params, pipelines != "data_processing")
+    return (
+        options if launch.config_has_params else options + _params(run_params, pipelines != "data_processing", settings)
+    )
 
 
 def viz_options(run_params: dict[str, Any]) -> str:
@@ -162,7 +165,7 @@ def viz_options(run_params: dict[str, Any]) -> str:
     return environment_option(run_params) + _params(run_params)
 
 
-def _params(run_params: dict[str, Any], with_run: bool = True) -> str:
+def _params(run_params: dict[str, Any], with_run: bool = True, settings: Mapping[str, Any] | None = None) -> str:
     given = dict(flattened(run_params["runtime_params"] or {}))
     if not with_run or not isinstance(given.get("run"), str):
         given.pop("run", None)
@@ -171,4 +174,5 @@ def _params(run_params: dict[str, Any], with_run: bool = True) -> str:
         for key, value in given.items()
         if key == "run" or key.startswith(_REPEATED_KEYS)
     ]
+    kept += [f"{key}={_format_value(value)}" for key, value in (settings or {}).items()]
     return f" --params {shlex.quote(','.join(kept))}" if kept else ""

@@ -148,13 +148,20 @@ class ConsoleHooks:
             following = "" if self._launch.program != "kedro run" else following + viz_options(run_params)
         elif following.startswith(" Next: kedro run"):
             following = following.replace("kedro run", self._launch.program)
-            following += context_options(run_params, following.rpartition(" ")[2])
+            following += context_options(run_params, following.rpartition(" ")[2], self._suggested(ran))
         self._log_unused_test(ran)
         following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
         report = f" Report: {path_of(self._catalog, 'report')}." if "report" in self._saved else ""
         count = _WARNINGS.count
         warned = f" with {count} warning{'s' * (count > 1)}" if count else ""
         logger.info("Done in %s%s.%s%s", duration(time.time() - self._started), warned, report, following)
+
+    def _suggested(self, ran: list[str]) -> dict[str, float]:
+        """The settings that lr_finder has suggested for training, if it ran last."""
+        if ran[-1:] != ["lr_finder"] or "lr_finder_suggestion" not in self._saved:
+            return {}
+        rate = self._catalog.load("lr_finder_suggestion")["learning_rate"]
+        return {} if rate is None else {"training.optimizer.learning_rate": rate}
 
     def _log_unused_test(self, ran: list[str]) -> None:
         """Log how to score test, if the score is on val, which has also chosen the epoch."""

@@ -117,7 +117,9 @@ def _digest(saved: Mapping[str, Any]) -> list[str]:
 
 
 def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: Classes) -> list[str]:
-    planned = saved["config"]["training"]["epochs"]
+    training = saved["config"]["training"]
+    minutes = training.get("minutes")
+    planned = training["epochs"] if minutes is None else f"a training of {minutes:g} minutes"
     best = (
         f"Best validation mIoU: **{score(saved['val_miou'])}**, epoch {saved['epoch']} of {planned}, "
         f"{_conditions(saved['config']['evaluation'])}."

@@ -22,7 +22,7 @@ class Job:
     folder: Path  # its outputs
     record: Record  # its settings and finished pipelines
     pipelines: tuple[str, ...]  # pipelines still to run
-    epochs: int  # training epochs, for the progress bar
+    epochs: int | None  # training epochs, for the progress bar; None if training.minutes decides
 
 
 def _history(job: Job) -> list[dict[str, str]]:

@@ -125,4 +125,5 @@ def _job(trial: Trial, project: Path, options: SweepOptions) -> Job:
         folder, new_record(options.env or project_settings.CONFIG_LOADER_ARGS["base_env"], parameters, own)
     )
     left = tuple(name for name in options.pipelines if name not in record.finished)
-    return Job(trial, folder, record, left, parameters.training.epochs)
+    training = parameters.training
+    return Job(trial, folder, record, left, training.epochs if training.minutes is None else None)

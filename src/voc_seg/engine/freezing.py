@@ -1,0 +1,25 @@
+"""Parts of the network that do not change in training: frozen stages and frozen batch-norm statistics."""
+
+import itertools
+
+from torch import nn
+
+from voc_seg.config import TrainingConfig
+from voc_seg.models.segmentation_net import SegmentationNet
+
+
+def freeze_stages(model: SegmentationNet, stages: int) -> None:
+    """Exclude the first encoder stages from training: no gradients are computed for them."""
+    for module in itertools.chain(*model.encoder.stages()[:stages]):
+        module.requires_grad_(False)
+
+
+def train_mode(model: SegmentationNet, config: TrainingConfig) -> None:
+    """Set training mode, except for batch-norm layers whose statistics are frozen."""
+    model.train()
+    stages = model.encoder.stages()
+    frozen = stages if config.freeze_batch_norm else stages[: config.frozen_stages]
+    for module in itertools.chain(*frozen):
+        for layer in module.modules():
+            if isinstance(layer, (nn.BatchNorm2d, nn.SyncBatchNorm)):
+                layer.eval()

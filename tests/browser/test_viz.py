@@ -17,7 +17,8 @@ from voc_seg.pipelines.export import nodes as export
 from voc_seg.scenes.sample import write_scenes
 
 PIPELINES = (
-    "__default__", "data_processing", "sanity", "lr_finder", "training", "evaluation", "inference", "export", "comparison",
+    "__default__", "data_processing", "sanity", "lr_finder", "training", "evaluation", "inference", "export",
+    "comparison",
 )  # fmt: skip
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 UNSEEN = {

@@ -1,5 +1,6 @@
 """Checkpoints: plain content, everything is restored, and other settings are refused."""
 
+import copy
 import io
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from voc_seg.config import Parameters
+from voc_seg.config import OptimizerConfig, Parameters
 from voc_seg.engine.checkpoint import RunState, export_best_model, load_state, require_same_run, save_state
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.resuming import data_fingerprint, run_fingerprint
@@ -89,6 +90,46 @@ def test_restoring_brings_back_weights_momentum_counters_and_random_state(run: t
         momentum = old_optimizer.state[old]["momentum_buffer"]
         assert torch.equal(optimizer.state[new]["momentum_buffer"], momentum)
     assert torch.equal(torch.get_rng_state(), checkpoint["rng"]["torch"])
+
+
+def test_settings_added_since_count_as_their_defaults(run: tuple, parameters: Parameters) -> None:
+    checkpoint = copy.deepcopy(run[-1])
+    training, about = checkpoint["config"]["training"], run[2]
+    for key in ("minutes", "ema_warmup"):
+        del training[key]
+    for key in ("name", "layer_decay"):
+        del training["optimizer"][key]
+    del checkpoint["plan"]
+    require_same_run(checkpoint, about)
+    other = copy.deepcopy(about)
+    other["config"]["training"]["optimizer"]["name"] = "adamw"
+    with pytest.raises(VocSegError, match=r"training\.optimizer\.name: sgd in the checkpoint, adamw now"):
+        require_same_run(checkpoint, other)
+    optimizer = build_optimizer(restore_model(checkpoint), parameters.training.optimizer)
+    assert load_state(checkpoint, None, optimizer, UNSCALED).step == 4
+
+
+@pytest.mark.parametrize(("before", "after"), [(True, False), (False, True)])
+def test_adamw_continues_on_a_device_with_another_kernel(parameters: Parameters, before: bool, after: bool) -> None:
+    """A checkpoint of a GPU, whose optimiser is fused, on a CPU, and the other way round."""
+    config = OptimizerConfig(name="adamw", learning_rate=0.01)
+    found = []
+    for kernels in ((before, after), (after, after)):
+        torch.manual_seed(0)
+        model = build_model(parameters.model, len(NAMES))
+        optimizer = build_optimizer(model, config, fused=kernels[0])
+        for _ in kernels:
+            for parameter in model.parameters():
+                parameter.grad = torch.full_like(parameter, 0.5)
+            optimizer.step()
+            about = {"class_names": [], "model_config": {}, "config": {}}
+            saved = save_state(model, None, optimizer, UNSCALED, RunState(), about)
+            optimizer = build_optimizer(model, config, fused=kernels[1])
+            load_state(saved, None, optimizer, UNSCALED)
+            assert {bool(group["fused"]) for group in optimizer.param_groups} == {kernels[1]}
+        assert {float(state["step"]) for state in optimizer.state.values()} == {2.0}
+        found.append(model.decoder.classify.weight.detach())
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize(

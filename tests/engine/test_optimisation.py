@@ -10,7 +10,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from voc_seg.config import ModelConfig, OptimizerConfig, ScheduleConfig
 from voc_seg.engine.losses import loss_sum, with_auxiliary
-from voc_seg.engine.optimisation import MovingAverage, build_optimizer, learning_rate, set_learning_rate
+from voc_seg.engine.optimisation import (
+    MovingAverage,
+    build_optimizer,
+    learning_rate,
+    parameter_groups,
+    set_learning_rate,
+)
 from voc_seg.models.registry import build_model
 from voc_seg.models.segmentation_net import SegmentationNet
 
@@ -69,6 +75,74 @@ def test_the_encoder_learns_at_its_own_rate() -> None:
             assert group["lr"] == pytest.approx(0.05 if id(parameter) in encoder else 0.5)
 
 
+def test_without_layer_decay_the_groups_are_those_of_old_checkpoints(model: SegmentationNet) -> None:
+    """Kernels and others of the encoder, then of the decoder, in the order of the modules."""
+    for layer_decay in (None, 1.0):
+        groups = parameter_groups(model, OptimizerConfig(encoder_factor=0.1, layer_decay=layer_decay))
+        expected = []
+        for part, factor in ((model.encoder, 0.1), (model.decoder, 1.0)):
+            for is_kernel in (True, False):
+                expected.append((factor, [id(one) for one in part.parameters() if (one.ndim > 1) is is_kernel]))
+        assert [(group["factor"], [*map(id, group["params"])]) for group in groups] == expected
+
+
+def test_a_module_beside_the_decoder_learns_at_its_rate(model: SegmentationNet) -> None:
+    model.auxiliary = torch.nn.Conv2d(4, 3, 1)
+    groups = parameter_groups(model, OptimizerConfig(encoder_factor=0.1))
+    assert any(one is model.auxiliary.weight for one in groups[2]["params"])
+    assert any(one is model.auxiliary.bias for one in groups[3]["params"])
+
+
+def test_layer_decay_by_hand(model: SegmentationNet) -> None:
+    """Five stages: the stem is four stages below the last."""
+    groups = parameter_groups(model, OptimizerConfig(encoder_factor=0.5, layer_decay=0.1))
+    factors = {id(parameter): group["factor"] for group in groups for parameter in group["params"]}
+    assert len(factors) == sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    encoder = model.encoder
+    expected = {encoder.conv1.weight: 0.5e-4, encoder.bn1.bias: 0.5e-4, model.decoder.classify.weight: 1.0}
+    for number, stage in enumerate((encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)):
+        expected |= dict.fromkeys(stage.parameters(), 0.5 * 0.1 ** (3 - number))
+    assert {name: factors[id(name)] for name in expected} == pytest.approx(expected)
+
+
+def test_layer_decay_of_a_transformer_is_timms() -> None:
+    timm = pytest.importorskip("timm")
+    optim = pytest.importorskip("timm.optim")
+    network = timm.create_model(
+        "vit_tiny_patch16_224", depth=3, img_size=32, num_classes=0, reg_tokens=2, class_token=True
+    )
+    expected = {
+        id(parameter): (group["lr_scale"], group["weight_decay"])
+        for group in optim.param_groups_layer_decay(
+            network, 0.05, no_weight_decay_list=network.no_weight_decay(), layer_decay=0.7
+        )
+        for parameter in group["params"]
+    }
+    # timm counts the final norm as a layer of its own.
+    network.stages = lambda: [[network.patch_embed], *([block] for block in network.blocks), [network.norm]]
+    model = torch.nn.Module()
+    model.encoder = network
+    groups = parameter_groups(model, OptimizerConfig(layer_decay=0.7, weight_decay=0.05))
+    found = {id(one): (group["factor"], group["weight_decay"]) for group in groups for one in group["params"]}
+    assert found == {key: (pytest.approx(scale), decay) for key, (scale, decay) in expected.items()}
+
+
+def test_a_step_of_adamw_by_hand(model: SegmentationNet) -> None:
+    """The first step moves every value by the rate, against the sign of its gradient; kernels have decayed before."""
+    config = OptimizerConfig(name="adamw", learning_rate=0.1, encoder_factor=0.5, layer_decay=0.5, weight_decay=0.2)
+    optimizer = build_optimizer(model, config)
+    set_learning_rate(optimizer, 0.1)
+    kernel, bias, stem = model.decoder.classify.weight, model.decoder.classify.bias, model.encoder.conv1.weight
+    before = [parameter.detach().clone() for parameter in (kernel, bias, stem)]
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, -3.0)
+    optimizer.step()
+    torch.testing.assert_close(kernel, before[0] * (1 - 0.1 * 0.2) + 0.1)
+    torch.testing.assert_close(bias, before[1] + 0.1)
+    rate = 0.1 * 0.5 * 0.5**4
+    torch.testing.assert_close(stem, before[2] * (1 - rate * 0.2) + rate)
+
+
 def test_factor_zero_leaves_the_encoders_weights(model: SegmentationNet) -> None:
     optimizer = build_optimizer(model, OptimizerConfig(learning_rate=0.1, encoder_factor=0))
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
@@ -106,6 +180,23 @@ def test_the_loss_of_auxiliary_logits_by_hand() -> None:
     outputs = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1), torch.zeros(1, 2, 1, 1)
     assert float(with_auxiliary(loss_sum, 0.5)(outputs, targets)) == pytest.approx(math.log(4) + 0.5 * math.log(2))
     assert with_auxiliary(loss_sum, 0.0) is loss_sum
+
+
+def test_the_warm_up_of_the_average_by_hand(model: SegmentationNet) -> None:
+    """TensorFlow's min(decay, (1 + t) / (10 + t)), also after loading a state."""
+    average = MovingAverage(model, 0.3, warmup=True)
+    assert [average.decay(steps) for steps in (1, 2, 3, 100)] == [2 / 11, 3 / 12, 0.3, 0.3]
+    expected = None
+    for step, decay in enumerate((0.0, 2 / 11, 3 / 12, 0.3, 0.3)):
+        if step == 2:
+            state, average = average.state_dict(), MovingAverage(model, 0.3, warmup=True)
+            average.load_state_dict(state)
+        value = float(step + 1)
+        with torch.no_grad():
+            model.decoder.classify.bias.fill_(value)
+        average.update_parameters(model)
+        expected = value if expected is None else decay * expected + (1 - decay) * value
+        torch.testing.assert_close(average.module.decoder.classify.bias, torch.full((21,), expected))
 
 
 class TestLoss:

@@ -30,10 +30,10 @@ def _batch() -> Batch:
     return Batch(images, torch.randint(0, 21, (2, 64, 64), generator=generator, dtype=torch.uint8), ("a", "b"), 0, 2)
 
 
-def _network(parameters: Parameters, fused: bool = False) -> tuple[Any, torch.optim.Optimizer]:
+def _network(parameters: Parameters, fused: bool = False, name: str = "sgd") -> tuple[Any, torch.optim.Optimizer]:
     torch.manual_seed(0)
     model = build_model(parameters.model, len(CLASS_NAMES)).eval()
-    return model, build_optimizer(model, OptimizerConfig(), fused)
+    return model, build_optimizer(model, OptimizerConfig(name=name), fused)
 
 
 def test_a_step_in_float16_is_that_of_float32_up_to_rounding(parameters: Parameters) -> None:
@@ -93,10 +93,11 @@ def test_resuming_in_another_precision_warns(caplog: pytest.LogCaptureFixture) -
     assert "Trained in fp16 so far, from here on in fp32" in caplog.text
 
 
-def test_fused_sgd_has_no_momentum_from_a_step_that_was_skipped(parameters: Parameters) -> None:
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_fused_optimizer_has_no_momentum_from_a_step_that_was_skipped(parameters: Parameters, name: str) -> None:
     found = []
     for fused in (True, False):
-        model, optimizer = _network(parameters, fused)
+        model, optimizer = _network(parameters, fused, name)
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-24)
         with deterministic(True):  # torch then fills memory without a value with NaN
             for _ in range(3):
@@ -107,17 +108,21 @@ def test_fused_sgd_has_no_momentum_from_a_step_that_was_skipped(parameters: Para
 
 
 @pytest.mark.parametrize("cuda", [True, False])
-def test_sgd_is_fused_on_cuda_alone(parameters: Parameters, monkeypatch: pytest.MonkeyPatch, cuda: bool) -> None:
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_optimizers_are_fused_on_cuda_alone(
+    parameters: Parameters, monkeypatch: pytest.MonkeyPatch, cuda: bool, name: str
+) -> None:
     model = build_model(parameters.model, len(CLASS_NAMES))
     monkeypatch.setattr(torch.nn.Parameter, "is_cuda", cuda, raising=False)
-    optimizer = build_optimizer(model, OptimizerConfig())
+    optimizer = build_optimizer(model, OptimizerConfig(name=name))
     assert all(bool(group["fused"]) is cuda for group in optimizer.param_groups)
 
 
-def test_fused_sgd_takes_the_steps_of_the_plain_one(parameters: Parameters) -> None:
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_fused_optimizer_takes_the_steps_of_the_plain_one(parameters: Parameters, name: str) -> None:
     found = []
     for fused in (True, False):
-        model, optimizer = _network(parameters, fused)
+        model, optimizer = _network(parameters, fused, name)
         for _ in range(3):
             train_step(model, optimizer, [_batch()], FP32)
         found.append(model.decoder.classify.weight.detach())

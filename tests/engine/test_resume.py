@@ -27,6 +27,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "accumulation": {"training": {"batch_size": 1, "accumulation": 3}},
     "ema": {"training": {"ema_decay": 0.9, "validate_every": 2, "epochs": 3}},
     "early_stopping": {"training": {"early_stopping": 1, "epochs": 9, "optimizer": {"learning_rate": 1e-6}}},
+    "adamw": {
+        "training": {
+            "ema_decay": 0.9,
+            "ema_warmup": True,
+            "optimizer": {"name": "adamw", "learning_rate": 0.001, "layer_decay": 0.7, "weight_decay": 0.05},
+        }
+    },
     "frozen": {"training": {"frozen_stages": 2, "freeze_batch_norm": True, "schedule": {"warmup_epochs": 1.5}}},
     "auxiliary": {
         "model": {"width": 16, "auxiliary": 0.4},

@@ -1,5 +1,6 @@
 """Messages of a run."""
 
+import json
 import logging
 import os
 import re
@@ -45,6 +46,20 @@ def test_a_run_says_what_it_wrote_where_and_what_comes_next(run_messages: Callab
     assert "data/05_model_input: test_samples.arrow, train_samples.arrow, val_samples.arrow" in text
     assert "Next: kedro run --pipelines sanity" in text.splitlines()[-1]
     assert "Running node" not in text
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_the_command_after_lr_finder_has_its_suggestion(run_messages: Callable, project: Path) -> None:
+    run_messages("data_processing")
+    text = run_messages("lr_finder", lr_finder={"steps": 20})
+    reporting = project / "data/08_reporting"
+    rate = json.loads((reporting / "lr_finder.json").read_text())["learning_rate"]
+    assert rate is not None
+    assert f"training.optimizer.learning_rate={rate}" in text.splitlines()[-1]
+    assert "Next: kedro run --pipelines training --params " in text.splitlines()[-1]
+    assert (reporting / "lr_finder.csv").exists()
+    assert (reporting / "lr_finder.png").exists()
+    assert not list((project / "data/06_models").glob("**/*.pth"))
 
 
 def test_the_next_command_takes_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:

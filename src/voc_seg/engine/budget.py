@@ -56,8 +56,9 @@ class Budget:
             return
         if not run.state.plan.steps and not broadcast_from_rank0(self._has_measured):
             return
-        before = run.state.plan
-        probed = before.validation_seconds or self._time_validation()
+        before, (since, first), started = run.state.plan, self._since, time.monotonic()
+        probed = before.validation_seconds if before.steps else self._time_validation()
+        self._since = (since + time.monotonic() - started, first)  # that was no step
         run.state.plan = Plan(**broadcast_from_rank0(lambda: asdict(self._plan(probed))))
         self._checked, self._since = step, (time.monotonic(), step)
         if run.state.plan.steps != before.steps:
@@ -67,8 +68,7 @@ class Budget:
         """Take the time of a validation into account."""
         plan, (since, step) = self._run.state.plan, self._since
         if plan.steps:
-            measured = (plan.validation_seconds + seconds) / 2
-            self._run.state.plan = replace(plan, validation_seconds=measured)
+            self._run.state.plan = replace(plan, validation_seconds=seconds)
         self._since = (since + seconds, step)
 
     def _is_due(self, step: int) -> bool:

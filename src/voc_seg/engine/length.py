@@ -22,7 +22,7 @@ class Length:
         """Epochs, the last of them perhaps not whole; None while they are not planned."""
         if self.config.minutes is None:
             return self.config.epochs
-        begun = sum(int(row["step"] or 0) for row in self.state.history[-1:])
+        begun = sum(int(row.get("step") or 0) for row in self.state.history[-1:])
         left = math.ceil((self.state.plan.steps - begun) / self.steps_per_epoch)
         return self.state.epoch + left if self.state.plan.steps else None
 

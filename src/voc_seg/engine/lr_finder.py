@@ -55,7 +55,8 @@ def rates(config: LrFinderConfig) -> list[float]:
 
 
 def range_test(train: SampleStore, class_names: tuple[str, ...], parameters: Parameters) -> RangeTest:
-    """Train with an exponentially rising rate until the loss diverges (Smith, "Cyclical Learning Rates", 2017).
+    """Train with an exponentially rising rate until the loss diverges (Smith, "Cyclical Learning Rates for
+    Training Neural Networks", 2017).
 
     Data, augmentation, loss, optimiser and batch size are those of training; weights are discarded.
 
@@ -108,10 +109,11 @@ def _losses(run: TrainingRun, train: SampleStore, rising: list[float]) -> Iterat
 
 
 def summarise(found: list[tuple[float, float]], stopped_early: bool) -> RangeTest:
-    """Smooth the losses and suggest a rate: a tenth of the one with the lowest loss.
+    """Smooth the losses and suggest a rate: half of the one with the lowest loss.
 
-    The rule is that of fastai (Howard and Gugger, "fastai: A Layered API for Deep Learning", 2020). A rate is suggested
-    only if the loss has fallen, and not at the last step, where it may still be falling.
+    The best rate is usually within a factor of two of the largest that converges (Bengio, "Practical Recommendations
+    for Gradient-Based Training of Deep Architectures", 2012; Smith, 2017), and schedules decay from their peak. A rate
+    is suggested only if the loss has fallen, and not at the last step, where it may still be falling.
 
     Args:
         found: Rate and loss of each step.
@@ -131,7 +133,7 @@ def summarise(found: list[tuple[float, float]], stopped_early: bool) -> RangeTes
         for step, value in enumerate(smoothed)
     ]
     metrics = {
-        "learning_rate": float(f"{rate[lowest] / 10:.1e}") if has_fallen and is_inside else None,
+        "learning_rate": float(f"{rate[lowest] / 2:.1e}") if has_fallen and is_inside else None,
         "lowest_at": float(rate[lowest]),
         "steepest_at": float(rate[steepest]),
         "diverged": stopped_early,
@@ -151,8 +153,8 @@ def suggestion_text(metrics: dict, config: LrFinderConfig) -> str:
     if metrics["learning_rate"] is not None:
         return (
             f"The loss was lowest at a learning rate of {metrics['lowest_at']:.2g} and fell fastest at "
-            f"{metrics['steepest_at']:.2g}. A starting point is a tenth of the former, {metrics['learning_rate']:g}; "
-            "short trainings with a third and three times that show which is best."
+            f"{metrics['steepest_at']:.2g}. A starting point is half of the former, {metrics['learning_rate']:g}; "
+            "short trainings with a third of it and three times as much show which is best."
         )
     if metrics["lowest_at"] is None or metrics["lowest_at"] < 10 * config.start:
         return (

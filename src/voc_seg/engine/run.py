@@ -89,8 +89,8 @@ class TrainingRun:
     loss: Loss
     unread: deque[Step] = field(default_factory=deque)
     last_loss: float = math.nan  # of the newest step whose loss has been read
-    saved_at: float = field(default_factory=time.monotonic)  # seconds of the monotonic clock
-    started_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=lambda: time.monotonic())  # seconds
+    started_at: float = field(default_factory=lambda: time.monotonic())
     used_before: float = 0.0  # seconds of training.minutes used by earlier processes
 
     @property
@@ -153,7 +153,8 @@ class TrainingRun:
         state, memory = self.state, gpu_memory(self.runtime.device)
         reset_gpu_peak(self.runtime.device)
         state.epoch += 1
-        taken = state.step - sum(row["step"] or 0 for row in state.history[-1:])  # fewer where training.minutes ends
+        # Fewer steps where training.minutes ends within the epoch.
+        taken = min(self.steps_per_epoch, state.step - int(sum(row.get("step") or 0 for row in state.history[-1:])))
         is_best = score is not None and mean_iou(score.confusion) > state.best_miou
         if score and is_best:
             state.best_epoch, state.best_miou = state.epoch, mean_iou(score.confusion)

@@ -155,9 +155,9 @@ def context_options(run_params: dict[str, Any], pipelines: str = "", settings: M
     launch = launch_from_params(run_params)
     trains = bool({"training", "sanity", "lr_finder"} & set(pipelines.split(",")))
     options = environment_option(run_params) + launch.options(with_runner=not trains)
-    return (
-        options if launch.config_has_params else options + _params(run_params, pipelines != "data_processing", settings)
-    )
+    if launch.config_has_params:
+        return options
+    return options + _params(run_params, pipelines != "data_processing", settings)
 
 
 def viz_options(run_params: dict[str, Any]) -> str:

@@ -28,16 +28,8 @@ def plot_range_test(history: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure
     axes.set_xscale("log")
     axes.plot(history["learning_rate"], history["loss"], ".", color=GREY, markersize=5, label="step")
     axes.plot(history["learning_rate"], history["smoothed"], color=BLUE, linewidth=1.8, label="smoothed")
-    lowest = history["smoothed"].idxmin()
-    axes.plot(
-        [history["learning_rate"][lowest]],
-        [history["smoothed"][lowest]],
-        "o",
-        markersize=10,
-        mfc="none",
-        mec=INK,
-        mew=1.6,
-    )
+    best = history.loc[history["smoothed"].idxmin()]
+    axes.plot([best["learning_rate"]], [best["smoothed"]], "o", markersize=10, mfc="none", mec=INK, mew=1.6)
     if suggested is not None:
         axes.axvline(suggested, color=ORANGE, linewidth=1.8, label=f"suggested: {suggested:g}")
     # A single step that diverges must not flatten the curve.
@@ -51,4 +43,4 @@ def _summary(metrics: Mapping[str, Any]) -> str:
     ended = "the loss diverged" if metrics["diverged"] else "no divergence up to the last rate"
     if metrics["learning_rate"] is None:
         return f"No suggestion; {ended}"
-    return f"Lowest loss at {metrics['lowest_at']:.2g}; a tenth of that is a starting point; {ended}"
+    return f"Lowest loss at {metrics['lowest_at']:.2g}; half of that is a starting point; {ended}"

@@ -118,8 +118,8 @@ def test_layer_decay_of_a_transformer_is_timms() -> None:
         )
         for parameter in group["params"]
     }
-    # timm counts the final norm as a layer of its own.
-    network.stages = lambda: [[network.patch_embed], *([block] for block in network.blocks), [network.norm]]
+    # The final norm, positions and tokens are in no stage.
+    network.stages = lambda: [[network.patch_embed], *([block] for block in network.blocks)]
     model = torch.nn.Module()
     model.encoder = network
     groups = parameter_groups(model, OptimizerConfig(layer_decay=0.7, weight_decay=0.05))

@@ -205,6 +205,10 @@ LOSS = {"class_weights": "balanced", "label_smoothing": 0.1, "ohem": 0.3, "dice"
         "boundary": 0.5}  # fmt: skip
 MORE = {"batch_size": 2, "accumulation": 2, "ema_decay": 0.9, "frozen_stages": 1, "freeze_batch_norm": True,
         "loss": LOSS}  # fmt: skip
+ADAMW = {
+    "optimizer": {"name": "adamw", "learning_rate": 0.001, "encoder_factor": 0.5, "layer_decay": 0.7},
+    "clip_gradient": 1.0, "ema_decay": 0.9, "ema_warmup": True,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -213,13 +217,15 @@ def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory, narrow_encode
     done = Work(tmp_path_factory.mktemp("work"))
     for split in ("train", "val"):
         (done.folder / f"{split}.arrow").symlink_to(prepared / f"data/05_model_input/{split}_samples.arrow")
-    settings, more = done.settings(), done.settings(**MORE)
+    settings, more, adamw = done.settings(), done.settings(**MORE), done.settings(**ADAMW)
     done.by_one(name="one", settings=settings)
     done.by_one(name="one_more", settings=more)
+    done.by_one(name="one_adamw", settings=adamw)
     done.by_one(name="first", settings=settings, reports=1)
     done.by_two(
         {"name": "two", "settings": settings},
         {"name": "two_more", "settings": more},
+        {"name": "two_adamw", "settings": adamw},
         {"name": "second", "settings": settings, "checkpoint": "first", "reports": 5},
         {"name": "apart", "settings": done.settings(sync_batch_norm=False, ema_decay=0.9, epochs=1)},
     )
@@ -251,6 +257,10 @@ class TestArithmetic:
         assert work["two_more"]["steps"] == work["one_more"]["steps"]
         assert work["two_more"]["shares"] == [[2, 2], [2, 2], [1, 1]] * 2
         self.assert_same(work["two_more"], work["one_more"])
+
+    def test_adamw_with_limited_gradients(self, work: Work) -> None:
+        assert work["two_adamw"]["losses"] == pytest.approx(work["one_adamw"]["losses"], rel=1e-6)
+        self.assert_same(work["two_adamw"], work["one_adamw"])
 
     def test_statistics_of_its_own_part_are_scored_as_they_are_kept(self, work: Work) -> None:
         state = work["apart"]["state"]

@@ -13,7 +13,7 @@ from voc_seg.config import Parameters
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FILE_ENDINGS = ("csv", "html", "log", "md", "onnx", "py", "safetensors", "yaml", "yml")
+FILE_ENDINGS = ("csv", "html", "json", "log", "md", "onnx", "png", "py", "safetensors", "yaml", "yml")
 
 
 @pytest.fixture(params=PAGES, ids=lambda path: path.name)

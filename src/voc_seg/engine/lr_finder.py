@@ -16,7 +16,6 @@ from .failures import explain_failures, out_of_memory_advice
 from .feeding import load_batches, next_group
 from .freezing import train_mode
 from .interruption import Interruption
-from .losses import loss_sum
 from .optimisation import set_learning_rate
 from .run import TrainingRun, start_run
 from .runtime import cudnn_benchmark
@@ -96,7 +95,7 @@ def _losses(run: TrainingRun, train: SampleStore, rising: list[float]) -> Iterat
         loss = float(
             train_step(
                 run.model, run.optimizer, group, run.runtime, run.scaler, config.clip_gradient, run.model.model_input,
-                loss_sum,
+                run.loss,
             )
         )  # fmt: skip
         if not math.isfinite(loss):

@@ -19,8 +19,9 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from voc_seg.config import AugmentationConfig
 from voc_seg.datasets.model_file import read_state, write_state
 from voc_seg.metrics.confusion import class_iou, confusion_matrix, mean_iou, pixel_accuracy
-from voc_seg.samples.augment import augment, draw_crop
+from voc_seg.samples.augment import augment
 from voc_seg.samples.batches import epoch_order, training_batches
+from voc_seg.samples.crops import draw_crop
 from voc_seg.samples.paths import shards_folder
 from voc_seg.samples.sharding import write_shards
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store

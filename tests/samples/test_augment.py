@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from voc_seg.config import AugmentationConfig
-from voc_seg.samples.augment import augment, draw_crop, jitter_colours, resize
+from voc_seg.samples.augment import augment
+from voc_seg.samples.colours import jitter_colours
+from voc_seg.samples.crops import draw_crop, resize
 from voc_seg.samples.store import Sample, SampleStore
 
 MEAN_COLOUR = [124, 116, 104]  # 255 times ImageNet's mean, rounded

@@ -1,6 +1,6 @@
 """Settings of augmentation."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -28,6 +28,31 @@ class AugmentationConfig(Block):
     colour_jitter: Fraction = Field(
         0.0, description="largest relative change of brightness, contrast and saturation, 0 to 1; 0 is off"
     )
+    strength: Literal["none", "light", "standard", "strong"] = Field(
+        "none",
+        description="random changes of colours and blur (light), also hue, grey images and rotation (standard), or "
+        "more of each and holes (strong)",
+    )
+    max_class_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="another window is tried, up to ten times, while one class fills more than this fraction of a "
+        "crop's labelled pixels; 1 is off",
+    )
+    rare_crops: Fraction = Field(
+        0.0,
+        description="probability of a crop around a pixel of a rare class, which is one with less than an equal share "
+        "of the labelled training pixels; 0 is off",
+    )
+    copy_paste: Fraction = Field(
+        0.0, description="probability of pasting a rare class from another image into a crop; 0 is off"
+    )
+
+    @property
+    def uses_rare_classes(self) -> bool:
+        """Whether crops depend on which classes are rare."""
+        return self.rare_crops > 0 or self.copy_paste > 0
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentationConfig":

@@ -12,6 +12,7 @@ from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOC_CLASSES, Classes
 from voc_seg.voc.pixel_format import displayed
 
+from .augmented import in_words
 from .fonts import shown_classes
 from .image_panels import (
     GAP,
@@ -81,7 +82,7 @@ def plot_crops(
     figure = new_figure(_WIDTH, figure_height, layout=None)
     for row, (name, row_crops) in enumerate(crops.items()):
         top = HEADROOM + row * row_height
-        _caption(figure, MARGIN, top, f"{name}:  {_in_words(settings[name])}")
+        _caption(figure, MARGIN, top, f"{name}:  {in_words(settings[name])}")
         for column, (image, mask) in enumerate(row_crops):
             crop = overlay(image, mask, classes=classes)
             show_image(add_axes(figure, MARGIN + column * (panel + GAP), top + _CAPTION, panel, panel), crop)
@@ -95,15 +96,6 @@ def _crop(sample: Sample, config: AugmentationConfig, seed: int) -> tuple[np.nda
     mean = MEAN if sample.image.shape[2] == len(MEAN) else (0.5,) * sample.image.shape[2]
     image, mask = augment(sample, config, np.random.default_rng(seed), mean)
     return displayed(image.permute(1, 2, 0).numpy()), mask.numpy()
-
-
-def _in_words(config: AugmentationConfig) -> str:
-    resized = f"resized to {config.image_size[0]} x {config.image_size[1]}, " if config.image_size else ""
-    low, high = config.scale
-    return (
-        f"{resized}crop_size {config.crop_size}, scale {low:g} to {high:g}, flip {config.flip:g}, "
-        f"colour_jitter {config.colour_jitter:g}"
-    )
 
 
 def _caption(figure: Figure, left: float, top: float, text: str) -> None:

@@ -3,7 +3,7 @@
 `fill_page` only fills in the data. The browser builds the sections from it, by the scripts in ``page``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ def fill_page(
     history: pd.DataFrame,
     settings: Mapping[str, Mapping[str, Any]],
     classes: Classes,
+    crops: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The page as HTML, which refers only to images in `IMAGE_FOLDER`.
 
@@ -104,6 +105,7 @@ def fill_page(
         history: One row an epoch, of this model; may be empty.
         settings: Values by name, in titled groups; nested blocks get dotted keys, empty groups are skipped.
         classes: Names and colours by mask value.
+        crops: Training crops, see `voc_seg.reporting.augmented.crops_of_model`; may be empty.
     """
     palette = classes.palette()
     palette[0] = RIGHT_COLOUR  # background is not tinted, so its swatch shows the pale image
@@ -130,6 +132,7 @@ def fill_page(
             if group
         ],
         "images": images,
+        "crops": list(crops),
     }
     return fill_template("report.html", _SCRIPTS, content)
 

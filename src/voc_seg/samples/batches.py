@@ -20,6 +20,7 @@ from voc_seg.config.model_input import MEAN, RGB_INPUT, ModelInput
 from voc_seg.system.errors import VocSegError
 
 from .augment import augment
+from .rare_classes import RareClasses, find_rare_classes
 from .store import SampleStore
 from .waiting import POLL, poll_batches, shared_memory_advice
 
@@ -96,12 +97,21 @@ class AugmentedCrops(Dataset):
     config: AugmentationConfig
     seed: int
     mean: tuple[float, ...] = MEAN
+    rare: RareClasses | None = None
+
+    @classmethod
+    def of(
+        cls, store: SampleStore, config: AugmentationConfig, seed: int, mean: tuple[float, ...] = MEAN
+    ) -> "AugmentedCrops":
+        """The crops of a split; finds its rare classes if they matter, once for all workers."""
+        return cls(store, config, seed, mean, find_rare_classes(store) if config.uses_rare_classes else None)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
         epoch, index = key
         sample = self.store[index]
         # The leading 1 keeps this stream apart from that of the epoch's order.
-        image, mask = augment(sample, self.config, np.random.default_rng([1, self.seed, epoch, index]), self.mean)
+        rng = np.random.default_rng([1, self.seed, epoch, index])
+        image, mask = augment(sample, self.config, rng, self.mean, self.rare, self.store)
         return image, mask, sample.id
 
     def __getitems__(self, rank_slice: RankSlice) -> tuple[list[tuple[Tensor, Tensor, str]], RankSlice]:
@@ -158,7 +168,7 @@ def training_batches(
     if workers:
         atexit.register(_kill_workers)
     loader = DataLoader(
-        AugmentedCrops(store, config, seed, mean),
+        AugmentedCrops.of(store, config, seed, mean),
         batch_sampler=_rank_slices(len(store), batch_size, seed, epochs, position, rank, ranks),  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=partial(_collate, size=config.crop_size, channels=len(mean)),

@@ -18,6 +18,7 @@ from voc_seg.metrics import confusion as scores
 from voc_seg.models.registry import require_classes, require_pixels, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
+from voc_seg.reporting.augmented import crops_of_model
 from voc_seg.reporting.confusion_figure import plot_confusion
 from voc_seg.reporting.figures import plot_class_iou
 from voc_seg.reporting.predictions import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
@@ -186,8 +187,11 @@ def write_report(
     model_history: pd.DataFrame,
     data: DataConfig,
     evaluation: EvaluationConfig,
+    train_samples: SampleStore | None = None,
 ) -> Report:
     """The report page, and thumbnails of every image, which are drawn while they are saved.
+
+    The page shows training crops if the model was trained on ``train_samples``.
 
     Raises VocSegError unless scores, confusion matrix and masks are all from one evaluation of this model.
     """
@@ -207,6 +211,7 @@ def write_report(
         reporting.matching_history(scored_model, model_history),
         reporting.describe_settings(scored_model, metrics, source, _shown(evaluation)),
         classes,
+        crops_of_model(scored_model, train_samples, classes),
     )
     return Report(page, reporting.IMAGE_FOLDER, report_images.draw_images(samples, predictions, classes), len(samples))
 

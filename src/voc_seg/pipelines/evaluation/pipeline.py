@@ -64,6 +64,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                     "model_history",
                     "params:data",
                     "params:evaluation",
+                    "train_samples",
                 ],
                 outputs="report",
                 name="write_report",

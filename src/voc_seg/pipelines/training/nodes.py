@@ -20,6 +20,7 @@ from voc_seg.engine.distributed import explain_lost_rank, find_launch
 from voc_seg.engine.resuming import checkpoint_to_resume
 from voc_seg.engine.run import HISTORY_COLUMNS
 from voc_seg.engine.training import fit
+from voc_seg.reporting.augmented import first_crops, plot_augmented
 from voc_seg.reporting.figures import plot_history
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.class_checks import absence_warnings, require_foreground
@@ -118,3 +119,11 @@ def evaluation_scale_warning(augmentation: AugmentationConfig, evaluation: Evalu
 def draw_history(training_history: pd.DataFrame) -> Figure:
     """Draw loss, scores and learning rate over the epochs."""
     return plot_history(training_history)
+
+
+def draw_augmented(train_samples: SampleStore, seed: int, data: DataConfig, augmentation: AugmentationConfig) -> Figure:
+    """Draw the first crops of epoch 1, as the network sees them."""
+    train_samples.require_reading(data.reading)
+    origin = train_samples.origin
+    mean = data.with_statistics((origin.mean, origin.std)).model_input.mean
+    return plot_augmented(first_crops(train_samples, augmentation, seed, mean), augmentation, data.class_table)

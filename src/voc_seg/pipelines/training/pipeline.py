@@ -1,4 +1,4 @@
-"""training: samples -> checkpoints, best model, history and its curves."""
+"""training: samples -> checkpoints, best model, history and its curves, and augmented samples."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from kedro.utils import KedroExperimentalWarning, find_kedro_project
 from voc_seg.config import DataConfig, ModelConfig
 from voc_seg.system.torchrun import EVERY_RANK
 
-from .nodes import draw_history, train
+from .nodes import draw_augmented, draw_history, train
 
 
 def preview_network() -> ImagePreview:
@@ -58,6 +58,12 @@ def _pipeline() -> Pipeline:
                 name="train",
                 tags=EVERY_RANK,
                 preview_fn=preview_network,
+            ),
+            Node(
+                func=draw_augmented,
+                inputs=["train_samples", "params:seed", "params:data", "params:augmentation"],
+                outputs="augmented_samples",
+                name="draw_augmented",
             ),
             Node(func=draw_history, inputs="training_history", outputs="training_curves", name="draw_history"),
         ]

@@ -1,4 +1,4 @@
-// Training curves and the numbers by epoch.
+// Training curves, the numbers by epoch and augmented training crops.
 
 const PANELS = [
   ["Loss", 220, [["train_loss", "train", "blue"], ["val_loss", "val", "orange"]]],
@@ -114,4 +114,14 @@ function curvePanel([title, height, series, top], history, best) {
   return figure;
 }
 
+function showCrops() {
+  if (!data.crops.length) {
+    find("crops").remove();
+    return;
+  }
+  for (const { id, image } of data.crops)
+    find("crops").querySelector("div").append(make("img", { src: image, alt: `Crop of ${id}`, title: id }));
+}
+
 showTraining();
+showCrops();

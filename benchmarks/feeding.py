@@ -1,12 +1,13 @@
 """Training samples per second and core: crops out of the packed store against torchvision on JPEG and PNG.
 
-    python benchmarks/feeding.py --voc-root PATH [--rounds 5] [--samples 200] [--device auto]
+    python benchmarks/feeding.py --voc-root PATH [--rounds 5] [--samples 200] [--device auto] [--options]
 
 One thread, no loader processes, the same images for both: scale 0.9 to 1.1 (for torchvision after fitting into
 375 x 500, so that portrait images cost it less), crop of 224, flip. With a GPU, batches are copied there; the packed
 ones as uint8, normalised afterwards.
 
     packed        `voc_seg.samples`: window cut out of the memory-mapped image, resized, stacked, normalised
+    with --options, packed also with each option of augmentation that is off by default
     torchvision   torchvision.io decodes JPEG and PNG; v2 transforms: ScaleJitter, RandomCrop, flip, normalise
 """
 
@@ -15,6 +16,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from measuring import add_device, alternate, describe_machine, print_table, ratio
@@ -32,13 +34,22 @@ from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.voc.splits import VOCSplit, find_voc_folder, read_split
 
 CROP, BATCH = 224, 8
+OPTIONS: dict[str, dict[str, Any]] = {
+    "colour_jitter=0.2": {"colour_jitter": 0.2},
+    "strength=light": {"strength": "light"},
+    "strength=standard": {"strength": "standard"},
+    "strength=strong": {"strength": "strong"},
+    "max_class_share=0.75": {"max_class_share": 0.75},
+    "rare_crops=0.5": {"rare_crops": 0.5},
+    "copy_paste=0.3": {"copy_paste": 0.3},
+}
 
 
-def packed(store: SampleStore, count: int, device: torch.device) -> Callable[[], None]:
-    config = AugmentationConfig(crop_size=CROP, scale=(0.9, 1.1))
+def packed(store: SampleStore, count: int, device: torch.device, options: dict[str, Any]) -> Callable[[], None]:
+    config = AugmentationConfig(crop_size=CROP, scale=(0.9, 1.1), **options)
+    batches = training_batches(store, config, BATCH, 0, range(10**6))  # counts the classes once, as in training
 
     def run() -> None:
-        batches = training_batches(store, config, BATCH, 0, range(10**6))
         for _ in range(count // BATCH):
             batch = next(batches)
             normalise(batch.images.to(device)), batch.targets.to(device)
@@ -81,6 +92,7 @@ def main() -> None:
     parser.add_argument("--voc-root", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=200, help="samples per variant and round")
+    parser.add_argument("--options", action="store_true", help="measure the options of augmentation, too")
     add_device(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -93,9 +105,11 @@ def main() -> None:
         store = Path(folder) / "train.arrow"
         write_store(store, DecodedSamples(split, split.ids))
         sides = {
-            "packed": packed(SampleStore(store), count, device),
+            "packed": packed(SampleStore(store), count, device, {}),
+            **{name: packed(SampleStore(store), count, device, values)
+               for name, values in OPTIONS.items() if arguments.options},
             "torchvision": torchvision_v2(split, count, device),
-        }
+        }  # fmt: skip
         seconds = alternate(sides, arguments.rounds, device)
     rows = [[name, count / sorted(found)[len(found) // 2], ratio(seconds["packed"], found)]
             for name, found in seconds.items()]  # fmt: skip

@@ -20,7 +20,7 @@ from voc_seg.config import AugmentationConfig
 from voc_seg.datasets.model_file import read_state, write_state
 from voc_seg.metrics.confusion import class_iou, confusion_matrix, mean_iou, pixel_accuracy
 from voc_seg.samples.augment import augment
-from voc_seg.samples.batches import epoch_order, training_batches
+from voc_seg.samples.batches import AugmentedCrops, epoch_order, training_batches
 from voc_seg.samples.crops import draw_crop
 from voc_seg.samples.paths import shards_folder
 from voc_seg.samples.sharding import write_shards
@@ -56,6 +56,10 @@ def augmentations(draw: st.DrawFn) -> AugmentationConfig:
         scale=(low, high),
         flip=draw(st.floats(0, 1)),
         colour_jitter=draw(st.floats(0, 1)),
+        strength=draw(st.sampled_from(["none", "light", "standard", "strong"])),
+        max_class_share=draw(st.floats(0.01, 1)),
+        rare_crops=draw(st.floats(0, 1)),
+        copy_paste=draw(st.floats(0, 1)),
         image_size=draw(st.none() | SIZES),
     )
 
@@ -72,6 +76,20 @@ class TestAugmentation:
         assert set(mask.unique().tolist()) <= set(np.unique(sample.mask).tolist()) | {VOID}
         again = augment(sample, config, np.random.default_rng(seed))
         assert torch.equal(image, again[0]) and torch.equal(mask, again[1])
+
+    @given(st.lists(samples(), min_size=2, max_size=3), augmentations(), st.integers(0, 2**32))
+    @settings(max_examples=50)
+    def test_no_label_but_those_of_the_two_samples(
+        self, tmp_path_factory: pytest.TempPathFactory, split: list[Sample], config: AugmentationConfig, seed: int
+    ) -> None:
+        path = tmp_path_factory.getbasetemp() / f"property_{next(numbers)}.arrow"
+        write_store(path, split)
+        store = SampleStore(path)
+        crops = AugmentedCrops.of(store, config.model_copy(update={"copy_paste": 1.0}), seed)
+        plain = AugmentedCrops.of(store, config, seed)
+        labels = set().union(*(np.unique(sample.mask).tolist() for sample in split))
+        for one in (crops[0, 0], plain[0, 0]):
+            assert set(one[1].unique().tolist()) <= labels | {VOID}
 
     @given(SIZES, augmentations(), st.integers(0, 2**32))
     def test_the_window_lies_in_the_image_and_the_target_in_the_crop(

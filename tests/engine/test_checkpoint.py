@@ -253,6 +253,17 @@ def test_another_stored_size_is_refused_by_name(run: tuple, make_parameters: Mak
     require_same_run(earlier, about)
 
 
+def test_settings_that_earlier_versions_did_not_have_count_as_off(run: tuple, make_parameters: Make) -> None:
+    config = run[-1]["config"]
+    new = ("strength", "max_class_share", "rare_crops", "copy_paste")
+    old = {key: value for key, value in config["augmentation"].items() if key not in new}
+    earlier = {**run[-1], "config": config | {"augmentation": old}}
+    require_same_run(earlier, run_fingerprint(NAMES, make_parameters(), DATA))
+    about = run_fingerprint(NAMES, make_parameters(augmentation={"strength": "light"}), DATA)
+    with pytest.raises(VocSegError, match=r"augmentation\.strength: none in the checkpoint, light now"):
+        require_same_run(earlier, about)
+
+
 def test_a_folder_may_be_renamed(run: tuple, parameters: Parameters) -> None:
     require_same_run(run[-1], run_fingerprint(NAMES, parameters, DATA | {"name": "my_data"}))
 

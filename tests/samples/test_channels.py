@@ -11,8 +11,8 @@ import torch
 from voc_seg.config import AugmentationConfig, ModelInput
 from voc_seg.samples.arrow_file import Origin
 from voc_seg.samples.augment import augment
-from voc_seg.samples.colours import jitter_colours
 from voc_seg.samples.batches import normalise, training_batches
+from voc_seg.samples.colours import jitter_colours
 from voc_seg.samples.sharding import write_shards
 from voc_seg.samples.store import Sample, SampleStore, write_store
 from voc_seg.system.errors import VocSegError

@@ -10,8 +10,8 @@ import torch
 from voc_seg.config import EvaluationConfig, OptimizerConfig, Parameters, SanityConfig, ScheduleConfig
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model
-from voc_seg.samples.crops import resize
 from voc_seg.samples.batches import Batch
+from voc_seg.samples.crops import resize
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.progress import progress_bar

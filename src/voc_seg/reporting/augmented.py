@@ -51,7 +51,7 @@ def plot_augmented(crops: Sequence[Sample], config: AugmentationConfig, classes:
         axes = add_axes(figure, MARGIN + column * (panel + GAP), HEADROOM + row * (panel + GAP), panel, panel)
         show_image(axes, overlay(crop.displayed, crop.mask, classes=classes))
     draw_legend(figure, entries)
-    set_title(figure, "Augmented training samples", f"The first crops of epoch 1: {in_words(config)}")
+    set_title(figure, "Augmented training samples", ", ".join(["The first crops of epoch 1", *_options(config)]))
     return figure
 
 
@@ -59,15 +59,16 @@ def in_words(config: AugmentationConfig) -> str:
     """The settings that shape a crop, as one line: sizes always, the rest where it is in use."""
     resized = f"resized to {config.image_size[0]} x {config.image_size[1]}, " if config.image_size else ""
     low, high = config.scale
-    words = (
-        f"{resized}crop_size {config.crop_size}, scale {low:g} to {high:g}, flip {config.flip:g}, "
-        f"colour_jitter {config.colour_jitter:g}"
-    )
+    words = f"{resized}crop_size {config.crop_size}, scale {low:g} to {high:g}, flip {config.flip:g}"
+    return ", ".join([words, f"colour_jitter {config.colour_jitter:g}", *_options(config)])
+
+
+def _options(config: AugmentationConfig) -> list[str]:
+    """The options in use, apart from sizes, flip and colour jitter."""
     defaults = AugmentationConfig()
-    for name in ("strength", "max_class_share", "rare_crops", "copy_paste"):
-        if (value := getattr(config, name)) != getattr(defaults, name):
-            words += f", {name} {value if isinstance(value, str) else format(value, 'g')}"
-    return words
+    values = {name: getattr(config, name) for name in ("strength", "max_class_share", "rare_crops", "copy_paste")}
+    used = {name: value for name, value in values.items() if value != getattr(defaults, name)}
+    return [f"{name} {value if isinstance(value, str) else format(value, 'g')}" for name, value in used.items()]
 
 
 def crops_of_model(

@@ -84,5 +84,6 @@ def _paste_rare(
     if value is None:
         return image, mask
     source = samples[rare.draw_sample(value, rng)]
-    crop = draw_crop(*source.mask.shape, config, rng, rare.draw_pixel(source.mask, rng, value))
+    height, width = source.mask.shape
+    crop = draw_crop(height, width, config, rng, rare.draw_pixel(source.mask, rng, value))
     return paste(image, mask, *_finish(source, crop, config, rng, mean), value)

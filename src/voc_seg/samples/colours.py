@@ -105,7 +105,10 @@ def _hue(angle: float) -> np.ndarray:
 
 
 def blur(image: Tensor, passes: int) -> Tensor:
-    """Blur ``uint8 (C, H, W)`` with (1, 2, 1) / 4 along both axes: n passes are a Gaussian of sigma sqrt(n / 2) pixels."""
+    """Blur ``uint8 (C, H, W)`` with (1, 2, 1) / 4 along both axes.
+
+    n passes are close to a Gaussian of sigma sqrt(n / 2) pixels.
+    """
     pixels = image.permute(1, 2, 0).numpy()
     for _ in range(passes):
         pixels = _smooth(_smooth(pixels).swapaxes(0, 1)).swapaxes(0, 1)

@@ -94,16 +94,17 @@ def choose_crop(
         rng: Source of the random choices.
         rare: The rare classes; without them ``rare_crops`` has no effect.
     """
+    height, width = mask.shape
     if rare and config.rare_crops and rng.random() < config.rare_crops and (pixel := rare.draw_pixel(mask, rng)):
-        return draw_crop(*mask.shape, config, rng, pixel)
-    crop = draw_crop(*mask.shape, config, rng)
+        return draw_crop(height, width, config, rng, pixel)
+    crop = draw_crop(height, width, config, rng)
     if config.max_class_share == 1:
         return crop
     best, least = crop, largest_share(mask[crop.rows, crop.columns])
     for _ in range(_TRIES - 1):
         if least <= config.max_class_share:
             break
-        crop = draw_crop(*mask.shape, config, rng)
+        crop = draw_crop(height, width, config, rng)
         share = largest_share(mask[crop.rows, crop.columns])
         if share < least:
             best, least = crop, share

@@ -71,7 +71,7 @@ def find_rare_classes(samples: SampleStore) -> RareClasses:
     for index, counts in enumerate(_class_pixels(samples)):
         pixels[: len(counts)] += counts
         shown += [(value, index) for value in np.flatnonzero(counts).tolist()]
-    present = np.count_nonzero(pixels)
+    present = int((pixels > 0).sum())
     share = pixels / max(pixels.sum(), 1)
     equal = 1 / max(present, 1)
     rare = (pixels > 0) & (share < equal)

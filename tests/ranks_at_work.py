@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from voc_seg.config import Parameters
+from voc_seg.engine import feeding, frozen, training
 from voc_seg.engine import run as training_run
-from voc_seg.engine import training
 from voc_seg.engine.distributed import all_gather, all_reduce_sum, destroy_process_group, init_process_group, rank
 from voc_seg.engine.evaluation import Score
 from voc_seg.samples.batches import Batch, normalise
@@ -52,7 +52,9 @@ def in_float64(patch: Callable[[Any, str, Any], None]) -> None:
 
     patch(training_run, "build_model", lambda *given: build(*given).double())
     patch(training_run, "restore_model", restored)
-    patch(training, "normalise", lambda *given: normalise(*given).double())
+    for module in (feeding, frozen):
+        patch(module, "normalise", lambda *given: normalise(*given).double())
+    patch(feeding, "maps_to_device", lambda *given: [maps.double() for maps in frozen.maps_to_device(*given)])
     patch(training, "validate", scored)
     patch(training, "train_step", watched)
 

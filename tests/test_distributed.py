@@ -209,6 +209,7 @@ ADAMW = {
     "optimizer": {"name": "adamw", "learning_rate": 0.001, "encoder_factor": 0.5, "layer_decay": 0.7},
     "clip_gradient": 1.0, "ema_decay": 0.9, "ema_warmup": True,
 }  # fmt: skip
+HEAD = {"frozen_stages": "all", "ema_decay": 0.9}
 
 
 @pytest.fixture(scope="module")
@@ -221,11 +222,13 @@ def work(prepared: Path, tmp_path_factory: pytest.TempPathFactory, narrow_encode
     done.by_one(name="one", settings=settings)
     done.by_one(name="one_more", settings=more)
     done.by_one(name="one_adamw", settings=adamw)
+    done.by_one(name="one_head", settings=done.settings(**HEAD))
     done.by_one(name="first", settings=settings, reports=1)
     done.by_two(
         {"name": "two", "settings": settings},
         {"name": "two_more", "settings": more},
         {"name": "two_adamw", "settings": adamw},
+        {"name": "two_head", "settings": done.settings(**HEAD)},
         {"name": "second", "settings": settings, "checkpoint": "first", "reports": 5},
         {"name": "apart", "settings": done.settings(sync_batch_norm=False, ema_decay=0.9, epochs=1)},
     )
@@ -261,6 +264,12 @@ class TestArithmetic:
     def test_adamw_with_limited_gradients(self, work: Work) -> None:
         assert work["two_adamw"]["losses"] == pytest.approx(work["one_adamw"]["losses"], rel=1e-6)
         self.assert_same(work["two_adamw"], work["one_adamw"])
+
+    def test_a_decoder_on_features_that_both_compute(self, work: Work) -> None:
+        assert work["two_head"]["steps"] == work["one_head"]["steps"]
+        assert work["two_head"]["shares"] == [[2, 1], [2, 1], [2, 1], [1, 0]] * 2
+        assert work["two_head"]["pixels"] == work["one_head"]["pixels"]
+        self.assert_same(work["two_head"], work["one_head"])
 
     def test_statistics_of_its_own_part_are_scored_as_they_are_kept(self, work: Work) -> None:
         state = work["apart"]["state"]

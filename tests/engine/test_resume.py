@@ -39,6 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "model": {"width": 16, "auxiliary": 0.4},
         "training": {"batch_size": 1, "accumulation": 2, "ema_decay": 0.9},
     },
+    "frozen encoder": {"training": {"frozen_stages": "all", "batch_size": 1, "accumulation": 3, "ema_decay": 0.9}},
     "bf16": {"runtime": {"precision": "bf16"}},
     "fp16": {"training": {"clip_gradient": 1.0}, "runtime": {"precision": "fp16"}},
     "one_worker": {"runtime": {"workers": 1}},

@@ -33,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "EMA": {"ema_decay": 0.9},
     "accumulation": {"batch_size": 1, "accumulation": 2},
     "frozen stages": {"frozen_stages": 2, "freeze_batch_norm": True},
+    "frozen encoder": {"frozen_stages": "all", "ema_decay": 0.9},
 }
 Fit = Callable[..., list[EpochReport]]
 

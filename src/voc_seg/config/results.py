@@ -46,6 +46,11 @@ class EvaluationConfig(Block):
         """The factors whose predictions are averaged: ``scales``, or ``scale`` alone."""
         return self.scales or (self.scale,)
 
+    @property
+    def of_validation(self) -> "EvaluationConfig":
+        """These settings for a validation in training, where one scale suffices to choose an epoch."""
+        return self.model_copy(update={"scales": None})
+
 
 class InferenceConfig(Block):
     """Segmenting your own images, with the scale and flip of the model's validation, or evaluation.scales."""

@@ -41,12 +41,11 @@ class TrainingConfig(Block):
     early_stopping: PositiveInt | None = Field(
         None, description="stop after this many validations without a better mIoU; null is off"
     )
-    frozen_stages: int = Field(
+    frozen_stages: Literal["all"] | Annotated[int, Field(ge=0, le=5)] = Field(
         0,
-        ge=0,
-        le=5,
         description="number of encoder stages, from the first, with frozen weights, 0 to 5; 2 (up to stride 4) saves "
-        "a fifth of a step",
+        "a fifth of a step. With all, the encoder's features are computed once and stored, and only the decoder is "
+        "trained, on random windows of them (docs/recipes.md)",
     )
     freeze_batch_norm: bool = Field(
         False,

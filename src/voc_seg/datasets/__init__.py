@@ -2,6 +2,7 @@
 
 from .checkpoints import CheckpointsDataset
 from .earlier_table import EarlierTableDataset
+from .feature_cache import FeatureCacheDataset
 from .image_folder import PicturesDataset, SegmentationsDataset
 from .in_memory import InMemoryDataset
 from .model_file import ModelDataset
@@ -25,6 +26,7 @@ __all__ = [
     "CSVDataset",
     "CheckpointsDataset",
     "EarlierTableDataset",
+    "FeatureCacheDataset",
     "InMemoryDataset",
     "JSONDataset",
     "MasksDataset",

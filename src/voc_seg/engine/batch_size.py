@@ -4,8 +4,10 @@ import logging
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from voc_seg.config import Parameters
+from voc_seg.models.head import Head, used_maps
 from voc_seg.models.segmentation_net import bare_model
 from voc_seg.samples.batches import normalise
 from voc_seg.system.errors import VocSegError
@@ -91,9 +93,10 @@ def _powers_of_two(effective: int) -> list[int]:
 
 
 def _try_steps(parameters: Parameters, classes: int, runtime: Runtime, crops: int) -> None:
-    """Take two training steps with black images: the second holds momentum and the moving average as well.
+    """Take two training steps with black images, or with features of 0 where the encoder is frozen.
 
-    ``train_step`` would wait for the other ranks, but one of them may run out of memory alone.
+    The second step holds momentum and the moving average as well. ``train_step`` would wait for the other ranks, but
+    one of them may run out of memory alone.
     """
     training, side = parameters.training, parameters.augmentation.crop_size
     model_input = parameters.data.model_input
@@ -101,11 +104,19 @@ def _try_steps(parameters: Parameters, classes: int, runtime: Runtime, crops: in
     optimizer, scaler = build_optimizer(model, training.optimizer), runtime.gradient_scaler()
     average = MovingAverage(model, training.ema_decay) if training.ema_decay else None
     loss = with_auxiliary(build_loss(training.loss, classes, [1] * classes, runtime.device), parameters.model.auxiliary)
-    images = torch.zeros(crops, model_input.channels, side, side, dtype=torch.uint8, device=runtime.device)
+    network: nn.Module = model
+    if training.frozen_stages == "all":
+        network = Head(model, used_maps(model))
+        side = -(-side // model.encoder.multiple) * model.encoder.multiple
+        features = network.empty_maps(crops, side, side, runtime.dtype)
+        inputs: Tensor | list[Tensor] = [one.contiguous(memory_format=runtime.memory_format) for one in features]
+    else:
+        images = torch.zeros(crops, model_input.channels, side, side, dtype=torch.uint8, device=runtime.device)
+        inputs = normalise(images, model_input).contiguous(memory_format=runtime.memory_format)
     targets = torch.zeros(crops, side, side, dtype=torch.uint8, device=runtime.device)
     for _ in range(2):
         with runtime.autocast():
-            outputs = model(normalise(images, model_input).contiguous(memory_format=runtime.memory_format))
+            outputs = network(inputs)
         scaler.scale(loss(outputs, targets) / targets.numel()).backward()
         scaler.step(optimizer)
         scaler.update()

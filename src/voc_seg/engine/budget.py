@@ -1,8 +1,10 @@
 """``training.minutes``: measure the speed of a run, plan its length, and correct the plan if the speed changes."""
 
+import itertools
 import logging
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from voc_seg.samples.store import SampleStore
@@ -11,8 +13,9 @@ from voc_seg.system.progress import duration
 from .distributed import broadcast_from_rank0, world_size
 from .failures import explain_failures, validation_memory_advice
 from .freezing import train_mode
+from .frozen import queue_cached_predictions
 from .plan import Plan
-from .prediction import queue_predictions
+from .prediction import Pending, queue_predictions
 from .progress import RunProgress
 from .run import TrainingRun
 from .runtime import cudnn_benchmark
@@ -100,20 +103,30 @@ class Budget:
         """Measure what a validation takes on a few images, as its first may come late in the run."""
         run, images = self._run, len(self._val)
         limit = _MEASURED * 60 * (run.parameters.training.minutes or 0.0)
-        image_size, model = run.parameters.augmentation.image_size, run.scored.eval()
+        run.scored.eval()
         seconds: list[float] = []
         with cudnn_benchmark(False), explain_failures(validation_memory_advice(run.parameters)):
-            for number in range(0, images, math.ceil(images / _PROBES)):
-                started = time.perf_counter()
-                sample = [self._val[number]]
-                for found in queue_predictions(model, sample, run.parameters.evaluation, run.runtime, image_size, 0, 1):
-                    float(found.loss)  # waits for the device
+            started = time.perf_counter()
+            for found in self._few_predictions():
+                float(found.loss)  # waits for the device
                 seconds.append(time.perf_counter() - started)
                 if sum(seconds) > limit:
                     break
+                started = time.perf_counter()
         train_mode(run.model, run.parameters.training)
         timed = seconds[1:] or seconds  # the first chooses kernels
         return sum(timed) / len(timed) * math.ceil(images / world_size())
+
+    def _few_predictions(self) -> Iterator[Pending]:
+        """Predict a few validation images one after the other, as a validation does."""
+        run, images = self._run, len(self._val)
+        evaluation, image_size = run.parameters.evaluation.of_validation, run.parameters.augmentation.image_size
+        if run.features:
+            cached = queue_cached_predictions(run.scored, run.features, self._val, evaluation, run.runtime)
+            yield from itertools.islice(cached, _PROBES)
+            return
+        for number in range(0, images, math.ceil(images / _PROBES)):
+            yield from queue_predictions(run.scored, [self._val[number]], evaluation, run.runtime, image_size, 0, 1)
 
     def _announce(self, before: Plan) -> None:
         run, plan = self._run, self._run.state.plan

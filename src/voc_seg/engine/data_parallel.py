@@ -9,6 +9,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from voc_seg.samples.batches import Batch
+from voc_seg.samples.feature_batches import FeatureBatch
 
 from .compiling import CompiledNetwork
 from .distributed import world_size
@@ -131,7 +132,7 @@ def gradient_sync(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
     return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
 
 
-def set_batch_offset(model: nn.Module, batch: Batch) -> None:
+def set_batch_offset(model: nn.Module, batch: Batch | FeatureBatch) -> None:
     """Set which slice of the whole batch the layers see next, and whether that batch is a full one."""
     if isinstance(model, (DistributedDataParallel, CompiledNetwork)):
         for layer in model.modules():

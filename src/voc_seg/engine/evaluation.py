@@ -18,7 +18,7 @@ from voc_seg.system.progress import progress_bar
 
 from .distributed import all_gather, gather_to_rank0, rank, world_size
 from .failures import EVALUATION_MEMORY_ADVICE, explain_failures
-from .prediction import Prediction, predict_all, queue_predictions
+from .prediction import Pending, Prediction, predict_all, queue_predictions
 from .runtime import Runtime
 
 
@@ -51,9 +51,14 @@ def score(
     Raises:
         VocSegError: There is no image.
     """
+    return add_up(queue_predictions(model, samples, config, runtime, image_size, rank(), world_size()), stopped)
+
+
+def add_up(predictions: Iterable[Pending], stopped: Callable[[], bool]) -> Score:
+    """Sum queued predictions over all ranks; arguments and errors as for :func:`score`."""
     confusion: Tensor | int = 0
     loss: Tensor | float = 0.0
-    for found in queue_predictions(model, samples, config, runtime, image_size, rank(), world_size()):
+    for found in predictions:
         confusion, loss = confusion + found.confusion, loss + found.loss
         if stopped():
             break

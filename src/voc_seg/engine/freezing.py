@@ -1,6 +1,7 @@
 """Parts of the network that do not change in training: frozen stages and frozen batch-norm statistics."""
 
 import itertools
+from typing import Literal
 
 from torch import nn
 
@@ -8,15 +9,19 @@ from voc_seg.config import TrainingConfig
 from voc_seg.models.segmentation_net import SegmentationNet
 
 
-def freeze_stages(model: SegmentationNet, stages: int) -> None:
-    """Exclude the first encoder stages from training: no gradients are computed for them."""
-    for module in itertools.chain(*model.encoder.stages()[:stages]):
+def freeze_stages(model: SegmentationNet, stages: int | Literal["all"]) -> None:
+    """Exclude the first encoder stages, or the whole encoder, from training: no gradients are computed for them."""
+    frozen = [[model.encoder]] if stages == "all" else model.encoder.stages()[:stages]
+    for module in itertools.chain(*frozen):
         module.requires_grad_(False)
 
 
 def train_mode(model: SegmentationNet, config: TrainingConfig) -> None:
-    """Set training mode, except for batch-norm layers whose statistics are frozen."""
+    """Set training mode, except for batch-norm layers whose statistics are frozen, and for a frozen encoder."""
     model.train()
+    if config.frozen_stages == "all":
+        model.encoder.eval()
+        return
     stages = model.encoder.stages()
     frozen = stages if config.freeze_batch_norm else stages[: config.frozen_stages]
     for module in itertools.chain(*frozen):

@@ -122,8 +122,8 @@ class MovingAverage(AveragedModel):
         """Move the average towards the weights of a step; the first step sets it."""
         if self._steps is None:
             self._steps = int(self.n_averaged)
-        averages: list[Tensor] = list(self.module.parameters())
-        weights: list[Tensor] = list(model.parameters())
+        averages: list[Tensor] = list(self._changing(self.module))
+        weights: list[Tensor] = list(self._changing(model))
         if self._steps == 0:
             torch._foreach_copy_(averages, weights)
         else:
@@ -131,6 +131,10 @@ class MovingAverage(AveragedModel):
         torch._foreach_copy_(list(self.module.buffers()), list(model.buffers()))
         self._steps += 1
         self.n_averaged += 1
+
+    def _changing(self, model: nn.Module) -> list[nn.Parameter]:
+        """Parameters to average: frozen ones stay what the first step has set."""
+        return [parameter for parameter in model.parameters() if self._steps == 0 or parameter.requires_grad]
 
 
 def learning_rate(step: int, steps: int | None, peak: float, config: ScheduleConfig, steps_per_epoch: int) -> float:

@@ -118,21 +118,21 @@ def queue_predictions(
         # One at a time: the scores of one image then stay in the processor's cache until the loss is computed.
         for number, (sample, truth) in enumerate(zip(group, truths)):
             if logits:
-                parts = _whole_rows([one[number] for one in logits], *sample.mask.shape)
+                parts = whole_rows([one[number] for one in logits], *sample.mask.shape)
             else:
                 image = np.array(sample.image)
                 parts = score_parts(model, image, sizes_of(group), config.flip, config.tile, runtime)
-            yield Pending(sample.id, *_score(parts, truth))
+            yield Pending(sample.id, *compare_with_mask(parts, truth))
 
 
-def _whole_rows(logits: list[Tensor], height: int, width: int) -> Iterator[Part]:
+def whole_rows(logits: list[Tensor], height: int, width: int) -> Iterator[Part]:
     """The scores of an image that went through the network whole, in the form of :func:`score_parts`."""
     for rows, scores in average_in_strips(logits, height, width):
         yield rows, slice(0, width), scores
 
 
 @torch.inference_mode()
-def _score(parts: Iterable[Part], truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def compare_with_mask(parts: Iterable[Part], truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Compute mask, confusion matrix and loss of an image, part by part.
 
     Args:

@@ -5,18 +5,21 @@ import logging
 import math
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from voc_seg.config import Parameters
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
+from voc_seg.models.head import Head
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import Batch
+from voc_seg.samples.feature_batches import FeatureBatch
 from voc_seg.samples.store import Origin, SampleStore
 from voc_seg.system.errors import VocSegError
 
@@ -29,6 +32,7 @@ from .device_facts import device_facts, gpu_memory, reset_gpu_peak
 from .distributed import broadcast_rng_state, world_size
 from .evaluation import Score
 from .freezing import freeze_stages
+from .frozen import FrozenFeatures, require_same_scale
 from .length import Length
 from .losses import Loss, build_loss, with_auxiliary
 from .optimisation import MovingAverage, build_optimizer, learning_rate
@@ -87,6 +91,7 @@ class TrainingRun:
     has_checkpoint: bool
     scaler: GradScaler
     loss: Loss
+    features: FrozenFeatures | None = None  # with training.frozen_stages=all: what the decoder is trained on
     unread: deque[Step] = field(default_factory=deque)
     last_loss: float = math.nan  # of the newest step whose loss has been read
     saved_at: float = field(default_factory=lambda: time.monotonic())  # seconds
@@ -97,6 +102,11 @@ class TrainingRun:
     def scored(self) -> SegmentationNet:
         """The network that is validated and kept as the best model."""
         return cast(SegmentationNet, self.ema.module) if self.ema else self.model
+
+    @property
+    def trained(self) -> nn.Module:
+        """What training steps call: the network, or its decoder where features are stored."""
+        return Head(self.model, self.features.used) if self.features else self.model
 
     @property
     def length(self) -> Length:
@@ -132,7 +142,7 @@ class TrainingRun:
             exported = export_best_model(self.scored, about, state.epoch, state.best_miou, loss)
         return EpochReport(saved, exported, state.history)
 
-    def finish_step(self, loss: Tensor, rate: float, group: list[Batch], started: float) -> None:
+    def finish_step(self, loss: Tensor, rate: float, group: Sequence[Batch | FeatureBatch], started: float) -> None:
         """Count an optimiser step over a group of batches; ``started`` is when loading them began."""
         if self.ema:
             self.ema.update_parameters(self.model)
@@ -204,6 +214,7 @@ def start_run(
     fingerprint = run_fingerprint(class_names, parameters, data_fingerprint(train, val)) | {"launch": launch}
     if checkpoint:
         require_same_run(checkpoint, fingerprint)
+        require_same_scale(checkpoint, parameters)
         model = restore_model(checkpoint)
     else:
         model = build_model(parameters.model, len(class_names), parameters.data.model_input, class_names)

@@ -6,7 +6,7 @@ import logging
 import math
 import operator
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,8 +17,9 @@ from torch.nn.utils import clip_grad_norm_
 from voc_seg.config import Parameters
 from voc_seg.config.model_input import RGB_INPUT, ModelInput
 from voc_seg.metrics.confusion import all_background, mean_iou
-from voc_seg.models.segmentation_net import SegmentationNet
-from voc_seg.samples.batches import Batch, normalise
+from voc_seg.samples.batches import Batch
+from voc_seg.samples.feature_batches import FeatureBatch
+from voc_seg.samples.feature_cache import FeatureCache
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.background import finish_writes
 from voc_seg.system.errors import InterruptedRunError
@@ -28,7 +29,6 @@ from .budget import Budget
 from .compiling import compile_network
 from .data_parallel import gradient_sync, set_batch_offset, wrap_ddp
 from .distributed import all_reduce_sum, barrier, broadcast_buffers, world_size
-from .evaluation import Score, score
 from .failures import (
     DIVERGENCE_ADVICE,
     explain_failures,
@@ -38,8 +38,9 @@ from .failures import (
     require_gradient_scale,
     validation_memory_advice,
 )
-from .feeding import load_batches, next_group
+from .feeding import load_batches, network_input, next_group
 from .freezing import train_mode
+from .frozen import cache_features
 from .interruption import Interruption
 from .losses import loss_sum
 from .optimisation import set_learning_rate
@@ -47,6 +48,7 @@ from .progress import RunProgress
 from .resuming import already_finished
 from .run import EpochReport, TrainingRun, announce, start_run
 from .runtime import Runtime, cudnn_benchmark, deterministic
+from .validation import validate
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ def fit(
     parameters: Parameters,
     checkpoint: dict[str, Any] | None = None,
     launch: str = "",
+    cache: FeatureCache | None = None,
 ) -> Iterator[EpochReport]:
     """Train a SegmentationNet; yield a report after every epoch and for every checkpoint within one.
 
@@ -74,6 +77,7 @@ def fit(
         parameters: All settings.
         checkpoint: Where to resume; None trains from scratch.
         launch: Stored in checkpoints, so that a restart by torchrun recognises its own.
+        cache: Where features are stored with ``training.frozen_stages=all``; None: beside the training samples.
 
     Raises:
         VocSegError: A split is empty, the checkpoint belongs to another run, a loss or weight is not finite, memory
@@ -88,6 +92,7 @@ def fit(
         yield EpochReport({}, {}, state.history)
         return
     announce(run, train, val, checkpoint)
+    run.features = cache_features(run.model, train, val, parameters, run.runtime, cache)
 
     with (
         explain_failures(out_of_memory_advice(parameters)),
@@ -99,7 +104,7 @@ def fit(
     ):
         batches = load_batches(train, run, interruption)
         model_input = run.model.model_input
-        network = wrap_ddp(compile_network(run.model, config, run.runtime))
+        network = wrap_ddp(compile_network(run.trained, config, run.runtime))
         budget = Budget(run, val, progress)
         for epoch in itertools.count(state.epoch):
             train_mode(run.model, config)
@@ -132,7 +137,7 @@ def fit(
                 advance = progress.validating(math.ceil(len(val) / world_size()))
                 broadcast_buffers(run.scored)
                 with explain_failures(validation_memory_advice(parameters)):
-                    result = validate(run.scored, val, parameters, run.runtime, interruption, advance)
+                    result = validate(run.scored, val, parameters, run.runtime, interruption, advance, run.features)
                 interruption.synchronize()
             if interruption.signum is not None:  # an interrupted validation is repeated after resuming
                 yield run.report()
@@ -165,7 +170,7 @@ def fit(
 def train_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    group: list[Batch],
+    group: Sequence[Batch | FeatureBatch],
     runtime: Runtime,
     scaler: GradScaler = UNSCALED,
     clip_gradient: float | None = None,
@@ -185,12 +190,12 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     losses = []
     for batch in group:
-        images = normalise(batch.images.to(runtime.device, non_blocking=True), model_input)  # (N, C, h, w)
+        inputs = network_input(batch, model_input, runtime)
         target = batch.targets.to(runtime.device, non_blocking=True)
         set_batch_offset(model, batch)
         with gradient_sync(model, last=batch is group[-1]):
             with runtime.autocast():
-                outputs = model(images.contiguous(memory_format=runtime.memory_format))
+                outputs = model(inputs)
             value = loss(outputs, target) / labelled
             scaler.scale(value * world_size()).backward()  # DistributedDataParallel divides by them
         losses.append(value.detach())
@@ -227,29 +232,6 @@ def read_losses(run: TrainingRun, interruption: Interruption, unread: int = 0) -
         overdue = overdue or late
     run.state.seconds += time.perf_counter() - started
     return overdue
-
-
-def validate(
-    model: SegmentationNet,
-    val: SampleStore,
-    parameters: Parameters,
-    runtime: Runtime,
-    interruption: Interruption | None = None,
-    advance: Callable[[], None] = lambda: None,
-) -> Score:
-    """Score a split at native size; an interruption ends it early and makes the score meaningless.
-
-    ``advance`` is called after each image.
-    """
-    model.eval()
-
-    def stopped() -> bool:
-        advance()
-        return interruption is not None and interruption.received is not None
-
-    evaluation = parameters.evaluation.model_copy(update={"scales": None})  # one scale suffices to choose an epoch
-    with cudnn_benchmark(False):  # images have many sizes
-        return score(model, val, evaluation, runtime, parameters.augmentation.image_size, stopped)
 
 
 def is_due(epoch: int, every: int) -> bool:

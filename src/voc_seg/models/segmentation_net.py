@@ -1,6 +1,6 @@
 """SegmentationNet: an encoder, and a decoder that turns its feature maps into class scores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -52,19 +52,29 @@ class SegmentationNet(nn.Module):
             decoder's and the head's.
         """
         height, width = images.shape[-2:]
-        multiple = self.encoder.multiple
-        padding = (0, _padded(width, multiple) - width, 0, _padded(height, multiple) - height)
-        padded = functional.pad(images, padding)  # normalised, so 0 is the mean colour
-        features = self.encoder(padded)
-        logits = _enlarged(self.decoder(features), padded, height, width)
+        padded = self.pad(images)
+        return self.scores(self.encoder(padded), padded.shape[-2:], height, width)
+
+    def scores(
+        self, features: list[Tensor], size: Sequence[int], height: int, width: int
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """What ``forward`` returns for images of this height and width that were padded to ``size``."""
+        logits = _enlarged(self.decoder(features), size, height, width)
         if self.auxiliary is None or not self.training:
             return logits
-        return logits, _enlarged(self.auxiliary(features), padded, height, width)
+        return logits, _enlarged(self.auxiliary(features), size, height, width)
+
+    def pad(self, images: Tensor) -> Tensor:
+        """Normalised images, extended at the bottom and on the right to a size that the encoder takes."""
+        height, width = images.shape[-2:]
+        multiple = self.encoder.multiple
+        padding = (0, _padded(width, multiple) - width, 0, _padded(height, multiple) - height)
+        return functional.pad(images, padding)  # normalised, so 0 is the mean colour
 
 
-def _enlarged(logits: Tensor, padded: Tensor, height: int, width: int) -> Tensor:
+def _enlarged(logits: Tensor, size: Sequence[int], height: int, width: int) -> Tensor:
     """Logits at the size of the padded images, without the padding."""
-    return functional.interpolate(logits, padded.shape[-2:], mode="bilinear")[..., :height, :width]
+    return functional.interpolate(logits, tuple(size), mode="bilinear")[..., :height, :width]
 
 
 def _padded(length: int, multiple: int) -> int:

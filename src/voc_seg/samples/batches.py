@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from .augment import augment
 from .rare_classes import RareClasses, find_rare_classes
 from .store import SampleStore
 from .waiting import POLL, poll_batches, shared_memory_advice
+
+T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -165,13 +167,32 @@ def training_batches(
     Raises:
         VocSegError: Workers cannot be started, or neither deliver nor work.
     """
+    crops = AugmentedCrops.of(store, config, seed, mean)
+    collate = partial(_collate, size=config.crop_size, channels=len(mean))
+    slices = rank_slices(len(store), batch_size, seed, epochs, position, rank, ranks)
+    return load_slices(crops, collate, slices, seed, workers, pin_memory, interrupted)
+
+
+def load_slices(
+    dataset: Dataset,
+    collate: Callable[[Any], T],
+    slices: Iterator["RankSlice"],
+    seed: int,
+    workers: int = 0,
+    pin_memory: bool = False,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Iterator[T]:
+    """The batches of these slices; ``collate`` makes one of what the data set's ``__getitems__`` returns for a slice.
+
+    The other arguments and the errors are those of :func:`training_batches`.
+    """
     if workers:
         atexit.register(_kill_workers)
     loader = DataLoader(
-        AugmentedCrops.of(store, config, seed, mean),
-        batch_sampler=_rank_slices(len(store), batch_size, seed, epochs, position, rank, ranks),  # type: ignore[arg-type]
+        dataset,
+        batch_sampler=slices,  # type: ignore[arg-type]
         num_workers=workers,
-        collate_fn=partial(_collate, size=config.crop_size, channels=len(mean)),
+        collate_fn=collate,
         # Its own generator: otherwise the loader draws from torch's global one each time it starts, and dropout
         # would differ after resuming.
         generator=torch.Generator().manual_seed(seed),
@@ -222,9 +243,10 @@ def _kill_workers() -> None:
             process.kill()
 
 
-def _rank_slices(
+def rank_slices(
     size: int, batch_size: int, seed: int, epochs: range, position: int, rank: int, ranks: int
 ) -> Iterator[RankSlice]:
+    """One rank's slice of every batch from a position of the first epoch; arguments as :func:`training_batches`."""
     for epoch in epochs:
         order = epoch_order(size, seed, epoch).tolist()
         for start in range(position if epoch == epochs.start else 0, size, batch_size):

@@ -22,6 +22,7 @@ from voc_seg.engine.run import HISTORY_COLUMNS
 from voc_seg.engine.training import fit
 from voc_seg.reporting.augmented import first_crops, plot_augmented
 from voc_seg.reporting.figures import plot_history
+from voc_seg.samples.feature_cache import FeatureCache
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.class_checks import absence_warnings, require_foreground
 from voc_seg.voc.statistics import class_statistics
@@ -33,6 +34,7 @@ def train(
     train_samples: SampleStore,
     val_samples: SampleStore,
     resume_checkpoint: Callable[..., dict[str, Any]],
+    encoder_features: FeatureCache,
     seed: int,
     data: DataConfig,
     augmentation: AugmentationConfig,
@@ -59,14 +61,15 @@ def train(
     for samples in splits.values():
         samples.require_reading(data.reading)
     check_classes({split: samples.read_index() for split, samples in splits.items() if samples.read_index}, names)
-    if warning := evaluation_scale_warning(augmentation, evaluation):
+    # A frozen encoder's features have the scale of evaluation.
+    if training.frozen_stages != "all" and (warning := evaluation_scale_warning(augmentation, evaluation)):
         logger.warning("%s", warning)
     if not training.resume and (hint := recipe_hint(train_samples.origin.source, augmentation, model)):
         logger.info("%s", hint)
     with explain_lost_rank():
         launch = find_launch()
         checkpoint = checkpoint_to_resume(resume_checkpoint, training.resume, launch)
-    for report in fit(train_samples, val_samples, names, parameters, checkpoint, launch.name):
+    for report in fit(train_samples, val_samples, names, parameters, checkpoint, launch.name, encoder_features):
         yield report.best_model, pd.DataFrame(report.history, columns=HISTORY_COLUMNS), report.checkpoint
 
 

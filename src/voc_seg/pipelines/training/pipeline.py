@@ -46,6 +46,7 @@ def _pipeline() -> Pipeline:
                     "train_samples",
                     "val_samples",
                     "resume_checkpoint",
+                    "encoder_features",
                     "params:seed",
                     "params:data",
                     "params:augmentation",

@@ -1,0 +1,211 @@
+"""``training.frozen_stages: all``: the encoder's features are computed once, and the decoder is trained on them."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from voc_seg.config import AugmentationConfig, EvaluationConfig, Parameters
+from voc_seg.models.head import Head, used_maps
+from voc_seg.models.segmentation_net import SegmentationNet, input_of
+from voc_seg.samples.batches import normalise
+from voc_seg.samples.feature_batches import FeatureWindows
+from voc_seg.samples.feature_cache import FeatureCache
+from voc_seg.samples.feature_store import FeatureFormat, FeatureStore, ImageFeatures
+from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import VocSegError
+
+from .distributed import barrier, rank, world_size
+from .failures import EVALUATION_MEMORY_ADVICE, explain_failures
+from .prediction import Pending, compare_with_mask, whole_rows
+from .runtime import Runtime
+from .scores import network_input, network_size
+
+logger = logging.getLogger(__name__)
+
+_DECODER_SETTINGS = {"decoder", "skips", "width", "context", "dropout", "auxiliary", "weights"}
+"""Settings of the model that do not change the encoder's features, except by its weights, which are compared."""
+_WINDOW_SETTINGS = {"image_size", "crop_size", "flip"}
+"""Settings of augmentation that windows of features follow."""
+
+
+@dataclass(frozen=True)
+class FrozenFeatures:
+    """Features of both splits, and the positions of the stored maps among those of the encoder."""
+
+    train: FeatureWindows
+    val: FeatureStore
+    used: tuple[int, ...]
+
+
+def cache_features(
+    model: SegmentationNet,
+    train: SampleStore,
+    val: SampleStore,
+    parameters: Parameters,
+    runtime: Runtime,
+    cache: FeatureCache | None,
+) -> FrozenFeatures | None:
+    """With ``training.frozen_stages=all``, compute the features of both splits, or find those computed before.
+
+    ``cache`` of None is a folder beside the training samples.
+
+    Raises:
+        VocSegError: The disk has no room for them, or memory runs out.
+    """
+    if parameters.training.frozen_stages != "all":
+        return None
+    cache = cache or FeatureCache(train.path.parent / "features")
+    augmentation, evaluation = parameters.augmentation, parameters.evaluation
+    if ignored := ignored_settings(augmentation, evaluation.scale):
+        logger.info(
+            "training.frozen_stages=all trains on stored features of images at evaluation.scale=%g, so these have no "
+            "effect: %s", evaluation.scale, ", ".join(ignored),
+        )  # fmt: skip
+    if parameters.model.weights is None:
+        logger.warning("training.frozen_stages is all and model.weights null: the frozen encoder is a random one.")
+    used = tuple(used_maps(model))
+    mirrored = augmentation.flip > 0, evaluation.flip
+    was_training = model.training
+    model.eval()
+    with explain_failures(EVALUATION_MEMORY_ADVICE):
+        stores = [
+            _features_of(split, samples, model, parameters, runtime, cache, used, 1 + int(views))
+            for split, samples, views in zip(("train", "val"), (train, val), mirrored)
+        ]
+    model.train(was_training)
+    barrier()
+    windows = FeatureWindows(train, stores[0], augmentation.crop_size, augmentation.flip, parameters.seed)
+    logger.info("Windows of %d x %d pixels, batches of %d", *reversed(windows.window), parameters.training.crops)
+    return FrozenFeatures(windows, stores[1], used)
+
+
+def _features_of(
+    split: str,
+    samples: SampleStore,
+    model: SegmentationNet,
+    parameters: Parameters,
+    runtime: Runtime,
+    cache: FeatureCache,
+    used: tuple[int, ...],
+    views: int,
+) -> FeatureStore:
+    encoder, image_size = model.encoder, parameters.augmentation.image_size
+    scale = parameters.evaluation.scale
+    layout = FeatureFormat(
+        tuple(encoder.channels[level] for level in used),
+        tuple(encoder.strides[level] for level in used),
+        encoder.multiple,
+        "bf16" if runtime.dtype is torch.bfloat16 else "fp16",
+        views,
+    )
+    settings = parameters.model.model_dump(mode="json", exclude=_DECODER_SETTINGS)
+    facts = {
+        "encoder": settings,
+        "encoder_weights": weights_digest(encoder),
+        "input": input_of(model).record,
+        "scale": scale,
+        "image_size": image_size and list(image_size),
+        "precision": runtime.precision,
+        "maps": list(used),
+        "views": views,
+        "samples": samples.content or samples.origin.fingerprint or str(samples.path.stat().st_mtime_ns),
+    }
+
+    def compute(index: int) -> ImageFeatures:
+        sample = samples[index]
+        height, width = network_size(image_size or sample.mask.shape, scale)
+        maps = encode(model, network_input(np.stack([sample.image]), (height, width)), views == 2, runtime)
+        return ImageFeatures(sample.id, height, width, [maps[level].permute(0, 2, 3, 1) for level in used])
+
+    sizes = [network_size(image_size or sample.mask.shape, scale) for sample in samples]
+    name = f"{split}-{parameters.model.encoder}"
+    return cache.features(name, facts, layout, sizes, compute, (rank(), world_size()))
+
+
+@torch.inference_mode()
+def encode(model: SegmentationNet, pixels: Tensor, mirrored: bool, runtime: Runtime) -> list[Tensor]:
+    """All feature maps ``(views, C, H, W)`` of an image ``uint8 (1, C, h, w)`` and, if ``mirrored``, its mirror image.
+
+    As in evaluation, images are extended to the encoder's multiple.
+    """
+    pixels = torch.cat([pixels, pixels.flip(-1)]) if mirrored else pixels
+    images = normalise(pixels.to(runtime.device, non_blocking=True), input_of(model))
+    with runtime.autocast():
+        return model.encoder(model.pad(images.contiguous(memory_format=runtime.memory_format)))
+
+
+def weights_digest(module: torch.nn.Module) -> str:
+    """A digest of all weights and statistics of a module."""
+    digest = hashlib.blake2b(digest_size=12)
+    for key, value in module.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def ignored_settings(augmentation: AugmentationConfig, scale: float) -> list[str]:
+    """Settings of augmentation that are not off and cannot act on features of this scale, as ``key=value``."""
+    off = {key: field.default for key, field in AugmentationConfig.model_fields.items()} | {"scale": (scale, scale)}
+    return [
+        f"augmentation.{key}={list(value) if isinstance(value, tuple) else value}"
+        for key, value in augmentation
+        if key not in _WINDOW_SETTINGS and value != off[key]
+    ]
+
+
+def require_same_scale(checkpoint: dict[str, Any], parameters: Parameters) -> None:
+    """Refuse to resume a training on features of another scale; elsewhere that only changes validation.
+
+    Raises:
+        VocSegError: With both scales.
+    """
+    before, now = checkpoint["config"]["evaluation"]["scale"], parameters.evaluation.scale
+    if parameters.training.frozen_stages == "all" and before != now:
+        raise VocSegError(
+            f"training.resume: evaluation.scale is {now:g}, and {before:g} in the checkpoint. With "
+            "training.frozen_stages=all the decoder is trained on features of that scale: use it again, or retrain "
+            "without training.resume=true."
+        )
+
+
+@torch.inference_mode()
+def queue_cached_predictions(
+    model: SegmentationNet,
+    features: FrozenFeatures,
+    samples: SampleStore,
+    config: EvaluationConfig,
+    runtime: Runtime,
+) -> Iterator[Pending]:
+    """Predict this rank's images of the validation split from their features, without waiting for any."""
+    head = Head(model, features.used).eval()
+    for index in range(rank(), len(samples), world_size()):
+        sample, (height, width) = samples[index], features.val.sizes[index]
+        views = [
+            _to_device([maps[None].permute(0, 3, 1, 2) for maps in features.val.read(index, view)], runtime)
+            for view in range(1 + int(config.flip))
+        ]
+        with runtime.autocast():
+            logits = head(views[0])[..., :height, :width]
+            if config.flip:
+                logits = (logits + head(views[1])[..., :height, :width].flip(-1)) / 2
+        truth = torch.from_numpy(np.stack([sample.mask]))
+        truth = truth.pin_memory() if runtime.asynchronous else truth
+        truth = truth.to(runtime.device, non_blocking=True)
+        yield Pending(sample.id, *compare_with_mask(whole_rows([logits.float()], *sample.mask.shape), truth))
+
+
+def _to_device(maps: list[Tensor], runtime: Runtime) -> list[Tensor]:
+    """Stored maps on the device, in float32 unless the network computes in less."""
+    return maps_to_device([one.pin_memory() for one in maps] if runtime.asynchronous else maps, runtime)
+
+
+def maps_to_device(maps: list[Tensor], runtime: Runtime) -> list[Tensor]:
+    """Stored maps on the device, in float32 unless the network computes in less."""
+    placed = [one.to(runtime.device, non_blocking=True) for one in maps]
+    return [one.to(runtime.dtype).contiguous(memory_format=runtime.memory_format) for one in placed]

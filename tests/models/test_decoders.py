@@ -112,7 +112,7 @@ class TestTransposed:
         encoder = _encoder((4, 8, 16, 32), first_stage=2)
         decoder = TransposedDecoder(ModelConfig(width=8), encoder, 3).eval()
         assert decoder(_features(encoder)).shape == (2, 3, SIDE // 4, SIDE // 4)
-        with pytest.raises(VocSegError, match=r"model.skips has stage 1, .* has stages 2 to 5"):
+        with pytest.raises(VocSegError, match=r"model\.skips \[1, 2\]: resnet18 has no stage 1\. Choose from: 2, 3, 4"):
             TransposedDecoder(ModelConfig(skips=(1, 2)), encoder, 3)
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torchvision.models import resnet
 
 from voc_seg.config import AugmentationConfig, ModelConfig
+from voc_seg.config.network import RESNETS
 from voc_seg.engine.losses import with_auxiliary
 from voc_seg.models import encoders
 from voc_seg.models.decoder import Upsample
@@ -60,7 +61,7 @@ def network(request: pytest.FixtureRequest) -> SegmentationNet:
 
 
 def test_settings_and_networks_name_the_same_encoders_and_decoders() -> None:
-    assert set(get_args(ModelConfig.model_fields["encoder"].annotation)) == set(ENCODERS)
+    assert set(RESNETS) == set(ENCODERS)
     assert set(get_args(ModelConfig.model_fields["decoder"].annotation)) == set(DECODERS)
 
 

@@ -137,6 +137,10 @@ def test_the_data_and_its_licence(source: str, words: str) -> None:
 def test_where_the_encoder_comes_from() -> None:
     assert "started from torchvision's ImageNet weights" in card(saved(weights="imagenet"))
     assert "started from the weights my.pth, which have their own terms" in card(saved(weights="my.pth"))
+    model = saved(weights="pretrained")
+    of_timm = card(model | {"model_config": model["model_config"] | {"encoder": "timm:convnext_tiny"}})
+    assert of_timm.startswith("# convnext\\_tiny, ")
+    assert "timm's pretrained weights of convnext\\_tiny, which have their own licence: https://hugg" in of_timm
 
 
 def test_own_classes_with_their_colours() -> None:

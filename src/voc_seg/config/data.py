@@ -85,6 +85,8 @@ class ClassConfig(Block):
     )
 
 
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel."""
 NameOrBlock = Annotated[ClassConfig, BeforeValidator(_accept_bare_name)]
 
 
@@ -131,8 +133,8 @@ class DataConfig(Block):
     )
     mean: Annotated[tuple[Fraction, ...] | None, SpaceSeparated] = Field(
         None,
-        description="mean of each channel in [0, 1], for normalisation; null: ImageNet's for 3 channels, else measured "
-        "on train",
+        description="mean of each channel in [0, 1], for normalisation; null: for 3 channels what the encoder was "
+        "trained with (ImageNet's for ResNets), else measured on train",
     )
     std: Annotated[tuple[PositiveFloat, ...] | None, SpaceSeparated] = Field(
         None, description="standard deviation of each channel, like mean"
@@ -199,11 +201,17 @@ class DataConfig(Block):
         """How image and mask files are read."""
         return Reading(self.class_table, self.exif, self.longer_side, PixelFormat(self.channels, self.range))
 
-    def with_statistics(self, measured: tuple[tuple[float, ...], tuple[float, ...]]) -> "DataConfig":
-        """These settings with the mean and std measured on train, where they are needed and not set."""
-        if self.channels == 3 or self.mean:
+    def with_statistics(self, measured: Statistics, encoder: Statistics | None = None) -> "DataConfig":
+        """These settings with a mean and std where they are needed and not set.
+
+        Args:
+            measured: Of train, for images that are not RGB.
+            encoder: What the encoder expects of RGB images; None for ImageNet's, which are the default.
+        """
+        found = measured if self.channels != 3 else encoder
+        if self.mean or found is None:
             return self
-        return self.model_copy(update={"mean": measured[0], "std": measured[1]})
+        return self.model_copy(update={"mean": found[0], "std": found[1]})
 
     @property
     def model_input(self) -> ModelInput:

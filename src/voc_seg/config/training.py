@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from .block import Block, Fraction
 from .loss import LossConfig
@@ -41,11 +41,11 @@ class TrainingConfig(Block):
     early_stopping: PositiveInt | None = Field(
         None, description="stop after this many validations without a better mIoU; null is off"
     )
-    frozen_stages: Literal["all"] | Annotated[int, Field(ge=0, le=5)] = Field(
+    frozen_stages: Literal["all"] | NonNegativeInt = Field(
         0,
-        description="number of encoder stages, from the first, with frozen weights, 0 to 5; 2 (up to stride 4) saves "
-        "a fifth of a step. With all, the encoder's features are computed once and stored, and only the decoder is "
-        "trained, on random windows of them (docs/recipes.md)",
+        description="number of encoder stages, from the first, with frozen weights; a ResNet has 5, and 2 (up to "
+        "stride 4) save a fifth of a step. With all, the encoder's features are computed once and stored, and only "
+        "the decoder is trained, on random windows of them (docs/recipes.md)",
     )
     freeze_batch_norm: bool = Field(
         False,

@@ -41,7 +41,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     def forward(self, maps: Tensor) -> Tensor:
         """Normalise this rank's maps ``float (N, C, H, W)`` in float32 or better; N may be 0."""
         if not self.training:
-            return super().forward(maps)
+            return _activate(self, super().forward(maps))
         values = maps.to(torch.promote_types(maps.dtype, torch.float32))
         size = _AllReduceSum.apply(values.new_full((), values.numel() / self.num_features))  # of a channel on all ranks
         mean = _AllReduceSum.apply(values.sum((0, 2, 3))) / size
@@ -54,7 +54,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * size / (size - 1), self.momentum)
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(maps.dtype)
+        return _activate(self, (centred * scale[:, None, None] + self.bias[:, None, None]).to(maps.dtype))
 
 
 class GpuSyncBatchNorm2d(nn.SyncBatchNorm):
@@ -66,7 +66,15 @@ class GpuSyncBatchNorm2d(nn.SyncBatchNorm):
         """Normalise this rank's maps ``float (N, C, H, W)``; N may be 0."""
         if self.training and self.has_empty_slices:
             return SyncBatchNorm2d.forward(self, maps)  # type: ignore[arg-type]
-        return super().forward(maps)
+        return _activate(self, super().forward(maps))
+
+
+def _activate(layer: nn.Module, maps: Tensor) -> Tensor:
+    """What a layer does after batch norm: timm's ``BatchNormAct2d`` includes the activation."""
+    for name in ("drop", "act"):
+        after = getattr(layer, name, None)
+        maps = maps if after is None else after(maps)
+    return maps
 
 
 class SyncDropout2d(nn.Dropout2d):
@@ -98,17 +106,16 @@ def convert_sync_layers(model: Network, sync_batch_norm: bool) -> Network:
     if world_size() == 1:
         return model
     gpu = next(model.parameters()).is_cuda
-    if sync_batch_norm and gpu:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        for layer in model.modules():
-            if isinstance(layer, nn.SyncBatchNorm):
-                layer.__class__ = GpuSyncBatchNorm2d
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, nn.Dropout2d):
                 setattr(parent, name, SyncDropout2d(layer.p))
-            elif sync_batch_norm and not gpu and isinstance(layer, nn.BatchNorm2d):
-                layer.__class__ = SyncBatchNorm2d  # keeps the parameter objects, which the optimiser may hold
+            elif sync_batch_norm and isinstance(layer, nn.BatchNorm2d):
+                # Keeps the parameter objects, which the optimiser may hold, and the activation in layers of timm.
+                if gpu:
+                    layer.__class__, layer.process_group = GpuSyncBatchNorm2d, None  # type: ignore[assignment]
+                else:
+                    layer.__class__ = SyncBatchNorm2d
     return model
 
 

@@ -7,11 +7,22 @@ from torch import nn
 
 from voc_seg.config import TrainingConfig
 from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.system.errors import VocSegError
 
 
 def freeze_stages(model: SegmentationNet, stages: int | Literal["all"]) -> None:
-    """Exclude the first encoder stages, or the whole encoder, from training: no gradients are computed for them."""
-    frozen = [[model.encoder]] if stages == "all" else model.encoder.stages()[:stages]
+    """Exclude the first encoder stages, or the whole encoder, from training: no gradients are computed for them.
+
+    Raises:
+        VocSegError: The encoder has fewer stages.
+    """
+    every = model.encoder.stages()
+    if stages != "all" and stages > len(every):
+        raise VocSegError(
+            f"training.frozen_stages is {stages}, but the encoder has {len(every)} stages. Set it to {len(every)} at "
+            "most, or to all, which stores the encoder's features."
+        )
+    frozen = [[model.encoder]] if stages == "all" else every[:stages]
     for module in itertools.chain(*frozen):
         module.requires_grad_(False)
 

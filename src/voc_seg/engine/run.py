@@ -20,7 +20,7 @@ from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.batches import Batch
 from voc_seg.samples.feature_batches import FeatureBatch
-from voc_seg.samples.store import Origin, SampleStore
+from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
 
 from .batch_size import settle_batch_size
@@ -35,6 +35,7 @@ from .freezing import freeze_stages
 from .frozen import FrozenFeatures, require_same_scale
 from .length import Length
 from .losses import Loss, build_loss, with_auxiliary
+from .normalisation import with_statistics
 from .optimisation import MovingAverage, build_optimizer, learning_rate
 from .resuming import (
     data_fingerprint,
@@ -234,11 +235,6 @@ def start_run(
         parameters, runtime, model, ema, optimizer, state, fingerprint, steps_per_epoch, checkpoint is not None, scaler,
         loss, used_before=state.plan.used_seconds,
     )  # fmt: skip
-
-
-def with_statistics(parameters: Parameters, origin: Origin) -> Parameters:
-    """The parameters with the mean and std that were measured on the training samples, where they are needed."""
-    return parameters.model_copy(update={"data": parameters.data.with_statistics((origin.mean, origin.std))})
 
 
 def announce(run: TrainingRun, train: SampleStore, val: SampleStore, checkpoint: dict[str, Any] | None) -> None:

@@ -171,7 +171,7 @@ def _require_device_and_weights(pipeline: Pipeline, catalog: CatalogProtocol) ->
     resumes = "params:training" in inputs and TrainingConfig.model_validate(catalog.load("params:training")).resume
     if "params:model" in inputs and not resumes:
         model = ModelConfig.model_validate(catalog.load("params:model"))
-        if model.weights not in (None, "imagenet"):
+        if model.timm_name or not (model.weights is None or model.downloads_weights):
             from voc_seg.models.registry import require_weights
 
             data = DataConfig.model_validate(catalog.load("params:data"))

@@ -190,11 +190,12 @@ class TransposedDecoder(Decoder):
         super().__init__()
         self.width, channels, strides = config.width, encoder.channels, encoder.strides
         width = self.width
-        self.first_stage, last = encoder.first_stage, encoder.first_stage + len(channels) - 1
-        if missing := [stage for stage in config.skips if not self.first_stage <= stage <= last]:
+        self.first_stage = encoder.first_stage
+        stages = range(self.first_stage, self.first_stage + len(channels) - 1)
+        if lacking := sorted(set(config.skips) - set(stages)):
             raise VocSegError(
-                f"model.skips has stage {missing[0]}, but model.encoder={config.encoder} has stages {self.first_stage} "
-                f"to {last}. Name stages that it has."
+                f"model.skips {list(config.skips)}: {config.encoder} has no stage {lacking[0]}. Choose from: "
+                f"{', '.join(map(str, stages))}."
             )
         self.context = CONTEXTS[config.context](channels[-1], width)
         self.skips = nn.ModuleDict(

@@ -25,12 +25,14 @@ class Encoder(nn.Module):
     | strides     | their strides in pixels of the image: powers of two that never fall     |
     | first_stage | number of the first map: 1 if its stride is 2, and 2 if it is 4         |
     | multiple    | height and width of an input are multiples of this                      |
+    | unused      | keys of the network's weight files that the encoder does not need       |
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     first_stage: int
     multiple: int
+    unused: frozenset[str]
 
     def stages(self) -> list[list[nn.Module]]:
         """All modules with parameters, grouped in the order of the forward pass: the unit of freezing and of rates."""
@@ -79,6 +81,7 @@ class ResNetEncoder(Encoder):
         self.channels = ENCODER_CHANNELS[name]
         self.strides = (2, 4, 8, min(16, output_stride), output_stride)
         self.first_stage, self.multiple = 1, 32
+        self.unused = frozenset({"fc.weight", "fc.bias"})
 
     def stages(self) -> list[list[nn.Module]]:
         """The modules of each of the five stages, finest first."""

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +42,11 @@ class FoundEncoder:
 
 
 def find_encoder(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], channels: int, config: ModelConfig
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    channels: int,
+    config: ModelConfig,
+    not_needed: Collection[str] = (),
 ) -> FoundEncoder:
     """The tensors for an encoder, refused unless all are present, of the right shape, finite and the encoder's alone.
 
@@ -54,6 +58,7 @@ def find_encoder(
         expected: The encoder's state dict.
         channels: Of the images: first filters for RGB are adapted to them.
         config: For messages.
+        not_needed: Keys of the whole network that the encoder does without.
 
     Raises:
         VocSegError: With the tensors that are missing, of another shape or unknown; or no encoder, or several, fit.
@@ -67,8 +72,9 @@ def find_encoder(
         raise _refusal(state, expected, best, found.get(best, {}), channels, config)
     prefix = _choose(state, {prefix: found[prefix] for prefix in fitting}, config)
     names = found[prefix]
-    if _of_another_network(state, prefix, names.values()):
-        raise _refusal(state, expected, prefix, names, channels, config)
+    needed = {name: value for name, value in state.items() if name.removeprefix(prefix) not in not_needed}
+    if _of_another_network(needed, prefix, names.values()):
+        raise _refusal(needed, expected, prefix, names, channels, config)
     for name in names.values():
         if fault := weight_fault(name, state[name]):
             raise VocSegError(

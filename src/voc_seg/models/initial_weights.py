@@ -61,7 +61,9 @@ def read_initial_weights(model: nn.Module, config: ModelConfig, class_names: Seq
     state = flatten(content)
     if not state:
         raise VocSegError(f"model.weights: {path} holds no plain state dict of tensors; save model.state_dict().")
-    found = find_encoder(state, model.get_submodule("encoder").state_dict(), input_of(model).channels, config)
+    encoder = model.get_submodule("encoder")
+    not_needed = getattr(encoder, "unused", ())  # not every benchmark's encoder has it
+    found = find_encoder(state, encoder.state_dict(), input_of(model).channels, config, not_needed)
     result = TakenWeights(f"model.weights {config.weights}: weights of an encoder")
     result.take_encoder(found)
     for name, keys in other_parts(model.state_dict()).items():
@@ -78,7 +80,7 @@ def _weights_path(config: ModelConfig) -> Path:
     path = Path(os.path.expanduser(config.weights or ""))  # noqa: PTH111 - Path's fails for unknown users
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file fails without permissions
         raise VocSegError(
-            f"model.weights: there is no file {path.absolute()}. Use null, imagenet, or the path of a model, of a "
+            f"model.weights: there is no file {path.absolute()}. Use null, pretrained, or the path of a model, of a "
             "checkpoint or of a .pth or .safetensors state dict."
         )
     return path

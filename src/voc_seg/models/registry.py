@@ -20,7 +20,8 @@ from .encoder import RGB_CHANNELS, count_parameters
 from .foreign_weights import find_encoder
 from .initial_weights import load_initial_weights, read_initial_weights
 from .saved import UNNAMED_NETWORK, require_fields, require_network
-from .segmentation_net import SegmentationNet, bare_model
+from .segmentation_net import SegmentationNet, bare_model, require_timm_network
+from .timm_networks import download, require_pretrained
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ def build_model(
             :func:`voc_seg.models.initial_weights.read_initial_weights`.
     """
     model = bare_model(config, classes, model_input)
-    if config.weights == "imagenet":
-        _load_imagenet(model, config)
+    if config.downloads_weights:
+        _load_pretrained(model, config)
     elif config.weights is not None:
         load_initial_weights(model, config, class_names)
     logger.info(
@@ -114,14 +115,14 @@ def _settings(pixels: PixelFormat) -> str:
     return f"data.channels={pixels.channels}, data.range={list(pixels.range) if pixels.range else 'null'}"
 
 
-def _load_imagenet(model: SegmentationNet, config: ModelConfig) -> None:
-    """Fill the encoder from torchvision's weights.
+def _load_pretrained(model: SegmentationNet, config: ModelConfig) -> None:
+    """Fill the encoder from the weights of torchvision or timm.
 
     Raises:
         VocSegError: They could not be downloaded, or do not fit.
     """
-    state = _download(config.encoder)
-    found = find_encoder(state, model.encoder.state_dict(), model.model_input.channels, config)
+    state = download(config.timm_name) if config.timm_name else _download(config.encoder)
+    found = find_encoder(state, model.encoder.state_dict(), model.model_input.channels, config, model.encoder.unused)
     model.encoder.load_state_dict(found.tensors, strict=False)
 
 
@@ -142,10 +143,18 @@ def _download(encoder: str) -> dict[str, Tensor]:
 
 
 def require_weights(config: ModelConfig, channels: int = RGB_CHANNELS) -> None:
-    """Refuse an unusable file of weights; quick enough to check before the run.
+    """Refuse a network of timm that cannot be used, and unusable weights; quick enough to check before the run.
+
+    Downloads are not tried.
 
     Raises:
-        VocSegError: As :func:`voc_seg.models.initial_weights.read_initial_weights`.
+        VocSegError: As :func:`require_timm_network` and
+            :func:`voc_seg.models.initial_weights.read_initial_weights`.
     """
-    if config.weights not in (None, "imagenet"):
+    if config.timm_name:
+        require_timm_network(config, channels)
+    if config.downloads_weights:
+        if config.timm_name:
+            require_pretrained(config.timm_name)
+    elif config.weights is not None:
         read_initial_weights(bare_model(config, 2, ModelInput((0.5,) * channels, (0.5,) * channels)), config)

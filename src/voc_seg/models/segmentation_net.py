@@ -13,6 +13,7 @@ from .auxiliary import AuxiliaryHead
 from .decoder import Decoder
 from .decoders import build_decoder
 from .encoders import build_encoder
+from .timm_encoder import require_any_size
 
 AUXILIARY = "auxiliary."
 """Prefix of the auxiliary head's tensors in a state dict."""
@@ -96,3 +97,16 @@ def input_of(model: nn.Module) -> ModelInput:
 def bare_model(config: ModelConfig, classes: int, model_input: ModelInput = RGB_INPUT) -> SegmentationNet:
     """A randomly initialised network, channels-last; no file is read."""
     return SegmentationNet(config, classes, model_input).to(memory_format=torch.channels_last)
+
+
+def require_timm_network(config: ModelConfig, channels: int) -> None:
+    """Refuse an encoder of timm that cannot be used, or does not fit the other settings; takes about a second.
+
+    Raises:
+        VocSegError: As :func:`voc_seg.models.timm_encoder.build_timm_encoder`, the network works only with images of
+            one size, or ``model.skips`` names a stage that it does not have.
+    """
+    assert config.timm_name
+    with torch.device("meta"):  # only shapes
+        model = bare_model(config, 2, ModelInput((0.5,) * channels, (0.5,) * channels))
+    require_any_size(model.encoder, config.timm_name, channels)

@@ -8,6 +8,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from voc_seg.config import InferenceConfig, flattened
+from voc_seg.config.network import TIMM
 from voc_seg.metrics.confusion import is_baseline
 from voc_seg.models.saved import trained_on
 from voc_seg.system.names import printable
@@ -60,8 +61,7 @@ def model_card(
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
-        f"# ResNet-{model['encoder'].removeprefix('resnet')}, {len(classes)} classes, trained on "
-        f"{_plain(trained_on(saved))}",
+        f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(trained_on(saved))}",
         f"A SegmentationNet of voc_seg with {parameters / 1e6:.1f} million parameters. It assigns one of "
         f"{len(classes)} classes to each pixel of an image.",
         _table(["file", "content", "size"], _files(files, onnx_facts)),
@@ -192,10 +192,21 @@ def _contract(
     return [_table(["", "specification"], rows)] + ([mirrored] if evaluation["flip"] else [])
 
 
+def _encoder(model: Mapping[str, Any]) -> str:
+    name = model["encoder"].removeprefix(TIMM)
+    return f"ResNet-{name.removeprefix('resnet')}" if name == model["encoder"] else _plain(name)
+
+
 def _start(model: Mapping[str, Any]) -> str:
     if model["weights"] is None:
         return "It was trained from scratch."
-    if model["weights"] == "imagenet":
+    if model["weights"] in ("imagenet", "pretrained") and model["encoder"].startswith(TIMM):
+        name = model["encoder"].removeprefix(TIMM)
+        return (
+            f"Its encoder started from timm's pretrained weights of {_plain(name)}, which have their own licence: "
+            f"https://huggingface.co/models?search=timm/{name}"
+        )
+    if model["weights"] in ("imagenet", "pretrained"):
         return (
             "Its encoder started from torchvision's ImageNet weights (IMAGENET1K_V1); ImageNet's images are for "
             "non-commercial research."

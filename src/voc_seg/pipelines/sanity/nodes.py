@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, SanityConfig
+from voc_seg.engine.normalisation import with_statistics
 from voc_seg.engine.overfit import choose_sample, failure_advice, overfit
-from voc_seg.engine.run import with_statistics
 from voc_seg.reporting.predictions import plot_sanity
 from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.system.errors import VocSegError

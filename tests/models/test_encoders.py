@@ -36,6 +36,7 @@ BATCH_NORM = (
 )  # fmt: skip
 FAMILIES = (*BATCH_NORM, "timm:test_convnext", "timm:test_vit", "timm:small_dinov2", "timm:small_dinov3")
 QUICK = {"timm:test_efficientnet", "timm:test_convnext", "timm:small_dinov2"}
+_FIXED_GRID = pytest.mark.xfail(reason="timm computes rotary positions from numbers, which fixes the size of an export")
 SOME_SLOW = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 
 
@@ -218,7 +219,7 @@ def test_a_run_resumes_to_the_bit(
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing_packages()), reason="needs the extra onnx")
-@pytest.mark.parametrize("encoder", FAMILIES)
+@pytest.mark.parametrize("encoder", [*FAMILIES[:-1], pytest.param(FAMILIES[-1], marks=_FIXED_GRID)])
 def test_onnx_gives_torchs_logits_at_any_size(encoder: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     assert to_onnx(_build(encoder).eval(), {}).content

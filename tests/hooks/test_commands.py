@@ -124,6 +124,7 @@ class TestFailure:
         configure_project("voc_seg")
         pipeline = pipelines["training"]
         names = {"train_samples", "training_history", "training_curves", "best_model", "checkpoints"}
+        names |= {"augmented_samples"}
         catalog = DataCatalog({name: MemoryDataset() for name in names})
         for name in names:
             catalog.get(name)._EPHEMERAL = False
@@ -131,7 +132,12 @@ class TestFailure:
             catalog["checkpoints"] = CheckpointsDataset(filepath=str(folder))
         hooks = ConsoleHooks()
         hooks.before_pipeline_run(RUN, pipeline, catalog)
-        train, draw = pipeline.nodes
+        augmented, train, draw = (
+            next(node for node in pipeline.nodes if node.name == name)
+            for name in ("draw_augmented", "train", "draw_history")
+        )
+        hooks.before_dataset_loaded(augmented)
+        hooks.after_dataset_saved("augmented_samples")
         hooks.before_dataset_loaded(train)
         for name in ("best_model", "training_history", "checkpoints"):
             hooks.after_dataset_saved(name)

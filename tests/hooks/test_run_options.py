@@ -163,7 +163,8 @@ def test_a_training_that_does_not_run_needs_no_input_and_replaces_nothing(
     made = [
         project / "data" / name
         for name in ("06_models/best_model.pth", "06_models/checkpoints/checkpoint_epoch_0001.pth",
-                     "08_reporting/training_history.csv", "08_reporting/training_curves.png")
+                     "08_reporting/training_history.csv", "08_reporting/training_curves.png",
+                     "08_reporting/augmented_samples.png")
     ]  # fmt: skip
     for path in made:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -178,7 +178,7 @@ def test_a_training_that_does_not_run_needs_no_input_and_replaces_nothing(
         store.with_suffix(".away").rename(store)
         shutil.rmtree(project / "data/06_models")
     assert "Training starts" not in caplog.text
-    assert "Skipped, because their outputs exist: train, draw_history" in caplog.text
+    assert "Skipped, because their outputs exist: draw_augmented, train, draw_history" in caplog.text
 
 
 def test_optional_entries_do_not_claim_to_exist(tmp_path: Path) -> None:

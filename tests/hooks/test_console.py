@@ -49,12 +49,16 @@ def test_a_run_says_what_it_wrote_where_and_what_comes_next(run_messages: Callab
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_the_command_after_lr_finder_has_its_suggestion(run_messages: Callable, project: Path) -> None:
+def test_the_command_after_lr_finder_has_its_suggestion(
+    run_messages: Callable, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_messages("data_processing")
+    losses = iter([3.0] * 6 + [1.0] * 8 + [9.0] * 6)
+    monkeypatch.setattr("voc_seg.engine.lr_finder.train_step", lambda *given: next(losses))
     text = run_messages("lr_finder", lr_finder={"steps": 20})
     reporting = project / "data/08_reporting"
     rate = json.loads((reporting / "lr_finder.json").read_text())["learning_rate"]
-    assert rate is not None
+    assert rate
     assert f"training.optimizer.learning_rate={rate}" in text.splitlines()[-1]
     assert "Next: kedro run --pipelines training --params " in text.splitlines()[-1]
     assert (reporting / "lr_finder.csv").exists()

@@ -49,6 +49,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
         "schedule.warmup_epochs 3 must be less than epochs 3",
     ),
     "average of nothing": ({"training": {"ema_decay": 1}}, "training.ema_decay = 1: Input should be less than 1"),
+    "frozen backwards": (
+        {"training": {"frozen_stages": -1}},
+        "training.frozen_stages = -1: Input should be 'all' or greater",
+    ),
     "keep none": ({"training": {"checkpoint": {"keep_last": 0}}}, "training.checkpoint.keep_last = 0: Input should be"),
     "every no minutes": ({"training": {"checkpoint": {"every_minutes": 0}}}, "training.checkpoint.every_minutes = 0"),
     "resume maybe": ({"training": {"resume": "maybe"}}, "training.resume = 'maybe': Input should be a valid boolean"),

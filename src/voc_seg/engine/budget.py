@@ -122,7 +122,7 @@ class Budget:
         run, images = self._run, len(self._val)
         evaluation, image_size = run.parameters.evaluation.of_validation, run.parameters.augmentation.image_size
         if run.features:
-            cached = queue_cached_predictions(run.scored, run.features, self._val, evaluation, run.runtime)
+            cached = queue_cached_predictions(run.scored, run.features, self._val, evaluation, run.runtime, image_size)
             yield from itertools.islice(cached, _PROBES)
             return
         for number in range(0, images, math.ceil(images / _PROBES)):

@@ -22,9 +22,10 @@ from voc_seg.system.errors import VocSegError
 
 from .distributed import barrier, rank, world_size
 from .failures import EVALUATION_MEMORY_ADVICE, explain_failures
-from .prediction import Pending, compare_with_mask, whole_rows
+from .prediction import Pending, compare_with_mask, queue_predictions, whole_rows
 from .runtime import Runtime
 from .scores import network_input, network_size
+from .tiles import is_tiled
 
 logger = logging.getLogger(__name__)
 
@@ -181,11 +182,18 @@ def queue_cached_predictions(
     samples: SampleStore,
     config: EvaluationConfig,
     runtime: Runtime,
+    image_size: tuple[int, int] | None,
 ) -> Iterator[Pending]:
-    """Predict this rank's images of the validation split from their features, without waiting for any."""
+    """Predict this rank's images of the validation split from their features, without waiting for any.
+
+    Images that evaluation cuts into tiles go through the whole network, as there.
+    """
     head = Head(model, features.used).eval()
     for index in range(rank(), len(samples), world_size()):
         sample, (height, width) = samples[index], features.val.sizes[index]
+        if is_tiled([(height, width)], config.tile):
+            yield from queue_predictions(model, [sample], config, runtime, image_size, 0, 1)
+            continue
         views = [
             _to_device([maps[None].permute(0, 3, 1, 2) for maps in features.val.read(index, view)], runtime)
             for view in range(1 + int(config.flip))

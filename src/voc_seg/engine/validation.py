@@ -33,6 +33,7 @@ def validate(
 
     evaluation = parameters.evaluation.of_validation
     with cudnn_benchmark(False):  # images have many sizes
+        image_size = parameters.augmentation.image_size
         if features:
-            return add_up(queue_cached_predictions(model, features, val, evaluation, runtime), stopped)
-        return score(model, val, evaluation, runtime, parameters.augmentation.image_size, stopped)
+            return add_up(queue_cached_predictions(model, features, val, evaluation, runtime, image_size), stopped)
+        return score(model, val, evaluation, runtime, image_size, stopped)

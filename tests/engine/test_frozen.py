@@ -106,9 +106,11 @@ def test_the_losses_are_those_of_a_live_encoder(
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_validation_is_that_of_the_whole_network(pack: Pack, make_parameters: Make, precision: str) -> None:
-    """Odd sizes, mirrored as well; what differs is the rounding of the stored maps and of batches."""
-    train, val = pack("train", [(70, 90), (33, 120)]), pack("val", [(50, 61), (97, 64), (64, 96), (31, 20)])
-    given = blocks(evaluation={"scale": 0.9, "flip": True}, runtime={"device": "cpu", "precision": precision})
+    """Odd sizes, mirrored as well, and one that evaluation tiles; only stored maps and batches are rounded."""
+    train, val = pack("train", [(70, 90), (33, 120)]), pack("val", [(50, 61), (97, 64), (64, 256), (31, 20)])
+    given = blocks(
+        evaluation={"scale": 0.9, "flip": True, "tile": 128}, runtime={"device": "cpu", "precision": precision}
+    )
     parameters = make_parameters(**given)
     reports = trained(train, val, parameters)
     best = next(report.best_model for report in reversed(reports) if report.best_model)

@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from voc_seg.config import OptimizerConfig, Parameters
-from voc_seg.engine import training
+from voc_seg.engine import training, validation
 from voc_seg.engine.checkpoint import RunState
 from voc_seg.engine.evaluation import Score
 from voc_seg.engine.freezing import freeze_stages, train_mode
@@ -57,17 +58,17 @@ def test_cudnn_measures_kernels_for_crops_but_not_for_images(
     """Crops have one shape, validation images many."""
     found: dict[str, set[bool]] = {"train_step": set(), "score": set()}
 
-    def watch(name: str) -> None:
-        original = getattr(training, name)
+    def watch(module: ModuleType, name: str) -> None:
+        original = getattr(module, name)
 
         def watched(*given: Any) -> Any:
             found[name].add(torch.backends.cudnn.benchmark)
             return original(*given)
 
-        monkeypatch.setattr(training, name, watched)
+        monkeypatch.setattr(module, name, watched)
 
-    watch("train_step")
-    watch("score")
+    watch(training, "train_step")
+    watch(validation, "score")
     before = torch.backends.cudnn.benchmark
     list(fit(train_store, val_store, CLASS_NAMES, make_parameters(training={"epochs": 2})))
     assert found == {"train_step": {True}, "score": {False}}

@@ -47,7 +47,7 @@ def test_the_indices_of_the_samples_are_looked_at():
     settings = data, AugmentationConfig(), ModelConfig(), TrainingConfig(), EvaluationConfig(), RuntimeConfig()
     samples = SimpleNamespace(require_reading=lambda reading: None, read_index=lambda: index(9, 0, 0))
     with pytest.raises(VocSegError, match="every declared class but background is absent"):
-        next(nodes.train(samples, samples, None, 0, *settings))
+        next(nodes.train(samples, samples, None, None, 0, *settings))
 
 
 @pytest.mark.parametrize(

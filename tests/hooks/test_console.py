@@ -55,12 +55,15 @@ def test_the_command_after_lr_finder_has_its_suggestion(
     run_messages("data_processing")
     losses = iter([3.0] * 6 + [1.0] * 8 + [9.0] * 6)
     monkeypatch.setattr("voc_seg.engine.lr_finder.train_step", lambda *given: next(losses))
-    text = run_messages("lr_finder", lr_finder={"steps": 20})
+    optimizer = {"name": "adamw", "learning_rate": 0.5}
+    text = run_messages("lr_finder", lr_finder={"steps": 20}, training={"optimizer": optimizer})
     reporting = project / "data/08_reporting"
     rate = json.loads((reporting / "lr_finder.json").read_text())["learning_rate"]
     assert rate
-    assert f"training.optimizer.learning_rate={rate}" in text.splitlines()[-1]
-    assert "Next: kedro run --pipelines training --params " in text.splitlines()[-1]
+    *_, last = text.splitlines()
+    assert "Next: kedro run --pipelines training --params " in last
+    assert f"training.optimizer.name=adamw,training.optimizer.learning_rate={rate}" in last
+    assert "lr_finder.steps" not in last
     assert (reporting / "lr_finder.csv").exists()
     assert (reporting / "lr_finder.png").exists()
     assert not list((project / "data/06_models").glob("**/*.pth"))

@@ -150,7 +150,7 @@ def context_options(run_params: dict[str, Any], pipelines: str = "", settings: M
     """Options for a command on the same data and outputs: `` --env NAME --params run=NAME,voc_root=PATH``; often empty.
 
     Every pipeline has to read the same data in the same way. data_processing takes no run name, as all runs share its
-    outputs. ``settings`` are further ones for ``--params``.
+    outputs. With ``settings``, which were found with all settings of this run, all of those are repeated too.
     """
     launch = launch_from_params(run_params)
     trains = bool({"training", "sanity", "lr_finder"} & set(pipelines.split(",")))
@@ -169,10 +169,10 @@ def _params(run_params: dict[str, Any], with_run: bool = True, settings: Mapping
     given = dict(flattened(run_params["runtime_params"] or {}))
     if not with_run or not isinstance(given.get("run"), str):
         given.pop("run", None)
-    kept = [
-        f"{key}={_format_value(value)}"
-        for key, value in given.items()
-        if key == "run" or key.startswith(_REPEATED_KEYS)
-    ]
-    kept += [f"{key}={_format_value(value)}" for key, value in (settings or {}).items()]
+    repeated = (
+        {key: value for key, value in given.items() if not key.startswith("lr_finder.")} | dict(settings)
+        if settings
+        else {key: value for key, value in given.items() if key == "run" or key.startswith(_REPEATED_KEYS)}
+    )
+    kept = [f"{key}={_format_value(value)}" for key, value in repeated.items()]
     return f" --params {shlex.quote(','.join(kept))}" if kept else ""

@@ -97,6 +97,18 @@ class TestRuns:
         assert last.history[-1]["learning_rate"] == pytest.approx(0.01 * (1 - 14 / 15) ** 0.9)
         assert 0.2 < last.history[-1]["train_loss"] / last.history[-2]["train_loss"] < 5, "a mean over one step"
 
+    def test_computing_the_features_of_a_frozen_encoder_comes_on_top(
+        self, train: Callable, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Clock(lambda step: 1.0)
+        clock.patch(monkeypatch)
+
+        def compute(*given: Any) -> None:
+            clock.now += 100
+
+        monkeypatch.setattr(training, "cache_features", compute)
+        assert list(train())[-1].checkpoint["plan"]["steps"] == 15
+
     def test_a_machine_that_slows_down_is_planned_for_again(
         self, train: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -93,6 +93,7 @@ def fit(
         return
     announce(run, train, val, checkpoint)
     run.features = cache_features(run.model, train, val, parameters, run.runtime, cache)
+    run.started_at = time.monotonic()  # training.minutes does not include what is computed once for many runs
 
     with (
         explain_failures(out_of_memory_advice(parameters)),

@@ -223,7 +223,7 @@ def test_settings_without_effect_are_named(pack: Pack, make_parameters: Make, ca
     given = blocks(augmentation=augmentation, training={"epochs": 1})
     trained(pack("train", [(40, 50)]), pack("val", [(50, 61)]), make_parameters(**given))
     assert "no effect: augmentation.scale=[0.5, 1.2], augmentation.colour_jitter=0.2" in caplog.text
-    assert "the frozen encoder is a random one" in caplog.text
+    assert "the frozen encoder has random weights. Set model.weights=pretrained" in caplog.text
 
 
 def test_resuming_at_another_scale_is_refused(pack: Pack, make_parameters: Make) -> None:

@@ -6,9 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from voc_seg.config import AugmentationConfig, DataConfig, Parameters
+from voc_seg.config import (
+    AugmentationConfig,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    Parameters,
+    TrainingConfig,
+)
 from voc_seg.pipelines.training.nodes import draw_augmented
 from voc_seg.reporting.augmented import crops_of_model, first_crops
 from voc_seg.reporting.overlays import overlay
@@ -28,8 +36,22 @@ def test_they_are_the_first_that_training_sees(train_store: SampleStore) -> None
         np.testing.assert_array_equal(crop.mask, target)
 
 
+def _drawn(train_store: SampleStore, training: TrainingConfig) -> Figure:
+    settings = DataConfig(), CONFIG, ModelConfig(), training, EvaluationConfig(scale=0.5)
+    return draw_augmented(train_store, 3, *settings)
+
+
+def test_with_stored_features_the_figure_shows_only_what_acts_on_them(train_store: SampleStore) -> None:
+    figure = _drawn(train_store, TrainingConfig(frozen_stages="all"))
+    acting = AugmentationConfig(crop_size=64, scale=(0.5, 0.5))
+    assert CONFIG.of_features(0.5) == acting
+    crop = first_crops(train_store, acting, 3)[0]
+    assert (np.asarray(figure.axes[0].images[0].get_array()) == overlay(crop.image, crop.mask)).all()
+    assert "Crops like the windows of the stored features" in [text.get_text() for text in figure.texts]
+
+
 def test_the_figure_shows_them_and_names_the_options_in_use(train_store: SampleStore) -> None:
-    figure = draw_augmented(train_store, 3, DataConfig(), CONFIG)
+    figure = _drawn(train_store, TrainingConfig())
     crops = first_crops(train_store, CONFIG, 3)
     assert len(figure.axes) == len(crops) == min(12, len(train_store))
     assert (np.asarray(figure.axes[0].images[0].get_array()) == overlay(crops[0].image, crops[0].mask)).all()
@@ -54,3 +76,9 @@ def test_the_report_shows_those_of_the_model(train_store: SampleStore) -> None:
 def test_a_model_of_other_samples_has_none(train_store: SampleStore, model: dict[str, Any]) -> None:
     assert crops_of_model(model, train_store, VOC_CLASSES) == []
     assert crops_of_model(_trained(f"samples:{train_store.content}"), None, VOC_CLASSES) == []
+
+
+def test_a_model_trained_on_stored_features_has_none(train_store: SampleStore) -> None:
+    model = _trained(f"samples:{train_store.content}")
+    model["config"]["training"]["frozen_stages"] = "all"
+    assert crops_of_model(model, train_store, VOC_CLASSES) == []

@@ -54,6 +54,11 @@ class AugmentationConfig(Block):
         """Whether crops depend on which classes are rare."""
         return self.rare_crops > 0 or self.copy_paste > 0
 
+    def of_features(self, scale: float) -> "AugmentationConfig":
+        """What of these settings acts on stored features of images at a scale: resizing, crop and flip."""
+        kept = self.model_dump(include={"image_size", "crop_size", "flip"})
+        return AugmentationConfig(**kept, scale=(scale, scale))
+
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentationConfig":
         low, high = self.scale

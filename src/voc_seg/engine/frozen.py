@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 _DECODER_SETTINGS = {"decoder", "skips", "width", "context", "dropout", "auxiliary", "weights"}
 """Settings of the model that do not change the encoder's features, except by its weights, which are compared."""
-_WINDOW_SETTINGS = {"image_size", "crop_size", "flip"}
-"""Settings of augmentation that windows of features follow."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,10 @@ def cache_features(
             "effect: %s", evaluation.scale, ", ".join(ignored),
         )  # fmt: skip
     if parameters.model.weights is None:
-        logger.warning("training.frozen_stages is all and model.weights null: the frozen encoder is a random one.")
+        logger.warning(
+            "training.frozen_stages is all and model.weights null: the frozen encoder has random weights. Set "
+            "model.weights=pretrained."
+        )
     used = tuple(used_maps(model))
     mirrored = augmentation.flip > 0, evaluation.flip
     was_training = model.training
@@ -152,11 +153,11 @@ def weights_digest(module: torch.nn.Module) -> str:
 
 def ignored_settings(augmentation: AugmentationConfig, scale: float) -> list[str]:
     """Settings of augmentation that are not off and cannot act on features of this scale, as ``key=value``."""
-    off = {key: field.default for key, field in AugmentationConfig.model_fields.items()} | {"scale": (scale, scale)}
+    acting = augmentation.of_features(scale)
     return [
         f"augmentation.{key}={list(value) if isinstance(value, tuple) else value}"
         for key, value in augmentation
-        if key not in _WINDOW_SETTINGS and value != off[key]
+        if value != getattr(acting, key)
     ]
 
 
@@ -195,22 +196,20 @@ def queue_cached_predictions(
             yield from queue_predictions(model, [sample], config, runtime, image_size, 0, 1)
             continue
         views = [
-            _to_device([maps[None].permute(0, 3, 1, 2) for maps in features.val.read(index, view)], runtime)
+            [maps[None].permute(0, 3, 1, 2) for maps in features.val.read(index, view)]
             for view in range(1 + int(config.flip))
         ]
+        if runtime.asynchronous:
+            views = [[maps.pin_memory() for maps in view] for view in views]
         with runtime.autocast():
-            logits = head(views[0])[..., :height, :width]
+            logits = head(maps_to_device(views[0], runtime))[..., :height, :width]
             if config.flip:
-                logits = (logits + head(views[1])[..., :height, :width].flip(-1)) / 2
+                mirrored = head(maps_to_device(views[1], runtime))[..., :height, :width]
+                logits = (logits + mirrored.flip(-1)) / 2
         truth = torch.from_numpy(np.stack([sample.mask]))
         truth = truth.pin_memory() if runtime.asynchronous else truth
         truth = truth.to(runtime.device, non_blocking=True)
         yield Pending(sample.id, *compare_with_mask(whole_rows([logits.float()], *sample.mask.shape), truth))
-
-
-def _to_device(maps: list[Tensor], runtime: Runtime) -> list[Tensor]:
-    """Stored maps on the device, in float32 unless the network computes in less."""
-    return maps_to_device([one.pin_memory() for one in maps] if runtime.asynchronous else maps, runtime)
 
 
 def maps_to_device(maps: list[Tensor], runtime: Runtime) -> list[Tensor]:

@@ -39,8 +39,13 @@ def first_crops(
     return found
 
 
-def plot_augmented(crops: Sequence[Sample], config: AugmentationConfig, classes: Classes) -> Figure:
-    """Crops with their masks as overlays, six in a row, above a legend of the classes in them."""
+def plot_augmented(
+    crops: Sequence[Sample], config: AugmentationConfig, classes: Classes, on_features: bool = False
+) -> Figure:
+    """Crops with their masks as overlays, six in a row, above a legend of the classes in them.
+
+    ``on_features`` says that training takes windows of stored features, and that the crops only look like them.
+    """
     classes = shown_classes(classes)
     panel = (_WIDTH - 2 * MARGIN - (_COLUMNS - 1) * GAP) / _COLUMNS
     entries = _entries(crops, classes)
@@ -51,7 +56,8 @@ def plot_augmented(crops: Sequence[Sample], config: AugmentationConfig, classes:
         axes = add_axes(figure, MARGIN + column * (panel + GAP), HEADROOM + row * (panel + GAP), panel, panel)
         show_image(axes, overlay(crop.displayed, crop.mask, classes=classes))
     draw_legend(figure, entries)
-    set_title(figure, "Augmented training samples", ", ".join(["The first crops of epoch 1", *_options(config)]))
+    which = "Crops like the windows of the stored features" if on_features else "The first crops of epoch 1"
+    set_title(figure, "Augmented training samples", ", ".join([which, *_options(config)]))
     return figure
 
 
@@ -74,7 +80,7 @@ def _options(config: AugmentationConfig) -> list[str]:
 def crops_of_model(
     best_model: Mapping[str, Any], train_samples: SampleStore | None, classes: Classes
 ) -> list[dict[str, Any]]:
-    """The first crops of a model's training for the report page; none if it was trained on other samples.
+    """The first crops of a model's training for the report page; none if it was trained on features or other samples.
 
     Returns:
         For each crop ``id`` and ``image``, a JPEG with the mask as overlay as a data URI.
@@ -82,6 +88,8 @@ def crops_of_model(
     config = best_model.get("config", {})
     # Only then the settings are ours as well.
     if not train_samples or config.get("data", {}).get("content") != f"samples:{train_samples.content}":
+        return []
+    if config["training"].get("frozen_stages") == "all":
         return []
     augmentation = AugmentationConfig.model_validate(config["augmentation"])
     crops = first_crops(train_samples, augmentation, config["seed"], ModelInput.of(best_model).mean)

@@ -17,6 +17,7 @@ from voc_seg.config import (
     TrainingConfig,
 )
 from voc_seg.engine.distributed import explain_lost_rank, find_launch
+from voc_seg.engine.normalisation import with_statistics
 from voc_seg.engine.resuming import checkpoint_to_resume
 from voc_seg.engine.run import HISTORY_COLUMNS
 from voc_seg.engine.training import fit
@@ -124,9 +125,19 @@ def draw_history(training_history: pd.DataFrame) -> Figure:
     return plot_history(training_history)
 
 
-def draw_augmented(train_samples: SampleStore, seed: int, data: DataConfig, augmentation: AugmentationConfig) -> Figure:
-    """Draw the first crops of epoch 1, as the network sees them."""
+def draw_augmented(
+    train_samples: SampleStore,
+    seed: int,
+    data: DataConfig,
+    augmentation: AugmentationConfig,
+    model: ModelConfig,
+    training: TrainingConfig,
+    evaluation: EvaluationConfig,
+) -> Figure:
+    """Draw the first crops of epoch 1, as the network sees them; with stored features, crops like their windows."""
     train_samples.require_reading(data.reading)
-    origin = train_samples.origin
-    mean = data.with_statistics((origin.mean, origin.std)).model_input.mean
-    return plot_augmented(first_crops(train_samples, augmentation, seed, mean), augmentation, data.class_table)
+    parameters = with_statistics(Parameters(data=data, model=model), train_samples.origin)
+    on_features = training.frozen_stages == "all"
+    shown = augmentation.of_features(evaluation.scale) if on_features else augmentation
+    crops = first_crops(train_samples, shown, seed, parameters.data.model_input.mean)
+    return plot_augmented(crops, shown, data.class_table, on_features)

@@ -62,7 +62,15 @@ def _pipeline() -> Pipeline:
             ),
             Node(
                 func=draw_augmented,
-                inputs=["train_samples", "params:seed", "params:data", "params:augmentation"],
+                inputs=[
+                    "train_samples",
+                    "params:seed",
+                    "params:data",
+                    "params:augmentation",
+                    "params:model",
+                    "params:training",
+                    "params:evaluation",
+                ],
                 outputs="augmented_samples",
                 name="draw_augmented",
             ),

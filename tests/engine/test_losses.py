@@ -283,6 +283,7 @@ class TestClassWeights:
         assert counted == [sum(int((sample.mask == index).sum()) for sample in train_store) for index in range(21)]
         index = pd.DataFrame({name: [position] * 5 for position, name in enumerate(CLASS_NAMES)})
         index["rejected"] = ["", "", "broken", "", ""]
+        index["image_id"] = [*train_store.ids[:2], "z", *train_store.ids[2:]]
         for table, expected in (
             (index, [4 * position for position in range(21)]),
             (index.head(3), counted),  # of other samples

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from voc_seg.config import LossConfig
+from voc_seg.samples.class_pixels import class_pixels
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.progress import progress_bar
-from voc_seg.voc.mask_values import count_values
-from voc_seg.voc.statistics import class_statistics
 
 from .distributed import broadcast_from_rank0
 
@@ -32,13 +31,9 @@ def class_pixels_of_run(
 
 def count_class_pixels(train: SampleStore, class_names: Sequence[str]) -> list[int]:
     """Count the pixels of each class: from the index that the samples were packed from, else from their masks."""
-    if train.read_index:
-        index = train.read_index()
-        if {"rejected", *class_names} <= set(index.columns) and (index["rejected"] == "").sum() == len(train):
-            return class_statistics({"train": index}, class_names)["train_pixels"].tolist()
-    counts = np.zeros(256, np.int64)
+    total = np.zeros(len(class_names), np.int64)
     with progress_bar("counting pixels of classes", len(train)) as advance:
-        for sample in train:
-            counts += count_values(sample.mask)
+        for counts in class_pixels(train, class_names):
+            total += counts[: len(total)]
             advance(1)
-    return counts[: len(class_names)].tolist()
+    return total.tolist()

@@ -1,15 +1,13 @@
 """The rare classes of a training split: which they are, how often to show them, and which samples hold them."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from voc_seg.system.parallel import parallel_map
 from voc_seg.voc.classes import VOID
-from voc_seg.voc.mask_values import count_values
 
+from .class_pixels import class_pixels
 from .store import SampleStore
 
 _LARGEST_WEIGHT = 10.0
@@ -68,7 +66,7 @@ def find_rare_classes(samples: SampleStore) -> RareClasses:
     """Find the rare classes of a split: from its index where there is one, else from every mask. Both give the same."""
     pixels = np.zeros(VOID, np.int64)
     shown: list[tuple[int, int]] = []
-    for index, counts in enumerate(_class_pixels(samples)):
+    for index, counts in enumerate(class_pixels(samples)):
         pixels[: len(counts)] += counts
         shown += [(value, index) for value in np.flatnonzero(counts).tolist()]
     present = int((pixels > 0).sum())
@@ -85,19 +83,6 @@ def thinned(labels: np.ndarray, pixels: int) -> tuple[np.ndarray, int]:
     """A view of every n-th row and column of ``uint8 (H, W)``, of about this many pixels, and n."""
     step = max(1, round(math.sqrt(labels.size / pixels)))
     return labels[::step, ::step], step
-
-
-def _class_pixels(samples: SampleStore) -> Iterator[np.ndarray]:
-    """Pixels of each class, ``int64``, in each sample; reads only the index if it is that of the samples."""
-    names = list(samples.origin.classes)
-    if samples.read_index and names:
-        index = samples.read_index()
-        if {"image_id", "rejected", *names} <= set(index.columns):
-            usable = index[index["rejected"] == ""]
-            if usable["image_id"].tolist() == samples.ids:
-                yield from usable[names].to_numpy(np.int64)
-                return
-    yield from parallel_map(lambda sample: count_values(sample.mask)[:VOID], samples)
 
 
 def _draw(weights: np.ndarray, rng: np.random.Generator) -> int | None:

@@ -15,7 +15,7 @@ from voc_seg.models.decoder import TransposedDecoder
 from voc_seg.models.encoder import Encoder
 from voc_seg.models.linear import LinearDecoder
 from voc_seg.models.registry import build_model
-from voc_seg.models.segmentation_net import SegmentationNet, bare_model
+from voc_seg.models.segmentation_net import bare_model
 from voc_seg.system.errors import VocSegError
 
 CHANNELS, SIDE = (4, 6, 8, 12, 16), 64
@@ -142,11 +142,6 @@ class TestAuxiliary:
         plain, more = states
         assert all(torch.equal(value, more[key]) for key, value in plain.items())
         assert {key.partition(".")[0] for key in more.keys() - plain.keys()} == {"auxiliary"}
-
-    def test_head_parameters_are_all_but_the_encoders(self) -> None:
-        network = SegmentationNet(ModelConfig(width=8, auxiliary=0.4), 3)
-        parts = [network.encoder.parameters(), network.head_parameters()]
-        assert sorted(id(p) for part in parts for p in part) == sorted(map(id, network.parameters()))
 
 
 def test_settings_that_the_decoder_does_not_use_are_named(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,6 @@
 """Networks built from settings, ImageNet weights or saved models."""
 
 import logging
-import socket
 from collections.abc import Sequence
 from typing import Any
 from urllib.error import URLError
@@ -21,15 +20,12 @@ from .foreign_weights import find_encoder
 from .initial_weights import load_initial_weights, read_initial_weights
 from .saved import UNNAMED_NETWORK, require_fields, require_network
 from .segmentation_net import SegmentationNet, bare_model, require_timm_network
-from .timm_networks import download, require_pretrained
+from .timm_networks import download, require_pretrained, socket_timeout
 
 logger = logging.getLogger(__name__)
 
 # The first release of torchvision's weights: plain training, what published fine-tuning results start from.
 _IMAGENET = {name: f"ResNet{name[6:]}_Weights.IMAGENET1K_V1" for name in ("resnet18", "resnet34", "resnet50")}
-
-_TIMEOUT = 20
-"""Seconds without an answer after which a download fails; torch.hub's own would wait forever behind some firewalls."""
 
 
 def build_model(
@@ -128,18 +124,15 @@ def _load_pretrained(model: SegmentationNet, config: ModelConfig) -> None:
 
 def _download(encoder: str) -> dict[str, Tensor]:
     weights = get_weight(_IMAGENET[encoder])
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT)
     try:
-        return weights.get_state_dict(progress=True, check_hash=True)
+        with socket_timeout():
+            return weights.get_state_dict(progress=True, check_hash=True)
     except (URLError, RuntimeError, OSError) as error:
         raise VocSegError(
             f"Could not download the ImageNet weights of {encoder} from {weights.url}: {error}. "
             f"Download that file yourself and set model.weights to its path, move it to "
             f"{torch.hub.get_dir()}/checkpoints, or train from scratch with model.weights=null."
         ) from error
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def require_weights(config: ModelConfig, channels: int = RGB_CHANNELS) -> None:

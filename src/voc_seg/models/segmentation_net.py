@@ -1,6 +1,6 @@
 """SegmentationNet: an encoder, and a decoder that turns its feature maps into class scores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +35,6 @@ class SegmentationNet(nn.Module):
         self.decoder: Decoder = build_decoder(config, self.encoder, classes)
         # Last, so the other initial weights are the same with and without it.
         self.auxiliary = AuxiliaryHead(config, self.encoder, classes) if config.auxiliary else None
-
-    def head_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that are not the encoder's: of the decoder, and of the auxiliary head."""
-        for name, parameter in self.named_parameters():
-            if not name.startswith("encoder."):
-                yield parameter
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Class scores of every pixel.

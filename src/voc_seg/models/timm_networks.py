@@ -1,6 +1,8 @@
 """timm's networks by name: whether they exist, how they normalise images, and their pretrained weights."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +17,18 @@ EXAMPLE = "convnext_tiny"
 """A network for messages that can be used in every way."""
 
 _TIMEOUT = 20
-"""Seconds without an answer after which a download fails; Hugging Face's client has its own limit of ten."""
+"""Seconds without an answer after which a download fails; torch.hub's own would wait forever behind some firewalls."""
+
+
+@contextmanager
+def socket_timeout() -> Iterator[None]:
+    """Context in which connections fail after 20 seconds without an answer."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def require_timm(name: str) -> Any:
@@ -43,7 +56,7 @@ def require_name(name: str) -> None:
     network, _, tag = name.partition(".")
     if not timm.is_model(network):
         close = get_close_matches(network, timm.list_models(), 3, 0.7)
-        hint = f"Did you mean {' or '.join(TIMM + one for one in close)}?" if close else "timm.list_models() has all."
+        hint = f"Did you mean {' or '.join(TIMM + one for one in close)}?" if close else "timm.list_models() lists all."
         raise VocSegError(f"model.encoder {TIMM}{name}: timm {timm.__version__} has no network {network}. {hint}")
     known = sorted(one.partition(".")[2] for one in timm.list_pretrained(f"{network}.*")) if tag else []
     if tag and tag not in known:
@@ -88,14 +101,11 @@ def download(name: str) -> dict[str, Tensor]:
     """
     timm = require_timm(name)
     require_pretrained(name)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT)  # for weights that are not on Hugging Face
     try:
-        return timm.create_model(name, pretrained=True).state_dict()
+        with socket_timeout():  # for weights that are not on Hugging Face, whose client has a limit of its own
+            return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # of huggingface_hub, httpx or requests, urllib, safetensors and torch
         raise VocSegError(_advice(name, timm.get_pretrained_cfg(name), error)) from error
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _advice(name: str, settings: Any, error: Exception) -> str:

@@ -57,7 +57,8 @@ def range_test(train: SampleStore, class_names: tuple[str, ...], parameters: Par
     """Train with an exponentially rising rate until the loss diverges (Smith, "Cyclical Learning Rates for
     Training Neural Networks", 2017).
 
-    Data, augmentation, loss, optimiser and batch size are those of training; weights are discarded.
+    Data, augmentation, loss, optimiser and batch size are those of training; weights are discarded. With
+    ``training.frozen_stages=all`` the encoder runs on augmented crops: nothing is stored.
 
     Raises:
         VocSegError: The split is empty, or memory ran out.
@@ -70,6 +71,8 @@ def range_test(train: SampleStore, class_names: tuple[str, ...], parameters: Par
         "Learning-rate range test on %s: up to %d steps, from %g to %g",
         run.runtime, config.steps, config.start, config.end,
     )  # fmt: skip
+    if training.frozen_stages == "all":
+        logger.info("training.frozen_stages=all: this test runs the encoder on augmented crops and stores no features")
     found: list[tuple[float, float]] = []
     with (
         explain_failures(out_of_memory_advice(run.parameters)),

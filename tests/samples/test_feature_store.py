@@ -143,7 +143,7 @@ class TestComputing:
         work = Work()
         store = fill(work)
         assert work.computed == [16, 17, 18, 19, 20]
-        assert "It is computed again" in caplog.text
+        assert "It will be computed again" in caplog.text
         assert torch.equal(store.read(20)[0].float(), maps_of(20)[0][0])
 
     def test_a_disk_without_room_is_refused_before_anything_is_computed(

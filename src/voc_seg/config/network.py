@@ -64,8 +64,8 @@ class ModelConfig(Block):
     )
     auxiliary: Fraction = Field(
         0.0,
-        description="weight of an auxiliary loss on the features of stage 4, 0 to 1; 0 is none, 0.4 is usual; part of "
-        "train_loss",
+        description="weight of an auxiliary loss on the features of stage 4, 0 to 1; 0 is none, 0.4 is usual; counted "
+        "in train_loss",
     )
 
     @field_validator("encoder")

@@ -23,7 +23,7 @@ class OptimizerConfig(Block):
         None,
         gt=0,
         le=1,
-        description="factor on the learning rate from each encoder stage (of a transformer: block) to the one before "
+        description="factor on the learning rate from each encoder stage (in a transformer: block) to the one before "
         "it, above 0 up to 1; the last stage has the encoder's rate; null is off, the same as 1",
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd, from 0 to below 1")

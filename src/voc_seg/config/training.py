@@ -43,9 +43,9 @@ class TrainingConfig(Block):
     )
     frozen_stages: Literal["all"] | NonNegativeInt = Field(
         0,
-        description="number of encoder stages, from the first, with frozen weights; a ResNet has 5, and 2 (up to "
-        "stride 4) save a fifth of a step. With all, the encoder's features are computed once and stored, and only "
-        "the decoder is trained, on random windows of them (docs/recipes.md)",
+        description="number of encoder stages, from the first, with frozen weights; a ResNet has 5, and freezing 2 "
+        "(up to stride 4) saves a fifth of a step. With all, the encoder's features are computed once and stored, and "
+        "only the decoder is trained, on random windows of them (docs/recipes.md)",
     )
     freeze_batch_norm: bool = Field(
         False,

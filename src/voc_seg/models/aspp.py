@@ -16,7 +16,7 @@ FINE_STRIDE, FINE_CHANNELS = 4, 48
 
 
 def separable_conv_bn_relu(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
-    """3x3 convolution of each channel for itself, 1x1 convolution over the channels, batch normalisation, ReLU."""
+    """Depthwise 3x3 convolution, pointwise (1x1) convolution, batch normalisation, ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False),
         *conv_bn_relu(inputs, outputs),

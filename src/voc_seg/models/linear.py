@@ -13,7 +13,7 @@ LEAST_STRIDE = 8
 
 
 class LinearDecoder(Decoder):
-    """Logits at stride 8 that are a linear function of the features, as Oquab et al. judge DINOv2 (2023).
+    """Logits at stride 8 that are a linear function of the features, as in DINOv2 (Oquab et al., 2023).
 
     All maps of stride 8 and above are normalised, enlarged bilinearly to the finest of them and concatenated; a 1x1
     convolution gives the logits. Of ResNets these are stages 3 to 5, of a plain ViT the outputs of all its blocks that

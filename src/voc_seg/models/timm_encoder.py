@@ -211,7 +211,7 @@ def _features(network: Any, name: str) -> list[dict[str, Any]]:
     """Channels, stride and module of each feature map of a network."""
     info = getattr(network, "feature_info", None)
     if not info or not hasattr(network, "prune_intermediate_layers"):
-        raise refusal(name, "timm gives no feature maps of it")
+        raise refusal(name, "timm provides no feature maps for it")
     return [info[index] for index in range(len(info))]
 
 

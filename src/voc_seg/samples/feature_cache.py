@@ -23,7 +23,7 @@ from .feature_store import DamagedFeaturesError, FeatureFormat, FeatureStore, Im
 logger = logging.getLogger(__name__)
 
 _UNSAFE = re.compile(r"[^\w.-]+")
-"""Characters that do not belong into the name of a folder, as the colon in timm:NAME."""
+"""Characters that do not belong in the name of a folder, such as the colon in timm:NAME."""
 _POLL = 0.2
 """Seconds between two looks at files that another process is computing."""
 
@@ -126,7 +126,7 @@ def _fill(
                     left.append(number)
         if left == waiting:
             if not reported:
-                logger.info("Another process computes the other features; waiting for it")
+                logger.info("Waiting for another process to compute the remaining features")
             reported = True
             time.sleep(_POLL)
         waiting = left
@@ -207,7 +207,7 @@ def _remove_damaged(store: FeatureStore) -> None:
         try:
             store.require_intact(number)
         except DamagedFeaturesError as error:
-            logger.warning("%s It is computed again.", error)
+            logger.warning("%s It will be computed again.", error)
             store.forget()
             with _writable(path.parent):
                 path.unlink(missing_ok=True)

@@ -31,12 +31,12 @@ class CompiledNetwork(nn.Module):
         options: dict[str, Any] = {"fallback_random": True, "triton.cudagraphs": cuda_graphs}
         self.compiled = torch.compile(network, dynamic=False, options=options)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the network's logits ``float (N, classes, h, w)`` of images ``float (N, C, h, w)``."""
+    def forward(self, inputs: Tensor | list[Tensor]) -> Tensor | tuple[Tensor, Tensor]:
+        """Return what the network returns for images ``float (N, C, h, w)``, or for stored feature maps."""
         if not self.full:
-            return self.network(images)
+            return self.network(inputs)
         torch.compiler.cudagraph_mark_step_begin()  # nothing of the step before is needed: its loss is a copy
-        return self.compiled(images)
+        return self.compiled(inputs)
 
 
 def compile_network(network: nn.Module, config: TrainingConfig, runtime: Runtime) -> nn.Module:

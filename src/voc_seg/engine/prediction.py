@@ -19,7 +19,7 @@ from .delayed import DelayedRead
 from .losses import loss_sum
 from .runtime import Runtime
 from .scores import average_in_strips, network_input, network_logits, network_size
-from .tiles import Part, is_tiled, score_parts
+from .tiles import ScoredPart, is_tiled, score_parts
 
 _PIXELS = 500 * 375
 """Pixels of a typical VOC image."""
@@ -125,14 +125,14 @@ def queue_predictions(
             yield Pending(sample.id, *compare_with_mask(parts, truth))
 
 
-def whole_rows(logits: list[Tensor], height: int, width: int) -> Iterator[Part]:
+def whole_rows(logits: list[Tensor], height: int, width: int) -> Iterator[ScoredPart]:
     """The scores of an image that went through the network whole, in the form of :func:`score_parts`."""
     for rows, scores in average_in_strips(logits, height, width):
         yield rows, slice(0, width), scores
 
 
 @torch.inference_mode()
-def compare_with_mask(parts: Iterable[Part], truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def compare_with_mask(parts: Iterable[ScoredPart], truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Compute mask, confusion matrix and loss of an image, part by part.
 
     Args:

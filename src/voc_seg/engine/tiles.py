@@ -14,7 +14,7 @@ from voc_seg.models.segmentation_net import SegmentationNet
 from .runtime import Runtime
 from .scores import average_in_strips, network_input, network_logits
 
-Part = tuple[slice, slice, Tensor]
+ScoredPart = tuple[slice, slice, Tensor]
 """Rows and columns of an image, and their class scores ``float32 (1, classes, rows, columns)``."""
 
 _BLENDED = 128
@@ -79,7 +79,7 @@ def score_parts(
     flip: bool,
     tile: int,
     runtime: Runtime,
-) -> Iterator[Part]:
+) -> Iterator[ScoredPart]:
     """Yield the class scores of an image part by part; the parts cover every pixel once.
 
     A large image is cut into tiles. Where two overlap, the weight of the later one rises from 0 to 1 along a raised

@@ -14,7 +14,7 @@ from .exchange import read_saved
 from .foreign_weights import find_encoder
 from .own_weights import take_own
 from .segmentation_net import input_of
-from .taken_weights import Part, TakenWeights, count, other_parts
+from .taken_weights import TakenPart, TakenWeights, count, other_parts
 from .weights import flatten, read_content
 
 logger = logging.getLogger(__name__)
@@ -67,12 +67,14 @@ def read_initial_weights(model: nn.Module, config: ModelConfig, class_names: Seq
     result = TakenWeights(f"model.weights {config.weights}: weights of an encoder")
     result.take_encoder(found)
     for name, keys in other_parts(model.state_dict()).items():
-        result.parts.append(Part(name, not_taken=count(len(keys), "tensor"), why="missing in the file, starts fresh"))
+        result.parts.append(
+            TakenPart(name, not_taken=count(len(keys), "tensor"), why="missing in the file, starts fresh")
+        )
     others = sorted(found.unused.items(), key=lambda item: -item[1])
     if rest := others[_MOST_LISTED:]:
         others = [*others[:_MOST_LISTED], (f"{len(rest)} more", sum(number for _, number in rest))]
     for name, number in others:
-        result.parts.append(Part(name, not_taken=count(number, "tensor"), why="unknown: not of this encoder"))
+        result.parts.append(TakenPart(name, not_taken=count(number, "tensor"), why="unknown: not of this encoder"))
     return result
 
 

@@ -15,7 +15,7 @@ from .encoder import RGB_CHANNELS
 from .foreign_weights import find_encoder
 from .saved import require_network, trained_on
 from .segmentation_net import input_of
-from .taken_weights import ENCODER, Part, TakenWeights, count, other_parts
+from .taken_weights import ENCODER, TakenPart, TakenWeights, count, other_parts
 
 _OF_ENCODER = ("encoder", "stride_in_1x1")
 """Settings without which the encoder's weights mean nothing."""
@@ -64,10 +64,10 @@ def take_own(saved: dict[str, Any], model: nn.Module, config: ModelConfig, class
         wrong = [f"other shape: {key}" for key in plain if key in weights and weights[key].shape != fresh[key].shape]
         if reasons := differing or missing + wrong:
             why = shorten("starts fresh: " + "; ".join(reasons), 160, placeholder=" ...")
-            result.parts.append(Part(part, not_taken=count(len(keys), "tensor"), why=why))
+            result.parts.append(TakenPart(part, not_taken=count(len(keys), "tensor"), why=why))
             continue
         result.tensors |= {key: weights[key] for key in plain}
-        result.parts.append(Part(part, count(len(plain), "tensor")))
+        result.parts.append(TakenPart(part, count(len(plain), "tensor")))
         if by_class:
             result.tensors |= {
                 key: _rows(weights[key], saved["class_names"], fresh[key], class_names) for key in by_class
@@ -130,18 +130,18 @@ def _rows(trained: Tensor, old_names: Sequence[str], fresh: Tensor, names: Seque
     return rows
 
 
-def _class_parts(part: str, old_names: Sequence[str], names: Sequence[str]) -> list[Part]:
+def _class_parts(part: str, old_names: Sequence[str], names: Sequence[str]) -> list[TakenPart]:
     """Rows of the table for classes that both have, that are new, and that are gone."""
     name, shared = f"{part}.{_CLASSIFIER}", [known for known in names if known in old_names]
     new = [known for known in names if known not in old_names]
     gone = [known for known in old_names if known not in names]
-    parts = [Part(name, count(len(shared), "class"), why=_listed(shared))] if shared else []
+    parts = [TakenPart(name, count(len(shared), "class"), why=_listed(shared))] if shared else []
     if new:
         parts.append(
-            Part(name, not_taken=count(len(new), "class"), why=f"missing in the file, start fresh: {_listed(new)}")
+            TakenPart(name, not_taken=count(len(new), "class"), why=f"missing in the file, start fresh: {_listed(new)}")
         )
     if gone:
-        parts.append(Part(name, not_taken=count(len(gone), "class"), why=f"not in data.classes: {_listed(gone)}"))
+        parts.append(TakenPart(name, not_taken=count(len(gone), "class"), why=f"not in data.classes: {_listed(gone)}"))
     return parts
 
 

@@ -12,7 +12,7 @@ ENCODER = "encoder."
 """Beginning of the encoder's keys in the state dict of a network."""
 
 
-class Part(NamedTuple):
+class TakenPart(NamedTuple):
     """A row of the table that is logged: what was taken of a part of the network or of the file, and what was not."""
 
     name: str
@@ -27,12 +27,12 @@ class TakenWeights:
 
     origin: str
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
+    parts: list[TakenPart] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def table(self) -> str:
         """A line for the file and one for each part."""
-        rows = [Part("part", "taken", "not taken", "why"), *self.parts]
+        rows = [TakenPart("part", "taken", "not taken", "why"), *self.parts]
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
         return "\n  ".join((self.origin, *lines))
@@ -42,7 +42,7 @@ class TakenWeights:
         self.tensors |= {ENCODER + key: value for key, value in found.tensors.items()}
         notes = [f"from {found.prefix}*"] if found.prefix not in ("", ENCODER) else []
         notes += ["first filters of RGB adapted to the channels"] if found.widened else []
-        self.parts.append(Part("encoder", count(len(found.tensors), "tensor"), why="; ".join(notes)))
+        self.parts.append(TakenPart("encoder", count(len(found.tensors), "tensor"), why="; ".join(notes)))
 
 
 def other_parts(state: Mapping[str, Tensor]) -> dict[str, list[str]]:

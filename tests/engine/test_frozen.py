@@ -220,9 +220,10 @@ class TestWindows:
 def test_settings_without_effect_are_named(pack: Pack, make_parameters: Make, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     augmentation = {"crop_size": 64, "scale": [0.5, 1.2], "colour_jitter": 0.2}
-    given = blocks(augmentation=augmentation, training={"epochs": 1})
+    given = blocks(augmentation=augmentation, training={"epochs": 1, "optimizer": {"encoder_factor": 0.1}})
     trained(pack("train", [(40, 50)]), pack("val", [(50, 61)]), make_parameters(**given))
-    assert "no effect: augmentation.scale=[0.5, 1.2], augmentation.colour_jitter=0.2" in caplog.text
+    augmented = "augmentation.scale=[0.5, 1.2], augmentation.colour_jitter=0.2"
+    assert f"no effect: {augmented}, training.optimizer.encoder_factor=0.1" in caplog.text
     assert "the frozen encoder has random weights. Set model.weights=pretrained" in caplog.text
 
 

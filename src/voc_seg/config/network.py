@@ -19,7 +19,7 @@ class ModelConfig(Block):
 
     encoder: str = Field(
         "resnet18",
-        description="resnet18 (the fastest), resnet34, resnet50, or timm:NAME, a network of timm such as "
+        description="resnet18 (the fastest of the three), resnet34, resnet50, or timm:NAME, a network of timm such as "
         "timm:convnext_tiny or timm:vit_small_patch14_dinov2; needs the extra timm",
     )
     weights: str | None = Field(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from voc_seg.config import AugmentationConfig, EvaluationConfig, Parameters
+from voc_seg.config import EvaluationConfig, Parameters, TrainingConfig
 from voc_seg.models.head import Head, used_maps
 from voc_seg.models.segmentation_net import SegmentationNet, input_of
 from voc_seg.samples.batches import normalise
@@ -61,7 +61,7 @@ def cache_features(
         return None
     cache = cache or FeatureCache(train.path.parent / "features")
     augmentation, evaluation = parameters.augmentation, parameters.evaluation
-    if ignored := ignored_settings(augmentation, evaluation.scale):
+    if ignored := ignored_settings(parameters):
         logger.info(
             "training.frozen_stages=all trains on stored features of images at evaluation.scale=%g, so these have no "
             "effect: %s", evaluation.scale, ", ".join(ignored),
@@ -151,13 +151,18 @@ def weights_digest(module: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def ignored_settings(augmentation: AugmentationConfig, scale: float) -> list[str]:
-    """Settings of augmentation that are not off and cannot act on features of this scale, as ``key=value``."""
-    acting = augmentation.of_features(scale)
+def ignored_settings(parameters: Parameters) -> list[str]:
+    """Settings that are not off and have no effect with stored features, as ``key=value``."""
+    augmentation, training = parameters.augmentation, parameters.training
+    acting, off = augmentation.of_features(parameters.evaluation.scale), TrainingConfig()
+    pairs = [(f"augmentation.{key}", value, getattr(acting, key)) for key, value in augmentation]
+    pairs += [("training.freeze_batch_norm", training.freeze_batch_norm, off.freeze_batch_norm)]
+    pairs += [
+        (f"training.optimizer.{key}", getattr(training.optimizer, key), getattr(off.optimizer, key))
+        for key in ("encoder_factor", "layer_decay")
+    ]
     return [
-        f"augmentation.{key}={list(value) if isinstance(value, tuple) else value}"
-        for key, value in augmentation
-        if value != getattr(acting, key)
+        f"{key}={list(value) if isinstance(value, tuple) else value}" for key, value, plain in pairs if value != plain
     ]
 
 

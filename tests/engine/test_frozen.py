@@ -217,6 +217,14 @@ class TestWindows:
         assert found is not None and found.train.window == (96, 128)
 
 
+@pytest.mark.parametrize("decoder", ["transposed", "aspp", "linear"])
+def test_images_smaller_than_the_coarsest_stride_can_be_learnt(pack: Pack, make_parameters: Make, decoder: str) -> None:
+    """Batch norm needs more than one value a channel, also in a batch of one image."""
+    given = blocks(model={"decoder": decoder, "dropout": 0.0}, training={"epochs": 1})
+    history = trained(pack("train", [(20, 30)]), pack("val", [(50, 61)]), make_parameters(**given))[-1].history
+    assert np.isfinite(history[-1]["train_loss"])
+
+
 def test_settings_without_effect_are_named(pack: Pack, make_parameters: Make, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     augmentation = {"crop_size": 64, "scale": [0.5, 1.2], "colour_jitter": 0.2}

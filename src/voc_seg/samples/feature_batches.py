@@ -57,9 +57,13 @@ class FeatureWindows(Dataset):
 
     @cached_property
     def window(self) -> tuple[int, int]:
-        """Height and width of every window: the crop, rounded up, but not more than the largest image."""
-        padded, sizes = self.features.layout.padded, self.features.sizes
-        height, width = (padded(min(self.crop_size, max(size[axis] for size in sizes))) for axis in (0, 1))
+        """Height and width of every window: the crop, rounded up, but not more than the largest image.
+
+        It has two multiples a side at least, as a crop has: batch norm cannot normalise a single value a channel.
+        """
+        layout, sizes = self.features.layout, self.features.sizes
+        largest = (max(2 * layout.multiple, *(size[axis] for size in sizes)) for axis in (0, 1))
+        height, width = (layout.padded(min(self.crop_size, length)) for length in largest)
         return height, width
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[list[Tensor], Tensor, str]:

@@ -52,6 +52,22 @@ def test_the_output_stride(encoder: str) -> None:
     assert network.eval()(torch.zeros(1, 3, 40, 40)).shape == (1, 2, 40, 40)
 
 
+@pytest.mark.parametrize(
+    "encoder", ["timm:test_vit", "timm:test_vit3", "timm:swin_tiny_patch4_window7_224", "timm:test_resnet"]
+)
+def test_a_rank_without_a_crop_has_gradients_of_zero(encoder: str) -> None:
+    """With several ranks the last batch of an epoch may be smaller than their number."""
+    network = bare_model(_config(encoder=encoder), 2).train()
+    logits = network(torch.zeros(0, 3, 64, 64))
+    assert logits.shape == (0, 2, 64, 64)
+    logits.sum().backward()
+    used = [parameter for parameter in network.encoder.parameters() if parameter.grad is not None]
+    assert used and not any(parameter.grad.any() for parameter in used)
+    whole = bare_model(_config(encoder=encoder), 2).train()
+    whole(torch.rand(2, 3, 64, 64)).sum().backward()
+    assert len(used) == sum(parameter.grad is not None for parameter in whole.encoder.parameters())
+
+
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timm_networks, "find_spec", lambda name: None)
     with pytest.raises(VocSegError, match=r"needs the package timm.*pip install 'voc_seg\[timm\]'"):

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from voc_seg.config.network import TIMM
 from voc_seg.system.errors import VocSegError
@@ -76,7 +77,13 @@ class TimmEncoder(Encoder):
         return _with_parameters(groups)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Feature maps of images whose height and width are multiples of 32; see `Encoder`."""
+        """Feature maps of images whose height and width are multiples of `multiple`; see `Encoder`."""
+        if self.training and not len(images) and not any(isinstance(one, _BatchNorm) for one in self.modules()):
+            # A rank without a crop: attention cannot reshape nothing. Batch norm over all ranks must see no other crop.
+            return [maps[:0] for maps in self._maps(images.new_zeros(1, *images.shape[1:]))]
+        return self._maps(images)
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
         return self.network.forward_intermediates(images, indices=self._taken, intermediates_only=True)
 
 
@@ -118,8 +125,7 @@ class TransformerEncoder(TimmEncoder):
             groups[-1].append(unit)
         return _with_parameters(groups)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Feature maps of images whose height and width are multiples of `multiple`; see `Encoder`."""
+    def _maps(self, images: Tensor) -> list[Tensor]:
         height, width = (side // self._grid for side in images.shape[-2:])
         if self._patch != self._grid:
             size = (height * self._patch, width * self._patch)

@@ -52,7 +52,7 @@ class LrFinderConfig(Block):
     steps: int = Field(100, ge=20, description="optimiser steps, at least 20")
     start: float = Field(1e-6, gt=0, le=10, description="learning rate of the first step, above 0 up to 10")
     end: float = Field(
-        1.0, gt=0, le=100, description="learning rate of the last step, above start up to 100; the test ends earlier "
+        1.0, gt=0, le=20, description="learning rate of the last step, above start up to 20; the test ends earlier "
         "if the loss diverges"
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from .scores import network_input, network_size
 from .tiles import is_tiled
 
 logger = logging.getLogger(__name__)
+
+_FORMAT = 1
+"""Increase it whenever an encoder computes other features from the same weights."""
 
 _DECODER_SETTINGS = {"decoder", "skips", "width", "context", "dropout", "auxiliary", "weights"}
 """Settings of the model that do not change the encoder's features, except by its weights, which are compared."""
@@ -108,6 +112,11 @@ def _features_of(
     )
     settings = parameters.model.model_dump(mode="json", exclude=_DECODER_SETTINGS)
     facts = {
+        "versions": {
+            "format": _FORMAT,
+            "torch": torch.__version__,
+            "timm": version("timm") if parameters.model.timm_name else None,
+        },
         "encoder": settings,
         "encoder_weights": weights_digest(encoder),
         "input": input_of(model).record,

@@ -49,6 +49,8 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
         f"images {metrics['images']}, checkpoint epoch {metrics['checkpoint_epoch']}"
         f", {metrics['images_per_second']:.1f} images/s",
     ]
+    if metrics.get("scales"):
+        lines.append(f"scales {' '.join(f'{scale:g}' for scale in metrics['scales'])}")
     if metrics.get("longer_side"):
         lines.append(f"at the stored size: longer side {metrics['longer_side']} (data.longer_side)")
     return "\n".join(lines)

@@ -89,6 +89,14 @@ def test_commands_repeat_how_the_run_was_started() -> None:
     )
 
 
+def test_a_record_is_completed_once_however_many_handlers_it_passes() -> None:
+    options = RepeatedOptions()
+    options.given = {"env": None, "runtime_params": {"data.classes": ["background", "cat"], "run": "m3"}}
+    record = logging.LogRecord("", logging.ERROR, "", 0, "kedro run --pipelines data_processing", None, None)
+    assert options.filter(record) and options.filter(record)
+    assert record.getMessage() == "kedro run --pipelines data_processing --params 'data.classes=background cat'"
+
+
 def test_commands_in_messages_are_completed_once() -> None:
     repeated = RepeatedOptions()
     repeated.given = RUN | {"launch": Launch("voc-seg", "conf.tar.gz")}

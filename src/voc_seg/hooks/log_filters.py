@@ -32,7 +32,10 @@ class RepeatedOptions(logging.Filter):
         self.given: dict[str, Any] = {"env": None, "runtime_params": None}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "has_options", False):  # the record passes through the filters of several handlers
+            return True
         if context_options(self.given) or launch_from_params(self.given) != Launch():
+            record.has_options = True
             rewrite_message(record, lambda message: _COMMAND.sub(self._completed, message))
         return True
 

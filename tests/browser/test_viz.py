@@ -44,6 +44,7 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
         run_kedro(project, "export")
     run_kedro(project, "inference", inference={"images": str(project / "voc/VOCdevkit/VOC2012/JPEGImages")})
     run_kedro(project, "comparison")
+    run_kedro(project, "lr_finder", lr_finder={"steps": 20})
     command = [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

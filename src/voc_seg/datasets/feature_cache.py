@@ -4,8 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import TablePreview
+from rich.filesize import decimal
 
 from voc_seg.samples.feature_cache import FeatureCache
+
+from .previews import table_preview
 
 
 class FeatureCacheDataset(AbstractDataset[None, FeatureCache]):
@@ -31,6 +35,12 @@ class FeatureCacheDataset(AbstractDataset[None, FeatureCache]):
     def save(self, data: None) -> None:
         """Always an error."""
         raise DatasetError(f"{self._folder} is filled by the training itself.")
+
+    def preview(self) -> TablePreview:
+        """Size of every folder of features, for Kedro-Viz; any of them may be deleted."""
+        folders = sorted(path for path in self._folder.glob("*") if path.is_dir())
+        sizes = [sum(file.stat().st_size for file in folder.glob("*.arrow")) for folder in folders]
+        return table_preview(["folder", "size"], [[path.name, decimal(size)] for path, size in zip(folders, sizes)])
 
     def _exists(self) -> bool:
         return self._folder.is_dir()

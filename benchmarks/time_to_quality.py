@@ -29,7 +29,8 @@ from measuring import add_device, console, describe_machine, print_table
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voc_seg.config import ModelConfig, Parameters
+from voc_seg.config import ModelConfig, ModelInput, Parameters
+from voc_seg.config.model_input import RGB_INPUT
 from voc_seg.engine import run
 from voc_seg.engine.training import fit
 from voc_seg.models.encoder import RGB_CHANNELS, Encoder, ResNetEncoder, count_parameters
@@ -70,8 +71,9 @@ LITE0: dict[str, Any] = {
 class Peer(nn.Module):
     """A network of segmentation_models_pytorch that `fit` can train: any image size, stages that can be frozen."""
 
-    def __init__(self, network: nn.Module, config: ModelConfig) -> None:
+    def __init__(self, network: nn.Module, config: ModelConfig, model_input: ModelInput) -> None:
         super().__init__()
+        self.model_input = model_input
         # This project's encoder with its weights instead of smp's; both are torchvision's ResNet, or timm's network.
         self.encoder: Encoder = (
             build_encoder(config.model_copy(update={"output_stride": network.encoder.output_stride}), RGB_CHANNELS)
@@ -100,14 +102,14 @@ class _SharedEncoder(ResNetEncoder):
                     module.dilation, module.padding = (2, 2), ((kernel // 2) * 2,) * 2
 
 
-def build_peer(name: str, config: ModelConfig) -> nn.Module:
+def build_peer(name: str, config: ModelConfig, model_input: ModelInput = RGB_INPUT) -> nn.Module:
     import segmentation_models_pytorch as smp
 
     encoder = f"tu-{config.timm_name}" if config.timm_name else config.encoder
     network = {"deeplabv3plus": smp.DeepLabV3Plus, "unet": smp.Unet}[name](
         encoder, encoder_weights=None, classes=len(CLASS_NAMES)
     )
-    return Peer(network, config).to(memory_format=torch.channels_last)
+    return Peer(network, config, model_input).to(memory_format=torch.channels_last)
 
 
 def race(
@@ -115,8 +117,9 @@ def race(
 ) -> list[list[object]]:
     """Yield epoch, val mIoU, wall and CPU minutes until the target or the time limit is reached."""
 
-    def build(config: ModelConfig, *given: Any) -> nn.Module:
-        model = build_model(config, *given) if name == "ours" else build_peer(name, config)
+    def build(config: ModelConfig, classes: int, model_input: ModelInput, *given: Any) -> nn.Module:
+        ours = name == "ours"
+        model = build_model(config, classes, model_input, *given) if ours else build_peer(name, config, model_input)
         console.print(f"{name}: {count_parameters(model) / 1e6:.1f} M parameters", highlight=False)
         return model
 

@@ -146,6 +146,14 @@ class TestComputing:
         assert "It will be computed again" in caplog.text
         assert torch.equal(store.read(20)[0].float(), maps_of(20)[0][0])
 
+    def test_a_file_of_another_folder_is_computed_again(self, fill: Fill, caplog: pytest.LogCaptureFixture) -> None:
+        path, other = fill(Work()).files[0], fill(Work(), {"scale": 2}).files[0]
+        path.write_bytes(other.read_bytes())
+        work = Work()
+        fill(work)
+        assert work.computed == list(range(16))
+        assert "is not a complete file of these features" in caplog.text
+
     def test_a_disk_without_room_is_refused_before_anything_is_computed(
         self, fill: Fill, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -131,7 +131,7 @@ class FeatureStore:
         Raises:
             VocSegError: The disk is full, or a value is not finite.
         """
-        schema = self.layout.schema
+        schema = self._schema(number)
         with (
             atomic_write(self.files[number], size) as partial,
             pa.OSFile(str(partial), "wb") as sink,
@@ -143,6 +143,11 @@ class FeatureStore:
                 columns += [_single_row_column(content) for content in maps]
                 notes = {_CHECKSUM: f"{_checksum(image[:3], maps):08x}"}
                 writer.write_batch(pa.record_batch(columns, schema=schema), custom_metadata=notes)
+
+    def _schema(self, number: int) -> pa.Schema:
+        """With the name of the file, so that a copy under another name is noticed."""
+        schema, path = self.layout.schema, self.files[number]
+        return schema.with_metadata({**(schema.metadata or {}), b"file": f"{path.parent.name}/{path.name}".encode()})
 
     def _encode(self, image_id: str, values: Tensor) -> pa.Buffer:
         stored = values.to(_DTYPES[self.layout.dtype])
@@ -160,7 +165,7 @@ class FeatureStore:
                 with pa.memory_map(str(path)) as file:
                     reader = pa.ipc.open_file(file.read_buffer())
                 complete = reader.num_record_batches == len(self.images_of(number))
-                same = reader.schema.equals(self.layout.schema, check_metadata=True)
+                same = reader.schema.equals(self._schema(number), check_metadata=True)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise DamagedFeaturesError(f"{path} is not a complete file of features ({error}).") from error
             if not complete or not same:

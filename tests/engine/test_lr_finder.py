@@ -108,3 +108,10 @@ class TestRangeTest:
         found = find([3.0] * 6 + [2.0] * 6 + [math.nan])
         assert len(found.history) == 12
         assert found.metrics["learning_rate"] is not None
+
+
+@pytest.mark.parametrize("end", [0.5, 5.0, 20.0])
+def test_the_end_that_it_advises_is_one_that_is_allowed(end: float) -> None:
+    metrics = {"learning_rate": None, "lowest_at": end}
+    text = suggestion_text(metrics, LrFinderConfig(end=end))
+    LrFinderConfig(end=float(text.rpartition("lr_finder.end=")[2].rstrip(".")))

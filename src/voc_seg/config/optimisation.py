@@ -46,14 +46,18 @@ class ScheduleConfig(Block):
     )
 
 
+MAX_FINDER_RATE = 20.0
+"""Half of a rate is suggested, and training allows up to 10."""
+
+
 class LrFinderConfig(Block):
     """The learning-rate range test: the rate rises exponentially from step to step."""
 
     steps: int = Field(100, ge=20, description="optimiser steps, at least 20")
     start: float = Field(1e-6, gt=0, le=10, description="learning rate of the first step, above 0 up to 10")
     end: float = Field(
-        1.0, gt=0, le=20, description="learning rate of the last step, above start up to 20; the test ends earlier "
-        "if the loss diverges"
+        1.0, gt=0, le=MAX_FINDER_RATE, description="learning rate of the last step, above start up to "
+        f"{MAX_FINDER_RATE:g}; the test ends earlier if the loss diverges"
     )  # fmt: skip
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from voc_seg.config import LrFinderConfig, Parameters
+from voc_seg.config.optimisation import MAX_FINDER_RATE
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.progress import progress_bar
 
@@ -164,7 +165,8 @@ def suggestion_text(metrics: dict, config: LrFinderConfig) -> str:
             f"lr_finder.start={config.start / 100:g} or more steps, lr_finder.steps={2 * config.steps}; run sanity "
             "if that does not help."
         )
+    end = min(MAX_FINDER_RATE, 10 * config.end)
     return (
         f"There is no suggestion: the loss fell too little, or was still falling at the last step. Look at "
-        f"lr_finder.png. Try lr_finder.steps={2 * config.steps} or lr_finder.end={min(100, 10 * config.end):g}."
+        f"lr_finder.png. Try lr_finder.steps={2 * config.steps} or lr_finder.end={end:g}."
     )

@@ -141,7 +141,7 @@ def test_shared_memory_that_is_full_is_an_error_of_the_batch(
     crops = batches.AugmentedCrops(train_store, AugmentationConfig(crop_size=64), 0)
     rank_slice = batches.RankSlice([(0, 0)], 0, 1)
     batches._collate(crops.__getitems__(rank_slice), 64)
-    monkeypatch.setattr(batches, "get_worker_info", lambda: SimpleNamespace(id=0))
+    monkeypatch.setattr(waiting, "get_worker_info", lambda: SimpleNamespace(id=0))
     with pytest.raises(RuntimeError, match="unable to allocate"):
         batches._collate(crops.__getitems__(rank_slice), 64)
     text = "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback\nRuntimeError: unable to allocate "

@@ -1,6 +1,5 @@
 """``training.frozen_stages: all``: the encoder's features are computed once, and the decoder is trained on them."""
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from voc_seg.config import EvaluationConfig, Parameters, TrainingConfig
+from voc_seg.models.exchange import model_digest
 from voc_seg.models.head import Head, used_maps
 from voc_seg.models.segmentation_net import SegmentationNet, input_of
 from voc_seg.samples.batches import normalise
@@ -118,7 +118,7 @@ def _features_of(
             "timm": version("timm") if parameters.model.timm_name else None,
         },
         "encoder": settings,
-        "encoder_weights": weights_digest(encoder),
+        "encoder_weights": model_digest({"model": encoder.state_dict()}),
         "input": input_of(model).record,
         "scale": scale,
         "image_size": image_size and list(image_size),
@@ -149,15 +149,6 @@ def encode(model: SegmentationNet, pixels: Tensor, mirrored: bool, runtime: Runt
     images = normalise(pixels.to(runtime.device, non_blocking=True), input_of(model))
     with runtime.autocast():
         return model.encoder(model.pad(images.contiguous(memory_format=runtime.memory_format)))
-
-
-def weights_digest(module: torch.nn.Module) -> str:
-    """A digest of all weights and statistics of a module."""
-    digest = hashlib.blake2b(digest_size=12)
-    for key, value in module.state_dict().items():
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def ignored_settings(parameters: Parameters) -> list[str]:

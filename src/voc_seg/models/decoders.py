@@ -10,7 +10,7 @@ from .linear import LinearDecoder
 DECODERS: dict[str, type[Decoder]] = {"transposed": TransposedDecoder, "aspp": AsppDecoder, "linear": LinearDecoder}
 """Decoders by ``model.decoder``."""
 
-_SOME_DECODERS_ONLY = ("skips", "width", "context")
+_SOME_DECODERS_ONLY = tuple(dict.fromkeys(key for decoder in DECODERS.values() for key in decoder.settings))
 """Settings of ``ModelConfig`` that not every decoder uses."""
 
 

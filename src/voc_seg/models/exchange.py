@@ -21,7 +21,7 @@ def model_digest(saved: dict[str, Any]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for name, value in sorted(saved["model"].items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from voc_seg.config import AugmentationConfig
 from voc_seg.config.model_input import MEAN, RGB_INPUT, ModelInput
@@ -22,7 +22,7 @@ from voc_seg.system.errors import VocSegError
 from .augment import augment
 from .rare_classes import RareClasses, find_rare_classes
 from .store import SampleStore
-from .waiting import POLL, poll_batches, shared_memory_advice
+from .waiting import POLL, poll_batches, share_in_worker, shared_memory_advice
 
 T = TypeVar("T")
 
@@ -128,9 +128,7 @@ def _collate(made: tuple[list[tuple[Tensor, Tensor, str]], RankSlice], size: int
     images, targets, ids = zip(*crops)
     # Stacked in memory order, channels last.
     stacked, masks = torch.stack([image.permute(1, 2, 0) for image in images]), torch.stack(targets)
-    if get_worker_info():
-        # An error raised here reaches the main process; the thread that sends batches would only print it.
-        stacked.share_memory_(), masks.share_memory_()
+    share_in_worker(stacked, masks)
     return Batch(stacked.permute(0, 3, 1, 2), masks, ids, first, whole)
 
 

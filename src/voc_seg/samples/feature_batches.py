@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from voc_seg.voc.classes import VOID
 from voc_seg.voc.pairs import nearest_indices
@@ -16,6 +16,7 @@ from voc_seg.voc.pairs import nearest_indices
 from .batches import RankSlice, load_slices, rank_slices
 from .feature_store import FeatureStore, Window
 from .store import SampleStore
+from .waiting import share_in_worker
 
 
 class FeatureBatch(NamedTuple):
@@ -102,10 +103,7 @@ class FeatureWindows(Dataset):
             return FeatureBatch(maps, torch.empty(0, height, width, dtype=torch.uint8), (), first, whole)
         parts, targets, ids = zip(*windows)
         stacked, masks = [torch.stack(level) for level in zip(*parts)], torch.stack(targets)
-        if get_worker_info():
-            # An error raised here reaches the main process; the thread that sends batches would only print it.
-            for tensor in (*stacked, masks):
-                tensor.share_memory_()
+        share_in_worker(*stacked, masks)
         return FeatureBatch([maps.permute(0, 3, 1, 2) for maps in stacked], masks, ids, first, whole)
 
 

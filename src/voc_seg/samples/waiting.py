@@ -1,4 +1,4 @@
-"""Waiting for loader workers while they work, until the run is asked to stop."""
+"""Loader workers: waiting for them while they work, and handing their batches over in shared memory."""
 
 import multiprocessing
 import os
@@ -6,6 +6,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+
+from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from voc_seg.system.errors import VocSegError
 
@@ -82,3 +85,13 @@ def shared_memory_advice() -> str:
         f"Most often there is too little shared memory{room}: runtime.workers=0 needs none; in Docker, "
         "--shm-size=2g gives more."
     )
+
+
+def share_in_worker(*tensors: Tensor) -> None:
+    """In a loader worker, move the tensors of a batch into shared memory.
+
+    An error raised here reaches the main process; the thread that sends batches would only print it.
+    """
+    if get_worker_info():
+        for tensor in tensors:
+            tensor.share_memory_()

@@ -69,6 +69,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "crop too small": ({"augmentation": {"crop_size": 32}}, "augmentation.crop_size = 32: Input should be greater"),
     "crop too large": ({"augmentation": {"crop_size": 9999}}, "augmentation.crop_size = 9999: Input should be less"),
     "scale upside down": ({"augmentation": {"scale": [2, 1]}}, "scale [2.0, 1.0] must be [low, high] with 0.05 <= low"),
+    "colours changed twice": (
+        {"augmentation": {"colour_jitter": 0.2, "strength": "light"}},
+        "colour_jitter is 0.2 and strength is light: both change colours. Set colour_jitter to 0 or strength to none",
+    ),
     "scale of one": ({"augmentation": {"scale": 0.5}}, "augmentation.scale.1 = [0.5]: Field required"),
     "image size of none": ({"augmentation": {"image_size": [0, 5]}}, "augmentation.image_size.0 = 0: Input should be"),
     "one class": ({"data": {"classes": ["background"]}}, "number of classes: 1; a mask can hold 2 to 255"),

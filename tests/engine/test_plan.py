@@ -160,3 +160,12 @@ class TestRuns:
         assert last.checkpoint["step"] == 5, "planned after four"
         assert "Validations take" in caplog.text
         assert "warmup_epochs=5 takes more than half" in caplog.text
+        assert "too short for one epoch" not in caplog.text
+
+    def test_a_time_shorter_than_an_epoch_is_said_to_be(
+        self, train: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        Clock(lambda step: 1.0).patch(monkeypatch)
+        monkeypatch.setattr(budget, "_UNTIMED", 1)
+        list(train(minutes=0.01, batch_size=1))
+        assert "training.minutes=0.01 is too short for one epoch: only 75 % of the training" in caplog.text

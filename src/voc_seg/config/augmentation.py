@@ -65,3 +65,12 @@ class AugmentationConfig(Block):
         if not 0.05 <= low <= high <= 20:
             raise ValueError(f"scale {list(self.scale)} must be [low, high] with 0.05 <= low <= high <= 20")
         return self
+
+    @model_validator(mode="after")
+    def _colours_change_once(self) -> "AugmentationConfig":
+        if self.colour_jitter and self.strength != "none":
+            raise ValueError(
+                f"colour_jitter is {self.colour_jitter:g} and strength is {self.strength}: both change colours. Set "
+                "colour_jitter to 0 or strength to none"
+            )
+        return self

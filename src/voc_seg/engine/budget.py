@@ -150,6 +150,11 @@ class Budget:
                 "Validations take %s of training.minutes=%g. Raise training.minutes or training.validate_every, or "
                 "lower evaluation.scale.", duration(validating), plan.minutes,
             )  # fmt: skip
+        if not before.steps and plan.steps < run.steps_per_epoch:
+            logger.warning(
+                "training.minutes=%g is too short for one epoch: only %d %% of the training images are seen. Raise it.",
+                plan.minutes, 100 * plan.steps // run.steps_per_epoch,
+            )  # fmt: skip
         if run.length.warmup_is_shortened and not before.steps:
             logger.warning(
                 "training.schedule.warmup_epochs=%g takes more than half of the planned steps; it ends after half.",

@@ -1,5 +1,6 @@
 """Networks of timm by name: refusals with the reason, normalisation, weights."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +104,20 @@ def test_pretrained_weights_fill_the_encoder(monkeypatch: pytest.MonkeyPatch) ->
         (type("GatedRepoError", (OSError,), {})("401"), "only for people who have accepted their licence"),
     ],
 )
-def test_a_download_that_fails(monkeypatch: pytest.MonkeyPatch, error: Exception, advice: str) -> None:
+def test_a_download_that_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, advice: str
+) -> None:
+    hub = logging.getLogger("huggingface_hub")
+
     def fail(*_: Any, **__: Any) -> None:
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s")
         raise error
 
     monkeypatch.setattr(timm, "create_model", fail)
+    level = hub.level
     with pytest.raises(VocSegError) as caught:
         timm_networks.download("test_vit")
+    assert "Retrying" not in caplog.text and hub.level == level
     assert advice in str(caught.value)
     assert "https://huggingface.co/timm/test_vit.r160_in1k" in str(caught.value)
 

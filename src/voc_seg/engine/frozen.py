@@ -65,7 +65,7 @@ def cache_features(
         return None
     cache = cache or FeatureCache(train.path.parent / "features")
     augmentation, evaluation = parameters.augmentation, parameters.evaluation
-    if ignored := ignored_settings(parameters):
+    if ignored := settings_without_effect(parameters):
         logger.info(
             "training.frozen_stages=all trains on stored features of images at evaluation.scale=%g, so these have no "
             "effect: %s", evaluation.scale, ", ".join(ignored),
@@ -151,7 +151,7 @@ def encode(model: SegmentationNet, pixels: Tensor, mirrored: bool, runtime: Runt
         return model.encoder(model.pad(images.contiguous(memory_format=runtime.memory_format)))
 
 
-def ignored_settings(parameters: Parameters) -> list[str]:
+def settings_without_effect(parameters: Parameters) -> list[str]:
     """Settings that are not off and have no effect with stored features, as ``key=value``."""
     augmentation, training = parameters.augmentation, parameters.training
     acting, off = augmentation.of_features(parameters.evaluation.scale), TrainingConfig()

@@ -1,5 +1,6 @@
 """timm's networks by name: whether they exist, how they normalise images, and their pretrained weights."""
 
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from torch import Tensor
 from voc_seg.config import ModelConfig
 from voc_seg.config.network import TIMM
 from voc_seg.system.errors import VocSegError
+
+logger = logging.getLogger(__name__)
 
 EXAMPLE = "convnext_tiny"
 """A network for messages that can be used in every way."""
@@ -101,11 +104,17 @@ def download(name: str) -> dict[str, Tensor]:
     """
     timm = require_timm(name)
     require_pretrained(name)
+    logger.info("Fetching the pretrained weights of %s; without a network this gives up within a minute", name)
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)  # it would report each of a dozen attempts, twice
     try:
         with socket_timeout():  # for weights that are not on Hugging Face, whose client has a limit of its own
             return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # of huggingface_hub, httpx or requests, urllib, safetensors and torch
         raise VocSegError(_advice(name, timm.get_pretrained_cfg(name), error)) from error
+    finally:
+        hub.setLevel(level)
 
 
 def _advice(name: str, settings: Any, error: Exception) -> str:

@@ -27,7 +27,12 @@ import torch
 from measuring import console, describe_machine, print_table
 
 from voc_seg.config import Parameters
+from voc_seg.engine.evaluation import evaluate
+from voc_seg.engine.run import EpochReport
+from voc_seg.engine.runtime import choose_runtime
 from voc_seg.engine.training import fit
+from voc_seg.metrics.confusion import mean_iou
+from voc_seg.models.registry import restore_model
 from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.store import SampleStore, write_store
 from voc_seg.voc.classes import CLASS_NAMES
@@ -39,7 +44,7 @@ PROBE = 48
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet50": {"encoder": "resnet50", "stride_in_1x1": True},
-    "lite0": {"encoder": "timm:tf_efficientnet_lite0", "width": 64},
+    "lite0": {"encoder": "timm:tf_efficientnet_lite0"},
 }
 
 PARTS: list[tuple[str, dict[str, Any]]] = [
@@ -57,17 +62,19 @@ PARTS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("frozen batch norm and stages", {"training": {"freeze_batch_norm": True, "frozen_stages": 2}}),
     ("scales 0.5 to 1.2", {"augmentation": {"crop_size": 256, "scale": [0.5, 1.2]}, "evaluation": {"scale": 0.8}}),
-    ("moving average", {"training": {"ema_decay": 0.99}}),
-    ("strength=standard", {"augmentation": {"strength": "standard"}}),
+    ("decoder at stride 8, twice as wide", {"model": {"skips": [3, 4], "width": 256}}),
+    ("colour_jitter", {"augmentation": {"colour_jitter": 0.3}}),
     ("max_class_share", {"augmentation": {"max_class_share": 0.75}}),
     ("copy_paste", {"augmentation": {"copy_paste": 0.3}}),
+    ("moving average", {"training": {"ema_decay": 0.99}}),
     ("flip", {"evaluation": {"flip": True}}),
 ]
 """Rows of the first table: name, and the settings that it adds to the row before."""
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    ("strength=light", {"augmentation": {"strength": "light"}}),
-    ("strength=strong", {"augmentation": {"strength": "strong"}}),
+    ("strength=light", {"augmentation": {"colour_jitter": 0.0, "strength": "light"}}),
+    ("strength=standard", {"augmentation": {"colour_jitter": 0.0, "strength": "standard"}}),
+    ("strength=strong", {"augmentation": {"colour_jitter": 0.0, "strength": "strong"}}),
     ("rare_crops", {"augmentation": {"rare_crops": 0.5}}),
     ("class_weights=balanced", {"training": {"loss": {"class_weights": "balanced"}}}),
     ("label_smoothing", {"training": {"loss": {"label_smoothing": 0.1}}}),
@@ -79,12 +86,15 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("aspp", {"model": {"decoder": "aspp"}}),
     ("linear", {"model": {"decoder": "linear"}}),
     ("output_stride=16", {"model": {"output_stride": 16}}),
+    ("output_stride=8", {"model": {"output_stride": 8}}),
     ("auxiliary", {"model": {"auxiliary": 0.4}}),
+    ("weight_decay=0.0005", {"training": {"optimizer": {"weight_decay": 0.0005}}}),
     ("adamw", {"training": {"optimizer": {"name": "adamw", "learning_rate": 0.0005, "weight_decay": 0.05}}}),
     ("layer_decay", {"training": {"optimizer": {"encoder_factor": 0.3, "layer_decay": 0.7}}}),
     ("clip_gradient", {"training": {"clip_gradient": 5.0}}),
     ("ema_warmup", {"training": {"ema_warmup": True}}),
     ("frozen_stages=all", {"training": {"frozen_stages": "all"}}),
+    ("scales", {"evaluation": {"scales": [0.6, 0.8, 1.0]}}),
 ]
 """Rows of the second table: name, and the one thing that it changes in the last row of the first."""
 
@@ -111,22 +121,37 @@ def pack(voc_root: Path, packed: Path) -> dict[str, SampleStore]:
     return stores
 
 
-def train_epochs(settings: Mapping[str, Any], train: SampleStore, val: SampleStore, epochs: int) -> tuple[dict, float]:
-    """Train and validate once at the end; return the last row of the history and the CPU seconds."""
-    wanted = merged(settings, {"training": {"epochs": epochs, "validate_every": epochs}})
+def train_epochs(parameters: Parameters, train: SampleStore, val: SampleStore) -> tuple[EpochReport, float]:
+    """Train and validate once at the end; return the last report and the CPU seconds."""
     started = time.process_time()
-    *_, last = fit(train, val, CLASS_NAMES, Parameters.model_validate(wanted))
-    return last.history[-1], time.process_time() - started
+    *_, last = fit(train, val, CLASS_NAMES, parameters)
+    return last, time.process_time() - started
 
 
 def train_row(settings: Mapping[str, Any], stores: Mapping[str, SampleStore], minutes: float) -> dict[str, Any]:
     """Train for as many epochs as the CPU minutes allow, and score the held-out images with the last weights."""
+
+    def of_length(epochs: int) -> Parameters:
+        return Parameters.model_validate(merged(settings, {"training": {"epochs": epochs, "validate_every": epochs}}))
+
     # The difference of two lengths is free of what every run does once.
-    seconds = [train_epochs(settings, stores["probe"], stores["probe_val"], epochs)[1] for epochs in (1, 3)]
+    seconds = [train_epochs(of_length(epochs), stores["probe"], stores["probe_val"])[1] for epochs in (1, 3)]
     epoch = (seconds[1] - seconds[0]) / 2 * len(stores["learnt"]) / PROBE
     epochs = max(1, round(60 * minutes / epoch))
-    row, spent = train_epochs(settings, stores["learnt"], stores["held_out"], epochs)
-    return {"epochs": epochs, "miou": row["val_miou"], "train_loss": row["train_loss"], "cpu_minutes": spent / 60}
+    parameters = of_length(epochs)
+    last, spent = train_epochs(parameters, stores["learnt"], stores["held_out"])
+    row, miou = last.history[-1], last.history[-1]["val_miou"]
+    if parameters.evaluation.scales:  # validation has a single scale
+        model, runtime = restore_model(last.best_model), choose_runtime(parameters.runtime)
+        found = evaluate(model, stores["held_out"], parameters.evaluation, runtime)
+        miou = mean_iou(found.score.confusion)
+    return {
+        "epochs": epochs,
+        "miou": miou,
+        "val_loss": row["val_loss"],
+        "train_loss": row["train_loss"],
+        "cpu_minutes": spent / 60,
+    }
 
 
 def main() -> None:

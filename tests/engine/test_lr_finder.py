@@ -74,6 +74,14 @@ def test_a_loss_that_is_never_finite_has_no_suggestion() -> None:
     plot_range_test(pd.DataFrame(found.history, columns=["step", "learning_rate", "loss", "smoothed"]), found.metrics)
 
 
+def test_losses_above_the_axis_are_marked() -> None:
+    found = summarise(
+        _curve(lambda exponent: 900.0 if exponent > -0.1 else 3 + (exponent + 2) ** 2), stopped_early=False
+    )
+    (axes,) = plot_range_test(pd.DataFrame(found.history), found.metrics).axes
+    assert [line.get_label() for line in axes.lines if line.get_marker() == "^"] == ["above the axis: 1"]
+
+
 @pytest.mark.usefixtures("narrow_encoder")
 class TestRangeTest:
     @pytest.fixture

@@ -34,7 +34,11 @@ def plot_range_test(history: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure
         axes.axvline(suggested, color=ORANGE, linewidth=1.8, label=f"suggested: {suggested:g}")
     # A single step that diverges must not flatten the curve.
     top = max(history["smoothed"].max(), history["loss"].quantile(0.9))
-    axes.set_ylim(0, 1.1 * top if top > 0 else 1)
+    limit = 1.1 * top if top > 0 else 1.0
+    axes.set_ylim(0, limit)
+    if len(beyond := history[history["loss"] > limit]):
+        above = [0.985 * limit] * len(beyond)
+        axes.plot(beyond["learning_rate"], above, "^", color=GREY, markersize=6, label=f"above the axis: {len(beyond)}")
     legend_beside_title(axes)
     return figure
 

@@ -48,11 +48,25 @@ def test_gradients_are_those_of_torch(kernel, stride, padding, bias, counted):
     assert len(counted) == 3 * (kernel > 3 or stride > 1)
 
 
+@pytest.mark.parametrize(("kernel", "dilation", "padding"), [(3, 2, 2), (3, 4, 4), (5, 2, 4), (5, 3, 1), (5, 2, 0)])
+def test_gradients_of_dilated_convolutions_are_those_of_torch(kernel, dilation, padding, counted):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 8, kernel, 1, padding, dilation, groups=8)
+    for size in [(15, 13), (16, 14)]:
+        images = torch.randn(2, 8, *size).contiguous(memory_format=torch.channels_last)
+        for quick, usual in zip(gradients(layer, images, True), gradients(layer, images, False), strict=True):
+            assert quick.shape == usual.shape
+            assert (quick - usual).abs().max() <= 0.01 * usual.abs().max()
+    assert len(counted) == 2
+
+
 @pytest.mark.parametrize(
     "layer",
     [
         nn.Conv2d(8, 8, 3, 1, 1, groups=8),  # fast as it is
-        nn.Conv2d(8, 8, 5, 1, 4, dilation=2, groups=8),
+        nn.Conv2d(8, 8, 3, 1, 6, dilation=6, groups=8),
+        nn.Conv2d(8, 8, 3, 2, 2, dilation=2, groups=8),
+        nn.Conv2d(8, 8, 3, 1, 1, dilation=(1, 2), groups=8),
         nn.Conv2d(8, 8, (5, 3), 1, 1, groups=8),
         nn.Conv2d(8, 8, 5, (2, 1), 1, groups=8),
         nn.Conv2d(8, 8, 5, 3, 1, groups=8),

@@ -1,8 +1,8 @@
 """Gradients of depthwise convolutions in bf16 on a CPU, several times faster than torch's.
 
 oneDNN, which computes them there, has fast kernels for most cases, but not for the gradient of the input at stride 2,
-nor for that of kernels above 3x3. Both can be had from its fast ones. With EfficientNet-Lite0 a step takes half the
-time (benchmarks/README.md). In fp32 there is little to gain, and nothing changes.
+nor for kernels above 3x3 or for dilation. All can be had from its fast ones. With EfficientNet-Lite0 a step takes half
+the time (benchmarks/README.md). In fp32 there is little to gain, and nothing changes.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 _FAST = 3
 """Largest kernel for which oneDNN computes the gradient of the weights quickly."""
+_MOST_DILATED = 4
+"""Of an encoder with ``output_stride`` 8. Larger dilations, of ASPP, would need far more padding than there is map."""
 
 
 def quick_depthwise(images: Tensor) -> AbstractContextManager[Any]:
@@ -63,12 +65,35 @@ def _depthwise(
     steps, pads, gaps = (
         [value] * 2 if isinstance(value, int) else list(value) for value in (stride, padding, dilation)
     )
-    slow = max(kernel) > _FAST or max(steps) > 1
-    ordinary = gaps == [1, 1] and kernel[0] == kernel[1] >= _FAST > steps[0] == steps[1] and max(pads) < kernel[0]
-    if not (slow and ordinary):
+    if not kernel[0] == kernel[1] >= _FAST > steps[0] == steps[1]:
         return None
-    output = _Depthwise.apply(input.bfloat16(), weight.bfloat16(), steps, pads)
+    maps, weight = input.bfloat16(), weight.bfloat16()
+    if gaps == [1, 1]:
+        if max(pads) >= kernel[0] or (kernel[0] == _FAST and steps == [1, 1]):
+            return None
+        output = _Depthwise.apply(maps, weight, steps, pads)
+    elif gaps[0] == gaps[1] <= _MOST_DILATED and steps == [1, 1]:
+        output = _dilated(maps, weight, pads, gaps[0])
+    else:
+        return None
     return output if bias is None else output + bias.bfloat16()[:, None, None]
+
+
+def _dilated(maps: Tensor, weight: Tensor, padding: list[int], gap: int) -> Tensor:
+    """A dilated convolution as one without dilation of every ``gap``-th row and column, for each of the offsets."""
+    batch, channels, *size = maps.shape
+    sides = [value + 2 * pad for value, pad in zip(size, padding)]  # of the padded map
+    rest = [-side % gap for side in sides]
+    maps = functional.pad(maps, (padding[1], padding[1] + rest[1], padding[0], padding[0] + rest[0]))
+    rows, columns = ((side + more) // gap for side, more in zip(sides, rest))
+    folded = maps.permute(0, 2, 3, 1).reshape(batch, rows, gap, columns, gap, channels).permute(0, 2, 4, 1, 3, 5)
+    folded = folded.reshape(-1, rows, columns, channels).permute(0, 3, 1, 2)  # channels-last
+    output = _Depthwise.apply(folded, weight, [1, 1], [0, 0])
+    rows, columns = output.shape[2:]
+    output = output.permute(0, 2, 3, 1).reshape(batch, gap, gap, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
+    output = output.reshape(batch, rows * gap, columns * gap, channels).permute(0, 3, 1, 2)
+    reach = gap * (weight.shape[-1] - 1)
+    return output[:, :, : sides[0] - reach, : sides[1] - reach]
 
 
 class _Depthwise(torch.autograd.Function):

@@ -35,20 +35,19 @@ def compare(encoder: str, crop: int, batch: int, rounds: int) -> list[object]:
     def step(precision: str, quick: bool) -> None:
         runtime = choose_runtime(RuntimeConfig(device="cpu", precision=precision))
         plain = mock.patch("voc_seg.models.timm_encoder.quick_depthwise", lambda images: nullcontext())
-        with nullcontext() if quick else plain, runtime.keep_freed_memory():
+        with nullcontext() if quick else plain:
             model.zero_grad()
             with runtime.autocast():
                 logits = model(images)
             (loss_sum(logits, targets) / targets.numel()).backward()
 
-    seconds = alternate(
-        {
-            "quick": lambda: step("bf16", True),
-            "torch": lambda: step("bf16", False),
-            "fp32": lambda: step("fp32", False),
-        },
-        rounds,
-    )
+    sides = {
+        "quick": lambda: step("bf16", True),
+        "torch": lambda: step("bf16", False),
+        "fp32": lambda: step("fp32", False),
+    }
+    with choose_runtime(RuntimeConfig(device="cpu")).keep_freed_memory():  # as in training
+        seconds = alternate(sides, rounds)
     speeds = [batch / statistics.median(seconds[name]) for name in seconds]
     return [encoder, *speeds, ratio(seconds["quick"], seconds["torch"]), ratio(seconds["quick"], seconds["fp32"])]
 

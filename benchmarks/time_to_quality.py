@@ -6,7 +6,8 @@
     python benchmarks/time_to_quality.py --voc-root PATH --weights lite0.safetensors --encoder lite0 --budget 10
 
 With ``--budget`` each network is trained for these minutes (``training.minutes``, which fits the schedule to its speed)
-and scored once, at the end. ``--encoder lite0`` is timm's tf_efficientnet_lite0, in the peers as in ours.
+and scored once, at the end. ``--encoder lite0`` trains all of them with the settings of ``conf/voc2012_fast``; the
+encoder of the peers is then timm's tf_efficientnet_lite0, too.
 
 Everything except the network is the same: `voc_seg.engine.training.fit` with the settings below, ImageNet weights,
 data, crops and their order, precision (auto), and validation on the whole val split, without ``--budget`` after every
@@ -25,6 +26,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+import yaml
 from measuring import add_device, console, describe_machine, print_table
 from torch import Tensor, nn
 from torch.nn import functional
@@ -53,19 +55,8 @@ RECIPE = {
     "evaluation": {"scale": 0.5},
 }
 
-
-LITE0: dict[str, Any] = {
-    "model": {"encoder": "timm:tf_efficientnet_lite0", "width": 64},
-    "augmentation": {
-        "crop_size": 224, "scale": [0.5, 1.2], "strength": "standard", "max_class_share": 0.75, "copy_paste": 0.3,
-    },
-    "training": {
-        "batch_size": 8, "frozen_stages": 1, "freeze_batch_norm": True, "ema_decay": 0.99,
-        "optimizer": {"learning_rate": 0.03, "encoder_factor": 0.1},
-    },
-    "evaluation": {"scale": 0.8, "flip": True},
-}  # fmt: skip
-"""Chosen on a fifth of train, held apart."""
+ROOT = Path(__file__).resolve().parents[1]
+LITE0: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "voc2012_fast" / "parameters.yml").read_text())
 
 
 class Peer(nn.Module):

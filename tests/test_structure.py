@@ -21,6 +21,7 @@ from voc_seg.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir())
+RECIPES = ("voc2012_best", "voc2012_dinov2", "voc2012_fast")
 NAMES = ("data_processing", "sanity", "lr_finder", "training", "evaluation", "inference", "export", "comparison")
 WITHOUT_LAYER = {"evaluation_samples": "model_input", "scored_model": "models"}
 """In memory only. With the layer whose colour they have, Kedro-Viz would draw them one below the other."""
@@ -144,8 +145,18 @@ def test_base_states_every_setting() -> None:
 
 def test_sources_of_the_environments() -> None:
     sources = {name: yaml.safe_load((ROOT / "conf" / name / "globals.yml").read_text())["source"]
-               for name in ("base", "voc2012", "voc2012_aug", "voc2007")}  # fmt: skip
-    assert sources == {"base": "sample"} | {name: name for name in ("voc2012", "voc2012_aug", "voc2007")}
+               for name in ("base", "voc2012", "voc2012_aug", "voc2007", *RECIPES)}  # fmt: skip
+    same = {name: name for name in ("voc2012", "voc2012_aug", "voc2007")}
+    assert sources == {"base": "sample"} | same | dict.fromkeys(RECIPES, "voc2012")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_for_voc_are_valid_and_start_from_pretrained_weights(name: str) -> None:
+    recipe = Parameters.of(load_config(name)["parameters"])
+    assert recipe.model.weights in ("imagenet", "pretrained")
+    if recipe.training.frozen_stages != "all":
+        # Measured best with frozen statistics, and these belong to pretrained weights.
+        assert recipe.training.freeze_batch_norm and recipe.training.optimizer.encoder_factor < 1
 
 
 def test_the_full_recipe() -> None:

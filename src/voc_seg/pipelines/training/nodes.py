@@ -97,7 +97,7 @@ def recipe_hint(source: str, augmentation: AugmentationConfig, model: ModelConfi
         return ""
     return (
         f"Training from scratch on crops of {augmentation.crop_size} pixels, as suits the drawn sample. For "
-        "photographs, start from the settings of conf/voc2012/parameters.yml: see docs/own_data.md"
+        "photographs, start from the settings of conf/voc2012_best/parameters.yml: see docs/own_data.md"
     )
 
 

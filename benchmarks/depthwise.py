@@ -34,7 +34,7 @@ def compare(encoder: str, crop: int, batch: int, rounds: int) -> list[object]:
 
     def step(precision: str, quick: bool) -> None:
         runtime = choose_runtime(RuntimeConfig(device="cpu", precision=precision))
-        plain = mock.patch("voc_seg.models.timm_encoder.quick_depthwise", lambda images: nullcontext())
+        plain = mock.patch("voc_seg.models.timm_encoder.fast_depthwise", lambda images: nullcontext())
         with nullcontext() if quick else plain:
             model.zero_grad()
             with runtime.autocast():

@@ -156,7 +156,7 @@ def main() -> None:
     # Width and skips of ours were chosen on a fifth of train (benchmarks/README.md).
     model = {"encoder": "resnet50", "stride_in_1x1": True, "width": 256, "skips": [3, 4]}
     chosen = RECIPE | {"model": model} if arguments.encoder == "resnet50" else LITE0
-    length = {"epochs": arguments.epochs}
+    length = {"epochs": arguments.epochs, "validate_every": 1}
     if arguments.budget:
         length = {"minutes": arguments.budget, "validate_every": 10_000}
     recipe = chosen | {

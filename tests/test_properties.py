@@ -51,12 +51,13 @@ def samples(draw: st.DrawFn) -> Sample:
 @st.composite
 def augmentations(draw: st.DrawFn) -> AugmentationConfig:
     low, high = sorted(draw(st.tuples(st.floats(0.05, 20), st.floats(0.05, 20))))
+    strength = draw(st.sampled_from(["none", "light", "standard", "strong"]))
     return AugmentationConfig(
         crop_size=draw(st.integers(64, 80)),
         scale=(low, high),
         flip=draw(st.floats(0, 1)),
-        colour_jitter=draw(st.floats(0, 1)),
-        strength=draw(st.sampled_from(["none", "light", "standard", "strong"])),
+        colour_jitter=draw(st.floats(0, 1)) if strength == "none" else 0.0,
+        strength=strength,
         max_class_share=draw(st.floats(0.01, 1)),
         rare_crops=draw(st.floats(0, 1)),
         copy_paste=draw(st.floats(0, 1)),

@@ -155,7 +155,7 @@ def test_recipes_for_voc_are_valid_and_start_from_pretrained_weights(name: str) 
     recipe = Parameters.of(load_config(name)["parameters"])
     assert recipe.model.weights in ("imagenet", "pretrained")
     if recipe.training.frozen_stages != "all":
-        # Measured best with frozen statistics, and these belong to pretrained weights.
+        # Frozen batch-norm statistics make sense only with pretrained weights.
         assert recipe.training.freeze_batch_norm and recipe.training.optimizer.encoder_factor < 1
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voc_seg.models import depthwise
-from voc_seg.models.depthwise import quick_depthwise
+from voc_seg.models.depthwise import fast_depthwise
 
 KERNELS = [*itertools.product((5, 7, 9), (1, 2), (0, 1, 2, 3)), (3, 1, 1), (3, 2, 0), (3, 2, 1), (4, 1, 2), (4, 2, 1)]
 
@@ -28,7 +28,7 @@ def gradients(layer: nn.Module, images: Tensor, quick: bool) -> list[Tensor]:
     layer.zero_grad()
     with torch.autocast("cpu", torch.bfloat16):
         if quick:
-            with quick_depthwise(images):
+            with fast_depthwise(images):
                 output = layer(images)
         else:
             output = layer(images)
@@ -68,6 +68,7 @@ def test_gradients_of_dilated_convolutions_are_those_of_torch(kernel, dilation, 
         nn.Conv2d(8, 8, 3, 2, 2, dilation=2, groups=8),
         nn.Conv2d(8, 8, 3, 1, 1, dilation=(1, 2), groups=8),
         nn.Conv2d(8, 8, (5, 3), 1, 1, groups=8),
+        nn.Conv2d(8, 8, 31, 1, 15, groups=8),  # larger than the map
         nn.Conv2d(8, 8, 5, (2, 1), 1, groups=8),
         nn.Conv2d(8, 8, 5, 3, 1, groups=8),
         nn.Conv2d(8, 16, 5, 2, 1, groups=8),
@@ -85,15 +86,15 @@ def test_other_convolutions_are_torchs(layer, counted):
 
 def test_only_in_bf16_and_with_gradients(counted):
     layer, images = nn.Conv2d(8, 8, 5, 2, 2, groups=8), torch.randn(1, 8, 16, 16)
-    with quick_depthwise(images):
+    with fast_depthwise(images):
         layer(images)
     with torch.autocast("cpu", torch.bfloat16):
-        with torch.no_grad(), quick_depthwise(images):
+        with torch.no_grad(), fast_depthwise(images):
             layer(images)
-        with quick_depthwise(images[:0]):
+        with fast_depthwise(images[:0]):
             layer(images[:0])
     assert not counted
-    with torch.autocast("cpu", torch.bfloat16), quick_depthwise(images):
+    with torch.autocast("cpu", torch.bfloat16), fast_depthwise(images):
         functional.conv2d(images, weight=layer.weight, bias=None, stride=2, groups=8)
         assert layer(images).dtype == torch.bfloat16
     assert len(counted) == 2
@@ -101,11 +102,11 @@ def test_only_in_bf16_and_with_gradients(counted):
 
 def test_only_asked_for_gradients_are_computed():
     layer, images = nn.Conv2d(8, 8, 5, 2, 2, groups=8), torch.randn(1, 8, 16, 16)
-    with torch.autocast("cpu", torch.bfloat16), quick_depthwise(images):
+    with torch.autocast("cpu", torch.bfloat16), fast_depthwise(images):
         layer(images).sum().backward()
     assert images.grad is None and layer.weight.grad is not None
     layer.requires_grad_(False)
-    with torch.autocast("cpu", torch.bfloat16), quick_depthwise(images):
+    with torch.autocast("cpu", torch.bfloat16), fast_depthwise(images):
         layer(images.requires_grad_()).sum().backward()
     assert images.grad is not None
 
@@ -116,9 +117,9 @@ def test_networks_of_timm_train_with_it(counted):
 
     encoder = build_timm_encoder("tf_efficientnet_lite0", 32, 3)
     with torch.autocast("cpu", torch.bfloat16):
-        encoder(torch.rand(2, 3, 64, 64))
+        encoder(torch.rand(2, 3, 160, 160))
         assert len(counted) == 11  # 5x5 or stride 2
         with torch.no_grad():
-            encoder(torch.rand(2, 3, 64, 64))
-    encoder(torch.rand(2, 3, 64, 64))
+            encoder(torch.rand(2, 3, 160, 160))
+    encoder(torch.rand(2, 3, 160, 160))
     assert len(counted) == 11

@@ -1,8 +1,8 @@
-"""Gradients of depthwise convolutions in bf16 on a CPU, several times faster than torch's.
+"""Faster gradients for depthwise convolutions in bf16 on a CPU.
 
-oneDNN, which computes them there, has fast kernels for most cases, but not for the gradient of the input at stride 2,
-nor for kernels above 3x3 or for dilation. All can be had from its fast ones. With EfficientNet-Lite0 a step takes half
-the time (benchmarks/README.md). In fp32 there is little to gain, and nothing changes.
+torch computes them with oneDNN, which is fast in most cases, but slow for the gradient of the input at stride 2, for
+kernels above 3x3 and for dilation. Here these cases are computed by the fast ones (benchmarks/README.md, depthwise.py).
+In fp32 there is little to gain, so nothing changes.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,30 +15,32 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-_FAST = 3
+_FAST_KERNEL = 3
 """Largest kernel for which oneDNN computes the gradient of the weights quickly."""
-_MOST_DILATED = 4
-"""Of an encoder with ``output_stride`` 8. Larger dilations, of ASPP, would need far more padding than there is map."""
+_MAX_DILATION = 4
+"""That of an encoder with ``output_stride`` 8. Larger dilations would pad the map too much."""
 
 
-def quick_depthwise(images: Tensor) -> AbstractContextManager[Any]:
-    """Context in which depthwise convolutions have the quick gradients, where they are of use; else nothing happens.
+def fast_depthwise(images: Tensor) -> AbstractContextManager[Any]:
+    """Context in which depthwise convolutions have the faster gradients where that helps; else an empty one.
+
+    Not for non-reentrant activation checkpointing, which computes again outside the context.
 
     Args:
         images: Input of the network that runs in the context.
     """
     useful = (
-        images.device.type == "cpu"
+        not torch.compiler.is_compiling()
+        and images.device.type == "cpu"
         and torch.is_grad_enabled()
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
         and len(images)
-        and not torch.compiler.is_compiling()
     )
-    return _QuickDepthwise() if useful else nullcontext()
+    return _FastDepthwise() if useful else nullcontext()
 
 
-class _QuickDepthwise(TorchFunctionMode):
+class _FastDepthwise(TorchFunctionMode):
     """Replaces calls of ``conv2d``, so it does not matter which module makes them, and keys of weights stay."""
 
     def __torch_function__(
@@ -60,19 +62,22 @@ def _depthwise(
 ) -> Tensor | None:
     """The convolution if its gradients are among the slow ones, else None."""
     channels, each, *kernel = weight.shape
-    if each != 1 or not channels == groups == input.shape[1] or isinstance(padding, str):
+    if not (input.requires_grad or weight.requires_grad):
+        return None
+    if input.dim() != 4 or each != 1 or not channels == groups == input.shape[1] or isinstance(padding, str):
         return None
     steps, pads, gaps = (
-        [value] * 2 if isinstance(value, int) else list(value) for value in (stride, padding, dilation)
+        [value] * 2 if isinstance(value, int) else [*value] * (2 // len(value)) for value in (stride, padding, dilation)
     )
-    if not kernel[0] == kernel[1] >= _FAST > steps[0] == steps[1]:
+    if not kernel[0] == kernel[1] >= _FAST_KERNEL > steps[0] == steps[1]:
         return None
     maps, weight = input.bfloat16(), weight.bfloat16()
     if gaps == [1, 1]:
-        if max(pads) >= kernel[0] or (kernel[0] == _FAST and steps == [1, 1]):
+        small = min(input.shape[2:]) < kernel[0]  # windows of the kernel might see nothing but padding
+        if small or max(pads) >= kernel[0] or (kernel[0] == _FAST_KERNEL and steps == [1, 1]):
             return None
         output = _Depthwise.apply(maps, weight, steps, pads)
-    elif gaps[0] == gaps[1] <= _MOST_DILATED and steps == [1, 1]:
+    elif gaps[0] == gaps[1] <= _MAX_DILATION and steps == [1, 1]:
         output = _dilated(maps, weight, pads, gaps[0])
     else:
         return None
@@ -120,7 +125,7 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _maps_gradient(gradient: Tensor, maps: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
-    """A convolution of stride 1 over the gradient with zeros between its values, by the turned kernel."""
+    """A convolution of stride 1 over the gradient with zeros between its values, by the flipped kernel."""
     batch, channels, *_ = gradient.shape
     kernel = weight.shape[-1]
     height, width = (size + 2 * pad - kernel + 1 for size, pad in zip(maps.shape[2:], padding))
@@ -135,16 +140,16 @@ def _maps_gradient(gradient: Tensor, maps: Tensor, weight: Tensor, stride: list[
 def _weight_gradient(gradient: Tensor, maps: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> Tensor:
     """The gradients of 3x3 windows that together cover the kernel, each from maps that are shifted to it."""
     kernel = weight.shape[-1]
-    starts = [min(start, kernel - _FAST) for start in range(0, kernel, _FAST)]
-    window = weight[:, :, :_FAST, :_FAST].contiguous()  # only its shape counts
-    needed = [(size - 1) * step + _FAST for size, step in zip(gradient.shape[2:], stride)]
+    starts = [min(start, kernel - _FAST_KERNEL) for start in range(0, kernel, _FAST_KERNEL)]
+    window = weight[:, :, :_FAST_KERNEL, :_FAST_KERNEL].contiguous()  # only its shape counts
+    needed = [(size - 1) * step + _FAST_KERNEL for size, step in zip(gradient.shape[2:], stride)]
     result = torch.empty_like(weight)
     for top in starts:
         for left in starts:
             sides = []  # of `functional.pad`, which also crops: left, right, top, bottom
             for start, pad, size, need in zip((left, top), padding[::-1], maps.shape[:1:-1], needed[::-1]):
                 sides += [pad - start, need - size - pad + start]
-            result[:, :, top : top + _FAST, left : left + _FAST] = torch.ops.aten.convolution_backward(
+            result[:, :, top : top + _FAST_KERNEL, left : left + _FAST_KERNEL] = torch.ops.aten.convolution_backward(
                 gradient, functional.pad(maps, sides), window, None, stride, [0, 0], [1, 1], False, [0, 0],
                 len(weight), [False, True, False],
             )[1]  # fmt: skip

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from voc_seg.config.network import TIMM
 from voc_seg.system.errors import VocSegError
 
-from .depthwise import quick_depthwise
+from .depthwise import fast_depthwise
 from .encoder import RGB_CHANNELS, Encoder
 from .timm_networks import EXAMPLE, require_name, require_timm
 
@@ -85,7 +85,7 @@ class TimmEncoder(Encoder):
         return self._maps(images)
 
     def _maps(self, images: Tensor) -> list[Tensor]:
-        with quick_depthwise(images):
+        with fast_depthwise(images):
             return self.network.forward_intermediates(images, indices=self._taken, intermediates_only=True)
 
 

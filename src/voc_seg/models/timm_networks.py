@@ -104,7 +104,7 @@ def download(name: str) -> dict[str, Tensor]:
     """
     timm = require_timm(name)
     require_pretrained(name)
-    logger.info("Fetching the pretrained weights of %s; without a network this gives up within a minute", name)
+    logger.info("Loading the pretrained weights of %s, from the cache or else by downloading them", name)
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     hub.setLevel(logging.ERROR)  # it would report each of a dozen attempts, twice

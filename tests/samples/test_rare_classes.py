@@ -190,8 +190,7 @@ class TestCopyPaste:
 
 
 EVERYTHING = {
-    "scale": (0.5, 2), "strength": "strong", "max_class_share": 0.75, "rare_crops": 0.5,
-    "copy_paste": 0.5,
+    "scale": (0.5, 2), "strength": "strong", "max_class_share": 0.75, "rare_crops": 0.5, "copy_paste": 0.5,
 }  # fmt: skip
 
 

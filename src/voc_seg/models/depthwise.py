@@ -61,24 +61,24 @@ def _depthwise(
     groups: int = 1,
 ) -> Tensor | None:
     """The convolution if its gradients are among the slow ones, else None."""
-    channels, each, *kernel = weight.shape
-    if not (input.requires_grad or weight.requires_grad):
+    if input.dim() != 4 or isinstance(padding, str) or not (input.requires_grad or weight.requires_grad):
         return None
-    if input.dim() != 4 or each != 1 or not channels == groups == input.shape[1] or isinstance(padding, str):
+    channels, each, height, width = weight.shape
+    if each != 1 or not channels == groups == input.shape[1] or height != width:
         return None
     steps, pads, gaps = (
         [value] * 2 if isinstance(value, int) else [*value] * (2 // len(value)) for value in (stride, padding, dilation)
     )
-    if not kernel[0] == kernel[1] >= _FAST_KERNEL > steps[0] == steps[1]:
+    if height < _FAST_KERNEL or steps not in ([1, 1], [2, 2]):
         return None
-    maps, weight = input.bfloat16(), weight.bfloat16()
     if gaps == [1, 1]:
-        small = min(input.shape[2:]) < kernel[0]  # windows of the kernel might see nothing but padding
-        if small or max(pads) >= kernel[0] or (kernel[0] == _FAST_KERNEL and steps == [1, 1]):
+        # With smaller maps, windows of the kernel might see nothing but padding.
+        fits = max(pads) < height <= min(input.shape[2:])
+        if not fits or (height == _FAST_KERNEL and steps == [1, 1]):
             return None
-        output = _Depthwise.apply(maps, weight, steps, pads)
+        output = _Depthwise.apply(input.bfloat16(), weight.bfloat16(), steps, pads)
     elif gaps[0] == gaps[1] <= _MAX_DILATION and steps == [1, 1]:
-        output = _dilated(maps, weight, pads, gaps[0])
+        output = _dilated(input.bfloat16(), weight.bfloat16(), pads, gaps[0])
     else:
         return None
     return output if bias is None else output + bias.bfloat16()[:, None, None]

@@ -1,4 +1,4 @@
-"""Images per second of a training step with the quick gradients of depthwise convolutions, with torch's, and in fp32.
+"""Images per second of a training step with the fast gradients of depthwise convolutions, with torch's, and in fp32.
 
     python benchmarks/depthwise.py [--encoders tf_efficientnet_lite0 ...] [--crop 224] [--batch 8] [--threads 1]
 
@@ -32,24 +32,24 @@ def compare(encoder: str, crop: int, batch: int, rounds: int) -> list[object]:
     images = normalise(images).contiguous(memory_format=torch.channels_last)
     targets = torch.randint(0, CLASSES, (batch, crop, crop), dtype=torch.uint8)
 
-    def step(precision: str, quick: bool) -> None:
+    def step(precision: str, fast: bool) -> None:
         runtime = choose_runtime(RuntimeConfig(device="cpu", precision=precision))
         plain = mock.patch("voc_seg.models.timm_encoder.fast_depthwise", lambda images: nullcontext())
-        with nullcontext() if quick else plain:
+        with nullcontext() if fast else plain:
             model.zero_grad()
             with runtime.autocast():
                 logits = model(images)
             (loss_sum(logits, targets) / targets.numel()).backward()
 
     sides = {
-        "quick": lambda: step("bf16", True),
+        "fast": lambda: step("bf16", True),
         "torch": lambda: step("bf16", False),
         "fp32": lambda: step("fp32", False),
     }
     with choose_runtime(RuntimeConfig(device="cpu")).keep_freed_memory():  # as in training
         seconds = alternate(sides, rounds)
     speeds = [batch / statistics.median(seconds[name]) for name in seconds]
-    return [encoder, *speeds, ratio(seconds["quick"], seconds["torch"]), ratio(seconds["quick"], seconds["fp32"])]
+    return [encoder, *speeds, ratio(seconds["fast"], seconds["torch"]), ratio(seconds["fast"], seconds["fp32"])]
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     describe_machine("cpu")
     rows = [compare(name, arguments.crop, arguments.batch, arguments.rounds) for name in arguments.encoders]
-    columns = ["encoder", "quick, images/s", "torch's", "fp32", "quick to torch's", "quick to fp32"]
+    columns = ["encoder", "fast, images/s", "torch's", "fp32", "fast to torch's", "fast to fp32"]
     print_table("Training step", columns, rows)
 
 

@@ -1,4 +1,4 @@
-"""The quick gradients of depthwise convolutions are those of torch."""
+"""The fast gradients of depthwise convolutions are those of torch."""
 
 import itertools
 
@@ -15,19 +15,19 @@ KERNELS = [*itertools.product((5, 7, 9), (1, 2), (0, 1, 2, 3)), (3, 1, 1), (3, 2
 
 @pytest.fixture
 def counted(monkeypatch) -> list[Tensor]:
-    """Receives the input of each convolution that has the quick gradients."""
+    """Receives the input of each convolution that has the fast gradients."""
     calls: list[Tensor] = []
     apply = depthwise._Depthwise.apply
     monkeypatch.setattr(depthwise._Depthwise, "apply", lambda maps, *more: calls.append(maps) or apply(maps, *more))
     return calls
 
 
-def gradients(layer: nn.Module, images: Tensor, quick: bool) -> list[Tensor]:
+def gradients(layer: nn.Module, images: Tensor, fast: bool) -> list[Tensor]:
     """Output, gradient of the input and gradients of the weights, computed in bf16."""
     images = images.clone().requires_grad_()
     layer.zero_grad()
     with torch.autocast("cpu", torch.bfloat16):
-        if quick:
+        if fast:
             with fast_depthwise(images):
                 output = layer(images)
         else:
@@ -43,8 +43,8 @@ def test_gradients_are_those_of_torch(kernel, stride, padding, bias, counted):
     layer = nn.Conv2d(8, 8, kernel, stride, padding, groups=8, bias=bias)
     for size in [(9, 13), (16, 10), (12, 12)]:
         images = torch.randn(2, 8, *size).contiguous(memory_format=torch.channels_last)
-        for quick, usual in zip(gradients(layer, images, True), gradients(layer, images, False), strict=True):
-            assert (quick - usual).abs().max() <= 0.01 * usual.abs().max()
+        for fast, usual in zip(gradients(layer, images, True), gradients(layer, images, False), strict=True):
+            assert (fast - usual).abs().max() <= 0.01 * usual.abs().max()
     assert len(counted) == 3 * (kernel > 3 or stride > 1)
 
 
@@ -54,9 +54,9 @@ def test_gradients_of_dilated_convolutions_are_those_of_torch(kernel, dilation, 
     layer = nn.Conv2d(8, 8, kernel, 1, padding, dilation, groups=8)
     for size in [(15, 13), (16, 14)]:
         images = torch.randn(2, 8, *size).contiguous(memory_format=torch.channels_last)
-        for quick, usual in zip(gradients(layer, images, True), gradients(layer, images, False), strict=True):
-            assert quick.shape == usual.shape
-            assert (quick - usual).abs().max() <= 0.01 * usual.abs().max()
+        for fast, usual in zip(gradients(layer, images, True), gradients(layer, images, False), strict=True):
+            assert fast.shape == usual.shape
+            assert (fast - usual).abs().max() <= 0.01 * usual.abs().max()
     assert len(counted) == 2
 
 
@@ -79,8 +79,8 @@ def test_gradients_of_dilated_convolutions_are_those_of_torch(kernel, dilation, 
 )
 def test_other_convolutions_are_torchs(layer, counted):
     images = torch.randn(2, 8, 16, 16)
-    for quick, usual in zip(gradients(layer, images, True), gradients(layer, images, False), strict=True):
-        assert torch.equal(quick, usual)
+    for fast, usual in zip(gradients(layer, images, True), gradients(layer, images, False), strict=True):
+        assert torch.equal(fast, usual)
     assert not counted
 
 

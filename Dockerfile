@@ -20,7 +20,7 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
         > all.txt \
     && grep '^torch' all.txt > torch.txt \
     && pip install --index-url "${TORCH_INDEX}" -r torch.txt \
-    && pip install -r all.txt "onnx>=1.17" "onnxruntime>=1.20" "onnxscript>=0.5" "scipy>=1.11"
+    && pip install -r all.txt "onnx>=1.17" "onnxruntime>=1.20" "onnxscript>=0.5"
 COPY README.md LICENSE ./
 COPY src src
 RUN pip install --no-deps .

@@ -361,12 +361,6 @@ class TestTrainAug:
         with pytest.raises(VocSegError, match=r"benchmark\.tgz has no folder dataset/cls"):
             fetch("voc2012_aug", tmp_path, archives | {SBD: offer(SBD, tar({"a.txt": b""}))})
 
-    def test_scipy_is_asked_for_before_anything_is_fetched(self, tmp_path, archives, archive_server, monkeypatch):
-        monkeypatch.setitem(sys.modules, "scipy.io", None)
-        with pytest.raises(VocSegError, match=r"pip install -e '\.\[sbd\]'"):
-            fetch("voc2012_aug", tmp_path, archives)
-        assert archive_server.requests == []
-
 
 @pytest.mark.parametrize(
     ("content", "message"),

@@ -16,7 +16,7 @@ from voc_seg.voc.splits import find_voc_folder, read_split
 
 from .archives import Archive, download_lock, fetch_archive, given_archive
 from .connection import DEFAULT_POLICY, RetryPolicy
-from .sbd import add_train_aug, is_needed_member, require_scipy
+from .sbd import add_train_aug, is_needed_member
 from .unpack import unpack
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,6 @@ def fetch(
             logger.info("voc_archive (%s) is not needed: %s is complete", given, folder)
         return folder
     wanted = [_archive_named(archives, name) for name in known.archives]
-    if source == "voc2012_aug":
-        require_scipy()
     if given is not None and not any(given_archive(archive, given) for archive in wanted):
         names = " nor ".join(f"{archive.name} (md5 {archive.md5})" for archive in wanted)
         raise VocSegError(

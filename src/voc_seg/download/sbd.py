@@ -37,17 +37,6 @@ def train_aug_ids(train: Iterable[str], val: Iterable[str], sbd: Iterable[str]) 
     return tuple(sorted((set(train) | set(sbd)) - set(val)))
 
 
-def require_scipy() -> None:
-    """Raise VocSegError if SciPy is not installed, before anything is downloaded."""
-    try:
-        import scipy.io  # noqa: F401
-    except ImportError:
-        raise VocSegError(
-            "voc2012_aug reads the .mat masks of SBD with SciPy, which is not installed. "
-            "Install it: pip install -e '.[sbd]'"
-        ) from None
-
-
 def add_train_aug(voc: Path, sbd: Path, size: int) -> None:
     """Write ``SegmentationClassAug`` and ``ImageSets/Segmentation/trainaug.txt`` into a VOC 2012 folder.
 
@@ -118,7 +107,7 @@ def read_mat(path: Path) -> np.ndarray:
 
     Raises VocSegError if the file is missing or is not such a mask.
     """
-    from scipy.io import loadmat  # optional dependency, see require_scipy
+    from scipy.io import loadmat  # slow to import, and rarely needed
 
     try:
         with path.open("rb") as file:

@@ -7,7 +7,6 @@ mmsegmentation: 0 is background, 1 to 59 are the classes in alphabetical order (
 drawn in this order too.
 """
 
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -52,7 +51,6 @@ def find(files: Files) -> Found | None:
             "VOCtrainval_03-May-2010.tar of VOC 2010 beside them."
         )
     if labels:
-        _require_scipy()
         _check_labels(files)
     splits, lists = _splits(files, set(masks or labels))
     notes = [f"The splits are those of {lists}."] if lists else ["No list of a split was found."]
@@ -115,17 +113,9 @@ def _check_labels(files: Files) -> None:
                 )
 
 
-def _require_scipy() -> None:
-    if find_spec("scipy") is None:
-        raise VocSegError(
-            "The .mat files of Pascal Context are read with SciPy, which is not installed. Install it: "
-            "pip install -e '.[sbd]'"
-        )
-
-
 def _draw(image: LabelledImage) -> np.ndarray:
     """Return the 60 classes of a .mat file; labels of no class are background."""
-    from scipy.io import loadmat  # optional dependency, see _require_scipy
+    from scipy.io import loadmat  # slow to import, and rarely needed
 
     path: Path = image.annotation
     try:

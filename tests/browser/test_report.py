@@ -1,6 +1,7 @@
 """The report in a real browser, opened as a file: every part works, and nothing else is requested."""
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from playwright.sync_api import Browser, Locator, Page, Request, expect
 from voc_seg.config import DataConfig, EvaluationConfig, Parameters
 from voc_seg.datasets import ReportDataset
 from voc_seg.metrics import confusion as scores
-from voc_seg.pipelines.evaluation.nodes import write_report
+from voc_seg.metrics.boundaries import from_columns, outlines_of, to_columns
+from voc_seg.metrics.counts import Counts
+from voc_seg.metrics.intervals import class_intervals, score_intervals
+from voc_seg.pipelines.evaluation.nodes import outline_scores, write_report
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 
 ODD = "50% #1 <i>"
@@ -52,14 +56,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     names = list(DataConfig().class_table.names)
     total = sum(confusions)
+    counts = Counts.of(np.stack(confusions))
+    outlines = from_columns(to_columns(outlines_of(sample.mask, mask, 21) for sample, mask in pairs), 21)
     metrics = {"split": "val", "images": 12, "checkpoint_epoch": 2, "images_per_second": 9.5, **scores.summarise(total)}
+    metrics |= score_intervals(counts) | outline_scores(outlines)
     columns = {"train_loss": [2.0, 1, 0.5], "val_loss": [None, 1, 0.7], "val_miou": [None, 0.4, 0.3]}
     columns |= {"val_pixel_accuracy": [None, 0.8, 0.8], "is_best": [False, True, False]}
     history = pd.DataFrame({"epoch": [1, 2, 3], "learning_rate": 0.01, "images_per_second": 9.0, **columns})
     settings = Parameters().model_dump(mode="json")
     best = {"model": {}, "model_config": settings["model"], "config": settings, "epoch": 2, "val_miou": 0.4}
     made = write_report(
-        SampleStore(folder / "val.arrow"), predictions, pd.DataFrame(rows), scores.class_scores(total, names),
+        SampleStore(folder / "val.arrow"), predictions, pd.DataFrame(rows),
+        scores.class_scores(total, names).join(class_intervals(counts)),
         pd.DataFrame(total, index=names, columns=names), metrics, best, history, DataConfig(), EvaluationConfig(),
     )  # fmt: skip
     ReportDataset(filepath=str(folder / "report.html")).save(made)
@@ -327,3 +335,15 @@ def test_pictures_out_of_sight_are_not_loaded(browser: Browser, report: Path) ->
     assert loaded(page, ".card:first-child img")
     assert not [url for url in asked if url.endswith(".truth.png")]
     context.close()
+
+
+def test_scores_and_classes_show_their_intervals(anywhere: Page) -> None:
+    expect(anywhere.locator("#score-miou .interval")).to_have_text(re.compile(r"95 %: 0\.\d{3} to \d\.\d{3}"))
+    expect(anywhere.locator("#score-boundary_iou .value")).to_have_text(re.compile(r"0\.\d{3}"))
+    expect(anywhere.locator("#score-boundary_iou .baseline")).to_have_count(0)
+    row = anywhere.locator("#class-table tbody tr", has_text="cat")
+    assert row.locator(".track > s").count() == 1
+    expect(row.locator("td.interval")).to_have_text(re.compile(r"\d\d\.\d to \d\d\.\d"))
+    wide = anywhere.viewport_size["width"] > 600
+    assert row.locator("td.interval").is_visible() == wide
+    assert anywhere.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -167,6 +167,16 @@ class TestClassIou:
         assert places == {"mIoU": 0.4, "all background": 0.25}
         assert {"mIoU 0.400", "all background 0.250"} <= set(texts(figure))
 
+    def test_whiskers_are_the_intervals_where_there_are_any(self, scores):
+        figure = plot_class_iou(
+            scores.assign(iou_low=[0.7, None, None, 0.8], iou_high=[0.85, None, None, 0.95]), METRICS
+        )
+        (whiskers,) = figure.axes[0].collections
+        ends = sorted(tuple(segment[:, 0]) for segment in whiskers.get_segments())
+        assert ends == [(0.7, 0.85), (0.8, 0.95)]
+        assert any("thin lines: 95 % intervals" in text for text in texts(figure))
+        assert not any("intervals" in text for text in texts(plot_class_iou(scores, METRICS)))
+
     def test_a_split_without_labelled_pixels(self, scores):
         nothing = {key: None if "miou" in key or "acc" in key else value for key, value in METRICS.items()}
         figure = plot_class_iou(scores.assign(iou=None, true_pixels=0), nothing)

@@ -45,14 +45,24 @@ def test_fits_the_console_beside_time_and_level_even_with_a_perfect_score_and_a_
 
 def test_rows_hold_iou_precision_recall_and_share_in_per_cent(scores):
     table = score_table(scores, METRICS)
-    assert row(table, "background") == ["background", "100.0", "100.0", "100.0", "73.4", "█" * 16]
-    assert row(table, "bird") == ["bird", "60.0", "60.0", "60.0", "9.6", "█" * 9 + "▋"]
+    assert row(table, "background") == ["background", "100.0", "-", "100.0", "100.0", "73.4"]
+    assert row(table, "bird") == ["bird", "60.0", "-", "60.0", "60.0", "9.6"]
+
+
+def test_intervals_are_beside_the_scores(scores):
+    ends = {"miou_low": 0.49, "miou_high": 0.5312, "pixel_accuracy_low": 0.86, "pixel_accuracy_high": 0.88}
+    table = score_table(scores.assign(iou_low=0.41, iou_high=1.0), METRICS | ends)
+    assert row(table, "bird") == ["bird", "60.0", "41.0", "to", "100.0", "60.0", "60.0", "9.6"]
+    assert "95 % intervals: mIoU 0.490 to 0.531, accuracy 0.860 to 0.880\n" in table
+    assert max(map(len, table.splitlines())) <= 62
+    assert "intervals" not in score_table(scores, METRICS)
+    assert "intervals" not in score_table(scores, METRICS | dict.fromkeys(ends))
 
 
 def test_absent_is_not_zero(scores):
     table = score_table(scores, METRICS)
-    assert row(table, "aeroplane") == ["aeroplane", "absent", "-", "-", "0.0"]
-    assert row(table, "bicycle") == ["bicycle", "0.0", "0.0", "-", "0.0"]
+    assert row(table, "aeroplane") == ["aeroplane", "absent", "-", "-", "-", "0.0"]
+    assert row(table, "bicycle") == ["bicycle", "0.0", "-", "0.0", "-", "0.0"]
 
 
 def test_footer_shows_the_baseline_beside_the_score(scores):

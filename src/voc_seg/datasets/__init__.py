@@ -16,6 +16,7 @@ from .single_files import (
     JSONDataset,
     MatplotlibDataset,
     OptionalJSONDataset,
+    OptionalParquetDataset,
     ParquetDataset,
     TextDataset,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "MatplotlibDataset",
     "ModelDataset",
     "OptionalJSONDataset",
+    "OptionalParquetDataset",
     "ParquetDataset",
     "PicturesDataset",
     "PredictionFiguresDataset",

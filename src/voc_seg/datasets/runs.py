@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from voc_seg.config.running import RUN_NAME_RULE, is_run_name
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.versions import newest_version
 
-from .earlier_table import EarlierTableDataset
+from .earlier_table import EarlierTableDataset, read_earlier_table
 from .model_file import read_state
 from .previews import table_preview
 from .single_files import OptionalJSONDataset
@@ -33,6 +33,7 @@ class Run:
     model: dict[str, Any]  # its best model without the weights: epoch, val_miou, config, model_digest ...
     history: pd.DataFrame  # one row an epoch; empty where there is none
     scores: dict[str, Any]  # ``metrics.json`` and ``evaluation_facts.json`` of one evaluation, or empty
+    images: pd.DataFrame = field(default_factory=pd.DataFrame)  # confusion matrix of each image; empty if there is none
 
 
 class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
@@ -118,4 +119,5 @@ def _read(folder: Path) -> Run:
         {name: value for name, value in state.items() if name != "model"} | {"model_digest": digest},
         EarlierTableDataset(filepath=str(folder / "08_reporting/training_history.csv")).load(),
         merge_evaluation(*found_scores),
+        read_earlier_table(folder / "07_model_output/image_confusions.parquet"),
     )

@@ -4,6 +4,7 @@ import html
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pandas as pd
 from kedro.io import AbstractDataset
 from kedro.io.core import get_filepath_str
 from kedro_datasets import json, matplotlib, pandas, text
@@ -81,6 +82,15 @@ class OptionalJSONDataset(JSONDataset):
 
     def load(self) -> Any:
         return super().load() if self.exists() else {}
+
+
+class OptionalParquetDataset(ParquetDataset):
+    """A table as Parquet; an empty table if the file is missing, for nodes with an optional input."""
+
+    IS_OPTIONAL = True
+
+    def load(self) -> pd.DataFrame:
+        return super().load() if self.exists() else pd.DataFrame()
 
 
 class TextDataset(_AtomicFile, text.TextDataset):

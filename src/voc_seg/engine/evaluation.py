@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from voc_seg.config import EvaluationConfig
+from voc_seg.metrics.boundaries import Outlines, outlines_of, to_columns
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
+from voc_seg.metrics.counts import to_table
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
@@ -98,12 +101,14 @@ class Evaluation:
     |-------------------|----------------------------------------|--------------------------------------------|
     | score             | Score                                  | confusion matrix and loss of the split     |
     | images            | list of dict                           | image_id, miou, pixel_accuracy, void_fraction |
+    | confusions        | DataFrame                              | counts of each image: `to_table`, `to_columns` |
     | masks             | dict of str to uint8 (H, W)            | predicted class by image id                |
     | images_per_second | float                                  | reading, predicting and scoring together  |
     """
 
     score: Score
     images: list[dict[str, float | str]]
+    confusions: pd.DataFrame
     masks: dict[str, np.ndarray]
     images_per_second: float
 
@@ -118,15 +123,18 @@ def evaluate(
     """Score a split; rank 0 also keeps the predictions and the scores of each image."""
     model = runtime.place(model).eval()
     started = time.perf_counter()
-    own: list[Prediction] = []
+    own: list[tuple[Prediction, Outlines]] = []
+    positions = {image_id: position for position, image_id in enumerate(samples.ids)}
     total = math.ceil(len(samples) / world_size())
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         with progress_bar(f"scoring {config.split}", total) as advance:
             for prediction in predict_all(model, samples, config, runtime, image_size, rank(), world_size()):
-                own.append(prediction)
+                truth = samples[positions[prediction.id]].mask
+                own.append((prediction, outlines_of(truth, prediction.mask, len(prediction.confusion))))
                 advance(1)
-        found = {prediction.id: prediction for prediction in itertools.chain.from_iterable(gather_to_rank0(own))}
-        predictions = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
+        found = {one[0].id: one for one in itertools.chain.from_iterable(gather_to_rank0(own))}
+        scored = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
+        predictions = [prediction for prediction, _ in scored]
         whole = accumulate(predictions)
     rows: list[dict[str, float | str]] = [
         {
@@ -137,5 +145,7 @@ def evaluate(
         }
         for prediction in predictions
     ]
+    confusions = to_table([one.id for one in predictions], [one.confusion for one in predictions])
+    confusions = confusions.join(to_columns(outlines for _, outlines in scored))
     masks = {prediction.id: prediction.mask for prediction in predictions}
-    return Evaluation(whole, rows, masks, len(samples) / (time.perf_counter() - started))
+    return Evaluation(whole, rows, confusions, masks, len(samples) / (time.perf_counter() - started))

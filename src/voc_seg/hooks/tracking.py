@@ -44,7 +44,10 @@ TRACKED_FILES = {
 }
 """Catalog entries whose file is logged, and its group."""
 
-TRACKED_SCORES = ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "all_background_miou")
+TRACKED_SCORES = (
+    "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "all_background_miou", "miou_low",
+    "miou_high",
+)  # fmt: skip
 """Metrics that get a chart; the others are only in the file."""
 
 _MAX_FAILURES = 3

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .counts import Counts
+
 if TYPE_CHECKING:  # torch takes a second or two, and tables and figures of the data need none
     from torch import Tensor
 
@@ -48,28 +50,27 @@ def confusion_matrix(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
 
 def class_iou(confusion: np.ndarray) -> np.ndarray:
     """IoU of each class, ``float64 (classes,)``; NaN where the class is absent."""
-    union = confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
-    return _ratio(confusion.diagonal(), union)
+    return Counts.of(confusion).iou()
 
 
 def mean_iou(confusion: np.ndarray) -> float:
     """Mean IoU over the classes present; NaN when there is none."""
-    return _mean(class_iou(confusion))
+    return float(Counts.of(confusion).miou())
 
 
 def pixel_accuracy(confusion: np.ndarray) -> float:
     """Share of labelled pixels predicted right; NaN when there is none."""
-    return float(_ratio(confusion.trace(), confusion.sum()))
+    return float(Counts.of(confusion).pixel_accuracy())
 
 
 def recall(confusion: np.ndarray) -> np.ndarray:
     """Share of each class's true pixels found, ``float64 (classes,)``; NaN where it is never true."""
-    return _ratio(confusion.diagonal(), confusion.sum(1))
+    return Counts.of(confusion).recall()
 
 
 def precision(confusion: np.ndarray) -> np.ndarray:
     """Share of each class's predicted pixels that are right, ``float64 (classes,)``; NaN where never predicted."""
-    return _ratio(confusion.diagonal(), confusion.sum(0))
+    return Counts.of(confusion).precision()
 
 
 def all_background(confusion: np.ndarray) -> np.ndarray:
@@ -81,14 +82,13 @@ def all_background(confusion: np.ndarray) -> np.ndarray:
 
 def summarise(confusion: np.ndarray) -> dict[str, float | int]:
     """The scores of a split, as in ``metrics.json``."""
-    iou = class_iou(confusion)
-    share = _ratio(confusion.sum(1), confusion.sum())
+    counts = Counts.of(confusion)
     return {
-        "miou": _mean(iou),
-        "pixel_accuracy": pixel_accuracy(confusion),
-        "mean_class_accuracy": _mean(recall(confusion)),
-        "frequency_weighted_iou": float(np.nansum(share * iou)) if confusion.any() else float("nan"),
-        "classes_present": int((~np.isnan(iou)).sum()),
+        "miou": float(counts.miou()),
+        "pixel_accuracy": float(counts.pixel_accuracy()),
+        "mean_class_accuracy": float(counts.mean_class_accuracy()),
+        "frequency_weighted_iou": float(counts.frequency_weighted_iou()),
+        "classes_present": int((~np.isnan(counts.iou())).sum()),
         "classes_declared": len(confusion),
         "all_background_miou": mean_iou(all_background(confusion)),
     }
@@ -112,13 +112,3 @@ def class_scores(confusion: np.ndarray, class_names: Sequence[str]) -> pd.DataFr
         "true_pixels": confusion.sum(1),
         "predicted_pixels": confusion.sum(0),
     })  # fmt: skip
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return np.true_divide(numerator, denominator)
-
-
-def _mean(values: np.ndarray) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else float("nan")

@@ -12,7 +12,7 @@ from .report import matching_history
 from .same_evaluation import is_score_of
 from .style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
 
-METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
+METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "miou_low", "miou_high")
 """Scores taken from an evaluation on val; the mIoU is that of the validation during training."""
 
 _BARS = 20

@@ -157,10 +157,11 @@ def _mark_best(axes: Axes, history: pd.DataFrame, middle: float) -> str:
 def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure:
     """One bar per class with its IoU, from best to worst, and lines at the mIoU and at the all-background baseline.
 
-    Absent classes are at the bottom, without a bar.
+    Absent classes are at the bottom, without a bar. Thin lines are the 95 % intervals.
 
     Args:
-        class_scores: One row a class: class_index, class_name, iou (0..1, empty if the class is absent), true_pixels.
+        class_scores: One row a class: class_index, class_name, iou (0..1, empty if the class is absent), true_pixels,
+            and iou_low and iou_high if there are intervals.
         metrics: The scores of ``metrics.json``.
     """
     scores = class_scores.assign(iou=pd.to_numeric(class_scores["iou"]))
@@ -169,13 +170,14 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
     axes = figure.subplots()
     positions = np.arange(len(scores))
     axes.barh(positions, scores["iou"].fillna(0.0), 0.72, color=BLUE)
-    for position, row in zip(positions, scores.itertuples(index=False), strict=True):
+    ends = _whiskers(axes, scores)
+    for position, end, row in zip(positions, ends, scores.itertuples(index=False), strict=True):
         absent = pd.isna(row.iou)
         note = "absent" if absent else f"{row.iou:.3f}"
         if not absent and row.true_pixels == 0:
             note += "  predicted, never true"
         axes.annotate(
-            note, (0.0 if absent else row.iou, position), xytext=(5, 0), textcoords="offset points", va="center",
+            note, (0.0 if absent else end, position), xytext=(5, 0), textcoords="offset points", va="center",
             fontsize=SMALL, color=MUTED if absent else INK, style="italic" if absent else "normal",
             # So that the lines at mIoU and baseline pass behind the numbers.
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
@@ -193,9 +195,22 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
         f"IoU by class, {metrics['split']}, {metrics['images']} images",
         f"pixel accuracy {score(metrics['pixel_accuracy'])}, mean class accuracy "
         f"{score(metrics['mean_class_accuracy'])}, frequency-weighted IoU "
-        f"{score(metrics['frequency_weighted_iou'])}, checkpoint of epoch {metrics['checkpoint_epoch']}",
+        f"{score(metrics['frequency_weighted_iou'])}, checkpoint of epoch {metrics['checkpoint_epoch']}"
+        f"{'; thin lines: 95 % intervals' if 'iou_low' in scores else ''}",
     )
     return figure
+
+
+def _whiskers(axes: Axes, scores: pd.DataFrame) -> pd.Series:
+    """Draw the interval of each class where there is one; return where the numbers begin, right of bar and whisker."""
+    if "iou_low" not in scores:
+        return scores["iou"]
+    low, high = (pd.to_numeric(scores[name]).to_numpy(dtype=float) for name in ("iou_low", "iou_high"))
+    (rows,) = np.nonzero(~np.isnan(low))
+    axes.hlines(rows, low[rows], high[rows], color=INK, linewidth=1.1)
+    for ends in (low, high):
+        axes.plot(ends[rows], rows, "|", color=INK, markersize=6, markeredgewidth=1.1)
+    return pd.Series(np.where(np.isnan(high), scores["iou"], high))
 
 
 def _reference(axes: Axes, value: float | None, name: str, colour: str, height: float) -> None:

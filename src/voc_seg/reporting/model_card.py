@@ -10,13 +10,14 @@ from rich.filesize import decimal
 from voc_seg.config import InferenceConfig, flattened
 from voc_seg.config.network import TIMM
 from voc_seg.metrics.confusion import is_baseline
+from voc_seg.metrics.intervals import SCORES
 from voc_seg.models.saved import trained_on
 from voc_seg.system.names import printable
 from voc_seg.voc.classes import Classes
 
 from .card_code import usage
 from .same_evaluation import is_score_of
-from .tables import OTHER_STORED_SIZE, score
+from .tables import OTHER_STORED_SIZE, interval, score
 
 _VOC_TERMS = (
     "The images of PASCAL VOC come from Flickr and have their own terms of use. Neither images nor masks are part of "
@@ -131,9 +132,8 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: Class
         ["split", "images", "mIoU", "pixel accuracy", "mean class accuracy", "frequency-weighted IoU"],
         [
             (
-                _plain(f"{metrics['split']} of {scored_on}"), metrics["images"], score(metrics["miou"]),
-                score(metrics["pixel_accuracy"]), score(metrics["mean_class_accuracy"]),
-                score(metrics["frequency_weighted_iou"]),
+                _plain(f"{metrics['split']} of {scored_on}"), metrics["images"],
+                *(_with_interval(metrics, name) for name in SCORES),
             )
         ],
     )  # fmt: skip
@@ -152,12 +152,18 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: Class
         )
     return [
         best,
-        f"Evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {len(classes)} classes:",
+        f"Evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {len(classes)} classes"
+        f"{', with 95 % intervals over images' if interval(metrics, 'miou') else ''}:",
         table,
         *(f"**{warning}**" for warning in warnings),
         f"Baseline: predicting {_plain(classes.names[0])} everywhere scores mIoU "
         f"{score(metrics['all_background_miou'])}. Pixels are counted over the whole split {size}, without void.",
     ]
+
+
+def _with_interval(metrics: Mapping[str, Any], name: str) -> str:
+    ends = interval(metrics, name)
+    return score(metrics[name]) + (f" ({ends})" if ends else "")
 
 
 def _conditions(evaluation: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from voc_seg.metrics import confusion as scores
+from voc_seg.metrics.counts import Counts, from_table
 from voc_seg.system.errors import VocSegError
 
 _AGAIN = "Recreate them with: kedro run --pipelines evaluation"
@@ -36,6 +37,16 @@ def require_same_counts(
     ious = scores.class_iou(confusion.to_numpy())
     if list(class_scores["class_name"]) != names or not all(map(_same, class_scores["iou"], ious)):
         raise VocSegError(f"class_scores.csv and confusion_matrix.csv are from different evaluations. {_AGAIN}")
+
+
+def counts_of_images(image_confusions: pd.DataFrame, confusion: pd.DataFrame) -> Counts:
+    """The counts of single images, in the order of the table; refused if they do not add up to the confusion matrix."""
+    counts = from_table(image_confusions, len(confusion))
+    total, expected = counts.total(), Counts.of(confusion.to_numpy())
+    pairs = ((total.hits, expected.hits), (total.truth, expected.truth), (total.predicted, expected.predicted))
+    if not all(np.array_equal(*pair) for pair in pairs):
+        raise VocSegError(f"image_confusions.parquet and confusion_matrix.csv are from different evaluations. {_AGAIN}")
+    return counts
 
 
 def require_same_images(ids: Iterable[str], predictions: Mapping[str, Any], image_scores: pd.DataFrame) -> None:

@@ -10,12 +10,10 @@ from voc_seg.system.names import listed
 
 _WIDTH = 62  # 80 console columns without time and level
 _NAME = 13
-_BAR = 16
 OTHER_STORED_SIZE = "trained_longer_side"
 """Key in the facts and scores of an evaluation: ``data.longer_side`` of the training, only if it differs."""
 _NOT_LEARNT = 0.02
 """IoU below which a class counts as not learnt."""
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def baseline_name(first_class: str) -> str:
@@ -27,12 +25,13 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
     """The scores of a split by class and overall, with the all-background baseline; lines of at most 62 characters.
 
     Args:
-        class_scores: One row a class: class_name, iou, precision, recall (0..1, empty if undefined), true_pixels.
+        class_scores: One row a class: class_name, iou, precision, recall (0..1, empty if undefined), true_pixels, and
+            iou_low and iou_high if there are intervals.
         metrics: The scores of ``metrics.json``.
     """
     true_pixels = class_scores["true_pixels"].to_numpy(dtype=float)
     shares = true_pixels / max(true_pixels.sum(), 1.0)
-    header = f"{'class':<{_NAME}}{'IoU %':>7}{'prec %':>7}{'recall %':>9}{'true %':>8}"
+    header = f"{'class':<{_NAME}}{'IoU %':>7}{'95 % interval':>15}{'prec %':>8}{'recall %':>10}{'true %':>8}"
     rule = "─" * _WIDTH
     lines = [f"{metrics['split']}: {metrics['images']} images", rule, header, rule]
     rows = class_scores.itertuples(index=False)
@@ -46,6 +45,8 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
         f"pixel accuracy {score(metrics['pixel_accuracy'])} ({baseline}: {score(baseline_accuracy)})",
         f"mean class accuracy {score(metrics['mean_class_accuracy'])}",
         f"frequency-weighted IoU {score(metrics['frequency_weighted_iou'])}",
+        *_interval_line(metrics),
+        *_outline_line(metrics),
         f"images {metrics['images']}, checkpoint epoch {metrics['checkpoint_epoch']}"
         f", {metrics['images_per_second']:.1f} images/s",
     ]
@@ -83,6 +84,8 @@ def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> li
             f"mIoU on {metrics['split']} is the mean over {metrics['classes_present']} of {len(class_scores)} declared "
             f"classes; these neither occur nor are predicted there: {listed(absent)}."
         )
+    if reason := metrics.get("intervals_unreliable"):
+        warnings.append(f"The 95 % intervals on {metrics['split']} are not to be relied on: {reason}.")
     if OTHER_STORED_SIZE in metrics:
         warnings.append(
             f"The model was trained {_at(metrics[OTHER_STORED_SIZE])}, but these images were stored "
@@ -102,19 +105,31 @@ def score(value: float | None) -> str:
     return "absent" if value is None or pd.isna(value) else f"{value:.3f}"
 
 
+def interval(metrics: Mapping[str, Any], name: str) -> str:
+    """The 95 % interval of a score in ``metrics.json``, as in "0.58 to 0.66"; empty if it has none."""
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def _interval_line(metrics: Mapping[str, Any]) -> list[str]:
+    found = {"mIoU": interval(metrics, "miou"), "accuracy": interval(metrics, "pixel_accuracy")}
+    shown = [f"{name} {ends}" for name, ends in found.items() if ends]
+    return [f"95 % intervals: {', '.join(shown)}"] if shown else []
+
+
+def _outline_line(metrics: Mapping[str, Any]) -> list[str]:
+    if "boundary_iou" not in metrics:
+        return []
+    return [f"near outlines: boundary IoU {score(metrics['boundary_iou'])}, mIoU {score(metrics['trimap_miou'])}"]
+
+
 def _row(row: Any, share: float) -> str:
     name = row.class_name if len(row.class_name) <= _NAME else row.class_name[: _NAME - 1] + "…"
-    scores = f"{_percent(row.iou, 'absent'):>7}{_percent(row.precision):>7}{_percent(row.recall):>9}"
-    return f"{name:<{_NAME}}{scores}{_percent(share):>8}  {_bar(row.iou)}".rstrip()
+    low, high = getattr(row, "iou_low", None), getattr(row, "iou_high", None)
+    ends = "-" if pd.isna(low) or pd.isna(high) else f"{_percent(low)} to {_percent(high)}"
+    scores = f"{_percent(row.iou, 'absent'):>7}{ends:>15}{_percent(row.precision):>8}{_percent(row.recall):>10}"
+    return f"{name:<{_NAME}}{scores}{_percent(share):>8}"
 
 
 def _percent(value: float | None, missing: str = "-") -> str:
     return missing if value is None or pd.isna(value) else f"{100 * value:.1f}"
-
-
-def _bar(value: float | None) -> str:
-    """A bar of block characters for a value of 0..1, in steps of an eighth of a character."""
-    if value is None or pd.isna(value):
-        return ""
-    full, eighths = divmod(round(value * _BAR * 8), 8)
-    return "█" * full + _EIGHTHS[eighths]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from kedro.io import DatasetError
@@ -13,6 +15,8 @@ from kedro.io import DatasetError
 from voc_seg.config import ComparisonConfig, Parameters
 from voc_seg.datasets import RunsDataset
 from voc_seg.engine.resuming import run_fingerprint
+from voc_seg.metrics.confusion import summarise
+from voc_seg.metrics.counts import to_table
 from voc_seg.pipelines.comparison.nodes import compare_runs
 from voc_seg.system.errors import VocSegError
 
@@ -43,7 +47,7 @@ def data(tmp_path: Path, make_parameters: Callable[..., Parameters]) -> Path:
 
 
 def test_runs_with_a_model_are_compared(data: Path, caplog: pytest.LogCaptureFixture) -> None:
-    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    table, *_ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["lr-1", "lr-2", "(nameless)"]
     assert table["seed"].tolist() == [1, 2, 0]
     assert table["pixel_accuracy"].iloc[0] == 0.5
@@ -54,7 +58,7 @@ def test_folders_that_no_run_can_be_called_like_are_skipped_with_a_warning(
     data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (data / "runs/lr-2").rename(data / "runs/=x()")
-    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    table, *_ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["lr-1", "(nameless)"]
     assert "'=x()' in " in caplog.text
     assert "a run's name is also a folder name: up to 100 letters" in caplog.text
@@ -65,7 +69,7 @@ def test_runs_of_another_stored_size_were_not_validated_alike(data: Path, caplog
     state = torch.load(path)
     state["config"]["data"]["longer_side"] = 96
     torch.save(state, path)
-    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig(runs="lr-1 (name*"))
+    table, *_ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig(runs="lr-1 (name*"))
     assert "validated differently" in caplog.text
     assert table["data.longer_side"].iloc[0] == 96
 
@@ -84,7 +88,7 @@ def test_a_damaged_run_is_excluded_with_a_warning(data: Path, caplog: pytest.Log
     (data / "runs/lr-1/06_models/best_model.pth").write_bytes(b"cut short")
     torch.save({"epoch": 1}, data / "runs/lr-2/06_models/best_model.pth")
     with caplog.at_level(logging.WARNING):
-        table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+        table, *_ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["(nameless)"]
     assert "lr-1 is excluded:" in caplog.text
     assert "lacks val_miou, config, model_config, model" in caplog.text
@@ -110,7 +114,7 @@ def test_scores_that_cannot_be_read_exclude_only_that_run(
     data: Path, caplog: pytest.LogCaptureFixture, file: str, content: bytes
 ) -> None:
     (data / "runs/lr-1" / file).write_bytes(content)
-    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    table, *_ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["lr-2", "(nameless)"]
     assert "lr-1 is excluded: " in caplog.text
     assert Path(file).name in caplog.text
@@ -122,7 +126,7 @@ def test_scores_that_are_not_numbers_exclude_only_that_run(
 ) -> None:
     scores = {"split": "val", "checkpoint_epoch": 1, "pixel_accuracy": value}
     (data / "runs/lr-1/08_reporting/metrics.json").write_text(json.dumps(scores))
-    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    table, *_ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["lr-2", "(nameless)"]
     assert "lr-1 is excluded: " in caplog.text
 
@@ -135,6 +139,67 @@ def test_a_best_model_with_fields_of_another_type_is_excluded(
 ) -> None:
     path = data / "runs/lr-1/06_models/best_model.pth"
     torch.save({**torch.load(path), key: value}, path)
-    table, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    table, *_ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert table["run"].tolist() == ["lr-2", "(nameless)"]
     assert f"best_model.pth: {key} is" in caplog.text
+
+
+def score_images(folder: Path, miou: float, hits: float, ids: int = 20, split: str = "val") -> None:
+    """Leave the evaluation of a run that finds this share of class 1 in every image, more or less."""
+    rng = np.random.default_rng(0)
+    found = np.round(100 * np.clip(hits + rng.normal(0, 0.02, ids), 0, 1)).astype(int)
+    confusions = [np.array([[500, 0], [100 - one, one]]) for one in found]
+    total = sum(confusions)
+    for name in ("07_model_output", "08_reporting"):
+        (folder / name).mkdir(exist_ok=True)
+    to_table([f"{index:02}" for index in range(ids)], confusions).to_parquet(
+        folder / "07_model_output/image_confusions.parquet", index=False
+    )
+    metrics = summarise(total) | {"split": split, "checkpoint_epoch": 1}
+    (folder / "08_reporting/metrics.json").write_text(json.dumps(metrics))
+    (folder / "07_model_output/evaluation_facts.json").write_text(json.dumps({"checkpoint_val_miou": miou}))
+
+
+def test_runs_scored_on_the_same_images_are_paired(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    score_images(data / "runs/lr-1", 0.3, 0.8)
+    score_images(data / "runs/lr-2", 0.2, 0.7)
+    caplog.set_level(logging.INFO)
+    _, _, differences, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
+    assert differences["name"].tolist() == ["same settings (2 seeds)"]  # they differ in nothing but the seed
+    assert "standard deviation over seeds" in caplog.text
+    assert "Not compared image by image: (nameless)" in caplog.text
+
+
+def test_runs_of_different_settings_are_compared(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, hits, rate in (("lr-1", 0.8, 0.1), ("lr-2", 0.7, 0.2)):
+        path = data / "runs" / name / "06_models/best_model.pth"
+        state = torch.load(path)
+        state["config"]["training"]["optimizer"]["learning_rate"] = rate
+        torch.save(state, path)
+        score_images(path.parents[1], state["val_miou"], hits)
+    caplog.set_level(logging.INFO)
+    table, _, differences, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig(runs="lr-*"))
+    assert "lr-1 is better than lr-2 by " in caplog.text
+    assert "by image 20 wins, 0 ties, 0 losses" in caplog.text
+    assert differences["name"].tolist() == ["lr-1", "lr-2"]
+    assert differences["distinguishable"].iloc[1]
+    assert {"miou_low", "miou_high"} <= set(table.columns)
+
+
+@pytest.mark.parametrize(("ids", "split"), [(19, "val"), (20, "test")])
+def test_runs_scored_on_other_images_are_not_paired(
+    data: Path, caplog: pytest.LogCaptureFixture, ids: int, split: str
+) -> None:
+    score_images(data / "runs/lr-1", 0.3, 0.8)
+    score_images(data / "runs/lr-2", 0.2, 0.7, ids, split)
+    _, _, differences, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig(runs="lr-*"))
+    assert differences["name"].tolist() == ["lr-1"]
+    assert "Not compared image by image: lr-2" in caplog.text
+
+
+def test_counts_that_are_not_those_of_the_scores_are_not_used(data: Path) -> None:
+    score_images(data / "runs/lr-1", 0.3, 0.8)
+    path = data / "runs/lr-1/07_model_output/image_confusions.parquet"
+    pd.read_parquet(path).iloc[1:].to_parquet(path)
+    *_, differences, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig(runs="lr-*"))
+    assert differences.empty

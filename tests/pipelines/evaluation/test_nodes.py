@@ -10,6 +10,8 @@ import torch
 from kedro.config import OmegaConfigLoader
 
 from voc_seg.config import DataConfig, EvaluationConfig
+from voc_seg.metrics.boundaries import outlines_of, to_columns
+from voc_seg.metrics.counts import to_table
 from voc_seg.models.exchange import take_model
 from voc_seg.pipelines.evaluation import create_pipeline
 from voc_seg.pipelines.evaluation.nodes import draw_scores, summarise, write_report
@@ -18,6 +20,7 @@ from voc_seg.system.errors import VocSegError
 
 NAMES = ["background", "cat"]
 FACTS = {"split": "val", "images": 1, "checkpoint_epoch": 3, "images_per_second": 1.0}
+NO_IMAGES = pd.DataFrame()
 CONFUSION = pd.DataFrame(np.array([[3, 1], [0, 2]]), index=pd.Index(NAMES, name="truth"), columns=NAMES)
 
 
@@ -28,9 +31,9 @@ def best_model(value: float) -> dict[str, Any]:
 def test_scores_say_of_which_model_they_are() -> None:
     digest = take_model(best_model(1.0))["model_digest"]
     assert digest == take_model(best_model(1.0))["model_digest"] != take_model(best_model(2.0))["model_digest"]
-    metrics, _ = summarise(CONFUSION, FACTS | {"model_digest": digest})
+    metrics, _ = summarise(CONFUSION, FACTS | {"model_digest": digest}, NO_IMAGES)
     assert metrics["model_digest"] == digest
-    assert "model_digest" not in summarise(CONFUSION, FACTS)[0]  # of an earlier version
+    assert "model_digest" not in summarise(CONFUSION, FACTS, NO_IMAGES)[0]  # of an earlier version
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_no_report_of_two_models(metrics: dict[str, Any], message: str) -> None:
 
 
 def test_figures_of_two_evaluations_are_refused() -> None:
-    metrics, class_scores = summarise(CONFUSION, FACTS)
+    metrics, class_scores = summarise(CONFUSION, FACTS, NO_IMAGES)
     with pytest.raises(VocSegError, match="are from different evaluations"):
         draw_scores(class_scores, metrics, CONFUSION.T)
 
@@ -70,7 +73,7 @@ def confusion(*rows: list[int]) -> pd.DataFrame:
 
 
 def test_a_score_at_the_baseline_over_fewer_classes_is_warned_of(caplog):
-    metrics, _ = summarise(confusion([9, 0, 0], [3, 0, 0], [0, 0, 0]), FACTS)
+    metrics, _ = summarise(confusion([9, 0, 0], [3, 0, 0], [0, 0, 0]), FACTS, NO_IMAGES)
     assert (metrics["classes_present"], metrics["classes_declared"]) == (2, 3)
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "no better than the baseline" in messages[0]
@@ -79,11 +82,37 @@ def test_a_score_at_the_baseline_over_fewer_classes_is_warned_of(caplog):
 
 
 def test_a_pixel_accuracy_below_the_baseline_is_warned_of(caplog):
-    summarise(confusion([1, 8, 0], [0, 3, 0], [0, 0, 2]), FACTS)
+    summarise(confusion([1, 8, 0], [0, 3, 0], [0, 0, 2]), FACTS, NO_IMAGES)
     (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert message.startswith("Pixel accuracy 0.429 on val is below the baseline")
 
 
 def test_a_score_of_all_classes_is_not(caplog):
-    summarise(confusion([9, 0, 0], [0, 3, 0], [0, 1, 2]), FACTS)
+    summarise(confusion([9, 0, 0], [0, 3, 0], [0, 1, 2]), FACTS, NO_IMAGES)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+MASKS = [
+    (np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 0, 1, 1]], np.uint8)),  # truth and prediction
+    (np.array([[0, 0]], np.uint8), np.array([[0, 1]], np.uint8)),
+]
+TWO_IMAGES = to_table(["a", "b"], [np.array([[2, 0], [0, 2]]), np.array([[1, 1], [0, 0]])]).join(
+    to_columns(outlines_of(truth, prediction, 2) for truth, prediction in MASKS)
+)
+
+
+def test_scores_have_intervals_over_images(caplog):
+    metrics, class_scores = summarise(CONFUSION, FACTS, TWO_IMAGES)
+    for name in ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "boundary_iou"):
+        assert 0 < metrics[f"{name}_low"] < metrics[name] < metrics[f"{name}_high"] < 1
+    # Images of one row are all outline. The trimap has only the first image, as the other has no outline in its truth.
+    assert metrics["boundary_iou"] == metrics["miou"]
+    assert (metrics["trimap_miou"], metrics["trimap_miou_low"]) == (1.0, None)
+    assert list(class_scores.columns[-3:]) == ["iou_low", "iou_high", "boundary_iou"]
+    assert metrics["intervals_unreliable"] == "there are only 2 images"
+    assert "The 95 % intervals on val are not to be relied on: there are only 2 images." in caplog.text
+
+
+def test_counts_of_another_evaluation_are_refused():
+    with pytest.raises(VocSegError, match=r"image_confusions\.parquet and confusion_matrix.csv are from different"):
+        summarise(CONFUSION.T, FACTS, TWO_IMAGES)

@@ -10,23 +10,41 @@ from matplotlib.figure import Figure
 from voc_seg.config import ComparisonConfig
 from voc_seg.datasets import Run
 from voc_seg.reporting.comparison import compare, comparison_row, comparison_text, plot_runs
+from voc_seg.reporting.differences import (
+    compare_images,
+    difference_text,
+    group_by_seed,
+    plot_differences,
+    same_images,
+    scored_images,
+)
 from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
 
 
-def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonConfig) -> tuple[pd.DataFrame, Figure]:
-    """Compare runs: a table with one row per run, the best on val first, which is also logged, and a figure.
+def compare_runs(
+    runs: Mapping[str, Callable[[], Run]], comparison: ComparisonConfig
+) -> tuple[pd.DataFrame, Figure, pd.DataFrame, Figure]:
+    """Compare runs: their scores, and which of them are distinguishable; both are also logged.
 
-    Raises VocSegError if there are no runs, or none with that name.
+    Returns:
+        A table with one row per run, the best on val first, and its figure; the differences on the same images, and
+        their figure, both without rows if fewer than two runs have been scored on the same images.
+
+    Raises:
+        VocSegError: There are no runs, or none with that name.
     """
     wanted = comparison.runs or ("*",)
     chosen = {name: read for name, read in runs.items() if any(fnmatchcase(name, pattern) for pattern in wanted)}
-    rows = {}
+    rows, images = {}, {}
     for name, read in chosen.items():
         try:
             run = read()
+            scored = scored_images(run.model, run.scores, run.images)
             rows[name] = comparison_row(run.model, run.history, run.scores)
+            if scored:
+                images[name] = scored
         except VocSegError as error:
             logger.warning("%s is excluded: %s", name, error)
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # edited by hand
@@ -47,4 +65,15 @@ def compare_runs(runs: Mapping[str, Callable[[], Run]], comparison: ComparisonCo
             "These runs were validated differently (val images, data.longer_side, evaluation.scale or "
             "evaluation.flip). Compare only runs with the same validation settings."
         )
-    return table, plot_runs(rows, table)
+    paired = same_images({name: images[name] for name in table["run"] if name in images})
+    differences = compare_images(paired, group_by_seed({name: rows[name]["settings"] for name in paired}))
+    count = len(next(iter(paired.values())).ids) if paired else 0
+    if len(paired) > 1:
+        logger.info("%s", difference_text(differences, count))
+    if len(rows) > 1 and (lacking := [name for name in table["run"] if name not in paired]):
+        logger.warning(
+            "Not compared image by image: %s, because they were not scored by this version on the same images of val "
+            "as the best of the others. Score a run with: kedro run --pipelines evaluation --params run=NAME",
+            ", ".join(lacking),
+        )
+    return table, plot_runs(rows, table), differences, plot_differences(differences, count)

@@ -1,4 +1,4 @@
-"""comparison: outputs of all runs -> one table, one figure."""
+"""comparison: outputs of all runs -> their scores and differences, as tables and figures."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -12,7 +12,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             Node(
                 func=compare_runs,
                 inputs=["runs", "params:comparison"],
-                outputs=["runs_table", "runs_figure"],
+                outputs=["runs_table", "runs_figure", "differences", "differences_figure"],
                 name="compare_runs",
             )
         ]

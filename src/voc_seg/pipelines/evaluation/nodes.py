@@ -15,6 +15,9 @@ from voc_seg.engine import evaluation as engine
 from voc_seg.engine.device_facts import device_facts
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics import confusion as scores
+from voc_seg.metrics import intervals
+from voc_seg.metrics.boundaries import Outlines, from_columns
+from voc_seg.metrics.counts import Counts
 from voc_seg.models.registry import require_classes, require_pixels, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
@@ -22,7 +25,12 @@ from voc_seg.reporting.augmented import crops_of_model
 from voc_seg.reporting.confusion_figure import plot_confusion
 from voc_seg.reporting.figures import plot_class_iou
 from voc_seg.reporting.predictions import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
-from voc_seg.reporting.same_evaluation import require_same_counts, require_same_images, require_same_mask
+from voc_seg.reporting.same_evaluation import (
+    counts_of_images,
+    require_same_counts,
+    require_same_images,
+    require_same_mask,
+)
 from voc_seg.reporting.tables import OTHER_STORED_SIZE, score_table, score_warnings
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
@@ -47,14 +55,14 @@ def evaluate(
     data: DataConfig,
     evaluation: EvaluationConfig,
     runtime: RuntimeConfig,
-) -> tuple[dict[str, Image.Image], pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+) -> tuple[dict[str, Image.Image], pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Predict every image once with the best model.
 
     Outputs are written in the order returned, so that a killed evaluation leaves no scores of other masks: masks come
     first, and their dataset deletes the old facts and scores; new facts and scores come last.
 
     Returns:
-        Masks; confusion matrix; scores per image; facts about the evaluation.
+        Masks; confusion matrix; scores per image; confusion matrix of each image; facts about the evaluation.
 
     Raises:
         VocSegError: The model, the samples and ``data.classes`` have different classes.
@@ -94,7 +102,7 @@ def evaluate(
     }
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
     masks = {image_id: palette_image(mask, classes) for image_id, mask in result.masks.items()}
-    return masks, confusion, pd.DataFrame(result.images), facts
+    return masks, confusion, pd.DataFrame(result.images), result.confusions, facts
 
 
 def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
@@ -106,14 +114,27 @@ def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[s
     return {OTHER_STORED_SIZE: trained["longer_side"]}
 
 
-def summarise(confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any]) -> tuple[dict, pd.DataFrame]:
-    """Scores of the split and of each class, also logged as a table."""
+def summarise(
+    confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any], image_confusions: pd.DataFrame
+) -> tuple[dict, pd.DataFrame]:
+    """Scores of the split and of each class with their intervals, also logged as a table.
+
+    There are no intervals without ``image_confusions``, which evaluations of earlier versions lack. Raises VocSegError
+    if they are from another evaluation than the matrix.
+    """
     _require(evaluation_facts, "evaluation_facts")
     confusion = confusion_matrix.to_numpy()
     class_scores = scores.class_scores(confusion, confusion_matrix.columns)
     shown = ("split", "images", "model_digest", "checkpoint_epoch", "images_per_second", "device", "precision")
     # Facts from earlier versions have no digest.
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
+    if not image_confusions.empty:
+        counts = counts_of_images(image_confusions, confusion_matrix)
+        outlines = from_columns(image_confusions, len(confusion))
+        metrics |= intervals.score_intervals(counts) | outline_scores(outlines)
+        metrics["intervals_unreliable"] = intervals.unreliable_because(counts) or None
+        class_scores = class_scores.join(intervals.class_intervals(counts))
+        class_scores["boundary_iou"] = outlines.boundary.total().iou()
     if evaluation_facts.get("scales"):
         metrics["scales"] = evaluation_facts["scales"]  # scores are not those of the validation
     if evaluation_facts.get("longer_side"):
@@ -133,6 +154,14 @@ def draw_scores(
     _require(metrics, "metrics")
     require_same_counts(metrics, confusion_matrix, class_scores)
     return plot_class_iou(class_scores, metrics), plot_confusion(confusion_matrix)
+
+
+def outline_scores(outlines: Outlines) -> dict[str, float | None]:
+    """Boundary IoU and trimap mIoU of a split, with their intervals, as in ``metrics.json``."""
+    found: dict[str, float | None] = {}
+    for name, counts in (("boundary_iou", outlines.boundary), ("trimap_miou", outlines.trimap)):
+        found |= {name: float(counts.total().miou())} | intervals.score_intervals(counts, {name: Counts.miou})
+    return found
 
 
 def _require(values: dict[str, Any], name: str) -> None:

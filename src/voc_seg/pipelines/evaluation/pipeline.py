@@ -29,13 +29,13 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             Node(
                 func=evaluate,
                 inputs=["evaluation_samples", "scored_model", "params:data", "params:evaluation", "params:runtime"],
-                outputs=["predictions", "confusion_matrix", "image_scores", "evaluation_facts"],
+                outputs=["predictions", "confusion_matrix", "image_scores", "image_confusions", "evaluation_facts"],
                 name="evaluate",
                 tags=EVERY_RANK,
             ),
             Node(
                 func=summarise,
-                inputs=["confusion_matrix", "evaluation_facts"],
+                inputs=["confusion_matrix", "evaluation_facts", "image_confusions"],
                 outputs=["metrics", "class_scores"],
                 name="summarise",
             ),

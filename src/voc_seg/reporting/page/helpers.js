@@ -21,13 +21,15 @@ function draw(tag, attributes = {}, text = "") {
 
 const score = (value) => (value === null ? "absent" : value.toFixed(3));
 const percent = (value) => (value === null ? "–" : (100 * value).toFixed(1));
+const isNumber = (value) => value !== null && value !== undefined;
 const whole = (value) => value.toLocaleString("en");
 const short = (value) => (value === null ? "–" : String(Number(value.toPrecision(4))));
 const plural = (count, word) => `${whole(count)} ${word}${count === 1 ? "" : "s"}`;
 
-function track(value, marks) {
+function track(value, marks, [low, high] = [null, null]) {
   const bar = make("div", { class: "track", "aria-hidden": "true" });
   if (value !== null) bar.append(make("i", { style: `width:${100 * value}%` }));
+  if (isNumber(low)) bar.append(make("s", { style: `left:${100 * low}%;width:${100 * (high - low)}%` }));
   for (const mark of marks) if (mark !== null) bar.append(make("b", { style: `left:${100 * mark}%` }));
   return bar;
 }

@@ -7,18 +7,23 @@ function showScores() {
     (metrics.longer_side ? `reduced to a longer side of ${metrics.longer_side} pixels. ` : "each at its own size. ") +
     `The mIoU is the mean over ${metrics.classes_present} of ${classes.length} classes` +
     (data.at_baseline ? `; it is no better than predicting ${classes[0].name} everywhere.` : ".") +
+    (metrics.intervals_unreliable ? ` The 95 % intervals are not to be relied on: ${metrics.intervals_unreliable}.` : "") +
     (metrics.trained_longer_side === undefined ? "" :
       ` The model was trained at data.longer_side=${metrics.trained_longer_side}: these images reached it at another ` +
       "scale, so the score is not comparable with that of the training.");
   const names = [
     ["miou", "mIoU"], ["pixel_accuracy", "Pixel accuracy"], ["mean_class_accuracy", "Mean class accuracy"],
     ["frequency_weighted_iou", "Frequency-weighted IoU"],
+    ...("boundary_iou" in metrics ? [["boundary_iou", "Boundary IoU"], ["trimap_miou", "mIoU near outlines"]] : []),
   ];
   for (const [key, name] of names) {
+    const ends = [metrics[`${key}_low`], metrics[`${key}_high`]];
+    const interval = isNumber(ends[0]) ? `95 %: ${score(ends[0])} to ${score(ends[1])}` : "";
     find("score-list").append(
       make("div", { class: "score", id: `score-${key}` }, make("span", { class: "name" }, name),
-        make("strong", { class: "value" }, score(metrics[key])), track(metrics[key], [baseline[key]]),
-        make("span", { class: "baseline" }, `all ${classes[0].name} ${score(baseline[key])}`)));
+        make("strong", { class: "value" }, score(metrics[key])), track(metrics[key], [baseline[key] ?? null], ends),
+        make("span", { class: "interval" }, interval),
+        key in baseline ? make("span", { class: "baseline" }, `all ${classes[0].name} ${score(baseline[key])}`) : ""));
   }
 }
 
@@ -34,13 +39,16 @@ function showSettings() {
 function showClasses() {
   const pixels = data.class_scores.reduce((sum, row) => sum + row.true_pixels, 0) || 1;
   const absent = data.class_scores.filter((row) => row.iou === null).length;
+  const intervals = data.class_scores.some((row) => isNumber(row.iou_low));
   find("classes-note").textContent =
     "From best to worst. The orange mark is the mIoU, the mean over the classes that occur " +
     `(${metrics.classes_present} of ${classes.length}). ` +
-    `${absent ? "Absent classes are neither true nor predicted anywhere. " : ""}Click a name to see its images.`;
-  const heads = ["class", "", "IoU %", "prec %", "recall %", "true %"];
+    `${absent ? "Absent classes are neither true nor predicted anywhere. " : ""}` +
+    `${intervals ? "Thin lines are 95 % intervals over images. " : ""}Click a name to see its images.`;
+  const heads = ["class", "", "IoU %", ...(intervals ? ["95 % interval"] : []), "prec %", "recall %", "true %"];
   find("class-table").append(make("thead", {}, make("tr", {}, ...heads.map((name, index) =>
-    make("th", index === 1 ? { class: "bars" } : { scope: "col" }, name)))));
+    make("th", index === 1 ? { class: "bars" } : { scope: "col", ...(name.startsWith("95") && { class: "interval" }) },
+      name)))));
   const body = make("tbody");
   const rows = data.class_scores.map((row, index) => ({ ...row, index })).sort((a, b) => (b.iou ?? -1) - (a.iou ?? -1));
   for (const row of rows) {
@@ -51,11 +59,14 @@ function showClasses() {
       filterAndSort();
     });
     const gone = row.iou === null;
-    const bar = make("td", { class: "bars" }, gone ? "" : track(row.iou, [metrics.miou]));
+    const ends = [row.iou_low, row.iou_high];
+    const bar = make("td", { class: "bars" }, gone ? "" : track(row.iou, [metrics.miou], ends));
+    const interval = isNumber(ends[0]) ? ends.map(percent).join(" to ") : "–";
     const shares = [row.precision, row.recall, row.true_pixels / pixels].map(percent);
     const cells = [gone ? "absent" : percent(row.iou), ...shares]
       .map((text) => make("td", text === "absent" ? { class: "absent" } : {}, text));
     const head = make("th", { scope: "row" }, gone ? make("span", {}, swatch(colour), name) : link);
+    if (intervals) cells.splice(1, 0, make("td", { class: "interval" }, interval));
     body.append(make("tr", {}, head, bar, ...cells));
   }
   find("class-table").append(body);

@@ -1,0 +1,137 @@
+"""Scores of outlines: boundary IoU, and the IoU of pixels near an outline (trimap).
+
+Boundary IoU (Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021) is the
+IoU of the pixels of a class that are within d pixels of its outline, with d 2 % of the image's diagonal. As in the
+authors' code, the distance is that of erosion with a 3x3 square, so of rows or columns, whichever is larger, and the
+edge of the image is an outline. Like every score of a split here, it is computed from pixels counted over all images.
+
+The trimap (Kohli et al., "Robust higher order potentials", IJCV 2009; Chen et al., "DeepLab", TPAMI 2018) is the
+labelled pixels that are within 8 pixels of another class or of void; its IoU shows how coarse the outlines are.
+
+Void is cut out of the prediction, too, so that a perfect prediction scores 1 whatever it has in void.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from voc_seg.voc.classes import VOID
+
+from .counts import Counts, sum_cells
+
+DIAGONAL_SHARE = 0.02
+TRIMAP_WIDTH = 8
+"""Pixels; VOC's outlines are void of about 5 pixels."""
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """The pixels near outlines by class: of one image ``(classes,)``, or of several ``(images, classes)``."""
+
+    boundary: Counts
+    trimap: Counts
+
+
+def outlines_of(truth: np.ndarray, prediction: np.ndarray, classes: int) -> Outlines:
+    """Count the pixels of an image: truth ``uint8 (H, W)``, class index or void, prediction ``uint8 (H, W)``."""
+    return Outlines(boundary_counts(truth, prediction, classes), trimap_counts(truth, prediction, classes))
+
+
+_FIELDS = [(outline, field) for outline in ("boundary", "trimap") for field in ("hits", "truth", "predicted")]
+
+
+def to_columns(images: Iterable[Outlines]) -> pd.DataFrame:
+    """One row an image: ``outline_classes``, the classes that have such pixels, and lists of as many pixels."""
+    rows = []
+    for image in images:
+        counts = {f"{outline}_{field}": getattr(getattr(image, outline), field) for outline, field in _FIELDS}
+        occurring = np.flatnonzero(sum(counts.values()))
+        rows.append({"outline_classes": occurring} | {name: values[occurring] for name, values in counts.items()})
+    return pd.DataFrame(rows, columns=["outline_classes", *(f"{outline}_{field}" for outline, field in _FIELDS)])
+
+
+def from_columns(table: pd.DataFrame, classes: int) -> Outlines:
+    """The counts ``float64 (images, classes)`` of the columns of :func:`to_columns`.
+
+    Raises:
+        VocSegError: A row has a class that does not exist, or lists of different lengths.
+    """
+    counts = {
+        outline: Counts(
+            *(
+                sum_cells(table, ["outline_classes"], f"{outline}_{field}", classes)
+                for field in ("hits", "truth", "predicted")
+            )
+        )
+        for outline in ("boundary", "trimap")
+    }
+    return Outlines(counts["boundary"], counts["trimap"])
+
+
+def boundary_distance(shape: tuple[int, int]) -> int:
+    """The distance d of an image ``(H, W)``, at least 1 pixel."""
+    return max(1, round(DIAGONAL_SHARE * math.hypot(*shape)))
+
+
+def near_other_label(labels: np.ndarray, distance: int, *, edge: bool) -> np.ndarray:
+    """The pixels with another label within this distance, ``bool (H, W)``.
+
+    Args:
+        labels: ``uint8 (H, W)``.
+        distance: In rows or columns, whichever is larger; at least 1.
+        edge: Whether the outside of the image counts as another label.
+    """
+    padded = labels if edge else np.pad(labels, distance, mode="edge")
+    found = np.ones(labels.shape, dtype=bool)
+    height, width = (length - 2 * distance for length in padded.shape)
+    if height > 0 and width > 0:
+        uniform = _windows(padded, distance, np.minimum) == _windows(padded, distance, np.maximum)
+        inside = slice(distance, -distance) if edge else slice(None)
+        found[inside, inside] = ~uniform
+    return found
+
+
+def _windows(labels: np.ndarray, distance: int, reduce: np.ufunc) -> np.ndarray:
+    """The minimum or maximum of each square of ``2 * distance + 1`` pixels inside the image."""
+    size = 2 * distance + 1
+    for axis in (0, 1):
+        labels, covered = np.moveaxis(labels, axis, 0), 1
+        while 2 * covered <= size:  # windows of 1, 2, 4 ... pixels, each from two of half its size
+            labels = reduce(labels[:-covered], labels[covered:])
+            covered *= 2
+        if covered < size:
+            labels = reduce(labels[: len(labels) - (size - covered)], labels[size - covered :])
+        labels = np.moveaxis(labels, 0, axis)
+    return labels
+
+
+def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> Counts:
+    """The boundary pixels of an image by class, ``int64 (classes,)``.
+
+    Args:
+        truth: ``uint8 (H, W)``, class index or void.
+        prediction: ``uint8 (H, W)``, class index.
+        classes: Number of classes.
+    """
+    distance = boundary_distance(truth.shape)
+    prediction = np.where(truth == VOID, VOID, prediction)
+    outlines = [near_other_label(labels, distance, edge=True) for labels in (truth, prediction)]
+    return Counts(
+        _count(truth[outlines[0] & outlines[1] & (truth == prediction)], classes),
+        _count(truth[outlines[0]], classes),
+        _count(prediction[outlines[1]], classes),
+    )
+
+
+def trimap_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> Counts:
+    """The labelled pixels near an outline of the truth by class, ``int64 (classes,)``; arguments as above."""
+    near = near_other_label(truth, TRIMAP_WIDTH, edge=False) & (truth != VOID)
+    true, found = truth[near], prediction[near]
+    return Counts(_count(true[true == found], classes), _count(true, classes), _count(found, classes))
+
+
+def _count(labels: np.ndarray, classes: int) -> np.ndarray:
+    return np.bincount(labels, minlength=VOID + 1)[:classes].astype(np.int64)

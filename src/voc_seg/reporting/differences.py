@@ -1,0 +1,192 @@
+"""Which of several runs are distinguishable: a table, sentences and a forest plot."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from voc_seg.metrics.counts import Counts, from_table
+from voc_seg.metrics.differences import Difference, compare_groups, holm
+
+from .same_evaluation import is_score_of
+from .style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
+
+_LETTERS = 44  # longest name in the figure
+COLUMNS = (
+    "name", "runs", "miou", "deviation", "difference", "difference_low", "difference_high", "p_value",
+    "distinguishable", "wins", "ties", "losses",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ScoredImages:
+    """The images of one evaluation."""
+
+    ids: tuple[str, ...]
+    counts: Counts  # in the order of the ids
+
+
+def scored_images(model: Mapping[str, Any], scores: Mapping[str, Any], confusions: pd.DataFrame) -> ScoredImages | None:
+    """The images on which a run was scored, if they are those of val and of this model; else None.
+
+    Args:
+        model: ``best_model.pth`` without its weights, with ``model_digest``.
+        scores: ``metrics.json`` and ``evaluation_facts.json`` of one evaluation; may be empty.
+        confusions: ``image_confusions.parquet``; may be empty.
+    """
+    if confusions.empty or not is_score_of(scores, model) or scores.get("split") != "val":
+        return None
+    counts = from_table(confusions, int(scores["classes_declared"]))
+    if not np.isclose(counts.total().miou(), scores["miou"], rtol=0, atol=1e-9):
+        return None  # of another evaluation
+    return ScoredImages(tuple(confusions["image_id"].astype(str)), counts)
+
+
+def same_images(runs: Mapping[str, ScoredImages]) -> dict[str, ScoredImages]:
+    """The runs that were scored on the same masks as the first one, with images in one order."""
+    found: dict[str, ScoredImages] = {}
+    for name, run in runs.items():
+        order = np.argsort(run.ids)
+        counts = Counts(run.counts.hits[order], run.counts.truth[order], run.counts.predicted[order])
+        ordered = ScoredImages(tuple(run.ids[index] for index in order), counts)
+        first = next(iter(found.values()), ordered)
+        if ordered.ids == first.ids and np.array_equal(counts.truth, first.counts.truth):
+            found[name] = ordered
+    return found
+
+
+def group_by_seed(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Runs that differ in nothing but their seed, by a name of the group.
+
+    A group of one has the name of its run; one of several the settings in which it differs from other groups.
+
+    Args:
+        settings: The settings of each run by dotted key.
+    """
+    groups: dict[str, list[str]] = {}
+    for name, of_run in settings.items():
+        groups.setdefault(repr(sorted((key, str(value)) for key, value in of_run.items() if key != "seed")), []).append(
+            name
+        )
+    members = list(groups.values())
+    firsts = [settings[names[0]] for names in members]
+    keys = [key for key in dict.fromkeys(key for first in firsts for key in first) if key != "seed"]
+    differing = [key for key in keys if len({str(first.get(key)) for first in firsts}) > 1]
+    named: dict[str, list[str]] = {}
+    for names, first in zip(members, firsts):
+        label = ", ".join(f"{key.rpartition('.')[2]}={first.get(key)}" for key in differing) or "same settings"
+        named[names[0] if len(names) == 1 else f"{label} ({len(names)} seeds)"] = names
+    return named if sum(map(len, named.values())) == len(settings) else {names[0]: names for names in members}
+
+
+def compare_images(runs: Mapping[str, ScoredImages], groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Compare the group with the highest mean mIoU with each of the others, on the same images.
+
+    Args:
+        runs: Runs of :func:`same_images`.
+        groups: Their names by group.
+
+    Returns:
+        One row a group, the best first: name, runs, miou (mean over the runs), deviation (over the runs, NaN for one),
+        and for all but the best: the difference to the best (positive) with its interval, the p-value by Holm's
+        correction, whether the two are distinguishable, and images that the best predicts better, equally and worse.
+    """
+    if not runs:
+        return pd.DataFrame(columns=list(COLUMNS))
+    members = {name: [runs[run].counts for run in names] for name, names in groups.items()}
+    scores = {name: [float(run.total().miou()) for run in counts] for name, counts in members.items()}
+    best, *others = sorted(members, key=lambda name: -np.mean(scores[name]))
+    found = holm({name: compare_groups(members[best], members[name]) for name in others})
+    rows = [_row(name, groups[name], scores[name], found.get(name)) for name in (best, *others)]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(("wins", "ties", "losses"), "Int64"))
+
+
+def _row(name: str, runs: Sequence[str], scores: Sequence[float], found: Difference | None) -> dict[str, Any]:
+    row = {
+        "name": name,
+        "runs": " ".join(runs),
+        "miou": float(np.mean(scores)),
+        "deviation": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
+    }
+    if found is None:
+        return row
+    return row | {
+        "difference": found.miou,
+        "difference_low": found.low,
+        "difference_high": found.high,
+        "p_value": found.p_value,
+        "distinguishable": found.is_distinguishable,
+        "wins": found.wins,
+        "ties": found.ties,
+        "losses": found.losses,
+    }
+
+
+def difference_text(table: pd.DataFrame, images: int) -> str:
+    """One sentence for each comparison, and one for each group of several runs; points are hundredths of mIoU."""
+    lines = []
+    for row in table.itertuples(index=False):
+        if not pd.isna(row.deviation):
+            lines.append(f"{row.name}: mIoU {row.miou:.3f}, standard deviation over seeds {row.deviation:.3f}")
+    best = table["name"].iloc[0]
+    for row in table.iloc[1:].itertuples(index=False):
+        points = f"{100 * row.difference:.1f} points ({_ends(row)})"
+        tally = f"; by image {row.wins} wins, {row.ties} ties, {row.losses} losses"
+        if row.distinguishable:
+            lines.append(f"{best} is better than {row.name} by {points}{tally}")
+        else:
+            lines.append(f"{best} and {row.name} are not distinguishable: {points}{tally}")
+    tests = f"; corrected for {len(table) - 1} comparisons (Holm)" if len(table) > 2 else ""
+    header = f"Differences on the same {images} images, 95 % intervals{tests}"
+    return "\n".join([header, *(f"  {line}" for line in lines)])
+
+
+def _ends(row: Any) -> str:
+    return f"{100 * row.difference_low:.1f} to {100 * row.difference_high:.1f}"
+
+
+def plot_differences(table: pd.DataFrame, images: int) -> Figure:
+    """Forest plot: how far each group is behind the best, with its interval; grey where not distinguishable.
+
+    Args:
+        table: The table of :func:`compare_images`; may be empty or have one row.
+        images: Number of images.
+    """
+    others = table.iloc[1:]
+    figure = new_figure(9.5, 2.0 + 0.42 * max(1, len(others)))
+    axes = figure.subplots()
+    if others.empty:
+        axes.set_axis_off()
+        axes.text(
+            0.5, 0.5, "No two runs have been scored on the same images", transform=axes.transAxes, ha="center",
+            color=MUTED, fontsize=LABEL,
+        )  # fmt: skip
+        set_title(figure, "Differences between runs")
+        return figure
+    axes.axvline(0, color=INK, linewidth=1.1)
+    for position, row in enumerate(others.itertuples(index=False)):
+        colour = BLUE if row.distinguishable else GREY
+        low, middle, high = (-100 * value for value in (row.difference_high, row.difference, row.difference_low))
+        axes.plot([low, high], [position, position], color=colour, linewidth=2.2, solid_capstyle="butt")
+        axes.plot([middle], [position], "s", color=colour, markersize=7)
+        axes.annotate(
+            f"{middle:+.1f} ({low:.1f} to {high:+.1f})", (1.01, position), xycoords=("axes fraction", "data"),
+            va="center", fontsize=SMALL, color=INK if row.distinguishable else MUTED, annotation_clip=False,
+        )  # fmt: skip
+    axes.set_yticks(range(len(others)), [_shown(name) for name in others["name"]])
+    axes.set_ylim(len(others) - 0.4, -0.6)
+    axes.set_xlabel("mIoU compared with the best, points")
+    tidy(axes, grid="x")
+    set_title(
+        figure,
+        f"Behind {_shown(table['name'].iloc[0])}",
+        f"{images} images of val; lines are 95 % intervals; grey: not distinguishable",
+    )
+    return figure
+
+
+def _shown(name: str) -> str:
+    return literal(name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…")

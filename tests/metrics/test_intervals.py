@@ -1,0 +1,132 @@
+"""Intervals: by hand, against SciPy, and how often they hold the truth."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from voc_seg.metrics.counts import Counts
+from voc_seg.metrics.intervals import class_intervals, score_intervals, unreliable_because
+
+NAMES = ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
+
+
+def found_of(hits: np.ndarray, truth: np.ndarray) -> Counts:
+    """Counts without false positives."""
+    return Counts(hits.astype(float), truth.astype(float), hits.astype(float))
+
+
+@pytest.fixture(scope="module")
+def counts() -> Counts:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(1, 1000, (300, 4))
+    return found_of(np.round(truth * rng.beta(3, 2, (300, 4))), truth)
+
+
+def test_by_hand() -> None:
+    """Three images of 10 pixels with 2, 5 and 8 hits: accuracy 1/2; without one each 13/20, 10/20, 7/20."""
+    counts = found_of(np.array([[2], [5], [8]]), np.full((3, 1), 10))
+    error = math.sqrt(2 / 3 * (0.15**2 + 0.15**2))
+    margin = 4.302653 * error / 0.25  # Student's quantile of 0.975 with 2 degrees of freedom
+    ends = score_intervals(counts)
+    assert ends["pixel_accuracy_low"] == pytest.approx(1 / (1 + math.exp(margin)))
+    assert ends["pixel_accuracy_high"] == pytest.approx(1 / (1 + math.exp(-margin)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_many_images_the_bootstrap_agrees(counts: Counts, name: str) -> None:
+    """SciPy's interval over the same images, which is too narrow only where classes are rare."""
+    rows = np.concatenate([counts.hits, counts.truth, counts.predicted], axis=1)
+
+    def score(images: np.ndarray) -> float:
+        hits, truth, predicted = np.split(rows[images].sum(0), 3)
+        return float(getattr(Counts(hits, truth, predicted), name)())
+
+    expected = bootstrap(
+        (np.arange(300),), score, method="percentile", n_resamples=4000, vectorized=False, rng=np.random.default_rng(0)
+    ).confidence_interval
+    found, width = score_intervals(counts), expected.high - expected.low
+    assert found[f"{name}_low"] == pytest.approx(expected.low, abs=0.08 * width)
+    assert found[f"{name}_high"] == pytest.approx(expected.high, abs=0.08 * width)
+
+
+def test_a_score_lies_in_its_interval_and_the_interval_in_0_to_1(counts: Counts) -> None:
+    found, total = score_intervals(counts), counts.total()
+    for name in NAMES:
+        assert 0 < found[f"{name}_low"] < getattr(total, name)() < found[f"{name}_high"] < 1
+    rare = found_of(np.array([[99, 0]] * 9 + [[99, 3]]), np.array([[100, 0]] * 8 + [[100, 4], [100, 4]]))
+    classes = class_intervals(rare)
+    assert 0 < classes["iou_low"][1] < 3 / 8 < classes["iou_high"][1] < 1
+
+
+def test_scores_that_do_not_exist_or_never_vary_have_no_interval() -> None:
+    truth = np.array([[5, 7, 0, 0]] * 9 + [[5, 7, 4, 0]])
+    hits = np.array([[5, 3, 0, 0]] * 9 + [[5, 3, 2, 0]])
+    table = class_intervals(found_of(hits, truth))
+    assert table.loc[0].isna().all()  # IoU 1
+    assert table.loc[1].tolist() == pytest.approx([3 / 7, 3 / 7])  # the same in every image
+    assert table.loc[2].isna().all()  # in a single image
+    assert table.loc[3].isna().all()  # absent
+    nothing = found_of(np.zeros((10, 3)), np.zeros((10, 3)))
+    assert set(score_intervals(nothing).values()) == {None}
+
+
+def test_a_single_image_has_no_interval(counts: Counts) -> None:
+    one = Counts(counts.hits[:1], counts.truth[:1], counts.predicted[:1])
+    assert set(score_intervals(one).values()) == {None}
+    assert class_intervals(one).isna().all(axis=None)
+
+
+def test_intervals_of_too_few_images_are_named() -> None:
+    truth = np.zeros((40, 4))
+    truth[:, 0] = truth[:5, 1] = truth[:4, 2] = truth[:2, 3] = 9
+    assert unreliable_because(found_of(truth, truth)) == ""
+    truth[2:, 2] = 0
+    assert unreliable_because(found_of(truth, truth)) == "2 of 4 classes are in fewer than 3 images"
+    assert unreliable_because(found_of(truth[:19], truth[:19])) == "there are only 19 images"
+
+
+def population(classes: int, images: int, seed: int) -> Counts:
+    """Images of background and, most often, one or two of the other classes, some of them ten times as rare as others.
+
+    How much of a class is found varies from image to image; what is missed is called background or another class.
+    """
+    rng = np.random.default_rng(seed)
+    rarity = 1 / np.arange(1, classes) ** 0.7
+    skill = rng.uniform(0.3, 0.95, classes)
+    confusion = np.zeros((images, classes, classes))
+    for image in confusion:
+        others = rng.choice(
+            np.arange(1, classes), min(classes - 1, 1 + rng.poisson(0.4)), replace=False, p=rarity / rarity.sum()
+        )
+        sizes = 180_000 * rng.dirichlet([3.0, *np.ones(len(others))])
+        image[0, 0] = rng.beta(18, 1.5) * sizes[0]
+        image[0, rng.choice(others)] = sizes[0] - image[0, 0]
+        for index, size in zip(others, sizes[1:]):
+            image[index, index] = hit = rng.beta(3 * skill[index], 3 * (1 - skill[index])) * size
+            image[index, 0 if rng.random() < 0.7 else rng.integers(1, classes)] += size - hit
+    return Counts.of(confusion)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("classes", "images"), [(5, 30), (5, 100), (5, 300), (21, 100), (21, 300)])
+def test_intervals_hold_the_truth_in_95_of_100_cases(classes: int, images: int) -> None:
+    everything = population(classes, 4000, 1)
+    true, true_iou = {name: float(getattr(everything.total(), name)()) for name in NAMES}, everything.total().iou()
+    rng = np.random.default_rng(2)
+    held = dict.fromkeys(NAMES, 0)
+    held_classes = []
+    for _ in range(1000):
+        drawn = rng.integers(4000, size=images)
+        counts = Counts(everything.hits[drawn], everything.truth[drawn], everything.predicted[drawn])
+        ends = score_intervals(counts)
+        for name in NAMES:
+            held[name] += ends[f"{name}_low"] <= true[name] <= ends[f"{name}_high"]
+        of_classes = class_intervals(counts)
+        often = (counts.truth > 0).sum(0) >= 3
+        held_classes += list(((of_classes["iou_low"] <= true_iou) & (true_iou <= of_classes["iou_high"]))[often])
+    for name in ("miou", "pixel_accuracy", "frequency_weighted_iou"):
+        assert 0.93 <= held[name] / 1000 <= 0.97, (name, held)
+    assert 0.93 <= held["mean_class_accuracy"] / 1000 <= 0.98, held  # a little too wide where classes are rare
+    assert 0.93 <= np.mean(held_classes) <= 0.97

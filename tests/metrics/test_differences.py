@@ -62,7 +62,7 @@ def test_networks_of_equal_skill_differ_in_one_of_twenty_comparisons() -> None:
 
 
 @pytest.mark.slow
-def test_groups_of_seeds_of_equal_settings_differ_in_at_most_one_of_twenty_comparisons() -> None:
+def test_groups_of_seeds_of_equal_settings_differ_in_one_of_twenty_comparisons() -> None:
     """Each seed has a skill of its own, as trained networks have."""
     rng = np.random.default_rng(3)
 
@@ -74,12 +74,12 @@ def test_groups_of_seeds_of_equal_settings_differ_in_at_most_one_of_twenty_compa
         return found
 
     wrong = []
-    for _ in range(400):
+    for _ in range(1000):
         truth = rng.integers(1000, 5000, (100, 3)).astype(float)
         difficulty = rng.uniform(0.2, 0.7, (100, 1))
         found = compare_groups(group(truth, difficulty), group(truth, difficulty))
         wrong.append(found.is_distinguishable)
-    assert np.mean(wrong) <= 0.06
+    assert 0.03 <= np.mean(wrong) <= 0.07
     # Comparing only one run of each group takes luck for skill.
     single = [compare_groups(group(truth, difficulty)[:1], group(truth, difficulty)[:1]) for _ in range(100)]
     assert np.mean([one.is_distinguishable for one in single]) > 0.3

@@ -1,10 +1,11 @@
 """Scores of a split."""
 
+import functools
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.boundaries import Outlines, outlines_of, to_columns
+from voc_seg.metrics.calibration import Calibration
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.metrics.counts import to_table
 from voc_seg.models.segmentation_net import SegmentationNet
@@ -102,6 +104,7 @@ class Evaluation:
     | score             | Score                                  | confusion matrix and loss of the split     |
     | images            | list of dict                           | image_id, miou, pixel_accuracy, void_fraction |
     | confusions        | DataFrame                              | counts of each image: `to_table`, `to_columns` |
+    | calibration       | Calibration                            | sums over all pixels; None except on rank 0 |
     | masks             | dict of str to uint8 (H, W)            | predicted class by image id                |
     | images_per_second | float                                  | reading, predicting and scoring together  |
     """
@@ -109,8 +112,14 @@ class Evaluation:
     score: Score
     images: list[dict[str, float | str]]
     confusions: pd.DataFrame
+    calibration: Calibration | None
     masks: dict[str, np.ndarray]
     images_per_second: float
+
+
+def add_up_if_any(one: Calibration | None, other: Calibration | None) -> Calibration | None:
+    """The sum of two calibrations, either of which may be missing."""
+    return one + other if one and other else one or other
 
 
 def evaluate(
@@ -124,14 +133,18 @@ def evaluate(
     model = runtime.place(model).eval()
     started = time.perf_counter()
     own: list[tuple[Prediction, Outlines]] = []
+    calibration: Calibration | None = None
     positions = {image_id: position for position, image_id in enumerate(samples.ids)}
     total = math.ceil(len(samples) / world_size())
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         with progress_bar(f"scoring {config.split}", total) as advance:
             for prediction in predict_all(model, samples, config, runtime, image_size, rank(), world_size()):
                 truth = samples[positions[prediction.id]].mask
-                own.append((prediction, outlines_of(truth, prediction.mask, len(prediction.confusion))))
+                outlines = outlines_of(truth, prediction.mask, len(prediction.confusion))
+                own.append((replace(prediction, calibration=None), outlines))  # too large to keep for each image
+                calibration = add_up_if_any(calibration, prediction.calibration)
                 advance(1)
+        calibration = functools.reduce(add_up_if_any, gather_to_rank0(calibration), None)
         found = {one[0].id: one for one in itertools.chain.from_iterable(gather_to_rank0(own))}
         scored = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
         predictions = [prediction for prediction, _ in scored]
@@ -148,4 +161,4 @@ def evaluate(
     confusions = to_table([one.id for one in predictions], [one.confusion for one in predictions])
     confusions = confusions.join(to_columns(outlines for _, outlines in scored))
     masks = {prediction.id: prediction.mask for prediction in predictions}
-    return Evaluation(whole, rows, confusions, masks, len(samples) / (time.perf_counter() - started))
+    return Evaluation(whole, rows, confusions, calibration, masks, len(samples) / (time.perf_counter() - started))

@@ -214,7 +214,7 @@ def queue_cached_predictions(
         truth = torch.from_numpy(np.stack([sample.mask]))
         truth = truth.pin_memory() if runtime.asynchronous else truth
         truth = truth.to(runtime.device, non_blocking=True)
-        yield Pending(sample.id, *compare_with_mask(whole_rows([logits.float()], *sample.mask.shape), truth))
+        yield compare_with_mask(sample.id, whole_rows([logits.float()], *sample.mask.shape), truth)
 
 
 def maps_to_device(maps: list[Tensor], runtime: Runtime) -> list[Tensor]:

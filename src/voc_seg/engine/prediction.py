@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from voc_seg.config import EvaluationConfig
+from voc_seg.metrics.boundaries import TRIMAP_WIDTH, near_other_label
+from voc_seg.metrics.calibration import Calibration, calibration_sums
 from voc_seg.metrics.confusion import confusion_matrix
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import Sample
@@ -35,12 +37,15 @@ class Prediction:
     | mask      | (H, W)             | uint8   | predicted class, the image's own size    |
     | confusion | (classes, classes) | int64   | rows truth, columns prediction           |
     | loss      |                    | float   | cross-entropy summed over labelled pixels |
+
+    ``calibration`` has its sums for the calibration.
     """
 
     id: str
     mask: np.ndarray
     confusion: np.ndarray
     loss: float
+    calibration: Calibration | None
 
 
 def predict_all(
@@ -60,8 +65,9 @@ def predict_all(
     """
     queued: deque[tuple[str, DelayedRead]] = deque()
     behind = images_per_forward(runtime) if runtime.asynchronous else 0
-    for found in queue_predictions(model, samples, config, runtime, image_size, rank, world_size):
-        numbers = DelayedRead(found.mask, found.confusion, found.loss, asynchronous=runtime.asynchronous)
+    for found in queue_predictions(model, samples, config, runtime, image_size, rank, world_size, calibrate=True):
+        tensors = (found.mask, found.confusion, found.loss, *found.calibration)
+        numbers = DelayedRead(*tensors, asynchronous=runtime.asynchronous)
         queued.append((found.id, numbers))
         if len(queued) > behind:
             yield _to_host(*queued.popleft())
@@ -70,8 +76,9 @@ def predict_all(
 
 
 def _to_host(image_id: str, numbers: DelayedRead) -> Prediction:
-    mask, confusion, loss = (number.cpu() for number in numbers.read())
-    return Prediction(image_id, mask.numpy(), confusion.numpy(), float(loss))
+    mask, confusion, loss, top, classes = (number.cpu() for number in numbers.read())
+    calibration = Calibration(top.numpy(), classes.numpy())
+    return Prediction(image_id, mask.numpy(), confusion.numpy(), float(loss), calibration)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class Pending:
     mask: Tensor
     confusion: Tensor
     loss: Tensor
+    calibration: tuple[Tensor, ...] = ()  # see `calibration_sums`; empty unless asked for
 
 
 def queue_predictions(
@@ -92,37 +100,48 @@ def queue_predictions(
     image_size: tuple[int, int] | None,
     rank: int,
     world_size: int,
+    *,
+    calibrate: bool = False,
 ) -> Iterator[Pending]:
-    """Queue the predictions of :func:`predict_all` without waiting for any."""
+    """Queue the predictions of :func:`predict_all` without waiting for any.
+
+    With ``calibrate`` they have sums for the calibration, which validations do without.
+    """
 
     def sizes_of(group: list[Sample]) -> list[tuple[int, int]]:
         return [network_size(image_size or group[0].mask.shape, scale) for scale in config.all_scales]
 
-    def load(group: list[Sample]) -> tuple[list[Sample], list[Tensor], Tensor]:
+    def load(group: list[Sample]) -> tuple[list[Sample], list[Tensor], Tensor, Tensor | None]:
         sizes = sizes_of(group)
         # np.stack copies: torch needs writable memory, and packed samples are read-only views.
         images = np.stack([sample.image for sample in group])
         pixels = [] if is_tiled(sizes, config.tile) else [network_input(images, size) for size in sizes]
         masks = torch.from_numpy(np.stack([sample.mask for sample in group]))
+        near = None
+        if calibrate:
+            outlines = [near_other_label(sample.mask, TRIMAP_WIDTH, edge=False) for sample in group]
+            near = torch.from_numpy(np.stack(outlines))
         if not runtime.asynchronous:
-            return group, pixels, masks
+            return group, pixels, masks, near
         # A thread begins on device 0, and pinning would open a context there.
         torch.accelerator.set_device_index(runtime.device.index or 0)
-        return group, [one.pin_memory() for one in pixels], masks.pin_memory()
+        near = near.pin_memory() if near is not None else None
+        return group, [one.pin_memory() for one in pixels], masks.pin_memory(), near
 
     groups = itertools.islice(_group_by_size(samples, _PIXELS * images_per_forward(runtime)), rank, None, world_size)
     # Reading ahead keeps a GPU busy; on a CPU it would take cores from the network.
-    for group, pixels, masks in (parallel_map if runtime.asynchronous else map)(load, groups):
+    for group, pixels, masks, near in (parallel_map if runtime.asynchronous else map)(load, groups):
         logits = [network_logits(model, one, config.flip, runtime).split(1) for one in pixels]
         truths = masks.to(runtime.device, non_blocking=True).split(1)
+        outlines = near.to(runtime.device, non_blocking=True).split(1) if near is not None else [None] * len(group)
         # One at a time: the scores of one image then stay in the processor's cache until the loss is computed.
-        for number, (sample, truth) in enumerate(zip(group, truths)):
+        for number, (sample, truth, outline) in enumerate(zip(group, truths, outlines)):
             if logits:
                 parts = whole_rows([one[number] for one in logits], *sample.mask.shape)
             else:
                 image = np.array(sample.image)
                 parts = score_parts(model, image, sizes_of(group), config.flip, config.tile, runtime)
-            yield Pending(sample.id, *compare_with_mask(parts, truth))
+            yield compare_with_mask(sample.id, parts, truth, outline)
 
 
 def whole_rows(logits: list[Tensor], height: int, width: int) -> Iterator[ScoredPart]:
@@ -132,23 +151,29 @@ def whole_rows(logits: list[Tensor], height: int, width: int) -> Iterator[Scored
 
 
 @torch.inference_mode()
-def compare_with_mask(parts: Iterable[ScoredPart], truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def compare_with_mask(image_id: str, parts: Iterable[ScoredPart], truth: Tensor, near: Tensor | None = None) -> Pending:
     """Compute mask, confusion matrix and loss of an image, part by part.
 
     Args:
+        image_id: Its id.
         parts: They cover every pixel once.
         truth: ``uint8 (1, H, W)`` at the image's own size.
+        near: For the calibration: the pixels near outlines, ``bool (1, H, W)``.
     """
     mask = torch.empty_like(truth[0])
     confusion: Tensor | int = 0
     loss = torch.zeros((), dtype=torch.float64, device=truth.device)
+    sums: tuple[Tensor, ...] = ()
     for rows, columns, scores in parts:
         found, target = scores.argmax(1), truth[:, rows, columns]
+        if near is not None:
+            more = calibration_sums(scores, target, near[:, rows, columns])
+            sums = tuple(map(torch.add, sums, more)) if sums else more
         confusion = confusion + confusion_matrix(target, found, scores.shape[1])
         loss += loss_sum(scores, target)
         mask[rows, columns] = found[0]
     assert isinstance(confusion, Tensor), "an image has at least one pixel"
-    return mask, confusion, loss
+    return Pending(image_id, mask, confusion, loss, sums)
 
 
 def images_per_forward(runtime: Runtime) -> int:

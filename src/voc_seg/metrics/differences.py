@@ -57,10 +57,10 @@ class Difference:
 def compare_groups(first: Sequence[Counts], second: Sequence[Counts]) -> Difference:
     """Compare two groups of runs by their mean mIoU; a group may have a single run.
 
-    The interval and the p-value are those of 2,000 values of the difference: one for each resample of the images, and
-    for each group of several runs with a random error of Student's distribution added, scaled by the standard error of
-    the group's mean over its seeds (the interval of Behrens and Fisher). A single run adds no such error, so it is
-    compared as the network it is, not as one of many that its settings may give.
+    The interval and the p-value are those of 2,000 values of the difference, one for each resample of the images. If a
+    group has several runs, each value also gets a random error of the seeds: one of Student's distribution, with the
+    standard deviation of a run pooled over both groups, as in Student's test of two means. Two single runs are compared
+    as the networks they are, not as two of many that their settings may give.
 
     The p-value is twice the smaller share of values on either side of 0, each counted with one more (Davison and
     Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2).
@@ -69,15 +69,16 @@ def compare_groups(first: Sequence[Counts], second: Sequence[Counts]) -> Differe
         first: The counts of the images of each run, images in the same order in all of both groups.
         second: Of the runs to compare with.
     """
-    generator = np.random.default_rng(0)
     values = np.zeros(RESAMPLES)
-    difference = 0.0
+    difference = squares = 0.0
     for sign, group in ((1, first), (-1, second)):
         scores = [float(run.total().miou()) for run in group]
         difference += sign * float(np.mean(scores))
+        squares += float(np.var(scores)) * len(scores)
         values += sign * np.mean([resample(run).miou() for run in group], axis=0)
-        if len(group) > 1:
-            values += np.std(scores, ddof=1) / math.sqrt(len(group)) * generator.standard_t(len(group) - 1, RESAMPLES)
+    if degrees := len(first) + len(second) - 2:
+        error = math.sqrt(squares / degrees * (1 / len(first) + 1 / len(second)))
+        values += error * np.random.default_rng(0).standard_t(degrees, RESAMPLES)
     low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     tail = min((values <= 0).sum(), (values >= 0).sum())
     p_value = min(1.0, 2 * (int(tail) + 1) / (RESAMPLES + 1))

@@ -23,7 +23,10 @@ from .report_images import RIGHT_COLOUR
 IMAGE_FOLDER = "report_images"
 """Folder of the page's images, beside the page."""
 
-_SCRIPTS = ("helpers.js", "scores.js", "curves.js", "confusion.js", "gallery.js", "report_images.js", "viewer.js")
+_SCRIPTS = (
+    "helpers.js", "scores.js", "curves.js", "confusion.js", "confidence.js", "gallery.js", "report_images.js",
+    "viewer.js",
+)  # fmt: skip
 _NO_HISTORY = "No training history of this model: training_history.csv is missing or belongs to another run."
 
 
@@ -93,6 +96,7 @@ def fill_page(
     settings: Mapping[str, Mapping[str, Any]],
     classes: Classes,
     crops: Sequence[Mapping[str, Any]] = (),
+    confidence: Mapping[str, Any] | None = None,
 ) -> str:
     """The page as HTML, which refers only to images in `IMAGE_FOLDER`.
 
@@ -106,6 +110,7 @@ def fill_page(
         settings: Values by name, in titled groups; nested blocks get dotted keys, empty groups are skipped.
         classes: Names and colours by mask value.
         crops: Training crops, see `voc_seg.reporting.augmented.crops_of_model`; may be empty.
+        confidence: Points of the charts, see `voc_seg.reporting.confidence.confidence_charts`; None for no charts.
     """
     palette = classes.palette()
     palette[0] = RIGHT_COLOUR  # background is not tinted, so its swatch shows the pale image
@@ -133,6 +138,7 @@ def fill_page(
         ],
         "images": images,
         "crops": list(crops),
+        "confidence": confidence,
     }
     return fill_template("report.html", _SCRIPTS, content)
 

@@ -31,9 +31,9 @@ def best_model(value: float) -> dict[str, Any]:
 def test_scores_say_of_which_model_they_are() -> None:
     digest = take_model(best_model(1.0))["model_digest"]
     assert digest == take_model(best_model(1.0))["model_digest"] != take_model(best_model(2.0))["model_digest"]
-    metrics, _ = summarise(CONFUSION, FACTS | {"model_digest": digest}, NO_IMAGES)
+    metrics, _ = summarise(CONFUSION, FACTS | {"model_digest": digest}, NO_IMAGES, NO_IMAGES)
     assert metrics["model_digest"] == digest
-    assert "model_digest" not in summarise(CONFUSION, FACTS, NO_IMAGES)[0]  # of an earlier version
+    assert "model_digest" not in summarise(CONFUSION, FACTS, NO_IMAGES, NO_IMAGES)[0]  # of an earlier version
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def test_no_report_of_two_models(metrics: dict[str, Any], message: str) -> None:
     with pytest.raises(VocSegError, match=message):
         write_report(
             None, {}, pd.DataFrame(), pd.DataFrame(), CONFUSION, metrics, take_model(best_model(1.0)), pd.DataFrame(),
-            DataConfig(), EvaluationConfig(),
+            DataConfig(), EvaluationConfig(), NO_IMAGES,
         )  # fmt: skip
 
 
 def test_figures_of_two_evaluations_are_refused() -> None:
-    metrics, class_scores = summarise(CONFUSION, FACTS, NO_IMAGES)
+    metrics, class_scores = summarise(CONFUSION, FACTS, NO_IMAGES, NO_IMAGES)
     with pytest.raises(VocSegError, match="are from different evaluations"):
-        draw_scores(class_scores, metrics, CONFUSION.T)
+        draw_scores(class_scores, metrics, CONFUSION.T, NO_IMAGES)
 
 
 def test_an_evaluation_that_is_killed_leaves_no_scores_of_another() -> None:
@@ -73,7 +73,7 @@ def confusion(*rows: list[int]) -> pd.DataFrame:
 
 
 def test_a_score_at_the_baseline_over_fewer_classes_is_warned_of(caplog):
-    metrics, _ = summarise(confusion([9, 0, 0], [3, 0, 0], [0, 0, 0]), FACTS, NO_IMAGES)
+    metrics, _ = summarise(confusion([9, 0, 0], [3, 0, 0], [0, 0, 0]), FACTS, NO_IMAGES, NO_IMAGES)
     assert (metrics["classes_present"], metrics["classes_declared"]) == (2, 3)
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "no better than the baseline" in messages[0]
@@ -82,13 +82,13 @@ def test_a_score_at_the_baseline_over_fewer_classes_is_warned_of(caplog):
 
 
 def test_a_pixel_accuracy_below_the_baseline_is_warned_of(caplog):
-    summarise(confusion([1, 8, 0], [0, 3, 0], [0, 0, 2]), FACTS, NO_IMAGES)
+    summarise(confusion([1, 8, 0], [0, 3, 0], [0, 0, 2]), FACTS, NO_IMAGES, NO_IMAGES)
     (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert message.startswith("Pixel accuracy 0.429 on val is below the baseline")
 
 
 def test_a_score_of_all_classes_is_not(caplog):
-    summarise(confusion([9, 0, 0], [0, 3, 0], [0, 1, 2]), FACTS, NO_IMAGES)
+    summarise(confusion([9, 0, 0], [0, 3, 0], [0, 1, 2]), FACTS, NO_IMAGES, NO_IMAGES)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
@@ -102,7 +102,7 @@ TWO_IMAGES = to_table(["a", "b"], [np.array([[2, 0], [0, 2]]), np.array([[1, 1],
 
 
 def test_scores_have_intervals_over_images(caplog):
-    metrics, class_scores = summarise(CONFUSION, FACTS, TWO_IMAGES)
+    metrics, class_scores = summarise(CONFUSION, FACTS, TWO_IMAGES, NO_IMAGES)
     for name in ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "boundary_iou"):
         assert 0 < metrics[f"{name}_low"] < metrics[name] < metrics[f"{name}_high"] < 1
     # Images of one row are all outline. The trimap has only the first image, as the other has no outline in its truth.
@@ -115,4 +115,4 @@ def test_scores_have_intervals_over_images(caplog):
 
 def test_counts_of_another_evaluation_are_refused():
     with pytest.raises(VocSegError, match=r"image_confusions\.parquet and confusion_matrix.csv are from different"):
-        summarise(CONFUSION.T, FACTS, TWO_IMAGES)
+        summarise(CONFUSION.T, FACTS, TWO_IMAGES, NO_IMAGES)

@@ -1,7 +1,7 @@
 """Nodes of the evaluation pipeline."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,15 @@ from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.device_facts import device_facts
 from voc_seg.engine.runtime import choose_runtime
+from voc_seg.metrics import calibration, intervals
 from voc_seg.metrics import confusion as scores
-from voc_seg.metrics import intervals
 from voc_seg.metrics.boundaries import Outlines, from_columns
 from voc_seg.metrics.counts import Counts
 from voc_seg.models.registry import require_classes, require_pixels, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
 from voc_seg.reporting.augmented import crops_of_model
+from voc_seg.reporting.confidence import confidence_charts, plot_confidence
 from voc_seg.reporting.confusion_figure import plot_confusion
 from voc_seg.reporting.figures import plot_class_iou
 from voc_seg.reporting.predictions import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
@@ -55,14 +56,15 @@ def evaluate(
     data: DataConfig,
     evaluation: EvaluationConfig,
     runtime: RuntimeConfig,
-) -> tuple[dict[str, Image.Image], pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+) -> tuple[dict[str, Image.Image], pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Predict every image once with the best model.
 
     Outputs are written in the order returned, so that a killed evaluation leaves no scores of other masks: masks come
     first, and their dataset deletes the old facts and scores; new facts and scores come last.
 
     Returns:
-        Masks; confusion matrix; scores per image; confusion matrix of each image; facts about the evaluation.
+        Masks; confusion matrix; scores per image; confusion matrix of each image; bins of the confidence; facts about
+        the evaluation.
 
     Raises:
         VocSegError: The model, the samples and ``data.classes`` have different classes.
@@ -102,7 +104,8 @@ def evaluate(
     }
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
     masks = {image_id: palette_image(mask, classes) for image_id, mask in result.masks.items()}
-    return masks, confusion, pd.DataFrame(result.images), result.confusions, facts
+    bins = calibration.to_rows(result.calibration, names) if result.calibration else pd.DataFrame()
+    return masks, confusion, pd.DataFrame(result.images), result.confusions, bins, facts
 
 
 def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
@@ -115,12 +118,15 @@ def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[s
 
 
 def summarise(
-    confusion_matrix: pd.DataFrame, evaluation_facts: dict[str, Any], image_confusions: pd.DataFrame
+    confusion_matrix: pd.DataFrame,
+    evaluation_facts: dict[str, Any],
+    image_confusions: pd.DataFrame,
+    confidence_bins: pd.DataFrame,
 ) -> tuple[dict, pd.DataFrame]:
     """Scores of the split and of each class with their intervals, also logged as a table.
 
-    There are no intervals without ``image_confusions``, which evaluations of earlier versions lack. Raises VocSegError
-    if they are from another evaluation than the matrix.
+    There are no intervals without ``image_confusions``, and no calibration without ``confidence_bins``, which
+    evaluations of earlier versions lack. Raises VocSegError if the counts are from another evaluation than the matrix.
     """
     _require(evaluation_facts, "evaluation_facts")
     confusion = confusion_matrix.to_numpy()
@@ -135,6 +141,8 @@ def summarise(
         metrics["intervals_unreliable"] = intervals.unreliable_because(counts) or None
         class_scores = class_scores.join(intervals.class_intervals(counts))
         class_scores["boundary_iou"] = outlines.boundary.total().iou()
+    if not confidence_bins.empty:
+        metrics |= calibration.summarise(calibration.from_rows(confidence_bins, confusion_matrix.columns))
     if evaluation_facts.get("scales"):
         metrics["scales"] = evaluation_facts["scales"]  # scores are not those of the validation
     if evaluation_facts.get("longer_side"):
@@ -148,12 +156,24 @@ def summarise(
 
 
 def draw_scores(
-    class_scores: pd.DataFrame, metrics: dict[str, Any], confusion_matrix: pd.DataFrame
-) -> tuple[Figure, Figure]:
-    """Draw the IoU of each class, and the confusion matrix; refuse scores and a matrix from different evaluations."""
+    class_scores: pd.DataFrame, metrics: dict[str, Any], confusion_matrix: pd.DataFrame, confidence_bins: pd.DataFrame
+) -> tuple[Figure, Figure, Figure]:
+    """Draw the IoU of each class, the confusion matrix and the confidence; refuse those of different evaluations."""
     _require(metrics, "metrics")
     require_same_counts(metrics, confusion_matrix, class_scores)
-    return plot_class_iou(class_scores, metrics), plot_confusion(confusion_matrix)
+    confidence = _confidence(confidence_bins, metrics, confusion_matrix.columns)
+    return plot_class_iou(class_scores, metrics), plot_confusion(confusion_matrix), plot_confidence(confidence)
+
+
+def _confidence(bins: pd.DataFrame, metrics: Mapping[str, Any], class_names: Sequence[str]) -> calibration.Calibration:
+    """The sums of the confidence; without any pixel if the scores have no calibration, and refused if it is another."""
+    found = calibration.from_rows(bins, class_names)
+    if "ece" in metrics and not np.isclose(metrics["ece"], calibration.summarise(found)["ece"], equal_nan=True):
+        raise VocSegError(
+            "confidence_bins.parquet and metrics.json are from different evaluations. Recreate them with: kedro run "
+            "--pipelines evaluation"
+        )
+    return found
 
 
 def outline_scores(outlines: Outlines) -> dict[str, float | None]:
@@ -216,6 +236,7 @@ def write_report(
     model_history: pd.DataFrame,
     data: DataConfig,
     evaluation: EvaluationConfig,
+    confidence_bins: pd.DataFrame,
     train_samples: SampleStore | None = None,
 ) -> Report:
     """The report page, and thumbnails of every image, which are drawn while they are saved.
@@ -241,6 +262,7 @@ def write_report(
         reporting.describe_settings(scored_model, metrics, source, _shown(evaluation)),
         classes,
         crops_of_model(scored_model, train_samples, classes),
+        confidence_charts(_confidence(confidence_bins, metrics, classes.names)) if "ece" in metrics else None,
     )
     return Report(page, reporting.IMAGE_FOLDER, report_images.draw_images(samples, predictions, classes), len(samples))
 

@@ -1,0 +1,118 @@
+"""Calibration: by hand, and against torchmetrics and a sorted list of pixels."""
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.classification import MulticlassCalibrationError
+
+from voc_seg.metrics.calibration import (
+    BINS,
+    FINE,
+    STEP,
+    Calibration,
+    aurc,
+    calibration_sums,
+    expected_error,
+    reliability,
+    risk_coverage,
+    summarise,
+)
+
+CLASSES = 5
+
+
+def images(count: int = 3) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Scores that are overconfident, their truth with void, and pixels near outlines."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(count):
+        truth = torch.randint(0, CLASSES, (1, 90, 130), generator=generator)
+        scores = 2 * torch.randn(1, CLASSES, 90, 130, generator=generator)
+        scores.scatter_add_(1, truth[:, None], torch.full((1, 1, 90, 130), 1.5))
+        truth[torch.rand(truth.shape, generator=generator) < 0.1] = 255
+        found.append((scores, truth.byte(), torch.rand(truth.shape, generator=generator) < 0.3))
+    return found
+
+
+@pytest.fixture(scope="module")
+def found() -> Calibration:
+    sums = [calibration_sums(*image) for image in images()]
+    one, *others = [Calibration(top.numpy(), classes.numpy()) for top, classes in sums]
+    for other in others:
+        one = one + other
+    return one
+
+
+@pytest.fixture(scope="module")
+def pixels() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same pixels in a list: probabilities, truth, near."""
+    rows = []
+    for scores, truth, near in images():
+        kept = [
+            one[..., ::STEP, ::STEP] for one in (scores.softmax(1).movedim(1, -1)[0].movedim(-1, 0), truth[0], near[0])
+        ]
+        labelled = kept[1] != 255
+        rows.append((kept[0][:, labelled].T, kept[1][labelled].long(), kept[2][labelled]))
+    return tuple(torch.cat(column) for column in zip(*rows))
+
+
+def test_the_expected_error_is_that_of_torchmetrics(found: Calibration, pixels: tuple[torch.Tensor, ...]) -> None:
+    probabilities, truth, near = pixels
+    scores = summarise(found)
+    for name, chosen in (("ece", near >= 0), ("ece_inside", ~near), ("ece_outline", near)):
+        metric = MulticlassCalibrationError(CLASSES, n_bins=BINS, norm="l1")
+        expected = float(metric(probabilities[chosen], truth[chosen]))
+        assert scores[name] == pytest.approx(expected, abs=1e-6)
+        assert expected > 0.05
+
+
+def test_the_class_wise_error_is_that_of_a_loop(found: Calibration, pixels: tuple[torch.Tensor, ...]) -> None:
+    probabilities, truth, _ = (one.numpy() for one in pixels)
+    errors = []
+    for index in range(CLASSES):
+        p, is_class = probabilities[:, index].astype(float), truth == index
+        bins = np.minimum((p * BINS).astype(int), BINS - 1)
+        errors.append(sum(abs(is_class[bins == one].sum() - p[bins == one].sum()) for one in range(BINS)) / len(p))
+    assert summarise(found)["class_ece"] == pytest.approx(np.mean(errors), abs=1e-6)
+
+
+def test_aurc_is_the_mean_share_of_errors_among_the_most_confident(
+    found: Calibration, pixels: tuple[torch.Tensor, ...]
+) -> None:
+    probabilities, truth, _ = pixels
+    confidence, prediction = probabilities.max(1)
+    wrong = (prediction != truth)[confidence.argsort(descending=True)].double()
+    expected = float((wrong.cumsum(0) / torch.arange(1, len(wrong) + 1)).mean())
+    assert summarise(found)["aurc"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_by_hand() -> None:
+    """Two pixels of confidence 0.9, one right, and two of 0.6, both right."""
+    top = np.zeros((FINE, 3))
+    top[int(0.9 * FINE)], top[int(0.6 * FINE)] = [2, 1.8, 1], [2, 1.2, 2]
+    table = reliability(top)
+    assert table["pixels"].sum() == 4
+    assert table.loc[table["pixels"] > 0, ["confidence", "accuracy"]].to_numpy().tolist() == pytest.approx(
+        np.array([[0.6, 1.0], [0.9, 0.5]])
+    )
+    assert expected_error(top.reshape(BINS, -1, 3).sum(1)) == pytest.approx((0.4 * 2 + 0.4 * 2) / 4)
+    coverage, risk = risk_coverage(top)
+    assert (coverage[-1], risk[-1]) == (1, 0.25)
+    # Half of the first two pixels are wrong; then the share of errors falls to a quarter.
+    assert aurc(top) == pytest.approx(0.5 * 0.5 + 0.5 * (0.5 + 0.25) / 2)
+
+
+def test_a_confident_and_right_network_has_no_error() -> None:
+    truth = torch.randint(0, CLASSES, (1, 40, 40), dtype=torch.uint8)
+    scores = 50 * torch.nn.functional.one_hot(truth.long(), CLASSES).movedim(-1, 1).float()
+    top, classes = calibration_sums(scores, truth, torch.zeros_like(truth, dtype=torch.bool))
+    scores_found = summarise(Calibration(top.numpy(), classes.numpy()))
+    assert np.isnan(scores_found.pop("ece_outline"))
+    assert scores_found == pytest.approx(dict.fromkeys(scores_found, 0.0), abs=1e-6)
+
+
+def test_nothing_is_labelled() -> None:
+    truth = torch.full((1, 8, 8), 255, dtype=torch.uint8)
+    top, classes = calibration_sums(torch.randn(1, CLASSES, 8, 8), truth, truth == 0)
+    assert top.sum() == classes.sum() == 0
+    assert all(np.isnan(value) for value in summarise(Calibration(top.numpy(), classes.numpy())).values())

@@ -16,6 +16,7 @@ from voc_seg.config import DataConfig, EvaluationConfig, Parameters
 from voc_seg.datasets import ReportDataset
 from voc_seg.metrics import confusion as scores
 from voc_seg.metrics.boundaries import from_columns, outlines_of, to_columns
+from voc_seg.metrics.calibration import BINS, FINE, Calibration, summarise, to_rows
 from voc_seg.metrics.counts import Counts
 from voc_seg.metrics.intervals import class_intervals, score_intervals
 from voc_seg.pipelines.evaluation.nodes import outline_scores, write_report
@@ -59,7 +60,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     counts = Counts.of(np.stack(confusions))
     outlines = from_columns(to_columns(outlines_of(sample.mask, mask, 21) for sample, mask in pairs), 21)
     metrics = {"split": "val", "images": 12, "checkpoint_epoch": 2, "images_per_second": 9.5, **scores.summarise(total)}
-    metrics |= score_intervals(counts) | outline_scores(outlines)
+    top = np.zeros((2, FINE, 3))
+    top[0, 1400], top[1, 700] = [900, 840, 800], [100, 47, 60]
+    calibration = Calibration(top, np.zeros((21, BINS, 3)))
+    bins = to_rows(calibration, names)
+    metrics |= score_intervals(counts) | outline_scores(outlines) | summarise(calibration)
     columns = {"train_loss": [2.0, 1, 0.5], "val_loss": [None, 1, 0.7], "val_miou": [None, 0.4, 0.3]}
     columns |= {"val_pixel_accuracy": [None, 0.8, 0.8], "is_best": [False, True, False]}
     history = pd.DataFrame({"epoch": [1, 2, 3], "learning_rate": 0.01, "images_per_second": 9.0, **columns})
@@ -68,7 +73,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = write_report(
         SampleStore(folder / "val.arrow"), predictions, pd.DataFrame(rows),
         scores.class_scores(total, names).join(class_intervals(counts)),
-        pd.DataFrame(total, index=names, columns=names), metrics, best, history, DataConfig(), EvaluationConfig(),
+        pd.DataFrame(total, index=names, columns=names), metrics, best, history, DataConfig(), EvaluationConfig(), bins,
     )  # fmt: skip
     ReportDataset(filepath=str(folder / "report.html")).save(made)
     return folder / "report.html"
@@ -343,7 +348,29 @@ def test_scores_and_classes_show_their_intervals(anywhere: Page) -> None:
     expect(anywhere.locator("#score-boundary_iou .baseline")).to_have_count(0)
     row = anywhere.locator("#class-table tbody tr", has_text="cat")
     assert row.locator(".track > s").count() == 1
-    expect(row.locator("td.interval")).to_have_text(re.compile(r"\d\d\.\d to \d\d\.\d"))
+    expect(row.locator("td.interval")).to_have_text(re.compile(r"\d+\.\d to \d+\.\d"))
     wide = anywhere.viewport_size["width"] > 600
     assert row.locator("td.interval").is_visible() == wide
     assert anywhere.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_confidence_has_its_charts(anywhere: Page) -> None:
+    section = anywhere.locator("#confidence")
+    expect(section.locator("#confidence-note")).to_contain_text("Expected calibration error 0.0")
+    expect(section.locator("svg")).to_have_count(2)
+    assert section.locator("rect.right").count() == 2
+    assert section.locator("polyline").get_attribute("points").count(",") == 101
+
+
+def test_scores_of_an_earlier_version_have_no_confidence(browser: Browser, report: Path) -> None:
+    earlier = report.with_name("earlier.html")
+    text = report.read_text(encoding="utf-8")
+    earlier.write_text(re.sub(r'"confidence":\{.*?\]\]\}', '"confidence":null', text), encoding="utf-8")
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(earlier.as_uri())
+    expect(page.locator("#confidence")).to_have_count(0)
+    expect(page.locator("nav a[href='#confidence']")).to_have_count(0)
+    page.close()
+    assert not errors

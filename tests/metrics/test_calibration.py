@@ -1,6 +1,9 @@
 """Calibration: by hand, and against torchmetrics and a sorted list of pixels."""
 
+import io
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torchmetrics.classification import MulticlassCalibrationError
@@ -13,9 +16,11 @@ from voc_seg.metrics.calibration import (
     aurc,
     calibration_sums,
     expected_error,
+    from_rows,
     reliability,
     risk_coverage,
     summarise,
+    to_rows,
 )
 
 CLASSES = 5
@@ -116,3 +121,14 @@ def test_nothing_is_labelled() -> None:
     top, classes = calibration_sums(torch.randn(1, CLASSES, 8, 8), truth, truth == 0)
     assert top.sum() == classes.sum() == 0
     assert all(np.isnan(value) for value in summarise(Calibration(top.numpy(), classes.numpy())).values())
+
+
+def test_the_rows_give_the_same_sums(found: Calibration) -> None:
+    names = ["inside", "outline", "NA", "", "e"]  # a class may be called like a region
+    file = io.BytesIO()
+    to_rows(found, names).to_parquet(file, index=False)
+    read = from_rows(pd.read_parquet(file), names)
+    np.testing.assert_array_equal(read.top, found.top)
+    np.testing.assert_array_equal(read.classes, found.classes)
+    nothing = from_rows(pd.DataFrame(), names)
+    assert nothing.top.sum() == nothing.classes.sum() == 0

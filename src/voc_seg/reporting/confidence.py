@@ -45,14 +45,14 @@ def plot_confidence(found: Calibration) -> Figure:
 
 
 def _reliability_diagram(axes: Axes, found: Calibration) -> None:
-    """Accuracy by confidence, as bars, and how far each is from the diagonal; the share of the pixels below."""
+    """Accuracy by confidence as bars, with what the confidence has too much on top, and their shares of the pixels."""
     table = reliability(found.top.sum(0))
     used = table[table["pixels"] > 0]
     width = 1 / len(table)
     axes.bar(used["low"], used["accuracy"], 0.92 * width, align="edge", color=BLUE, label="accuracy")
-    gap = used["confidence"] - used["accuracy"]
+    gap = (used["confidence"] - used["accuracy"]).clip(lower=0)
     axes.bar(
-        used["low"], gap, 0.92 * width, used["accuracy"], align="edge", color=ORANGE, alpha=0.45, label="confidence"
+        used["low"], gap, 0.92 * width, used["accuracy"], align="edge", color=ORANGE, alpha=0.45, label="too sure by"
     )
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
     for row in used.itertuples(index=False):

@@ -11,6 +11,7 @@ from kedro.config import OmegaConfigLoader
 
 from voc_seg.config import DataConfig, EvaluationConfig
 from voc_seg.metrics.boundaries import outlines_of, to_columns
+from voc_seg.metrics.calibration import BINS, FINE, Calibration, to_rows
 from voc_seg.metrics.counts import to_table
 from voc_seg.models.exchange import take_model
 from voc_seg.pipelines.evaluation import create_pipeline
@@ -111,6 +112,17 @@ def test_scores_have_intervals_over_images(caplog):
     assert list(class_scores.columns[-3:]) == ["iou_low", "iou_high", "boundary_iou"]
     assert metrics["intervals_unreliable"] == "there are only 2 images"
     assert "The 95 % intervals on val are not to be relied on: there are only 2 images." in caplog.text
+
+
+def test_the_calibration_is_in_the_scores_and_belongs_to_them():
+    top = np.zeros((2, FINE, 3))
+    top[0, FINE // 2] = [4, 2, 1]
+    bins = to_rows(Calibration(top, np.zeros((2, BINS, 3))), NAMES)
+    metrics, class_scores = summarise(CONFUSION, FACTS, TWO_IMAGES, bins)
+    assert metrics["ece"] == pytest.approx(0.25)
+    draw_scores(class_scores, metrics, CONFUSION, bins)
+    with pytest.raises(VocSegError, match=r"confidence_bins\.parquet and metrics\.json are from different evaluations"):
+        draw_scores(class_scores, metrics, CONFUSION, bins.assign(right=2))
 
 
 def test_counts_of_another_evaluation_are_refused():

@@ -9,7 +9,7 @@ function chart(title, note, height, most, paint) {
     const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": title });
     for (const tick of ticks(most, 5))
       svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }),
-        draw("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, percent(tick)));
+        draw("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, short(100 * tick)));
     for (const tick of [0, 0.25, 0.5, 0.75, 1])
       svg.append(draw("text", { x: x(tick), y: height - below + 18, "text-anchor": tick ? (tick < 1 ? "middle" : "end") :
         "start" }, String(100 * tick)));
@@ -40,14 +40,14 @@ function showConfidence() {
     `${score(metrics.class_ece)}; area under the risk-coverage curve ${score(metrics.aurc)}. ` +
     "The confidence is the largest class probability of a pixel.";
   find("confidence-charts").append(
-    chart("Accuracy by confidence, %", "A calibrated network follows the dashed line; orange is what it lacks.", 260, 1,
+    chart("Accuracy by confidence, %", "A calibrated network follows the dashed line; orange: it is too sure.", 260, 1,
       (svg, x, y, bottom, left) => {
         for (const { low, high, pixels, confidence, accuracy } of reliability) {
           if (!pixels) continue;
           const bar = (from, to, name) => draw("rect", { class: name, x: x(low) + 1, width: x(high) - x(low) - 2,
             y: y(Math.max(from, to)), height: Math.abs(y(from) - y(to)) });
           const group = draw("g");
-          group.append(bar(0, accuracy, "right"), bar(accuracy, confidence, "gap"), draw("title", {},
+          group.append(bar(0, accuracy, "right"), bar(accuracy, Math.max(accuracy, confidence), "gap"), draw("title", {},
             `confidence ${percent(confidence)} %, accuracy ${percent(accuracy)} %, ${percent(pixels / total)} % of pixels`));
           svg.append(group);
         }

@@ -41,11 +41,8 @@ def images(count: int = 3) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 @pytest.fixture(scope="module")
 def found() -> Calibration:
-    sums = [calibration_sums(*image) for image in images()]
-    one, *others = [Calibration(top.numpy(), classes.numpy()) for top, classes in sums]
-    for other in others:
-        one = one + other
-    return one
+    one, other, last = (calibration_sums(*image) for image in images())
+    return (one + other).read() + last.read()
 
 
 @pytest.fixture(scope="module")
@@ -110,17 +107,16 @@ def test_by_hand() -> None:
 def test_a_confident_and_right_network_has_no_error() -> None:
     truth = torch.randint(0, CLASSES, (1, 40, 40), dtype=torch.uint8)
     scores = 50 * torch.nn.functional.one_hot(truth.long(), CLASSES).movedim(-1, 1).float()
-    top, classes = calibration_sums(scores, truth, torch.zeros_like(truth, dtype=torch.bool))
-    scores_found = summarise(Calibration(top.numpy(), classes.numpy()))
+    scores_found = summarise(calibration_sums(scores, truth, torch.zeros_like(truth, dtype=torch.bool)).read())
     assert np.isnan(scores_found.pop("ece_outline"))
     assert scores_found == pytest.approx(dict.fromkeys(scores_found, 0.0), abs=1e-6)
 
 
 def test_nothing_is_labelled() -> None:
     truth = torch.full((1, 8, 8), 255, dtype=torch.uint8)
-    top, classes = calibration_sums(torch.randn(1, CLASSES, 8, 8), truth, truth == 0)
-    assert top.sum() == classes.sum() == 0
-    assert all(np.isnan(value) for value in summarise(Calibration(top.numpy(), classes.numpy())).values())
+    found = calibration_sums(torch.randn(1, CLASSES, 8, 8), truth, truth == 0).read()
+    assert found.top.sum() == found.classes.sum() == 0
+    assert all(np.isnan(value) for value in summarise(found).values())
 
 
 def test_the_rows_give_the_same_sums(found: Calibration) -> None:

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import operator
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.boundaries import Outlines, outlines_of, to_columns
-from voc_seg.metrics.calibration import Calibration
+from voc_seg.metrics.calibration import Calibration, DeviceCalibration
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.metrics.counts import to_table
 from voc_seg.models.segmentation_net import SegmentationNet
@@ -117,11 +118,6 @@ class Evaluation:
     images_per_second: float
 
 
-def add_up_if_any(one: Calibration | None, other: Calibration | None) -> Calibration | None:
-    """The sum of two calibrations, either of which may be missing."""
-    return one + other if one and other else one or other
-
-
 def evaluate(
     model: SegmentationNet,
     samples: SampleStore,
@@ -133,7 +129,7 @@ def evaluate(
     model = runtime.place(model).eval()
     started = time.perf_counter()
     own: list[tuple[Prediction, Outlines]] = []
-    calibration: Calibration | None = None
+    sums: DeviceCalibration | None = None
     positions = {image_id: position for position, image_id in enumerate(samples.ids)}
     total = math.ceil(len(samples) / world_size())
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
@@ -142,9 +138,10 @@ def evaluate(
                 truth = samples[positions[prediction.id]].mask
                 outlines = outlines_of(truth, prediction.mask, len(prediction.confusion))
                 own.append((replace(prediction, calibration=None), outlines))  # too large to keep for each image
-                calibration = add_up_if_any(calibration, prediction.calibration)
+                if prediction.calibration:
+                    sums = sums + prediction.calibration if sums else prediction.calibration
                 advance(1)
-        calibration = functools.reduce(add_up_if_any, gather_to_rank0(calibration), None)
+        parts = [part for part in gather_to_rank0(sums.read() if sums else None) if part]
         found = {one[0].id: one for one in itertools.chain.from_iterable(gather_to_rank0(own))}
         scored = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
         predictions = [prediction for prediction, _ in scored]
@@ -161,4 +158,5 @@ def evaluate(
     confusions = to_table([one.id for one in predictions], [one.confusion for one in predictions])
     confusions = confusions.join(to_columns(outlines for _, outlines in scored))
     masks = {prediction.id: prediction.mask for prediction in predictions}
+    calibration = functools.reduce(operator.add, parts) if parts else None
     return Evaluation(whole, rows, confusions, calibration, masks, len(samples) / (time.perf_counter() - started))

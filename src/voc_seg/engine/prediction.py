@@ -11,7 +11,7 @@ from torch import Tensor
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.boundaries import TRIMAP_WIDTH, near_other_label
-from voc_seg.metrics.calibration import Calibration, calibration_sums
+from voc_seg.metrics.calibration import DeviceCalibration, calibration_sums
 from voc_seg.metrics.confusion import confusion_matrix
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import Sample
@@ -38,14 +38,25 @@ class Prediction:
     | confusion | (classes, classes) | int64   | rows truth, columns prediction           |
     | loss      |                    | float   | cross-entropy summed over labelled pixels |
 
-    ``calibration`` has its sums for the calibration.
+    ``calibration`` has its sums for the calibration, still on the device: only those of all images are read.
     """
 
     id: str
     mask: np.ndarray
     confusion: np.ndarray
     loss: float
-    calibration: Calibration | None
+    calibration: DeviceCalibration | None
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A :class:`Prediction` whose tensors the device may still compute; the loss is ``float64 ()``."""
+
+    id: str
+    mask: Tensor
+    confusion: Tensor
+    loss: Tensor
+    calibration: DeviceCalibration | None = None  # if asked for
 
 
 def predict_all(
@@ -63,33 +74,20 @@ def predict_all(
     from that of the samples. The groups depend only on the samples. Each rank takes every n-th group, so an image's
     result does not depend on the number of ranks.
     """
-    queued: deque[tuple[str, DelayedRead]] = deque()
+    queued: deque[tuple[Pending, DelayedRead]] = deque()
     behind = images_per_forward(runtime) if runtime.asynchronous else 0
     for found in queue_predictions(model, samples, config, runtime, image_size, rank, world_size, calibrate=True):
-        tensors = (found.mask, found.confusion, found.loss, *found.calibration)
-        numbers = DelayedRead(*tensors, asynchronous=runtime.asynchronous)
-        queued.append((found.id, numbers))
+        numbers = DelayedRead(found.mask, found.confusion, found.loss, asynchronous=runtime.asynchronous)
+        queued.append((found, numbers))
         if len(queued) > behind:
             yield _to_host(*queued.popleft())
     for waiting in queued:
         yield _to_host(*waiting)
 
 
-def _to_host(image_id: str, numbers: DelayedRead) -> Prediction:
-    mask, confusion, loss, top, classes = (number.cpu() for number in numbers.read())
-    calibration = Calibration(top.numpy(), classes.numpy())
-    return Prediction(image_id, mask.numpy(), confusion.numpy(), float(loss), calibration)
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A :class:`Prediction` whose tensors the device may still compute; the loss is ``float64 ()``."""
-
-    id: str
-    mask: Tensor
-    confusion: Tensor
-    loss: Tensor
-    calibration: tuple[Tensor, ...] = ()  # see `calibration_sums`; empty unless asked for
+def _to_host(found: Pending, numbers: DelayedRead) -> Prediction:
+    mask, confusion, loss = (number.cpu() for number in numbers.read())
+    return Prediction(found.id, mask.numpy(), confusion.numpy(), float(loss), found.calibration)
 
 
 def queue_predictions(
@@ -163,12 +161,12 @@ def compare_with_mask(image_id: str, parts: Iterable[ScoredPart], truth: Tensor,
     mask = torch.empty_like(truth[0])
     confusion: Tensor | int = 0
     loss = torch.zeros((), dtype=torch.float64, device=truth.device)
-    sums: tuple[Tensor, ...] = ()
+    sums: DeviceCalibration | None = None
     for rows, columns, scores in parts:
         found, target = scores.argmax(1), truth[:, rows, columns]
         if near is not None:
             more = calibration_sums(scores, target, near[:, rows, columns])
-            sums = tuple(map(torch.add, sums, more)) if sums else more
+            sums = sums + more if sums else more
         confusion = confusion + confusion_matrix(target, found, scores.shape[1])
         loss += loss_sum(scores, target)
         mask[rows, columns] = found[0]

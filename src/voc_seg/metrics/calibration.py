@@ -44,7 +44,7 @@ class Calibration:
     | top     | (2, FINE, 3)       | pixels, sum of confidences, right pixels, by region  |
     | classes | (classes, BINS, 3) | pixels, sum of probabilities, pixels of the class    |
 
-    Both ``float64``; arrays or tensors.
+    Both ``float64``.
     """
 
     top: np.ndarray
@@ -54,8 +54,23 @@ class Calibration:
         return Calibration(self.top + other.top, self.classes + other.classes)
 
 
-def calibration_sums(scores: Tensor, truth: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``top`` and ``classes`` of :class:`Calibration` for a part of an image, on its device.
+@dataclass(frozen=True)
+class DeviceCalibration:
+    """A :class:`Calibration` whose tensors are on a device."""
+
+    top: Tensor
+    classes: Tensor
+
+    def __add__(self, other: DeviceCalibration) -> DeviceCalibration:
+        return DeviceCalibration(self.top + other.top, self.classes + other.classes)
+
+    def read(self) -> Calibration:
+        """Wait for the device and return the sums as arrays."""
+        return Calibration(self.top.cpu().numpy(), self.classes.cpu().numpy())
+
+
+def calibration_sums(scores: Tensor, truth: Tensor, near: Tensor) -> DeviceCalibration:
+    """Return the sums of a part of an image.
 
     Args:
         scores: Logits, or logarithms of unnormalised probabilities, ``float32 (1, classes, h, w)``.
@@ -81,7 +96,7 @@ def calibration_sums(scores: Tensor, truth: Tensor, near: Tensor) -> tuple[Tenso
     ones = torch.ones_like(probabilities)
     top = summed(fine, len(REGIONS) * FINE, ones[0], confidence, (prediction == truth).double())
     each = summed(coarse, classes * BINS, ones, probabilities, is_class.double())
-    return top.view(len(REGIONS), FINE, 3), each.view(classes, BINS, 3)
+    return DeviceCalibration(top.view(len(REGIONS), FINE, 3), each.view(classes, BINS, 3))
 
 
 def to_rows(found: Calibration, class_names: Sequence[str]) -> pd.DataFrame:

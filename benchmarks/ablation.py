@@ -1,11 +1,12 @@
 """What each part of a recipe brings: one part more in every row, the same CPU time for each.
 
     python benchmarks/ablation.py --voc-root PATH --weights FILE --out FILE [--network resnet50] [--cpu-minutes 6] \
-        [--variants] [--rows NAME ...] [--seeds 0] [--last-seeds 0 1 2] [--threads 1]
+        [--variants] [--rows NAME ...] [--epochs N] [--seeds 0] [--last-seeds 0 1 2] [--threads 1]
 
 Trains on 264 of the images of train and scores the other 66, which no training sees; val is never read. Which 66 is
 decided by a hash of the ids. The number of epochs of each row is fitted to its measured speed, so that training takes
-``--cpu-minutes`` of processor time (all threads together); validation is extra, and the same for all.
+``--cpu-minutes`` of processor time (all threads together); validation is extra, and the same for all. ``--epochs``
+fixes the number instead, which other work on the machine cannot change.
 
 Rows are added to the file as they finish, and those that it has are skipped, so the script can be stopped and started
 again. With ``--variants`` each row changes one thing in the last row of the first table instead. The table gives mean
@@ -128,16 +129,19 @@ def train_epochs(parameters: Parameters, train: SampleStore, val: SampleStore) -
     return last, time.process_time() - started
 
 
-def train_row(settings: Mapping[str, Any], stores: Mapping[str, SampleStore], minutes: float) -> dict[str, Any]:
-    """Train for as many epochs as the CPU minutes allow, and score the held-out images with the last weights."""
+def train_row(
+    settings: Mapping[str, Any], stores: Mapping[str, SampleStore], minutes: float, epochs: int | None
+) -> dict[str, Any]:
+    """Train for these epochs, or as many as the CPU minutes allow; score the held-out images with the last weights."""
 
     def of_length(epochs: int) -> Parameters:
         return Parameters.model_validate(merged(settings, {"training": {"epochs": epochs, "validate_every": epochs}}))
 
-    # The difference of two lengths is free of what every run does once.
-    seconds = [train_epochs(of_length(epochs), stores["probe"], stores["probe_val"])[1] for epochs in (1, 3)]
-    epoch = (seconds[1] - seconds[0]) / 2 * len(stores["learnt"]) / PROBE
-    epochs = max(1, round(60 * minutes / epoch))
+    if epochs is None:
+        # The difference of two lengths is free of what every run does once.
+        seconds = [train_epochs(of_length(length), stores["probe"], stores["probe_val"])[1] for length in (1, 3)]
+        epoch = (seconds[1] - seconds[0]) / 2 * len(stores["learnt"]) / PROBE
+        epochs = max(1, round(60 * minutes / epoch))
     parameters = of_length(epochs)
     last, spent = train_epochs(parameters, stores["learnt"], stores["held_out"])
     row, miou = last.history[-1], last.history[-1]["val_miou"]
@@ -161,6 +165,7 @@ def main() -> None:
     parser.add_argument("--network", choices=list(NETWORKS), default="resnet50")
     parser.add_argument("--variants", action="store_true", help="change one thing in the last row, instead of adding")
     parser.add_argument("--cpu-minutes", type=float, default=6.0)
+    parser.add_argument("--epochs", type=int, help="train every row for this long, instead of --cpu-minutes")
     parser.add_argument("--rows", nargs="+", help="only these rows; a row still has all parts of those before it")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--last-seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of the last two rows")
@@ -184,7 +189,7 @@ def main() -> None:
         for seed in arguments.last_seeds if name in several else arguments.seeds:
             if ((done["row"] == name) & (done["seed"] == seed)).any():
                 continue
-            found = train_row(settings | {"seed": seed}, stores, arguments.cpu_minutes)
+            found = train_row(settings | {"seed": seed}, stores, arguments.cpu_minutes, arguments.epochs)
             row = {"row": name, "seed": seed, **found, "settings": json.dumps(settings)}
             done = pd.concat([done, pd.DataFrame([row])], ignore_index=True)
             done.to_csv(arguments.out, index=False)

@@ -9,13 +9,11 @@ import pytest
 from scipy import ndimage
 
 from voc_seg.metrics.boundaries import (
-    boundary_counts,
     boundary_distance,
     from_columns,
     near_other_label,
     outlines_of,
     to_columns,
-    trimap_counts,
 )
 
 
@@ -41,7 +39,7 @@ def test_the_boundary_iou_of_every_class_is_that_of_the_authors(shape: tuple[int
     truth, prediction = blobs(shape, 0), blobs(shape, 0)
     rows = min(20, shape[0] // 2)
     prediction[rows:] = np.roll(truth, 3, axis=1)[rows:]
-    found = boundary_counts(truth, prediction, 4).iou()
+    found = outlines_of(truth, prediction, 4).boundary.iou()
     for index in range(4):
         one, other = (authors_boundary(labels == index) for labels in (truth, prediction))
         union = (one | other).sum()
@@ -54,7 +52,7 @@ def test_by_hand() -> None:
     assert boundary_distance((50, 50)) == 1
     truth, prediction = np.zeros((50, 50), np.uint8), np.zeros((50, 50), np.uint8)
     truth[10:30, 10:30], prediction[10:30, 11:31] = 1, 1
-    counts = boundary_counts(truth, prediction, 3)
+    counts = outlines_of(truth, prediction, 3).boundary
     # Rows 10 and 29 share 19 columns each. The left and right columns are apart.
     assert (counts.truth[1], counts.predicted[1], counts.hits[1]) == (76, 76, 38)
     assert counts.iou()[1] == pytest.approx(38 / (76 + 76 - 38))
@@ -66,14 +64,14 @@ def test_a_perfect_prediction_scores_one_whatever_it_has_in_void() -> None:
     prediction = truth.copy()
     void = near_other_label(truth, 3, edge=False)
     truth[void], prediction[void] = 255, np.random.default_rng(0).integers(0, 4, int(void.sum()))
-    assert boundary_counts(truth, prediction, 4).miou() == 1
-    assert trimap_counts(truth, prediction, 4).miou() == 1
+    assert outlines_of(truth, prediction, 4).boundary.miou() == 1
+    assert outlines_of(truth, prediction, 4).trimap.miou() == 1
 
 
 def test_nothing_is_labelled() -> None:
     truth, prediction = np.full((9, 9), 255, np.uint8), np.zeros((9, 9), np.uint8)
-    for count in (boundary_counts, trimap_counts):
-        counts = count(truth, prediction, 2)
+    found = outlines_of(truth, prediction, 2)
+    for counts in (found.boundary, found.trimap):
         assert counts.truth.sum() == counts.predicted.sum() == 0
         assert np.isnan(counts.miou())
 
@@ -82,7 +80,7 @@ def test_the_trimap_is_the_pixels_near_another_class_or_void() -> None:
     truth = np.zeros((40, 60), np.uint8)
     truth[:, 30:], truth[:, 29:31] = 1, 255
     prediction = np.zeros_like(truth)
-    counts = trimap_counts(truth, prediction, 2)
+    counts = outlines_of(truth, prediction, 2).trimap
     # Eight columns on each side of the void; the edge of the image is no outline.
     assert counts.truth.tolist() == [40 * 8, 40 * 8]
     assert counts.hits.tolist() == [40 * 8, 0]

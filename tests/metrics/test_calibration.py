@@ -31,9 +31,9 @@ def images(count: int = 3) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tenso
     generator = torch.Generator().manual_seed(0)
     found = []
     for _ in range(count):
-        truth = torch.randint(0, CLASSES, (1, 90, 130), generator=generator)
-        scores = 2 * torch.randn(1, CLASSES, 90, 130, generator=generator)
-        scores.scatter_add_(1, truth[:, None], torch.full((1, 1, 90, 130), 1.5))
+        truth = torch.randint(0, CLASSES, (1, 310, 400), generator=generator)
+        scores = 2 * torch.randn(1, CLASSES, 310, 400, generator=generator)
+        scores.scatter_add_(1, truth[:, None], torch.full((1, 1, 310, 400), 1.5))
         truth[torch.rand(truth.shape, generator=generator) < 0.1] = 255
         found.append((scores, truth.byte(), torch.rand(truth.shape, generator=generator) < 0.3))
     return found

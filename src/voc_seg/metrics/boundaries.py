@@ -36,8 +36,28 @@ class Outlines:
 
 
 def outlines_of(truth: np.ndarray, prediction: np.ndarray, classes: int) -> Outlines:
-    """Count the pixels of an image: truth ``uint8 (H, W)``, class index or void, prediction ``uint8 (H, W)``."""
-    return Outlines(boundary_counts(truth, prediction, classes), trimap_counts(truth, prediction, classes))
+    """Count the pixels of an image.
+
+    Args:
+        truth: ``uint8 (H, W)``, class index or void.
+        prediction: ``uint8 (H, W)``, class index.
+        classes: Number of classes.
+    """
+    distance = boundary_distance(truth.shape)
+    prediction = np.where(truth == VOID, np.uint8(VOID), prediction)
+    true_outline, found_outline = (near_other_label(labels, distance, edge=True) for labels in (truth, prediction))
+    near, equal = near_other_label(truth, TRIMAP_WIDTH, edge=False), truth == prediction
+    # A code for each pixel, of its label and where it is, so that all counts come from one pass for each mask.
+    place = sum(flag.view(np.uint8) << bit for bit, flag in enumerate((true_outline, found_outline, near, equal)))
+    place = place.astype(np.uint16) << 8
+    true, found = (
+        np.bincount((place | labels).ravel(), minlength=16 * 256).reshape(2, 2, 2, 2, 256)[..., :classes]
+        for labels in (truth, prediction)
+    )  # axes: equal, trimap, outline of the prediction, outline of the truth, label
+    return Outlines(
+        Counts(true[1, :, 1, 1].sum(0), true[:, :, :, 1].sum((0, 1, 2)), found[:, :, 1].sum((0, 1, 2))),
+        Counts(true[1, 1].sum((0, 1)), true[:, 1].sum((0, 1, 2)), found[:, 1].sum((0, 1, 2))),
+    )
 
 
 _FIELDS = [(outline, field) for outline in ("boundary", "trimap") for field in ("hits", "truth", "predicted")]
@@ -106,32 +126,3 @@ def _windows(labels: np.ndarray, distance: int, reduce: np.ufunc) -> np.ndarray:
             labels = reduce(labels[: len(labels) - (size - covered)], labels[size - covered :])
         labels = np.moveaxis(labels, 0, axis)
     return labels
-
-
-def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> Counts:
-    """The boundary pixels of an image by class, ``int64 (classes,)``.
-
-    Args:
-        truth: ``uint8 (H, W)``, class index or void.
-        prediction: ``uint8 (H, W)``, class index.
-        classes: Number of classes.
-    """
-    distance = boundary_distance(truth.shape)
-    prediction = np.where(truth == VOID, VOID, prediction)
-    outlines = [near_other_label(labels, distance, edge=True) for labels in (truth, prediction)]
-    return Counts(
-        _count(truth[outlines[0] & outlines[1] & (truth == prediction)], classes),
-        _count(truth[outlines[0]], classes),
-        _count(prediction[outlines[1]], classes),
-    )
-
-
-def trimap_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> Counts:
-    """The labelled pixels near an outline of the truth by class, ``int64 (classes,)``; arguments as above."""
-    near = near_other_label(truth, TRIMAP_WIDTH, edge=False) & (truth != VOID)
-    true, found = truth[near], prediction[near]
-    return Counts(_count(true[true == found], classes), _count(true, classes), _count(found, classes))
-
-
-def _count(labels: np.ndarray, classes: int) -> np.ndarray:
-    return np.bincount(labels, minlength=VOID + 1)[:classes].astype(np.int64)

@@ -25,6 +25,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+import yaml
 from measuring import console, describe_machine, print_table
 
 from voc_seg.config import Parameters
@@ -48,15 +49,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "lite0": {"encoder": "timm:tf_efficientnet_lite0"},
 }
 
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "voc2012" / "parameters.yml").read_text())
+
 PARTS: list[tuple[str, dict[str, Any]]] = [
-    (
-        "conf/voc2012",
-        {
-            "augmentation": {"crop_size": 224, "scale": [0.9, 1.1]},
-            "training": {"batch_size": 4, "optimizer": {"learning_rate": 0.006}},
-            "evaluation": {"scale": 1.0},
-        },
-    ),
+    ("conf/voc2012", {block: RECIPE[block] for block in ("augmentation", "training", "evaluation")}),
     (
         "batches of 8, encoder at a tenth of the rate",
         {"training": {"batch_size": 8, "optimizer": {"learning_rate": 0.01, "encoder_factor": 0.1}}},

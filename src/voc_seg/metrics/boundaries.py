@@ -21,6 +21,7 @@ import pandas as pd
 from voc_seg.voc.classes import VOID
 
 from .counts import Counts, sum_cells
+from .intervals import score_intervals
 
 DIAGONAL_SHARE = 0.02
 TRIMAP_WIDTH = 8
@@ -126,3 +127,11 @@ def _windows(labels: np.ndarray, distance: int, reduce: np.ufunc) -> np.ndarray:
             labels = reduce(labels[: len(labels) - (size - covered)], labels[size - covered :])
         labels = np.moveaxis(labels, 0, axis)
     return labels
+
+
+def summarise(outlines: Outlines) -> dict[str, float | None]:
+    """Boundary IoU and trimap mIoU of a split with their intervals, as in ``metrics.json``."""
+    found: dict[str, float | None] = {}
+    for name, counts in (("boundary_iou", outlines.boundary), ("trimap_miou", outlines.trimap)):
+        found |= {name: float(counts.total().miou())} | score_intervals(counts, {name: Counts.miou})
+    return found

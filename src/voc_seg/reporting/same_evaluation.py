@@ -1,12 +1,14 @@
 """Checks that outputs shown together come from one model and one evaluation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from voc_seg.metrics import confusion as scores
+from voc_seg.metrics.calibration import Calibration, from_rows
+from voc_seg.metrics.calibration import summarise as summarise_calibration
 from voc_seg.metrics.counts import Counts, from_table
 from voc_seg.system.errors import VocSegError
 
@@ -47,6 +49,14 @@ def counts_of_images(image_confusions: pd.DataFrame, confusion: pd.DataFrame) ->
     if not all(np.array_equal(*pair) for pair in pairs):
         raise VocSegError(f"image_confusions.parquet and confusion_matrix.csv are from different evaluations. {_AGAIN}")
     return counts
+
+
+def calibration_of(bins: pd.DataFrame, metrics: Mapping[str, Any], class_names: Sequence[str]) -> Calibration:
+    """The sums of ``confidence_bins.parquet``: refused if not those of the scores, empty if the scores have none."""
+    found = from_rows(bins, class_names)
+    if "ece" in metrics and not _same(metrics["ece"], summarise_calibration(found)["ece"]):
+        raise VocSegError(f"confidence_bins.parquet and metrics.json are from different evaluations. {_AGAIN}")
+    return found
 
 
 def require_same_images(ids: Iterable[str], predictions: Mapping[str, Any], image_scores: pd.DataFrame) -> None:

@@ -1,7 +1,7 @@
 """Nodes of the evaluation pipeline."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,8 @@ from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.device_facts import device_facts
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.metrics import calibration, intervals
+from voc_seg.metrics import boundaries, calibration, intervals
 from voc_seg.metrics import confusion as scores
-from voc_seg.metrics.boundaries import Outlines, from_columns
-from voc_seg.metrics.counts import Counts
 from voc_seg.models.registry import require_classes, require_pixels, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
@@ -27,6 +25,7 @@ from voc_seg.reporting.confusion_figure import plot_confusion
 from voc_seg.reporting.figures import plot_class_iou
 from voc_seg.reporting.predictions import GALLERY_ROWS, gallery_items, plot_gallery, plot_prediction
 from voc_seg.reporting.same_evaluation import (
+    calibration_of,
     counts_of_images,
     require_same_counts,
     require_same_images,
@@ -136,8 +135,8 @@ def summarise(
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
     if not image_confusions.empty:
         counts = counts_of_images(image_confusions, confusion_matrix)
-        outlines = from_columns(image_confusions, len(confusion))
-        metrics |= intervals.score_intervals(counts) | outline_scores(outlines)
+        outlines = boundaries.from_columns(image_confusions, len(confusion))
+        metrics |= intervals.score_intervals(counts) | boundaries.summarise(outlines)
         metrics["intervals_unreliable"] = intervals.unreliable_because(counts) or None
         class_scores = class_scores.join(intervals.class_intervals(counts))
         class_scores["boundary_iou"] = outlines.boundary.total().iou()
@@ -161,27 +160,8 @@ def draw_scores(
     """Draw the IoU of each class, the confusion matrix and the confidence; refuse those of different evaluations."""
     _require(metrics, "metrics")
     require_same_counts(metrics, confusion_matrix, class_scores)
-    confidence = _confidence(confidence_bins, metrics, confusion_matrix.columns)
+    confidence = calibration_of(confidence_bins, metrics, confusion_matrix.columns)
     return plot_class_iou(class_scores, metrics), plot_confusion(confusion_matrix), plot_confidence(confidence)
-
-
-def _confidence(bins: pd.DataFrame, metrics: Mapping[str, Any], class_names: Sequence[str]) -> calibration.Calibration:
-    """The sums of the confidence; without any pixel if the scores have no calibration, and refused if it is another."""
-    found = calibration.from_rows(bins, class_names)
-    if "ece" in metrics and not np.isclose(metrics["ece"], calibration.summarise(found)["ece"], equal_nan=True):
-        raise VocSegError(
-            "confidence_bins.parquet and metrics.json are from different evaluations. Recreate them with: kedro run "
-            "--pipelines evaluation"
-        )
-    return found
-
-
-def outline_scores(outlines: Outlines) -> dict[str, float | None]:
-    """Boundary IoU and trimap mIoU of a split, with their intervals, as in ``metrics.json``."""
-    found: dict[str, float | None] = {}
-    for name, counts in (("boundary_iou", outlines.boundary), ("trimap_miou", outlines.trimap)):
-        found |= {name: float(counts.total().miou())} | intervals.score_intervals(counts, {name: Counts.miou})
-    return found
 
 
 def _require(values: dict[str, Any], name: str) -> None:
@@ -262,7 +242,7 @@ def write_report(
         reporting.describe_settings(scored_model, metrics, source, _shown(evaluation)),
         classes,
         crops_of_model(scored_model, train_samples, classes),
-        confidence_charts(_confidence(confidence_bins, metrics, classes.names)) if "ece" in metrics else None,
+        confidence_charts(calibration_of(confidence_bins, metrics, classes.names)) if "ece" in metrics else None,
     )
     return Report(page, reporting.IMAGE_FOLDER, report_images.draw_images(samples, predictions, classes), len(samples))
 

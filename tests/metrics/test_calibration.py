@@ -22,6 +22,7 @@ from voc_seg.metrics.calibration import (
     summarise,
     to_rows,
 )
+from voc_seg.system.errors import VocSegError
 
 CLASSES = 5
 
@@ -86,6 +87,38 @@ def test_aurc_is_the_mean_share_of_errors_among_the_most_confident(
     wrong = (prediction != truth)[confidence.argsort(descending=True)].double()
     expected = float((wrong.cumsum(0) / torch.arange(1, len(wrong) + 1)).mean())
     assert summarise(found)["aurc"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_parts_of_an_image_give_the_sums_of_the_whole(found: Calibration) -> None:
+    scores, truth, near = images(1)[0]
+    whole = calibration_sums(scores, truth, near).read()
+    cuts = [(slice(0, 5), slice(0, 400)), (slice(5, 150), slice(0, 131)), (slice(5, 150), slice(131, 400)),
+            (slice(150, 310), slice(0, 400))]  # fmt: skip
+    sums = [
+        calibration_sums(scores[:, :, rows, columns], truth[:, rows, columns], near[:, rows, columns],
+                         (rows.start, columns.start)).read()
+        for rows, columns in cuts
+    ]  # fmt: skip
+    np.testing.assert_allclose(sum(one.top for one in sums), whole.top, rtol=1e-5)
+    np.testing.assert_allclose(sum(one.classes for one in sums), whole.classes, rtol=1e-5)
+
+
+def test_aurc_of_a_saturated_network() -> None:
+    """Most of its confidences are between 0.99 and 1, and the errors are among the lowest of these."""
+    generator = torch.Generator().manual_seed(0)
+    margin = 12 * torch.rand(1, 900, 900, generator=generator)
+    truth = (torch.rand(margin.shape, generator=generator) > torch.exp(-margin)).byte()
+    scores = torch.stack([torch.zeros_like(margin), margin], 1)
+    found = summarise(calibration_sums(scores, truth, truth > 2).read())["aurc"]
+    kept = [one[0, ::STEP, ::STEP].flatten() for one in (margin, truth)]
+    wrong = (kept[1] == 0)[kept[0].argsort(descending=True)].double()
+    expected = float((wrong.cumsum(0) / torch.arange(1, len(wrong) + 1)).mean())
+    assert found == pytest.approx(expected, rel=0.02)
+
+
+def test_bins_of_another_evaluation_are_refused(found: Calibration) -> None:
+    with pytest.raises(VocSegError, match=r"unknown class e.*kedro run --pipelines evaluation"):
+        from_rows(to_rows(found, list("abcde")), list("abcdf"))
 
 
 def test_by_hand() -> None:

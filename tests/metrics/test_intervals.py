@@ -85,6 +85,19 @@ def test_intervals_of_too_few_images_are_named() -> None:
     truth[2:, 2] = 0
     assert unreliable_because(found_of(truth, truth)) == "2 of 4 classes are in fewer than 3 images"
     assert unreliable_because(found_of(truth[:19], truth[:19])) == "there are only 19 images"
+    truth[19:] = 0  # images of void
+    assert unreliable_because(found_of(truth, truth)) == "there are only 19 images"
+
+
+def test_images_without_a_pixel_do_not_count(counts: Counts) -> None:
+    arrays = (counts.hits[:5], counts.truth[:5], counts.predicted[:5])
+    few, void = (Counts(*(array * factor for array in arrays)) for factor in (1, 0))
+    more = Counts(*(np.vstack(pair) for pair in zip(vars(few).values(), vars(void).values())))
+    assert score_intervals(more)["pixel_accuracy_low"] == pytest.approx(
+        score_intervals(few)["pixel_accuracy_low"], rel=1e-4
+    )
+    one = Counts(*(np.vstack([array[:1], array[1:] * 0]) for array in vars(few).values()))
+    assert set(score_intervals(one).values()) == {None}
 
 
 def population(classes: int, images: int, seed: int) -> Counts:

@@ -78,7 +78,7 @@ def test_the_table_has_the_best_first_and_the_settings_that_differ() -> None:
     )
     assert list(table.columns) == [
         "run", "val_miou", "training.optimizer.learning_rate", "epoch", "epochs_done", "minutes", "pixel_accuracy",
-        "mean_class_accuracy", "frequency_weighted_iou", "miou_low", "miou_high",
+        "mean_class_accuracy", "frequency_weighted_iou", "miou", "miou_low", "miou_high",
     ]  # fmt: skip
     assert table["run"].tolist() == ["b", "c", "a"]
     assert table["training.optimizer.learning_rate"].tolist() == [0.03, 0.02, 0.01]

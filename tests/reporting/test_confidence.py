@@ -38,4 +38,4 @@ def test_the_charts_have_the_same_numbers(found: Calibration) -> None:
 
 def test_nothing_is_labelled(found: Calibration) -> None:
     nothing = Calibration(found.top * 0, found.classes)
-    assert "no labelled pixel" in [text.get_text() for text in plot_confidence(nothing).axes[0].texts]
+    assert "no confidences: evaluate again" in [text.get_text() for text in plot_confidence(nothing).axes[0].texts]

@@ -33,6 +33,9 @@ def test_runs_that_differ_only_in_their_seed_are_a_group() -> None:
         "width=64, epochs=3 (2 seeds)": ["a-0", "a-1"], "b": ["b"], "c": ["c"],
     }  # fmt: skip
     assert group_by_seed({"a": {"seed": 0}, "b": {"seed": 1}}) == {"same settings (2 seeds)": ["a", "b"]}
+    # The code may differ, or the training images.
+    assert group_by_seed({"a": {"seed": 0}, "b": {"seed": 0}}) == {"a": ["a"], "b": ["b"]}
+    assert len(group_by_seed({"a": {"seed": 0, "content": "x"}, "b": {"seed": 1, "content": "y"}})) == 2
     assert group_by_seed({}) == {}
 
 
@@ -44,9 +47,13 @@ def test_images_in_another_order_are_the_same_and_other_masks_are_not() -> None:
         Counts(first.counts.hits[shuffled], TRUTH[shuffled], first.counts.predicted[shuffled]),
     )
     changed = ScoredImages(IDS, Counts(first.counts.hits, TRUTH + 1, first.counts.predicted))
-    found = same_images({"first": first, "shuffled": other, "changed": changed})
+    rescaled = ScoredImages(IDS, first.counts, ("0.5",))
+    found, reasons = same_images({"changed": changed, "first": first, "shuffled": other, "rescaled": rescaled})
     assert list(found) == ["first", "shuffled"]
     np.testing.assert_array_equal(found["shuffled"].counts.hits, first.counts.hits)
+    assert reasons == {
+        "changed": "it was scored on other images", "rescaled": "it was scored with other settings",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +63,18 @@ def runs() -> dict[str, ScoredImages]:
 
 def test_the_best_is_compared_with_each_of_the_others(runs: dict[str, ScoredImages]) -> None:
     groups = {"good": ["good"], "same": ["same"], "bad": ["bad"], "two (2 seeds)": ["s1", "s2"]}
-    table = compare_images(same_images(runs), groups)
+    table = compare_images(same_images(runs)[0], groups)
     assert set(table["name"].iloc[:2]) == {"good", "same"}
     assert table["name"].iloc[2:].tolist() == ["two (2 seeds)", "bad"]
     assert table["runs"].tolist()[2:] == ["s1 s2", "bad"]
     assert table["distinguishable"].tolist()[1:] == [False, False, True]  # two seeds say little
     text = difference_text(table, 40)
     best, second = table["name"].iloc[:2]
-    assert text.startswith("Differences on the same 40 images, 95 % intervals; corrected for 3 comparisons (Holm)\n")
+    assert text.startswith(
+        "Differences in mIoU on the same 40 images, with 95 % intervals; p is corrected for the 6 pairs (Holm), the "
+        "intervals are not\n"
+    )
+    assert "Unreliable, because there are few." in difference_text(table, 40, "there are few")
     assert f"{best} and {second} are not distinguishable: " in text
     assert f"{best} is better than bad by " in text
     assert "  two (2 seeds): mIoU 0.5" in text
@@ -83,4 +94,4 @@ def test_nothing_to_compare(runs: dict[str, ScoredImages], names: list[str]) -> 
     table = compare_images({name: runs[name] for name in names}, {name: [name] for name in names})
     assert table["name"].tolist() == names
     (text,) = plot_differences(table, 0).axes[0].texts
-    assert text.get_text() == "No two runs have been scored on the same images"
+    assert text.get_text() == "Needs two runs of different settings, scored alike"

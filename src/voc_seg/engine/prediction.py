@@ -165,7 +165,7 @@ def compare_with_mask(image_id: str, parts: Iterable[ScoredPart], truth: Tensor,
     for rows, columns, scores in parts:
         found, target = scores.argmax(1), truth[:, rows, columns]
         if near is not None:
-            more = calibration_sums(scores, target, near[:, rows, columns])
+            more = calibration_sums(scores, target, near[:, rows, columns], (rows.start, columns.start))
             sums = sums + more if sums else more
         confusion = confusion + confusion_matrix(target, found, scores.shape[1])
         loss += loss_sum(scores, target)

@@ -38,6 +38,7 @@ TRACKED_FILES = {
     "training_curves": "figures",
     "class_iou": "figures",
     "confusion_figure": "figures",
+    "confidence_figure": "figures",
     "prediction_gallery": "figures",
     "class_scores": "tables",
     "metrics": "tables",

@@ -8,7 +8,7 @@ edge of the image is an outline. Like every score of a split here, it is compute
 The trimap (Kohli et al., "Robust higher order potentials", IJCV 2009; Chen et al., "DeepLab", TPAMI 2018) is the
 labelled pixels that are within 8 pixels of another class or of void; its IoU shows how coarse the outlines are.
 
-Void is cut out of the prediction, too, so that a perfect prediction scores 1 whatever it has in void.
+Void is cut out of the prediction, too, so that a perfect prediction scores 1 whatever it predicts in void.
 """
 
 import math
@@ -26,6 +26,8 @@ from .intervals import score_intervals
 DIAGONAL_SHARE = 0.02
 TRIMAP_WIDTH = 8
 """Pixels; VOC's outlines are void of about 5 pixels."""
+_STRIP = 2**20
+"""Pixels that are counted at once."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,23 @@ def outlines_of(truth: np.ndarray, prediction: np.ndarray, classes: int) -> Outl
     near, equal = near_other_label(truth, TRIMAP_WIDTH, edge=False), truth == prediction
     # A code for each pixel, of its label and where it is, so that all counts come from one pass for each mask.
     place = sum(flag.view(np.uint8) << bit for bit, flag in enumerate((true_outline, found_outline, near, equal)))
-    place = place.astype(np.uint16) << 8
     true, found = (
-        np.bincount((place | labels).ravel(), minlength=16 * 256).reshape(2, 2, 2, 2, 256)[..., :classes]
-        for labels in (truth, prediction)
+        _histogram(labels, place).reshape(2, 2, 2, 2, 256)[..., :classes] for labels in (truth, prediction)
     )  # axes: equal, trimap, outline of the prediction, outline of the truth, label
     return Outlines(
         Counts(true[1, :, 1, 1].sum(0), true[:, :, :, 1].sum((0, 1, 2)), found[:, :, 1].sum((0, 1, 2))),
         Counts(true[1, 1].sum((0, 1)), true[:, 1].sum((0, 1, 2)), found[:, 1].sum((0, 1, 2))),
     )
+
+
+def _histogram(labels: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Count the pixels of each place and label, ``int64 (16 * 256,)``, in strips, as counting needs 8 bytes a pixel."""
+    rows = max(1, _STRIP // labels.shape[1])
+    counts = np.zeros(16 * 256, dtype=np.int64)
+    for start in range(0, len(labels), rows):
+        part = slice(start, start + rows)
+        counts += np.bincount((place[part].astype(np.uint16) << 8 | labels[part]).ravel(), minlength=len(counts))
+    return counts
 
 
 _FIELDS = [(outline, field) for outline in ("boundary", "trimap") for field in ("hits", "truth", "predicted")]

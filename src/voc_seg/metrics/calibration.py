@@ -7,8 +7,8 @@ the largest probability of a pixel. Three numbers say how far a network is from 
   bins of equal width; the mean over the pixels of |accuracy - mean confidence| of their bin.
 - Class-wise ECE (Kull et al., "Beyond temperature scaling", NeurIPS 2019): the same for the probability of each class
   and how often the pixel is of the class, over all pixels, averaged over the classes.
-- AURC, area under the risk-coverage curve (Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks",
-  NeurIPS 2017): the share of errors among the most confident pixels, averaged over all numbers of pixels kept.
+- AURC, area under the risk-coverage curve (Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep
+  Neural Classifiers", ICLR 2019): the share of errors among the most confident pixels, averaged over all shares kept.
 
 They are counted on every ninth pixel in rows and columns, which costs little. Nine has no factor in common with the
 strides of networks, so the pixels lie anywhere between the cells of their logits.
@@ -23,12 +23,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from voc_seg.system.errors import VocSegError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 BINS = 15
 FINE = 100 * BINS
-"""Bins of the confidence for the risk-coverage curve."""
+"""Bins of the confidence for the risk-coverage curve: 100 in each of the 15. Those of the last one are equal steps of
+the logarithm of 1 - confidence, because most pixels of a trained network are there."""
+_LOGS = 16.0  # from 1 / 15 down to the resolution of float32
 STEP = 9
 """Every ninth pixel in rows and columns."""
 COLUMNS = ("of", "bin", "pixels", "probability", "right")
@@ -70,23 +74,31 @@ class DeviceCalibration:
         return Calibration(self.top.cpu().numpy(), self.classes.cpu().numpy())
 
 
-def calibration_sums(scores: Tensor, truth: Tensor, near: Tensor) -> DeviceCalibration:
+def calibration_sums(
+    scores: Tensor, truth: Tensor, near: Tensor, origin: tuple[int, int] = (0, 0)
+) -> DeviceCalibration:
     """Return the sums of a part of an image.
 
     Args:
         scores: Logits, or logarithms of unnormalised probabilities, ``float32 (1, classes, h, w)``.
+        origin: Row and column of the part in its image, so that the same pixels count whatever the parts.
         truth: ``uint8 (1, h, w)``, class index or void.
         near: Whether a pixel is near an outline, ``bool (1, h, w)``.
     """
     import torch
 
-    probabilities = scores[0, :, ::STEP, ::STEP].flatten(1).softmax(0)
+    rows, columns = (slice(-start % STEP, None, STEP) for start in origin)
+    probabilities = scores[0, :, rows, columns].flatten(1).softmax(0)
     classes, device = len(probabilities), scores.device
-    truth, near = (one[0, ::STEP, ::STEP].flatten() for one in (truth, near))
+    truth, near = (one[0, rows, columns].flatten() for one in (truth, near))
     labelled = (truth < classes).float()
     confidence, prediction = probabilities.max(0)
     is_class = torch.arange(classes, device=device)[:, None] == truth
-    fine = (confidence * FINE).long().clamp(max=FINE - 1) + FINE * near
+    last = FINE // BINS * (BINS - 1)
+    logs = -((1 - confidence) * BINS).clamp(min=1e-12, max=1.0).log() / _LOGS * (FINE - last)
+    fine = (
+        torch.where(confidence * FINE < last, confidence * FINE, last + logs).long().clamp(max=FINE - 1) + FINE * near
+    )
     coarse = (probabilities * BINS).long().clamp(max=BINS - 1) + BINS * torch.arange(classes, device=device)[:, None]
 
     def summed(bins: Tensor, size: int, values: Tensor, right: Tensor) -> Tensor:
@@ -115,9 +127,19 @@ def to_rows(found: Calibration, class_names: Sequence[str]) -> pd.DataFrame:
 
 
 def from_rows(rows: pd.DataFrame, class_names: Sequence[str]) -> Calibration:
-    """The sums of the rows of :func:`to_rows`; what has no row has no pixel."""
+    """The sums of the rows of :func:`to_rows`; bins without a row are empty.
+
+    Raises:
+        VocSegError: A row is of an unknown class.
+    """
 
     rows = rows if len(rows) else pd.DataFrame(columns=list(COLUMNS))
+
+    if unknown := set(rows["of"]) - {*REGIONS, *(f"class {name}" for name in class_names)}:
+        raise VocSegError(
+            f"confidence_bins.parquet has an unknown {min(unknown)}: it is of another evaluation. Recreate it with: "
+            "kedro run --pipelines evaluation"
+        )
 
     def sums(name: str, bins: int) -> np.ndarray:
         found, of_name = np.zeros((bins, 3)), rows[rows["of"] == name]

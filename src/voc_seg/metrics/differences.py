@@ -1,39 +1,37 @@
 """Whether one run is better than another, or only luckier.
 
-Two runs scored on the same images are compared image by image: the same images are drawn again for both (a paired
-bootstrap), so what makes an image hard for every network cancels out. Groups of runs that differ only in their seed are
-compared by their means; the seeds are then a second source of chance.
+Runs scored on the same images are compared image by image, so what makes an image hard for every network cancels out:
+the standard error of a difference of two mIoU is that of the jackknife (see `voc_seg.metrics.intervals`), from the
+difference without one image each. Groups of runs that differ only in their seed are compared by their means; the seeds
+are then a second source of chance.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+from scipy.special import stdtr, stdtrit
 
 from .counts import Counts
 from .intervals import LEVEL
 
-RESAMPLES = 2000
-_WEIGHTS = 2**22
-"""Weights that are drawn at once, to bound memory (32 MB)."""
+Name = TypeVar("Name")
 
 
-def resample(counts: Counts, resamples: int = RESAMPLES, seed: int = 0) -> Counts:
-    """The counts of splits of as many images drawn with replacement, ``float64 (resamples, classes)``.
+@dataclass(frozen=True)
+class RunScores:
+    """What a comparison needs of a run, ``float64``: few numbers even for many images and classes."""
 
-    The same number of images and the same seed give the same images in every resample, so that two runs scored on the
-    same images can be paired.
-    """
-    images = len(counts)
-    generator = np.random.default_rng(seed)
-    parts = []
-    for start in range(0, resamples, rows := max(1, _WEIGHTS // images)):
-        count = min(rows, resamples - start)
-        drawn = generator.integers(images, size=(count, images)) + images * np.arange(count)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
-        parts.append(counts.weighted(weights.astype(np.float64)))
-    return Counts(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("hits", "truth", "predicted")))
+    miou: float
+    without_one: np.ndarray  # (images,), mIoU without each image
+    by_image: np.ndarray  # (images,), mIoU of each image; NaN for an image of void
+
+    @classmethod
+    def of(cls, counts: Counts) -> "RunScores":
+        """The scores of the images of a run."""
+        return cls(float(counts.total().miou()), counts.leave_one_out().miou(), counts.miou())
 
 
 @dataclass(frozen=True)
@@ -54,50 +52,78 @@ class Difference:
         return self.p_value < 1 - LEVEL
 
 
-def compare_groups(first: Sequence[Counts], second: Sequence[Counts]) -> Difference:
+def compare_groups(first: Sequence[RunScores], second: Sequence[RunScores]) -> Difference:
     """Compare two groups of runs by their mean mIoU; a group may have a single run.
 
-    The interval and the p-value are those of 2,000 values of the difference, one for each resample of the images. If a
-    group has several runs, each value also gets a random error of the seeds: one of Student's distribution, with the
-    standard deviation of a run pooled over both groups, as in Student's test of two means. Two single runs are compared
-    as the networks they are, not as two of many that their settings may give.
-
-    The p-value is twice the smaller share of values on either side of 0, each counted with one more (Davison and
-    Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2).
+    The interval and the p-value are Student's. If a group has several runs, the variance of the seeds, pooled over both
+    groups, is added to that of the images, with the degrees of freedom of Welch and Satterthwaite; a single run then
+    counts as one of many seeds, too. Two single runs are compared as the networks they are.
 
     Args:
-        first: The counts of the images of each run, images in the same order in all of both groups.
-        second: Of the runs to compare with.
+        first: The runs, all scored on the same images in the same order.
+        second: Of the group to compare with.
     """
-    values = np.zeros(RESAMPLES)
-    difference = squares = 0.0
-    for sign, group in ((1, first), (-1, second)):
-        scores = [float(run.total().miou()) for run in group]
-        difference += sign * float(np.mean(scores))
-        squares += float(np.var(scores)) * len(scores)
-        values += sign * np.mean([resample(run).miou() for run in group], axis=0)
+    difference = float(np.mean([run.miou for run in first]) - np.mean([run.miou for run in second]))
+    without = np.mean([run.without_one for run in first], axis=0) - np.mean([run.without_one for run in second], axis=0)
+    without = without[~np.isnan(without)]
+    informative = _informative(first, second)
+    parts: list[tuple[float, int]] = []
+    if informative > 1:
+        spread = float(((without - without.mean()) ** 2).sum())
+        parts.append(((informative - 1) / informative * spread, informative - 1))
     if degrees := len(first) + len(second) - 2:
-        error = math.sqrt(squares / degrees * (1 / len(first) + 1 / len(second)))
-        values += error * np.random.default_rng(0).standard_t(degrees, RESAMPLES)
-    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    tail = min((values <= 0).sum(), (values >= 0).sum())
-    p_value = min(1.0, 2 * (int(tail) + 1) / (RESAMPLES + 1))
-    return Difference(difference, float(low), float(high), p_value, *_by_image(first, second))
+        squares = sum(float(np.var([run.miou for run in group])) * len(group) for group in (first, second))
+        parts.append((squares / degrees * (1 / len(first) + 1 / len(second)), degrees))
+    low, high, p_value = _student(difference, parts)
+    return Difference(difference, low, high, p_value, *_by_image(first, second))
 
 
-def _by_image(first: Sequence[Counts], second: Sequence[Counts]) -> tuple[int, int, int]:
+def _informative(first: Sequence[RunScores], second: Sequence[RunScores]) -> int:
+    """Images that have a labelled pixel."""
+    return int((~np.isnan(first[0].by_image) & ~np.isnan(second[0].by_image)).sum())
+
+
+def _student(difference: float, parts: Sequence[tuple[float, int]]) -> tuple[float, float, float]:
+    """Ends of the interval, and p-value, of a difference whose variance has these parts (variance, degrees)."""
+    variance = sum(part for part, _ in parts)
+    if difference == 0 and variance == 0:
+        return 0.0, 0.0, 1.0
+    if variance == 0:  # nothing is known about chance, as with a single image
+        return math.nan, math.nan, 1.0
+    degrees = variance**2 / sum(part**2 / own for part, own in parts)
+    error = math.sqrt(variance)
+    margin = error * float(stdtrit(degrees, (1 + LEVEL) / 2))
+    return difference - margin, difference + margin, 2 * float(stdtr(degrees, -abs(difference) / error))
+
+
+def _by_image(first: Sequence[RunScores], second: Sequence[RunScores]) -> tuple[int, int, int]:
     """Images whose mean mIoU is higher in the first group, equal, and lower."""
-    one, other = (np.mean([run.miou() for run in group], axis=0) for group in (first, second))
+    one, other = (np.mean([run.by_image for run in group], axis=0) for group in (first, second))
     scored = ~np.isnan(one) & ~np.isnan(other)  # an image may have only void
     one, other = one[scored], other[scored]
     ties = np.isclose(one, other, rtol=0, atol=1e-12)
     return int(((one > other) & ~ties).sum()), int(ties.sum()), int(((one < other) & ~ties).sum())
 
 
-def holm(differences: Mapping[str, Difference]) -> dict[str, Difference]:
+def holm(differences: Mapping[Name, Difference]) -> dict[Name, Difference]:
     """The differences with p-values corrected for their number (Holm, Scandinavian Journal of Statistics 1979)."""
     adjusted, largest = dict(differences), 0.0
     for position, name in enumerate(sorted(differences, key=lambda key: differences[key].p_value)):
         largest = max(largest, min(1.0, (len(differences) - position) * differences[name].p_value))
         adjusted[name] = replace(differences[name], p_value=largest)
     return adjusted
+
+
+def compare_with_best(groups: Mapping[str, Sequence[RunScores]]) -> tuple[str, dict[str, Difference]]:
+    """The group with the highest mean mIoU, and how far it is ahead of each of the others.
+
+    The best was chosen by the same scores, so Holm's correction is for all pairs of groups, not only for those with it.
+    """
+    best = max(groups, key=lambda name: float(np.mean([run.miou for run in groups[name]])))
+    ordered = [best, *(name for name in groups if name != best)]
+    pairs = {
+        (one, other): compare_groups(groups[one], groups[other])
+        for position, one in enumerate(ordered)
+        for other in ordered[position + 1 :]
+    }
+    return best, {other: found for (one, other), found in holm(pairs).items() if one == best}

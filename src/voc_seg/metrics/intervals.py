@@ -1,4 +1,4 @@
-"""How far a score would be from that of all images of the kind: 95 % intervals over the images of a split.
+"""95 % confidence intervals of scores, over the images of a split.
 
 The standard error of a score is that of the jackknife, from the scores without one image each (Efron and Tibshirani,
 "An Introduction to the Bootstrap", 1993, chapter 11),
@@ -51,14 +51,14 @@ def jackknife_interval(
     Returns:
         Low and high ends; NaN for scores that do not exist, are 0 or 1, or are known from fewer than two images.
     """
+    count = np.asarray(images, dtype=float)
     present = ~np.isnan(without_one)
-    count = present.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(present, without_one, 0.0).sum(0) / count
+        mean = np.where(present, without_one, 0.0).sum(0) / present.sum(0)
         squares = np.where(present, (without_one - mean) ** 2, 0.0).sum(0)
         error = np.sqrt(squares * (count - 1) / count) / (estimate * (1 - estimate))
-        margin = stdtrit(np.asarray(images, dtype=float) - 1, (1 + LEVEL) / 2) * error
-        exists = (estimate > 0) & (estimate < 1) & (np.asarray(images) > 1)
+        margin = stdtrit(count - 1, (1 + LEVEL) / 2) * error
+        exists = (estimate > 0) & (estimate < 1) & (count > 1) & present.all(0)
         low, high = (np.where(exists, expit(logit(estimate) + end), np.nan) for end in (-margin, margin))
     return low, high
 
@@ -68,12 +68,17 @@ def score_intervals(
 ) -> dict[str, float | None]:
     """The ends of the interval of each score of a split, as ``miou_low``, ``miou_high`` and so on; None for none."""
     ends: dict[str, float | None] = {}
-    total, without_one = counts.total(), counts.leave_one_out()
+    total, without_one, images = counts.total(), counts.leave_one_out(), _with_pixels(counts)
     for name, score in scores.items():
-        interval = jackknife_interval(score(total), score(without_one), len(counts))
+        interval = jackknife_interval(score(total), score(without_one), images)
         for end, value in zip(("low", "high"), interval):
             ends[f"{name}_{end}"] = None if np.isnan(value) else float(value)
     return ends
+
+
+def _with_pixels(counts: Counts) -> int:
+    """Images that have a pixel that counts."""
+    return int(((counts.truth + counts.predicted).sum(-1) > 0).sum())
 
 
 def class_intervals(counts: Counts) -> pd.DataFrame:
@@ -85,8 +90,8 @@ def class_intervals(counts: Counts) -> pd.DataFrame:
 
 def unreliable_because(counts: Counts) -> str:
     """Why the interval of the mIoU is not to be relied on; empty if it is."""
-    if len(counts) < FEW_IMAGES:
-        return f"there are only {len(counts)} images"
+    if (labelled := _with_pixels(counts)) < FEW_IMAGES:
+        return f"there are only {labelled} images"
     images = (counts.truth > 0).sum(0)
     rare, present = int(((images > 0) & (images < _RARE)).sum()), int((images > 0).sum())
     if rare > _RARE_SHARE * present:

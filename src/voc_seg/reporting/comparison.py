@@ -12,8 +12,8 @@ from .report import matching_history
 from .same_evaluation import is_score_of
 from .style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
 
-METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "miou_low", "miou_high")
-"""Scores taken from an evaluation on val; the mIoU is that of the validation during training."""
+METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "miou", "miou_low", "miou_high")
+"""Scores taken from an evaluation on val; ``val_miou`` is that of the validation during training."""
 
 _BARS = 20
 _LETTERS = 40  # longest name of a run in the figure
@@ -36,7 +36,8 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
             with the scale and flip of its validation, because runs are compared on val only, and under equal terms.
 
     Returns:
-        ``settings`` (by dotted key), ``val_conditions`` (settings of the validation), ``history``
+        ``settings`` (by dotted key), ``data`` (digests of the training data), ``val_conditions`` (settings of the
+        validation), ``history``
         (empty if there is none of this model) and columns of the table: val_miou (0..1), epoch (of that score),
         epochs_done, minutes (both None without a history), and METRICS (0..1, None without an evaluation).
     """
@@ -47,6 +48,7 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
     validation = ("data.val_ids", "data.longer_side", "evaluation.scale", "evaluation.flip")
     return {
         "settings": {key: value for key, value in settings.items() if not key.startswith(_IGNORED_SETTINGS)},
+        "data": {key: settings.get(f"data.{key}") for key in ("ids", "content")},
         "val_conditions": tuple(settings.get(key) for key in validation),
         "history": history,
         "val_miou": model["val_miou"],
@@ -80,7 +82,7 @@ def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(
         {"run": name, "val_miou": row["val_miou"]}
         | {key: settings[name].get(key) for key in differing}
-        | {key: value for key, value in row.items() if key not in ("settings", "val_conditions", "history")}
+        | {key: value for key, value in row.items() if key not in ("settings", "data", "val_conditions", "history")}
         for name, row in rows.items()
     )
     table["epochs_done"] = table["epochs_done"].astype("Int64")

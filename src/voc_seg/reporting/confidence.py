@@ -45,14 +45,21 @@ def plot_confidence(found: Calibration) -> Figure:
 
 
 def _reliability_diagram(axes: Axes, found: Calibration) -> None:
-    """Accuracy by confidence as bars, with what the confidence has too much on top, and their shares of the pixels."""
+    """Accuracy by confidence as bars, with excess confidence on top, and their shares of the pixels."""
     table = reliability(found.top.sum(0))
     used = table[table["pixels"] > 0]
     width = 1 / len(table)
     axes.bar(used["low"], used["accuracy"], 0.92 * width, align="edge", color=BLUE, label="accuracy")
     gap = (used["confidence"] - used["accuracy"]).clip(lower=0)
     axes.bar(
-        used["low"], gap, 0.92 * width, used["accuracy"], align="edge", color=ORANGE, alpha=0.45, label="too sure by"
+        used["low"],
+        gap,
+        0.92 * width,
+        used["accuracy"],
+        align="edge",
+        color=ORANGE,
+        alpha=0.45,
+        label="overconfident by",
     )
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
     for row in used.itertuples(index=False):
@@ -63,7 +70,15 @@ def _reliability_diagram(axes: Axes, found: Calibration) -> None:
                 fontsize=7.5, color="white",
             )  # fmt: skip
     if used.empty:
-        axes.text(0.5, 0.5, "no labelled pixel", transform=axes.transAxes, ha="center", color=MUTED, fontsize=LABEL)
+        axes.text(
+            0.5,
+            0.5,
+            "no confidences: evaluate again",
+            transform=axes.transAxes,
+            ha="center",
+            color=MUTED,
+            fontsize=LABEL,
+        )
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("confidence (white: share of the pixels)")

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.metrics.counts import Counts, from_table
-from voc_seg.metrics.differences import Difference, compare_groups, holm
+from voc_seg.metrics.differences import Difference, RunScores, compare_with_best
 
 from .same_evaluation import is_score_of
 from .style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
@@ -21,57 +21,80 @@ COLUMNS = (
 )  # fmt: skip
 
 
+CONDITIONS = ("scale", "scales", "flip", "tile", "longer_side")
+"""Facts of an evaluation that change its scores."""
+
+
 @dataclass(frozen=True)
 class ScoredImages:
     """The images of one evaluation."""
 
     ids: tuple[str, ...]
     counts: Counts  # in the order of the ids
+    conditions: tuple[Any, ...] = ()
 
 
-def scored_images(model: Mapping[str, Any], scores: Mapping[str, Any], confusions: pd.DataFrame) -> ScoredImages | None:
-    """The images on which a run was scored, if they are those of val and of this model; else None.
+def scored_images(model: Mapping[str, Any], scores: Mapping[str, Any], confusions: pd.DataFrame) -> ScoredImages | str:
+    """The images of val on which a run was scored, or why there are none.
 
     Args:
         model: ``best_model.pth`` without its weights, with ``model_digest``.
         scores: ``metrics.json`` and ``evaluation_facts.json`` of one evaluation; may be empty.
         confusions: ``image_confusions.parquet``; may be empty.
     """
-    if confusions.empty or not is_score_of(scores, model) or scores.get("split") != "val":
-        return None
+    if not scores or not is_score_of(scores, model):
+        return "it has not been evaluated"
+    if scores.get("split") != "val":
+        return f"it was evaluated on {scores.get('split')}, not on val"
+    if confusions.empty:
+        return "it was evaluated by an earlier version"
     counts = from_table(confusions, int(scores["classes_declared"]))
     if not np.isclose(counts.total().miou(), scores["miou"], rtol=0, atol=1e-9):
-        return None  # of another evaluation
-    return ScoredImages(tuple(confusions["image_id"].astype(str)), counts)
+        return "its image_confusions.parquet is of another evaluation"
+    conditions = tuple(str(scores.get(name)) for name in CONDITIONS)
+    return ScoredImages(tuple(confusions["image_id"].astype(str)), counts, conditions)
 
 
-def same_images(runs: Mapping[str, ScoredImages]) -> dict[str, ScoredImages]:
-    """The runs that were scored on the same masks as the first one, with images in one order."""
-    found: dict[str, ScoredImages] = {}
+def same_images(runs: Mapping[str, ScoredImages]) -> tuple[dict[str, ScoredImages], dict[str, str]]:
+    """The largest set of runs that were scored alike, with images in one order, and why others are not in it.
+
+    Scored alike means on the same masks and with the same scale, scales, flip and tile.
+    """
+    sets: dict[Any, dict[str, ScoredImages]] = {}
     for name, run in runs.items():
         order = np.argsort(run.ids)
         counts = Counts(run.counts.hits[order], run.counts.truth[order], run.counts.predicted[order])
-        ordered = ScoredImages(tuple(run.ids[index] for index in order), counts)
-        first = next(iter(found.values()), ordered)
-        if ordered.ids == first.ids and np.array_equal(counts.truth, first.counts.truth):
-            found[name] = ordered
-    return found
+        ids = tuple(run.ids[index] for index in order)
+        key = (ids, counts.truth.tobytes(), run.conditions)
+        sets.setdefault(key, {})[name] = ScoredImages(ids, counts, run.conditions)
+    if not sets:
+        return {}, {}
+    (chosen, found) = max(sets.items(), key=lambda item: len(item[1]))
+    reasons: dict[str, str] = {}
+    for key, others in sets.items():
+        if key != chosen:
+            same = key[:2] == chosen[:2]
+            reasons |= dict.fromkeys(others, f"it was scored {'with other settings' if same else 'on other images'}")
+    return found, reasons
 
 
 def group_by_seed(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Runs that differ in nothing but their seed, by a name of the group.
+    """Runs that differ in their seed and in nothing else, by a name of the group.
 
-    A group of one has the name of its run; one of several the settings in which it differs from other groups.
+    A group of one has the name of its run; one of several the settings in which it differs from other groups. Runs with
+    the same seed and the same settings are not a group: something that the settings do not show must differ.
 
     Args:
-        settings: The settings of each run by dotted key.
+        settings: The settings of each run by dotted key, with digests of its training data.
     """
     groups: dict[str, list[str]] = {}
     for name, of_run in settings.items():
-        groups.setdefault(repr(sorted((key, str(value)) for key, value in of_run.items() if key != "seed")), []).append(
-            name
-        )
-    members = list(groups.values())
+        key = repr(sorted((key, str(value)) for key, value in of_run.items() if key != "seed"))
+        groups.setdefault(key, []).append(name)
+    members: list[list[str]] = []
+    for names in groups.values():
+        seeds = {str(settings[name].get("seed")) for name in names}
+        members += [names] if len(seeds) == len(names) else [[name] for name in names]
     firsts = [settings[names[0]] for names in members]
     keys = [key for key in dict.fromkeys(key for first in firsts for key in first) if key != "seed"]
     differing = [key for key in keys if len({str(first.get(key)) for first in firsts}) > 1]
@@ -91,16 +114,17 @@ def compare_images(runs: Mapping[str, ScoredImages], groups: Mapping[str, Sequen
 
     Returns:
         One row a group, the best first: name, runs, miou (mean over the runs), deviation (over the runs, NaN for one),
-        and for all but the best: the difference to the best (positive) with its interval, the p-value by Holm's
-        correction, whether the two are distinguishable, and images that the best predicts better, equally and worse.
+        and for all but the best: the difference to the best (positive) with its interval, the p-value corrected for all
+        pairs of groups, whether the two are distinguishable, and images that the best predicts better, equally, worse.
     """
     if not runs:
         return pd.DataFrame(columns=list(COLUMNS))
-    members = {name: [runs[run].counts for run in names] for name, names in groups.items()}
-    scores = {name: [float(run.total().miou()) for run in counts] for name, counts in members.items()}
-    best, *others = sorted(members, key=lambda name: -np.mean(scores[name]))
-    found = holm({name: compare_groups(members[best], members[name]) for name in others})
-    rows = [_row(name, groups[name], scores[name], found.get(name)) for name in (best, *others)]
+    found = {name: RunScores.of(run.counts) for name, run in runs.items()}
+    members = {name: [found[run] for run in names] for name, names in groups.items()}
+    scores = {name: [run.miou for run in of_group] for name, of_group in members.items()}
+    best, differences = compare_with_best(members)
+    others = sorted(differences, key=lambda name: -np.mean(scores[name]))
+    rows = [_row(name, groups[name], scores[name], differences.get(name)) for name in (best, *others)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(("wins", "ties", "losses"), "Int64"))
 
 
@@ -125,22 +149,31 @@ def _row(name: str, runs: Sequence[str], scores: Sequence[float], found: Differe
     }
 
 
-def difference_text(table: pd.DataFrame, images: int) -> str:
-    """One sentence for each comparison, and one for each group of several runs; points are hundredths of mIoU."""
+def difference_text(table: pd.DataFrame, images: int, unreliable: str = "") -> str:
+    """One sentence for each comparison, and one for each group of several runs; points are hundredths of mIoU.
+
+    Args:
+        table: The table of :func:`compare_images`, not empty.
+        images: Number of images.
+        unreliable: Why intervals are unreliable; empty if they are not.
+    """
     lines = []
     for row in table.itertuples(index=False):
         if not pd.isna(row.deviation):
             lines.append(f"{row.name}: mIoU {row.miou:.3f}, standard deviation over seeds {row.deviation:.3f}")
     best = table["name"].iloc[0]
     for row in table.iloc[1:].itertuples(index=False):
-        points = f"{100 * row.difference:.1f} points ({_ends(row)})"
+        points = f"{100 * row.difference:.1f} points ({_ends(row)}), p = {row.p_value:.2g}"
         tally = f"; by image {row.wins} wins, {row.ties} ties, {row.losses} losses"
         if row.distinguishable:
             lines.append(f"{best} is better than {row.name} by {points}{tally}")
         else:
             lines.append(f"{best} and {row.name} are not distinguishable: {points}{tally}")
-    tests = f"; corrected for {len(table) - 1} comparisons (Holm)" if len(table) > 2 else ""
-    header = f"Differences on the same {images} images, 95 % intervals{tests}"
+    header = f"Differences in mIoU on the same {images} images, with 95 % intervals"
+    if len(table) > 2:
+        header += f"; p is corrected for the {len(table) * (len(table) - 1) // 2} pairs (Holm), the intervals are not"
+    if unreliable:
+        lines.append(f"Unreliable, because {unreliable}.")
     return "\n".join([header, *(f"  {line}" for line in lines)])
 
 
@@ -161,7 +194,7 @@ def plot_differences(table: pd.DataFrame, images: int) -> Figure:
     if others.empty:
         axes.set_axis_off()
         axes.text(
-            0.5, 0.5, "No two runs have been scored on the same images", transform=axes.transAxes, ha="center",
+            0.5, 0.5, "Needs two runs of different settings, scored alike", transform=axes.transAxes, ha="center",
             color=MUTED, fontsize=LABEL,
         )  # fmt: skip
         set_title(figure, "Differences between runs")
@@ -183,7 +216,7 @@ def plot_differences(table: pd.DataFrame, images: int) -> Figure:
     set_title(
         figure,
         f"Behind {_shown(table['name'].iloc[0])}",
-        f"{images} images of val; lines are 95 % intervals; grey: not distinguishable",
+        f"{images} images of val; lines: 95 % intervals, not corrected; grey: not distinguishable after correction",
     )
     return figure
 

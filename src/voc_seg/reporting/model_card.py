@@ -145,6 +145,8 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: Class
             f"The mIoU is no better than predicting {_plain(classes.names[0])} everywhere: the model has learnt "
             "nothing useful."
         )
+    if reason := metrics.get("intervals_unreliable"):
+        warnings.append(f"The intervals are unreliable: {reason}.")
     if OTHER_STORED_SIZE in metrics:
         warnings.append(
             "The scored images were stored with another `data.longer_side` than the training images, so these scores "

@@ -53,7 +53,7 @@ def counts_of_images(image_confusions: pd.DataFrame, confusion: pd.DataFrame) ->
 
 def calibration_of(bins: pd.DataFrame, metrics: Mapping[str, Any], class_names: Sequence[str]) -> Calibration:
     """The sums of ``confidence_bins.parquet``: refused if not those of the scores, empty if the scores have none."""
-    found = from_rows(bins, class_names)
+    found = from_rows(bins if "ece" in metrics else bins.iloc[:0], class_names)
     if "ece" in metrics and not _same(metrics["ece"], summarise_calibration(found)["ece"]):
         raise VocSegError(f"confidence_bins.parquet and metrics.json are from different evaluations. {_AGAIN}")
     return found

@@ -85,7 +85,7 @@ def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> li
             f"classes; these neither occur nor are predicted there: {listed(absent)}."
         )
     if reason := metrics.get("intervals_unreliable"):
-        warnings.append(f"The 95 % intervals on {metrics['split']} are not to be relied on: {reason}.")
+        warnings.append(f"The 95 % intervals on {metrics['split']} are unreliable: {reason}.")
     if OTHER_STORED_SIZE in metrics:
         warnings.append(
             f"The model was trained {_at(metrics[OTHER_STORED_SIZE])}, but these images were stored "
@@ -120,7 +120,7 @@ def _interval_line(metrics: Mapping[str, Any]) -> list[str]:
 def _outline_line(metrics: Mapping[str, Any]) -> list[str]:
     if "boundary_iou" not in metrics:
         return []
-    return [f"near outlines: boundary IoU {score(metrics['boundary_iou'])}, mIoU {score(metrics['trimap_miou'])}"]
+    return [f"boundary IoU {score(metrics['boundary_iou'])}, trimap mIoU {score(metrics['trimap_miou'])}"]
 
 
 def _row(row: Any, share: float) -> str:

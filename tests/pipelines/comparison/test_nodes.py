@@ -167,7 +167,7 @@ def test_runs_scored_on_the_same_images_are_paired(data: Path, caplog: pytest.Lo
     _, _, differences, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig())
     assert differences["name"].tolist() == ["same settings (2 seeds)"]  # they differ in nothing but the seed
     assert "standard deviation over seeds" in caplog.text
-    assert "Not compared image by image: (nameless)" in caplog.text
+    assert "Not compared image by image:\n  (nameless): it has not been evaluated\n" in caplog.text
 
 
 def test_runs_of_different_settings_are_compared(data: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -186,15 +186,18 @@ def test_runs_of_different_settings_are_compared(data: Path, caplog: pytest.LogC
     assert {"miou_low", "miou_high"} <= set(table.columns)
 
 
-@pytest.mark.parametrize(("ids", "split"), [(19, "val"), (20, "test")])
+@pytest.mark.parametrize(
+    ("ids", "split", "reason"),
+    [(19, "val", "it was scored on other images"), (20, "test", "it was evaluated on test, not on val")],
+)
 def test_runs_scored_on_other_images_are_not_paired(
-    data: Path, caplog: pytest.LogCaptureFixture, ids: int, split: str
+    data: Path, caplog: pytest.LogCaptureFixture, ids: int, split: str, reason: str
 ) -> None:
     score_images(data / "runs/lr-1", 0.3, 0.8)
     score_images(data / "runs/lr-2", 0.2, 0.7, ids, split)
     _, _, differences, _ = compare_runs(RunsDataset(filepath=str(data)).load(), ComparisonConfig(runs="lr-*"))
     assert differences["name"].tolist() == ["lr-1"]
-    assert "Not compared image by image: lr-2" in caplog.text
+    assert f"  lr-2: {reason}" in caplog.text
 
 
 def test_counts_that_are_not_those_of_the_scores_are_not_used(data: Path) -> None:

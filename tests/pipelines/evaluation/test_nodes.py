@@ -111,7 +111,7 @@ def test_scores_have_intervals_over_images(caplog):
     assert (metrics["trimap_miou"], metrics["trimap_miou_low"]) == (1.0, None)
     assert list(class_scores.columns[-3:]) == ["iou_low", "iou_high", "boundary_iou"]
     assert metrics["intervals_unreliable"] == "there are only 2 images"
-    assert "The 95 % intervals on val are not to be relied on: there are only 2 images." in caplog.text
+    assert "The 95 % intervals on val are unreliable: there are only 2 images." in caplog.text
 
 
 def test_the_calibration_is_in_the_scores_and_belongs_to_them():

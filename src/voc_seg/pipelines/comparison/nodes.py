@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from voc_seg.config import ComparisonConfig
 from voc_seg.datasets import Run
+from voc_seg.metrics.intervals import unreliable_because
 from voc_seg.reporting.comparison import compare, comparison_row, comparison_text, plot_runs
 from voc_seg.reporting.differences import (
     compare_images,
@@ -30,20 +31,22 @@ def compare_runs(
 
     Returns:
         A table with one row per run, the best on val first, and its figure; the differences on the same images, and
-        their figure, both without rows if fewer than two runs have been scored on the same images.
+        their figure. A group that is alone has a row without a difference.
 
     Raises:
         VocSegError: There are no runs, or none with that name.
     """
     wanted = comparison.runs or ("*",)
     chosen = {name: read for name, read in runs.items() if any(fnmatchcase(name, pattern) for pattern in wanted)}
-    rows, images = {}, {}
+    rows, images, reasons = {}, {}, {}
     for name, read in chosen.items():
         try:
             run = read()
             scored = scored_images(run.model, run.scores, run.images)
             rows[name] = comparison_row(run.model, run.history, run.scores)
-            if scored:
+            if isinstance(scored, str):
+                reasons[name] = scored
+            else:
                 images[name] = scored
         except VocSegError as error:
             logger.warning("%s is excluded: %s", name, error)
@@ -65,15 +68,17 @@ def compare_runs(
             "These runs were validated differently (val images, data.longer_side, evaluation.scale or "
             "evaluation.flip). Compare only runs with the same validation settings."
         )
-    paired = same_images({name: images[name] for name in table["run"] if name in images})
-    differences = compare_images(paired, group_by_seed({name: rows[name]["settings"] for name in paired}))
-    count = len(next(iter(paired.values())).ids) if paired else 0
-    if len(paired) > 1:
-        logger.info("%s", difference_text(differences, count))
-    if len(rows) > 1 and (lacking := [name for name in table["run"] if name not in paired]):
+    paired, unlike = same_images({name: images[name] for name in table["run"] if name in images})
+    differences = compare_images(
+        paired, group_by_seed({name: rows[name]["settings"] | rows[name]["data"] for name in paired})
+    )
+    counts = next(iter(paired.values())).counts if paired else None
+    if counts is not None and len(paired) > 1:
+        logger.info("%s", difference_text(differences, len(counts), unreliable_because(counts)))
+    if len(rows) > 1 and (reasons := {name: reason for name, reason in (reasons | unlike).items() if name in rows}):
         logger.warning(
-            "Not compared image by image: %s, because they were not scored by this version on the same images of val "
-            "as the best of the others. Score a run with: kedro run --pipelines evaluation --params run=NAME",
-            ", ".join(lacking),
+            "Not compared image by image:\n%s\nScore a run with: kedro run --pipelines evaluation --params run=NAME",
+            "\n".join(f"  {name}: {reason}" for name, reason in reasons.items()),
         )
+    count = len(counts) if counts is not None else 0
     return table, plot_runs(rows, table), differences, plot_differences(differences, count)

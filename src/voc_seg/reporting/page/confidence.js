@@ -40,7 +40,7 @@ function showConfidence() {
     `${score(metrics.class_ece)}; area under the risk-coverage curve ${score(metrics.aurc)}. ` +
     "The confidence is the largest class probability of a pixel.";
   find("confidence-charts").append(
-    chart("Accuracy by confidence, %", "A calibrated network follows the dashed line; orange: it is too sure.", 260, 1,
+    chart("Accuracy by confidence, %", "A calibrated network follows the dashed line; orange: overconfident.", 260, 1,
       (svg, x, y, bottom, left) => {
         for (const { low, high, pixels, confidence, accuracy } of reliability) {
           if (!pixels) continue;

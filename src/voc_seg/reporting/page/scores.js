@@ -7,14 +7,14 @@ function showScores() {
     (metrics.longer_side ? `reduced to a longer side of ${metrics.longer_side} pixels. ` : "each at its own size. ") +
     `The mIoU is the mean over ${metrics.classes_present} of ${classes.length} classes` +
     (data.at_baseline ? `; it is no better than predicting ${classes[0].name} everywhere.` : ".") +
-    (metrics.intervals_unreliable ? ` The 95 % intervals are not to be relied on: ${metrics.intervals_unreliable}.` : "") +
+    (metrics.intervals_unreliable ? ` The 95 % intervals are unreliable: ${metrics.intervals_unreliable}.` : "") +
     (metrics.trained_longer_side === undefined ? "" :
       ` The model was trained at data.longer_side=${metrics.trained_longer_side}: these images reached it at another ` +
       "scale, so the score is not comparable with that of the training.");
   const names = [
     ["miou", "mIoU"], ["pixel_accuracy", "Pixel accuracy"], ["mean_class_accuracy", "Mean class accuracy"],
     ["frequency_weighted_iou", "Frequency-weighted IoU"],
-    ...("boundary_iou" in metrics ? [["boundary_iou", "Boundary IoU"], ["trimap_miou", "mIoU near outlines"]] : []),
+    ...("boundary_iou" in metrics ? [["boundary_iou", "Boundary IoU"], ["trimap_miou", "Trimap mIoU"]] : []),
   ];
   for (const [key, name] of names) {
     const ends = [metrics[`${key}_low`], metrics[`${key}_high`]];

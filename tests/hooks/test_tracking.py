@@ -26,7 +26,9 @@ from voc_seg.hooks.tracking import TRACKED_SCORES, GuardedTracker, _commit, _dat
 
 Run = Callable[..., None]
 TIMES = {"images_per_second", "data_seconds", "epoch_seconds", "seconds", "waited"}
-FIGURES = {"class_distribution", "training_curves", "class_iou", "confusion_figure", "prediction_gallery"}
+FIGURES = {
+    "class_distribution", "training_curves", "class_iou", "confusion_figure", "confidence", "prediction_gallery",
+}  # fmt: skip
 
 
 pytestmark = pytest.mark.usefixtures("narrow_encoder")

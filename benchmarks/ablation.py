@@ -25,8 +25,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-import yaml
-from measuring import console, describe_machine, print_table
+from measuring import console, describe_machine, print_table, read_recipe
 
 from voc_seg.config import Parameters
 from voc_seg.engine.evaluation import evaluate
@@ -49,8 +48,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "lite0": {"encoder": "timm:tf_efficientnet_lite0"},
 }
 
-ROOT = Path(__file__).resolve().parents[1]
-RECIPE: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "voc2012" / "parameters.yml").read_text())
+RECIPE = read_recipe("voc2012")
 
 PARTS: list[tuple[str, dict[str, Any]]] = [
     ("conf/voc2012", {block: RECIPE[block] for block in ("augmentation", "training", "evaluation")}),

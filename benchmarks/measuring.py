@@ -6,8 +6,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +22,12 @@ _ABOVE = {"device", "precision", "torch"}
 
 
 CPU = torch.device("cpu")
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Return the settings of ``conf/NAME``, without those of ``conf/base``."""
+    path = Path(__file__).resolve().parents[1] / "conf" / name / "parameters.yml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -26,8 +26,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-import yaml
-from measuring import add_device, console, describe_machine, print_table
+from measuring import add_device, console, describe_machine, print_table, read_recipe
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -55,8 +54,7 @@ RECIPE = {
     "evaluation": {"scale": 0.5},
 }
 
-ROOT = Path(__file__).resolve().parents[1]
-LITE0: dict[str, Any] = yaml.safe_load((ROOT / "conf" / "voc2012_fast" / "parameters.yml").read_text())
+LITE0 = read_recipe("voc2012_fast")
 
 
 class Peer(nn.Module):

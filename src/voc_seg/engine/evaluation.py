@@ -136,8 +136,9 @@ def evaluate(
         with progress_bar(f"scoring {config.split}", total) as advance:
             for prediction in predict_all(model, samples, config, runtime, image_size, rank(), world_size()):
                 truth = samples[positions[prediction.id]].mask
-                outlines = outlines_of(truth, prediction.mask, len(prediction.confusion))
-                own.append((replace(prediction, calibration=None), outlines))  # too large to keep for each image
+                outlines = outlines_of(truth, prediction.mask, len(prediction.confusion), prediction.trimap)
+                # Too large to keep for each image.
+                own.append((replace(prediction, calibration=None, trimap=None), outlines))
                 if prediction.calibration:
                     sums = sums + prediction.calibration if sums else prediction.calibration
                 advance(1)

@@ -3,14 +3,14 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from voc_seg.config import EvaluationConfig
-from voc_seg.metrics.boundaries import TRIMAP_WIDTH, near_other_label
+from voc_seg.metrics.boundaries import trimap_of
 from voc_seg.metrics.calibration import DeviceCalibration, calibration_sums
 from voc_seg.metrics.confusion import confusion_matrix
 from voc_seg.models.segmentation_net import SegmentationNet
@@ -39,6 +39,7 @@ class Prediction:
     | loss      |                    | float   | cross-entropy summed over labelled pixels |
 
     ``calibration`` has its sums for the calibration, still on the device: only those of all images are read.
+    ``trimap`` is that of the truth, ``bool (H, W)``.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Prediction:
     confusion: np.ndarray
     loss: float
     calibration: DeviceCalibration | None
+    trimap: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Pending:
     mask: Tensor
     confusion: Tensor
     loss: Tensor
-    calibration: DeviceCalibration | None = None  # if asked for
+    calibration: DeviceCalibration | None = None  # this and the trimap, on the host, if asked for
+    trimap: Tensor | None = None
 
 
 def predict_all(
@@ -87,7 +90,8 @@ def predict_all(
 
 def _to_host(found: Pending, numbers: DelayedRead) -> Prediction:
     mask, confusion, loss = (number.cpu() for number in numbers.read())
-    return Prediction(found.id, mask.numpy(), confusion.numpy(), float(loss), found.calibration)
+    trimap = found.trimap.numpy() if found.trimap is not None else None
+    return Prediction(found.id, mask.numpy(), confusion.numpy(), float(loss), found.calibration, trimap)
 
 
 def queue_predictions(
@@ -115,31 +119,29 @@ def queue_predictions(
         images = np.stack([sample.image for sample in group])
         pixels = [] if is_tiled(sizes, config.tile) else [network_input(images, size) for size in sizes]
         masks = torch.from_numpy(np.stack([sample.mask for sample in group]))
-        near = None
-        if calibrate:
-            outlines = [near_other_label(sample.mask, TRIMAP_WIDTH, edge=False) for sample in group]
-            near = torch.from_numpy(np.stack(outlines))
+        trimaps = torch.from_numpy(np.stack([trimap_of(sample.mask) for sample in group])) if calibrate else None
         if not runtime.asynchronous:
-            return group, pixels, masks, near
+            return group, pixels, masks, trimaps
         # A thread begins on device 0, and pinning would open a context there.
         torch.accelerator.set_device_index(runtime.device.index or 0)
-        near = near.pin_memory() if near is not None else None
-        return group, [one.pin_memory() for one in pixels], masks.pin_memory(), near
+        trimaps = trimaps.pin_memory() if trimaps is not None else None
+        return group, [one.pin_memory() for one in pixels], masks.pin_memory(), trimaps
 
     groups = itertools.islice(_group_by_size(samples, _PIXELS * images_per_forward(runtime)), rank, None, world_size)
     # Reading ahead keeps a GPU busy; on a CPU it would take cores from the network.
-    for group, pixels, masks, near in (parallel_map if runtime.asynchronous else map)(load, groups):
+    for group, pixels, masks, trimaps in (parallel_map if runtime.asynchronous else map)(load, groups):
         logits = [network_logits(model, one, config.flip, runtime).split(1) for one in pixels]
         truths = masks.to(runtime.device, non_blocking=True).split(1)
-        outlines = near.to(runtime.device, non_blocking=True).split(1) if near is not None else [None] * len(group)
+        bands = trimaps.to(runtime.device, non_blocking=True).split(1) if trimaps is not None else [None] * len(group)
         # One at a time: the scores of one image then stay in the processor's cache until the loss is computed.
-        for number, (sample, truth, outline) in enumerate(zip(group, truths, outlines)):
+        for number, (sample, truth, band) in enumerate(zip(group, truths, bands)):
             if logits:
                 parts = whole_rows([one[number] for one in logits], *sample.mask.shape)
             else:
                 image = np.array(sample.image)
                 parts = score_parts(model, image, sizes_of(group), config.flip, config.tile, runtime)
-            yield compare_with_mask(sample.id, parts, truth, outline)
+            found = compare_with_mask(sample.id, parts, truth, band)
+            yield replace(found, trimap=trimaps[number]) if trimaps is not None else found
 
 
 def whole_rows(logits: list[Tensor], height: int, width: int) -> Iterator[ScoredPart]:
@@ -149,14 +151,16 @@ def whole_rows(logits: list[Tensor], height: int, width: int) -> Iterator[Scored
 
 
 @torch.inference_mode()
-def compare_with_mask(image_id: str, parts: Iterable[ScoredPart], truth: Tensor, near: Tensor | None = None) -> Pending:
+def compare_with_mask(
+    image_id: str, parts: Iterable[ScoredPart], truth: Tensor, trimap: Tensor | None = None
+) -> Pending:
     """Compute mask, confusion matrix and loss of an image, part by part.
 
     Args:
         image_id: Its id.
         parts: They cover every pixel once.
         truth: ``uint8 (1, H, W)`` at the image's own size.
-        near: For the calibration: the pixels near outlines, ``bool (1, H, W)``.
+        trimap: For the calibration, ``bool (1, H, W)``, on the device of the truth.
     """
     mask = torch.empty_like(truth[0])
     confusion: Tensor | int = 0
@@ -164,8 +168,8 @@ def compare_with_mask(image_id: str, parts: Iterable[ScoredPart], truth: Tensor,
     sums: DeviceCalibration | None = None
     for rows, columns, scores in parts:
         found, target = scores.argmax(1), truth[:, rows, columns]
-        if near is not None:
-            more = calibration_sums(scores, target, near[:, rows, columns], (rows.start, columns.start))
+        if trimap is not None:
+            more = calibration_sums(scores, target, trimap[:, rows, columns], (rows.start, columns.start))
             sums = sums + more if sums else more
         confusion = confusion + confusion_matrix(target, found, scores.shape[1])
         loss += loss_sum(scores, target)

@@ -38,20 +38,27 @@ class Outlines:
     trimap: Counts
 
 
-def outlines_of(truth: np.ndarray, prediction: np.ndarray, classes: int) -> Outlines:
+def trimap_of(truth: np.ndarray) -> np.ndarray:
+    """The trimap of an image, ``bool (H, W)``, with the void pixels in it; truth is ``uint8 (H, W)``."""
+    return near_other_label(truth, TRIMAP_WIDTH, edge=False)
+
+
+def outlines_of(truth: np.ndarray, prediction: np.ndarray, classes: int, trimap: np.ndarray | None = None) -> Outlines:
     """Count the pixels of an image.
 
     Args:
         truth: ``uint8 (H, W)``, class index or void.
         prediction: ``uint8 (H, W)``, class index.
         classes: Number of classes.
+        trimap: :func:`trimap_of` the truth, if it is known.
     """
     distance = boundary_distance(truth.shape)
     prediction = np.where(truth == VOID, np.uint8(VOID), prediction)
     true_outline, found_outline = (near_other_label(labels, distance, edge=True) for labels in (truth, prediction))
-    near, equal = near_other_label(truth, TRIMAP_WIDTH, edge=False), truth == prediction
+    trimap = trimap_of(truth) if trimap is None else trimap
+    equal = truth == prediction
     # A code for each pixel, of its label and where it is, so that all counts come from one pass for each mask.
-    place = sum(flag.view(np.uint8) << bit for bit, flag in enumerate((true_outline, found_outline, near, equal)))
+    place = sum(flag.view(np.uint8) << bit for bit, flag in enumerate((true_outline, found_outline, trimap, equal)))
     true, found = (
         _histogram(labels, place).reshape(2, 2, 2, 2, 256)[..., :classes] for labels in (truth, prediction)
     )  # axes: equal, trimap, outline of the prediction, outline of the truth, label

@@ -81,32 +81,30 @@ def calibration_sums(
 
     Args:
         scores: Logits, or logarithms of unnormalised probabilities, ``float32 (1, classes, h, w)``.
-        origin: Row and column of the part in its image, so that the same pixels count whatever the parts.
         truth: ``uint8 (1, h, w)``, class index or void.
         near: Whether a pixel is near an outline, ``bool (1, h, w)``.
+        origin: Row and column of the part in its image, so that the same pixels count whatever the parts.
     """
     import torch
 
     rows, columns = (slice(-start % STEP, None, STEP) for start in origin)
     probabilities = scores[0, :, rows, columns].flatten(1).softmax(0)
-    classes, device = len(probabilities), scores.device
+    classes = len(probabilities)
     truth, near = (one[0, rows, columns].flatten() for one in (truth, near))
     labelled = (truth < classes).float()
     confidence, prediction = probabilities.max(0)
-    is_class = torch.arange(classes, device=device)[:, None] == truth
+    indices = torch.arange(classes, device=scores.device)[:, None]
     last = FINE // BINS * (BINS - 1)
     logs = -((1 - confidence) * BINS).clamp(min=1e-12, max=1.0).log() / _LOGS * (FINE - last)
-    fine = (
-        torch.where(confidence * FINE < last, confidence * FINE, last + logs).long().clamp(max=FINE - 1) + FINE * near
-    )
-    coarse = (probabilities * BINS).long().clamp(max=BINS - 1) + BINS * torch.arange(classes, device=device)[:, None]
+    fine = torch.where(confidence * FINE < last, confidence * FINE, last + logs).long().clamp(max=FINE - 1)
+    coarse = (probabilities * BINS).long().clamp(max=BINS - 1)
 
     def summed(bins: Tensor, size: int, values: Tensor, right: Tensor) -> Tensor:
         rows = torch.stack([labelled.expand_as(values), values * labelled, right * labelled], -1).flatten(0, -2)
         return rows.new_zeros(size, 3).index_add_(0, bins.flatten(), rows).double()  # few enough for float32
 
-    top = summed(fine, len(REGIONS) * FINE, confidence, prediction == truth)
-    each = summed(coarse, classes * BINS, probabilities, is_class)
+    top = summed(fine + FINE * near, len(REGIONS) * FINE, confidence, prediction == truth)
+    each = summed(coarse + BINS * indices, classes * BINS, probabilities, truth == indices)
     return DeviceCalibration(top.view(len(REGIONS), FINE, 3), each.view(classes, BINS, 3))
 
 
@@ -132,9 +130,7 @@ def from_rows(rows: pd.DataFrame, class_names: Sequence[str]) -> Calibration:
     Raises:
         VocSegError: A row is of an unknown class.
     """
-
     rows = rows if len(rows) else pd.DataFrame(columns=list(COLUMNS))
-
     if unknown := set(rows["of"]) - {*REGIONS, *(f"class {name}" for name in class_names)}:
         raise VocSegError(
             f"confidence_bins.parquet has an unknown {min(unknown)}: it is of another evaluation. Recreate it with: "

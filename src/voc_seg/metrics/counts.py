@@ -1,7 +1,7 @@
 """Pixels by class in single images, from which the scores of any selection of the images follow.
 
 The formulas are those of `voc_seg.metrics.confusion`; they act on the last axis, so one call scores one split, every
-image of it, or thousands of resamples.
+image of it, or the split without each of its images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from voc_seg.system.errors import VocSegError
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels of each class, ``(..., classes)`` of any number type; leading axes may be images or resamples."""
+    """Pixels of each class, ``(..., classes)`` of any number type; leading axes may be images."""
 
     hits: np.ndarray  # of this class and predicted so
     truth: np.ndarray  # of this class
@@ -39,10 +39,6 @@ class Counts:
         """The counts of all images but one, for each image."""
         total = self.total()
         return Counts(total.hits - self.hits, total.truth - self.truth, total.predicted - self.predicted)
-
-    def weighted(self, weights: np.ndarray) -> Counts:
-        """Sums over the images with these weights: ``float64 (resamples, images)`` to ``(resamples, classes)``."""
-        return Counts(weights @ self.hits, weights @ self.truth, weights @ self.predicted)
 
     def iou(self) -> np.ndarray:
         """IoU of each class, ``float64 (..., classes)``; NaN where the class is absent."""

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import flattened
+from voc_seg.system.names import shortened
 
 from .report import matching_history
 from .same_evaluation import is_score_of
@@ -102,8 +103,7 @@ def plot_runs(rows: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> Fig
     colours = [BLUE, *[GREY] * (len(shown) - 1)]
     positions = range(len(shown))
     bars.barh(positions, shown["val_miou"], 0.72, color=colours)
-    names = [name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…" for name in shown["run"]]
-    bars.set_yticks(positions, map(literal, names))
+    bars.set_yticks(positions, [literal(shortened(name, _LETTERS)) for name in shown["run"]])
     bars.invert_yaxis()
     for position, score in zip(positions, shown["val_miou"]):
         bars.annotate(

@@ -52,15 +52,9 @@ def _reliability_diagram(axes: Axes, found: Calibration) -> None:
     axes.bar(used["low"], used["accuracy"], 0.92 * width, align="edge", color=BLUE, label="accuracy")
     gap = (used["confidence"] - used["accuracy"]).clip(lower=0)
     axes.bar(
-        used["low"],
-        gap,
-        0.92 * width,
-        used["accuracy"],
-        align="edge",
-        color=ORANGE,
-        alpha=0.45,
+        used["low"], gap, 0.92 * width, used["accuracy"], align="edge", color=ORANGE, alpha=0.45,
         label="overconfident by",
-    )
+    )  # fmt: skip
     axes.plot([0, 1], [0, 1], color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
     for row in used.itertuples(index=False):
         share = 100 * row.pixels / table["pixels"].sum()
@@ -71,14 +65,9 @@ def _reliability_diagram(axes: Axes, found: Calibration) -> None:
             )  # fmt: skip
     if used.empty:
         axes.text(
-            0.5,
-            0.5,
-            "no confidences: evaluate again",
-            transform=axes.transAxes,
-            ha="center",
-            color=MUTED,
+            0.5, 0.5, "no confidences: evaluate again", transform=axes.transAxes, ha="center", color=MUTED,
             fontsize=LABEL,
-        )
+        )  # fmt: skip
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xlabel("confidence (white: share of the pixels)")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from voc_seg.metrics.counts import Counts, from_table
 from voc_seg.metrics.differences import Difference, RunScores, compare_with_best
+from voc_seg.system.names import shortened
 
 from .same_evaluation import is_score_of
 from .style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
@@ -69,7 +70,7 @@ def same_images(runs: Mapping[str, ScoredImages]) -> tuple[dict[str, ScoredImage
         sets.setdefault(key, {})[name] = ScoredImages(ids, counts, run.conditions)
     if not sets:
         return {}, {}
-    (chosen, found) = max(sets.items(), key=lambda item: len(item[1]))
+    chosen, found = max(sets.items(), key=lambda item: len(item[1]))
     reasons: dict[str, str] = {}
     for key, others in sets.items():
         if key != chosen:
@@ -222,4 +223,4 @@ def plot_differences(table: pd.DataFrame, images: int) -> Figure:
 
 
 def _shown(name: str) -> str:
-    return literal(name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…")
+    return literal(shortened(name, _LETTERS))

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from voc_seg.metrics.confusion import is_baseline
-from voc_seg.system.names import listed
+from voc_seg.system.names import listed, shortened
 
 _WIDTH = 62  # 80 console columns without time and level
 _NAME = 13
@@ -124,11 +124,10 @@ def _outline_line(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _row(row: Any, share: float) -> str:
-    name = row.class_name if len(row.class_name) <= _NAME else row.class_name[: _NAME - 1] + "…"
     low, high = getattr(row, "iou_low", None), getattr(row, "iou_high", None)
     ends = "-" if pd.isna(low) or pd.isna(high) else f"{_percent(low)} to {_percent(high)}"
     scores = f"{_percent(row.iou, 'absent'):>7}{ends:>15}{_percent(row.precision):>8}{_percent(row.recall):>10}"
-    return f"{name:<{_NAME}}{scores}{_percent(share):>8}"
+    return f"{shortened(row.class_name, _NAME):<{_NAME}}{scores}{_percent(share):>8}"
 
 
 def _percent(value: float | None, missing: str = "-") -> str:

@@ -27,6 +27,11 @@ def listed(items: Sequence[object], limit: int = 5) -> str:
     return ", ".join(map(str, items[:limit])) + more
 
 
+def shortened(text: str, letters: int) -> str:
+    """Return the text, cut to this many letters with an ellipsis if it is longer."""
+    return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
 def name_key(name: str) -> str:
     """Return a key that is equal for names that look the same or differ only in case (one file on a Mac)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

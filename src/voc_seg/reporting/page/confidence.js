@@ -14,16 +14,9 @@ function chart(title, note, height, most, paint) {
       svg.append(draw("text", { x: x(tick), y: height - below + 18, "text-anchor": tick ? (tick < 1 ? "middle" : "end") :
         "start" }, String(100 * tick)));
     paint(svg, x, y, height - 4, left);
-    figure.querySelector("svg")?.remove();
-    figure.append(svg);
+    return svg;
   };
-  let drawn = 0;
-  new ResizeObserver(() => {
-    if (figure.clientWidth !== drawn) {
-      drawn = figure.clientWidth;
-      plot();
-    }
-  }).observe(figure);
+  keepDrawn(figure, plot);
   return figure;
 }
 

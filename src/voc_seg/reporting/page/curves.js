@@ -100,17 +100,10 @@ function curvePanel([title, height, series, top], history, best) {
       cursor.setAttribute("visibility", "hidden");
       say(last);
     });
-    figure.querySelector("svg")?.remove();
-    figure.append(svg);
+    return svg;
   };
   say(last);
-  let drawn = 0;
-  new ResizeObserver(() => {
-    if (figure.clientWidth !== drawn) {
-      drawn = figure.clientWidth;
-      plot();
-    }
-  }).observe(figure);
+  keepDrawn(figure, plot);
   return figure;
 }
 

@@ -37,3 +37,15 @@ function track(value, marks, [low, high] = [null, null]) {
 function swatch(colour) {
   return make("span", { class: "swatch", style: `background:${colour}`, "aria-hidden": "true" });
 }
+
+// Draw the chart of a figure, and again whenever its width changes; plot returns the svg.
+function keepDrawn(figure, plot) {
+  let drawn = 0;
+  new ResizeObserver(() => {
+    if (figure.clientWidth === drawn) return;
+    drawn = figure.clientWidth;
+    const svg = plot();
+    figure.querySelector("svg")?.remove();
+    figure.append(svg);
+  }).observe(figure);
+}

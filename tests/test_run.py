@@ -147,6 +147,15 @@ def test_evaluation_reports_every_image_and_how_the_model_was_trained(trained: P
     assert settings["Training"]["batch_size"] == "4"
 
 
+def test_whatever_was_written_can_be_previewed(trained: Path) -> None:
+    """Kedro-Viz writes previews as JSON, and gives the whole graph up over one that it cannot write."""
+    with KedroSession.create(trained, runtime_params={"voc_root": str(trained / "voc")}) as session:
+        catalog = session.load_context().catalog
+        written = {name: catalog.get(name) for name in catalog if catalog.exists(name)}
+    previews = {name: json.dumps(data.preview()) for name, data in written.items() if hasattr(data, "preview")}
+    assert {"image_confusions", "confidence_bins", "best_model", "report"} <= set(previews)
+
+
 @pytest.mark.usefixtures("blank_figures")
 def test_images_stored_at_another_size_than_those_of_the_training_are_warned_of(
     trained: Path, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -9,6 +9,7 @@ from kedro.io import AbstractDataset
 from kedro.io.core import get_filepath_str
 from kedro_datasets import json, matplotlib, pandas, text
 from kedro_datasets._typing import HTMLPreview, TablePreview
+from pandas.api import types as pd_types
 from PIL import Image
 from rich.filesize import decimal
 
@@ -67,7 +68,21 @@ class CSVDataset(_AtomicFile, pandas.CSVDataset):
 
 
 class ParquetDataset(_AtomicFile, pandas.ParquetDataset):
-    """A table as Parquet."""
+    """A table as Parquet; cells may be lists."""
+
+    def preview(self, nrows: int = 5) -> TablePreview:
+        """The first rows, for Kedro-Viz, with lists as text: it cannot write arrays, and long ones fill a screen."""
+        table = self.load().head(nrows)
+        for name in table.columns[[cells.map(pd_types.is_list_like).any() for _, cells in table.items()]]:
+            table[name] = table[name].map(_shortened)
+        return TablePreview(table.to_dict(orient="split"))
+
+
+def _shortened(cell: Any, most: int = 6) -> str:
+    if not pd_types.is_list_like(cell):
+        return str(cell)
+    shown = ", ".join(str(value) for value in list(cell)[:most])
+    return shown if len(cell) <= most else f"{shown}, … ({len(cell)} values)"
 
 
 class JSONDataset(_AtomicFile, json.JSONDataset):

@@ -25,7 +25,7 @@ Run = Callable[..., None]
 HISTORY = [
     "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
     "images_per_second", "data_seconds", "epoch_seconds", "is_best", "val_scale",
-    "gpu_peak_bytes", "gpu_reserved_bytes",
+    "gpu_peak_bytes", "gpu_reserved_bytes", "val_monitored",
 ]  # fmt: skip
 METRICS = {
     "split", "images", "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "classes_present",

@@ -1,17 +1,26 @@
 """The epoch line and the times in it."""
 
 import logging
+from typing import Any
 
 import pytest
 import torch
 
+from voc_seg.config import TrainingConfig
 from voc_seg.engine import progress as module
 from voc_seg.engine.checkpoint import RunState
 from voc_seg.engine.device_facts import GpuMemory
 from voc_seg.engine.progress import RunProgress
 from voc_seg.system.progress import duration
 
-ROW = {"train_loss": 0.5, "val_miou": 0.25, "val_pixel_accuracy": 0.75, "images_per_second": 9.0, "is_best": True}
+ROW = {
+    "train_loss": 0.5,
+    "val_miou": 0.25,
+    "val_pixel_accuracy": 0.75,
+    "images_per_second": 9.0,
+    "is_best": True,
+    "val_monitored": 0.25,
+}
 
 CPU = torch.device("cpu")
 
@@ -36,7 +45,7 @@ def test_the_time_left_is_not_said_before_enough_steps_and_leaves_the_first_out(
             progress.step(0, 0.5, 9.0, CPU)
             left = progress.bar.tasks[0].fields["left"]
             assert left == ("" if step < 8 else f"{duration(100 - step)} left")
-        progress.epoch(RunState(epoch=1, step=10, history=[ROW]))
+        progress.epoch(RunState(epoch=1, step=10, history=[ROW]), TrainingConfig())
     assert caplog.messages[-1].endswith("  1:30 min left")
 
 
@@ -93,11 +102,11 @@ def test_a_long_validation_is_logged_where_there_is_no_bar(
     assert caplog.messages == ([] if terminal else expected)
 
 
-def _line(caplog: pytest.LogCaptureFixture, **changes: object) -> str:
+def _line(caplog: pytest.LogCaptureFixture, settings: dict[str, Any] | None = None, **changes: object) -> str:
     with caplog.at_level(logging.INFO), RunProgress(10, 4, RunState()) as progress:
         for _ in range(8):
             progress.step(0, 0.5, 9.0, CPU)
-        progress.epoch(RunState(epoch=1, step=4, history=[{**ROW, **changes}]))
+        progress.epoch(RunState(epoch=1, step=4, history=[{**ROW, **changes}]), TrainingConfig(**settings or {}))
     return caplog.messages[-1]
 
 
@@ -113,12 +122,17 @@ def test_a_score_no_better_than_the_baseline_is_called_so(
     caplog: pytest.LogCaptureFixture, baseline: float, shown: str
 ) -> None:
     with caplog.at_level(logging.INFO), RunProgress(10, 4, RunState()) as progress:
-        progress.epoch(RunState(epoch=1, step=4, history=[ROW]), baseline)
+        progress.epoch(RunState(epoch=1, step=4, history=[ROW]), TrainingConfig(), baseline)
     assert f"val mIoU 0.250{shown} best" in caplog.messages[-1]
 
 
 def test_only_the_best_epoch_is_called_so(caplog: pytest.LogCaptureFixture) -> None:
     assert "best" not in _line(caplog, is_best=False)
+    assert "best" not in _line(caplog, {"select": "last"})
+
+
+def test_another_score_that_is_monitored_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    assert "val mIoU 0.250  class:cat 0.125 best" in _line(caplog, {"monitor": "class:cat"}, val_monitored=0.125)
 
 
 def test_an_epoch_without_validation_has_no_score(caplog: pytest.LogCaptureFixture) -> None:
@@ -132,7 +146,7 @@ def test_a_resumed_run_counts_on(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), RunProgress(10, 4, state) as progress:
         assert progress.bar.tasks[0].completed == 32
         assert progress.bar.tasks[0].fields["best"] == "mIoU 0.300"
-        progress.epoch(RunState(epoch=9, step=36, history=[ROW] * 9))
+        progress.epoch(RunState(epoch=9, step=36, history=[ROW] * 9), TrainingConfig())
     assert caplog.messages[-1].startswith("epoch 9/10")
 
 

@@ -33,7 +33,7 @@ CPU = Runtime(torch.device("cpu"), torch.float32)
 COLUMNS = [
     "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
     "images_per_second", "data_seconds", "epoch_seconds", "is_best", "val_scale",
-    "gpu_peak_bytes", "gpu_reserved_bytes",
+    "gpu_peak_bytes", "gpu_reserved_bytes", "val_monitored",
 ]  # fmt: skip
 
 Make = Callable[..., Parameters]

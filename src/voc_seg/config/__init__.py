@@ -6,10 +6,13 @@ user's.
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
+
+from voc_seg.system.names import listed
 
 from .augmentation import AugmentationConfig
 from .block import Block, filled, flattened
@@ -60,6 +63,17 @@ class Parameters(Block):
     comparison: ComparisonConfig = ComparisonConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _monitored_class_exists(self) -> "Parameters":
+        names = self.data.class_table.names
+        wanted = self.training.monitored_class
+        if wanted and wanted not in names:
+            close = "".join(f" Did you mean class:{name}?" for name in get_close_matches(wanted, names, 1))
+            raise ValueError(
+                f"training.monitor is class:{wanted}, but there is no class {wanted}.{close} There are: {listed(names)}"
+            )
+        return self
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Parameters":

@@ -39,7 +39,18 @@ class TrainingConfig(Block):
     accumulation: PositiveInt = Field(1, description="batches whose gradients make up one optimiser step")
     validate_every: PositiveInt = Field(1, description="epochs between validations; the last epoch is always validated")
     early_stopping: PositiveInt | None = Field(
-        None, description="stop after this many validations without a better mIoU; null is off"
+        None, description="stop after this many validations without a better score (monitor); null is off"
+    )
+    select: Literal["best", "last", "ema"] = Field(
+        "best",
+        description="the network that becomes the model: of the validation with the best score (monitor), which makes "
+        "that score optimistic; of the last epoch; or the moving average (ema_decay) at the last epoch",
+    )
+    monitor: str = Field(
+        "miou",
+        pattern="^(miou|boundary_iou|class:.+)$",
+        description="the validation score that says which epoch is the best: miou, boundary_iou (docs/confidence.md), "
+        "which takes a GPU longer, or the IoU of one class, such as class:cat",
     )
     frozen_stages: Literal["all"] | NonNegativeInt = Field(
         0,
@@ -96,6 +107,11 @@ class TrainingConfig(Block):
         assert self.batch_size != "auto"
         return self.batch_size
 
+    @property
+    def monitored_class(self) -> str:
+        """The class that ``monitor`` names; empty if it names another score."""
+        return self.monitor.removeprefix("class:") if self.monitor.startswith("class:") else ""
+
     @model_validator(mode="after")
     def _compile_goes_with_the_others(self) -> "TrainingConfig":
         if self.compile and self.deterministic:
@@ -104,6 +120,22 @@ class TrainingConfig(Block):
             )
         if self.compile and self.sync_batch_norm:
             raise ValueError("compile and sync_batch_norm exclude each other: ranks exchange sums within the network")
+        return self
+
+    @model_validator(mode="after")
+    def _selection_has_what_it_selects(self) -> "TrainingConfig":
+        if self.select == "ema" and self.ema_decay is None:
+            raise ValueError("select is ema, but there is no moving average: set ema_decay, such as 0.99")
+        if self.select == "last" and self.ema_decay is not None:
+            raise ValueError(
+                f"select is last, but ema_decay {self.ema_decay:g} keeps a moving average: choose select=ema, or "
+                "ema_decay=null"
+            )
+        if self.select != "best" and self.early_stopping is not None:
+            raise ValueError(
+                f"early_stopping {self.early_stopping} waits for a better score, but select is {self.select}: choose "
+                "early_stopping=null, or select=best"
+            )
         return self
 
     @model_validator(mode="after")

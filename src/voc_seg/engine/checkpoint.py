@@ -41,6 +41,15 @@ class RunState:
     history: list[Row] = field(default_factory=list)
     plan: Plan = field(default_factory=Plan)  # of training.minutes
 
+    @property
+    def best_monitored(self) -> float:
+        """The score of the best epoch so far by ``training.monitor``; -1 before the first."""
+        if not self.best_epoch:
+            return -1.0
+        rows = [row for row in self.history if row["epoch"] == self.best_epoch]
+        monitored = rows[-1].get("val_monitored") if rows else None
+        return self.best_miou if monitored is None else float(monitored)  # earlier versions knew only the mIoU
+
 
 def save_state(
     model: SegmentationNet,

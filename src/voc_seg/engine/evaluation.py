@@ -5,7 +5,7 @@ import itertools
 import math
 import operator
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.boundaries import Outlines, outlines_of, to_columns
 from voc_seg.metrics.calibration import Calibration, DeviceCalibration
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
-from voc_seg.metrics.counts import to_table
+from voc_seg.metrics.counts import Counts, to_table
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
@@ -30,10 +30,24 @@ from .runtime import Runtime
 
 @dataclass(frozen=True)
 class Score:
-    """Totals of a split: confusion matrix ``int64 (classes, classes)`` and mean loss per labelled pixel."""
+    """Totals of a split: confusion matrix ``int64 (classes, classes)`` and mean loss per labelled pixel.
+
+    ``boundary`` counts the pixels near outlines, ``(classes,)``, where it was asked for.
+    """
 
     confusion: np.ndarray
     loss: float
+    boundary: Counts | None = None
+
+    def monitored(self, monitor: str, class_names: Sequence[str]) -> float:
+        """The score that ``training.monitor`` names, 0 to 1; 0 for a class that neither occurs nor is predicted."""
+        if monitor == "miou":
+            return mean_iou(self.confusion)
+        if monitor == "boundary_iou":
+            assert self.boundary is not None, "counted in validations for this score"
+            return float(np.nan_to_num(self.boundary.miou()))
+        ious = Counts.of(self.confusion).iou()
+        return float(np.nan_to_num(ious[class_names.index(monitor.removeprefix("class:"))]))
 
 
 def score(
@@ -43,8 +57,9 @@ def score(
     runtime: Runtime,
     image_size: tuple[int, int] | None,
     stopped: Callable[[], bool],
+    boundary: bool = False,
 ) -> Score:
-    """Score a split over all ranks; the device is read once, at the end.
+    """Score a split over all ranks; the device is read once, at the end, or with ``boundary`` after each image.
 
     Args:
         model: On the runtime's device.
@@ -53,22 +68,37 @@ def score(
         runtime: Device and precision.
         image_size: As for :func:`predict_all`.
         stopped: Called after each image; whether to end early, which makes the score meaningless.
+        boundary: Count the pixels near outlines, too.
 
     Raises:
         VocSegError: There is no image.
     """
-    return add_up(queue_predictions(model, samples, config, runtime, image_size, rank(), world_size()), stopped)
+    predictions = queue_predictions(model, samples, config, runtime, image_size, rank(), world_size())
+    return add_up(predictions, stopped, samples if boundary else None)
 
 
-def add_up(predictions: Iterable[Pending], stopped: Callable[[], bool]) -> Score:
-    """Sum queued predictions over all ranks; arguments and errors as for :func:`score`."""
+def add_up(predictions: Iterable[Pending], stopped: Callable[[], bool], outlined: SampleStore | None = None) -> Score:
+    """Sum queued predictions over all ranks; arguments and errors as for :func:`score`.
+
+    With ``outlined``, the samples that are predicted, the pixels near outlines are counted, too.
+    """
     confusion: Tensor | int = 0
     loss: Tensor | float = 0.0
+    boundary: Counts | None = None
+    positions = {image_id: position for position, image_id in enumerate(outlined.ids)} if outlined else {}
     for found in predictions:
         confusion, loss = confusion + found.confusion, loss + found.loss
+        if outlined:
+            truth = outlined[positions[found.id]].mask
+            more = outlines_of(truth, found.mask.cpu().numpy(), len(found.confusion)).boundary
+            boundary = boundary + more if boundary else more
         if stopped():
             break
-    return _sum_over_ranks(confusion.cpu().numpy() if isinstance(confusion, Tensor) else 0, float(loss))
+    summed = _sum_over_ranks(confusion.cpu().numpy() if isinstance(confusion, Tensor) else 0, float(loss))
+    if outlined is None:
+        return summed
+    parts = [part for part in all_gather(boundary) if part]
+    return replace(summed, boundary=functools.reduce(operator.add, parts))
 
 
 def accumulate(predictions: Iterable[Prediction]) -> Score:

@@ -8,6 +8,7 @@ from contextlib import suppress
 import torch
 from rich.progress import BarColumn, Progress, TextColumn
 
+from voc_seg.config import TrainingConfig
 from voc_seg.metrics.confusion import is_baseline
 from voc_seg.system.progress import LOG_SECONDS, ProgressLog, bars_hidden, duration
 
@@ -114,14 +115,16 @@ class RunProgress:
         self.bar.update(self.task, description="validating", left="")
         return advance
 
-    def epoch(self, state: RunState, baseline: float | None = None) -> None:
+    def epoch(self, state: RunState, config: TrainingConfig, baseline: float | None = None) -> None:
         """Log the epoch in the last row of the history; ``baseline`` is the mIoU of an all-background prediction."""
         row = state.history[-1]
         if row["val_miou"] is None:
             validated = ""
         else:
             remark = _remark(row["val_miou"], baseline)
-            validated = f"  val mIoU {row['val_miou']:.3f}{remark}{' best' if row['is_best'] else ''}"
+            monitored = "" if config.monitor == "miou" else f"  {config.monitor} {row['val_monitored']:.3f}"
+            best = " best" if row["is_best"] and config.select == "best" else ""
+            validated = f"  val mIoU {row['val_miou']:.3f}{remark}{monitored}{best}"
         self.best = _best(state)
         now = self.said = time.perf_counter()
         left, is_done = self._left(now), self.steps is not None and state.step >= self.steps

@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 HISTORY_COLUMNS = (
     "epoch", "step", "train_loss", "val_loss", "val_miou", "val_pixel_accuracy", "learning_rate",
     "images_per_second", "data_seconds", "epoch_seconds", "is_best", "val_scale",
-    "gpu_peak_bytes", "gpu_reserved_bytes",
+    "gpu_peak_bytes", "gpu_reserved_bytes", "val_monitored",
 )  # fmt: skip
 
 _CROPS_FOR_STATISTICS = 8
@@ -155,7 +155,9 @@ class TrainingRun:
         self.state.seconds += time.perf_counter() - started
 
     def finish_epoch(self, score: Score | None, seconds: float) -> bool:
-        """Append the epoch to the history; return whether it is the best so far.
+        """Append the epoch to the history; return whether its network is the model from now on.
+
+        That is the best so far, or with ``training.select`` ``last`` or ``ema`` the newest that was validated.
 
         Args:
             score: Of its validation, if it had one.
@@ -166,7 +168,9 @@ class TrainingRun:
         state.epoch += 1
         # Fewer steps where training.minutes ends within the epoch.
         taken = min(self.steps_per_epoch, state.step - int(sum(row.get("step") or 0 for row in state.history[-1:])))
-        is_best = score is not None and mean_iou(score.confusion) > state.best_miou
+        config, names = self.parameters.training, self.fingerprint["class_names"]
+        monitored = score.monitored(config.monitor, names) if score else None
+        is_best = monitored is not None and (config.select != "best" or monitored > state.best_monitored)
         if score and is_best:
             state.best_epoch, state.best_miou = state.epoch, mean_iou(score.confusion)
         state.history.append(
@@ -185,6 +189,7 @@ class TrainingRun:
                 "val_scale": self.parameters.evaluation.scale if score else None,
                 "gpu_peak_bytes": memory.peak if memory else None,
                 "gpu_reserved_bytes": memory.reserved if memory else None,
+                "val_monitored": monitored,
             }
         )
         state.position, state.loss, state.seconds, state.waited = 0, 0.0, 0.0, 0.0

@@ -151,7 +151,7 @@ def fit(
             is_last, is_best = run.length.is_last(epoch), run.finish_epoch(result, seconds)
             if result:
                 budget.validated(seconds)
-            progress.epoch(state, mean_iou(all_background(result.confusion)) if result else None)
+            progress.epoch(state, config, mean_iou(all_background(result.confusion)) if result else None)
             finished = bool(already_finished(state, parameters))
             save = finished or is_due(epoch, config.checkpoint.every_epochs)
             yield run.report(checkpoint=save, best=is_best)
@@ -165,7 +165,7 @@ def fit(
                 finish_writes()  # an error is one of training, not of what follows
                 break
     if not is_last:
-        logger.info("Stopped early: %d validations without a better mIoU", config.early_stopping)
+        logger.info("Stopped early: %d validations without a better %s", config.early_stopping, config.monitor)
 
 
 def train_step(

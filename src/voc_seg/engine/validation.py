@@ -32,8 +32,10 @@ def validate(
         return interruption is not None and interruption.received is not None
 
     evaluation = parameters.evaluation.of_validation
+    boundary = parameters.training.monitor == "boundary_iou"
     with cudnn_benchmark(False):  # images have many sizes
         image_size = parameters.augmentation.image_size
         if features:
-            return add_up(queue_cached_predictions(model, features, val, evaluation, runtime, image_size), stopped)
-        return score(model, val, evaluation, runtime, image_size, stopped)
+            predictions = queue_cached_predictions(model, features, val, evaluation, runtime, image_size)
+            return add_up(predictions, stopped, val if boundary else None)
+        return score(model, val, evaluation, runtime, image_size, stopped, boundary)

@@ -171,7 +171,8 @@ class ConsoleHooks:
         path, images = path_of(self._catalog, "test_index"), 0
         with suppress(Exception):  # no index, or a damaged one, which is no concern of this run
             images = pq.read_metadata(path).num_rows
-        if split == "val" and images:
+        select = TrainingConfig.model_validate(self._catalog.load("params:training")).select
+        if split == "val" and images and select == "best":
             logger.info(
                 "val has also chosen the epoch, so its score is optimistic. For the final score, on the %d test "
                 "images, type: kedro run --pipelines evaluation --params evaluation.split=test",

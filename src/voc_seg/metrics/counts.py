@@ -31,6 +31,9 @@ class Counts:
     def __len__(self) -> int:
         return len(self.truth)
 
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.hits + other.hits, self.truth + other.truth, self.predicted + other.predicted)
+
     def total(self) -> Counts:
         """The counts of all images together."""
         return Counts(self.hits.sum(0), self.truth.sum(0), self.predicted.sum(0))

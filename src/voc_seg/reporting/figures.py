@@ -136,7 +136,7 @@ def _curve(axes: Axes, history: pd.DataFrame, column: str, colour: str, label: s
 
 
 def _mark_best(axes: Axes, history: pd.DataFrame, middle: float) -> str:
-    """Mark the best epoch on the mIoU curve and return a sentence about it."""
+    """Mark the epoch of the model on the mIoU curve and return a sentence about it."""
     miou = pd.to_numeric(history["val_miou"])
     flagged = history.assign(val_miou=miou)[history["is_best"].eq(True) & miou.notna()]
     if miou.isna().all():
@@ -144,14 +144,17 @@ def _mark_best(axes: Axes, history: pd.DataFrame, middle: float) -> str:
     if flagged.empty:
         return f"{int(history['epoch'].max())} epochs, none marked as best"
     epoch, best = int(flagged["epoch"].iloc[-1]), float(flagged["val_miou"].iloc[-1])
+    is_best = best >= miou.max()  # otherwise another score chose it, or it is the last (training.monitor, select)
     axes.plot([epoch], [best], "o", markersize=10, mfc="none", mec=INK, mew=1.6)
     axes.annotate(
-        f"best {best:.3f}, epoch {epoch}", (epoch, best), xytext=(0, 12 if best < 0.8 else -20),
-        textcoords="offset points", ha="left" if epoch < middle else "right" if epoch > middle else "center",
+        f"{'best' if is_best else 'model'} {best:.3f}, epoch {epoch}", (epoch, best),
+        xytext=(0, 12 if best < 0.8 else -20), textcoords="offset points",
+        ha="left" if epoch < middle else "right" if epoch > middle else "center",
         fontsize=LABEL, color=INK, fontweight="bold",
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},  # the curve may pass behind
     )  # fmt: skip
-    return f"Best validation mIoU {best:.3f} in epoch {epoch} of {int(history['epoch'].max())}"
+    name = "Best validation mIoU" if is_best else "Validation mIoU of the model"
+    return f"{name} {best:.3f} in epoch {epoch} of {int(history['epoch'].max())}"
 
 
 def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Figure:

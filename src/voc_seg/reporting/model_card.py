@@ -121,8 +121,10 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: Class
     training = saved["config"]["training"]
     minutes = training.get("minutes")
     planned = training["epochs"] if minutes is None else f"a training of {minutes:g} minutes"
+    is_best = training.get("select", "best") == "best" and training.get("monitor", "miou") == "miou"
     best = (
-        f"Best validation mIoU: **{score(saved['val_miou'])}**, epoch {saved['epoch']} of {planned}, "
+        f"{'Best validation' if is_best else 'Validation'} mIoU: **{score(saved['val_miou'])}**, epoch "
+        f"{saved['epoch']} of {planned}, "
         f"{_conditions(saved['config']['evaluation'])}."
     )
     if not is_score_of(metrics, saved):

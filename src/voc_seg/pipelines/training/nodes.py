@@ -25,7 +25,8 @@ from voc_seg.reporting.augmented import first_crops, plot_augmented
 from voc_seg.reporting.figures import plot_history
 from voc_seg.samples.feature_cache import FeatureCache
 from voc_seg.samples.store import SampleStore
-from voc_seg.voc.class_checks import absence_warnings, require_foreground
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.class_checks import absence_warnings, absent_classes, require_foreground
 from voc_seg.voc.statistics import class_statistics
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ def train(
     splits = {"train": train_samples, "val": val_samples}
     for samples in splits.values():
         samples.require_reading(data.reading)
-    check_classes({split: samples.read_index() for split, samples in splits.items() if samples.read_index}, names)
+    indices = {split: samples.read_index() for split, samples in splits.items() if samples.read_index}
+    check_classes(indices, names, training.monitored_class)
     # A frozen encoder's features have the scale of evaluation.
     if training.frozen_stages != "all" and (warning := evaluation_scale_warning(augmentation, evaluation)):
         logger.warning("%s", warning)
@@ -74,15 +76,20 @@ def train(
         yield report.best_model, pd.DataFrame(report.history, columns=HISTORY_COLUMNS), report.checkpoint
 
 
-def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...]) -> None:
+def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...], monitored: str = "") -> None:
     """Warn about classes without a pixel; missing indices, or those with other classes, are ignored.
 
-    Raises VocSegError if train has only background pixels.
+    Raises VocSegError if train has only background pixels, or val none of the class whose IoU is ``monitored``.
     """
     usable = {split: index for split, index in indices.items() if {"rejected", *names} <= set(index.columns)}
     statistics = class_statistics(usable, names)
     if "train" in usable:
         require_foreground(statistics)
+    if "val" in usable and monitored in absent_classes(statistics, "val"):
+        raise VocSegError(
+            f"training.monitor is class:{monitored}, but no usable image of val has a pixel of it, so its IoU cannot "
+            "say which epoch is the best. Monitor another class, or training.monitor=miou"
+        )
     for warning in absence_warnings(statistics, usable):
         logger.warning("%s", warning)
 

@@ -23,9 +23,11 @@ function showTraining() {
   }
   const best = history.find((row) => row.epoch === metrics.checkpoint_epoch);
   const last = history.at(-1).epoch;
+  const isBest = history.every((row) => row.val_miou === null || row.val_miou <= best.val_miou);
   find("training-note").textContent =
-    `Best validation mIoU ${score(best.val_miou)} in epoch ${best.epoch} of ${last}; this is the model scored here.`;
-  for (const panel of PANELS) find("curves").append(curvePanel(panel, history, best));
+    `${isBest ? "Best validation" : "Validation"} mIoU ${score(best.val_miou)} in epoch ${best.epoch} of ${last}; ` +
+    "this is the model scored here.";
+  for (const panel of PANELS) find("curves").append(curvePanel(panel, history, best, isBest ? "best" : "model"));
 
   const columns = Object.keys(history[0]);
   const head = make("tr", {}, ...columns.map((name) => make("th", { scope: "col" }, name.replaceAll("_", " "))));
@@ -37,7 +39,7 @@ function showTraining() {
 
 const cell = (value) => (typeof value === "boolean" ? (value ? "yes" : "") : short(value));
 
-function curvePanel([title, height, series, top], history, best) {
+function curvePanel([title, height, series, top], history, best, name) {
   const caption = make("figcaption", {}, make("h3", {}, title));
   const values = series.map(([key, name, colour]) => {
     const label = make("span", { class: "series", style: `--colour:var(--${colour})` });
@@ -87,7 +89,7 @@ function curvePanel([title, height, series, top], history, best) {
       svg.append(draw("circle", { class: "best", cx: x(best.epoch), cy: y(best.val_miou), r: 6.5 }),
         draw("text", { class: "best-label", x: x(best.epoch) + (side === "end" ? -2 : 2),
           y: y(best.val_miou) + (best.val_miou < 0.8 ? -13 : 22), "text-anchor": side },
-        `best ${score(best.val_miou)}, epoch ${best.epoch}`));
+        `${name} ${score(best.val_miou)}, epoch ${best.epoch}`));
     }
     svg.addEventListener("pointermove", (event) => {
       const at = (event.offsetX - left) / (width - left - right) * (last - first + 2 * margin) - margin + first;

@@ -267,6 +267,17 @@ def test_cards_show_what_is_asked_for(opened: Page) -> None:
     assert opened.locator(".card .mask").first.get_attribute("src") == "report_images/scene_00.errors.png"
 
 
+def test_the_colours_of_the_cards_are_explained(opened: Page) -> None:
+    legend, modes = opened.locator("#gallery-legend li"), opened.get_by_role("group", name="Images show")
+    expect(legend).to_have_text(["background", "cat", "dog", "void"])
+    field(opened, "Class").select_option(label="cat (5)")
+    expect(legend).to_have_text(["background", "cat", "void"])
+    modes.get_by_role("button", name="errors").click()
+    expect(legend).to_have_text(["right", "wrong", "void"])
+    modes.get_by_role("button", name="image").click()
+    expect(legend).to_have_count(0)
+
+
 def test_the_keyboard_goes_everywhere(opened: Page) -> None:
     focused = "document.activeElement.dataset.id"
     opened.get_by_role("group", name="Images show").get_by_role("button", name="errors").focus()

@@ -2,6 +2,7 @@
 
 const MODES = ["image", "mask"];
 let galleryMode = "mask";
+const classNames = data.class_table.map(({ name }) => name);
 const SEVERITIES = [["error", "Errors"], ["warning", "Warnings"], ["note", "Notes"]];
 
 const words = (kind) => kind.replaceAll("-", " ");

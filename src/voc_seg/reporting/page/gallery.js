@@ -44,10 +44,22 @@ function showOnly(wanted) {
     card.querySelector(".numbers").textContent = said;
     card.setAttribute("aria-label", `${image.id}, ${said}`);
   }
+  showColours();
   find("cards").append(...visible.map((image) => cards.get(image)));
   find("count").textContent = visible.length === images.length ? plural(images.length, "image")
     : `${whole(visible.length)} of ${plural(images.length, "image")}`;
   setTabStop(visible[0]);
+}
+
+// The colours of everything that is seen on the cards, in the order of the classes.
+function showColours() {
+  const colours = new Map();
+  if (galleryMode !== "image") {
+    for (const image of visible) for (const [colour, name] of legend(image, galleryMode)) colours.set(name, colour);
+  }
+  const place = (name) => (classNames.includes(name) ? classNames.indexOf(name) : Infinity);
+  const entries = [...colours].sort(([a], [b]) => place(a) - place(b) || 0);
+  find("gallery-legend").replaceChildren(...entries.map(([name, colour]) => make("li", {}, swatch(colour), name)));
 }
 
 // Only one card is in the Tab order; arrow keys move among the cards, so nobody has to tab through a thousand.
@@ -69,6 +81,7 @@ function buildCards() {
   addToggle(find("gallery-mode"), galleryMode, (mode) => {
     galleryMode = mode;
     markPressed(find("gallery-mode"), mode);
+    showColours();
     for (const [image, card] of cards) setMode(card.firstChild, image, mode);
   });
   find("cards").addEventListener("keydown", (event) => {

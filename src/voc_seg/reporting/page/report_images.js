@@ -3,6 +3,7 @@
 const MODES = ["image", "truth", "prediction", "errors"];
 let galleryMode = "prediction";
 
+const classNames = classes.map(({ name }) => name);
 const iouOf = (image, index) => image.classes.find(([of]) => of === index)?.[1] ?? null;
 
 function chosenClass() {

@@ -20,6 +20,7 @@ from voc_seg.metrics.counts import Counts, to_table
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 
 from .distributed import all_gather, gather_to_rank0, rank, world_size
@@ -162,11 +163,15 @@ def evaluate(
     sums: DeviceCalibration | None = None
     positions = {image_id: position for position, image_id in enumerate(samples.ids)}
     total = math.ceil(len(samples) / world_size())
+
+    def with_outlines(prediction: Prediction) -> tuple[Prediction, Outlines]:
+        truth = samples[positions[prediction.id]].mask
+        return prediction, outlines_of(truth, prediction.mask, len(prediction.confusion), prediction.trimap)
+
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         with progress_bar(f"scoring {config.split}", total) as advance:
-            for prediction in predict_all(model, samples, config, runtime, image_size, rank(), world_size()):
-                truth = samples[positions[prediction.id]].mask
-                outlines = outlines_of(truth, prediction.mask, len(prediction.confusion), prediction.trimap)
+            predictions = predict_all(model, samples, config, runtime, image_size, rank(), world_size())
+            for prediction, outlines in parallel_map(with_outlines, predictions):
                 # Too large to keep for each image.
                 own.append((replace(prediction, calibration=None, trimap=None), outlines))
                 if prediction.calibration:
@@ -175,8 +180,8 @@ def evaluate(
         parts = [part for part in gather_to_rank0(sums.read() if sums else None) if part]
         found = {one[0].id: one for one in itertools.chain.from_iterable(gather_to_rank0(own))}
         scored = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
-        predictions = [prediction for prediction, _ in scored]
-        whole = accumulate(predictions)
+        kept = [prediction for prediction, _ in scored]
+        whole = accumulate(kept)
     rows: list[dict[str, float | str]] = [
         {
             "image_id": prediction.id,
@@ -184,10 +189,10 @@ def evaluate(
             "pixel_accuracy": pixel_accuracy(prediction.confusion),
             "void_fraction": 1 - int(prediction.confusion.sum()) / prediction.mask.size,
         }
-        for prediction in predictions
+        for prediction in kept
     ]
-    confusions = to_table([one.id for one in predictions], [one.confusion for one in predictions])
+    confusions = to_table([one.id for one in kept], [one.confusion for one in kept])
     confusions = confusions.join(to_columns(outlines for _, outlines in scored))
-    masks = {prediction.id: prediction.mask for prediction in predictions}
+    masks = {prediction.id: prediction.mask for prediction in kept}
     calibration = functools.reduce(operator.add, parts) if parts else None
     return Evaluation(whole, rows, confusions, calibration, masks, len(samples) / (time.perf_counter() - started))

@@ -91,7 +91,7 @@ def calibration_sums(
     probabilities = scores[0, :, rows, columns].flatten(1).softmax(0)
     classes = len(probabilities)
     truth, near = (one[0, rows, columns].flatten() for one in (truth, near))
-    labelled = (truth < classes).float()
+    labelled = truth < classes
     confidence, prediction = probabilities.max(0)
     indices = torch.arange(classes, device=scores.device)[:, None]
     last = FINE // BINS * (BINS - 1)
@@ -100,8 +100,10 @@ def calibration_sums(
     coarse = (probabilities * BINS).long().clamp(max=BINS - 1)
 
     def summed(bins: Tensor, size: int, values: Tensor, right: Tensor) -> Tensor:
-        rows = torch.stack([labelled.expand_as(values), values * labelled, right * labelled], -1).flatten(0, -2)
-        return rows.new_zeros(size, 3).index_add_(0, bins.flatten(), rows).double()  # few enough for float32
+        bins = torch.where(labelled, bins, size).flatten()  # void pixels fall into a bin that is left out
+        added = torch.ones_like(values), values, right.to(values.dtype)
+        sums = [values.new_zeros(size + 1).index_add_(0, bins, one.flatten())[:size] for one in added]
+        return torch.stack(sums, -1).double()  # few enough for float32
 
     top = summed(fine + FINE * near, len(REGIONS) * FINE, confidence, prediction == truth)
     each = summed(coarse + BINS * indices, classes * BINS, probabilities, truth == indices)

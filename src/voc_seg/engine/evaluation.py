@@ -155,8 +155,12 @@ def evaluate(
     config: EvaluationConfig,
     runtime: Runtime,
     image_size: tuple[int, int] | None = None,
+    temperature: float = 1.0,
 ) -> Evaluation:
-    """Score a split; rank 0 also keeps the predictions and the scores of each image."""
+    """Score a split; rank 0 also keeps the predictions and the scores of each image.
+
+    Confidences are those of scores divided by the ``temperature``; nothing else depends on it.
+    """
     model = runtime.place(model).eval()
     started = time.perf_counter()
     own: list[tuple[Prediction, Outlines]] = []
@@ -170,7 +174,8 @@ def evaluate(
 
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         with progress_bar(f"scoring {config.split}", total) as advance:
-            predictions = predict_all(model, samples, config, runtime, image_size, rank(), world_size())
+            shared = (model, samples, config, runtime, image_size, rank(), world_size())
+            predictions = predict_all(*shared, temperature)
             for prediction, outlines in parallel_map(with_outlines, predictions):
                 # Too large to keep for each image.
                 own.append((replace(prediction, calibration=None, trimap=None), outlines))

@@ -70,8 +70,11 @@ def predict_all(
     image_size: tuple[int, int] | None = None,
     rank: int = 0,
     world_size: int = 1,
+    temperature: float = 1.0,
 ) -> Iterator[Prediction]:
     """Predict samples at native size and compare them with their masks.
+
+    Scores are divided by the ``temperature`` for the calibration.
 
     Images of one size go through the network together where that is faster, so the order of predictions may differ
     from that of the samples. The groups depend only on the samples. Each rank takes every n-th group, so an image's
@@ -79,7 +82,7 @@ def predict_all(
     """
     queued: deque[tuple[Pending, DelayedRead]] = deque()
     behind = images_per_forward(runtime) if runtime.asynchronous else 0
-    for found in queue_predictions(model, samples, config, runtime, image_size, rank, world_size, calibrate=True):
+    for found in queue_predictions(model, samples, config, runtime, image_size, rank, world_size, temperature):
         numbers = DelayedRead(found.mask, found.confusion, found.loss, asynchronous=runtime.asynchronous)
         queued.append((found, numbers))
         if len(queued) > behind:
@@ -90,7 +93,7 @@ def predict_all(
 
 def _to_host(found: Pending, numbers: DelayedRead) -> Prediction:
     mask, confusion, loss = (number.cpu() for number in numbers.read())
-    trimap = found.trimap.numpy() if found.trimap is not None else None
+    trimap = found.trimap[0].numpy() if found.trimap is not None else None
     return Prediction(found.id, mask.numpy(), confusion.numpy(), float(loss), found.calibration, trimap)
 
 
@@ -102,12 +105,34 @@ def queue_predictions(
     image_size: tuple[int, int] | None,
     rank: int,
     world_size: int,
-    *,
-    calibrate: bool = False,
+    temperature: float | None = None,
 ) -> Iterator[Pending]:
     """Queue the predictions of :func:`predict_all` without waiting for any.
 
-    With ``calibrate`` they have sums for the calibration, which validations do without.
+    With a ``temperature`` they have sums for the calibration, which validations do without.
+    """
+    shared = (model, samples, config, runtime, image_size, rank, world_size)
+    for sample, parts, truth, trimap in queue_scores(*shared, with_trimap=temperature is not None):
+        band = None if trimap is None else trimap.to(runtime.device, non_blocking=True)
+        yield replace(compare_with_mask(sample.id, parts, truth, band, temperature or 1.0), trimap=trimap)
+
+
+def queue_scores(
+    model: SegmentationNet,
+    samples: Iterable[Sample],
+    config: EvaluationConfig,
+    runtime: Runtime,
+    image_size: tuple[int, int] | None,
+    rank: int,
+    world_size: int,
+    *,
+    with_trimap: bool = False,
+) -> Iterator[tuple[Sample, Iterator[ScoredPart], Tensor, Tensor | None]]:
+    """Queue the class scores of :func:`predict_all` without waiting for any.
+
+    Yields:
+        A sample; the parts of its scores, which must be used before the next; its mask ``uint8 (1, H, W)`` on the
+        device; and with ``with_trimap`` its trimap ``bool (1, H, W)`` on the host.
     """
 
     def sizes_of(group: list[Sample]) -> list[tuple[int, int]]:
@@ -119,7 +144,7 @@ def queue_predictions(
         images = np.stack([sample.image for sample in group])
         pixels = [] if is_tiled(sizes, config.tile) else [network_input(images, size) for size in sizes]
         masks = torch.from_numpy(np.stack([sample.mask for sample in group]))
-        trimaps = torch.from_numpy(np.stack([trimap_of(sample.mask) for sample in group])) if calibrate else None
+        trimaps = torch.from_numpy(np.stack([trimap_of(sample.mask) for sample in group])) if with_trimap else None
         if not runtime.asynchronous:
             return group, pixels, masks, trimaps
         # A thread begins on device 0, and pinning would open a context there.
@@ -132,16 +157,14 @@ def queue_predictions(
     for group, pixels, masks, trimaps in (parallel_map if runtime.asynchronous else map)(load, groups):
         logits = [network_logits(model, one, config.flip, runtime).split(1) for one in pixels]
         truths = masks.to(runtime.device, non_blocking=True).split(1)
-        bands = trimaps.to(runtime.device, non_blocking=True).split(1) if trimaps is not None else [None] * len(group)
         # One at a time: the scores of one image then stay in the processor's cache until the loss is computed.
-        for number, (sample, truth, band) in enumerate(zip(group, truths, bands)):
+        for number, (sample, truth) in enumerate(zip(group, truths)):
             if logits:
                 parts = whole_rows([one[number] for one in logits], *sample.mask.shape)
             else:
                 image = np.array(sample.image)
                 parts = score_parts(model, image, sizes_of(group), config.flip, config.tile, runtime)
-            found = compare_with_mask(sample.id, parts, truth, band)
-            yield replace(found, trimap=trimaps[number]) if trimaps is not None else found
+            yield sample, parts, truth, None if trimaps is None else trimaps[number : number + 1]
 
 
 def whole_rows(logits: list[Tensor], height: int, width: int) -> Iterator[ScoredPart]:
@@ -152,7 +175,11 @@ def whole_rows(logits: list[Tensor], height: int, width: int) -> Iterator[Scored
 
 @torch.inference_mode()
 def compare_with_mask(
-    image_id: str, parts: Iterable[ScoredPart], truth: Tensor, trimap: Tensor | None = None
+    image_id: str,
+    parts: Iterable[ScoredPart],
+    truth: Tensor,
+    trimap: Tensor | None = None,
+    temperature: float = 1.0,
 ) -> Pending:
     """Compute mask, confusion matrix and loss of an image, part by part.
 
@@ -161,6 +188,7 @@ def compare_with_mask(
         parts: They cover every pixel once.
         truth: ``uint8 (1, H, W)`` at the image's own size.
         trimap: For the calibration, ``bool (1, H, W)``, on the device of the truth.
+        temperature: For the calibration: scores are divided by it.
     """
     mask = torch.empty_like(truth[0])
     confusion: Tensor | int = 0
@@ -169,7 +197,8 @@ def compare_with_mask(
     for rows, columns, scores in parts:
         found, target = scores.argmax(1), truth[:, rows, columns]
         if trimap is not None:
-            more = calibration_sums(scores, target, trimap[:, rows, columns], (rows.start, columns.start))
+            near, origin = trimap[:, rows, columns], (rows.start, columns.start)
+            more = calibration_sums(scores, target, near, origin, temperature)
             sums = sums + more if sums else more
         confusion = confusion + confusion_matrix(target, found, scores.shape[1])
         loss += loss_sum(scores, target)

@@ -20,6 +20,7 @@ NEXT_COMMAND = {
     "sanity": "kedro run --pipelines training",
     "lr_finder": "kedro run --pipelines training",
     "training": "kedro run --pipelines evaluation",
+    "calibration": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz run",  # plain kedro viz takes no options
     "inference": "kedro viz run",
     "export": "read {model_card}",

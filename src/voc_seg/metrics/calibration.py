@@ -75,7 +75,7 @@ class DeviceCalibration:
 
 
 def calibration_sums(
-    scores: Tensor, truth: Tensor, near: Tensor, origin: tuple[int, int] = (0, 0)
+    scores: Tensor, truth: Tensor, near: Tensor, origin: tuple[int, int] = (0, 0), temperature: float = 1.0
 ) -> DeviceCalibration:
     """Return the sums of a part of an image.
 
@@ -84,11 +84,12 @@ def calibration_sums(
         truth: ``uint8 (1, h, w)``, class index or void.
         near: Whether a pixel is near an outline, ``bool (1, h, w)``.
         origin: Row and column of the part in its image, so that the same pixels count whatever the parts.
+        temperature: By which scores are divided (`voc_seg.metrics.temperature`).
     """
     import torch
 
     rows, columns = (slice(-start % STEP, None, STEP) for start in origin)
-    probabilities = scores[0, :, rows, columns].flatten(1).softmax(0)
+    probabilities = (scores[0, :, rows, columns].flatten(1) / temperature).softmax(0)
     classes = len(probabilities)
     truth, near = (one[0, rows, columns].flatten() for one in (truth, near))
     labelled = truth < classes

@@ -89,6 +89,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "val_loss": (lambda value: value is None or isinstance(value, (int, float)), "a number"),
     "source": (_is_text_or_none, "a text"),
     "precision": (_is_text_or_none, "a text"),
+    "temperature": (lambda value: _is_number(value, 1e-3, 1e3), "a number above 0"),
 }
 _INPUT = tuple(f"config.data.{key}" for key in ModelInput().record)
 _OF_EVERY_MODEL = ("model_config.encoder", "model_config.weights", "image_size", "epoch", "val_miou")
@@ -131,7 +132,7 @@ def require_best_model(saved: Mapping[str, Any], name: str) -> None:
     """
     require_network(saved, name)
     require_fields(saved, name, *_OF_EVERY_MODEL)
-    optional = [key for key in _FIELDS if key in ("val_loss", "source", "precision", *SETTINGS)]
+    optional = [key for key in _FIELDS if key in ("val_loss", "source", "precision", "temperature", *SETTINGS)]
     require_fields(saved, name, *(key for key in optional if _get_nested(saved, key) is not _MISSING))
 
 

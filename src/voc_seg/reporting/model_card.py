@@ -197,9 +197,16 @@ def _contract(
         ("normalisation", f"value / 255, minus mean ({mean}), over standard deviation ({std}){wide}"),
         ("size", f"validated at **{evaluation['scale']:g}** times {base}; use the same{large}"),
         ("output", f"`logits`, float32 `(batch, {len(classes)}, height, width)`; the argmax is the class"),
+        *_confidence(saved),
     ]
     mirrored = "Scores use logits averaged over the image and its mirror image, which takes twice as long."
     return [_table(["", "specification"], rows)] + ([mirrored] if evaluation["flip"] else [])
+
+
+def _confidence(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "temperature" not in saved:
+        return []
+    return [("probabilities", f"softmax of the logits divided by the temperature, **{saved['temperature']:g}**")]
 
 
 def _encoder(model: Mapping[str, Any]) -> str:

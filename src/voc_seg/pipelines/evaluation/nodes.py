@@ -82,7 +82,10 @@ def evaluate(
             "the same --env first.", trained_on, scored_on,
         )  # fmt: skip
     chosen = choose_runtime(runtime)
-    result = engine.evaluate(restore_model(scored_model), samples, evaluation, chosen, scored_model["image_size"])
+    temperature = scored_model.get("temperature", 1.0)
+    result = engine.evaluate(
+        restore_model(scored_model), samples, evaluation, chosen, scored_model["image_size"], temperature
+    )
     names = list(classes.names)
     facts = {
         "split": evaluation.split,
@@ -96,6 +99,7 @@ def evaluate(
         "longer_side": data.longer_side,
         **_other_stored_size(scored_model, data),
         "model_digest": scored_model["model_digest"],
+        "temperature": temperature,
         "checkpoint_epoch": scored_model["epoch"],
         "checkpoint_val_miou": scored_model["val_miou"],
         "images_per_second": result.images_per_second,
@@ -130,7 +134,16 @@ def summarise(
     _require(evaluation_facts, "evaluation_facts")
     confusion = confusion_matrix.to_numpy()
     class_scores = scores.class_scores(confusion, confusion_matrix.columns)
-    shown = ("split", "images", "model_digest", "checkpoint_epoch", "images_per_second", "device", "precision")
+    shown = (
+        "split",
+        "images",
+        "model_digest",
+        "checkpoint_epoch",
+        "images_per_second",
+        "device",
+        "precision",
+        "temperature",
+    )
     # Facts from earlier versions have no digest.
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
     if not image_confusions.empty:
@@ -173,8 +186,9 @@ def _require(values: dict[str, Any], name: str) -> None:
 def _require_same_model(metrics: dict[str, Any], scored_model: dict[str, Any]) -> None:
     """Refuse scores of another model, which part of an evaluation would use after a new training."""
     _require(metrics, "metrics")
-    for key, field in (("model_digest", "model_digest"), ("checkpoint_epoch", "epoch")):
-        expected = scored_model.get(field)
+    same = {"model_digest": "model_digest", "checkpoint_epoch": "epoch", "temperature": "temperature"}
+    for key, field in same.items():
+        expected = scored_model.get(field, 1.0 if field == "temperature" else None)
         if (found := metrics.get(key, expected)) != expected:
             raise VocSegError(
                 f"metrics.json belongs to another model than best_model.pth: {key} {found}, not {expected}. Score the "

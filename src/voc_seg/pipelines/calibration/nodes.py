@@ -1,0 +1,58 @@
+"""Nodes of the calibration pipeline."""
+
+import logging
+from typing import Any
+
+from voc_seg.config import DataConfig, EvaluationConfig, RuntimeConfig
+from voc_seg.engine.calibration import collect_scores
+from voc_seg.engine.runtime import choose_runtime
+from voc_seg.metrics.temperature import cross_entropy, cross_fitted_error, fit_temperature, top_label_error
+from voc_seg.models.exchange import model_digest
+from voc_seg.models.registry import require_classes, require_pixels, restore_model
+from voc_seg.reporting.tables import score
+from voc_seg.samples.store import SampleStore
+
+logger = logging.getLogger(__name__)
+
+
+def calibrate(
+    val_samples: SampleStore,
+    best_model: dict[str, Any],
+    data: DataConfig,
+    evaluation: EvaluationConfig,
+    runtime: RuntimeConfig,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fit the temperature on val with the settings of evaluation.
+
+    Returns:
+        What was fitted, and the errors with and without it; the model with its ``temperature``.
+
+    Raises:
+        VocSegError: The model and the samples have different classes, or no temperature is best.
+    """
+    require_classes(best_model, data.class_table.names)
+    require_pixels(best_model, data.reading.pixels)
+    val_samples.require_reading(data.reading)
+    model, chosen = restore_model(best_model), choose_runtime(runtime)
+    on_val = evaluation.model_copy(update={"split": "val"})
+    pixels = collect_scores(model, val_samples, on_val, chosen, best_model["image_size"])
+    temperature = fit_temperature(pixels)
+    before, after = top_label_error(pixels, 1.0), cross_fitted_error(pixels)
+    found = {
+        "temperature": temperature,
+        "split": "val",
+        "images": len(val_samples),
+        "pixels": len(pixels.truth),
+        "ece_before": before,
+        "ece_after": after,
+        "cross_entropy_before": cross_entropy(pixels, 1.0),
+        "cross_entropy_after": cross_entropy(pixels, temperature),
+        "model_digest": model_digest(best_model),
+    }
+    logger.info(
+        "Temperature %.3g, from %d pixels of %d val images: the network is %s. Expected calibration error %s before, "
+        "%s with the temperature of other images. The predicted classes stay the same.",
+        temperature, found["pixels"], found["images"], "too sure" if temperature > 1 else "not sure enough",
+        score(before), score(after),
+    )  # fmt: skip
+    return found, best_model | {"temperature": temperature}

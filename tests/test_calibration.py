@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 
 from voc_seg.models.saved import require_best_model
-from voc_seg.pipelines.evaluation.nodes import _require_same_model
 from voc_seg.pipelines.export import nodes as export
+from voc_seg.reporting.same_evaluation import require_same_model
 from voc_seg.system.errors import VocSegError
 
 Run = Callable[..., None]
@@ -69,9 +69,9 @@ def test_a_model_is_calibrated_scored_and_exported(
 def test_scores_from_before_are_not_taken_for_those_of_the_calibrated_model() -> None:
     model = {"model_digest": "a", "epoch": 3}
     for stated in ({}, {"temperature": 1.0}):
-        _require_same_model({"model_digest": "a", "checkpoint_epoch": 3} | stated, model)
+        require_same_model({"model_digest": "a", "checkpoint_epoch": 3} | stated, model)
     with pytest.raises(VocSegError, match=r"another model than best_model\.pth: temperature 1\.0, not 0\.9"):
-        _require_same_model({"model_digest": "a", "temperature": 1.0}, model | {"temperature": 0.9})
+        require_same_model({"model_digest": "a", "temperature": 1.0}, model | {"temperature": 0.9})
 
 
 def test_calibrating_twice_gives_the_same(project: Path, run_kedro: Run) -> None:

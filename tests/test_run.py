@@ -31,7 +31,7 @@ METRICS = {
     "split", "images", "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "classes_present",
     "classes_declared", "all_background_miou", "checkpoint_epoch", "images_per_second", "model_digest",
     "device", "precision", "intervals_unreliable", "boundary_iou", "trimap_miou", "ece", "ece_inside", "ece_outline",
-    "class_ece", "aurc",
+    "class_ece", "aurc", "temperature",
 }  # fmt: skip
 METRICS |= {
     f"{name}_{end}"

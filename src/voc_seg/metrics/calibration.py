@@ -101,7 +101,7 @@ def calibration_sums(
     coarse = (probabilities * BINS).long().clamp(max=BINS - 1)
 
     def summed(bins: Tensor, size: int, values: Tensor, right: Tensor) -> Tensor:
-        bins = torch.where(labelled, bins, size).flatten()  # void pixels fall into a bin that is left out
+        bins = torch.where(labelled, bins, size).flatten()  # void pixels get a bin of their own, which is dropped
         added = torch.ones_like(values), values, right.to(values.dtype)
         sums = [values.new_zeros(size + 1).index_add_(0, bins, one.flatten())[:size] for one in added]
         return torch.stack(sums, -1).double()  # few enough for float32

@@ -23,6 +23,25 @@ def is_score_of(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> bool:
     return scored == (saved["epoch"], saved["val_miou"])
 
 
+def require_values(values: Mapping[str, Any], name: str) -> None:
+    """Refuse an empty entry: it is optional in the catalog, as other pipelines do not need it."""
+    if not values:
+        raise VocSegError(f"{name} is missing. Create it with: kedro run --pipelines evaluation")
+
+
+def require_same_model(metrics: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """Refuse scores of another model, which part of an evaluation would use after a new training or calibration."""
+    require_values(metrics, "metrics")
+    same = {"model_digest": "model_digest", "checkpoint_epoch": "epoch", "temperature": "temperature"}
+    for key, field in same.items():
+        expected = saved.get(field, 1.0 if field == "temperature" else None)
+        if (found := metrics.get(key, expected)) != expected:
+            raise VocSegError(
+                f"metrics.json belongs to another model than best_model.pth: {key} {found}, not {expected}. Score the "
+                "current model with: kedro run --pipelines evaluation"
+            )
+
+
 def require_same_counts(
     metrics: Mapping[str, Any], confusion: pd.DataFrame, class_scores: pd.DataFrame | None = None
 ) -> None:

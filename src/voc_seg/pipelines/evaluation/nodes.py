@@ -30,10 +30,11 @@ from voc_seg.reporting.same_evaluation import (
     require_same_counts,
     require_same_images,
     require_same_mask,
+    require_same_model,
+    require_values,
 )
 from voc_seg.reporting.tables import OTHER_STORED_SIZE, score_table, score_warnings
 from voc_seg.samples.store import SampleStore
-from voc_seg.system.errors import VocSegError
 from voc_seg.voc.masks import palette_image
 
 logger = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def summarise(
     There are no intervals without ``image_confusions``, and no calibration without ``confidence_bins``, which
     evaluations of earlier versions lack. Raises VocSegError if the counts are from another evaluation than the matrix.
     """
-    _require(evaluation_facts, "evaluation_facts")
+    require_values(evaluation_facts, "evaluation_facts")
     confusion = confusion_matrix.to_numpy()
     class_scores = scores.class_scores(confusion, confusion_matrix.columns)
     shown = (
@@ -171,29 +172,10 @@ def draw_scores(
     class_scores: pd.DataFrame, metrics: dict[str, Any], confusion_matrix: pd.DataFrame, confidence_bins: pd.DataFrame
 ) -> tuple[Figure, Figure, Figure]:
     """Draw the IoU of each class, the confusion matrix and the confidence; refuse those of different evaluations."""
-    _require(metrics, "metrics")
+    require_values(metrics, "metrics")
     require_same_counts(metrics, confusion_matrix, class_scores)
     confidence = calibration_of(confidence_bins, metrics, confusion_matrix.columns)
     return plot_class_iou(class_scores, metrics), plot_confusion(confusion_matrix), plot_confidence(confidence)
-
-
-def _require(values: dict[str, Any], name: str) -> None:
-    """Refuse an empty entry: it is optional in the catalog, as other pipelines do not need it."""
-    if not values:
-        raise VocSegError(f"{name} is missing. Create it with: kedro run --pipelines evaluation")
-
-
-def _require_same_model(metrics: dict[str, Any], scored_model: dict[str, Any]) -> None:
-    """Refuse scores of another model, which part of an evaluation would use after a new training."""
-    _require(metrics, "metrics")
-    same = {"model_digest": "model_digest", "checkpoint_epoch": "epoch", "temperature": "temperature"}
-    for key, field in same.items():
-        expected = scored_model.get(field, 1.0 if field == "temperature" else None)
-        if (found := metrics.get(key, expected)) != expected:
-            raise VocSegError(
-                f"metrics.json belongs to another model than best_model.pth: {key} {found}, not {expected}. Score the "
-                "current model with: kedro run --pipelines evaluation"
-            )
 
 
 def draw_predictions(
@@ -239,7 +221,7 @@ def write_report(
 
     Raises VocSegError unless scores, confusion matrix and masks are all from one evaluation of this model.
     """
-    _require_same_model(metrics, scored_model)
+    require_same_model(metrics, scored_model)
     require_same_counts(metrics, confusion_matrix, class_scores)
     require_same_images(samples.ids, predictions, image_scores)
     classes, source = data.class_table, samples.origin.name

@@ -45,9 +45,12 @@ TRACKED_FILES = {
 }
 """Catalog entries whose file is logged, and its group."""
 
+_WITH_INTERVALS = (
+    "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "boundary_iou", "trimap_miou",
+)  # fmt: skip
 TRACKED_SCORES = (
-    "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "all_background_miou", "miou_low",
-    "miou_high",
+    *(f"{name}{end}" for end in ("", "_low", "_high") for name in _WITH_INTERVALS),
+    "all_background_miou", "ece", "aurc",
 )  # fmt: skip
 """Metrics that get a chart; the others are only in the file."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -105,12 +106,16 @@ def plot_runs(rows: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> Fig
     bars.barh(positions, shown["val_miou"], 0.72, color=colours)
     bars.set_yticks(positions, [literal(shortened(name, _LETTERS)) for name in shown["run"]])
     bars.invert_yaxis()
-    for position, score in zip(positions, shown["val_miou"]):
+    low, high = (pd.to_numeric(shown[f"miou_{end}"]) for end in ("low", "high"))
+    known = (low.notna() & high.notna()).to_numpy()
+    bars.hlines(np.flatnonzero(known), low[known], high[known], color=INK, linewidth=1.1)
+    ends = high.fillna(shown["val_miou"]).clip(lower=shown["val_miou"])
+    for position, (score, end) in enumerate(zip(shown["val_miou"], ends)):
         bars.annotate(
-            f"{score:.3f}", (score, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=SMALL,
+            f"{score:.3f}", (end, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=SMALL,
             color=INK,
         )  # fmt: skip
-    bars.set_xlim(0, max(0.01, 1.15 * shown["val_miou"].max()))
+    bars.set_xlim(0, max(0.01, 1.15 * ends.max()))
     tidy(bars, "Best val mIoU", grid="x")
     for name in reversed(table["run"]):  # the best on top
         history = rows[name]["history"]
@@ -128,6 +133,7 @@ def plot_runs(rows: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> Fig
     curves.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     tidy(curves, "val mIoU by epoch")
     more = f"; bars: the best {_BARS}" if len(table) > _BARS else ""
+    more += "; thin lines: 95 % intervals" if known.any() else ""
     set_title(figure, "Runs", f"{len(table)} runs, the best in blue{more}")
     return figure
 

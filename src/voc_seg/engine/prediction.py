@@ -39,7 +39,7 @@ class Prediction:
     | loss      |                    | float   | cross-entropy summed over labelled pixels |
 
     ``calibration`` has its sums for the calibration, still on the device: only those of all images are read.
-    ``trimap`` is that of the truth, ``bool (H, W)``.
+    ``trimap`` is that of the truth, ``bool (H, W)``. Both only if asked for.
     """
 
     id: str
@@ -70,11 +70,11 @@ def predict_all(
     image_size: tuple[int, int] | None = None,
     rank: int = 0,
     world_size: int = 1,
-    temperature: float = 1.0,
+    temperature: float | None = None,
 ) -> Iterator[Prediction]:
     """Predict samples at native size and compare them with their masks.
 
-    Scores are divided by the ``temperature`` for the calibration.
+    With a ``temperature`` predictions have their trimap and sums for the calibration, of scores divided by it.
 
     Images of one size go through the network together where that is faster, so the order of predictions may differ
     from that of the samples. The groups depend only on the samples. Each rank takes every n-th group, so an image's
@@ -109,7 +109,7 @@ def queue_predictions(
 ) -> Iterator[Pending]:
     """Queue the predictions of :func:`predict_all` without waiting for any.
 
-    With a ``temperature`` they have sums for the calibration, which validations do without.
+    With a ``temperature`` as there.
     """
     shared = (model, samples, config, runtime, image_size, rank, world_size)
     for sample, parts, truth, trimap in queue_scores(*shared, with_trimap=temperature is not None):

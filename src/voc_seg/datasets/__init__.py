@@ -1,5 +1,6 @@
 """Kedro datasets: the only code that accesses disk or network for a node."""
 
+from .annotations import AnnotationsDataset
 from .checkpoints import CheckpointsDataset
 from .earlier_table import EarlierTableDataset
 from .feature_cache import FeatureCacheDataset
@@ -7,7 +8,7 @@ from .image_folder import PicturesDataset, SegmentationsDataset
 from .in_memory import InMemoryDataset
 from .model_file import ModelDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
-from .report import Report, ReportDataset
+from .report import LabelNextDataset, Report, ReportDataset
 from .runs import Run, RunsDataset
 from .sample_store import SampleStoreDataset
 from .single_files import (
@@ -15,6 +16,7 @@ from .single_files import (
     CSVDataset,
     JSONDataset,
     MatplotlibDataset,
+    OptionalCSVDataset,
     OptionalJSONDataset,
     OptionalParquetDataset,
     ParquetDataset,
@@ -23,6 +25,7 @@ from .single_files import (
 from .voc_split import VOCSplitDataset
 
 __all__ = [
+    "AnnotationsDataset",
     "BytesDataset",
     "CSVDataset",
     "CheckpointsDataset",
@@ -30,9 +33,11 @@ __all__ = [
     "FeatureCacheDataset",
     "InMemoryDataset",
     "JSONDataset",
+    "LabelNextDataset",
     "MasksDataset",
     "MatplotlibDataset",
     "ModelDataset",
+    "OptionalCSVDataset",
     "OptionalJSONDataset",
     "OptionalParquetDataset",
     "ParquetDataset",

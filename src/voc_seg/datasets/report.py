@@ -11,9 +11,10 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.system.atomic import atomic_write
-from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
+from voc_seg.system.atomic_folder import atomic_write_folder, delete_written_files, recover_folder
 from voc_seg.system.progress import progress_bar
 
+from .outdated import delete_file
 from .previews import contact_sheet
 
 logger = logging.getLogger(__name__)
@@ -33,18 +34,24 @@ class ReportDataset(AbstractDataset[Report, str]):
     """An HTML file with a folder of images beside it; loads the HTML.
 
     Saving replaces both atomically. New images are written beside the old ones, one after the other. Other files in the
-    folder stay.
+    folder stay. Saving an empty page deletes both, so that old ones are not mistaken for this run's.
 
     Args:
         filepath: The HTML file.
         metadata: For Kedro-Viz.
     """
 
+    _make = "Make it with: kedro run --pipelines evaluation"
+
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
 
     def save(self, data: Report) -> None:
+        if not data.page:
+            delete_file(self._filepath)
+            delete_written_files(self._filepath.with_name(data.folder))
+            return
         # The page is on disk before the images change, and is renamed right after them.
         with atomic_write(self._filepath) as page:
             page.write_text(data.page, encoding="utf-8")
@@ -59,7 +66,7 @@ class ReportDataset(AbstractDataset[Report, str]):
 
     def load(self) -> str:
         if not self._filepath.is_file():
-            raise DatasetError(f"No report at {self._filepath}. Make it with: kedro run --pipelines evaluation")
+            raise DatasetError(f"There is no page {self._filepath}. {self._make}")
         recover_folder(self._images)
         return self._filepath.read_text(encoding="utf-8")
 
@@ -77,3 +84,9 @@ class ReportDataset(AbstractDataset[Report, str]):
     @property
     def _images(self) -> Path:
         return self._filepath.with_name(f"{self._filepath.stem}_images")
+
+
+class LabelNextDataset(ReportDataset):
+    """The page of the images to label next, with its images beside it."""
+
+    _make = "Make it with: kedro run --pipelines inference --params inference.images=PATH,inference.label_next=20"

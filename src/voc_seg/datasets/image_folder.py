@@ -95,9 +95,9 @@ _UNCERTAINTIES = "uncertainty.parquet"
 class SegmentationsDataset(MaskFolderDataset):
     """Results by name: ``masks/<name>.png``, ``overlays/<name>.jpg`` and, if there are any, more.
 
-    These are ``confidence/<name>.png``, ``uncertainty/<name>.png`` and the table ``uncertainty.parquet``. Saving consumes
-    the values one by one, so they may be computed lazily, and replaces all results of an earlier run. Names with None
-    are skipped; saving fails if all are None. Other files in the folder stay.
+    These are ``confidence/<name>.png``, ``uncertainty/<name>.png`` and the table ``uncertainty.parquet``. Saving
+    consumes the values one by one, so they may be computed lazily, and replaces all results of an earlier run. Names
+    with None are skipped; saving fails if all are None. Other files in the folder stay.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:

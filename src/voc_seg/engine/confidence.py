@@ -26,7 +26,7 @@ def uncertainty_of(scores: Tensor) -> Tensor:
     """
     probabilities = scores.softmax(1)
     first, index = probabilities.max(1, keepdim=True)
-    second = probabilities.scatter(1, index, -1.0).amax(1)  # topk would take several times as long
+    second = probabilities.scatter(1, index, -1.0).amax(1)  # topk would take twice as long
     return 1 - (first[:, 0] - second)
 
 

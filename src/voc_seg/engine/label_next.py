@@ -25,7 +25,8 @@ def choose_to_label(uncertainty: np.ndarray, features: np.ndarray, count: int) -
     unit = features / np.maximum(lengths, np.finfo(np.float32).tiny)
     nearest = np.full(len(unit), np.inf)
     left = np.ones(len(unit), bool)
-    chosen, distances = [], []
+    chosen: list[int] = []
+    distances: list[float] = []
     for _ in range(min(count, len(unit))):
         gain = uncertainty * nearest if chosen else uncertainty
         gain = np.where(left, gain, -1.0)

@@ -6,6 +6,7 @@ drawn later.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from contourpy import contour_generator
@@ -15,6 +16,8 @@ _EIGHT = np.ones((3, 3), bool)
 _TOLERANCE = 1.0
 """Pixels by which an outline may leave the centres of the region's outermost pixels. It leaves VOC's masks with a sixth
 of the corners, which can be corrected by hand."""
+_SHORT = 40
+"""Pixels of an outline that stays exact: it has few corners anyway, and a small region would lose much of its area."""
 _NEAR = 5
 """Pixels across the neighbourhood in which an outline stays exact because of another class: what is farther away is not
 reached by an outline that moves by the tolerance and is rounded."""
@@ -36,8 +39,8 @@ class Outline:
 def find_outlines(mask: np.ndarray, values: Collection[int]) -> list[Outline]:
     """Return the outlines of all connected regions, the largest first, so that those inside others come later.
 
-    ``ImageDraw.polygon`` of Pillow, with which labelme draws polygons, draws the same mask again, except that the outline
-    between a class and no class may move by a pixel. Between two classes it is exact, so that no gap opens there.
+    ``ImageDraw.polygon`` of Pillow, with which labelme draws polygons, draws the same mask again, except that the
+    outline between a class and no class may move by a pixel. Between two classes it is exact, so no gap opens there.
 
     Args:
         mask: ``uint8 (H, W)``.
@@ -49,12 +52,12 @@ def find_outlines(mask: np.ndarray, values: Collection[int]) -> list[Outline]:
     for value in sorted(set(np.unique(mask).tolist()) & set(values)):
         for corner, region, inside in _regions(mask == value):
             window = tuple(slice(start, start + n) for start, n in zip(corner, region.shape))
-            found.append((np.count_nonzero(region), Outline(value, _outline(region, exact[window], corner))))
+            found.append((int(region.sum()), Outline(value, _outline(region, exact[window], corner))))
             for more, hole, _ in _regions(inside):
                 at = corner[0] + more[0], corner[1] + more[1]
                 below = labelled[at[0] : at[0] + hole.shape[0], at[1] : at[1] + hole.shape[1]]
                 if (hole & ~below).any():  # the whole hole, with what else is inside and drawn later
-                    found.append((np.count_nonzero(hole), Outline(None, _outline(hole, np.zeros_like(hole), at))))
+                    found.append((int(hole.sum()), Outline(None, _outline(hole, np.zeros_like(hole), at))))
     # A region is larger than what is inside it: regions are connected by their sides, so none crosses another. It may
     # fill a hole as large as itself.
     return [outline for _, outline in sorted(found, key=lambda one: (-one[0], one[1].value is not None))]
@@ -82,8 +85,9 @@ def _regions(pixels: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray, np.n
 def _outline(region: np.ndarray, exact: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
     """Return the corners of a region without holes, ``float64 (N, 2)``; pixels that are ``exact`` remain corners."""
     border = _border(region)
-    points = _simplified(border, exact[border[:, 1], border[:, 0]], _TOLERANCE)
-    if len(points) < 3:
+    tolerance = _TOLERANCE if len(border) > _SHORT else 0.0
+    points = _simplified(border, exact[border[:, 1], border[:, 0]], tolerance)
+    if len(points) < 3 and tolerance:
         points = _simplified(border, np.zeros(len(border), bool), 0.0)
     shift = np.array(corner[::-1]) + 0.5
     if len(points) >= 3:
@@ -96,7 +100,8 @@ def _border(region: np.ndarray) -> np.ndarray:
     """Return the outermost pixels of a region without holes, in order along its border: ``int64 (N, 2)``, x and y."""
     padded = np.pad(region, 1).astype(np.float32)
     # Above 0.5, so that pixels that touch at a corner are apart.
-    (line,) = contour_generator(z=padded, name="serial").lines(0.6)
+    lines: Any = contour_generator(z=padded, name="serial").lines(0.6)
+    (line,) = lines
     # Every point lies between a pixel inside and one outside.
     first, second = np.floor(line[:-1]).astype(np.int64), np.ceil(line[:-1]).astype(np.int64)
     inside = padded[first[:, 1], first[:, 0]] > 0

@@ -167,10 +167,20 @@ def export_masks(
 def suggest_images(
     images: ImageFiles, masks: Segmented, data: DataConfig, inference: InferenceConfig
 ) -> tuple[pd.DataFrame, Report]:
-    """The images to label next, one row each, and a page that shows them; both empty without ``inference.label_next``."""
+    """The images to label next, one row each, and a page that shows them; both empty without ``inference.label_next``.
+
+    Raises VocSegError if the masks were predicted without it.
+    """
     if not inference.label_next:
         return pd.DataFrame(), Report("", IMAGE_FOLDER, (), 0)
     known = masks.uncertainties()
+    known = known[known["image"].isin(images.paths.keys())]
+    if known.empty:
+        raise VocSegError(
+            "inference.label_next: the masks are of a run without it, so nothing is known about their uncertainty. Run "
+            "the whole pipeline: kedro run --pipelines inference --params inference.images=PATH,inference.label_next="
+            f"{inference.label_next}"
+        )
     features = np.stack(known["feature"].tolist())
     chosen, distances = choose_to_label(known["uncertainty"].to_numpy(), features, inference.label_next)
     table = known.iloc[chosen][["image", "uncertainty"]].reset_index(drop=True)

@@ -15,7 +15,7 @@ const facts = (image) =>
 // Colour, name and remark of everything that is seen in the enlarged image.
 function legend(image, mode) {
   if (mode === "image") return [];
-  if (mode === "uncertainty") return data.levels.map(([level, colour]) => [colour, level, ""]);
+  if (mode === "uncertainty") return data.levels.map(([level, colour]) => [colour, `uncertainty ${level}`, ""]);
   const entries = image.classes.map(([index, share]) =>
     [classes[index].colour, classes[index].name, share < 0.001 ? "< 0.1 %" : `${percent(share)} %`]);
   if (image.void > 0) entries.push([data.void, "not sure", `${percent(image.void)} %`]);

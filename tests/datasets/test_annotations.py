@@ -106,7 +106,7 @@ def test_another_run_replaces_its_files_and_none_deletes_them(dataset: Annotatio
     assert not folder.exists() and not dataset.exists()
     dataset.save(annotations(tmp_path, "b", formats=()))
     assert not folder.exists()
-    with pytest.raises(DatasetError, match="inference.formats=labelme"):
+    with pytest.raises(DatasetError, match=r"inference\.formats=labelme"):
         dataset.load()
     assert dataset.preview() is not None
 

@@ -155,7 +155,7 @@ def test_confidence_and_uncertainty_lie_beside_the_masks(dataset: SegmentationsD
     dataset.save({"a": _all(10), "gone": None, "b": _all(20)})
     kinds = [("confidence", "png"), ("masks", "png"), ("overlays", "jpg"), ("uncertainty", "png")]
     found = [f"07_model_output/inference/{kind}/{name}.{ending}" for kind, ending in kinds for name in "ab"]
-    assert _files(tmp_path) == [*found, "07_model_output/inference/uncertainty.parquet"]
+    assert _files(tmp_path) == sorted([*found, "07_model_output/inference/uncertainty.parquet"])
     with Image.open(tmp_path / found[0]) as confidence:
         assert (confidence.mode, np.unique(confidence).tolist()) == ("L", [10])
     loaded = dataset.load()

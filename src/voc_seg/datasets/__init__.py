@@ -8,7 +8,7 @@ from .image_folder import PicturesDataset, SegmentationsDataset
 from .in_memory import InMemoryDataset
 from .model_file import ModelDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
-from .report import LabelNextDataset, Report, ReportDataset
+from .report import Report, ReportDataset
 from .runs import Run, RunsDataset
 from .sample_store import SampleStoreDataset
 from .single_files import (
@@ -33,7 +33,6 @@ __all__ = [
     "FeatureCacheDataset",
     "InMemoryDataset",
     "JSONDataset",
-    "LabelNextDataset",
     "MasksDataset",
     "MatplotlibDataset",
     "ModelDataset",

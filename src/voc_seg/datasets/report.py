@@ -41,8 +41,6 @@ class ReportDataset(AbstractDataset[Report, str]):
         metadata: For Kedro-Viz.
     """
 
-    _make = "Make it with: kedro run --pipelines evaluation"
-
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
@@ -66,7 +64,8 @@ class ReportDataset(AbstractDataset[Report, str]):
 
     def load(self) -> str:
         if not self._filepath.is_file():
-            raise DatasetError(f"There is no page {self._filepath}. {self._make}")
+            pipeline = "evaluation" if self._filepath.stem == "report" else "inference, with inference.label_next=20"
+            raise DatasetError(f"No page at {self._filepath}. The pipeline that makes it: {pipeline}")
         recover_folder(self._images)
         return self._filepath.read_text(encoding="utf-8")
 
@@ -84,9 +83,3 @@ class ReportDataset(AbstractDataset[Report, str]):
     @property
     def _images(self) -> Path:
         return self._filepath.with_name(f"{self._filepath.stem}_images")
-
-
-class LabelNextDataset(ReportDataset):
-    """The page of the images to label next, with its images beside it."""
-
-    _make = "Make it with: kedro run --pipelines inference --params inference.images=PATH,inference.label_next=20"

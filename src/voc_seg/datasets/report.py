@@ -64,8 +64,9 @@ class ReportDataset(AbstractDataset[Report, str]):
 
     def load(self) -> str:
         if not self._filepath.is_file():
-            pipeline = "evaluation" if self._filepath.stem == "report" else "inference, with inference.label_next=20"
-            raise DatasetError(f"No page at {self._filepath}. The pipeline that makes it: {pipeline}")
+            inference = "inference --params inference.images=PATH,inference.label_next=20"
+            pipeline = inference if self._filepath.stem == "label_next" else "evaluation"
+            raise DatasetError(f"No page at {self._filepath}. Make it with: kedro run --pipelines {pipeline}")
         recover_folder(self._images)
         return self._filepath.read_text(encoding="utf-8")
 

@@ -9,10 +9,12 @@ from torch.nn import functional
 from voc_seg.config import InferenceConfig, ModelConfig
 from voc_seg.engine import inference
 from voc_seg.engine.confidence import as_bytes, confidence_of, uncertainty_of
-from voc_seg.engine.inference import Preprocessing, Segmenter, predict_image, predict_mask
+from voc_seg.engine.inference import Preprocessing, Segmenter, load_segmenter, predict_image, predict_mask
 from voc_seg.engine.runtime import Runtime
 from voc_seg.models.registry import build_model
 from voc_seg.models.segmentation_net import SegmentationNet
+from voc_seg.samples.batches import normalise
+from voc_seg.voc.classes import CLASS_NAMES
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 WHOLE = Preprocessing((1.0,), False, None, None, 1024)
@@ -114,8 +116,6 @@ def test_the_mask_is_the_same_to_the_pixel(
 
 
 def test_the_feature_is_the_mean_of_the_last_map(network: SegmentationNet, image: np.ndarray) -> None:
-    from voc_seg.samples.batches import normalise
-
     found = predict_image(network, image, WHOLE, CPU, ALL)
     with torch.inference_mode():
         inputs = normalise(torch.from_numpy(image[None]).permute(0, 3, 1, 2), network.model_input)
@@ -141,3 +141,27 @@ def test_the_hook_is_removed_after_an_error(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="Size"):
         predict_image(model, image, WHOLE, CPU, ALL)
     assert not model.encoder._forward_hooks
+
+
+def test_the_temperature_of_the_model_scales_confidence_and_leaves_the_mask() -> None:
+    image = np.zeros((4, 256, 3), np.uint8)
+    image[..., 0] = np.arange(256)
+    model = Stripes().eval()
+    plain = predict_image(model, image, WHOLE, CPU, ALL)
+    flat = predict_image(model, image, WHOLE, CPU, ALL, temperature=2.0)
+    assert np.array_equal(flat.mask, plain.mask)
+    logits = np.maximum(0, (np.arange(256) / 255 - 0.485) / 0.229)
+    expected = 1 / (1 + np.exp(-logits / 2))
+    assert np.abs(flat.confidence[0] / 255 - expected).max() <= 0.5 / 255 + 1e-5
+    assert np.abs(flat.uncertainty[0] / 255 - 2 * (1 - expected)).max() <= 0.5 / 255 + 1e-5
+
+
+def test_the_temperature_is_read_from_the_model(network: SegmentationNet) -> None:
+    settings = ModelConfig(width=16)
+    saved = {
+        "model": network.state_dict(), "model_config": settings.model_dump(mode="json"),
+        "class_names": list(CLASS_NAMES),
+        "config": {"evaluation": {"scale": 1.0, "flip": False}}, "image_size": None, "format_version": 1,
+    }  # fmt: skip
+    assert load_segmenter(saved, ALL, CPU).temperature == 1.0
+    assert load_segmenter(saved | {"temperature": 1.7}, ALL, CPU).temperature == 1.7

@@ -142,12 +142,14 @@ class Segmenter:
     | preprocessing | size and tiles                                |
     | runtime       | device and precision                          |
     | config        | what to return besides masks                  |
+    | temperature   | by which scores are divided for probabilities |
     """
 
     model: SegmentationNet
     preprocessing: Preprocessing
     runtime: Runtime
     config: InferenceConfig
+    temperature: float = 1.0
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return the mask of an image, as :meth:`predict` does."""
@@ -163,7 +165,7 @@ class Segmenter:
         Raises:
             VocSegError: Memory ran out.
         """
-        return predict_image(self.model, image, self.preprocessing, self.runtime, self.config)
+        return predict_image(self.model, image, self.preprocessing, self.runtime, self.config, self.temperature)
 
 
 def load_segmenter(
@@ -181,7 +183,8 @@ def load_segmenter(
         VocSegError: The network cannot be restored, or does not say how it was validated.
     """
     preprocessing = preprocessing_of(saved, config, scales)
-    return Segmenter(runtime.place(restore_model(saved)).eval(), preprocessing, runtime, config)
+    model = runtime.place(restore_model(saved)).eval()
+    return Segmenter(model, preprocessing, runtime, config, saved.get("temperature", 1.0))
 
 
 def predict_mask(
@@ -193,7 +196,12 @@ def predict_mask(
 
 @torch.inference_mode()
 def predict_image(
-    model: SegmentationNet, image: np.ndarray, preprocessing: Preprocessing, runtime: Runtime, config: InferenceConfig
+    model: SegmentationNet,
+    image: np.ndarray,
+    preprocessing: Preprocessing,
+    runtime: Runtime,
+    config: InferenceConfig,
+    temperature: float = 1.0,
 ) -> Segmented:
     """Return the mask of an image, and what else ``config`` asks for, from one pass through the network.
 
@@ -203,6 +211,7 @@ def predict_image(
         preprocessing: Size and tiles.
         runtime: Device and precision.
         config: ``confidence``, ``min_confidence`` and ``label_next``.
+        temperature: By which scores are divided for probabilities (`voc_seg.metrics.temperature`).
 
     Raises:
         VocSegError: Memory ran out.
@@ -216,13 +225,13 @@ def predict_image(
         for rows, columns, scores in score_parts(model, image, sizes, preprocessing.flip, preprocessing.tile, runtime):
             part = scores.argmax(1)[0].to(torch.uint8)
             if confidence is not None or config.min_confidence is not None:
-                certain = confidence_of(scores)[0]
+                certain = confidence_of(scores / temperature)[0]
                 if config.min_confidence is not None:
                     part = part.masked_fill(certain < config.min_confidence, VOID)
                 if confidence is not None:
                     confidence[rows, columns] = as_bytes(certain)
             if uncertainty is not None:
-                uncertainty[rows, columns] = as_bytes(uncertainty_of(scores)[0])
+                uncertainty[rows, columns] = as_bytes(uncertainty_of(scores / temperature)[0])
             mask[rows, columns] = part.cpu().numpy()
     # Tiles have one size, and scales one weight, so their means are averaged.
     feature = torch.stack(pooled).mean(0).cpu().numpy() if pooled else None

@@ -221,17 +221,20 @@ def predict_image(
     mask = np.empty((height, width), dtype=np.uint8)
     confidence = np.empty_like(mask) if config.confidence else None
     uncertainty = np.empty_like(mask) if config.label_next else None
+    wants_probabilities = config.confidence or config.label_next or config.min_confidence is not None
     with explain_failures(INFERENCE_MEMORY_ADVICE), _pooled_features(model, uncertainty is not None) as pooled:
         for rows, columns, scores in score_parts(model, image, sizes, preprocessing.flip, preprocessing.tile, runtime):
             part = scores.argmax(1)[0].to(torch.uint8)
+            if temperature != 1 and wants_probabilities:
+                scores = scores / temperature
             if confidence is not None or config.min_confidence is not None:
-                certain = confidence_of(scores / temperature)[0]
+                certain = confidence_of(scores)[0]
                 if config.min_confidence is not None:
                     part = part.masked_fill(certain < config.min_confidence, VOID)
                 if confidence is not None:
                     confidence[rows, columns] = as_bytes(certain)
             if uncertainty is not None:
-                uncertainty[rows, columns] = as_bytes(uncertainty_of(scores / temperature)[0])
+                uncertainty[rows, columns] = as_bytes(uncertainty_of(scores)[0])
             mask[rows, columns] = part.cpu().numpy()
     # Tiles have one size, and scales one weight, so their means are averaged.
     feature = torch.stack(pooled).mean(0).cpu().numpy() if pooled else None

@@ -1,5 +1,6 @@
 """The inference pipeline through Kedro sessions: good and bad images, with a model from training."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from PIL import ExifTags, Image
 
 from voc_seg.config import ModelConfig
 from voc_seg.datasets.model_file import write_state
-from voc_seg.engine.inference import load_segmenter
+from voc_seg.engine.inference import Segmenter, load_segmenter
+from voc_seg.importing.command import ImportOptions, import_data
 from voc_seg.models.registry import build_model
 from voc_seg.pipelines.inference import nodes
 from voc_seg.reporting.inference import class_shares
@@ -249,3 +251,136 @@ def test_files_that_spreadsheets_and_terminals_would_obey(
     assert pd.read_csv(reporting / "inference_shares.csv")["file"].tolist() == ["./=cmd().png"]
     assert pd.read_csv(reporting / "inference_rejected.csv")["file"].tolist() == ["./+bad.png", r"a\n\x1b[2J.png"]
     assert "\x1b" not in (reporting / "inference_rejected.csv").read_text() + caplog.text
+
+
+EVERYTHING = {"confidence": True, "min_confidence": 0.06, "label_next": 4, "formats": "labelme coco"}
+
+
+def masks_of(project: Path, kind: str = "masks") -> dict[str, np.ndarray]:
+    folder = project / "data/07_model_output/inference" / kind
+    return {path.stem: np.array(Image.open(path)) for path in sorted(folder.glob("[!.]*.png"))}
+
+
+def test_everything_at_once_from_one_pass_over_the_images(
+    project: Path, pictures: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    infer(run_kedro, project, pictures)
+    plain = masks_of(project)
+    calls: list[tuple[int, ...]] = []
+    predict = Segmenter.predict
+
+    def counted(self: Segmenter, image: np.ndarray) -> Any:
+        calls.append(image.shape)
+        return predict(self, image)
+
+    monkeypatch.setattr(Segmenter, "predict", counted)
+    infer(run_kedro, project, pictures, **EVERYTHING)
+    assert len(calls) == len(plain) == 6
+    masks, confidence = masks_of(project), masks_of(project, "confidence")
+    assert masks.keys() == plain.keys() == confidence.keys() == masks_of(project, "uncertainty").keys()
+    unsure = {name: mask == 255 for name, mask in masks.items()}
+    assert 0 < sum(one.sum() for one in unsure.values()) < sum(one.size for one in unsure.values())
+    for name, mask in masks.items():
+        assert (mask[~unsure[name]] == plain[name][~unsure[name]]).all()
+        assert confidence[name].shape == mask.shape and confidence[name].dtype == np.uint8
+        least = 0.06 * 255
+        assert (confidence[name][unsure[name]] <= least + 0.5).all()
+        assert (confidence[name][~unsure[name]] >= least - 0.5).all()
+    reporting = project / "data/08_reporting"
+    shares = pd.read_csv(reporting / "inference_shares.csv").set_index("image")
+    assert list(shares.columns) == ["file", "height", "width", *CLASS_NAMES, "void"]
+    assert shares["void"].to_dict() == pytest.approx({name: one.mean() for name, one in unsure.items()}, abs=1e-6)
+    assert shares[[*CLASS_NAMES, "void"]].sum(axis=1).tolist() == pytest.approx([1.0] * 6, abs=1e-4)
+
+    table = pd.read_csv(reporting / "label_next.csv")
+    assert list(table.columns) == ["rank", "image", "file", "uncertainty", "distance"]
+    assert table["rank"].tolist() == [1, 2, 3, 4] and table["image"].is_unique
+    assert table["uncertainty"].between(0, 1).all() and table["distance"].isna().tolist() == [True, False, False, False]
+    page = (reporting / "label_next.html").read_text()
+    assert all(name in page for name in table["image"])
+    assert "Images to label next: 4 of 6." in caplog.text and "label_next.html. Next" in caplog.text
+    first = (reporting / "label_next.csv").read_bytes()
+    infer(run_kedro, project, pictures, **EVERYTHING)
+    assert (reporting / "label_next.csv").read_bytes() == first
+
+    infer(run_kedro, project, pictures)
+    assert all(np.array_equal(mask, plain[name]) for name, mask in masks_of(project).items())
+    output = project / "data/07_model_output"
+    assert sorted(path.name for path in (output / "inference").glob("[!.]*")) == ["masks", "overlays"]
+    assert not (output / "inference_annotations").exists()
+    assert not list(reporting.glob("label_next*"))
+
+
+@pytest.mark.parametrize("layout", ["labelme", "coco"])
+def test_exported_masks_are_imported_again(project: Path, run_kedro: Run, tmp_path: Path, layout: str) -> None:
+    """What import-data reads equals the predicted masks: of run lengths to the pixel, of polygons near enough."""
+    images = tmp_path / "photos"
+    images.mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(8):
+        noise = Image.fromarray(rng.integers(0, 256, (6, 9, 3), dtype=np.uint8))
+        noise.resize((180, 120), Image.Resampling.BICUBIC).save(images / f"{number}.png")
+    infer(run_kedro, project, images, formats=layout, min_confidence=0.055, longer_side=None)
+    predicted = masks_of(project)
+    annotations = project / "data/07_model_output/inference_annotations"
+    folder = annotations / "labelme"
+    if layout == "coco":
+        folder = images
+        shutil.copy(annotations / "coco.json", images)
+    imported = import_data(project, ImportOptions(folder, f"again_{layout}", test=0))
+    assert imported.layout == layout
+    assert not [one for one in imported.findings if one.severity == "error"]
+    names = imported.plan.names
+    wrong = total = 0
+    for one in imported.facts:
+        mask = predicted[one.source.image.stem]
+        stored = imported_mask(project, f"again_{layout}", one.image_id)
+        found = np.array([CLASS_NAMES.index(name) for name in names])[stored]
+        wrong += np.count_nonzero(found != np.where(mask == 255, 0, mask))
+        total += mask.size
+    assert len(imported.facts) == 8 and any((mask == 255).any() for mask in predicted.values())
+    assert wrong == 0 if layout == "coco" else wrong < 0.01 * total
+
+
+def imported_mask(project: Path, name: str, image_id: str) -> np.ndarray:
+    table = pd.read_csv(project / "data/01_raw" / name / "images.csv", dtype=str)
+    (row,) = table[table["image"].str.contains(rf"(?:^|/){image_id}\.", regex=True)].itertuples()
+    return np.array(Image.open(project / "data/01_raw" / name / row.mask))
+
+
+def test_files_of_labelme_name_their_images(project: Path, pictures: Path, run_kedro: Run) -> None:
+    infer(run_kedro, project, pictures, formats="labelme")
+    folder = project / "data/07_model_output/inference_annotations/labelme"
+    names = sorted(path.stem for path in folder.glob("[!.]*.json"))
+    assert names == ["alpha", "large", "phone", "print.jpg", "print.png", "scan, 16 bits"]
+    for name in names:
+        document = json.loads((folder / f"{name}.json").read_text())
+        assert (folder / document["imagePath"]).resolve().is_file()
+        mask = masks_of(project)[name]
+        assert (document["imageHeight"], document["imageWidth"]) == mask.shape
+
+
+def test_uncertainty_that_was_not_computed_cannot_be_used(project: Path, pictures: Path, run_kedro: Run) -> None:
+    infer(run_kedro, project, pictures)
+    bootstrap_project(project)
+    settings = {"inference": {"images": str(pictures), "label_next": 3}}
+    with (
+        KedroSession.create(project, runtime_params=settings) as session,
+        pytest.raises(ClickException, match=r"the masks are of a run without it.*inference\.label_next=3"),
+    ):
+        session.run(
+            pipeline_names=["inference"], from_nodes=["check_pictures"], node_names=["check_pictures", "suggest_images"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_confidence": 1.5}, r"inference\.min_confidence = 1\.5: Input should be less than or equal to 1"),
+        ({"label_next": -1}, r"inference\.label_next = -1: Input should be greater than or equal to 0"),
+        ({"formats": "cvat"}, r"inference\.formats.*Input should be 'labelme' or 'coco'"),
+    ],
+)
+def test_settings_that_make_no_sense(project: Path, run_kedro: Run, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ClickException, match=message):
+        infer(run_kedro, project, "nowhere", **settings)

@@ -10,7 +10,7 @@ from kedro.io import DatasetError
 from PIL import Image
 
 from voc_seg.datasets import PicturesDataset, SegmentationsDataset
-from voc_seg.datasets.image_folder import Segmentation
+from voc_seg.datasets.image_folder import Segmentation, Uncertainty
 from voc_seg.samples.inference_images import LazyMapping
 from voc_seg.voc.masks import palette_image
 
@@ -144,3 +144,43 @@ def test_only_a_few_are_held_at_a_time(dataset: SegmentationsDataset, monkeypatc
     monkeypatch.setattr(Image.Image, "save", noted)
     dataset.save(LazyMapping([str(number) for number in range(60)], make))
     assert max(number - done for number, done in enumerate(made)) <= 6
+
+
+def _all(value: int) -> Segmentation:
+    grey = Image.fromarray(np.full((6, 8), value, np.uint8))
+    return _made(1)._replace(confidence=grey, uncertainty=Uncertainty(value / 255, grey, np.full(4, value, np.float32)))
+
+
+def test_confidence_and_uncertainty_lie_beside_the_masks(dataset: SegmentationsDataset, tmp_path: Path) -> None:
+    dataset.save({"a": _all(10), "gone": None, "b": _all(20)})
+    kinds = [("confidence", "png"), ("masks", "png"), ("overlays", "jpg"), ("uncertainty", "png")]
+    found = [f"07_model_output/inference/{kind}/{name}.{ending}" for kind, ending in kinds for name in "ab"]
+    assert _files(tmp_path) == sorted([*found, "07_model_output/inference/uncertainty.parquet"])
+    with Image.open(tmp_path / found[0]) as confidence:
+        assert (confidence.mode, np.unique(confidence).tolist()) == ("L", [10])
+    loaded = dataset.load()
+    assert list(loaded) == ["a", "b"]
+    table = loaded.uncertainties()
+    assert table["image"].tolist() == ["a", "b"]
+    assert table["uncertainty"].tolist() == pytest.approx([10 / 255, 20 / 255])
+    assert np.stack(table["feature"].tolist()).tolist() == [[10] * 4, [20] * 4]
+    assert (loaded.uncertainty("b") == 20).all()
+
+
+def test_what_the_next_run_does_not_ask_for_is_gone(dataset: SegmentationsDataset, tmp_path: Path) -> None:
+    dataset.save({"a": _all(10)})
+    dataset.save({"a": _made(1)})
+    folder = tmp_path / "07_model_output/inference"
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["masks", "overlays"]
+    assert dataset.load().uncertainties().empty
+
+
+def test_every_image_is_computed_once(dataset: SegmentationsDataset) -> None:
+    made: list[str] = []
+
+    def make(name: str) -> Segmentation:
+        made.append(name)
+        return _all(1)
+
+    dataset.save(LazyMapping(("a", "b", "c"), make))
+    assert made == ["a", "b", "c"]

@@ -62,3 +62,17 @@ def test_pictures_are_written_one_image_after_the_other(dataset: ReportDataset, 
 def test_loading_what_is_not_there_says_how_to_make_it(dataset: ReportDataset) -> None:
     with pytest.raises(DatasetError, match="kedro run --pipelines evaluation"):
         dataset.load()
+
+
+def test_an_empty_page_deletes_the_old_one(tmp_path: Path) -> None:
+    dataset = ReportDataset(filepath=str(tmp_path / "label_next.html"))
+    with pytest.raises(DatasetError, match=r"kedro run --pipelines inference .*inference\.label_next=20"):
+        dataset.load()
+    for kept in ([], ["for the talk.jpg"]):
+        dataset.save(Report("one", "label_next_images", iter([{"a.jpg": b"1"}]), 1))
+        for name in kept:
+            (tmp_path / "label_next_images" / name).write_bytes(b"mine")
+        dataset.save(Report("", "label_next_images", (), 0))
+        assert not dataset.exists()
+        assert list(contents(tmp_path)) == [f"label_next_images/{name}" for name in kept]
+        assert (tmp_path / "label_next_images").exists() == bool(kept)

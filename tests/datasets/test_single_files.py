@@ -29,6 +29,7 @@ LISTS = pd.DataFrame({"image_id": ["a", "b"], "pixels": [np.arange(40), []], "ki
 
 KINDS: dict[str, tuple[str, Any, Any]] = {
     "CSVDataset": ("a.csv", pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})),
+    "OptionalCSVDataset": ("a.csv", pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})),
     "ParquetDataset": ("a.parquet", pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})),
     "OptionalParquetDataset": ("a.parquet", LISTS, LISTS.head(1)),
     "JSONDataset": ("a.json", {"a": 1}, {"a": 2}),
@@ -218,3 +219,13 @@ def test_resolved_entries_are_those_of_a_catalog(tmp_path: Path) -> None:
     for name in names:
         assert type(again.get(name)) is type(catalog.get(name)), name
         assert not {"args", "kwargs"} & resolved[name].keys()
+
+
+def test_an_empty_table_deletes_the_old_one(tmp_path: Path) -> None:
+    dataset = datasets.OptionalCSVDataset(filepath=str(tmp_path / "a.csv"), save_args={"index": False})
+    assert dataset.load().empty
+    dataset.save(pd.DataFrame({"a": [1]}))
+    assert dataset.load()["a"].tolist() == [1]
+    for _ in range(2):
+        dataset.save(pd.DataFrame())
+        assert list(tmp_path.iterdir()) == [] and dataset.load().empty

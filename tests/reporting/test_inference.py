@@ -11,6 +11,7 @@ from voc_seg.reporting.inference import (
     labelled_overlay,
     plot_contact_sheet,
     thumbnail,
+    void_share,
 )
 from voc_seg.reporting.overlays import reduced
 from voc_seg.voc.classes import CLASS_NAMES, name_classes
@@ -58,6 +59,18 @@ def test_what_the_reduction_loses_is_in_the_legend() -> None:
     mask[0, 0] = 15
     colours = {colour for _, colour in labelled_overlay(np.zeros((2000, 3200, 3), np.uint8), mask).getcolors(10_000)}
     assert (192, 128, 128) in colours
+
+
+def test_unsure_pixels_have_their_colour_and_an_entry(image: np.ndarray, mask: np.ndarray) -> None:
+    mask[150:, :100] = 255
+    assert void_share(mask) == pytest.approx(0.125)
+    assert sum(class_shares(mask).values()) == pytest.approx(0.875)
+    seen = np.array(labelled_overlay(image, mask))
+    inside = seen[160:290, 10:90].astype(int)  # 0.4 of a grey and 0.6 of (224, 224, 192)
+    assert np.abs(inside[..., 0] - inside[..., 2] - 0.6 * 32).max() <= 1
+    assert (224, 224, 192) in {tuple(colour) for colour in seen[300:].reshape(-1, 3).tolist()}
+    (legend,) = plot_contact_sheet([thumbnail("a", image, mask)], 1).legends
+    assert "not sure" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_many_classes_take_more_rows_and_none_is_cut() -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from .block import Block, SpaceSeparated
+from .block import Block, Fraction, SpaceSeparated
 
 Scale = Annotated[float, Field(gt=0, le=4)]
 
@@ -71,6 +71,23 @@ class InferenceConfig(Block):
         le=8192,
         description="side of a tile in pixels, 128 to 8192: images that are longer after the reduction are segmented "
         "in tiles that overlap by at least a quarter and are blended",
+    )
+    confidence: bool = Field(
+        False, description="write a confidence map of each image: 255 times the largest class probability, 8-bit grey"
+    )
+    min_confidence: Fraction | None = Field(
+        None,
+        description="0 to 1: pixels whose largest class probability is smaller become void in the mask; null: none",
+    )
+    label_next: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="number of images to suggest for labelling, the most uncertain ones that differ from each other; "
+        "0 suggests none",
+    )
+    formats: Annotated[tuple[Literal["labelme", "coco"], ...] | None, SpaceSeparated] = Field(
+        None, description="export the masks for annotation tools: labelme (polygons), coco (run lengths), or both"
     )
 
     @field_validator("images", mode="before")

@@ -1,5 +1,6 @@
 """Kedro datasets: the only code that accesses disk or network for a node."""
 
+from .annotations import AnnotationsDataset
 from .checkpoints import CheckpointsDataset
 from .earlier_table import EarlierTableDataset
 from .feature_cache import FeatureCacheDataset
@@ -15,6 +16,7 @@ from .single_files import (
     CSVDataset,
     JSONDataset,
     MatplotlibDataset,
+    OptionalCSVDataset,
     OptionalJSONDataset,
     OptionalParquetDataset,
     ParquetDataset,
@@ -23,6 +25,7 @@ from .single_files import (
 from .voc_split import VOCSplitDataset
 
 __all__ = [
+    "AnnotationsDataset",
     "BytesDataset",
     "CSVDataset",
     "CheckpointsDataset",
@@ -33,6 +36,7 @@ __all__ = [
     "MasksDataset",
     "MatplotlibDataset",
     "ModelDataset",
+    "OptionalCSVDataset",
     "OptionalJSONDataset",
     "OptionalParquetDataset",
     "ParquetDataset",

@@ -1,20 +1,22 @@
 """The user's own images as a catalog entry, and their predicted masks and overlays."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.samples.inference_images import ImageFiles, find_images
-from voc_seg.system.atomic_folder import atomic_write_folder
+from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 
-from .predictions import MaskFolderDataset
+from .predictions import MaskFolder, MaskFolderDataset
 from .previews import contact_sheet
 
 
@@ -51,21 +53,52 @@ class PicturesDataset(AbstractDataset[None, ImageFiles]):
         return {"images": self._images}
 
 
+class Uncertainty(NamedTuple):
+    """What the choice of the images to label next needs of one image."""
+
+    mean: float  # over its pixels, 0 to 1
+    map: Image.Image  # mode L, 255 times the uncertainty, reduced
+    feature: np.ndarray  # ``float32 (D,)``
+
+
 class Segmentation(NamedTuple):
-    """The results for one image: its mask with a palette (mode P) and an overlay (RGB)."""
+    """The results for one image: its mask with a palette (mode P), an overlay (RGB), and what was asked for."""
 
     mask: Image.Image
     overlay: Image.Image
+    confidence: Image.Image | None = None  # mode L, 255 times the confidence
+    uncertainty: Uncertainty | None = None
+
+
+class Segmented(MaskFolder):
+    """Masks by name, and how uncertain they are, if that was asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / _MASKS)
+        self._results = folder
+
+    def uncertainties(self) -> pd.DataFrame:
+        """Columns ``image``, ``uncertainty`` (0 to 1) and ``feature``; empty if they were not asked for."""
+        path = self._results / _UNCERTAINTIES
+        return pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=["image", "uncertainty", "feature"])
+
+    def uncertainty(self, name: str) -> np.ndarray:
+        """255 times the uncertainty of each pixel of a reduced image, ``uint8 (h, w)``."""
+        with Image.open(self._results / _UNCERTAINTY / f"{name}.png") as image:
+            return np.array(image)
+
+
+_MASKS, _OVERLAYS, _CONFIDENCE, _UNCERTAINTY = "masks", "overlays", "confidence", "uncertainty"
+_UNCERTAINTIES = "uncertainty.parquet"
 
 
 class SegmentationsDataset(MaskFolderDataset):
-    """Masks and overlays by name: ``masks/<name>.png`` and ``overlays/<name>.jpg``.
+    """Results by name: ``masks/<name>.png``, ``overlays/<name>.jpg`` and, if there are any, more.
 
-    Saving consumes the values one by one, so they may be computed lazily, and replaces all results of an earlier run.
-    Names with None are skipped; saving fails if all are None. Other files in the folder stay.
+    These are ``confidence/<name>.png``, ``uncertainty/<name>.png`` and the table ``uncertainty.parquet``. Saving
+    consumes the values one by one, so they may be computed lazily, and replaces all results of an earlier run. Names
+    with None are skipped; saving fails if all are None. Other files in the folder stay.
     """
-
-    _masks = "masks"
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._folder = Path(filepath)
@@ -76,17 +109,31 @@ class SegmentationsDataset(MaskFolderDataset):
             name, made = item
             if made is None:
                 return False
-            made.mask.save(masks / f"{name}.png")
-            made.overlay.save(overlays / f"{name}.jpg", quality=90, subsampling=0)  # colours keep their edges
+            made.mask.save(folder / _MASKS / f"{name}.png")
+            made.overlay.save(folder / _OVERLAYS / f"{name}.jpg", quality=90, subsampling=0)  # colours keep their edges
+            for kind, picture in (
+                (_CONFIDENCE, made.confidence),
+                (_UNCERTAINTY, made.uncertainty and made.uncertainty.map),
+            ):
+                if picture:
+                    (folder / kind).mkdir(exist_ok=True)
+                    picture.save(folder / kind / f"{name}.png")
             return True
 
+        def computed() -> Iterator[tuple[str, Segmentation | None]]:
+            """Each image once, one after the other; only writing is done in threads."""
+            for name in data:
+                made = data[name]
+                if made and made.uncertainty:
+                    facts.append((name, made.uncertainty.mean, made.uncertainty.feature))
+                yield name, made
+
+        facts: list[tuple[str, float, np.ndarray]] = []
         with atomic_write_folder(self._folder) as folder, progress_bar("segmenting", len(data)) as advance:
-            masks, overlays = folder / self._masks, folder / "overlays"
-            masks.mkdir()
-            overlays.mkdir()
-            # Computed here, one after the other; only writing is done in threads.
+            (folder / _MASKS).mkdir()
+            (folder / _OVERLAYS).mkdir()
             written = 0
-            for done in parallel_map(write, ((name, data[name]) for name in data)):
+            for done in parallel_map(write, computed()):
                 written += done
                 advance(1)
             if not written:
@@ -94,8 +141,15 @@ class SegmentationsDataset(MaskFolderDataset):
                     "None of the images can be read any more; nothing was written. Run again, and do not move or "
                     "change them during the run."
                 )
+            if facts:
+                table = pd.DataFrame(facts, columns=["image", "uncertainty", "feature"])
+                table.to_parquet(folder / _UNCERTAINTIES, index=False)
+
+    def load(self) -> Segmented:
+        recover_folder(self._folder)
+        return Segmented(self._folder)
 
     def preview(self, images: int = 12) -> ImagePreview:
         """The first overlays for Kedro-Viz."""
-        paths = sorted((self._folder / "overlays").glob("*.jpg"))[:images]
+        paths = sorted((self._folder / _OVERLAYS).glob("*.jpg"))[:images]
         return contact_sheet((Image.open(path) for path in paths), columns=3, width=240)

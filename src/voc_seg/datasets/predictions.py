@@ -58,11 +58,10 @@ class MaskFolderDataset(AbstractDataset[Any, Mapping[str, np.ndarray]]):
     """
 
     _folder: Path
-    _masks = ""  # subfolder
 
     def load(self) -> Mapping[str, np.ndarray]:
         recover_folder(self._folder)
-        return MaskFolder(self._folder / self._masks)
+        return MaskFolder(self._folder)
 
     def _exists(self) -> bool:
         recover_folder(self._folder)

@@ -11,9 +11,10 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.system.atomic import atomic_write
-from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
+from voc_seg.system.atomic_folder import atomic_write_folder, delete_written_files, recover_folder
 from voc_seg.system.progress import progress_bar
 
+from .outdated import delete_file
 from .previews import contact_sheet
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class ReportDataset(AbstractDataset[Report, str]):
     """An HTML file with a folder of images beside it; loads the HTML.
 
     Saving replaces both atomically. New images are written beside the old ones, one after the other. Other files in the
-    folder stay.
+    folder stay. Saving an empty page deletes both, so that old ones are not mistaken for this run's.
 
     Args:
         filepath: The HTML file.
@@ -45,6 +46,10 @@ class ReportDataset(AbstractDataset[Report, str]):
         self.metadata = metadata
 
     def save(self, data: Report) -> None:
+        if not data.page:
+            delete_file(self._filepath)
+            delete_written_files(self._filepath.with_name(data.folder))
+            return
         # The page is on disk before the images change, and is renamed right after them.
         with atomic_write(self._filepath) as page:
             page.write_text(data.page, encoding="utf-8")
@@ -59,7 +64,9 @@ class ReportDataset(AbstractDataset[Report, str]):
 
     def load(self) -> str:
         if not self._filepath.is_file():
-            raise DatasetError(f"No report at {self._filepath}. Make it with: kedro run --pipelines evaluation")
+            inference = "inference --params inference.images=PATH,inference.label_next=20"
+            pipeline = inference if self._filepath.stem == "label_next" else "evaluation"
+            raise DatasetError(f"No page at {self._filepath}. Make it with: kedro run --pipelines {pipeline}")
         recover_folder(self._images)
         return self._filepath.read_text(encoding="utf-8")
 

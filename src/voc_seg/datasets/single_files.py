@@ -67,6 +67,19 @@ class CSVDataset(_AtomicFile, pandas.CSVDataset):
     DEFAULT_LOAD_ARGS = READ_CSV
 
 
+class OptionalCSVDataset(CSVDataset):
+    """A table as CSV; saving an empty one deletes the file, so that an old one is not mistaken for this run's."""
+
+    def save(self, data: pd.DataFrame) -> None:
+        if not data.empty:
+            super().save(data)
+        elif self._protocol == "file":
+            delete_file(Path(self._filepath))
+
+    def load(self) -> pd.DataFrame:
+        return super().load() if self.exists() else pd.DataFrame()
+
+
 class ParquetDataset(_AtomicFile, pandas.ParquetDataset):
     """A table as Parquet; cells may be lists."""
 

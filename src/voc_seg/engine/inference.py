@@ -1,17 +1,21 @@
 """Masks of images of any size, in memory that does not grow with the number of classes times the image size."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from voc_seg.config import EvaluationConfig, InferenceConfig
 from voc_seg.models.registry import restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.classes import VOID
 
+from .confidence import as_bytes, confidence_of, uncertainty_of
 from .failures import INFERENCE_MEMORY_ADVICE, explain_failures
 from .runtime import Runtime
 from .scores import network_size
@@ -110,43 +114,104 @@ def evaluation_differences(
         )
 
 
+@dataclass(frozen=True)
+class Segmented:
+    """What is predicted for one image; what was not asked for is None.
+
+    | field       | shape  | dtype   | meaning                                                                    |
+    |-------------|--------|---------|----------------------------------------------------------------------------|
+    | mask        | (H, W) | uint8   | class index; void where it is less sure than ``inference.min_confidence``   |
+    | confidence  | (H, W) | uint8   | 255 times the largest class probability                                    |
+    | uncertainty | (H, W) | uint8   | 255 times :func:`voc_seg.engine.confidence.uncertainty_of`                  |
+    | feature     | (D,)   | float32 | the encoder's last feature map, averaged over the image                    |
+    """
+
+    mask: np.ndarray
+    confidence: np.ndarray | None = None
+    uncertainty: np.ndarray | None = None
+    feature: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A saved model, ready to segment images; calling it gives the mask only.
+
+    | field         | meaning                                       |
+    |---------------|-----------------------------------------------|
+    | model         | in evaluation mode, on the runtime's device    |
+    | preprocessing | size and tiles                                |
+    | runtime       | device and precision                          |
+    | config        | what to return besides masks                  |
+    | temperature   | by which scores are divided for probabilities |
+    """
+
+    model: SegmentationNet
+    preprocessing: Preprocessing
+    runtime: Runtime
+    config: InferenceConfig
+    temperature: float = 1.0
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Return the mask of an image, as :meth:`predict` does."""
+        only_mask = self.config.model_copy(update={"confidence": False, "label_next": 0})
+        return replace(self, config=only_mask).predict(image).mask
+
+    def predict(self, image: np.ndarray) -> Segmented:
+        """Return the mask of an image, and what ``inference.confidence`` and ``inference.label_next`` ask for.
+
+        Args:
+            image: ``uint8 (H, W, C)``, as ``decode_image`` returns it for the model's ``ModelInput.pixels``.
+
+        Raises:
+            VocSegError: Memory ran out.
+        """
+        return predict_image(self.model, image, self.preprocessing, self.runtime, self.config, self.temperature)
+
+
 def load_segmenter(
     saved: dict[str, Any], config: InferenceConfig, runtime: Runtime, scales: Sequence[float] | None = None
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that predicts masks; the inference pipeline, the notebook and the model card all use it.
+) -> Segmenter:
+    """Return what predicts masks; the inference pipeline, the notebook and the model card all use it.
 
     Args:
         saved: The content of ``best_model.pth``, or the result of ``read_safetensors``.
-        config: Reduction and tiles of large images.
+        config: Reduction and tiles of large images, and what to return besides masks.
         runtime: Device and precision.
         scales: As for :func:`preprocessing_of`.
-
-    Returns:
-        Takes ``uint8 (H, W, C)``, as ``decode_image`` returns it for the model's ``ModelInput.pixels``, and returns
-        ``uint8 (H, W)``, class index; it raises VocSegError when memory runs out.
 
     Raises:
         VocSegError: The network cannot be restored, or does not say how it was validated.
     """
     preprocessing = preprocessing_of(saved, config, scales)
     model = runtime.place(restore_model(saved)).eval()
-    return lambda image: predict_mask(model, image, preprocessing, runtime)
+    return Segmenter(model, preprocessing, runtime, config, saved.get("temperature", 1.0))
 
 
-@torch.inference_mode()
 def predict_mask(
     model: SegmentationNet, image: np.ndarray, preprocessing: Preprocessing, runtime: Runtime
 ) -> np.ndarray:
-    """Return the class of every pixel of an image.
+    """Return the class of every pixel of an image, ``uint8 (H, W)``; see :func:`predict_image`."""
+    return predict_image(model, image, preprocessing, runtime, InferenceConfig()).mask
+
+
+@torch.inference_mode()
+def predict_image(
+    model: SegmentationNet,
+    image: np.ndarray,
+    preprocessing: Preprocessing,
+    runtime: Runtime,
+    config: InferenceConfig,
+    temperature: float = 1.0,
+) -> Segmented:
+    """Return the mask of an image, and what else ``config`` asks for, from one pass through the network.
 
     Args:
         model: In evaluation mode, on the runtime's device.
         image: ``uint8 (H, W, C)``, writable memory.
         preprocessing: Size and tiles.
         runtime: Device and precision.
-
-    Returns:
-        ``uint8 (H, W)``, class index.
+        config: ``confidence``, ``min_confidence`` and ``label_next``.
+        temperature: By which scores are divided for probabilities (`voc_seg.metrics.temperature`).
 
     Raises:
         VocSegError: Memory ran out.
@@ -154,7 +219,39 @@ def predict_mask(
     height, width = image.shape[:2]
     sizes = preprocessing.network_sizes(height, width)
     mask = np.empty((height, width), dtype=np.uint8)
-    with explain_failures(INFERENCE_MEMORY_ADVICE):
+    confidence = np.empty_like(mask) if config.confidence else None
+    uncertainty = np.empty_like(mask) if config.label_next else None
+    wants_probabilities = config.confidence or config.label_next or config.min_confidence is not None
+    with explain_failures(INFERENCE_MEMORY_ADVICE), _pooled_features(model, uncertainty is not None) as pooled:
         for rows, columns, scores in score_parts(model, image, sizes, preprocessing.flip, preprocessing.tile, runtime):
-            mask[rows, columns] = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
-    return mask
+            part = scores.argmax(1)[0].to(torch.uint8)
+            if temperature != 1 and wants_probabilities:
+                scores = scores / temperature
+            if confidence is not None or config.min_confidence is not None:
+                certain = confidence_of(scores)[0]
+                if config.min_confidence is not None:
+                    part = part.masked_fill(certain < config.min_confidence, VOID)
+                if confidence is not None:
+                    confidence[rows, columns] = as_bytes(certain)
+            if uncertainty is not None:
+                uncertainty[rows, columns] = as_bytes(uncertainty_of(scores)[0])
+            mask[rows, columns] = part.cpu().numpy()
+    # Tiles have one size, and scales one weight, so their means are averaged.
+    feature = torch.stack(pooled).mean(0).cpu().numpy() if pooled else None
+    return Segmented(mask, confidence, uncertainty, feature)
+
+
+@contextmanager
+def _pooled_features(model: SegmentationNet, wanted: bool) -> Iterator[list[Tensor]]:
+    """Yield a list that gets the mean of the encoder's last feature map, ``float32 (D,)``, in each forward pass."""
+    pooled: list[Tensor] = []
+    if not wanted:
+        yield pooled
+        return
+    hook = model.encoder.register_forward_hook(
+        lambda module, images, features: pooled.append(features[-1].float().mean((0, 2, 3)))
+    )
+    try:
+        yield pooled
+    finally:
+        hook.remove()

@@ -152,6 +152,8 @@ class ConsoleHooks:
         self._log_unused_test(ran)
         following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
         report = f" Report: {path_of(self._catalog, 'report')}." if "report" in self._saved else ""
+        page = path_of(self._catalog, "label_next_page") if "label_next_page" in self._saved else None
+        report += f" Images to label next: {page}." if page and page.is_file() else ""
         count = _WARNINGS.count
         warned = f" with {count} warning{'s' * (count > 1)}" if count else ""
         logger.info("Done in %s%s.%s%s", duration(time.time() - self._started), warned, report, following)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from voc_seg.voc.classes import VOC_CLASSES, Classes
+from voc_seg.voc.classes import VOC_CLASSES, VOID, Classes
 
 from .fonts import default_font, replace_unknown_letters, shown_classes, split_by_font
 from .image_panels import add_axes, draw_legend, legend_entries, legend_height
@@ -22,6 +22,7 @@ SHEET_IMAGES = 12
 """Images on a contact sheet."""
 
 _UNTINTED = (230, 230, 230)  # legend colour of background, which is not tinted
+_NOT_SURE = "not sure"  # in legends, for void
 _LEGEND_MIN_WIDTH = 240  # pixels; a narrower legend is illegible
 _COLUMNS = 4
 _THUMBNAIL_SIDE = 480  # longer side of an image on the contact sheet, in pixels
@@ -43,18 +44,25 @@ def class_shares(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> dict[str, 
     return {name: counts[value] / mask.size for value, name in enumerate(classes.names)}
 
 
+def void_share(mask: np.ndarray) -> float:
+    """The share of the pixels of a mask ``uint8 (H, W)`` that are void: less sure than ``inference.min_confidence``."""
+    return Image.fromarray(mask).histogram()[VOID] / mask.size
+
+
 def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC_CLASSES) -> Image.Image:
     """The image tinted by class, above a legend of its classes from the largest to the smallest; mode RGB.
 
     Args:
         image: ``uint8 (H, W, 3)`` RGB.
-        mask: ``uint8 (H, W)``, class index.
+        mask: ``uint8 (H, W)``, class index, or void where the network is not sure.
         classes: Names and colours by mask value.
     """
     classes = shown_classes(classes)
     small_image, small_mask = reduced(OVERLAY_SIDE, image, mask)
     tinted = Image.fromarray(_tinted(small_image, small_mask, classes))
-    strip = _legend_strip(class_shares(mask, classes), classes, max(tinted.width, _LEGEND_MIN_WIDTH))
+    strip = _legend_strip(
+        class_shares(mask, classes) | {_NOT_SURE: void_share(mask)}, classes, max(tinted.width, _LEGEND_MIN_WIDTH)
+    )
     sheet = Image.new("RGB", (strip.width, tinted.height + strip.height), "white")
     sheet.paste(tinted, (0, 0))
     sheet.paste(strip, (0, tinted.height))
@@ -115,6 +123,8 @@ def _sorted_by_share(shares: Mapping[str, float], classes: Classes) -> list[tupl
     objects = zip(classes.names[1:], classes.colours[1:])
     found = [(name, shares[name], colour) for name, colour in objects if shares[name] > 0]
     found.sort(key=lambda entry: -entry[1])
+    if shares.get(_NOT_SURE):
+        found.append((_NOT_SURE, shares[_NOT_SURE], tuple(classes.palette()[VOID].tolist())))
     background = classes.names[0]
     return [*found, (background, shares[background], _UNTINTED)] if shares[background] > 0 else found
 
@@ -202,6 +212,8 @@ def _legend(images: Sequence[Thumbnail], classes: Classes) -> dict[str, np.ndarr
     """Name and colour of the classes in the images; background, which is not tinted, is always last."""
     entries = legend_entries([item.mask for item in images], classes)
     entries.pop(classes.names[0], None)
+    if "void" in entries:
+        entries[_NOT_SURE] = entries.pop("void")
     return entries | {f"{classes.names[0]} (not tinted)": np.array(_UNTINTED) / 255}
 
 

@@ -81,6 +81,32 @@ def is_written_folder(folder: Path) -> bool:
     return (folder / _FILE_LIST).is_file()
 
 
+def edited_files(folder: Path) -> list[Path]:
+    """Return the files of :func:`atomic_write_folder` that were changed after it wrote its list of them.
+
+    Files are written before that list and keep their times when they are moved. A file system that rounds times to
+    two seconds may hide a change within them.
+    """
+    try:
+        written = (folder / _FILE_LIST).stat().st_mtime_ns
+    except FileNotFoundError:
+        return []
+    paths = (folder / name for name in sorted(_file_list(folder) or ()))
+    return [path for path in paths if path.is_file() and path.stat().st_mtime_ns > written]
+
+
+def delete_written_files(folder: Path) -> None:
+    """Delete the files of :func:`atomic_write_folder`, and the folder if nothing else is in it."""
+    recover_folder(folder)
+    if not is_written_folder(folder):
+        return
+    with atomic_write_folder(folder):
+        pass
+    (folder / _FILE_LIST).unlink()
+    with suppress(OSError):  # other files, or a link
+        folder.rmdir()
+
+
 def recover_folder(folder: Path) -> None:
     """Finish a completed but killed :func:`atomic_write_folder`: install its files, remove those they replace.
 
@@ -95,6 +121,9 @@ def recover_folder(folder: Path) -> None:
         for name in (old or set()) - new:
             with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 (target / name).unlink()
+        for subfolder in {(target / name).parent for name in (old or set()) - new} - {target}:
+            with suppress(OSError):  # not empty
+                subfolder.rmdir()
         _warn_of_unknown_files(target, old, new)
         for name in sorted(new):
             _install(ready / name, target / name, old is None or name in old)
@@ -148,5 +177,5 @@ def _move(source: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:  # a subfolder may be on another disk
             raise
         with atomic_write(target) as partial:
-            shutil.copyfile(source, partial)
+            shutil.copy2(source, partial)  # with its time, see edited_files
         source.unlink()

@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, RuntimeConfig
-from voc_seg.datasets.image_folder import Segmentation
+from voc_seg.datasets import Report
+from voc_seg.datasets.annotations import Annotations
+from voc_seg.datasets.image_folder import Segmentation, Segmented, Uncertainty
 from voc_seg.engine.inference import evaluation_differences, inference_scale_warning, load_segmenter
+from voc_seg.engine.label_next import choose_to_label
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import require_classes, require_pixels
 from voc_seg.reporting.inference import (
@@ -22,7 +26,9 @@ from voc_seg.reporting.inference import (
     labelled_overlay,
     plot_contact_sheet,
     thumbnail,
+    void_share,
 )  # fmt: skip
+from voc_seg.reporting.label_next import IMAGE_FOLDER, draw_suggestion, fill_page, uncertainty_map
 from voc_seg.samples.inference_images import ImageFiles, LazyMapping
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import printable
@@ -76,7 +82,7 @@ def segment(
     inference: InferenceConfig,
     runtime: RuntimeConfig,
 ) -> Mapping[str, Segmentation | None]:
-    """Mask and overlay of every image, computed when the catalog writes it; None if the file is unreadable by then.
+    """Mask, overlay and so on of every image, computed when the catalog writes it; None if it is unreadable by then.
 
     Raises VocSegError if the model was trained for other classes than ``data.classes`` or on images read in another
     way, or lacks evaluation settings.
@@ -103,18 +109,30 @@ def segment(
         except VocSegError as error:
             logger.warning("Rejected, although it was readable at first: %s", error)
             return None
-        mask = segmenter(image)
-        return Segmentation(palette_image(mask, classes), labelled_overlay(displayed(image), mask, classes))
+        found = segmenter.predict(image)
+        return Segmentation(
+            palette_image(found.mask, classes),
+            labelled_overlay(displayed(image), found.mask, classes),
+            None if found.confidence is None else Image.fromarray(found.confidence),
+            None
+            if found.uncertainty is None or found.feature is None
+            else Uncertainty(found.uncertainty.mean() / 255, uncertainty_map(found.uncertainty), found.feature),
+        )
 
     return LazyMapping(tuple(images), segment_image)
 
 
 def measure_shares(
-    images: ImageFiles, masks: Mapping[str, np.ndarray], unreadable: pd.DataFrame, data: DataConfig
+    images: ImageFiles,
+    masks: Mapping[str, np.ndarray],
+    unreadable: pd.DataFrame,
+    data: DataConfig,
+    inference: InferenceConfig,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fraction of pixels of each class, one row per segmented image; and a table of all rejected files.
 
-    ``unreadable`` has the files that were unreadable at first; files without a mask became unreadable since.
+    ``unreadable`` has the files that were unreadable at first; files without a mask became unreadable since. With
+    ``inference.min_confidence``, a column ``void`` has the fraction of pixels that are less sure.
     """
     rows, lost = [], {}
     for name in images:
@@ -126,6 +144,7 @@ def measure_shares(
         rows.append(
             {"image": name, "file": images.file(name), "height": height, "width": width}
             | class_shares(mask, data.class_table)
+            | ({} if inference.min_confidence is None else {"void": void_share(mask)})
         )
     return pd.DataFrame(rows), pd.concat([unreadable, _rejected(images, lost)], ignore_index=True)
 
@@ -136,6 +155,59 @@ def _why_lost(images: ImageFiles, name: str) -> str:
     except VocSegError as error:
         return printable(f"changed during the run: {error}")
     return "changed during the run: it could not be read when it was its turn"
+
+
+def export_masks(
+    images: ImageFiles, masks: Mapping[str, np.ndarray], data: DataConfig, inference: InferenceConfig
+) -> Annotations:
+    """The masks for the annotation tools of ``inference.formats``; read when the catalog writes them."""
+    return Annotations(inference.formats or (), images.paths, masks, data.class_table.names)
+
+
+def suggest_images(
+    images: ImageFiles, masks: Segmented, data: DataConfig, inference: InferenceConfig
+) -> tuple[pd.DataFrame, Report]:
+    """The images to label next, one row each, and a page that shows them; both empty without ``inference.label_next``.
+
+    Raises VocSegError if the masks were predicted without it.
+    """
+    if not inference.label_next:
+        return pd.DataFrame(), Report("", IMAGE_FOLDER, (), 0)
+    known = masks.uncertainties()
+    known = known[known["image"].isin(images.paths.keys())]
+    if known.empty:
+        raise VocSegError(
+            "inference.label_next: the masks are of a run without it, so nothing is known about their uncertainty. Run "
+            "the whole pipeline: kedro run --pipelines inference --params inference.images=PATH,inference.label_next="
+            f"{inference.label_next}"
+        )
+    features = np.stack(known["feature"].tolist())
+    chosen, distances = choose_to_label(known["uncertainty"].to_numpy(), features, inference.label_next)
+    table = known.iloc[chosen][["image", "uncertainty"]].reset_index(drop=True)
+    table.insert(0, "rank", range(1, len(table) + 1))
+    table.insert(2, "file", [images.file(name) for name in table["image"]])
+    table["distance"] = distances
+    logger.info("Images to label next: %d of %d.", len(table), len(known))
+    page = fill_page(table, masks, len(known), data.class_table)
+    pictures = (
+        draw_suggestion(
+            row.rank,
+            _displayed_or_none(images, row.image),
+            masks[row.image],
+            masks.uncertainty(row.image),
+            data.class_table,
+        )
+        for row in table.itertuples()
+    )
+    return table, Report(page, IMAGE_FOLDER, pictures, len(table))
+
+
+def _displayed_or_none(images: ImageFiles, name: str) -> np.ndarray | None:
+    try:
+        return displayed(images[name])
+    except VocSegError as error:
+        logger.warning("Not on the page of images to label next: %s", error)
+        return None
 
 
 def draw_gallery(

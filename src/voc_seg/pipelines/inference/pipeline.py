@@ -1,8 +1,8 @@
-"""inference: best model and the user's images -> masks, overlays and class fractions."""
+"""inference: best model and the user's images -> masks, overlays, class fractions, and what to label next."""
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import check_pictures, draw_gallery, measure_shares, segment
+from .nodes import check_pictures, draw_gallery, export_masks, measure_shares, segment, suggest_images
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:
@@ -30,9 +30,27 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             ),
             Node(
                 func=measure_shares,
-                inputs=["readable_pictures", "inference_segmentations", "unreadable_pictures", "params:data"],
+                inputs=[
+                    "readable_pictures",
+                    "inference_segmentations",
+                    "unreadable_pictures",
+                    "params:data",
+                    "params:inference",
+                ],
                 outputs=["inference_shares", "inference_rejected"],
                 name="measure_shares",
+            ),
+            Node(
+                func=export_masks,
+                inputs=["readable_pictures", "inference_segmentations", "params:data", "params:inference"],
+                outputs="inference_annotations",
+                name="export_masks",
+            ),
+            Node(
+                func=suggest_images,
+                inputs=["readable_pictures", "inference_segmentations", "params:data", "params:inference"],
+                outputs=["label_next", "label_next_page"],
+                name="suggest_images",
             ),
             Node(
                 func=draw_gallery,

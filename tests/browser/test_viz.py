@@ -42,7 +42,8 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "_to_onnx", lambda *_: (b"a network", {}))  # the slow half of it; there is no preview
         run_kedro(project, "export")
-    run_kedro(project, "inference", inference={"images": str(project / "voc/VOCdevkit/VOC2012/JPEGImages")})
+    images = str(project / "voc/VOCdevkit/VOC2012/JPEGImages")
+    run_kedro(project, "inference", inference={"images": images, "label_next": 2, "formats": "labelme coco"})
     run_kedro(project, "comparison")
     run_kedro(project, "calibration")
     run_kedro(project, "lr_finder", lr_finder={"steps": 20})
@@ -123,6 +124,8 @@ def test_the_default_pipeline_opens_as_three_groups(build: Path, address: str, p
         ("evaluation", "class_scores", "table"),
         ("evaluation", "report", "img"),
         ("inference", "inference_segmentations", "img"),
+        ("inference", "inference_annotations", "table"),
+        ("inference", "label_next_page", "img"),
         ("export", "model_card", "iframe, pre"),
         ("data_processing", "train_split", "img"),
         ("data_processing", "train_samples", "img"),

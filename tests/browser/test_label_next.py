@@ -91,4 +91,4 @@ def test_the_viewer(opened: Page) -> None:
     expect(opened.locator("#legend")).to_contain_text("dog")
     opened.keyboard.press("ArrowLeft")
     expect(opened.locator("#legend")).to_contain_text("not sure12.5 %")
-    assert all(opened.evaluate("[...document.querySelectorAll('#viewer img')].map((one) => one.naturalWidth > 0)"))
+    opened.wait_for_function("[...document.querySelectorAll('#viewer img')].every((one) => one.naturalWidth > 0)")

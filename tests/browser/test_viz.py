@@ -17,8 +17,8 @@ from voc_seg.pipelines.export import nodes as export
 from voc_seg.scenes.sample import write_scenes
 
 PIPELINES = (
-    "__default__", "data_processing", "sanity", "lr_finder", "training", "evaluation", "inference", "export",
-    "comparison",
+    "__default__", "data_processing", "sanity", "lr_finder", "training", "evaluation", "label_review", "inference",
+    "export", "comparison",
 )  # fmt: skip
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 UNSEEN = {
@@ -43,6 +43,7 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
         patch.setattr(export, "_to_onnx", lambda *_: (b"a network", {}))  # the slow half of it; there is no preview
         run_kedro(project, "export")
     run_kedro(project, "inference", inference={"images": str(project / "voc/VOCdevkit/VOC2012/JPEGImages")})
+    run_kedro(project, "label_review")
     run_kedro(project, "comparison")
     run_kedro(project, "lr_finder", lr_finder={"steps": 20})
     command = [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"]

@@ -151,7 +151,8 @@ class ConsoleHooks:
             following += context_options(run_params, following.rpartition(" ")[2], self._suggested(ran))
         self._log_unused_test(ran)
         following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
-        report = f" Report: {path_of(self._catalog, 'report')}." if "report" in self._saved else ""
+        pages = [str(path_of(self._catalog, name)) for name in ("report", "label_review") if name in self._saved]
+        report = f" Report: {', '.join(pages)}." if pages else ""
         count = _WARNINGS.count
         warned = f" with {count} warning{'s' * (count > 1)}" if count else ""
         logger.info("Done in %s%s.%s%s", duration(time.time() - self._started), warned, report, following)

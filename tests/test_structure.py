@@ -23,16 +23,9 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir())
 RECIPES = ("voc2012_best", "voc2012_dinov2", "voc2012_fast")
 NAMES = (
-    "data_processing",
-    "sanity",
-    "lr_finder",
-    "training",
-    "calibration",
-    "evaluation",
-    "inference",
-    "export",
-    "comparison",
-)
+    "data_processing", "sanity", "lr_finder", "training", "calibration", "evaluation", "label_review", "inference",
+    "export", "comparison",
+)  # fmt: skip
 WITHOUT_LAYER = {"evaluation_samples": "model_input", "scored_model": "models"}
 """In memory only. With the layer whose colour they have, Kedro-Viz would draw them one below the other."""
 
@@ -101,7 +94,7 @@ def test_layers_have_an_order() -> None:
     assert order == ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 
 
-@pytest.mark.parametrize("name", ["evaluation", "export", "inference"])
+@pytest.mark.parametrize("name", ["evaluation", "export", "inference", "label_review"])
 @pytest.mark.parametrize("entry", ["best_model", "model_history"])
 def test_files_that_training_may_replace_are_read_once(name: str, entry: str) -> None:
     readers = [node.name for node in pipelines[name].nodes if entry in node.inputs]

@@ -17,7 +17,8 @@ from voc_seg.pipelines.export import nodes as export
 from voc_seg.scenes.sample import write_scenes
 
 PIPELINES = (
-    "__default__", "data_processing", "sanity", "lr_finder", "training", "calibration", "evaluation", "inference",
+    "__default__", "data_processing", "sanity", "lr_finder", "training", "calibration", "evaluation", "label_review",
+    "inference",
     "export", "comparison",
 )  # fmt: skip
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
@@ -44,6 +45,7 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
         run_kedro(project, "export")
     images = str(project / "voc/VOCdevkit/VOC2012/JPEGImages")
     run_kedro(project, "inference", inference={"images": images, "label_next": 2, "formats": "labelme coco"})
+    run_kedro(project, "label_review")
     run_kedro(project, "comparison")
     run_kedro(project, "calibration")
     run_kedro(project, "lr_finder", lr_finder={"steps": 20})

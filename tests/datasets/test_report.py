@@ -65,8 +65,10 @@ def test_loading_what_is_not_there_says_how_to_make_it(dataset: ReportDataset) -
 
 
 def test_an_empty_page_deletes_the_old_one(tmp_path: Path) -> None:
-    dataset = ReportDataset(filepath=str(tmp_path / "label_next.html"))
-    with pytest.raises(DatasetError, match=r"kedro run --pipelines inference .*inference\.label_next=20"):
+    dataset = ReportDataset(
+        filepath=str(tmp_path / "label_next.html"), pipeline="inference --params inference.images=PATH"
+    )
+    with pytest.raises(DatasetError, match=r"kedro run --pipelines inference --params inference\.images=PATH"):
         dataset.load()
     for kept in ([], ["for the talk.jpg"]):
         dataset.save(Report("one", "label_next_images", iter([{"a.jpg": b"1"}]), 1))

@@ -21,15 +21,16 @@ from .loss import LossConfig
 from .model_input import ModelInput
 from .network import ModelConfig
 from .optimisation import LrFinderConfig, OptimizerConfig, ScheduleConfig
-from .results import ComparisonConfig, EvaluationConfig, InferenceConfig
+from .results import ComparisonConfig, EvaluationConfig, InferenceConfig, LabelReviewConfig
 from .running import RunName, RuntimeConfig, TrackingConfig
 from .training import CheckpointConfig, SanityConfig, TrainingConfig
 from .user_keys import project_parameters
 
 __all__ = [
     "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EvaluationConfig",
-    "InferenceConfig", "LossConfig", "LrFinderConfig", "ModelConfig", "ModelInput", "OptimizerConfig", "Parameters",
-    "RuntimeConfig", "SanityConfig", "ScheduleConfig", "TrackingConfig", "TrainingConfig", "filled", "flattened",
+    "InferenceConfig", "LabelReviewConfig", "LossConfig", "LrFinderConfig", "ModelConfig", "ModelInput",
+    "OptimizerConfig", "Parameters", "RuntimeConfig", "SanityConfig", "ScheduleConfig", "TrackingConfig",
+    "TrainingConfig", "filled", "flattened",
 ]  # fmt: skip
 
 
@@ -60,6 +61,7 @@ class Parameters(Block):
     lr_finder: LrFinderConfig = LrFinderConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     inference: InferenceConfig = InferenceConfig()
+    label_review: LabelReviewConfig = LabelReviewConfig()
     comparison: ComparisonConfig = ComparisonConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     tracking: TrackingConfig = TrackingConfig()

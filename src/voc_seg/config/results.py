@@ -1,4 +1,4 @@
-"""Settings of evaluation, inference and comparison."""
+"""Settings of evaluation, inference, label review and comparison."""
 
 from typing import Annotated, Any, Literal
 
@@ -98,6 +98,17 @@ class InferenceConfig(Block):
                 "YAML does not read this as a path: start it with ./ or put it in quotes inside the quotes"
             )
         return images
+
+
+class LabelReviewConfig(Block):
+    """Finding label errors with the best model; evaluation.scale, scales, flip and tile apply."""
+
+    split: Literal["train", "val", "test", "all"] = Field(
+        "train", description="split whose masks are reviewed; all: every split with masks"
+    )
+    shown: int = Field(
+        60, ge=1, le=1000, description="number of regions on label_review.html; label_issues.csv has all"
+    )
 
 
 class ComparisonConfig(Block):

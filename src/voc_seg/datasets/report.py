@@ -1,4 +1,4 @@
-"""The report of an evaluation as a catalog entry: a page and, in a folder beside it, its images."""
+"""A report as a catalog entry: a page and, in a folder beside it, its images."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -38,11 +38,13 @@ class ReportDataset(AbstractDataset[Report, str]):
 
     Args:
         filepath: The HTML file.
+        pipeline: The pipeline that writes it, for a message.
         metadata: For Kedro-Viz.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, filepath: str, pipeline: str = "evaluation", metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
+        self._pipeline = pipeline
         self.metadata = metadata
 
     def save(self, data: Report) -> None:
@@ -55,7 +57,7 @@ class ReportDataset(AbstractDataset[Report, str]):
             page.write_text(data.page, encoding="utf-8")
             with (
                 atomic_write_folder(self._filepath.with_name(data.folder)) as folder,
-                progress_bar("writing the report", data.images) as advance,
+                progress_bar(f"writing {self._filepath.name}", data.images) as advance,
             ):
                 for files in data.pictures:
                     for name, content in files.items():
@@ -64,9 +66,7 @@ class ReportDataset(AbstractDataset[Report, str]):
 
     def load(self) -> str:
         if not self._filepath.is_file():
-            inference = "inference --params inference.images=PATH,inference.label_next=20"
-            pipeline = inference if self._filepath.stem == "label_next" else "evaluation"
-            raise DatasetError(f"No page at {self._filepath}. Make it with: kedro run --pipelines {pipeline}")
+            raise DatasetError(f"No page at {self._filepath}. Make it with: kedro run --pipelines {self._pipeline}")
         recover_folder(self._images)
         return self._filepath.read_text(encoding="utf-8")
 

@@ -22,6 +22,7 @@ NEXT_COMMAND = {
     "training": "kedro run --pipelines evaluation",
     "calibration": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz run",  # plain kedro viz takes no options
+    "label_review": "kedro run --pipelines data_processing,training",
     "inference": "kedro viz run",
     "export": "read {model_card}",
     "comparison": "kedro viz run",

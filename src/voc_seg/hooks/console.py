@@ -151,7 +151,8 @@ class ConsoleHooks:
             following += context_options(run_params, following.rpartition(" ")[2], self._suggested(ran))
         self._log_unused_test(ran)
         following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
-        report = f" Report: {path_of(self._catalog, 'report')}." if "report" in self._saved else ""
+        pages = [str(path_of(self._catalog, name)) for name in ("report", "label_review") if name in self._saved]
+        report = f" Report: {', '.join(pages)}." if pages else ""
         page = path_of(self._catalog, "label_next_page") if "label_next_page" in self._saved else None
         report += f" Images to label next: {page}." if page and page.is_file() else ""
         count = _WARNINGS.count

@@ -85,7 +85,7 @@ def draw_image(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict
     errors = np.where(sample.mask == VOID, 2, sample.mask != prediction).astype(np.uint8)
     image = Image.fromarray(sample.displayed).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     return {
-        f"{sample.id}.jpg": _encoded(image, format="JPEG", quality=_QUALITY, optimize=True),
+        f"{sample.id}.jpg": encoded(image, format="JPEG", quality=_QUALITY, optimize=True),
         f"{sample.id}.truth.png": _mask(np.minimum(sample.mask, void), palette, size),
         f"{sample.id}.prediction.png": _mask(np.minimum(prediction, void), palette, size),
         f"{sample.id}.errors.png": _mask(errors, np.array([RIGHT_COLOUR, WRONG_COLOUR, VOID_COLOUR], np.uint8), size),
@@ -95,10 +95,11 @@ def draw_image(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict
 def _mask(values: np.ndarray, palette: np.ndarray, size: tuple[int, int]) -> bytes:
     mask_image = Image.fromarray(values).resize(size, Image.Resampling.NEAREST)
     mask_image.putpalette(palette.tobytes())
-    return _encoded(mask_image, format="PNG", transparency=0)
+    return encoded(mask_image, format="PNG", transparency=0)
 
 
-def _encoded(image: Image.Image, **options: Any) -> bytes:
+def encoded(image: Image.Image, **options: Any) -> bytes:
+    """The content of an image file; ``options`` are those of Pillow's ``save``."""
     content = io.BytesIO()
     image.save(content, **options)
     return content.getvalue()

@@ -1,4 +1,5 @@
 // The gallery of any page: a card for every image. The page says what a card shows: MODES, galleryMode, numbers(image).
+// data.gallery_of is the word for what is on a card, if it is not an image.
 
 const cards = new Map(); // by image
 const images = data.images;
@@ -46,13 +47,14 @@ function showOnly(wanted) {
   }
   showColours();
   find("cards").append(...visible.map((image) => cards.get(image)));
-  find("count").textContent = visible.length === images.length ? plural(images.length, "image")
-    : `${whole(visible.length)} of ${plural(images.length, "image")}`;
+  const all = plural(images.length, data.gallery_of ?? "image");
+  find("count").textContent = visible.length === images.length ? all : `${whole(visible.length)} of ${all}`;
   setTabStop(visible[0]);
 }
 
 // The colours of everything that is seen on the cards, in the order of the classes.
 function showColours() {
+  if (!find("gallery-legend")) return; // the page explains them elsewhere
   const colours = new Map();
   if (galleryMode !== "image") {
     for (const image of visible) for (const [colour, name] of legend(image, galleryMode)) colours.set(name, colour);
@@ -70,17 +72,18 @@ function setTabStop(image, focus = false) {
   if (focus) cards.get(image).focus();
 }
 
-function buildCards() {
+function buildCards(picture = (image) => view(image, galleryMode, "lazy")) {
   for (const image of images) {
     const card = make("button", { class: "card", type: "button", tabindex: -1, "data-id": image.id },
-      view(image, galleryMode, "lazy"), make("span", { class: "id" }, image.id), make("span", { class: "numbers" }));
+      picture(image), make("span", { class: "id" }, image.id), make("span", { class: "numbers" }));
     card.addEventListener("click", () => openViewer(image));
     card.addEventListener("focus", () => setTabStop(image));
     cards.set(image, card);
   }
-  addToggle(find("gallery-mode"), galleryMode, (mode) => {
+  const toggle = find("gallery-mode");
+  if (toggle) addToggle(toggle, galleryMode, (mode) => {
     galleryMode = mode;
-    markPressed(find("gallery-mode"), mode);
+    markPressed(toggle, mode);
     showColours();
     for (const [image, card] of cards) setMode(card.firstChild, image, mode);
   });

@@ -8,7 +8,7 @@ function openViewer(image) {
   const position = visible.indexOf(image);
   find("viewer-title").textContent = image.id;
   find("viewer-note").textContent =
-    `${facts(image)} Image ${whole(position + 1)} of ${whole(visible.length)}.`;
+    `${facts(image)} ${data.gallery_of ? "Number" : "Image"} ${whole(position + 1)} of ${whole(visible.length)}.`;
   find("viewer-picture").replaceChildren(view(image, viewerMode, "eager"));
   find("previous").disabled = position <= 0;
   find("next").disabled = position >= visible.length - 1;

@@ -12,7 +12,9 @@ Scale = Annotated[float, Field(gt=0, le=4)]
 class EvaluationConfig(Block):
     """Scoring a split, always at the size of the packed images."""
 
-    split: Literal["train", "val", "test"] = Field("val", description="split to score")
+    split: Literal["train", "val", "test", "fold"] = Field(
+        "val", description="split to score; fold is the part of train that a model with training.fold was validated on"
+    )
     scale: float = Field(
         1.0,
         gt=0,

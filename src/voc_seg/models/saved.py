@@ -141,6 +141,11 @@ def trained_on(saved: Mapping[str, Any]) -> str:
     return data.get("name") or data.get("source") or saved.get("source") or ""
 
 
+def fold_of(saved: Mapping[str, Any]) -> str:
+    """``training.fold`` of a saved network; empty if no fold was held out."""
+    return saved.get("config", {}).get("training", {}).get("fold") or ""
+
+
 def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> ModelConfig:
     """Refuse a saved network of another format, or whose weights do not fit its ``model_config``.
 

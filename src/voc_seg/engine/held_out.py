@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from voc_seg.models.saved import fold_of
+from voc_seg.models.members import fold_of
 from voc_seg.samples.folds import divide_fold
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from voc_seg.config import EvaluationConfig, InferenceConfig
 from voc_seg.models.registry import restore_model
-from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
 
 from .failures import INFERENCE_MEMORY_ADVICE, explain_failures
@@ -134,9 +134,7 @@ def load_segmenter(
 
 
 @torch.inference_mode()
-def predict_mask(
-    model: SegmentationNet, image: np.ndarray, preprocessing: Preprocessing, runtime: Runtime
-) -> np.ndarray:
+def predict_mask(model: nn.Module, image: np.ndarray, preprocessing: Preprocessing, runtime: Runtime) -> np.ndarray:
     """Return the class of every pixel of an image.
 
     Args:

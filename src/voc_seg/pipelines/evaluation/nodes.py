@@ -17,8 +17,8 @@ from voc_seg.engine.held_out import held_out_fold
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics import boundaries, calibration, intervals
 from voc_seg.metrics import confusion as scores
+from voc_seg.models.members import fold_of
 from voc_seg.models.registry import require_classes, require_pixels, restore_model
-from voc_seg.models.saved import fold_of
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
 from voc_seg.reporting.augmented import crops_of_model

@@ -18,13 +18,14 @@ from .loss import LossConfig
 from .model_input import ModelInput
 from .network import ModelConfig
 from .optimisation import LrFinderConfig, OptimizerConfig, ScheduleConfig
-from .results import ComparisonConfig, EvaluationConfig, InferenceConfig
+from .results import ComparisonConfig, EnsembleConfig, EvaluationConfig, InferenceConfig
 from .running import RunName, RuntimeConfig, TrackingConfig
 from .training import CheckpointConfig, SanityConfig, TrainingConfig
 from .user_keys import project_parameters
 
 __all__ = [
-    "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EvaluationConfig",
+    "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EnsembleConfig",
+    "EvaluationConfig",
     "InferenceConfig", "LossConfig", "LrFinderConfig", "ModelConfig", "ModelInput", "OptimizerConfig", "Parameters",
     "RuntimeConfig", "SanityConfig", "ScheduleConfig", "TrackingConfig", "TrainingConfig", "filled", "flattened",
 ]  # fmt: skip
@@ -58,6 +59,7 @@ class Parameters(Block):
     evaluation: EvaluationConfig = EvaluationConfig()
     inference: InferenceConfig = InferenceConfig()
     comparison: ComparisonConfig = ComparisonConfig()
+    ensemble: EnsembleConfig = EnsembleConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     tracking: TrackingConfig = TrackingConfig()
 

@@ -85,6 +85,14 @@ class InferenceConfig(Block):
         return images
 
 
+class EnsembleConfig(Block):
+    """Several models as one, the mean of their class probabilities."""
+
+    runs: Annotated[tuple[str, ...] | None, SpaceSeparated] = Field(
+        None, description="names of the runs whose best models are joined; * matches any text, but cannot come first"
+    )
+
+
 class ComparisonConfig(Block):
     """Which runs are compared."""
 

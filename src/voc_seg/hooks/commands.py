@@ -20,10 +20,12 @@ NEXT_COMMAND = {
     "sanity": "kedro run --pipelines training",
     "lr_finder": "kedro run --pipelines training",
     "training": "kedro run --pipelines evaluation",
+    "ensemble": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz run",  # plain kedro viz takes no options
     "inference": "kedro viz run",
     "export": "read {model_card}",
     "comparison": "kedro viz run",
+    "folds": "kedro viz run",
 }
 """What to type or do after each pipeline, in the order in which the pipelines depend on each other."""
 

@@ -69,10 +69,17 @@ def cli() -> None:
 
 @cli.command()
 @click.option(
-    "--grid", "grid", multiple=True, required=True, metavar="KEY=V1,V2",
+    "--grid", "grid", multiple=True, metavar="KEY=V1,V2",
     help="Setting to vary and its values; write lists with spaces. Repeat it to combine several settings.",
 )  # fmt: skip
 @click.option("--params", default="", help="Settings of all runs, as for kedro run.")
+@click.option(
+    "--folds", type=click.IntRange(min=2), default=None,
+    help="Run every combination on each of so many folds of train, and pool the scores on the folds.",
+)  # fmt: skip
+@click.option(
+    "--ensemble", is_flag=True, help="With --folds: also join the models of all folds, and score that on val."
+)
 @click.option(
     "--pipelines",
     default="training,evaluation",
@@ -89,12 +96,14 @@ def sweep(
     /,
     grid: tuple[str, ...],
     params: str,
+    folds: int | None,
+    ensemble: bool,
     pipelines: list[str],
     jobs: int,
     name: str,
     env: str | None,
 ) -> None:
-    """Run every combination of settings, each in data/runs/NAME, and compare the runs on val.
+    """Run every combination of settings, each in data/runs/NAME, and compare the runs on val, or pool those on folds.
 
     Run the same command again to resume: finished runs are skipped, interrupted and failed ones resumed.
     """
@@ -106,7 +115,8 @@ def sweep(
                 "A sweep needs a single process, but torchrun has started several. Run it without torchrun."
             )
         env = env or os.environ.get("KEDRO_ENV")  # as in the runs
-        code = run_sweep(Path(metadata.project_path), SweepOptions(grid, params, tuple(pipelines), jobs, name, env))
+        options = SweepOptions(grid, params, tuple(pipelines), jobs, name, env, folds or 0, ensemble)
+        code = run_sweep(Path(metadata.project_path), options)
     except (VocSegError, MissingConfigException) as error:
         logger.error("%s", error)
         code = 1

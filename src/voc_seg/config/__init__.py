@@ -21,15 +21,15 @@ from .loss import LossConfig
 from .model_input import ModelInput
 from .network import ModelConfig
 from .optimisation import LrFinderConfig, OptimizerConfig, ScheduleConfig
-from .results import ComparisonConfig, EvaluationConfig, InferenceConfig, LabelReviewConfig
+from .results import ComparisonConfig, EnsembleConfig, EvaluationConfig, InferenceConfig, LabelReviewConfig
 from .running import RunName, RuntimeConfig, TrackingConfig
 from .training import CheckpointConfig, SanityConfig, TrainingConfig
 from .user_keys import project_parameters
 
 __all__ = [
-    "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EvaluationConfig",
-    "InferenceConfig", "LabelReviewConfig", "LossConfig", "LrFinderConfig", "ModelConfig", "ModelInput",
-    "OptimizerConfig", "Parameters", "RuntimeConfig", "SanityConfig", "ScheduleConfig", "TrackingConfig",
+    "AugmentationConfig", "CheckpointConfig", "ClassConfig", "ComparisonConfig", "DataConfig", "EnsembleConfig",
+    "EvaluationConfig", "InferenceConfig", "LabelReviewConfig", "LossConfig", "LrFinderConfig", "ModelConfig",
+    "ModelInput", "OptimizerConfig", "Parameters", "RuntimeConfig", "SanityConfig", "ScheduleConfig", "TrackingConfig",
     "TrainingConfig", "filled", "flattened",
 ]  # fmt: skip
 
@@ -63,6 +63,7 @@ class Parameters(Block):
     inference: InferenceConfig = InferenceConfig()
     label_review: LabelReviewConfig = LabelReviewConfig()
     comparison: ComparisonConfig = ComparisonConfig()
+    ensemble: EnsembleConfig = EnsembleConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     tracking: TrackingConfig = TrackingConfig()
 

@@ -12,7 +12,9 @@ Scale = Annotated[float, Field(gt=0, le=4)]
 class EvaluationConfig(Block):
     """Scoring a split, always at the size of the packed images."""
 
-    split: Literal["train", "val", "test"] = Field("val", description="split to score")
+    split: Literal["train", "val", "test", "fold"] = Field(
+        "val", description="split to score; fold is the part of train that a model with training.fold was validated on"
+    )
     scale: float = Field(
         1.0,
         gt=0,
@@ -108,6 +110,14 @@ class LabelReviewConfig(Block):
     )
     shown: int = Field(
         60, ge=1, le=1000, description="number of regions on label_review.html; label_issues.csv has all"
+    )
+
+
+class EnsembleConfig(Block):
+    """Several models as one, the mean of their class probabilities."""
+
+    runs: Annotated[tuple[str, ...] | None, SpaceSeparated] = Field(
+        None, description="names of the runs whose best models are joined; * matches any text, but cannot come first"
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from .block import Block, Fraction
 from .loss import LossConfig
@@ -92,6 +92,12 @@ class TrainingConfig(Block):
         description="run the network of training steps through torch.compile, on NVIDIA GPUs with CUDA graphs; "
         "measure first whether that is faster (docs/gpu.md)",
     )
+    fold: str | None = Field(
+        None,
+        pattern=r"^[1-9]\d{0,3}/[1-9]\d{0,3}$",
+        description="train on train without this fold and validate on the fold: 2/5 is the second of five, which "
+        "depend on seed; null trains on train and validates on val (docs/sweeps.md)",
+    )
     resume: bool = Field(False, description="resume from the newest checkpoint")
     accept_changed_data: bool = Field(
         False, description="resume even if images or masks have changed under the same ids"
@@ -111,6 +117,15 @@ class TrainingConfig(Block):
     def monitored_class(self) -> str:
         """The class that ``monitor`` names; empty if it names another score."""
         return self.monitor.removeprefix("class:") if self.monitor.startswith("class:") else ""
+
+    @field_validator("fold")
+    @classmethod
+    def _fold_exists(cls, fold: str | None) -> str | None:
+        if fold is not None:
+            number, folds = map(int, fold.split("/"))
+            if folds < 2 or number > folds:
+                raise ValueError("write the number of a fold and the number of folds, at least 2, as in 2/5")
+        return fold
 
     @model_validator(mode="after")
     def _compile_goes_with_the_others(self) -> "TrainingConfig":

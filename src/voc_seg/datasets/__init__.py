@@ -9,7 +9,7 @@ from .in_memory import InMemoryDataset
 from .model_file import ModelDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .report import Report, ReportDataset
-from .runs import Run, RunsDataset
+from .runs import Run, RunModelsDataset, RunsDataset
 from .sample_store import SampleStoreDataset
 from .single_files import (
     BytesDataset,
@@ -45,6 +45,7 @@ __all__ = [
     "Report",
     "ReportDataset",
     "Run",
+    "RunModelsDataset",
     "RunsDataset",
     "SampleStoreDataset",
     "SegmentationsDataset",

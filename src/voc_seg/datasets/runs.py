@@ -16,7 +16,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.versions import newest_version
 
 from .earlier_table import EarlierTableDataset, read_earlier_table
-from .model_file import read_state
+from .model_file import State, read_state
 from .previews import table_preview
 from .single_files import OptionalJSONDataset
 
@@ -50,6 +50,10 @@ class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
         self.metadata = metadata
 
     def load(self) -> Mapping[str, Callable[[], Run]]:
+        return {name: partial(_read, folder) for name, folder in self._folders().items()}
+
+    def _folders(self) -> dict[str, Path]:
+        """Folders with a best model by the name of the run."""
         folders = {NAMELESS: self._folder} if _model(self._folder).is_file() else {}
         for folder in sorted((self._folder / "runs").glob("[!.]*")):
             if not _model(folder).is_file():
@@ -58,7 +62,7 @@ class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
                 folders[folder.name] = folder
             else:  # spreadsheets would take =x() for a formula
                 logger.warning("%r in %s is skipped: %s. Rename the folder.", folder.name, folder.parent, RUN_NAME_RULE)
-        return {name: partial(_read, folder) for name, folder in folders.items()}
+        return folders
 
     def save(self, data: None) -> None:
         """Always an error."""
@@ -67,9 +71,9 @@ class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
     def preview(self) -> TablePreview:
         """Epoch and score of every run's best model, for Kedro-Viz."""
         rows = []
-        for name, read in self.load().items():
+        for name, folder in self._folders().items():
             try:
-                model = read().model
+                model = _read(folder).model
                 rows.append([name, model["epoch"], round(model["val_miou"], 4)])
             except VocSegError:
                 rows.append([name, "cannot be read", ""])
@@ -84,6 +88,21 @@ class RunsDataset(AbstractDataset[None, Mapping[str, Callable[[], Run]]]):
 
 def _model(folder: Path) -> Path:
     return newest_version(folder / "06_models/best_model.pth")
+
+
+class RunModelsDataset(RunsDataset):
+    """The best models of runs with their weights, each read on access, as ``load_checked`` of `ModelDataset` does."""
+
+    def load(self) -> Mapping[str, Callable[[], State]]:  # type: ignore[override]
+        return {name: partial(_read_model, folder) for name, folder in self._folders().items() if name != NAMELESS}
+
+
+def _read_model(folder: Path) -> State:
+    from voc_seg.models.saved import require_best_model
+
+    state = read_state(_model(folder))
+    require_best_model(state, str(_model(folder)))
+    return state
 
 
 _FIELDS = ("epoch", "val_miou", "config", "model_config", "model")

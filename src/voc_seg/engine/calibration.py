@@ -3,11 +3,11 @@
 import math
 
 import torch
+from torch import nn
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.calibration import STEP
 from voc_seg.metrics.temperature import ScoredPixels
-from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import VOID
@@ -21,7 +21,7 @@ _MAX_SCORES = 2**26
 
 
 def collect_scores(
-    model: SegmentationNet,
+    model: nn.Module,
     samples: SampleStore,
     config: EvaluationConfig,
     runtime: Runtime,

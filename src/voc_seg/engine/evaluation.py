@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
+from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.boundaries import Outlines, outlines_of, to_columns
@@ -150,7 +150,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: SegmentationNet,
+    model: nn.Module,
     samples: SampleStore,
     config: EvaluationConfig,
     runtime: Runtime,

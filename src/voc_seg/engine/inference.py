@@ -1,22 +1,21 @@
 """Masks of images of any size, in memory that does not grow with the number of classes times the image size."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from voc_seg.config import EvaluationConfig, InferenceConfig
 from voc_seg.models.registry import restore_model
-from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID
 
 from .confidence import as_bytes, confidence_of, uncertainty_of
 from .failures import INFERENCE_MEMORY_ADVICE, explain_failures
+from .label_next import pooled_features
 from .runtime import Runtime
 from .scores import network_size
 from .tiles import score_parts
@@ -145,7 +144,7 @@ class Segmenter:
     | temperature   | by which scores are divided for probabilities |
     """
 
-    model: SegmentationNet
+    model: nn.Module
     preprocessing: Preprocessing
     runtime: Runtime
     config: InferenceConfig
@@ -187,16 +186,14 @@ def load_segmenter(
     return Segmenter(model, preprocessing, runtime, config, saved.get("temperature", 1.0))
 
 
-def predict_mask(
-    model: SegmentationNet, image: np.ndarray, preprocessing: Preprocessing, runtime: Runtime
-) -> np.ndarray:
+def predict_mask(model: nn.Module, image: np.ndarray, preprocessing: Preprocessing, runtime: Runtime) -> np.ndarray:
     """Return the class of every pixel of an image, ``uint8 (H, W)``; see :func:`predict_image`."""
     return predict_image(model, image, preprocessing, runtime, InferenceConfig()).mask
 
 
 @torch.inference_mode()
 def predict_image(
-    model: SegmentationNet,
+    model: nn.Module,
     image: np.ndarray,
     preprocessing: Preprocessing,
     runtime: Runtime,
@@ -222,7 +219,7 @@ def predict_image(
     confidence = np.empty_like(mask) if config.confidence else None
     uncertainty = np.empty_like(mask) if config.label_next else None
     wants_probabilities = config.confidence or config.label_next or config.min_confidence is not None
-    with explain_failures(INFERENCE_MEMORY_ADVICE), _pooled_features(model, uncertainty is not None) as pooled:
+    with explain_failures(INFERENCE_MEMORY_ADVICE), pooled_features(model, uncertainty is not None) as pooled:
         for rows, columns, scores in score_parts(model, image, sizes, preprocessing.flip, preprocessing.tile, runtime):
             part = scores.argmax(1)[0].to(torch.uint8)
             if temperature != 1 and wants_probabilities:
@@ -239,19 +236,3 @@ def predict_image(
     # Tiles have one size, and scales one weight, so their means are averaged.
     feature = torch.stack(pooled).mean(0).cpu().numpy() if pooled else None
     return Segmented(mask, confidence, uncertainty, feature)
-
-
-@contextmanager
-def _pooled_features(model: SegmentationNet, wanted: bool) -> Iterator[list[Tensor]]:
-    """Yield a list that gets the mean of the encoder's last feature map, ``float32 (D,)``, in each forward pass."""
-    pooled: list[Tensor] = []
-    if not wanted:
-        yield pooled
-        return
-    hook = model.encoder.register_forward_hook(
-        lambda module, images, features: pooled.append(features[-1].float().mean((0, 2, 3)))
-    )
-    try:
-        yield pooled
-    finally:
-        hook.remove()

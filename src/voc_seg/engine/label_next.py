@@ -1,6 +1,14 @@
 """Which images to label next: those the network is unsure of, and that differ from each other."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
 import numpy as np
+from torch import Tensor, nn
+
+from voc_seg.models.ensemble import Ensemble
+from voc_seg.models.segmentation_net import SegmentationNet
 
 
 def choose_to_label(uncertainty: np.ndarray, features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,3 +45,24 @@ def choose_to_label(uncertainty: np.ndarray, features: np.ndarray, count: int) -
         left[index] = False
         nearest = np.minimum(nearest, np.linalg.norm(unit - unit[index], axis=1))
     return np.array(chosen, int), np.array(distances)
+
+
+@contextmanager
+def pooled_features(model: nn.Module, wanted: bool) -> Iterator[list[Tensor]]:
+    """Yield a list that gets the mean of the encoder's last feature map, ``float32 (D,)``, in each forward pass."""
+    pooled: list[Tensor] = []
+    if not wanted:
+        yield pooled
+        return
+    members = model.members if isinstance(model, Ensemble) else [model]  # which have equally many features
+    hooks = [
+        cast(SegmentationNet, member).encoder.register_forward_hook(
+            lambda module, images, features: pooled.append(features[-1].float().mean((0, 2, 3)))
+        )
+        for member in members
+    ]
+    try:
+        yield pooled
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
+from torch import nn
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.label_errors import LabelSums, softmin, softmin_sums
 from voc_seg.metrics.label_regions import Differences, ReviewedImage
-from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOID
 
@@ -19,7 +19,7 @@ from .tiles import score_parts
 
 
 def review_labels(
-    model: SegmentationNet,
+    model: nn.Module,
     samples: Iterable[Sample],
     config: EvaluationConfig,
     runtime: Runtime,
@@ -45,7 +45,7 @@ def review_labels(
 
 @torch.inference_mode()
 def _review(
-    model: SegmentationNet,
+    model: nn.Module,
     sample: Sample,
     config: EvaluationConfig,
     runtime: Runtime,

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.boundaries import trimap_of
 from voc_seg.metrics.calibration import DeviceCalibration, calibration_sums
 from voc_seg.metrics.confusion import confusion_matrix
-from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.samples.store import Sample
 from voc_seg.system.parallel import parallel_map
 
@@ -63,7 +62,7 @@ class Pending:
 
 
 def predict_all(
-    model: SegmentationNet,
+    model: nn.Module,
     samples: Iterable[Sample],
     config: EvaluationConfig,
     runtime: Runtime,
@@ -98,7 +97,7 @@ def _to_host(found: Pending, numbers: DelayedRead) -> Prediction:
 
 
 def queue_predictions(
-    model: SegmentationNet,
+    model: nn.Module,
     samples: Iterable[Sample],
     config: EvaluationConfig,
     runtime: Runtime,
@@ -118,7 +117,7 @@ def queue_predictions(
 
 
 def queue_scores(
-    model: SegmentationNet,
+    model: nn.Module,
     samples: Iterable[Sample],
     config: EvaluationConfig,
     runtime: Runtime,

@@ -221,7 +221,7 @@ def start_run(
     if checkpoint:
         require_same_run(checkpoint, fingerprint)
         require_same_scale(checkpoint, parameters)
-        model = restore_model(checkpoint)
+        model = cast(SegmentationNet, restore_model(checkpoint))  # no ensemble is trained
     else:
         model = build_model(parameters.model, len(class_names), parameters.data.model_input, class_names)
     class_pixels = class_pixels_of_run(train, class_names, config.loss, checkpoint)

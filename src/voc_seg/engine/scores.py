@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from voc_seg.models.segmentation_net import SegmentationNet, input_of
+from voc_seg.models.segmentation_net import input_of
 from voc_seg.samples.batches import normalise
 
 from .runtime import Runtime
@@ -33,7 +33,7 @@ def network_input(images: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 
 @torch.inference_mode()
-def network_logits(model: SegmentationNet, pixels: Tensor, flip: bool, runtime: Runtime) -> Tensor:
+def network_logits(model: nn.Module, pixels: Tensor, flip: bool, runtime: Runtime) -> Tensor:
     """Return the logits ``float32 (N, classes, h, w)`` of images from :func:`network_input`."""
     inputs = normalise(pixels.to(runtime.device, non_blocking=True), input_of(model))
     inputs = inputs.contiguous(memory_format=runtime.memory_format)

@@ -7,9 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
-
-from voc_seg.models.segmentation_net import SegmentationNet
+from torch import Tensor, nn
 
 from .runtime import Runtime
 from .scores import average_in_strips, network_input, network_logits
@@ -73,7 +71,7 @@ def tiles_along(length: int, network_length: int, tile: int) -> Iterator[Tile]:
 
 @torch.inference_mode()
 def score_parts(
-    model: SegmentationNet,
+    model: nn.Module,
     image: np.ndarray,
     sizes: Sequence[tuple[int, int]],
     flip: bool,

@@ -21,11 +21,13 @@ NEXT_COMMAND = {
     "lr_finder": "kedro run --pipelines training",
     "training": "kedro run --pipelines evaluation",
     "calibration": "kedro run --pipelines evaluation",
+    "ensemble": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz run",  # plain kedro viz takes no options
     "label_review": "kedro run --pipelines data_processing,training",
     "inference": "kedro viz run",
     "export": "read {model_card}",
     "comparison": "kedro viz run",
+    "folds": "kedro viz run",
 }
 """What to type or do after each pipeline, in the order in which the pipelines depend on each other."""
 

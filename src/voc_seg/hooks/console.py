@@ -99,7 +99,7 @@ class ConsoleHooks:
         """Log the node to the file only: Kedro's own message lists every input, up to six lines on the console."""
         logger.debug("Running %s", node.name)
         self._remember_started(node)
-        if "best_model" in node.outputs and not process_info().rank:
+        if {"best_model", "checkpoints"} <= set(node.outputs) and not process_info().rank:
             self._log_replaced_model()
 
     @hook_impl

@@ -181,6 +181,14 @@ def require_room_for_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> N
                 )
 
 
+def require_run_name(run_params: Mapping[str, Any], pipeline: Pipeline) -> None:
+    """Refuse an ensemble without a name of its own: it would replace the best model of a training."""
+    if "run_models" in pipeline.inputs() and not (run_params["runtime_params"] or {}).get("run"):
+        raise _refusal(
+            "An ensemble needs a name, as without one it would replace the model of a training: --params run=ensemble"
+        )
+
+
 class OptionHooks:
     """Checks versions of catalog entries; registered in ``settings.py``."""
 
@@ -193,4 +201,5 @@ class OptionHooks:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Check the versions to load and to save."""
         require_versions(run_params["load_versions"] or {}, catalog)
+        require_run_name(run_params, pipeline)
         require_room_for_versions(pipeline_to_run(pipeline, catalog, run_params), catalog)

@@ -29,6 +29,7 @@ from .environment import (
 from .files import list_files
 from .findings import Finding
 from .fingerprint import plan_settings
+from .grouping import group_keys
 from .inspect import PairFacts, inspect_pairs
 from .labels import found_labels, keep_numbers, labels_path, read_labels, write_labels
 from .layout import Found, find_layout, layout_named
@@ -139,7 +140,8 @@ def _written(
     everywhere = {one.image_id: previous.get(one.image_id, one.source.split or "train") for one in facts}
     everywhere.update(splits)
     path = table_path(project, options.name)
-    table = images_table(facts, everywhere, path.parent, project)
+    groups = group_keys(facts, options.folder.resolve(), options.group_by)
+    table = images_table(facts, everywhere, groups, path.parent, project)
     settings = (
         *_channels(imported.pixels),
         *_exif(facts, imported.found),

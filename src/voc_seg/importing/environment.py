@@ -13,7 +13,7 @@ from voc_seg.config import DataConfig
 from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID, Classes
-from voc_seg.voc.table import COLUMNS, write_table
+from voc_seg.voc.table import COLUMNS, GROUP, write_table
 
 from .class_plan import ClassPlan
 from .classes import ClassRow
@@ -84,8 +84,13 @@ def plan_of(table: Classes) -> ClassPlan:
     return ClassPlan(table.names, table.colours, names)
 
 
-def images_table(facts: Sequence[PairFacts], splits: Mapping[str, str], folder: Path, project: Path) -> pd.DataFrame:
-    """Return the table of images: paths inside the project are relative to ``folder``, others absolute."""
+def images_table(
+    facts: Sequence[PairFacts], splits: Mapping[str, str], groups: Sequence[str], folder: Path, project: Path
+) -> pd.DataFrame:
+    """Return the table of images: paths inside the project are relative to ``folder``, others absolute.
+
+    ``groups`` has the group of each image, empty for none.
+    """
 
     folder, project = folder.resolve(), project.resolve()  # data/ may be a link to another disk
 
@@ -96,11 +101,11 @@ def images_table(facts: Sequence[PairFacts], splits: Mapping[str, str], folder: 
         return Path(os.path.relpath(path, folder) if inside else path).as_posix()
 
     rows = [
-        (one.image_id, splits[one.image_id], shown(one.source.image), shown(one.source.mask))
-        for one in facts
+        (one.image_id, splits[one.image_id], shown(one.source.image), shown(one.source.mask), group)
+        for one, group in zip(facts, groups, strict=True)
         if is_utf8(one.source)
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=[*COLUMNS, GROUP])
 
 
 def write_environment(project: Path, name: str, table: pd.DataFrame, texts: Mapping[str, str]) -> tuple[Path, ...]:

@@ -1,48 +1,15 @@
 """Groups of images that belong in the same split: by a pattern, by the layout, as near-duplicates."""
 
 import re
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.groups import Groups, group_images
 
-from .duplicates import near_duplicates
 from .findings import counted
 from .inspect import PairFacts
-
-_BLOCKS = 20
-"""Parts of a chain of near-duplicates that is too long: a block is a twentieth of it."""
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Positions of images in groups; every image is in one."""
-
-    stated: tuple[tuple[int, ...], ...]  # by a pattern or the layout; single images otherwise
-    joined: tuple[tuple[int, ...], ...]  # of `stated`, those with near-duplicates joined
-    notes: tuple[str, ...] = ()
-
-    def cut(self, longest: float) -> "tuple[Groups, tuple[tuple[int, ...], ...]]":
-        """Cut joined groups of more than `longest` images into blocks; also return what was cut."""
-        start = {group[0]: group for group in self.stated}
-        kept: list[tuple[int, ...]] = []
-        cut = []
-        for group in self.joined:
-            parts = [start[one] for one in group if one in start]
-            if len(group) <= longest or len(parts) == 1:
-                kept.append(group)
-                continue
-            cut.append(group)
-            size, block = len(group) / _BLOCKS, list[int]()
-            for part in parts:
-                block += part
-                if len(block) >= size:
-                    kept.append(tuple(sorted(block)))
-                    block = []
-            if block:
-                kept.append(tuple(sorted(block)))
-        return Groups(self.stated, tuple(sorted(kept)), self.notes), tuple(cut)
 
 
 def find_groups(facts: Sequence[PairFacts], folder: Path, group_by: str = "") -> Groups:
@@ -57,8 +24,8 @@ def find_groups(facts: Sequence[PairFacts], folder: Path, group_by: str = "") ->
     Raises:
         VocSegError: The expression is invalid, or fits no image.
     """
-    keys = _keys_by_pattern(facts, folder, group_by) if group_by else [one.source.group for one in facts]
-    stated = _collect(("group", key) if key else ("image", index) for index, key in enumerate(keys))
+    keys = group_keys(facts, folder, group_by)
+    groups, found = group_images(keys, [one.image_hash for one in facts])
     notes = []
     if group_by or any(keys):
         alone = keys.count("")
@@ -66,14 +33,18 @@ def find_groups(facts: Sequence[PairFacts], folder: Path, group_by: str = "") ->
         notes.append(f"{len(set(keys) - {''})} groups by {what}, each within one split.")
         if alone:
             notes.append(f"{counted(alone, 'image')} of {len(keys)} are in none of these groups and count as one each.")
-    found = near_duplicates([one.image_hash for one in facts])
     if found:
         example = " and ".join(facts[one].image_id for one in found[0][:2])
         notes.append(
             f"{counted(sum(map(len, found)), 'image')} have near-duplicates ({counted(len(found), 'group')}, such as "
             f"{example}); they are kept within one split."
         )
-    return Groups(stated, _join(stated, found), tuple(notes))
+    return replace(groups, notes=tuple(notes))
+
+
+def group_keys(facts: Sequence[PairFacts], folder: Path, group_by: str = "") -> list[str]:
+    """Return the name of each image's group, empty for none; arguments and errors are those of `find_groups`."""
+    return _keys_by_pattern(facts, folder, group_by) if group_by else [one.source.group for one in facts]
 
 
 def _keys_by_pattern(facts: Sequence[PairFacts], folder: Path, group_by: str) -> list[str]:
@@ -98,29 +69,3 @@ def relative_path(facts: PairFacts, folder: Path) -> str:
         if facts.source.image.is_relative_to(base):
             return facts.source.image.relative_to(base).as_posix()
     return facts.source.image.as_posix()
-
-
-def _collect(keys: Iterable[Hashable]) -> tuple[tuple[int, ...], ...]:
-    """Positions by key, in the order of their first ones."""
-    found: dict[Hashable, list[int]] = {}
-    for index, key in enumerate(keys):
-        found.setdefault(key, []).append(index)
-    return tuple(map(tuple, found.values()))
-
-
-def _join(stated: Sequence[tuple[int, ...]], similar: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
-    """Join groups that share images (union-find)."""
-    count = sum(map(len, stated))
-    parent = list(range(count))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for first, *others in (*stated, *similar):
-        for other in others:
-            low, high = sorted((root(first), root(other)))
-            parent[high] = low
-    return _collect(map(root, range(count)))

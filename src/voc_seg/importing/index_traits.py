@@ -13,26 +13,31 @@ import numpy as np
 import pandas as pd
 
 from voc_seg.system.names import listed
+from voc_seg.voc.duplicates import near_duplicates, perceptual_hash
 
 from .alignment import Alignment, align, misplaced_masks
-from .duplicates import near_duplicates, perceptual_hash
 
 _LOOKED_AT = 30
 _HINT = "For all findings, with the images: kedro import-data FOLDER --check"
 
 
-def index_traits(images: int) -> Callable[[str, np.ndarray, np.ndarray], str]:
-    """Return the function that describes an image of a split of so many: its id, image and mask become JSON."""
-    return partial(_describe, max(1, images // _LOOKED_AT))
+def index_traits(images: int, groups: Mapping[str, str] | None = None) -> Callable[[str, np.ndarray, np.ndarray], str]:
+    """Return the function that describes an image of a split of so many: its id, image and mask become JSON.
+
+    ``groups`` has the groups of images by their ids.
+    """
+    return partial(_describe, max(1, images // _LOOKED_AT), groups or {})
 
 
-def _describe(every: int, image_id: str, image: np.ndarray, mask: np.ndarray) -> str:
+def _describe(every: int, groups: Mapping[str, str], image_id: str, image: np.ndarray, mask: np.ndarray) -> str:
     found: dict[str, object] = {"hash": f"{perceptual_hash(image):x}"}
     sample = np.ascontiguousarray(mask[::4, ::4])  # enough to tell masks apart, and quick
     if sample.min() != sample.max():
         found["mask"] = f"{zlib.crc32(sample.tobytes()):x} {mask.shape[0]} {mask.shape[1]}"
     if zlib.crc32(image_id.encode(errors="replace")) % every == 0 and (scores := align(image, mask).scores):
         found["edges"] = {name: round(score, 3) for name, score in scores.items()}
+    if image_id in groups:
+        found["group"] = groups[image_id]
     return json.dumps(found)
 
 

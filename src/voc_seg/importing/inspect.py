@@ -15,6 +15,7 @@ from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import voc_palette
 from voc_seg.voc.decode_memory import allow_large_images, hold_decode_memory
+from voc_seg.voc.duplicates import perceptual_hash
 from voc_seg.voc.file_checks import read_image_file, short_name
 from voc_seg.voc.images import decode_dataset_image, orientation
 from voc_seg.voc.mask_colours import pack_rgb, unpack_rgb
@@ -23,7 +24,6 @@ from voc_seg.voc.mask_values import count_values
 from voc_seg.voc.masks import grey_indices
 from voc_seg.voc.pixel_format import RGB, PixelFormat, displayed
 
-from .duplicates import perceptual_hash
 from .image_ids import image_ids
 from .layout import Colour, Found, LabelledImage
 from .traits import Traits, examine

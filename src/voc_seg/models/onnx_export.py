@@ -8,11 +8,12 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 import torch
+from torch import nn
 from torch.export import Dim
 
 from voc_seg.system.errors import VocSegError
 
-from .segmentation_net import SegmentationNet, input_of
+from .segmentation_net import input_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def missing_packages() -> list[str]:
     return [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
 
 
-def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
+def to_onnx(model: nn.Module, metadata: dict[str, str]) -> OnnxModel:
     """Export a network to ONNX and compare it with torch at several sizes.
 
     Args:
@@ -67,7 +68,7 @@ def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
         program = torch.onnx.export(
             # Contiguous: with weights in channels-last memory torch.export does not solve the sizes.
             copy.deepcopy(model).to(memory_format=torch.contiguous_format),
-            (torch.zeros(2, model.model_input.channels, 70, 101),),
+            (torch.zeros(2, input_of(model).channels, 70, 101),),
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_shapes=({0: Dim("batch"), 2: Dim("height"), 3: Dim("width")},),
@@ -91,7 +92,7 @@ def to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> OnnxModel:
 
 
 @torch.inference_mode()
-def largest_difference(model: SegmentationNet, content: bytes) -> float:
+def largest_difference(model: nn.Module, content: bytes) -> float:
     """Largest difference of ONNX Runtime's logits to torch's, on noise of the sizes ``CHECKED``.
 
     Raises:

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from voc_seg.config import ModelConfig
 from voc_seg.config.model_input import ModelInput
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import listed
 
 from .encoder import RGB_CHANNELS
 from .foreign_weights import find_encoder
+from .members import members_of
 from .saved import require_network, trained_on
 from .segmentation_net import input_of
 from .taken_weights import ENCODER, TakenPart, TakenWeights, count, other_parts
@@ -44,6 +46,11 @@ def take_own(saved: dict[str, Any], model: nn.Module, config: ModelConfig, class
     """
     saved = _validated_weights(saved)
     trained = require_network(saved, f"model.weights {config.weights}")
+    if members := members_of(saved):
+        raise VocSegError(
+            f"model.weights {config.weights} is an ensemble of {len(members)} models, and training starts from one. "
+            f"Use best_model.pth of one of its runs: {listed([one.get('run') for one in members])}."
+        )
     had, has = ModelInput.of(saved), input_of(model)
     _require_same_encoder(trained, config, had.channels, has.channels)
     kind = "the moving average in a checkpoint" if saved.get("ema") else "a checkpoint" if "rng" in saved else "a model"

@@ -16,8 +16,10 @@ from voc_seg.voc.pixel_format import PixelFormat
 
 from .decoders import ignored_settings, used_settings
 from .encoder import RGB_CHANNELS, count_parameters
+from .ensemble import Ensemble
 from .foreign_weights import find_encoder
 from .initial_weights import load_initial_weights, read_initial_weights
+from .members import member_weights
 from .saved import UNNAMED_NETWORK, require_fields, require_network
 from .segmentation_net import SegmentationNet, bare_model, require_timm_network
 from .timm_networks import download, require_pretrained, socket_timeout
@@ -65,16 +67,18 @@ def _described(config: ModelConfig) -> str:
     return f" ({', '.join(f'{key} {text}' for key, text in texts.items())})" if texts else ""
 
 
-def restore_model(saved: dict[str, Any]) -> SegmentationNet:
-    """The network of a ``best_model.pth`` or a checkpoint, in evaluation mode.
+def restore_model(saved: dict[str, Any]) -> SegmentationNet | Ensemble:
+    """The network of a ``best_model.pth`` or a checkpoint, or the ensemble of the former, in evaluation mode.
 
     Raises:
         VocSegError: As :func:`voc_seg.models.saved.require_network`.
     """
     config = require_network(saved)
-    model = bare_model(config, len(saved["class_names"]), ModelInput.of(saved))
-    model.load_state_dict(saved["model"])
-    return model.eval()
+    members = []
+    for weights in member_weights(saved):
+        members.append(bare_model(config, len(saved["class_names"]), ModelInput.of(saved)))
+        members[-1].load_state_dict(weights)
+    return (members[0] if len(members) == 1 else Ensemble(members)).eval()
 
 
 def require_classes(saved: dict[str, Any], names: Sequence[str]) -> None:

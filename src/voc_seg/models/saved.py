@@ -14,6 +14,7 @@ from voc_seg.config.data import MAX_CHANNELS
 from voc_seg.config.model_input import ModelInput
 from voc_seg.system.errors import VocSegError
 
+from .members import MEMBERS, are_members, member_weights
 from .segmentation_net import AUXILIARY, bare_model
 from .weights import identify_resnet, weight_fault
 
@@ -61,6 +62,7 @@ def _is_text_or_none(value: Any) -> bool:
 
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (lambda value: isinstance(value, dict) and len(value) > 0, "a dictionary of tensors by name"),
+    "members": (are_members, "a list of facts about each member of the ensemble"),
     "model_config": (lambda value: isinstance(value, dict), "the settings of the network"),
     "model_config.encoder": (lambda value: isinstance(value, str), "the name of an encoder"),
     "model_config.weights": (_is_text_or_none, "null, or the origin of the weights"),
@@ -163,7 +165,7 @@ def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> Mo
             f"{name} has no format_version: it is not a network saved by this project. For weights from elsewhere, set "
             "model.weights; to create this file: kedro run --pipelines training"
         )
-    require_fields(saved, name, "model", "model_config", "class_names")
+    require_fields(saved, name, "model", "model_config", "class_names", *([MEMBERS] if MEMBERS in saved else []))
     try:
         config = ModelConfig.model_validate(saved["model_config"])
     except ValidationError as error:
@@ -174,8 +176,9 @@ def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> Mo
     if not any(key.startswith(AUXILIARY) for key in saved["model"]):
         config = config.model_copy(update={"auxiliary": 0.0})  # only checkpoints keep that head
     model_input = _require_input(saved, name)
-    if fault := _weights_fault(saved["model"], config, len(saved["class_names"]), model_input):
-        raise VocSegError(f"{name}: {fault} {_ADVICE}")
+    for weights in member_weights(saved):
+        if fault := _weights_fault(weights, config, len(saved["class_names"]), model_input):
+            raise VocSegError(f"{name}: {fault} {_ADVICE}")
     return config
 
 

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import flattened
+from voc_seg.models.members import fold_of, members_of
+from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import shortened
 
 from .report import matching_history
@@ -39,26 +41,38 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
 
     Returns:
         ``settings`` (by dotted key), ``data`` (digests of the training data), ``val_conditions`` (settings of the
-        validation), ``history``
+        validation; None if that was on a fold of train), ``history``
         (empty if there is none of this model) and columns of the table: val_miou (0..1), epoch (of that score),
         epochs_done, minutes (both None without a history), and METRICS (0..1, None without an evaluation).
+
+    Raises:
+        VocSegError: It is an ensemble that has not been evaluated: it has no validation of its own.
     """
     settings = _settings(model["config"] | {"model": model["model_config"]})
-    settings["runtime.precision"] = model.get("precision")  # missing in models of earlier versions
+    of_folds = bool(fold_of(model) or members_of(model))
     history = matching_history(model, history)
     evaluated = is_score_of(scores, model) and scores.get("split") == "val" and _is_as_validated(scores, settings)
+    if members_of(model) and not evaluated:
+        raise VocSegError("it is an ensemble and has no score on val. Score it with: kedro run --pipelines evaluation")
     validation = ("data.val_ids", "data.longer_side", "evaluation.scale", "evaluation.flip")
     return {
-        "settings": {key: value for key, value in settings.items() if not key.startswith(_IGNORED_SETTINGS)},
+        "settings": comparison_settings(model),
         "data": {key: settings.get(f"data.{key}") for key in ("ids", "content")},
-        "val_conditions": tuple(settings.get(key) for key in validation),
+        "val_conditions": None if of_folds else tuple(settings.get(key) for key in validation),
         "history": history,
-        "val_miou": model["val_miou"],
+        "val_miou": _number(scores["miou"]) if members_of(model) else model["val_miou"],
         "epoch": model["epoch"],
         "epochs_done": None if history.empty else int(history["epoch"].max()),
         "minutes": None if history.empty else round(history["epoch_seconds"].sum() / 60, 2),
         **{name: _number(scores.get(name)) if evaluated else None for name in METRICS},
     }
+
+
+def comparison_settings(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that shape its network, by dotted key; ``model`` as for :func:`comparison_row`."""
+    settings = _settings(model["config"] | {"model": model["model_config"]})
+    settings["runtime.precision"] = model.get("precision")  # missing in models of earlier versions
+    return {key: value for key, value in settings.items() if not key.startswith(_IGNORED_SETTINGS)}
 
 
 def _is_as_validated(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:

@@ -35,18 +35,21 @@ class ScoredImages:
     conditions: tuple[Any, ...] = ()
 
 
-def scored_images(model: Mapping[str, Any], scores: Mapping[str, Any], confusions: pd.DataFrame) -> ScoredImages | str:
-    """The images of val on which a run was scored, or why there are none.
+def scored_images(
+    model: Mapping[str, Any], scores: Mapping[str, Any], confusions: pd.DataFrame, split: str = "val"
+) -> ScoredImages | str:
+    """The images of a split on which a run was scored, or why there are none.
 
     Args:
         model: ``best_model.pth`` without its weights, with ``model_digest``.
         scores: ``metrics.json`` and ``evaluation_facts.json`` of one evaluation; may be empty.
         confusions: ``image_confusions.parquet``; may be empty.
+        split: As in ``metrics.json``.
     """
     if not scores or not is_score_of(scores, model):
         return "it has not been evaluated"
-    if scores.get("split") != "val":
-        return f"it was evaluated on {scores.get('split')}, not on val"
+    if scores.get("split") != split:
+        return f"it was evaluated on {scores.get('split')}, not on {split}"
     if confusions.empty:
         return "it was evaluated by an earlier version"
     counts = from_table(confusions, int(scores["classes_declared"]))

@@ -15,6 +15,7 @@ Settings = dict[str, str]
 
 # All runs share the packed data, and the sweep itself names and resumes its runs.
 _FIXED_KEYS = re.compile(r"run|training\.resume|data\..*|voc_root|voc_archive")
+FOLD = "training.fold"
 _MAX_NAME = 80
 _MAX_RUNS = 1000  # more is probably a typo, as every run is a training
 
@@ -89,13 +90,17 @@ def _names(combinations: Sequence[Settings], prefix: str) -> list[str]:
         words = {key: key for key in keys}
     start = [prefix] if prefix else []
     names = [
-        _safe("_".join(start + [f"{words[key]}-{value}" for key, value in settings.items()]))
+        _safe("_".join(start + [f"{words[key]}-{_in_name(key, value)}" for key, value in settings.items()]))
         for settings in combinations
     ]
     return [
         name if len(name) <= _MAX_NAME and names.count(name) == 1 else f"{name[:_MAX_NAME]}_{_digest(settings)}"
         for name, settings in zip(names, combinations, strict=True)
     ]
+
+
+def _in_name(key: str, value: str) -> str:
+    return value.replace("/", "-of-") if key == FOLD else value
 
 
 def _safe(name: str) -> str:

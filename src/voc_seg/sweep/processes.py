@@ -41,6 +41,16 @@ class Outcome:
     left: list[str]
     signum: int | None
 
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """The outcome of these jobs and then of others."""
+        return Outcome(
+            self.finished + other.finished,
+            self.failed | other.failed,
+            self.running_elsewhere + other.running_elsewhere,
+            self.left + other.left,
+            other.signum if self.signum is None else self.signum,
+        )
+
 
 class SignalCounter:
     """Context that counts signals, to forward them, instead of ending this process."""

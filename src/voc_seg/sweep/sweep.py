@@ -1,6 +1,7 @@
 """Run a sweep, from its options to the comparison table."""
 
 import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.runs import outputs_folder
 from voc_seg.system.versions import newest_version
 
+from .folds import FoldSweep, expand_folds, require_fold_pipelines
 from .grid import Trial, expand, parse_grid, parse_params
 from .jobs import Job
 from .processes import Outcome, run_jobs, threads_per_job
@@ -36,10 +38,12 @@ class SweepOptions:
     max_parallel: int  # runs at the same time
     name: str  # prefix of the run names
     env: str | None  # environment; None for the default
+    folds: int = 0  # folds of train that each combination is run on; 0: the whole of train
+    ensemble: bool = False  # join the models of all folds
 
 
 def run_sweep(project: Path, options: SweepOptions) -> int:
-    """Run what is not finished yet, and compare all runs; see ``kedro sweep --help``.
+    """Run what is not finished yet, and compare all runs, or pool those on folds; see ``kedro sweep --help``.
 
     Returns:
         Exit code: 0 if every run is finished, 1 if one failed or is running in another sweep, 128 plus the signal
@@ -49,9 +53,13 @@ def run_sweep(project: Path, options: SweepOptions) -> int:
         VocSegError: The grid, a setting or a pipeline name is wrong, or a folder belongs to another run. Nothing has
             been started.
     """
-    _require_pipelines(options.pipelines)
-    trials = expand(parse_grid(options.grid), parse_params(options.params), options.name)
+    _require_options(options)
+    grid, shared = parse_grid(options.grid), parse_params(options.params)
+    sweeps = expand_folds(grid, shared, options.folds, options.name) if options.folds else []
+    trials = [trial for one in sweeps for trial in one.folds] or expand(grid, shared, options.name)
     jobs = [_job(trial, project, options) for trial in trials]
+    joined = _joined(options)
+    ensembles = {one.ensemble.name: _job(one.ensemble, project, options, joined) for one in sweeps if options.ensemble}
     left = [job for job in jobs if job.pipelines]
     logger.info(
         "Sweep: %d runs, %d already finished; %d at a time, threads each: %d. Logs: data/runs/NAME/run.log",
@@ -61,16 +69,53 @@ def run_sweep(project: Path, options: SweepOptions) -> int:
     others = [_job(trial, project, options) for trial in trials if trial.name in outcome.running_elsewhere]
     still_running = [job.trial.name for job in others if job.pipelines]  # some may have finished since
     outcome = replace(outcome, running_elsewhere=still_running)
+    unfinished = {*outcome.failed, *outcome.left, *still_running}
+    complete = [one for one in sweeps if unfinished.isdisjoint(trial.name for trial in one.folds)]
+    waiting = [ensembles[one.ensemble.name] for one in complete if options.ensemble]
+    if outcome.signum is None and any(job.pipelines for job in waiting):
+        waiting = [job for job in waiting if job.pipelines]
+        outcome += run_jobs(waiting, project, options.env, options.max_parallel)
     try:
         models = [newest_version(job.folder / "06_models/best_model.pth") for job in jobs]
-        if outcome.signum is None and any(model.is_file() for model in models):
-            chosen = {"comparison": {"runs": [trial.name for trial in trials]}}
-            session = KedroSession.create(project, env=options.env, runtime_params=chosen)
-            with session:
-                session.run(pipeline_names=["comparison"], runner=SequentialRunner())
+        if outcome.signum is None and sweeps:
+            _pool(project, options, sweeps, complete, unfinished)
+        elif outcome.signum is None and any(model.is_file() for model in models):
+            _run_pipeline("comparison", [trial.name for trial in trials], project, options)
     finally:
         code = _log_outcome(outcome)
     return code
+
+
+def _joined(options: SweepOptions) -> tuple[str, ...]:
+    """Pipelines of an ensemble: as of the other runs, but its model is joined instead of trained."""
+    return tuple("ensemble" if name == "training" else name for name in options.pipelines)
+
+
+def _run_pipeline(name: str, runs: Sequence[str], project: Path, options: SweepOptions) -> None:
+    """Run a pipeline that reads the results of these runs."""
+    session = KedroSession.create(project, env=options.env, runtime_params={"comparison": {"runs": list(runs)}})
+    with session:
+        session.run(pipeline_names=[name], runner=SequentialRunner())
+
+
+def _pool(
+    project: Path,
+    options: SweepOptions,
+    sweeps: Sequence[FoldSweep],
+    complete: Sequence[FoldSweep],
+    unfinished: Collection[str],
+) -> None:
+    """Pool the scores of all folds where all are finished; say what is missing elsewhere."""
+    for one in sweeps:
+        if missing := [trial.name for trial in one.folds if trial.name in unfinished]:
+            logger.warning(
+                "Scores are not pooled%s, because these folds are not finished: %s. Run the same command again.",
+                f", and there is no {one.ensemble.name}" if options.ensemble else "", ", ".join(missing),
+            )  # fmt: skip
+    if complete:
+        names = [trial.name for one in complete for trial in one.folds]
+        names += [one.ensemble.name for one in complete if options.ensemble]
+        _run_pipeline("folds", names, project, options)
 
 
 def _log_outcome(outcome: Outcome) -> int:
@@ -89,18 +134,25 @@ def _log_outcome(outcome: Outcome) -> int:
     return 1 if outcome.failed or outcome.running_elsewhere else 0
 
 
-def _require_pipelines(pipelines: tuple[str, ...]) -> None:
-    if "data_processing" in pipelines:
+def _require_options(options: SweepOptions) -> None:
+    """Refuse options that do not fit together, and pipelines that do not exist."""
+    if not (options.grid or options.folds):
+        raise VocSegError("There is nothing to vary: give --grid KEY=V1,V2, or --folds 5, or both.")
+    if options.ensemble and not options.folds:
+        raise VocSegError("--ensemble joins the models of folds. Add --folds 5.")
+    if "data_processing" in options.pipelines:
         raise VocSegError(
             "All runs share the outputs of data_processing. Run it once before: kedro run --pipelines data_processing"
         )
     known = pipeline_names()
-    if unknown := [name for name in pipelines if name not in known]:
+    if unknown := [name for name in options.pipelines if name not in known]:
         raise VocSegError(f"There is no pipeline {unknown[0]}. There are: {', '.join(known)}.")
+    if options.folds:
+        require_fold_pipelines(options.pipelines)
 
 
-def _job(trial: Trial, project: Path, options: SweepOptions) -> Job:
-    """The job of a trial, with its settings validated as in its run."""
+def _job(trial: Trial, project: Path, options: SweepOptions, pipelines: Sequence[str] = ()) -> Job:
+    """The job of a trial, with its settings validated as in its run; ``pipelines`` other than those of the options."""
     settings = {"run": trial.name} | trial.settings
     try:
         given = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}" for key, value in settings.items()]))
@@ -120,10 +172,11 @@ def _job(trial: Trial, project: Path, options: SweepOptions) -> Job:
             f"Settings of {trial.name} are wrong; nothing has run.\n{describe_validation_errors(error)}"
         ) from None
     folder = project / outputs_folder(trial.name)
-    own = {} if NEXT_COMMAND.keys() >= set(options.pipelines) else user_parameters(loader["parameters"], Parameters)
+    wanted = pipelines or options.pipelines
+    own = {} if NEXT_COMMAND.keys() >= set(wanted) else user_parameters(loader["parameters"], Parameters)
     record = load_record(
         folder, new_record(options.env or project_settings.CONFIG_LOADER_ARGS["base_env"], parameters, own)
     )
-    left = tuple(name for name in options.pipelines if name not in record.finished)
+    left = tuple(name for name in wanted if name not in record.finished)
     training = parameters.training
     return Job(trial, folder, record, left, training.epochs if training.minutes is None else None)

@@ -107,7 +107,8 @@ def fingerprints(split: VOCSplit, reading: Reading) -> dict[str, str]:
     def state(image_id: str) -> str:
         files = split.image_path(image_id), split.mask_path(image_id)
         names = [path if is_table(split.images) else path.name for path in files]
-        return " ".join([*(f"{name} {_stamp(path)}" for name, path in zip(names, files)), split.problem(image_id)])
+        about = [split.problem(image_id), *([split.groups[image_id]] if image_id in split.groups else [])]
+        return " ".join([*(f"{name} {_stamp(path)}" for name, path in zip(names, files)), *about])
 
     return {image_id: _digest(f"{how} {state(image_id)}") for image_id in split.ids}
 

@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from .image_lists import OTHER_SPELLINGS, is_blank, list_path, read_ids
 from .list_lines import id_of_line
 from .missing import broken_link_advice, contents, describe_other_lists, is_broken_link, is_folder, require_folder
 from .sources import Source, source_named
-from .table import is_table, read_table, table_paths
+from .table import GROUP, is_table, read_table, table_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,9 @@ class VOCSplit:
     masks: Path  # folder of ``<id>.png``, or the table
     image_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)  # names other than ``<id>.jpg``
     mask_files: FolderFiles = field(default=FolderFiles(), repr=False, hash=False)  # the same for masks
+    groups: Mapping[str, str] = field(
+        default_factory=dict, repr=False, hash=False
+    )  # by image id, of those that have one
     # reads the index of an earlier run; None where none is kept
     read_index: Callable[[], "pd.DataFrame"] | None = field(default=None, repr=False, compare=False)
 
@@ -173,7 +176,8 @@ def _split_of_table(path: Path, source: Source, split: str) -> VOCSplit:
         raise VocSegError(f"The table of images {path} has no row with the split {split}. Assign images to it.")
     ids = tuple(rows["image_id"])
     images, masks = (FolderFiles(dict(zip(ids, table_paths(path, rows[name].tolist())))) for name in ("image", "mask"))
-    return VOCSplit(split, source.name, ids, path, path, images, masks)
+    groups = {image_id: group for image_id, group in zip(ids, rows[GROUP]) if group}
+    return VOCSplit(split, source.name, ids, path, path, images, masks, groups)
 
 
 def _missing_list(path: Path, source: Source, split: str) -> str:

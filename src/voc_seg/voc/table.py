@@ -11,6 +11,7 @@ from voc_seg.system.names import image_id_problem, listed, name_key
 
 TABLE_ENDINGS = (".csv", ".parquet")
 COLUMNS = ("image_id", "split", "image", "mask")
+GROUP = "group"
 SPLITS = ("train", "val", "test")
 _WRITE_IT = "kedro import-data FOLDER --name NAME writes such a table."
 
@@ -29,6 +30,7 @@ def read_table(path: Path) -> pd.DataFrame:
     | split    | str   | train, val, test, or empty: not used                              |
     | image    | str   | path of the image, absolute or relative to the folder of the table |
     | mask     | str   | path of its mask, likewise                                        |
+    | group    | str   | optional: images of one group belong in one fold; empty for none  |
 
     Other columns are ignored.
 
@@ -50,9 +52,8 @@ def read_table(path: Path) -> pd.DataFrame:
             f"The table of images {path} has no column {', '.join(missing)}; its columns are: "
             f"{listed(list(table.columns))}. {_WRITE_IT}"
         )
-    table = table[list(COLUMNS)]
-    _require_valid(path, table)
-    return table
+    _require_valid(path, table[list(COLUMNS)])
+    return table[[*COLUMNS, GROUP]] if GROUP in table.columns else table[list(COLUMNS)].assign(**{GROUP: ""})
 
 
 def _require_valid(path: Path, table: pd.DataFrame) -> None:
@@ -73,8 +74,11 @@ def _require_valid(path: Path, table: pd.DataFrame) -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV; the caller writes atomically."""
-    table[list(COLUMNS)].to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+    """Write a table as CSV, groups only if there are any; the caller writes atomically."""
+    has_groups = GROUP in table.columns and (table[GROUP] != "").any()
+    table[[*COLUMNS, GROUP] if has_groups else list(COLUMNS)].to_csv(
+        path, index=False, encoding="utf-8", lineterminator="\n"
+    )
 
 
 def table_paths(path: Path, stored: Sequence[str]) -> list[str]:

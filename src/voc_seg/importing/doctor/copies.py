@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..duplicates import near_duplicates
+from voc_seg.voc.duplicates import near_duplicates
+
 from ..findings import JOIN, Finding, Severity, counted, of_images
 from ..inspect import PairFacts
 

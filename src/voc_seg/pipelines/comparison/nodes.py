@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from voc_seg.config import ComparisonConfig
 from voc_seg.datasets import Run
 from voc_seg.metrics.intervals import unreliable_because
+from voc_seg.models.members import fold_of
 from voc_seg.reporting.comparison import compare, comparison_row, comparison_text, plot_runs
 from voc_seg.reporting.differences import (
     compare_images,
@@ -20,6 +21,7 @@ from voc_seg.reporting.differences import (
     scored_images,
 )
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import listed
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +40,13 @@ def compare_runs(
     """
     wanted = comparison.runs or ("*",)
     chosen = {name: read for name, read in runs.items() if any(fnmatchcase(name, pattern) for pattern in wanted)}
-    rows, images, reasons = {}, {}, {}
+    rows, images, reasons, on_folds = {}, {}, {}, []
     for name, read in chosen.items():
         try:
             run = read()
             scored = scored_images(run.model, run.scores, run.images)
             rows[name] = comparison_row(run.model, run.history, run.scores)
+            on_folds += [name] if fold_of(run.model) else []
             if isinstance(scored, str):
                 reasons[name] = scored
             else:
@@ -61,13 +64,18 @@ def compare_runs(
             f"No runs to compare: none of {' '.join(wanted)} has a readable model.{known} Train one with: "
             "kedro run --pipelines training --params run=NAME"
         )
-    table = compare(rows)
+    table, compared = compare(rows), rows.keys() - set(on_folds)
     logger.info("Runs by val mIoU, the only score to select by\n%s", comparison_text(table))
-    if len({row["val_conditions"] for row in rows.values()}) > 1:
+    if len({row["val_conditions"] for row in rows.values()} - {None}) > 1:
         logger.warning(
             "These runs were validated differently (val images, data.longer_side, evaluation.scale or "
             "evaluation.flip). Compare only runs with the same validation settings."
         )
+    if on_folds:
+        logger.warning(
+            "Validated on folds of train, not on val, so these scores do not compare: %s. Pool them with: kedro run "
+            "--pipelines folds", listed(on_folds),
+        )  # fmt: skip
     paired, unlike = same_images({name: images[name] for name in table["run"] if name in images})
     differences = compare_images(
         paired, group_by_seed({name: rows[name]["settings"] | rows[name]["data"] for name in paired})
@@ -75,7 +83,7 @@ def compare_runs(
     counts = next(iter(paired.values())).counts if paired else None
     if counts is not None and len(paired) > 1:
         logger.info("%s", difference_text(differences, len(counts), unreliable_because(counts)))
-    if len(rows) > 1 and (reasons := {name: reason for name, reason in (reasons | unlike).items() if name in rows}):
+    if len(rows) > 1 and (reasons := {name: reason for name, reason in (reasons | unlike).items() if name in compared}):
         logger.warning(
             "Not compared image by image:\n%s\nScore a run with: kedro run --pipelines evaluation --params run=NAME",
             "\n".join(f"  {name}: {reason}" for name, reason in reasons.items()),

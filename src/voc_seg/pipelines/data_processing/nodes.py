@@ -60,7 +60,8 @@ def index_split(split: VOCSplit, data: DataConfig) -> pd.DataFrame:
             "same names: keep them on other file systems, or rename images and masks.",
             split.name, len(not_portable), not_portable[0], windows_name_problem(not_portable[0]),
         )  # fmt: skip
-    return index_images(split, data.reading, split.read_index and split.read_index(), index_traits(len(split)))
+    traits = index_traits(len(split), split.groups)
+    return index_images(split, data.reading, split.read_index and split.read_index(), traits)
 
 
 def describe(

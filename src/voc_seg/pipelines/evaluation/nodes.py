@@ -13,9 +13,11 @@ from voc_seg.config import DataConfig, EvaluationConfig, RuntimeConfig
 from voc_seg.datasets import Report
 from voc_seg.engine import evaluation as engine
 from voc_seg.engine.device_facts import device_facts
+from voc_seg.engine.held_out import held_out_fold
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics import boundaries, calibration, intervals
 from voc_seg.metrics import confusion as scores
+from voc_seg.models.members import fold_of
 from voc_seg.models.registry import require_classes, require_pixels, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
@@ -41,13 +43,12 @@ logger = logging.getLogger(__name__)
 
 
 def choose_split(
-    train_samples: SampleStore,
-    val_samples: SampleStore,
-    test_samples: SampleStore,
+    train_samples: SampleStore, val_samples: SampleStore, test_samples: SampleStore, scored_model: dict[str, Any],
     evaluation: EvaluationConfig,
-) -> SampleStore:
+) -> SampleStore:  # fmt: skip
     """The samples that ``evaluation.split`` names."""
-    return {"train": train_samples, "val": val_samples, "test": test_samples}[evaluation.split]
+    splits = {"train": train_samples, "val": val_samples, "test": test_samples}
+    return splits[evaluation.split] if evaluation.split in splits else held_out_fold(train_samples, scored_model)
 
 
 def evaluate(
@@ -89,7 +90,7 @@ def evaluate(
     )
     names = list(classes.names)
     facts = {
-        "split": evaluation.split,
+        "split": f"fold {fold_of(scored_model)}" if evaluation.split == "fold" else evaluation.split,
         "source": origin.source,
         "data_name": origin.name,
         "images": len(samples),

@@ -14,7 +14,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
         [
             Node(
                 func=choose_split,
-                inputs=["train_samples", "val_samples", "test_samples", "params:evaluation"],
+                inputs=["train_samples", "val_samples", "test_samples", "scored_model", "params:evaluation"],
                 outputs="evaluation_samples",
                 name="choose_split",
                 tags=EVERY_RANK,

@@ -4,6 +4,8 @@ import logging
 from pathlib import PurePath
 from typing import Any
 
+from torch import nn
+
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelInput
 from voc_seg.engine.inference import inference_scale_warning
 from voc_seg.models.encoder import count_parameters
@@ -11,7 +13,6 @@ from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safeten
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
 from voc_seg.models.registry import require_classes, restore_model
 from voc_seg.models.saved import SETTINGS, require_fields
-from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.reporting.model_card import model_card
 from voc_seg.reporting.same_evaluation import is_score_of
 from voc_seg.system.errors import VocSegError
@@ -68,7 +69,7 @@ def export_model(
     return onnx, weights, card
 
 
-def _to_onnx(model: SegmentationNet, metadata: dict[str, str]) -> tuple[bytes, dict[str, Any]]:
+def _to_onnx(model: nn.Module, metadata: dict[str, str]) -> tuple[bytes, dict[str, Any]]:
     """An ONNX file, and how it was checked; both empty if the extra is not installed."""
     if missing := missing_packages():
         logger.warning("model.onnx is not written without %s. To get it: pip install -e '.[onnx]'", ", ".join(missing))

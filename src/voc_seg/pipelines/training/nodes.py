@@ -24,6 +24,7 @@ from voc_seg.engine.training import fit
 from voc_seg.reporting.augmented import first_crops, plot_augmented
 from voc_seg.reporting.figures import plot_history
 from voc_seg.samples.feature_cache import FeatureCache
+from voc_seg.samples.folds import divide_fold
 from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.class_checks import absence_warnings, absent_classes, require_foreground
@@ -59,6 +60,9 @@ def train(
         runtime=runtime,
     )
     names = data.class_table.names
+    if training.fold:
+        train_samples, val_samples = divide_fold(train_samples, training.fold, seed)
+        logger.info("Fold %s of train is held out: validations are on it, and val is not used", training.fold)
     splits = {"train": train_samples, "val": val_samples}
     for samples in splits.values():
         samples.require_reading(data.reading)
@@ -143,6 +147,8 @@ def draw_augmented(
 ) -> Figure:
     """Draw the first crops of epoch 1, as the network sees them; with stored features, crops like their windows."""
     train_samples.require_reading(data.reading)
+    if training.fold:
+        train_samples, _ = divide_fold(train_samples, training.fold, seed)
     parameters = with_statistics(Parameters(data=data, model=model), train_samples.origin)
     on_features = training.frozen_stages == "all"
     shown = augmentation.of_features(evaluation.scale) if on_features else augmentation

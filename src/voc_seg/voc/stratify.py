@@ -14,8 +14,8 @@ def stratify(
 
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas: On the Stratification of Multi-Label Data, ECML 2011,
     algorithm 1): the class with the fewest remaining groups comes first; each of its groups goes to the split that
-    lacks it most. Two additions: a class with just enough groups gets one in every split, the first split first; and
-    groups are moved at the end until the splits have their sizes.
+    lacks it most. Two additions: where splits differ in size, a class with just enough groups gets one in every split,
+    the first split first; and groups are moved at the end until the splits have their sizes.
 
     Args:
         presence: Images of a group with a class, ``int (G, C)``.
@@ -27,7 +27,7 @@ def stratify(
     rng = np.random.default_rng(seed)
     labels = np.column_stack([presence, sizes])  # the last one, of every image, is for the sizes
     total = labels.sum(axis=0)
-    shares = targets / targets.sum()
+    shares, differ = targets / targets.sum(), bool(np.ptp(targets))
     split = np.full(len(sizes), -1)
     counts = np.zeros((len(targets), labels.shape[1]), int)  # images
     holders = np.zeros_like(counts)  # groups
@@ -41,7 +41,7 @@ def stratify(
         members = free[labels[free, label] > 0]
         for position, group in enumerate(members):
             lacking = np.flatnonzero(holders[:, label] == 0)
-            if label < presence.shape[1] and len(lacking) > 0 and len(members) - position <= len(lacking):
+            if differ and label < presence.shape[1] and len(lacking) > 0 and len(members) - position <= len(lacking):
                 chosen = int(lacking[0])
             else:
                 wanted = np.stack([shares * total[label] - counts[:, label], targets - counts[:, -1]])

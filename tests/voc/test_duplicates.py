@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from voc_seg.importing.duplicates import MAX_DISTANCE, near_duplicates, perceptual_hash
 from voc_seg.importing.inspect import inspect_pairs
 from voc_seg.importing.layout import Found, LabelledImage
+from voc_seg.voc.duplicates import MAX_DISTANCE, near_duplicates, perceptual_hash
 
 
 def photograph(seed: int, height: int = 300, width: int = 400) -> Image.Image:

@@ -1,0 +1,43 @@
+"""What a saved network says of the folds of its training, and of its members if it is an ensemble."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+MEMBERS = "members"
+"""Field of a saved ensemble, one dict a member: run, fold, epoch, val_miou and model_digest. Also the prefix of the
+members' tensors: those of the first are called ``members.0.encoder...``."""
+
+
+def fold_of(saved: Mapping[str, Any]) -> str:
+    """``training.fold`` of a saved network; empty if no fold was held out."""
+    return saved.get("config", {}).get("training", {}).get("fold") or ""
+
+
+def members_of(saved: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The facts about each member of a saved ensemble; empty for a single network."""
+    return list(saved.get(MEMBERS) or ())
+
+
+def are_members(value: Any) -> bool:
+    """Whether a value can be the field ``members``."""
+    return isinstance(value, (list, tuple)) and len(value) > 1 and all(isinstance(one, Mapping) for one in value)
+
+
+def member_weights(saved: Mapping[str, Any]) -> list[dict[str, Tensor]]:
+    """The state dict of each member; of a single network its own, alone.
+
+    Tensors that belong to no member are among those of the first, under their full name.
+    """
+    if not (count := len(members_of(saved))):
+        return [dict(saved["model"])]
+    parts: list[dict[str, Tensor]] = [{} for _ in range(count)]
+    for key, value in saved["model"].items():
+        prefix, _, rest = key.partition(".")
+        number, _, name = rest.partition(".")
+        if prefix == MEMBERS and number.isdecimal() and int(number) < count:
+            parts[int(number)][name] = value
+        else:
+            parts[0][key] = value
+    return parts

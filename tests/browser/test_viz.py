@@ -18,7 +18,7 @@ from voc_seg.scenes.sample import write_scenes
 
 PIPELINES = (
     "__default__", "data_processing", "sanity", "lr_finder", "training", "evaluation", "inference", "export",
-    "comparison",
+    "comparison", "folds", "ensemble",
 )  # fmt: skip
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 UNSEEN = {
@@ -43,6 +43,11 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
         patch.setattr(export, "_to_onnx", lambda *_: (b"a network", {}))  # the slow half of it; there is no preview
         run_kedro(project, "export")
     run_kedro(project, "inference", inference={"images": str(project / "voc/VOCdevkit/VOC2012/JPEGImages")})
+    for fold in "12":
+        on_fold = {"run": f"fold-{fold}", "training": {"fold": f"{fold}/2"}, "evaluation": {"split": "fold"}}
+        run_kedro(project, "training", "evaluation", **on_fold)
+    run_kedro(project, "folds")
+    run_kedro(project, "ensemble", run="ensemble", ensemble={"runs": "fold-*"})
     run_kedro(project, "comparison")
     run_kedro(project, "lr_finder", lr_finder={"steps": 20})
     command = [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"]

@@ -17,7 +17,7 @@ from voc_seg.settings import CONFIG_LOADER_ARGS
 
 SHARED = {
     "class_statistics", "class_distribution", "rejected_images", "shared_images", "runs", "runs_table", "runs_figure",
-    "differences", "differences_figure",
+    "differences", "differences_figure", "folds_table", "folds_class_scores", "folds_figure",
 }  # fmt: skip
 
 

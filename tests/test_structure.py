@@ -24,7 +24,7 @@ ENVIRONMENTS = sorted(folder.name for folder in (ROOT / "conf").iterdir() if fol
 RECIPES = ("voc2012_best", "voc2012_dinov2", "voc2012_fast")
 NAMES = (
     "data_processing", "sanity", "lr_finder", "training", "calibration", "evaluation", "label_review", "inference",
-    "export", "comparison",
+    "export", "comparison", "folds", "ensemble",
 )  # fmt: skip
 WITHOUT_LAYER = {"evaluation_samples": "model_input", "scored_model": "models"}
 """In memory only. With the layer whose colour they have, Kedro-Viz would draw them one below the other."""

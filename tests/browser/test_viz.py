@@ -18,8 +18,7 @@ from voc_seg.scenes.sample import write_scenes
 
 PIPELINES = (
     "__default__", "data_processing", "sanity", "lr_finder", "training", "calibration", "evaluation", "label_review",
-    "inference",
-    "export", "comparison",
+    "inference", "export", "comparison", "folds", "ensemble",
 )  # fmt: skip
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 UNSEEN = {
@@ -46,6 +45,11 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
     images = str(project / "voc/VOCdevkit/VOC2012/JPEGImages")
     run_kedro(project, "inference", inference={"images": images, "label_next": 2, "formats": "labelme coco"})
     run_kedro(project, "label_review")
+    for fold in "12":
+        on_fold = {"run": f"fold-{fold}", "training": {"fold": f"{fold}/2"}, "evaluation": {"split": "fold"}}
+        run_kedro(project, "training", "evaluation", **on_fold)
+    run_kedro(project, "folds")
+    run_kedro(project, "ensemble", run="ensemble", ensemble={"runs": "fold-*"})
     run_kedro(project, "comparison")
     run_kedro(project, "calibration")
     run_kedro(project, "lr_finder", lr_finder={"steps": 20})

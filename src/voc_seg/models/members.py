@@ -1,5 +1,6 @@
 """What a saved network says of the folds of its training, and of its members if it is an ensemble."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,8 @@ members' tensors: those of the first are called ``members.0.encoder...``."""
 
 def fold_of(saved: Mapping[str, Any]) -> str:
     """``training.fold`` of a saved network; empty if no fold was held out."""
-    return saved.get("config", {}).get("training", {}).get("fold") or ""
+    fold = saved.get("config", {}).get("training", {}).get("fold")
+    return fold if isinstance(fold, str) and re.fullmatch(r"[0-9]+/[0-9]+", fold) else ""
 
 
 def members_of(saved: Mapping[str, Any]) -> list[Mapping[str, Any]]:

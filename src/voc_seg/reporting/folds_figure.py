@@ -35,8 +35,8 @@ def plot_folds(pooled: dict[str, Pooled], table: pd.DataFrame, classes: pd.DataF
     for position, group in enumerate(whole["settings"]):
         _dots(scores, folds.loc[folds["settings"] == group, "miou"].tolist(), position)
     _intervals(scores, ensembles[["miou", "miou_low", "miou_high"]].to_numpy(float), ORANGE, first=len(whole))
-    names = [*whole["settings"], *(f"{row.run}, on {row.scored_on}" for row in ensembles.itertuples(index=False))]
-    _rows(scores, names)
+    labels = [f"{name}, pooled" for name in whole["settings"]]
+    _rows(scores, labels + [f"{row.run}, on {row.scored_on}" for row in ensembles.itertuples(index=False)])
     tidy(scores, "mIoU", grid="x")
     _intervals(by_class, of_best[["iou", "iou_low", "iou_high"]].to_numpy(float), BLUE)
     names = list(pooled[best].runs[0].class_names)
@@ -69,7 +69,8 @@ def _intervals(axes: Axes, values: np.ndarray, colour: str, first: int = 0) -> N
 
 
 def _dots(axes: Axes, values: Sequence[float], position: int) -> None:
-    axes.plot(values, [position] * len(values), "o", color="white", markeredgecolor=INK, markersize=4.5)
+    rows = [position] * len(values)
+    axes.plot(values, rows, "o", color="white", markeredgecolor=INK, markersize=4.5, clip_on=False, zorder=3)
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:

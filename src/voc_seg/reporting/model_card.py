@@ -16,6 +16,7 @@ from voc_seg.system.names import printable
 from voc_seg.voc.classes import Classes
 
 from .card_code import usage
+from .model_origin import best_validation, images_used, what_it_is
 from .same_evaluation import is_score_of
 from .tables import OTHER_STORED_SIZE, interval, score
 
@@ -63,8 +64,7 @@ def model_card(
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
         f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(trained_on(saved))}",
-        f"A SegmentationNet of voc_seg with {parameters / 1e6:.1f} million parameters. It assigns one of "
-        f"{len(classes)} classes to each pixel of an image.",
+        f"{what_it_is(saved, parameters)} It assigns one of {len(classes)} classes to each pixel of an image.",
         _table(["file", "content", "size"], _files(files, onnx_facts)),
         *_checked(onnx_facts),
         *_digest(saved),
@@ -76,8 +76,7 @@ def model_card(
         *usage(saved, onnx_facts, inference, scales),
         "## Data",
         _DATA.get(data["source"], _DATA["own"]),
-        f"{data['images']:,} training images; {data['val_images']:,} validation images, used to choose the epoch. "
-        f"{_start(model)}",
+        f"{images_used(saved)} {_start(model)}",
         "## Recipe",
         _table(["setting", "value"], _recipe(saved)),
         "## Classes",
@@ -121,12 +120,7 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: Class
     training = saved["config"]["training"]
     minutes = training.get("minutes")
     planned = training["epochs"] if minutes is None else f"a training of {minutes:g} minutes"
-    is_best = training.get("select", "best") == "best" and training.get("monitor", "miou") == "miou"
-    best = (
-        f"{'Best validation' if is_best else 'Validation'} mIoU: **{score(saved['val_miou'])}**, epoch "
-        f"{saved['epoch']} of {planned}, "
-        f"{_conditions(saved['config']['evaluation'])}."
-    )
+    best = best_validation(saved, planned, _conditions(saved["config"]["evaluation"]))
     if not is_score_of(metrics, saved):
         return [best, "It has not been evaluated further: `kedro run --pipelines evaluation,export` adds the scores."]
     scored_on = metrics.get("data_name") or metrics["source"]

@@ -13,6 +13,7 @@ import pandas as pd
 from voc_seg.config import flattened
 from voc_seg.metrics import confusion as scores
 from voc_seg.models.encoder import count_weights
+from voc_seg.models.members import members_of
 from voc_seg.models.saved import trained_on
 from voc_seg.voc.classes import VOID, Classes
 
@@ -78,6 +79,7 @@ def describe_settings(
             **best_model["model_config"],
             "weights": Path(best_model["model_config"]["weights"] or "none").name,  # no folder of this machine
             "parameters": f"{count_weights(best_model['model']) / 1e6:.1f} M",
+            **({"members": [str(one.get("run")) for one in members_of(best_model)]} if members_of(best_model) else {}),
             "epoch": best_model["epoch"],
             "validation mIoU": f"{best_model['val_miou']:.4f}",
         },

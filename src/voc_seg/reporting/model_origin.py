@@ -1,0 +1,53 @@
+"""What a model is and what it was validated on, in sentences: a single network, one of a fold, or an ensemble."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from voc_seg.models.members import fold_of, members_of
+
+from .tables import score
+
+
+def what_it_is(saved: Mapping[str, Any], parameters: int) -> str:
+    """What a model consists of; ``parameters`` is its number of trainable parameters."""
+    size = f"{parameters / 1e6:.1f} million parameters"
+    if members := members_of(saved):
+        return (
+            f"An ensemble of {len(members)} SegmentationNets of voc_seg with {size} in all; its class probabilities "
+            "are the mean of theirs."
+        )
+    return f"A SegmentationNet of voc_seg with {size}."
+
+
+def best_validation(saved: Mapping[str, Any], planned: Any, conditions: str) -> str:
+    """The validation score of a model, in Markdown.
+
+    Args:
+        saved: The content of ``best_model.pth``.
+        planned: Epochs or minutes of the training.
+        conditions: Of the validation, in words.
+    """
+    found = f"**{score(saved['val_miou'])}**"
+    if members := members_of(saved):
+        of_folds = all(one.get("fold") for one in members)
+        where = "on the fold of train that it was not trained on" if of_folds else "on its own validation images"
+        return f"Mean of the members' best validation mIoU, each {where}: {found}, {conditions}."
+    fold = f" on fold {fold_of(saved)} of train, which was held out" if fold_of(saved) else ""
+    training = saved["config"]["training"]
+    is_best = training.get("select", "best") == "best" and training.get("monitor", "miou") == "miou"
+    name = "Best validation mIoU" if is_best else "Validation mIoU"
+    return f"{name}{fold}: {found}, epoch {saved['epoch']} of {planned}, {conditions}."
+
+
+def images_used(saved: Mapping[str, Any]) -> str:
+    """How many images a model was trained and validated on."""
+    data = saved["config"]["data"]
+    members = members_of(saved)
+    if members and all(one.get("fold") for one in members):
+        return (
+            f"{data['images']:,} training images in {len(members)} folds; each member was trained without one of them, "
+            "which was used to choose its epoch."
+        )
+    fold = f", fold {fold_of(saved)} of train" if fold_of(saved) else ""
+    validation = f"{data['val_images']:,} validation images{fold}, used to choose the epoch"
+    return f"{data['images']:,} training images; {validation}."

@@ -61,7 +61,10 @@ def figures(sample: Sample) -> dict[str, Figure]:
         "sanity": plot_sanity(losses, image, mask, mask, METRICS, CLASSES),
         "samples": plot_samples([sample], CLASSES),
         "contact_sheet": plot_contact_sheet([thumbnail(IMAGE_ID, image, mask, CLASSES)], 1, 0, CLASSES),
-        "runs": plot_runs({IMAGE_ID: {"history": pd.DataFrame()}}, pd.DataFrame({"run": [IMAGE_ID], "val_miou": 0.3})),
+        "runs": plot_runs(
+            {IMAGE_ID: {"history": pd.DataFrame()}},
+            pd.DataFrame({"run": [IMAGE_ID], "val_miou": 0.3, "miou_low": 0.2, "miou_high": None}),
+        ),
     }
 
 

@@ -235,7 +235,8 @@ ENVIRONMENT: dict[str, tuple[list[str], dict[str, Any], str]] = {
     "no such pipeline": (
         ["trainig"],
         {},
-        "There are: comparison, data_processing, ensemble, evaluation, export, folds, inference, lr_finder, sanity, training",
+        "There are: comparison, data_processing, ensemble, evaluation, export, folds, inference, lr_finder, sanity, "
+        "training",
     ),
 }
 

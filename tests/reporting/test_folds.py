@@ -90,7 +90,9 @@ def test_settings_are_pooled_apart_and_named_by_what_differs() -> None:
     third, _ = folds((2, 2, 2), **{"model.width": 16})
     pooled, reasons = pool(first + second + third)
     assert not reasons
-    assert list(pooled) == ["width=8, 2 folds", "width=16, 2 folds", "width=16, 3 folds"]
+    assert set(pooled) == {"width=8, 2 folds", "width=16, 2 folds", "width=16, 3 folds"}
+    scores = [group.counts.total().miou() for group in pooled.values()]
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_what_is_not_complete_is_not_pooled() -> None:

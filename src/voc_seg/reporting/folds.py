@@ -78,7 +78,7 @@ def fold_run(
 
 
 def pool(runs: Sequence[FoldRun]) -> tuple[dict[str, Pooled], list[str]]:
-    """Pool runs by their settings; return the pooled ones by a name, and why others are not complete.
+    """Pool runs by their settings; return the pooled ones by a name, the best first, and why others are not complete.
 
     The name of a group has the settings in which it differs from others.
     """
@@ -104,7 +104,8 @@ def pool(runs: Sequence[FoldRun]) -> tuple[dict[str, Pooled], list[str]]:
         )
         ids = tuple(image_id for run in ordered for image_id in run.scored.ids)
         pooled[name] = Pooled(tuple(ordered), ScoredImages(ids, whole, ordered[0].scored.conditions))
-    return pooled, reasons
+    best_first = sorted(pooled, key=lambda name: -pooled[name].counts.total().miou())
+    return {name: pooled[name] for name in best_first}, reasons
 
 
 def _incomplete(group: Sequence[FoldRun]) -> str:
@@ -204,18 +205,23 @@ def ensembles_of(
 
 
 def fold_text(table: pd.DataFrame, classes: pd.DataFrame) -> str:
-    """The scores of all folds for the console: of each fold, pooled, and by class."""
+    """The scores of all folds for the console: of each fold, pooled, and of the classes with the best settings."""
     lines = ["Folds of train, each scored by the network that was not trained on it"]
     for group, rows in table.groupby("settings", sort=False):
         lines.append(f"{group}\n{'mIoU':>8}{'95 % interval':>17}{'images':>8}  scored on")
         for row in rows.itertuples(index=False):
             what = f"{row.scored_on}, pooled" if not row.run else f"{row.scored_on}: {row.run}"
             lines.append(f"{score(row.miou):>8}{_ends(row.miou_low, row.miou_high):>17}{row.images:>8}  {what}")
-        lines.append(f"  {'class':<{_NAME}}{'IoU':>7}{'95 % interval':>17}{'folds':>17}")
-        for row in classes[classes["settings"] == group].itertuples(index=False):
-            ends, folds = _ends(row.iou_low, row.iou_high), _ends(row.iou_worst_fold, row.iou_best_fold)
-            lines.append(f"  {shortened(row.class_name, _NAME - 1):<{_NAME}}{score(row.iou):>7}{ends:>17}{folds:>17}")
-    lines.append("Intervals are over images; that folds share training images and have one seed is not in them.")
+    best = table["settings"].iloc[0]
+    lines += [f"Classes, {best}"] if table["settings"].nunique() > 1 else []
+    lines.append(f"  {'class':<{_NAME}}{'IoU':>7}{'95 % interval':>17}{'folds':>17}")
+    for row in classes[classes["settings"] == best].itertuples(index=False):
+        ends, folds = _ends(row.iou_low, row.iou_high), _ends(row.iou_worst_fold, row.iou_best_fold)
+        lines.append(f"  {shortened(row.class_name, _NAME - 1):<{_NAME}}{score(row.iou):>7}{ends:>17}{folds:>17}")
+    lines += [
+        "Intervals are over images. Not in them: the folds share training",
+        "images, have one seed each, and have chosen their epochs.",
+    ]
     return "\n".join(lines)
 
 

@@ -235,7 +235,8 @@ ENVIRONMENT: dict[str, tuple[list[str], dict[str, Any], str]] = {
     "no such pipeline": (
         ["trainig"],
         {},
-        "There are: comparison, data_processing, evaluation, export, inference, label_review, lr_finder, sanity, training",
+        "There are: comparison, data_processing, evaluation, export, inference, label_review, lr_finder, sanity, "
+        "training",
     ),
 }
 

@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir())
 RECIPES = ("voc2012_best", "voc2012_dinov2", "voc2012_fast")
 NAMES = (
-    "data_processing", "sanity", "lr_finder", "training", "evaluation", "label_review", "inference", "export", "comparison",
+    "data_processing", "sanity", "lr_finder", "training", "evaluation", "label_review", "inference", "export",
+    "comparison",
 )  # fmt: skip
 WITHOUT_LAYER = {"evaluation_samples": "model_input", "scored_model": "models"}
 """In memory only. With the layer whose colour they have, Kedro-Viz would draw them one below the other."""

@@ -122,7 +122,7 @@ def find_regions(found: Differences, sums: LabelSums) -> list[Region]:
 
 def least_width(shape: tuple[int, int]) -> int:
     """The width in pixels, odd, below which a strip of an image ``(H, W)`` is no region."""
-    return 2 * round(LEAST_WIDTH * math.hypot(*shape) / 2) + 1
+    return 2 * int(LEAST_WIDTH * math.hypot(*shape) / 2 + 0.5) + 1
 
 
 def _connected(flags: np.ndarray, size: int) -> Iterator[tuple[slice, slice, np.ndarray]]:

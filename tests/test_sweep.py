@@ -76,7 +76,7 @@ def test_an_interrupted_sweep_is_resumed_and_ends_with_a_table(project: Path) ->
         ),
         (
             SweepOptions(("seed=1",), "", ("trainig",), 1, "", None),
-            "no pipeline trainig. There are: comparison, data_proc",
+            "no pipeline trainig. There are: calibration, comparison",
         ),
         (SweepOptions(("seed=1",), "", ("data_processing",), 1, "", None), "Run it once before"),
     ],

@@ -21,10 +21,13 @@ from voc_seg.config import DataConfig
 from voc_seg.importing.command import ImportOptions, import_data
 from voc_seg.importing.files import list_files
 from voc_seg.importing.image_ids import image_ids
+from voc_seg.importing.index_traits import index_traits
 from voc_seg.importing.layout import find_layout, layout_named, layout_names
 from voc_seg.importing.output import summary
 from voc_seg.importing.overrides import parse_overrides
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.index import index_images
+from voc_seg.voc.splits import read_split
 
 # pytest's importlib mode does not put this folder on the path.
 _spec = spec_from_file_location("build", Path(__file__).with_name("build.py"))
@@ -281,3 +284,13 @@ def test_bands_of_a_tiff_are_found(project: Path, folder: Path) -> None:
     assert (data.channels, data.range) == (5, (0, 4095))
     again = import_data(project, ImportOptions(folder, "bands"))  # as conf/bands says
     assert not [one.problem for one in again.facts if one.problem]
+
+
+def test_groups_of_images_reach_the_folds_of_train(project: Path, folder: Path) -> None:
+    import_data(project, ImportOptions(folder, "trees", overrides=parse_overrides("255=tree"), group_by=r"0(\d)"))
+    table = pd.read_csv(project / "data/01_raw/trees/images.csv", dtype=str)
+    assert dict(zip(table["image_id"], table["group"])) == {f"{n:03d}": f"{n // 10}" for n in range(12)}
+    split = read_split(project / "data/01_raw/trees/images.csv", "own", "train")
+    index = index_images(split, describe=index_traits(len(split), split.groups))
+    groups = [json.loads(text)["group"] for text in index["traits"]]
+    assert groups == [image_id[1] for image_id in index["image_id"]]

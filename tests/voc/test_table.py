@@ -128,3 +128,17 @@ def test_relative_roots_are_found_from_a_subfolder_of_the_project(
     raw = str(project / "data/01_raw")
     split = VOCSplitDataset(source="own", split="train", filepath=raw, voc_root="trees/images.csv").load()
     assert split.image_path("x_train").is_file()
+
+
+def test_groups_are_read_and_written_where_there_are_any(tmp_path: Path) -> None:
+    path = make_table(tmp_path)
+    assert "group" not in path.read_text()
+    table = read_table(path)
+    assert table["group"].tolist() == ["", ""]
+    before = fingerprints(read_split(path, "own", "train"), Reading())
+    table["group"] = ["patient1", ""]
+    write_table(path, table)
+    assert read_table(path)["group"].tolist() == ["patient1", ""]
+    split = read_split(path, "own", "train")
+    assert split.groups == {"x_train": "patient1"} and read_split(path, "own", "val").groups == {}
+    assert fingerprints(split, Reading()) != before  # so that the index says so, too

@@ -19,7 +19,7 @@ from .block import Block, filled, flattened
 from .data import ClassConfig, DataConfig
 from .loss import LossConfig
 from .model_input import ModelInput
-from .network import ModelConfig
+from .network import RESNET_STAGES, RESNETS, ModelConfig
 from .optimisation import LrFinderConfig, OptimizerConfig, ScheduleConfig
 from .results import ComparisonConfig, EnsembleConfig, EvaluationConfig, InferenceConfig, LabelReviewConfig
 from .running import RunName, RuntimeConfig, TrackingConfig
@@ -75,6 +75,22 @@ class Parameters(Block):
             close = "".join(f" Did you mean class:{name}?" for name in get_close_matches(wanted, names, 1))
             raise ValueError(
                 f"training.monitor is class:{wanted}, but there is no class {wanted}.{close} There are: {listed(names)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_fit_classes_and_stages(self) -> "Parameters":
+        weights, classes = self.training.loss.class_weights, len(self.data.class_table)
+        if isinstance(weights, tuple) and len(weights) != classes:
+            raise ValueError(
+                f"training.loss.class_weights has {len(weights)} numbers, but data.classes has {classes} classes. Give "
+                "one number per class, in the order of the classes, or balanced"
+            )
+        stages = self.training.frozen_stages
+        if self.model.encoder in RESNETS and stages != "all" and stages > RESNET_STAGES:
+            raise ValueError(
+                f"training.frozen_stages is {stages}, but {self.model.encoder} has {RESNET_STAGES} stages. Set it to "
+                f"{RESNET_STAGES} at most, or to all, which stores the encoder's features"
             )
         return self
 

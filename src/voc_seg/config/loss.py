@@ -63,7 +63,10 @@ class LossConfig(Block):
             return self
         if not (self.dice or self.lovasz or self.focal or self.boundary):
             raise ValueError("all weights are 0: one of cross_entropy, dice, lovasz, focal, boundary must be above 0")
-        changing = ("class_weights", "label_smoothing", "ohem")
+        changing = ("ohem",) if self.boundary else ("class_weights", "label_smoothing", "ohem")
         if found := [name for name in changing if getattr(self, name)]:
-            raise ValueError(f"{', '.join(found)}: this changes the cross-entropy, whose weight cross_entropy is 0")
+            raise ValueError(
+                f"{', '.join(found)}: this changes the cross-entropy, whose weight cross_entropy is 0. Set "
+                f"cross_entropy above 0, or remove {' and '.join(found)}"
+            )
         return self

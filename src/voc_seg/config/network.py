@@ -10,6 +10,7 @@ from .block import Block, Fraction, SpaceSeparated
 
 RESNETS = ("resnet18", "resnet34", "resnet50")
 """Encoders of torchvision."""
+RESNET_STAGES = 5
 TIMM = "timm:"
 """Prefix of encoders of timm, PyTorch Image Models."""
 
@@ -77,7 +78,7 @@ class ModelConfig(Block):
         if encoder.lower().startswith(TIMM):
             hint = "names of timm have only small letters, digits and '_', and may end with '.' and a tag of weights"
         elif re.fullmatch(r"[a-z0-9_]+", encoder):
-            hint = f"did you mean {' or '.join([*close, TIMM + encoder])}?"
+            hint = f"did you mean {' or '.join([*close, TIMM + encoder])}, if timm has such a network?"
         else:
             hint = f"did you mean {close[0]}?" if close else f"networks of timm are written {TIMM}NAME"
         raise ValueError(f"it must be {', '.join(RESNETS)} or {TIMM}NAME; {hint}")

@@ -138,7 +138,9 @@ class TrainingConfig(Block):
         return self
 
     @model_validator(mode="after")
-    def _selection_has_what_it_selects(self) -> "TrainingConfig":
+    def _moving_average_and_selection_agree(self) -> "TrainingConfig":
+        if self.ema_warmup and self.ema_decay is None:
+            raise ValueError("ema_warmup is true, but there is no moving average: set ema_decay, such as 0.99")
         if self.select == "ema" and self.ema_decay is None:
             raise ValueError("select is ema, but there is no moving average: set ema_decay, such as 0.99")
         if self.select == "last" and self.ema_decay is not None:

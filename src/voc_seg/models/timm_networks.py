@@ -34,6 +34,9 @@ def socket_timeout() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
+_LIST_ALL = "All names: python -c 'import timm; print(timm.list_models())'"
+
+
 def require_timm(name: str) -> Any:
     """The module ``timm``.
 
@@ -59,7 +62,7 @@ def require_name(name: str) -> None:
     network, _, tag = name.partition(".")
     if not timm.is_model(network):
         close = get_close_matches(network, timm.list_models(), 3, 0.7)
-        hint = f"Did you mean {' or '.join(TIMM + one for one in close)}?" if close else "timm.list_models() lists all."
+        hint = f"Did you mean {' or '.join(TIMM + one for one in close)}?" if close else _LIST_ALL
         raise VocSegError(f"model.encoder {TIMM}{name}: timm {timm.__version__} has no network {network}. {hint}")
     known = sorted(one.partition(".")[2] for one in timm.list_pretrained(f"{network}.*")) if tag else []
     if tag and tag not in known:

@@ -93,6 +93,9 @@ def _model(folder: Path) -> Path:
 class RunModelsDataset(RunsDataset):
     """The best models of runs with their weights, each read on access, as ``load_checked`` of `ModelDataset` does."""
 
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)  # Kedro notes the arguments by the names they have here
+
     def load(self) -> Mapping[str, Callable[[], State]]:  # type: ignore[override]
         return {name: partial(_read_model, folder) for name, folder in self._folders().items() if name != NAMELESS}
 

@@ -34,7 +34,7 @@ def _config(**options: Any) -> ModelConfig:
         ({"encoder": "timm:test_coatnet"}, "it fails for an image of 32 x 32"),
         ({"encoder": "timm:test_vit_relpos"}, "it fails for an image of 32 x 32 (Input height (32) doesn't match"),
         ({"encoder": "timm:pit_ti_224"}, "its feature maps have strides 8, 16, 32; 4, 8, 16 and 32 are needed"),
-        ({"encoder": "timm:vgg11", "output_stride": 16}, "no variant with model.output_stride=16; set 32"),
+        ({"encoder": "timm:vgg11", "output_stride": 16}, "cannot be built here with model.output_stride=16; set 32"),
         ({"encoder": "timm:test_vit4", "weights": "nowhere.pth"}, "model.weights: there is no file"),
     ],
 )

@@ -83,8 +83,8 @@ class Parameters(Block):
         weights, classes = self.training.loss.class_weights, len(self.data.class_table)
         if isinstance(weights, tuple) and len(weights) != classes:
             raise ValueError(
-                f"training.loss.class_weights has {len(weights)} numbers, but data.classes has {classes} classes. Give "
-                "one number per class, in the order of the classes, or balanced"
+                f"training.loss.class_weights has {len(weights)} of {classes} numbers. Give one for each of "
+                "data.classes, in their order, or balanced"
             )
         stages = self.training.frozen_stages
         if self.model.encoder in RESNETS and stages != "all" and stages > RESNET_STAGES:

@@ -166,7 +166,8 @@ def suggestion_text(metrics: dict, config: LrFinderConfig) -> str:
             "if that does not help."
         )
     end = min(MAX_FINDER_RATE, 10 * config.end)
+    more = "" if end <= config.end else f" or lr_finder.end={end:g}"
     return (
         f"There is no suggestion: the loss fell too little, or was still falling at the last step. Look at "
-        f"lr_finder.png. Try lr_finder.steps={2 * config.steps} or lr_finder.end={end:g}."
+        f"lr_finder.png. Try lr_finder.steps={2 * config.steps}{more}."
     )

@@ -181,7 +181,7 @@ def _create(name: str, output_stride: int, channels: int) -> Any:
     try:
         return timm.create_model(name, **wanted, output_stride=output_stride)
     except (TypeError, AssertionError, NotImplementedError, ValueError) as error:
-        raise refusal(name, f"timm has no variant with model.output_stride={output_stride}; set 32") from error
+        raise refusal(name, f"it cannot be built here with model.output_stride={output_stride}; set 32") from error
 
 
 def require_any_size(encoder: Encoder, name: str, channels: int) -> None:

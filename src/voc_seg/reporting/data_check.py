@@ -114,7 +114,7 @@ def write_data_check(
                           "remedy": printable(one.remedy)} for one in findings],
             "images": rows,
         }  # fmt: skip
-        file.write_text(fill_template("data_check.html", _SCRIPTS, content), encoding="utf-8")
+        file.write_text(fill_template("data_check.html", "Data check", _SCRIPTS, content), encoding="utf-8")
 
 
 def choose_images(

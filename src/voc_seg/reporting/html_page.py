@@ -1,4 +1,4 @@
-"""HTML pages that work offline: a template of ``page`` with its style, scripts and data in one file.
+"""HTML pages that work offline: a template of ``page`` in its frame, with style, scripts and data in one file.
 
 The browser builds the sections from the data: cards of images by ``gallery.js``, the enlarged image by ``viewer.js``.
 """
@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 
-def fill_template(template: str, scripts: Sequence[str], content: Mapping[str, Any]) -> str:
+def fill_template(template: str, title: str, scripts: Sequence[str], content: Mapping[str, Any]) -> str:
     """Return the page as HTML.
 
     Args:
-        template: File in ``page`` with the marks ``__STYLE__``, ``__VIEWER__``, ``__DATA__`` and ``__SCRIPT__``.
+        template: File in ``page`` with what the page shows; ``frame.html`` has what all pages share.
+        title: For the browser's tab, as HTML.
         scripts: Files in ``page``, joined into one script in this order; each ends with the calls that show its
             sections.
         content: Plain values for the scripts; NaN becomes null.
@@ -23,13 +24,15 @@ def fill_template(template: str, scripts: Sequence[str], content: Mapping[str, A
     text = json.dumps(_without_nan(content), allow_nan=False, separators=(",", ":"))
     page = files("voc_seg.reporting") / "page"
     parts = {
+        "__TITLE__": title,
+        "__BODY__": (page / template).read_text(encoding="utf-8"),
         "__STYLE__": (page / "report.css").read_text(encoding="utf-8"),
         "__VIEWER__": (page / "viewer.html").read_text(encoding="utf-8"),
         "__SCRIPT__": "\n".join((page / name).read_text(encoding="utf-8") for name in scripts),
         # In a script element, only "<" can end the element or begin a comment.
         "__DATA__": text.replace("<", "\\u003c"),
     }
-    html = (page / template).read_text(encoding="utf-8")
+    html = (page / "frame.html").read_text(encoding="utf-8")
     for mark, part in parts.items():  # the data last, so that marks within it are not replaced
         html = html.replace(mark, part, 1)
     return html

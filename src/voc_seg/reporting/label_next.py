@@ -55,7 +55,7 @@ def fill_page(table: pd.DataFrame, masks: Mapping[str, np.ndarray], total: int, 
         "levels": [[f"{level:g}", hex_colour(_heat()[round(level * (_LEVELS - 1))])] for level in _SHOWN_LEVELS],
         "images": [_facts(row._asdict(), masks[row.image], classes) for row in table.itertuples(index=False)],
     }
-    return fill_template("label_next.html", _SCRIPTS, content)
+    return fill_template("label_next.html", "Images to label next", _SCRIPTS, content)
 
 
 def _facts(row: dict[str, Any], mask: np.ndarray, classes: Classes) -> dict[str, Any]:

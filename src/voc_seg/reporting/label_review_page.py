@@ -48,7 +48,7 @@ def fill_page(review: Review, shown: Sequence[Issue]) -> str:
         "images": [_row(rank, issue) for rank, issue in enumerate(shown, start=1)],
         "image_rows": images.head(_MAX_IMAGES).to_dict("records"),
     }
-    return fill_template("label_review.html", _SCRIPTS, content)
+    return fill_template("label_review.html", "Label review", _SCRIPTS, content)
 
 
 def _row(rank: int, issue: Issue) -> dict[str, Any]:

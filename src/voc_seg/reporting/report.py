@@ -142,7 +142,7 @@ def fill_page(
         "crops": list(crops),
         "confidence": confidence,
     }
-    return fill_template("report.html", _SCRIPTS, content)
+    return fill_template("report.html", "Segmentation report", _SCRIPTS, content)
 
 
 def _text(value: Any) -> str:

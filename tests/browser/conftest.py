@@ -1,10 +1,13 @@
 """A real browser, headless: Debian's chromium or whatever Chrome is installed, driven by playwright."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -19,6 +22,39 @@ def browser() -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield running
         running.close()
+
+
+@contextmanager
+def watched_page(browser: Browser, path: Path, screen: str) -> Iterator[Page]:
+    """A page opened as a file; a script error, or a request outside its folder, fails the test.
+
+    The screen is ``wide`` or ``phone``, and its colours ``light`` or ``dark``.
+    """
+    width, scheme = screen.split()
+    size = {"width": 1280, "height": 800} if width == "wide" else {"width": 390, "height": 844}
+    context = browser.new_context(
+        viewport=size, color_scheme=scheme, has_touch=width == "phone", reduced_motion="reduce"
+    )
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("requestfailed", lambda failed: errors.append(failed.url))
+
+    def stay(asked: Request) -> None:
+        if not asked.url.startswith((path.parent.as_uri(), "data:")):
+            errors.append(f"asked for {asked.url}")
+
+    page.on("request", stay)
+    page.goto(path.as_uri())
+    yield page
+    context.close()
+    assert not errors, errors
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Callable[[Path, str], AbstractContextManager[Page]]:
+    """Open a file on a screen, as :func:`watched_page` does."""
+    return partial(watched_page, browser)
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """The data check in a real browser, opened as a file: filters, links and the viewer work on every screen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from voc_seg.importing.checks import check_data
 from voc_seg.importing.class_plan import ClassPlan
@@ -41,19 +41,10 @@ def check_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["wide light", "wide dark", "phone light"])
-def opened(browser: Browser, check_page: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+def opened(open_page: Callable, check_page: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page on each kind of screen; a script error or a request outside the folder fails the test."""
-    screen, scheme = request.param.split()
-    size = {"width": 1280, "height": 800} if screen == "wide" else {"width": 390, "height": 844}
-    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")
-    page, errors = context.new_page(), []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("requestfailed", lambda failed: errors.append(failed.url))
-    page.goto(check_page.as_uri())
-    yield page
-    context.close()
-    assert not errors, errors
+    with open_page(check_page, request.param) as page:
+        yield page
 
 
 def shown(page: Page) -> int:

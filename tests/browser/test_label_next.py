@@ -1,12 +1,12 @@
 """The page of the images to label next in a real browser, opened as a file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from voc_seg.datasets import Report, ReportDataset
 from voc_seg.reporting.label_next import IMAGE_FOLDER, draw_suggestion, fill_page
@@ -48,19 +48,10 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["wide light", "wide dark", "phone light"])
-def opened(browser: Browser, path: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+def opened(open_page: Callable, path: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page on each kind of screen; a script error or a request outside the folder fails the test."""
-    screen, scheme = request.param.split()
-    size = {"width": 1280, "height": 800} if screen == "wide" else {"width": 390, "height": 844}
-    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")
-    page, errors = context.new_page(), []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("requestfailed", lambda failed: errors.append(failed.url))
-    page.goto(path.as_uri())
-    yield page
-    context.close()
-    assert not errors, errors
+    with open_page(path, request.param) as page:
+        yield page
 
 
 def test_the_order_is_that_of_the_table(opened: Page) -> None:

@@ -1,13 +1,13 @@
 """The label review in a real browser, opened as a file: cards, filters and the viewer work on every screen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from operator import add
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from voc_seg.datasets import Report, ReportDataset
 from voc_seg.metrics.label_errors import LabelSums
@@ -42,19 +42,11 @@ def review_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "label_review.html"
 
 
-@pytest.fixture(params=["wide", "phone"])
-def opened(browser: Browser, review_page: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+@pytest.fixture(params=["wide light", "phone light"])
+def opened(open_page: Callable, review_page: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page on each kind of screen; a script error or a request outside the folder fails the test."""
-    size = {"width": 1280, "height": 800} if request.param == "wide" else {"width": 390, "height": 844}
-    context = browser.new_context(viewport=size, reduced_motion="reduce")
-    page, errors = context.new_page(), []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("requestfailed", lambda failed: errors.append(failed.url))
-    page.goto(review_page.as_uri())
-    yield page
-    context.close()
-    assert not errors, errors
+    with open_page(review_page, request.param) as page:
+        yield page
 
 
 def test_a_card_shows_mask_and_model_side_by_side(opened: Page) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Request, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from voc_seg.config import DataConfig, EvaluationConfig, Parameters
 from voc_seg.datasets import ReportDataset
@@ -81,28 +81,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["wide light", "wide dark", "phone light", "phone dark"])
-def anywhere(browser: Browser, report: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+def anywhere(open_page: Callable, report: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The report open on each kind of screen; a script error or a request outside the folder fails the test."""
-    screen, scheme = request.param.split()
-    size = {"width": 1280, "height": 800} if screen == "wide" else {"width": 390, "height": 844}
-    context = browser.new_context(
-        viewport=size, color_scheme=scheme, has_touch=screen == "phone", reduced_motion="reduce"
-    )
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("requestfailed", lambda failed: errors.append(failed.url))
-
-    def stay(asked: Request) -> None:
-        if not asked.url.startswith((report.parent.as_uri(), "data:")):
-            errors.append(f"asked for {asked.url}")
-
-    page.on("request", stay)
-    page.goto(report.as_uri())
-    yield page
-    context.close()
-    assert not errors, errors
+    with open_page(report, request.param) as page:
+        yield page
 
 
 @pytest.fixture

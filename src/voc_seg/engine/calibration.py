@@ -17,7 +17,7 @@ from .prediction import queue_scores
 from .runtime import Runtime
 
 _MAX_SCORES = 2**26
-"""Scores that are kept, 256 MB: 3.2 million pixels of 21 classes, every ninth in rows and columns of VOC's val."""
+"""Scores that are kept, 256 MB: 3.2 million pixels of 21 classes, every tenth in rows and columns of VOC's val."""
 
 
 def collect_scores(

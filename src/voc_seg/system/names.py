@@ -3,7 +3,8 @@
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 LONGEST_ID = 200
 """Bytes in UTF-8: file systems allow 255, and file names add ``prediction_`` and an ending to the id."""
@@ -30,6 +31,11 @@ def listed(items: Sequence[object], limit: int = 5) -> str:
 def shortened(text: str, letters: int) -> str:
     """Return the text, cut to this many letters with an ellipsis if it is longer."""
     return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
+def matches_any(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name is one of these, in which ``*`` and the other signs of ``fnmatch`` match any text."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def name_key(name: str) -> str:

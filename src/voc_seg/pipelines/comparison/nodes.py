@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,7 +20,7 @@ from voc_seg.reporting.differences import (
     scored_images,
 )
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import listed
+from voc_seg.system.names import listed, matches_any
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def compare_runs(
         VocSegError: There are no runs, or none with that name.
     """
     wanted = comparison.runs or ("*",)
-    chosen = {name: read for name, read in runs.items() if any(fnmatchcase(name, pattern) for pattern in wanted)}
+    chosen = {name: read for name, read in runs.items() if matches_any(name, wanted)}
     rows, images, reasons, on_folds = {}, {}, {}, []
     for name, read in chosen.items():
         try:

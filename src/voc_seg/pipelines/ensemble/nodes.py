@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from voc_seg.config import EnsembleConfig
 from voc_seg.models.ensemble import join_models
 from voc_seg.models.members import members_of
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import listed
+from voc_seg.system.names import listed, matches_any
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +26,9 @@ def join_runs(run_models: Mapping[str, Callable[[], dict[str, Any]]], ensemble: 
             "'NAME NAME'"
         )
     for pattern in ensemble.runs:
-        if not any(fnmatchcase(name, pattern) for name in run_models):
+        if not any(matches_any(name, [pattern]) for name in run_models):
             raise VocSegError(f"ensemble.runs: no run with a model is called {pattern}. {known}")
-    chosen = {
-        name: read()
-        for name, read in run_models.items()
-        if any(fnmatchcase(name, pattern) for pattern in ensemble.runs)
-    }
+    chosen = {name: read() for name, read in run_models.items() if matches_any(name, ensemble.runs)}
     joined = join_models(chosen)
     logger.info("Ensemble of %d models: %s", len(members_of(joined)), listed(list(chosen), 20))
     return joined

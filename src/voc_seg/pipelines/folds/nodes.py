@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -25,6 +24,7 @@ from voc_seg.reporting.folds import (
 )
 from voc_seg.reporting.folds_figure import plot_folds
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import matches_any
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def pool_folds(
     found: list[FoldRun] = []
     ensembles, reasons = {}, []
     for name, read in runs.items():
-        if not any(fnmatchcase(name, pattern) for pattern in wanted):
+        if not matches_any(name, wanted):
             continue
         try:
             run = read()

@@ -25,7 +25,6 @@ from voc_seg.samples.feature_cache import FeatureCache
 from voc_seg.samples.feature_store import Window
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.classes import CLASS_NAMES
 
 pytestmark = pytest.mark.usefixtures("narrow_encoder")
 
@@ -251,9 +250,3 @@ def test_every_parameter_of_the_encoder_is_frozen(pack: Pack, make_parameters: M
     assert not any(parameter.requires_grad for parameter in model.encoder.parameters())
     assert all(parameter.requires_grad for parameter in model.decoder.parameters())
     assert not any(module.training for module in model.encoder.modules()) and model.decoder.training
-
-
-def test_more_stages_than_the_encoder_has_are_refused(train_store, val_store, make_parameters) -> None:
-    parameters = make_parameters(training={"frozen_stages": 6})
-    with pytest.raises(VocSegError, match=r"training\.frozen_stages is 6, but the encoder has 5 stages\. Set it to 5"):
-        next(fit(train_store, val_store, CLASS_NAMES, parameters))

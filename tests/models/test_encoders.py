@@ -23,6 +23,7 @@ from voc_seg.models.registry import restore_model
 from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.models.segmentation_net import SegmentationNet, bare_model
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES
 
 timm = pytest.importorskip("timm")
@@ -133,6 +134,11 @@ class TestEveryFamily:
         for number, (was, now) in enumerate(zip(before, network.encoder.stages())):
             states = [[value for module in stage for value in module.state_dict().values()] for stage in (was, now)]
             assert all(map(torch.equal, *states)) == (number < 2), number
+
+    def test_freezing_more_stages_than_there_are_is_refused(self, network: SegmentationNet) -> None:
+        count = len(network.encoder.stages())
+        with pytest.raises(VocSegError, match=rf"frozen_stages is {count + 1}, but the encoder has {count} stages"):
+            freeze_stages(network, count + 1)
 
     def test_channels_last_gives_the_logits_of_the_plain_layout(self, network: SegmentationNet) -> None:
         images = _images(2, 3, 64, 96)

@@ -56,7 +56,7 @@ def test_no_term_of_the_loss_computes_in_float64_or_selects_by_a_mask() -> None:
     config = LossConfig(
         class_weights="balanced", label_smoothing=0.1, ohem=0.5, dice=1, lovasz=1, focal=1, boundary=1
     )  # fmt: skip
-    loss = build_loss(config, 21, [1] * 21, device)
+    loss = build_loss(config, [1] * 21, device)
     logits = torch.zeros(2, 21, 96, 96, device=device, requires_grad=True)
     with Operators() as ran:
         loss(logits, torch.zeros(2, 96, 96, dtype=torch.uint8, device=device)).backward()

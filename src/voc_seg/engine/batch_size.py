@@ -103,7 +103,7 @@ def _try_steps(parameters: Parameters, classes: int, runtime: Runtime, crops: in
     model = runtime.place(bare_model(parameters.model, classes, model_input)).train()
     optimizer, scaler = build_optimizer(model, training.optimizer), runtime.gradient_scaler()
     average = MovingAverage(model, training.ema_decay) if training.ema_decay else None
-    loss = with_auxiliary(build_loss(training.loss, classes, [1] * classes, runtime.device), parameters.model.auxiliary)
+    loss = with_auxiliary(build_loss(training.loss, [1] * classes, runtime.device), parameters.model.auxiliary)
     network: nn.Module = model
     if training.frozen_stages == "all":
         network = Head(model, used_maps(model))

@@ -115,48 +115,42 @@ class WeightedSum:
         return pixels * (labels != VOID if self.class_weights is None else self.class_weights[labels])
 
 
-def build_loss(config: LossConfig, classes: int, class_pixels: Sequence[int], device: torch.device) -> Loss:
+def build_loss(config: LossConfig, class_pixels: Sequence[int], device: torch.device) -> Loss:
     """Return the loss of the settings; with the defaults it is :func:`loss_sum` itself.
 
     Args:
         config: ``training.loss``.
-        classes: Number of classes.
         class_pixels: Pixels of train by class index; only used by ``class_weights``.
         device: Of the logits.
 
     Raises:
-        VocSegError: ``class_weights`` do not fit the classes.
+        VocSegError: No pixel of train has a class with a weight above 0.
     """
     if config == LossConfig():
         return loss_sum
     if config.class_weights is None:
         return WeightedSum(config)
-    weights = scaled_class_weights(config.class_weights, classes, class_pixels)
+    weights = scaled_class_weights(config.class_weights, class_pixels)
     table = torch.zeros(256)  # 0 for void
     table[: len(weights)] = torch.tensor(weights)
     return WeightedSum(config, table.to(device))
 
 
-def scaled_class_weights(
-    given: Literal["balanced"] | Sequence[float], classes: int, class_pixels: Sequence[int]
-) -> list[float]:
+def scaled_class_weights(given: Literal["balanced"] | Sequence[float], class_pixels: Sequence[int]) -> list[float]:
     """Return the weight of each class, scaled so that its mean over the pixels of train is 1.
+
+    `voc_seg.config.Parameters` has checked that there is one number for each class.
 
     ``balanced`` is 1 / ln(1.02 + share of the pixels) before that, 50 for a rare class and 1.4 for one that is
     everywhere (Paszke et al., "ENet", 2016, section 5.2).
 
     Raises:
-        VocSegError: There is not one weight per class, or no pixel of train has a weight above 0.
+        VocSegError: No pixel of train has a class with a weight above 0.
     """
     labelled = max(1, sum(class_pixels))
     shares = [pixels / labelled for pixels in class_pixels]
     weights = [1 / math.log(1.02 + share) for share in shares] if given == "balanced" else list(map(float, given))
-    if len(weights) != classes:
-        raise VocSegError(
-            f"training.loss.class_weights has {len(weights)} numbers, but data.classes has {classes} classes. Give one "
-            "number per class, in the order of the classes, or balanced."
-        )
-    mean = sum(weight * share for weight, share in zip(weights, shares))
+    mean = sum(weight * share for weight, share in zip(weights, shares, strict=True))
     if not mean:
         raise VocSegError(
             "training.loss.class_weights is 0 for every class that has pixels in train, so there is nothing to learn. "

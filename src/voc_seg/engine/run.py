@@ -226,7 +226,7 @@ def start_run(
         model = build_model(parameters.model, len(class_names), parameters.data.model_input, class_names)
     class_pixels = class_pixels_of_run(train, class_names, config.loss, checkpoint)
     fingerprint |= {"class_pixels": class_pixels} if class_pixels else {}
-    loss = build_loss(config.loss, len(class_names), class_pixels, runtime.device)
+    loss = build_loss(config.loss, class_pixels, runtime.device)
     loss = with_auxiliary(loss, parameters.model.auxiliary)
     freeze_stages(model, config.frozen_stages)
     model = convert_sync_layers(runtime.place(model), config.sync_batch_norm)

@@ -39,7 +39,10 @@ def test_it_sees_what_an_evaluation_predicts(
 ) -> None:
     config = EvaluationConfig(**settings)
     predictions = {found.id: found for found in predict_all(network, train_store, config, CPU)}
-    for sample, found in zip(train_store, review_labels(network, train_store, config, CPU)):
+    reviewed = {found.id: found for found in review_labels(network, train_store, config, CPU)}
+    assert reviewed.keys() == predictions.keys()
+    for sample in train_store:
+        found = reviewed[sample.id]
         labelled = sample.mask != VOID
         mask = found.differences.prediction(sample.mask)
         assert np.mean(mask[labelled] == predictions[sample.id].mask[labelled]) > 0.999

@@ -32,7 +32,7 @@ def collect_scores(
     The arguments are those of `voc_seg.engine.evaluation.evaluate`.
     """
     model = runtime.place(model).eval()
-    positions = {image_id: position for position, image_id in enumerate(samples.ids)}
+    positions = samples.positions()
     pixels = sum(sample.mask.size for sample in samples)
     parts: list[ScoredPixels] = []
     with explain_failures(EVALUATION_MEMORY_ADVICE), progress_bar(f"scoring {config.split}", len(samples)) as advance:

@@ -86,7 +86,7 @@ def add_up(predictions: Iterable[Pending], stopped: Callable[[], bool], outlined
     confusion: Tensor | int = 0
     loss: Tensor | float = 0.0
     boundary: Counts | None = None
-    positions = {image_id: position for position, image_id in enumerate(outlined.ids)} if outlined else {}
+    positions = outlined.positions() if outlined else {}
     for found in predictions:
         confusion, loss = confusion + found.confusion, loss + found.loss
         if outlined:
@@ -165,7 +165,7 @@ def evaluate(
     started = time.perf_counter()
     own: list[tuple[Prediction, Outlines]] = []
     sums: DeviceCalibration | None = None
-    positions = {image_id: position for position, image_id in enumerate(samples.ids)}
+    positions = samples.positions()
     total = math.ceil(len(samples) / world_size())
 
     def with_outlines(prediction: Prediction) -> tuple[Prediction, Outlines]:

@@ -184,13 +184,11 @@ def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     if not {"best_model", "params:data"} <= inputs:
         return
     from voc_seg.datasets import ModelDataset
-    from voc_seg.models.registry import require_classes, require_pixels
+    from voc_seg.models.registry import require_trained_for
 
     dataset = catalog.get("best_model")
     if isinstance(dataset, ModelDataset):
-        data, saved = DataConfig.model_validate(catalog.load("params:data")), dataset.load_checked()
-        require_classes(saved, data.class_table.names)
-        require_pixels(saved, data.reading.pixels)
+        require_trained_for(dataset.load_checked(), DataConfig.model_validate(catalog.load("params:data")))
 
 
 def describe_validation_errors(error: ValidationError) -> str:

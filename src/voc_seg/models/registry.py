@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.models import get_weight
 
-from voc_seg.config import ModelConfig
+from voc_seg.config import DataConfig, ModelConfig
 from voc_seg.config.model_input import RGB_INPUT, ModelInput
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.pixel_format import PixelFormat
@@ -81,6 +81,16 @@ def restore_model(saved: dict[str, Any]) -> SegmentationNet | Ensemble:
     return (members[0] if len(members) == 1 else Ensemble(members)).eval()
 
 
+def require_trained_for(saved: dict[str, Any], data: DataConfig) -> None:
+    """Refuse a model that was trained for other classes, or on images that were read in another way.
+
+    Raises:
+        VocSegError: With both lists of classes, or both settings.
+    """
+    require_classes(saved, data.class_table.names)
+    _require_pixels(saved, data.reading.pixels)
+
+
 def require_classes(saved: dict[str, Any], names: Sequence[str]) -> None:
     """Refuse a model that was trained for other classes.
 
@@ -97,12 +107,7 @@ def require_classes(saved: dict[str, Any], names: Sequence[str]) -> None:
         )
 
 
-def require_pixels(saved: dict[str, Any], pixels: PixelFormat) -> None:
-    """Refuse a model that was trained on images that were read in another way.
-
-    Raises:
-        VocSegError: With both settings.
-    """
+def _require_pixels(saved: dict[str, Any], pixels: PixelFormat) -> None:
     trained = ModelInput.of(saved).pixels
     if trained != pixels:
         raise VocSegError(

@@ -116,7 +116,7 @@ def gallery_items(
         predictions: ``uint8 (H, W)``, class index, by image id.
         image_scores: Rows of ``image_scores.csv`` (image_id, miou), in display order.
     """
-    positions = {image_id: position for position, image_id in enumerate(samples.ids)}
+    positions = samples.positions()
     rows = image_scores.itertuples(index=False)
     return [(samples[positions[row.image_id]], predictions[row.image_id], row.miou) for row in rows]
 

@@ -177,6 +177,10 @@ class SampleStore:
         """Image ids, in the order of the samples."""
         return self.shards[0].ids() if self._shard_list is None else self._ids()
 
+    def positions(self) -> dict[str, int]:
+        """The position of each sample by image id."""
+        return {image_id: position for position, image_id in enumerate(self.ids)}
+
     def _ids(self) -> list[str]:
         """Ids of the file that lists shards."""
         try:

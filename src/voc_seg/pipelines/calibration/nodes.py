@@ -8,7 +8,7 @@ from voc_seg.engine.calibration import collect_scores
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics.temperature import cross_entropy, cross_fitted_error, fit_temperature, top_label_error
 from voc_seg.models.exchange import model_digest
-from voc_seg.models.registry import require_classes, require_pixels, restore_model
+from voc_seg.models.registry import require_trained_for, restore_model
 from voc_seg.reporting.tables import score
 from voc_seg.samples.store import SampleStore
 
@@ -30,8 +30,7 @@ def calibrate(
     Raises:
         VocSegError: The model and the samples have different classes, or no temperature is best.
     """
-    require_classes(best_model, data.class_table.names)
-    require_pixels(best_model, data.reading.pixels)
+    require_trained_for(best_model, data)
     val_samples.require_reading(data.reading)
     model, chosen = restore_model(best_model), choose_runtime(runtime)
     on_val = evaluation.model_copy(update={"split": "val"})

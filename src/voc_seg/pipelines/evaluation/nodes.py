@@ -18,7 +18,7 @@ from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics import boundaries, calibration, intervals
 from voc_seg.metrics import confusion as scores
 from voc_seg.models.members import fold_of
-from voc_seg.models.registry import require_classes, require_pixels, restore_model
+from voc_seg.models.registry import require_trained_for, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
 from voc_seg.reporting.augmented import crops_of_model
@@ -71,8 +71,7 @@ def evaluate(
         VocSegError: The model, the samples and ``data.classes`` have different classes.
     """
     classes = data.class_table
-    require_classes(scored_model, classes.names)
-    require_pixels(scored_model, data.reading.pixels)
+    require_trained_for(scored_model, data)
     samples.require_reading(data.reading)
     origin = samples.origin
     trained_on, scored_on = scored_model.get("source"), origin.source

@@ -11,7 +11,7 @@ from voc_seg.engine.inference import inference_scale_warning
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
-from voc_seg.models.registry import require_classes, restore_model
+from voc_seg.models.registry import require_trained_for, restore_model
 from voc_seg.models.saved import SETTINGS, require_fields
 from voc_seg.reporting.model_card import model_card
 from voc_seg.reporting.same_evaluation import is_score_of
@@ -87,7 +87,7 @@ def _to_onnx(model: nn.Module, metadata: dict[str, str]) -> tuple[bytes, dict[st
 
 def _without_local_paths(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
     """The model without the local path of its initial weights."""
-    require_classes(scored_model, data.class_table.names)
+    require_trained_for(scored_model, data)
     if "config" not in scored_model:
         raise VocSegError(
             "best_model was saved by a version that did not save its settings. Train again: "

@@ -18,7 +18,7 @@ from voc_seg.datasets.image_folder import Segmentation, Segmented, Uncertainty
 from voc_seg.engine.inference import evaluation_differences, inference_scale_warning, load_segmenter
 from voc_seg.engine.label_next import choose_to_label
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.models.registry import require_classes, require_pixels
+from voc_seg.models.registry import require_trained_for
 from voc_seg.reporting.inference import (
     SHEET_IMAGES,
     Thumbnail,
@@ -88,8 +88,7 @@ def segment(
     way, or lacks evaluation settings.
     """
     classes = data.class_table
-    require_classes(best_model, classes.names)
-    require_pixels(best_model, data.reading.pixels)
+    require_trained_for(best_model, data)
     for warning in (
         inference_scale_warning(best_model, data.longer_side, inference),
         *evaluation_differences(best_model, evaluation, inference),

@@ -12,7 +12,7 @@ from voc_seg.datasets import Report
 from voc_seg.engine.label_review import review_labels
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics.label_regions import find_regions
-from voc_seg.models.registry import require_classes, require_pixels, restore_model
+from voc_seg.models.registry import require_trained_for, restore_model
 from voc_seg.models.saved import trained_on
 from voc_seg.reporting import label_review_page as page
 from voc_seg.reporting.label_review import Issue, Review, ReviewedSplit, issue_table, quality_table, summary
@@ -39,8 +39,7 @@ def review(
         VocSegError: The split has no masks, or the model, the samples and ``data.classes`` do not fit each other.
     """
     classes = data.class_table
-    require_classes(best_model, classes.names)
-    require_pixels(best_model, data.reading.pixels)
+    require_trained_for(best_model, data)
     stores = {"train": train_samples, "val": val_samples, "test": test_samples}
     chosen = {
         name: store for name, store in stores.items() if label_review.split in (name, "all") and len(store)
@@ -60,7 +59,8 @@ def review(
             for image in review_labels(model, store, evaluation, device, best_model["image_size"]):
                 images.append(image)
                 advance(1)
-            splits.append(ReviewedSplit(name, store, images))
+            positions = store.positions()
+            splits.append(ReviewedSplit(name, store, sorted(images, key=lambda image: positions[image.id])))
     sums = reduce(add, (image.sums for split in splits for image in split.images))
     issues: list[Issue] = []
     with progress_bar("finding regions", sum(len(split.images) for split in splits)) as advance:

@@ -16,7 +16,7 @@ from voc_seg.config import DataConfig, EvaluationConfig, Parameters
 from voc_seg.datasets import ReportDataset
 from voc_seg.metrics import boundaries
 from voc_seg.metrics import confusion as scores
-from voc_seg.metrics.boundaries import from_columns, outlines_of, to_columns
+from voc_seg.metrics.boundaries import count_boundaries, from_columns, to_columns
 from voc_seg.metrics.calibration import BINS, FINE, Calibration, summarise, to_rows
 from voc_seg.metrics.counts import Counts
 from voc_seg.metrics.intervals import class_intervals, score_intervals
@@ -59,13 +59,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = list(DataConfig().class_table.names)
     total = sum(confusions)
     counts = Counts.of(np.stack(confusions))
-    outlines = from_columns(to_columns(outlines_of(sample.mask, mask, 21) for sample, mask in pairs), 21)
+    near = from_columns(to_columns(count_boundaries(sample.mask, mask, 21) for sample, mask in pairs), 21)
     metrics = {"split": "val", "images": 12, "checkpoint_epoch": 2, "images_per_second": 9.5, **scores.summarise(total)}
     top = np.zeros((2, FINE, 3))
     top[0, 1400], top[1, 700] = [900, 840, 800], [100, 47, 60]
     calibration = Calibration(top, np.zeros((21, BINS, 3)))
     bins = to_rows(calibration, names)
-    metrics |= score_intervals(counts) | boundaries.summarise(outlines) | summarise(calibration)
+    metrics |= score_intervals(counts) | boundaries.summarise(near) | summarise(calibration)
     columns = {"train_loss": [2.0, 1, 0.5], "val_loss": [None, 1, 0.7], "val_miou": [None, 0.4, 0.3]}
     columns |= {"val_pixel_accuracy": [None, 0.8, 0.8], "is_best": [False, True, False]}
     history = pd.DataFrame({"epoch": [1, 2, 3], "learning_rate": 0.01, "images_per_second": 9.0, **columns})

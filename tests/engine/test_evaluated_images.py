@@ -9,7 +9,7 @@ import torch
 from voc_seg.config import EvaluationConfig, ModelConfig
 from voc_seg.engine.evaluation import Evaluation, evaluate
 from voc_seg.engine.runtime import Runtime
-from voc_seg.metrics.boundaries import from_columns, outlines_of
+from voc_seg.metrics.boundaries import count_boundaries, from_columns
 from voc_seg.metrics.counts import Counts, from_table
 from voc_seg.models.registry import build_model
 from voc_seg.samples.store import SampleStore
@@ -34,7 +34,7 @@ def test_the_counts_of_the_images_add_up_to_the_confusion_matrix(
         expected = getattr(Counts.of(found.score.confusion), name)
         np.testing.assert_array_equal(getattr(counts.total(), name), expected)
     sample = train_store[1]
-    expected = outlines_of(sample.mask, found.masks[sample.id], 21)
+    expected = count_boundaries(sample.mask, found.masks[sample.id], 21)
     np.testing.assert_array_equal(from_columns(found.confusions, 21).boundary.hits[1], expected.boundary.hits)
 
 

@@ -15,7 +15,7 @@ from voc_seg.engine.prediction import predict_all
 from voc_seg.engine.run import EpochReport
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.engine.training import fit
-from voc_seg.metrics.boundaries import outlines_of
+from voc_seg.metrics.boundaries import count_boundaries
 from voc_seg.metrics.counts import Counts
 from voc_seg.models.registry import restore_model
 from voc_seg.pipelines.training.nodes import check_classes
@@ -112,7 +112,7 @@ def test_boundary_iou_is_that_of_the_evaluation(
     total: Counts | None = None
     for one in predict_all(model, val_store, parameters.evaluation, choose_runtime(parameters.runtime)):
         truth = next(sample.mask for sample in val_store if sample.id == one.id)
-        boundary = outlines_of(truth, one.mask, len(CLASS_NAMES)).boundary
+        boundary = count_boundaries(truth, one.mask, len(CLASS_NAMES)).boundary
         total = total + boundary if total else boundary
     assert total is not None
     assert report.history[-1]["val_monitored"] == pytest.approx(float(total.miou()), abs=1e-3 if frozen else 1e-12)

@@ -28,7 +28,7 @@ CLASSES = 5
 
 
 def images(count: int = 3) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Scores that are overconfident, their truth with void, and pixels near outlines."""
+    """Scores that are overconfident, their truth with void, and pixels near boundaries."""
     generator = torch.Generator().manual_seed(0)
     found = []
     for _ in range(count):

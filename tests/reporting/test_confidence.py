@@ -9,7 +9,7 @@ from voc_seg.reporting.confidence import confidence_charts, plot_confidence
 
 @pytest.fixture
 def found() -> Calibration:
-    """A thousand pixels of confidence 0.95, 900 of them right, and a hundred near outlines of 0.5, 60 of them right."""
+    """A thousand pixels of confidence 0.95, 900 of them right, and 100 near boundaries of 0.5, 60 of them right."""
     top = np.zeros((2, FINE, 3))
     top[0, int(0.95 * FINE)], top[1, FINE // 2] = [1000, 950, 900], [100, 50, 60]
     return Calibration(top, np.zeros((3, BINS, 3)))
@@ -23,7 +23,7 @@ def test_bars_are_accuracies_and_what_the_network_is_too_sure_by(found: Calibrat
     expected = [(7 / 15, 0, 0.6), (7 / 15, 0.6, 0), (14 / 15, 0, 0.9), (14 / 15, 0.9, 0.05)]
     np.testing.assert_allclose(bars, expected, atol=1e-9)
     assert [text.get_text() for text in diagram.texts] == ["9 %", "91 %"]
-    assert [line.get_label() for line in curve.lines] == ["all pixels", "without outlines"]
+    assert [line.get_label() for line in curve.lines] == ["all pixels", "without boundaries"]
     coverage, risk = curve.lines[0].get_data()
     assert (coverage[-1], risk[-1]) == pytest.approx((100, 100 * 140 / 1100))
 

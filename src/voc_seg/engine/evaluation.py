@@ -13,7 +13,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig
-from voc_seg.metrics.boundaries import Outlines, outlines_of, to_columns
+from voc_seg.metrics.boundaries import BoundaryCounts, count_boundaries, to_columns
 from voc_seg.metrics.calibration import Calibration, DeviceCalibration
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.metrics.counts import Counts, to_table
@@ -33,7 +33,7 @@ from .runtime import Runtime
 class Score:
     """Totals of a split: confusion matrix ``int64 (classes, classes)`` and mean loss per labelled pixel.
 
-    ``boundary`` counts the pixels near outlines, ``(classes,)``, where it was asked for.
+    ``boundary`` counts the pixels near boundaries, ``(classes,)``, where it was asked for.
     """
 
     confusion: np.ndarray
@@ -69,7 +69,7 @@ def score(
         runtime: Device and precision.
         image_size: As for :func:`predict_all`.
         stopped: Called after each image; whether to end early, which makes the score meaningless.
-        boundary: Count the pixels near outlines, too.
+        boundary: Count the pixels near boundaries, too.
 
     Raises:
         VocSegError: There is no image.
@@ -78,25 +78,25 @@ def score(
     return add_up(predictions, stopped, samples if boundary else None)
 
 
-def add_up(predictions: Iterable[Pending], stopped: Callable[[], bool], outlined: SampleStore | None = None) -> Score:
+def add_up(predictions: Iterable[Pending], stopped: Callable[[], bool], samples: SampleStore | None = None) -> Score:
     """Sum queued predictions over all ranks; arguments and errors as for :func:`score`.
 
-    With ``outlined``, the samples that are predicted, the pixels near outlines are counted, too.
+    With the ``samples`` that are predicted, the pixels near boundaries are counted, too.
     """
     confusion: Tensor | int = 0
     loss: Tensor | float = 0.0
     boundary: Counts | None = None
-    positions = outlined.positions() if outlined else {}
+    positions = samples.positions() if samples else {}
     for found in predictions:
         confusion, loss = confusion + found.confusion, loss + found.loss
-        if outlined:
-            truth = outlined[positions[found.id]].mask
-            more = outlines_of(truth, found.mask.cpu().numpy(), len(found.confusion)).boundary
+        if samples:
+            truth = samples[positions[found.id]].mask
+            more = count_boundaries(truth, found.mask.cpu().numpy(), len(found.confusion)).boundary
             boundary = boundary + more if boundary else more
         if stopped():
             break
     summed = _sum_over_ranks(confusion.cpu().numpy() if isinstance(confusion, Tensor) else 0, float(loss))
-    if outlined is None:
+    if samples is None:
         return summed
     parts = [part for part in all_gather(boundary) if part]
     return replace(summed, boundary=functools.reduce(operator.add, parts))
@@ -163,22 +163,22 @@ def evaluate(
     """
     model = runtime.place(model).eval()
     started = time.perf_counter()
-    own: list[tuple[Prediction, Outlines]] = []
+    own: list[tuple[Prediction, BoundaryCounts]] = []
     sums: DeviceCalibration | None = None
     positions = samples.positions()
     total = math.ceil(len(samples) / world_size())
 
-    def with_outlines(prediction: Prediction) -> tuple[Prediction, Outlines]:
+    def with_boundaries(prediction: Prediction) -> tuple[Prediction, BoundaryCounts]:
         truth = samples[positions[prediction.id]].mask
-        return prediction, outlines_of(truth, prediction.mask, len(prediction.confusion), prediction.trimap)
+        return prediction, count_boundaries(truth, prediction.mask, len(prediction.confusion), prediction.trimap)
 
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         with progress_bar(f"scoring {config.split}", total) as advance:
             shared = (model, samples, config, runtime, image_size, rank(), world_size())
             predictions = predict_all(*shared, temperature)
-            for prediction, outlines in parallel_map(with_outlines, predictions):
+            for prediction, boundaries in parallel_map(with_boundaries, predictions):
                 # Too large to keep for each image.
-                own.append((replace(prediction, calibration=None, trimap=None), outlines))
+                own.append((replace(prediction, calibration=None, trimap=None), boundaries))
                 if prediction.calibration:
                     sums = sums + prediction.calibration if sums else prediction.calibration
                 advance(1)
@@ -197,7 +197,7 @@ def evaluate(
         for prediction in kept
     ]
     confusions = to_table([one.id for one in kept], [one.confusion for one in kept])
-    confusions = confusions.join(to_columns(outlines for _, outlines in scored))
+    confusions = confusions.join(to_columns(boundaries for _, boundaries in scored))
     masks = {prediction.id: prediction.mask for prediction in kept}
     calibration = functools.reduce(operator.add, parts) if parts else None
     return Evaluation(whole, rows, confusions, calibration, masks, len(samples) / (time.perf_counter() - started))

@@ -1,12 +1,12 @@
-"""Scores of outlines: boundary IoU, and the IoU of pixels near an outline (trimap).
+"""Scores of boundaries: boundary IoU, and the IoU of pixels near a boundary (trimap).
 
 Boundary IoU (Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021) is the
-IoU of the pixels of a class that are within d pixels of its outline, with d 2 % of the image's diagonal. As in the
+IoU of the pixels of a class that are within d pixels of its boundary, with d 2 % of the image's diagonal. As in the
 authors' code, the distance is that of erosion with a 3x3 square, so of rows or columns, whichever is larger, and the
-edge of the image is an outline. Like every score of a split here, it is computed from pixels counted over all images.
+edge of the image is a boundary. Like every score of a split here, it is computed from pixels counted over all images.
 
 The trimap (Kohli et al., "Robust higher order potentials", IJCV 2009; Chen et al., "DeepLab", TPAMI 2018) is the
-labelled pixels that are within 8 pixels of another class or of void; its IoU shows how coarse the outlines are.
+labelled pixels that are within 8 pixels of another class or of void; its IoU shows how coarse the boundaries are.
 
 Void is cut out of the prediction, too, so that a perfect prediction scores 1 whatever it predicts in void.
 """
@@ -31,8 +31,8 @@ _STRIP = 2**20
 
 
 @dataclass(frozen=True)
-class Outlines:
-    """The pixels near outlines by class: of one image ``(classes,)``, or of several ``(images, classes)``."""
+class BoundaryCounts:
+    """The pixels near boundaries by class: of one image ``(classes,)``, or of several ``(images, classes)``."""
 
     boundary: Counts
     trimap: Counts
@@ -43,7 +43,9 @@ def trimap_of(truth: np.ndarray) -> np.ndarray:
     return near_other_label(truth, TRIMAP_WIDTH, edge=False)
 
 
-def outlines_of(truth: np.ndarray, prediction: np.ndarray, classes: int, trimap: np.ndarray | None = None) -> Outlines:
+def count_boundaries(
+    truth: np.ndarray, prediction: np.ndarray, classes: int, trimap: np.ndarray | None = None
+) -> BoundaryCounts:
     """Count the pixels of an image.
 
     Args:
@@ -54,15 +56,15 @@ def outlines_of(truth: np.ndarray, prediction: np.ndarray, classes: int, trimap:
     """
     distance = boundary_distance(truth.shape)
     prediction = np.where(truth == VOID, np.uint8(VOID), prediction)
-    true_outline, found_outline = (near_other_label(labels, distance, edge=True) for labels in (truth, prediction))
+    true_boundary, found_boundary = (near_other_label(labels, distance, edge=True) for labels in (truth, prediction))
     trimap = trimap_of(truth) if trimap is None else trimap
     equal = truth == prediction
     # A code for each pixel, of its label and where it is, so that all counts come from one pass for each mask.
-    place = sum(flag.view(np.uint8) << bit for bit, flag in enumerate((true_outline, found_outline, trimap, equal)))
+    place = sum(flag.view(np.uint8) << bit for bit, flag in enumerate((true_boundary, found_boundary, trimap, equal)))
     true, found = (
         _histogram(labels, place).reshape(2, 2, 2, 2, 256)[..., :classes] for labels in (truth, prediction)
-    )  # axes: equal, trimap, outline of the prediction, outline of the truth, label
-    return Outlines(
+    )  # axes: equal, trimap, boundary of the prediction, boundary of the truth, label
+    return BoundaryCounts(
         Counts(true[1, :, 1, 1].sum(0), true[:, :, :, 1].sum((0, 1, 2)), found[:, :, 1].sum((0, 1, 2))),
         Counts(true[1, 1].sum((0, 1)), true[:, 1].sum((0, 1, 2)), found[:, 1].sum((0, 1, 2))),
     )
@@ -78,35 +80,35 @@ def _histogram(labels: np.ndarray, place: np.ndarray) -> np.ndarray:
     return counts
 
 
-_FIELDS = [(outline, field) for outline in ("boundary", "trimap") for field in ("hits", "truth", "predicted")]
+_FIELDS = [(kind, field) for kind in ("boundary", "trimap") for field in ("hits", "truth", "predicted")]
 
 
-def to_columns(images: Iterable[Outlines]) -> pd.DataFrame:
+def to_columns(images: Iterable[BoundaryCounts]) -> pd.DataFrame:
     """One row an image: ``outline_classes``, the classes that have such pixels, and lists of as many pixels."""
     rows = []
     for image in images:
-        counts = {f"{outline}_{field}": getattr(getattr(image, outline), field) for outline, field in _FIELDS}
+        counts = {f"{kind}_{field}": getattr(getattr(image, kind), field) for kind, field in _FIELDS}
         occurring = np.flatnonzero(sum(counts.values()))
         rows.append({"outline_classes": occurring} | {name: values[occurring] for name, values in counts.items()})
-    return pd.DataFrame(rows, columns=["outline_classes", *(f"{outline}_{field}" for outline, field in _FIELDS)])
+    return pd.DataFrame(rows, columns=["outline_classes", *(f"{kind}_{field}" for kind, field in _FIELDS)])
 
 
-def from_columns(table: pd.DataFrame, classes: int) -> Outlines:
+def from_columns(table: pd.DataFrame, classes: int) -> BoundaryCounts:
     """The counts ``float64 (images, classes)`` of the columns of :func:`to_columns`.
 
     Raises:
         VocSegError: A row has a class that does not exist, or lists of different lengths.
     """
     counts = {
-        outline: Counts(
+        kind: Counts(
             *(
-                sum_cells(table, ["outline_classes"], f"{outline}_{field}", classes)
+                sum_cells(table, ["outline_classes"], f"{kind}_{field}", classes)
                 for field in ("hits", "truth", "predicted")
             )
         )
-        for outline in ("boundary", "trimap")
+        for kind in ("boundary", "trimap")
     }
-    return Outlines(counts["boundary"], counts["trimap"])
+    return BoundaryCounts(counts["boundary"], counts["trimap"])
 
 
 def boundary_distance(shape: tuple[int, int]) -> int:
@@ -146,9 +148,9 @@ def _windows(labels: np.ndarray, distance: int, reduce: np.ufunc) -> np.ndarray:
     return labels
 
 
-def summarise(outlines: Outlines) -> dict[str, float | None]:
+def summarise(boundaries: BoundaryCounts) -> dict[str, float | None]:
     """Boundary IoU and trimap mIoU of a split with their intervals, as in ``metrics.json``."""
     found: dict[str, float | None] = {}
-    for name, counts in (("boundary_iou", outlines.boundary), ("trimap_miou", outlines.trimap)):
+    for name, counts in (("boundary_iou", boundaries.boundary), ("trimap_miou", boundaries.trimap)):
         found |= {name: float(counts.total().miou())} | score_intervals(counts, {name: Counts.miou})
     return found

@@ -82,7 +82,7 @@ def calibration_sums(
     Args:
         scores: Logits, or logarithms of unnormalised probabilities, ``float32 (1, classes, h, w)``.
         truth: ``uint8 (1, h, w)``, class index or void.
-        near: Whether a pixel is near an outline, ``bool (1, h, w)``.
+        near: Whether a pixel is near a boundary, ``bool (1, h, w)``.
         origin: Row and column of the part in its image, so that the same pixels count whatever the parts.
         temperature: By which scores are divided (`voc_seg.metrics.temperature`).
     """

@@ -25,7 +25,7 @@ def plot_confidence(found: Calibration) -> Figure:
     diagram, curve = figure.subplots(1, 2)
     _reliability_diagram(diagram, found)
     everywhere = found.top.sum(0)
-    for top, colour, name in ((everywhere, BLUE, "all pixels"), (found.top[0], GREY, "without outlines")):
+    for top, colour, name in ((everywhere, BLUE, "all pixels"), (found.top[0], GREY, "without boundaries")):
         coverage, risk = risk_coverage(top)
         curve.plot(100 * coverage, 100 * risk, color=colour, linewidth=1.8, label=name)
     curve.set_xlim(0, 100)
@@ -38,8 +38,8 @@ def plot_confidence(found: Calibration) -> Figure:
     set_title(
         figure,
         "Confidence",
-        f"expected calibration error {score(scores['ece'])} (near outlines {score(scores['ece_outline'])}), class-wise "
-        f"{score(scores['class_ece'])}; area under the risk-coverage curve {score(scores['aurc'])}",
+        f"expected calibration error {score(scores['ece'])} (near boundaries {score(scores['ece_outline'])}), "
+        f"class-wise {score(scores['class_ece'])}; area under the risk-coverage curve {score(scores['aurc'])}",
     )
     return figure
 

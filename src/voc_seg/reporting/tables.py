@@ -46,7 +46,7 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
         f"mean class accuracy {score(metrics['mean_class_accuracy'])}",
         f"frequency-weighted IoU {score(metrics['frequency_weighted_iou'])}",
         *_interval_line(metrics),
-        *_outline_line(metrics),
+        *_boundary_line(metrics),
         f"images {metrics['images']}, checkpoint epoch {metrics['checkpoint_epoch']}"
         f", {metrics['images_per_second']:.1f} images/s",
     ]
@@ -117,7 +117,7 @@ def _interval_line(metrics: Mapping[str, Any]) -> list[str]:
     return [f"95 % intervals: {', '.join(shown)}"] if shown else []
 
 
-def _outline_line(metrics: Mapping[str, Any]) -> list[str]:
+def _boundary_line(metrics: Mapping[str, Any]) -> list[str]:
     if "boundary_iou" not in metrics:
         return []
     return [f"boundary IoU {score(metrics['boundary_iou'])}, trimap mIoU {score(metrics['trimap_miou'])}"]

@@ -10,7 +10,7 @@ import torch
 from kedro.config import OmegaConfigLoader
 
 from voc_seg.config import DataConfig, EvaluationConfig
-from voc_seg.metrics.boundaries import outlines_of, to_columns
+from voc_seg.metrics.boundaries import count_boundaries, to_columns
 from voc_seg.metrics.calibration import BINS, FINE, Calibration, to_rows
 from voc_seg.metrics.counts import to_table
 from voc_seg.models.exchange import take_model
@@ -98,7 +98,7 @@ MASKS = [
     (np.array([[0, 0]], np.uint8), np.array([[0, 1]], np.uint8)),
 ]
 TWO_IMAGES = to_table(["a", "b"], [np.array([[2, 0], [0, 2]]), np.array([[1, 1], [0, 0]])]).join(
-    to_columns(outlines_of(truth, prediction, 2) for truth, prediction in MASKS)
+    to_columns(count_boundaries(truth, prediction, 2) for truth, prediction in MASKS)
 )
 
 
@@ -106,7 +106,7 @@ def test_scores_have_intervals_over_images(caplog):
     metrics, class_scores = summarise(CONFUSION, FACTS, TWO_IMAGES, NO_IMAGES)
     for name in ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "boundary_iou"):
         assert 0 < metrics[f"{name}_low"] < metrics[name] < metrics[f"{name}_high"] < 1
-    # Images of one row are all outline. The trimap has only the first image, as the other has no outline in its truth.
+    # Images of one row are all boundary. The trimap has only the first image, as the other's truth has none.
     assert metrics["boundary_iou"] == metrics["miou"]
     assert (metrics["trimap_miou"], metrics["trimap_miou_low"]) == (1.0, None)
     assert list(class_scores.columns[-3:]) == ["iou_low", "iou_high", "boundary_iou"]

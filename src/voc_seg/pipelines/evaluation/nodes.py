@@ -149,11 +149,11 @@ def summarise(
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
     if not image_confusions.empty:
         counts = counts_of_images(image_confusions, confusion_matrix)
-        outlines = boundaries.from_columns(image_confusions, len(confusion))
-        metrics |= intervals.score_intervals(counts) | boundaries.summarise(outlines)
+        near = boundaries.from_columns(image_confusions, len(confusion))
+        metrics |= intervals.score_intervals(counts) | boundaries.summarise(near)
         metrics["intervals_unreliable"] = intervals.unreliable_because(counts) or None
         class_scores = class_scores.join(intervals.class_intervals(counts))
-        class_scores["boundary_iou"] = outlines.boundary.total().iou()
+        class_scores["boundary_iou"] = near.boundary.total().iou()
     if not confidence_bins.empty:
         metrics |= calibration.summarise(calibration.from_rows(confidence_bins, confusion_matrix.columns))
     if evaluation_facts.get("scales"):

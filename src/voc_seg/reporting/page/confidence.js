@@ -29,7 +29,7 @@ function showConfidence() {
   const { reliability, risk } = data.confidence;
   const total = reliability.reduce((sum, bin) => sum + bin.pixels, 0) || 1;
   find("confidence-note").textContent =
-    `Expected calibration error ${score(metrics.ece)}, near outlines ${score(metrics.ece_outline)}, class-wise ` +
+    `Expected calibration error ${score(metrics.ece)}, near boundaries ${score(metrics.ece_outline)}, class-wise ` +
     `${score(metrics.class_ece)}; area under the risk-coverage curve ${score(metrics.aurc)}. ` +
     "The confidence is the largest class probability of a pixel.";
   find("confidence-charts").append(

@@ -5,9 +5,10 @@ from typing import Any
 from voc_seg.reporting.model_origin import best_validation, images_used, what_it_is
 
 
-def saved(fold: str | None = None, members: list[str | None] | None = None) -> dict[str, Any]:
+def saved(fold: str | None = None, members: list[str | None] | None = None, **training: str) -> dict[str, Any]:
     model = {"epoch": 3, "val_miou": 0.5,
-             "config": {"training": {"fold": fold}, "data": {"images": 1200, "val_images": 300}}}  # fmt: skip
+             "config": {"training": {"fold": fold, **training},
+                        "data": {"images": 1200, "val_images": 300}}}  # fmt: skip
     return model | ({"members": [{"run": "a", "fold": one} for one in members]} if members else {})
 
 
@@ -30,3 +31,12 @@ def test_an_ensemble() -> None:
     of_seeds = saved(members=[None, None])
     assert "each on its own validation images" in best_validation(of_seeds, 50, "")
     assert images_used(of_seeds) == images_used(saved())
+
+
+def test_an_epoch_that_val_has_not_chosen() -> None:
+    last = saved(select="last")
+    assert best_validation(last, 3, "at 1") == "Validation mIoU: **0.500**, epoch 3 of 3, at 1."
+    assert images_used(last).endswith("300 validation images, not used to choose the epoch.")
+    of_folds = saved(members=["1/2", "2/2"], select="ema")
+    assert best_validation(of_folds, 3, "").startswith("Mean of the members' validation mIoU, each on the fold")
+    assert images_used(of_folds).endswith("trained without one of them, which was not used to choose its epoch.")

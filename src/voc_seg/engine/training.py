@@ -165,7 +165,7 @@ def fit(
                 finish_writes()  # an error is one of training, not of what follows
                 break
     if not is_last:
-        logger.info("Stopped early: %d validations without a better %s", config.early_stopping, config.monitor)
+        logger.info("Stopped early: %d validations without a better score (%s)", config.early_stopping, config.monitor)
 
 
 def train_step(

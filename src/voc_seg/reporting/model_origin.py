@@ -31,10 +31,11 @@ def best_validation(saved: Mapping[str, Any], planned: Any, conditions: str) -> 
     if members := members_of(saved):
         of_folds = all(one.get("fold") for one in members)
         where = "on the fold of train that it was not trained on" if of_folds else "on its own validation images"
-        return f"Mean of the members' best validation mIoU, each {where}: {found}, {conditions}."
+        return (
+            f"Mean of the members' {'best ' * _is_selected(saved)}validation mIoU, each {where}: {found}, {conditions}."
+        )
     fold = f" on fold {fold_of(saved)} of train, which was held out" if fold_of(saved) else ""
-    training = saved["config"]["training"]
-    is_best = training.get("select", "best") == "best" and training.get("monitor", "miou") == "miou"
+    is_best = _is_selected(saved) and saved["config"]["training"].get("monitor", "miou") == "miou"
     name = "Best validation mIoU" if is_best else "Validation mIoU"
     return f"{name}{fold}: {found}, epoch {saved['epoch']} of {planned}, {conditions}."
 
@@ -46,8 +47,18 @@ def images_used(saved: Mapping[str, Any]) -> str:
     if members and all(one.get("fold") for one in members):
         return (
             f"{data['images']:,} training images in {len(members)} folds; each member was trained without one of them, "
-            "which was used to choose its epoch."
+            f"which was {_purpose(saved)} its epoch."
         )
     fold = f", fold {fold_of(saved)} of train" if fold_of(saved) else ""
-    validation = f"{data['val_images']:,} validation images{fold}, used to choose the epoch"
+    validation = f"{data['val_images']:,} validation images{fold}, {_purpose(saved)} the epoch"
     return f"{data['images']:,} training images; {validation}."
+
+
+def _purpose(saved: Mapping[str, Any]) -> str:
+    """What validation images were used for, with ``training.select``."""
+    return "used to choose" if _is_selected(saved) else "not used to choose"
+
+
+def _is_selected(saved: Mapping[str, Any]) -> bool:
+    """Whether the best validation became the model; earlier versions knew nothing else."""
+    return saved["config"]["training"].get("select", "best") == "best"

@@ -111,13 +111,13 @@ class SegmentationsDataset(MaskFolderDataset):
                 return False
             made.mask.save(folder / _MASKS / f"{name}.png")
             made.overlay.save(folder / _OVERLAYS / f"{name}.jpg", quality=90, subsampling=0)  # colours keep their edges
-            for kind, picture in (
+            for kind, image in (
                 (_CONFIDENCE, made.confidence),
                 (_UNCERTAINTY, made.uncertainty and made.uncertainty.map),
             ):
-                if picture:
+                if image:
                     (folder / kind).mkdir(exist_ok=True)
-                    picture.save(folder / kind / f"{name}.png")
+                    image.save(folder / kind / f"{name}.png")
             return True
 
         def computed() -> Iterator[tuple[str, Segmentation | None]]:

@@ -14,6 +14,7 @@ from voc_seg.system.names import shortened
 
 from .report import matching_history
 from .same_evaluation import is_score_of
+from .setting_names import differing_settings
 from .style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
 
 METRICS = ("pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "miou", "miou_low", "miou_high")
@@ -93,8 +94,7 @@ def compare(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         rows: The rows of :func:`comparison_row` by name of the run.
     """
     settings = {name: row["settings"] for name, row in rows.items()}
-    keys = list(dict.fromkeys(key for of_run in settings.values() for key in of_run))
-    differing = [key for key in keys if len({str(of_run.get(key)) for of_run in settings.values()}) > 1]
+    differing = differing_settings(settings.values())
     table = pd.DataFrame(
         {"run": name, "val_miou": row["val_miou"]}
         | {key: settings[name].get(key) for key in differing}

@@ -13,6 +13,7 @@ from voc_seg.metrics.differences import Difference, RunScores, compare_with_best
 from voc_seg.system.names import shortened
 
 from .same_evaluation import is_score_of
+from .setting_names import differing_settings, named_settings
 from .style import BLUE, GREY, INK, LABEL, MUTED, SMALL, literal, new_figure, set_title, tidy
 
 _LETTERS = 44  # longest name in the figure
@@ -100,11 +101,10 @@ def group_by_seed(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[s
         seeds = {str(settings[name].get("seed")) for name in names}
         members += [names] if len(seeds) == len(names) else [[name] for name in names]
     firsts = [settings[names[0]] for names in members]
-    keys = [key for key in dict.fromkeys(key for first in firsts for key in first) if key != "seed"]
-    differing = [key for key in keys if len({str(first.get(key)) for first in firsts}) > 1]
+    differing = [key for key in differing_settings(firsts) if key != "seed"]
     named: dict[str, list[str]] = {}
     for names, first in zip(members, firsts):
-        label = ", ".join(f"{key.rpartition('.')[2]}={first.get(key)}" for key in differing) or "same settings"
+        label = ", ".join(named_settings(first, differing)) or "same settings"
         named[names[0] if len(names) == 1 else f"{label} ({len(names)} seeds)"] = names
     return named if sum(map(len, named.values())) == len(settings) else {names[0]: names for names in members}
 

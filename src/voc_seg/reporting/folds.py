@@ -14,6 +14,7 @@ from voc_seg.system.names import listed, shortened
 
 from .differences import ScoredImages, scored_images
 from .same_evaluation import is_score_of
+from .setting_names import differing_settings, named_settings
 from .tables import score
 
 FOLD_COLUMNS = (
@@ -86,14 +87,11 @@ def pool(runs: Sequence[FoldRun]) -> tuple[dict[str, Pooled], list[str]]:
     for run in runs:
         # Divisions into other numbers of folds are other groups.
         groups.setdefault(f"{run.fold.partition('/')[2]} {sorted(map(str, run.settings.items()))}", []).append(run)
-    firsts = [group[0] for group in groups.values()]
-    keys = [key for first in firsts for key in first.settings]
-    differing = [key for key in dict.fromkeys(keys) if len({str(first.settings.get(key)) for first in firsts}) > 1]
+    differing = differing_settings([group[0].settings for group in groups.values()])
     pooled: dict[str, Pooled] = {}
     reasons = []
     for group in groups.values():
-        settings = [f"{key.rpartition('.')[2]}={group[0].settings.get(key)}" for key in differing]
-        name = ", ".join([*settings, f"{group[0].fold.partition('/')[2]} folds"])
+        name = ", ".join([*named_settings(group[0].settings, differing), f"{group[0].fold.partition('/')[2]} folds"])
         if reason := _incomplete(group):
             reasons.append(f"{name} ({listed([run.name for run in group])}): {reason}")
             continue
@@ -219,8 +217,9 @@ def fold_text(table: pd.DataFrame, classes: pd.DataFrame) -> str:
         ends, folds = _ends(row.iou_low, row.iou_high), _ends(row.iou_worst_fold, row.iou_best_fold)
         lines.append(f"  {shortened(row.class_name, _NAME - 1):<{_NAME}}{score(row.iou):>7}{ends:>17}{folds:>17}")
     lines += [
-        "Intervals are over images. Not in them: the folds share training",
-        "images, have one seed each, and have chosen their epochs.",
+        "Intervals are over images. They ignore that the folds share",
+        "training images, have one seed each and, with",
+        "training.select=best, chose their epochs.",
     ]
     return "\n".join(lines)
 

@@ -1,6 +1,5 @@
 """The page of the images to label next: each with its mask, and with where the network is uncertain."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from voc_seg.voc.classes import VOID, Classes
 
 from .html_page import fill_template, hex_colour
 from .inference import class_shares, void_share
-from .report_images import LONGER_SIDE, RIGHT_COLOUR
+from .report_images import RIGHT_COLOUR, encoded, palette_png, shown_size
 
 IMAGE_FOLDER = "label_next_images"
 """Folder of the page's images, beside the page."""
@@ -27,13 +26,7 @@ _QUALITY = 75
 
 def uncertainty_map(uncertainty: np.ndarray) -> Image.Image:
     """A map ``uint8 (H, W)`` at the size in which the page shows it, mode L."""
-    return Image.fromarray(uncertainty).resize(_size(*uncertainty.shape), Image.Resampling.BOX)
-
-
-def _size(height: int, width: int) -> tuple[int, int]:
-    """Width and height of an image on the page."""
-    factor = min(1.0, LONGER_SIDE / max(height, width))
-    return max(1, round(width * factor)), max(1, round(height * factor))
+    return Image.fromarray(uncertainty).resize(shown_size(*uncertainty.shape), Image.Resampling.BOX)
 
 
 def fill_page(table: pd.DataFrame, masks: Mapping[str, np.ndarray], total: int, classes: Classes) -> str:
@@ -90,30 +83,19 @@ def draw_suggestion(
         uncertainty: From `uncertainty_map`, ``uint8 (h, w)``.
         classes: Names and colours by mask value.
     """
-    size = _size(*mask.shape)
+    size = shown_size(*mask.shape)
     shown = Image.new("RGB", size, "white") if image is None else Image.fromarray(image)
     palette = classes.palette()[[*range(len(classes)), VOID]]  # a short palette keeps the files small
     values = Image.fromarray(np.minimum(mask, np.uint8(len(classes)))).resize(size, Image.Resampling.NEAREST)
     levels = np.rint(uncertainty / 255 * (_LEVELS - 1)).astype(np.uint8)
     shown = shown.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     return {
-        f"{_file(rank)}.jpg": _encoded(shown, format="JPEG", quality=_QUALITY, optimize=True),
-        f"{_file(rank)}.prediction.png": _png(values, palette),
-        f"{_file(rank)}.uncertainty.png": _png(Image.fromarray(levels), _heat()),
+        f"{_file(rank)}.jpg": encoded(shown, format="JPEG", quality=_QUALITY, optimize=True),
+        f"{_file(rank)}.prediction.png": palette_png(values, palette),
+        f"{_file(rank)}.uncertainty.png": palette_png(Image.fromarray(levels), _heat()),
     }
 
 
 def _heat() -> np.ndarray:
     """The colours of the uncertainty, from pale yellow to dark red: ``uint8 (levels, 3)``."""
     return np.rint(colormaps["YlOrRd"](np.linspace(0.05, 1, _LEVELS))[:, :3] * 255).astype(np.uint8)
-
-
-def _png(values: Image.Image, palette: np.ndarray) -> bytes:
-    values.putpalette(palette.tobytes())
-    return _encoded(values, format="PNG", transparency=0)
-
-
-def _encoded(image: Image.Image, **options: Any) -> bytes:
-    content = io.BytesIO()
-    image.save(content, **options)
-    return content.getvalue()

@@ -77,9 +77,7 @@ def draw_image(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict
 
     The image is a JPEG; truth, prediction and errors are palette PNGs, transparent for background and correct pixels.
     """
-    height, width = sample.mask.shape
-    factor = min(1.0, LONGER_SIDE / max(height, width))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
+    size = shown_size(*sample.mask.shape)
     palette = classes.palette()[[*range(len(classes)), VOID]]  # a short palette keeps the files small
     void = np.uint8(len(classes))
     errors = np.where(sample.mask == VOID, 2, sample.mask != prediction).astype(np.uint8)
@@ -93,9 +91,19 @@ def draw_image(sample: Sample, prediction: np.ndarray, classes: Classes) -> dict
 
 
 def _mask(values: np.ndarray, palette: np.ndarray, size: tuple[int, int]) -> bytes:
-    mask_image = Image.fromarray(values).resize(size, Image.Resampling.NEAREST)
-    mask_image.putpalette(palette.tobytes())
-    return encoded(mask_image, format="PNG", transparency=0)
+    return palette_png(Image.fromarray(values).resize(size, Image.Resampling.NEAREST), palette)
+
+
+def shown_size(height: int, width: int) -> tuple[int, int]:
+    """Width and height at which a page shows an image: at most `LONGER_SIDE`."""
+    factor = min(1.0, LONGER_SIDE / max(height, width))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def palette_png(values: Image.Image, palette: np.ndarray) -> bytes:
+    """Palette indices (mode L) as a PNG that is transparent where they are 0; ``palette`` is ``uint8 (n, 3)``."""
+    values.putpalette(palette.tobytes())
+    return encoded(values, format="PNG", transparency=0)
 
 
 def encoded(image: Image.Image, **options: Any) -> bytes:

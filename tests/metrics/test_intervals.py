@@ -101,7 +101,7 @@ def test_images_without_a_pixel_do_not_count(counts: Counts) -> None:
 
 
 def population(classes: int, images: int, seed: int) -> Counts:
-    """Images of background and, most often, one or two of the other classes, some of them ten times as rare as others.
+    """Images of background and mostly one or two other classes; of 21, the rarest is eight times as rare as others.
 
     How much of a class is found varies from image to image; what is missed is called background or another class.
     """

@@ -74,11 +74,11 @@ def cli() -> None:
 )  # fmt: skip
 @click.option("--params", default="", help="Settings of all runs, as for kedro run.")
 @click.option(
-    "--folds", type=click.IntRange(min=2), default=None,
-    help="Run every combination on each of so many folds of train, and pool the scores on the folds.",
+    "--folds", type=click.IntRange(min=2), default=None, metavar="K",
+    help="Run every combination on each of K folds of train, and pool the scores of the folds.",
 )  # fmt: skip
 @click.option(
-    "--ensemble", is_flag=True, help="With --folds: also join the models of all folds, and score that on val."
+    "--ensemble", is_flag=True, help="With --folds: also join the models of all folds as one, and score it on val."
 )
 @click.option(
     "--pipelines",

@@ -17,7 +17,7 @@ from kedro.io import CatalogProtocol, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from voc_seg.config import EvaluationConfig, ModelConfig, TrainingConfig
+from voc_seg.config import ModelConfig, TrainingConfig
 from voc_seg.system.errors import InterruptedRunError
 from voc_seg.system.progress import duration
 from voc_seg.system.torchrun import is_restart, process_info
@@ -170,12 +170,10 @@ class ConsoleHooks:
         """Log how to score test, if the score is on val, which has also chosen the epoch."""
         if "metrics" not in self._saved or ran[-1:] != ["evaluation"]:
             return
-        split = EvaluationConfig.model_validate(self._catalog.load("params:evaluation")).split
-        path, images = path_of(self._catalog, "test_index"), 0
+        facts, path, images = self._catalog.load("evaluation_facts"), path_of(self._catalog, "test_index"), 0
         with suppress(Exception):  # no index, or a damaged one, which is no concern of this run
             images = pq.read_metadata(path).num_rows
-        select = TrainingConfig.model_validate(self._catalog.load("params:training")).select
-        if split == "val" and images and select == "best":
+        if images and facts.get("split") == "val" and facts.get("chosen_on_val", True):
             logger.info(
                 "val has also chosen the epoch, so its score is optimistic. For the final score, on the %d test "
                 "images, type: kedro run --pipelines evaluation --params evaluation.split=test",

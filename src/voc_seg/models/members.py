@@ -1,4 +1,4 @@
-"""What a saved network says of the folds of its training, and of its members if it is an ensemble."""
+"""What a saved network says of the folds of its training, of its epoch, and of its members if it is an ensemble."""
 
 import re
 from collections.abc import Mapping
@@ -20,6 +20,21 @@ def fold_of(saved: Mapping[str, Any]) -> str:
 def members_of(saved: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The facts about each member of a saved ensemble; empty for a single network."""
     return list(saved.get(MEMBERS) or ())
+
+
+def is_of_folds(saved: Mapping[str, Any]) -> bool:
+    """Whether a saved network is an ensemble of the folds of train."""
+    return bool(members_of(saved)) and all(one.get("fold") for one in members_of(saved))
+
+
+def is_best_epoch(saved: Mapping[str, Any]) -> bool:
+    """Whether the best validation became the model (``training.select``); earlier versions knew nothing else."""
+    return saved.get("config", {}).get("training", {}).get("select", "best") == "best"
+
+
+def is_chosen_on_val(saved: Mapping[str, Any]) -> bool:
+    """Whether val has chosen the epoch of a saved network, so that its score there is optimistic."""
+    return is_best_epoch(saved) and not fold_of(saved) and not is_of_folds(saved)
 
 
 def are_members(value: Any) -> bool:

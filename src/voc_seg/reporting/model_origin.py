@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from voc_seg.models.members import fold_of, members_of
+from voc_seg.models.members import fold_of, is_best_epoch, is_of_folds, members_of
 
 from .tables import score
 
@@ -28,26 +28,22 @@ def best_validation(saved: Mapping[str, Any], planned: Any, conditions: str) -> 
         conditions: Of the validation, in words.
     """
     found = f"**{score(saved['val_miou'])}**"
-    if members := members_of(saved):
-        of_folds = all(one.get("fold") for one in members)
-        where = "on the fold of train that it was not trained on" if of_folds else "on its own validation images"
-        return (
-            f"Mean of the members' {'best ' * _is_selected(saved)}validation mIoU, each {where}: {found}, {conditions}."
-        )
+    is_best = is_best_epoch(saved) and saved["config"]["training"].get("monitor", "miou") == "miou"
+    name = "best validation mIoU" if is_best else "validation mIoU"
+    if members_of(saved):
+        where = "the fold of train that it was not trained on" if is_of_folds(saved) else "its own validation images"
+        return f"Mean of the members' {name}, each on {where}: {found}, {conditions}."
     fold = f" on fold {fold_of(saved)} of train, which was held out" if fold_of(saved) else ""
-    is_best = _is_selected(saved) and saved["config"]["training"].get("monitor", "miou") == "miou"
-    name = "Best validation mIoU" if is_best else "Validation mIoU"
-    return f"{name}{fold}: {found}, epoch {saved['epoch']} of {planned}, {conditions}."
+    return f"{name[0].upper()}{name[1:]}{fold}: {found}, epoch {saved['epoch']} of {planned}, {conditions}."
 
 
 def images_used(saved: Mapping[str, Any]) -> str:
     """How many images a model was trained and validated on."""
     data = saved["config"]["data"]
-    members = members_of(saved)
-    if members and all(one.get("fold") for one in members):
+    if is_of_folds(saved):
         return (
-            f"{data['images']:,} training images in {len(members)} folds; each member was trained without one of them, "
-            f"which was {_purpose(saved)} its epoch."
+            f"{data['images']:,} training images in {len(members_of(saved))} folds; each member was trained without "
+            f"one of them, which was {_purpose(saved)} its epoch."
         )
     fold = f", fold {fold_of(saved)} of train" if fold_of(saved) else ""
     validation = f"{data['val_images']:,} validation images{fold}, {_purpose(saved)} the epoch"
@@ -56,9 +52,4 @@ def images_used(saved: Mapping[str, Any]) -> str:
 
 def _purpose(saved: Mapping[str, Any]) -> str:
     """What validation images were used for, with ``training.select``."""
-    return "used to choose" if _is_selected(saved) else "not used to choose"
-
-
-def _is_selected(saved: Mapping[str, Any]) -> bool:
-    """Whether the best validation became the model; earlier versions knew nothing else."""
-    return saved["config"]["training"].get("select", "best") == "best"
+    return "used to choose" if is_best_epoch(saved) else "not used to choose"

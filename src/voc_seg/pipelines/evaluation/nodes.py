@@ -17,7 +17,7 @@ from voc_seg.engine.held_out import held_out_fold
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics import boundaries, calibration, intervals
 from voc_seg.metrics import confusion as scores
-from voc_seg.models.members import fold_of
+from voc_seg.models.members import fold_of, is_chosen_on_val
 from voc_seg.models.registry import require_trained_for, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
@@ -103,6 +103,7 @@ def evaluate(
         "temperature": temperature,
         "checkpoint_epoch": scored_model["epoch"],
         "checkpoint_val_miou": scored_model["val_miou"],
+        "chosen_on_val": is_chosen_on_val(scored_model),
         "images_per_second": result.images_per_second,
         **device_facts(chosen),
     }

@@ -95,3 +95,13 @@ def test_nothing_to_compare(runs: dict[str, ScoredImages], names: list[str]) -> 
     assert table["name"].tolist() == names
     (text,) = plot_differences(table, 0).axes[0].texts
     assert text.get_text() == "Needs two runs of different settings, scored alike"
+
+
+def test_a_single_image_gives_no_interval(runs: dict[str, ScoredImages]) -> None:
+    one = {
+        name: ScoredImages(runs[name].ids[:1], Counts(*(pixels[:1] for pixels in vars(runs[name].counts).values())))
+        for name in ("good", "bad")
+    }
+    table = compare_images(one, {name: [name] for name in one})
+    assert "points (no interval), p = 1;" in difference_text(table, 1)
+    assert "(no interval)" in plot_differences(table, 1).axes[0].texts[0].get_text()

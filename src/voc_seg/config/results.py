@@ -79,7 +79,7 @@ class InferenceConfig(Block):
     )
     min_confidence: Fraction | None = Field(
         None,
-        description="0 to 1: pixels whose largest class probability is smaller become void in the mask; null: none",
+        description="0 to 1: pixels whose largest class probability is smaller become void in the mask; null is off",
     )
     label_next: int = Field(
         0,

@@ -43,8 +43,8 @@ class TrainingConfig(Block):
     )
     select: Literal["best", "last", "ema"] = Field(
         "best",
-        description="the network that becomes the model: of the validation with the best score (monitor), which makes "
-        "that score optimistic; of the last epoch; or the moving average (ema_decay) at the last epoch",
+        description="the epoch that becomes the model: best has the best validation score (monitor), which makes that "
+        "score optimistic; last is the last one; ema is the moving average (ema_decay) at the last one",
     )
     monitor: str = Field(
         "miou",
@@ -95,8 +95,8 @@ class TrainingConfig(Block):
     fold: str | None = Field(
         None,
         pattern=r"^[1-9]\d{0,3}/[1-9]\d{0,3}$",
-        description="train on train without this fold and validate on the fold: 2/5 is the second of five, which "
-        "depend on seed; null trains on train and validates on val (docs/sweeps.md)",
+        description="hold out a fold of train and validate on it: 2/5 is the second of five folds, which depend on "
+        "seed; null trains on all of train and validates on val (docs/sweeps.md)",
     )
     resume: bool = Field(False, description="resume from the newest checkpoint")
     accept_changed_data: bool = Field(

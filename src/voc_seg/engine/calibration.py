@@ -36,7 +36,7 @@ def collect_scores(
     pixels = sum(sample.mask.size for sample in samples)
     parts: list[ScoredPixels] = []
     with explain_failures(EVALUATION_MEMORY_ADVICE), progress_bar(f"scoring {config.split}", len(samples)) as advance:
-        for sample, rows_of_scores, truth, _ in queue_scores(model, samples, config, runtime, image_size, 0, 1):
+        for sample, rows_of_scores, truth, _ in queue_scores(model, samples, config, runtime, image_size):
             for rows, columns, scores in rows_of_scores:
                 classes = scores.shape[1]
                 step = max(STEP, math.ceil(math.sqrt(pixels * classes / _MAX_SCORES)))

@@ -39,7 +39,7 @@ def review_labels(
     """
     model = runtime.place(model).eval()
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
-        for sample, parts, truth, _ in queue_scores(model, samples, config, runtime, image_size, 0, 1):
+        for sample, parts, truth, _ in queue_scores(model, samples, config, runtime, image_size):
             yield _review(sample, parts, truth)
 
 

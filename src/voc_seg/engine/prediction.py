@@ -121,9 +121,9 @@ def queue_scores(
     samples: Iterable[Sample],
     config: EvaluationConfig,
     runtime: Runtime,
-    image_size: tuple[int, int] | None,
-    rank: int,
-    world_size: int,
+    image_size: tuple[int, int] | None = None,
+    rank: int = 0,
+    world_size: int = 1,
     *,
     with_trimap: bool = False,
 ) -> Iterator[tuple[Sample, Iterator[ScoredPart], Tensor, Tensor | None]]:

@@ -167,7 +167,8 @@ def difference_text(table: pd.DataFrame, images: int, unreliable: str = "") -> s
             lines.append(f"{row.name}: mIoU {row.miou:.3f}, standard deviation over seeds {row.deviation:.3f}")
     best = table["name"].iloc[0]
     for row in table.iloc[1:].itertuples(index=False):
-        points = f"{100 * row.difference:.1f} points ({_ends(row)}), p = {row.p_value:.2g}"
+        ends = _ends(row.difference_low, row.difference_high)
+        points = f"{100 * row.difference:.1f} points ({ends}), p = {row.p_value:.2g}"
         tally = f"; by image {row.wins} wins, {row.ties} ties, {row.losses} losses"
         if row.distinguishable:
             lines.append(f"{best} is better than {row.name} by {points}{tally}")
@@ -181,8 +182,9 @@ def difference_text(table: pd.DataFrame, images: int, unreliable: str = "") -> s
     return "\n".join([header, *(f"  {line}" for line in lines)])
 
 
-def _ends(row: Any) -> str:
-    return f"{100 * row.difference_low:.1f} to {100 * row.difference_high:.1f}"
+def _ends(low: float, high: float, plus: str = "") -> str:
+    """The ends of an interval in points; with ``plus="+"`` the high one has its sign."""
+    return "no interval" if np.isnan([low, high]).any() else f"{100 * low:.1f} to {100 * high:{plus}.1f}"
 
 
 def plot_differences(table: pd.DataFrame, images: int) -> Figure:
@@ -206,11 +208,11 @@ def plot_differences(table: pd.DataFrame, images: int) -> Figure:
     axes.axvline(0, color=INK, linewidth=1.1)
     for position, row in enumerate(others.itertuples(index=False)):
         colour = BLUE if row.distinguishable else GREY
-        low, middle, high = (-100 * value for value in (row.difference_high, row.difference, row.difference_low))
-        axes.plot([low, high], [position, position], color=colour, linewidth=2.2, solid_capstyle="butt")
-        axes.plot([middle], [position], "s", color=colour, markersize=7)
+        low, middle, high = -row.difference_high, -row.difference, -row.difference_low
+        axes.plot([100 * low, 100 * high], [position, position], color=colour, linewidth=2.2, solid_capstyle="butt")
+        axes.plot([100 * middle], [position], "s", color=colour, markersize=7)
         axes.annotate(
-            f"{middle:+.1f} ({low:.1f} to {high:+.1f})", (1.01, position), xycoords=("axes fraction", "data"),
+            f"{100 * middle:+.1f} ({_ends(low, high, plus='+')})", (1.01, position), xycoords=("axes fraction", "data"),
             va="center", fontsize=SMALL, color=INK if row.distinguishable else MUTED, annotation_clip=False,
         )  # fmt: skip
     axes.set_yticks(range(len(others)), [_shown(name) for name in others["name"]])

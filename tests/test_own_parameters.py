@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from voc_seg.config import Parameters, TrainingConfig, flattened
 from voc_seg.config.user_keys import unread_warnings
-from voc_seg.hooks.validation import describe_validation_errors
+from voc_seg.hooks.setting_errors import describe_validation_errors
 from voc_seg.system.errors import VocSegError
 
 ROOT = Path(__file__).parents[1]

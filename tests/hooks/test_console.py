@@ -49,6 +49,18 @@ def test_a_run_says_what_it_wrote_where_and_what_comes_next(run_messages: Callab
 
 
 @pytest.mark.usefixtures("blank_figures")
+def test_the_command_after_lr_finder_without_a_suggestion_keeps_the_settings(
+    run_messages: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_messages("data_processing")
+    monkeypatch.setattr("voc_seg.engine.lr_finder.train_step", lambda *given: 1.0)
+    *_, last = run_messages("lr_finder", lr_finder={"steps": 5}, training={"batch_size": 2}).splitlines()
+    assert "Next: kedro run --pipelines training --params " in last
+    assert "training.batch_size=2" in last
+    assert "lr_finder.steps" not in last and "learning_rate" not in last
+
+
+@pytest.mark.usefixtures("blank_figures")
 def test_the_command_after_lr_finder_has_its_suggestion(
     run_messages: Callable, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,16 @@ class TestAModelOfThisProject:
             ["decoder.classify", "-", "1 class", "missing in the file, start fresh: cow"],
         ]
 
+    def test_names_that_differ_in_spelling_only_are_pointed_out(
+        self, tmp_path: Path, trained: SegmentationNet, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        _start(tmp_path / "w", _saved(trained), ("background", "Dog", "sea", "c_a_t"))
+        warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert [text.partition(",")[0] for text in warned] == [
+            "model.weights: Dog starts fresh", "model.weights: c_a_t starts fresh"
+        ]  # fmt: skip
+        assert "name it dog in data.classes" in warned[0]
+
     def test_classes_that_are_gone_and_no_common_one(
         self, tmp_path: Path, trained: SegmentationNet, caplog: pytest.LogCaptureFixture
     ) -> None:

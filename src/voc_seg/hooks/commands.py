@@ -175,7 +175,7 @@ def _params(run_params: dict[str, Any], with_run: bool = True, settings: Mapping
         given.pop("run", None)
     repeated = (
         {key: value for key, value in given.items() if not key.startswith("lr_finder.")} | dict(settings)
-        if settings
+        if settings is not None
         else {key: value for key, value in given.items() if key == "run" or key.startswith(_REPEATED_KEYS)}
     )
     kept = [f"{key}={_format_value(value)}" for key, value in repeated.items()]

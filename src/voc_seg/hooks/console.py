@@ -159,10 +159,10 @@ class ConsoleHooks:
         warned = f" with {count} warning{'s' * (count > 1)}" if count else ""
         logger.info("Done in %s%s.%s%s", duration(time.time() - self._started), warned, report, following)
 
-    def _suggested(self, ran: list[str]) -> dict[str, float]:
-        """The settings that lr_finder has suggested for training, if it ran last."""
+    def _suggested(self, ran: list[str]) -> dict[str, float] | None:
+        """The settings that lr_finder has suggested for training; None unless it ran last."""
         if ran[-1:] != ["lr_finder"] or "lr_finder_suggestion" not in self._saved:
-            return {}
+            return None
         rate = self._catalog.load("lr_finder_suggestion")["learning_rate"]
         return {} if rate is None else {"training.optimizer.learning_rate": rate}
 

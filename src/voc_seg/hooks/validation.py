@@ -3,10 +3,7 @@
 import faulthandler
 import logging
 import os
-import re
-from collections.abc import Iterable
 from contextlib import suppress
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -20,13 +17,14 @@ from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, TrainingConfig
-from voc_seg.config.user_keys import block_of, intended_key, unread_warnings
+from voc_seg.config.user_keys import unread_warnings
 from voc_seg.system.errors import InterruptedRunError, VocSegError
 from voc_seg.system.torchrun import process_info
 
 from .commands import NEXT_COMMAND, Launch, launch_from_context, resume_command, run_command
 from .errors import RunStoppedError, find_cause
 from .kedro_internals import environments, pipeline_to_run
+from .setting_errors import describe_validation_errors
 
 logger = logging.getLogger(__name__)
 
@@ -189,50 +187,6 @@ def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     dataset = catalog.get("best_model")
     if isinstance(dataset, ModelDataset):
         require_trained_for(dataset.load_checked(), DataConfig.model_validate(catalog.load("params:data")))
-
-
-def describe_validation_errors(error: ValidationError) -> str:
-    """One line for each wrong setting: key, value and what is allowed."""
-    lines = []
-    for item in _merge_alternatives(error):
-        key = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            *above, last = item["loc"]
-            known = _known_keys(above)
-            if above:
-                hint = "".join(f"; did you mean {close}?" for close in get_close_matches(str(last), known, 1))
-            else:
-                intended = intended_key(key, item["input"], Parameters)
-                hint = f"; did you mean {intended}? A key of your own needs another name" if intended else ""
-            lines.append(f"  {key}: unknown key; known here: {', '.join(known)}{hint}")
-        else:
-            lines.append(f"  {key} = {item['input']!r}: {item['msg']}")
-    return "\n".join(lines)
-
-
-_ALTERNATIVE = re.compile(r"literal\[.*\]|(constrained-)?(int|float|str)")
-
-
-def _merge_alternatives(error: ValidationError) -> list[dict[str, Any]]:
-    """The errors, with one for a setting that may be a number or a word: pydantic reports each alternative."""
-    merged: dict[Any, dict[str, Any]] = {}
-    for item in error.errors():
-        *above, last = item["loc"]
-        if not _ALTERNATIVE.fullmatch(str(last)):
-            merged[item["loc"]] = dict(item)
-        elif (known := merged.get((*above, repr(item["input"])))) is None:
-            merged[(*above, repr(item["input"]))] = {**item, "loc": tuple(above)}
-        else:
-            known["msg"] += " or " + item["msg"].removeprefix("Input should be ")
-    return list(merged.values())
-
-
-def _known_keys(location: Iterable[int | str]) -> list[str]:
-    block: Any = Parameters
-    for part in location:
-        if isinstance(part, str):  # a number is an index into a list of blocks
-            block = block_of(block.model_fields[part].annotation)
-    return sorted(block.model_fields)
 
 
 def producing_pipeline(dataset: str) -> str | None:

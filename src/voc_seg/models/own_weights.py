@@ -1,7 +1,7 @@
 """The weights of a model of this project for another training: encoder, decoder, and the classifier by class name."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
@@ -64,6 +64,8 @@ def take_own(saved: dict[str, Any], model: nn.Module, config: ModelConfig, class
         for key in type(config).model_fields
         if key not in _NOT_OF_DECODER and getattr(trained, key) != getattr(config, key)
     ]
+    if not differing:
+        result.warnings += _spelling_warnings(saved["class_names"], class_names)
     for part, keys in other_parts(fresh).items():
         by_class = [key for key in keys if _CLASSIFIER in key.split(".")[:-1]]
         plain = [key for key in keys if key not in by_class]
@@ -150,6 +152,21 @@ def _class_parts(part: str, old_names: Sequence[str], names: Sequence[str]) -> l
     if gone:
         parts.append(TakenPart(name, not_taken=count(len(gone), "class"), why=f"not in data.classes: {_listed(gone)}"))
     return parts
+
+
+def _spelling_warnings(old_names: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    """A warning for each class that has a row in the file under a name that differs in case, spaces or signs only."""
+
+    def letters(name: str) -> str:
+        return "".join(filter(str.isalnum, name)).casefold()
+
+    old = {letters(name): name for name in old_names if name not in names}
+    for name in names:
+        if name not in old_names and (same := old.get(letters(name))):
+            yield (
+                f"model.weights: {name} starts fresh, because the file calls it {same}. If they are one class, name it "
+                f"{same} in data.classes"
+            )
 
 
 def _listed(names: Sequence[str]) -> str:

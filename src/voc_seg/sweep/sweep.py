@@ -14,7 +14,8 @@ from yaml import YAMLError
 
 from voc_seg.config import Parameters
 from voc_seg.config.user_keys import user_parameters
-from voc_seg.hooks.validation import NEXT_COMMAND, describe_validation_errors, pipeline_names
+from voc_seg.hooks.setting_errors import describe_validation_errors
+from voc_seg.hooks.validation import NEXT_COMMAND, pipeline_names
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.runs import outputs_folder
 from voc_seg.system.versions import newest_version

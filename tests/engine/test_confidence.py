@@ -9,7 +9,8 @@ from torch.nn import functional
 from voc_seg.config import InferenceConfig, ModelConfig
 from voc_seg.engine import inference
 from voc_seg.engine.confidence import as_bytes, confidence_of, uncertainty_of
-from voc_seg.engine.inference import Preprocessing, Segmenter, load_segmenter, predict_image, predict_mask
+from voc_seg.engine.inference import Segmenter, load_segmenter, predict_image, predict_mask
+from voc_seg.engine.preprocessing import Preprocessing
 from voc_seg.engine.runtime import Runtime
 from voc_seg.models.registry import build_model
 from voc_seg.models.segmentation_net import SegmentationNet

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, ModelConfig, Parameters
-from voc_seg.engine.inference import Preprocessing, evaluation_differences, predict_mask, preprocessing_of
+from voc_seg.engine.inference import predict_mask
 from voc_seg.engine.prediction import predict_all
+from voc_seg.engine.preprocessing import Preprocessing, evaluation_differences, preprocessing_of
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.training import fit
 from voc_seg.models.registry import build_model, restore_model

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from voc_seg.config import EvaluationConfig
 from voc_seg.engine import scores as scoring
 from voc_seg.engine import tiles
-from voc_seg.engine.inference import Preprocessing, predict_mask
+from voc_seg.engine.inference import predict_mask
 from voc_seg.engine.prediction import predict_all
+from voc_seg.engine.preprocessing import Preprocessing
 from voc_seg.engine.runtime import Runtime
 from voc_seg.engine.tiles import score_parts, tiles_along
 from voc_seg.samples.store import Sample

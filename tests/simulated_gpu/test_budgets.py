@@ -20,9 +20,10 @@ from voc_seg.engine import prediction, run, runtime
 from voc_seg.engine.evaluation import evaluate
 from voc_seg.engine.failures import require_finite_weights
 from voc_seg.engine.freezing import train_mode
-from voc_seg.engine.inference import Preprocessing, predict_mask
+from voc_seg.engine.inference import predict_mask
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.prediction import predict_all
+from voc_seg.engine.preprocessing import Preprocessing
 from voc_seg.engine.runtime import Runtime, deterministic
 from voc_seg.engine.scores import network_input
 from voc_seg.engine.training import fit, train_step

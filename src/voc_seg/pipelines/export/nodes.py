@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelInput
-from voc_seg.engine.inference import inference_scale_warning
+from voc_seg.engine.preprocessing import inference_scale_warning
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx

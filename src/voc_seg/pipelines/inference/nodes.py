@@ -15,8 +15,9 @@ from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, Runtim
 from voc_seg.datasets import Report
 from voc_seg.datasets.annotations import Annotations
 from voc_seg.datasets.image_folder import Segmentation, Segmented, Uncertainty
-from voc_seg.engine.inference import evaluation_differences, inference_scale_warning, load_segmenter
+from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.label_next import choose_to_label
+from voc_seg.engine.preprocessing import evaluation_differences, inference_scale_warning
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.registry import require_trained_for
 from voc_seg.reporting.inference import (

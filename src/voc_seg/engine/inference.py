@@ -61,8 +61,11 @@ class Segmenter:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return the mask of an image, as :meth:`predict` does."""
-        only_mask = self.config.model_copy(update={"confidence": False, "label_next": 0})
-        return replace(self, config=only_mask).predict(image).mask
+        return self.asked_for(confidence=False).predict(image).mask
+
+    def asked_for(self, confidence: bool) -> "Segmenter":
+        """The same, for masks and the confidence if asked for, but nothing for ``inference.label_next``."""
+        return replace(self, config=self.config.model_copy(update={"confidence": confidence, "label_next": 0}))
 
     def predict(self, image: np.ndarray) -> Segmented:
         """Return the mask of an image, and what ``inference.confidence`` and ``inference.label_next`` ask for.

@@ -6,6 +6,7 @@ from typing import Any
 
 from voc_seg.config import EvaluationConfig, InferenceConfig
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.classes import Classes
 
 from .scores import network_size
 
@@ -61,6 +62,22 @@ def preprocessing_of(
     return Preprocessing(
         tuple(scales or (scale,)), flip, tuple(image_size) if image_size else None, config.longer_side, config.tile
     )
+
+
+def settings_record(config: InferenceConfig, evaluation: EvaluationConfig, classes: Classes) -> dict[str, Any]:
+    """What a saved model needs to be used without this project's settings: sizes, tiles and the colours of classes."""
+    scales = list(evaluation.scales) if evaluation.scales else None
+    return {
+        "class_colours": [list(colour) for colour in classes.colours],
+        "inference": {"longer_side": config.longer_side, "tile": config.tile, "scales": scales},
+    }
+
+
+def recorded_settings(saved: dict[str, Any]) -> tuple[InferenceConfig, tuple[float, ...] | None]:
+    """The settings of :func:`settings_record`, and ``evaluation.scales``; the defaults for models of before."""
+    record = dict(saved.get("inference") or {})
+    scales = record.pop("scales", None)
+    return InferenceConfig.model_validate(record), tuple(scales) if scales else None
 
 
 def inference_scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceConfig) -> str:

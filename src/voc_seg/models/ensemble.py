@@ -88,6 +88,7 @@ def join_models(saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "epoch": max(one["epoch"] for one in saved.values()),
         "val_miou": sum(one["val_miou"] for one in saved.values()) / len(saved),
         "val_loss": None,
+        **{key: first[key] for key in ("inference", "class_colours") if key in first},
         MEMBERS: [
             {
                 "run": name,

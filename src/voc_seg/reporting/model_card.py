@@ -46,7 +46,6 @@ def model_card(
     onnx_facts: Mapping[str, Any],
     metrics: Mapping[str, Any],
     inference: InferenceConfig = _DEFAULT_INFERENCE,
-    scales: Sequence[float] | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -58,8 +57,7 @@ def model_card(
         files: Size in bytes of each exported file.
         onnx_facts: opset, onnxruntime, sizes, difference; empty if there is no ``model.onnx``.
         metrics: ``metrics.json`` and ``evaluation_facts.json``; shown only if they belong to this model.
-        inference: Settings for large images, which the code on the card uses too.
-        scales: ``evaluation.scales``, likewise.
+        inference: Settings for large images.
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
@@ -73,7 +71,7 @@ def model_card(
         "## Input and output",
         *_contract(saved, classes, normalisation, inference),
         "## Use",
-        *usage(saved, onnx_facts, inference, scales),
+        *usage(saved, onnx_facts, inference),
         "## Data",
         _DATA.get(data["source"], _DATA["own"]),
         f"{images_used(saved)} {_start(model)}",
@@ -96,6 +94,7 @@ def _files(files: Mapping[str, int], onnx_facts: Mapping[str, Any]) -> Iterable[
     about = {
         "model.safetensors": "weights in float32; settings and class names in its metadata",
         "model.onnx": f"the network for ONNX Runtime and others, opset {onnx_facts.get('opset')}; the same metadata",
+        "model_masks.onnx": "the same with resizing and normalisation inside: an image of any size in, its mask out",
     }
     return [(f"`{name}`", about[name], decimal(size)) for name, size in files.items()]
 
@@ -105,7 +104,8 @@ def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
         return []
     return [
         "`model.onnx` was compared with PyTorch in ONNX Runtime {onnxruntime} at {sizes} (batch x height x width): "
-        "logits differ by at most {difference:.1g}.".format(**onnx_facts)
+        "logits differ by at most {difference:.1g}. The masks of `model_masks.onnx` differ from those of PyTorch in "
+        "{other_pixels:.2g} of the pixels, at {mask_sizes}.".format(**onnx_facts)
     ]
 
 

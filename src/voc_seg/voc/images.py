@@ -49,6 +49,22 @@ def decode_image(path: Path, pixels: PixelFormat = RGB) -> np.ndarray:
         return _decode(path, pixels, upright=True)
 
 
+def decode_opened(image: Image.Image, pixels: PixelFormat = RGB) -> np.ndarray:
+    """Do the same as `decode_image` for an image of Pillow, which may be of a file or not.
+
+    Raises:
+        VocSegError: The image cannot be decoded to its end; or as `to_8_bits` and `require_channels` do.
+    """
+    name = "the image"
+    try:
+        image.load()
+        return _bands(image, pixels, name, upright=True) if pixels.channels != 3 else _upright_rgb(image, pixels, name)
+    except VocSegError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many exception types on malformed files
+        raise VocSegError(f"damaged image: {error}") from error
+
+
 def decode_dataset_image(path: Path, pixels: PixelFormat = RGB) -> np.ndarray:
     """Read an image of a data set as stored, ``uint8 (H, W, C)``; see `orientation` for its EXIF orientation.
 
@@ -119,7 +135,7 @@ def exif_orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright_rgb(file: ImageFile.ImageFile, pixels: PixelFormat, name: str) -> np.ndarray:
+def _upright_rgb(file: Image.Image, pixels: PixelFormat, name: str) -> np.ndarray:
     image: Image.Image = file
     turn = None if image.format == "TIFF" else UPRIGHT.get(exif_orientation(image))  # Pillow turns a TIFF itself
     if image.mode.startswith(_WIDE):  # Pillow's own conversion clips at 255
@@ -141,7 +157,7 @@ def _stored_rgb(file: ImageFile.ImageFile, pixels: PixelFormat, name: str) -> np
     return np.asarray(found)
 
 
-def _bands(image: ImageFile.ImageFile, pixels: PixelFormat, name: str, upright: bool) -> np.ndarray:
+def _bands(image: Image.Image, pixels: PixelFormat, name: str, upright: bool) -> np.ndarray:
     """The bands of an image, ``uint8 (H, W, C)``; alpha is one of them."""
     turn = exif_orientation(image)
     if image.mode.startswith(_WIDE):
@@ -161,7 +177,7 @@ def _bands(image: ImageFile.ImageFile, pixels: PixelFormat, name: str, upright: 
     return np.array(stored)
 
 
-def _wide_values(image: ImageFile.ImageFile) -> np.ndarray:
+def _wide_values(image: Image.Image) -> np.ndarray:
     """Values of more than 8 bits, ``(H, W)``."""
     stored = np.asarray(image)
     # Earlier releases of Pillow have 16-bit PNGs as I, of 32 bits.

@@ -7,10 +7,13 @@ from typing import Any
 from torch import nn
 
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelInput
-from voc_seg.engine.preprocessing import inference_scale_warning
+from voc_seg.engine.export_check import CHECKED as CHECKED_MASKS
+from voc_seg.engine.export_check import share_of_other_pixels
+from voc_seg.engine.preprocessing import inference_scale_warning, preprocessing_of, recorded_settings, settings_record
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
+from voc_seg.models.onnx_masks import Processing, to_masks
 from voc_seg.models.registry import require_trained_for, restore_model
 from voc_seg.models.saved import SETTINGS, require_fields
 from voc_seg.reporting.model_card import model_card
@@ -27,14 +30,15 @@ def export_model(
     data: DataConfig,
     evaluation: EvaluationConfig,
     inference: InferenceConfig,
-) -> tuple[bytes, bytes, str]:
+) -> tuple[bytes, bytes, bytes, str]:
     """Export the best model as files for use elsewhere.
 
     Files are written in the order returned. A killed export leaves no card beside files of another model: the datasets
     of both files delete the old card first, and the new one is written last.
 
     Returns:
-        ``model.onnx``, empty if the extra is not installed; ``model.safetensors``; ``MODEL_CARD.md``.
+        ``model.onnx`` and ``model_masks.onnx``, empty if the extra is not installed; ``model.safetensors``;
+        ``MODEL_CARD.md``.
 
     Raises:
         VocSegError: ``data.classes`` differ from those of the model, or the model has no settings.
@@ -43,11 +47,12 @@ def export_model(
     if warning := inference_scale_warning(saved, data.longer_side, inference):
         logger.warning("%s", warning)
     model_input = ModelInput.of(saved)
-    metadata = model_metadata(saved, class_colours=data.class_table.colours, mean=model_input.mean, std=model_input.std)
+    saved |= settings_record(inference, evaluation, data.class_table)
+    metadata = model_metadata(saved, mean=model_input.mean, std=model_input.std)
     model = restore_model(saved)
-    onnx, onnx_facts = _to_onnx(model, metadata)
+    onnx, masks, onnx_facts = _to_onnx(model, metadata, saved)
     weights = to_safetensors(saved, metadata)
-    sizes = {"model.safetensors": len(weights), "model.onnx": len(onnx)}
+    sizes = {"model.safetensors": len(weights), "model.onnx": len(onnx), "model_masks.onnx": len(masks)}
     scores = merge_evaluation(metrics, evaluation_facts)
     if metrics and not is_score_of(scores, saved):
         logger.warning(
@@ -64,25 +69,36 @@ def export_model(
         onnx_facts,
         scores,
         inference,
-        evaluation.scales,
     )
-    return onnx, weights, card
+    return onnx, masks, weights, card
 
 
-def _to_onnx(model: nn.Module, metadata: dict[str, str]) -> tuple[bytes, dict[str, Any]]:
-    """An ONNX file, and how it was checked; both empty if the extra is not installed."""
+def _to_onnx(model: nn.Module, metadata: dict[str, str], saved: dict[str, Any]) -> tuple[bytes, bytes, dict[str, Any]]:
+    """Both ONNX files, and how they were checked; all empty if the extra is not installed."""
     if missing := missing_packages():
-        logger.warning("model.onnx is not written without %s. To get it: pip install -e '.[onnx]'", ", ".join(missing))
-        return b"", {}
+        logger.warning("No ONNX file is written without %s. To get them: pip install -e '.[onnx]'", ", ".join(missing))
+        return b"", b"", {}
     exported = to_onnx(model, metadata)
     sizes = ", ".join(" x ".join(map(str, size)) for size in CHECKED)
     logger.info("model.onnx agrees with torch at %s: logits differ by %.1g at most", sizes, exported.difference)
-    return exported.content, {
-        "opset": OPSET,
-        "onnxruntime": exported.runtime,
-        "sizes": sizes,
-        "difference": exported.difference,
-    }
+    config, scales = recorded_settings(saved)
+    way = preprocessing_of(saved, config, scales)
+    processing = Processing(way.scales, way.flip, way.image_size, way.longer_side)
+    masks = to_masks(exported.content, processing, ModelInput.of(saved), len(saved["class_names"]))
+    other = share_of_other_pixels(masks, saved, scales)
+    logger.info("model_masks.onnx: other masks than torch's in %.2g of the pixels", other)
+    return (
+        exported.content,
+        masks,
+        {
+            "opset": OPSET,
+            "onnxruntime": exported.runtime,
+            "sizes": sizes,
+            "difference": exported.difference,
+            "other_pixels": other,
+            "mask_sizes": ", ".join(f"{height} x {width}" for height, width in CHECKED_MASKS),
+        },
+    )
 
 
 def _without_local_paths(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:

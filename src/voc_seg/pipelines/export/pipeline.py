@@ -29,7 +29,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                     "params:evaluation",
                     "params:inference",
                 ],
-                outputs=["exported_onnx", "exported_weights", "model_card"],
+                outputs=["exported_onnx", "exported_masks", "exported_weights", "model_card"],
                 name="export_model",
             ),
         ]

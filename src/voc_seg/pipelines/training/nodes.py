@@ -11,6 +11,7 @@ from voc_seg.config import (
     AugmentationConfig,
     DataConfig,
     EvaluationConfig,
+    InferenceConfig,
     ModelConfig,
     Parameters,
     RuntimeConfig,
@@ -18,6 +19,7 @@ from voc_seg.config import (
 )
 from voc_seg.engine.distributed import explain_lost_rank, find_launch
 from voc_seg.engine.normalisation import with_statistics
+from voc_seg.engine.preprocessing import settings_record
 from voc_seg.engine.resuming import checkpoint_to_resume
 from voc_seg.engine.run import HISTORY_COLUMNS
 from voc_seg.engine.training import fit
@@ -44,6 +46,7 @@ def train(
     model: ModelConfig,
     training: TrainingConfig,
     evaluation: EvaluationConfig,
+    inference: InferenceConfig,
     runtime: RuntimeConfig,
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame, dict[str, Any]]]:
     """Train, and yield best model, history and checkpoint, which Kedro saves at once.
@@ -57,8 +60,10 @@ def train(
         model=model,
         training=training,
         evaluation=evaluation,
+        inference=inference,
         runtime=runtime,
     )
+    record = settings_record(inference, evaluation, data.class_table)
     names = data.class_table.names
     if training.fold:
         train_samples, val_samples = divide_fold(train_samples, training.fold, seed)
@@ -77,7 +82,7 @@ def train(
         launch = find_launch()
         checkpoint = checkpoint_to_resume(resume_checkpoint, training.resume, launch)
     for report in fit(train_samples, val_samples, names, parameters, checkpoint, launch.name, encoder_features):
-        yield report.best_model, pd.DataFrame(report.history, columns=HISTORY_COLUMNS), report.checkpoint
+        yield report.best_model | record, pd.DataFrame(report.history, columns=HISTORY_COLUMNS), report.checkpoint
 
 
 def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...], monitored: str = "") -> None:

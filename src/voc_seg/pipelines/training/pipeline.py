@@ -53,6 +53,7 @@ def _pipeline() -> Pipeline:
                     "params:model",
                     "params:training",
                     "params:evaluation",
+                    "params:inference",
                     "params:runtime",
                 ],
                 outputs=["best_model", "training_history", "checkpoints"],

@@ -1,0 +1,92 @@
+"""Models in Python: ``voc_seg.load("best_model.pth").predict("photo.jpg").mask``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from voc_seg.config import InferenceConfig, ModelInput, RuntimeConfig
+from voc_seg.engine.inference import Segmenter, load_segmenter
+from voc_seg.engine.prediction import PIXELS, images_per_forward
+from voc_seg.engine.preprocessing import recorded_settings
+from voc_seg.engine.runtime import choose_runtime
+from voc_seg.models.exchange import read_saved
+from voc_seg.models.saved import require_best_model
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.classes import name_classes
+
+from .predictor import Predictor, Result
+
+__all__ = ["Model", "Predictor", "Result", "load"]
+
+_SETTINGS = ("longer_side", "tile", "min_confidence", "scales")
+
+
+class Model(Predictor):
+    """A trained model in PyTorch; :func:`load` makes it."""
+
+    def __init__(self, saved: dict[str, Any], segmenter: Segmenter) -> None:
+        self.classes = name_classes(saved["class_names"], [tuple(one) for one in saved.get("class_colours", ())])
+        self.pixels = ModelInput.of(saved).pixels
+        self._segmenter = segmenter
+        self._about = f"{saved['model_config']['encoder']}, {len(self.classes)} classes, {segmenter.runtime}"
+
+    def __repr__(self) -> str:
+        return f"Model({self._about})"
+
+    def _segment(self, images: Sequence[np.ndarray], confidence: bool) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        found = self._segmenter.asked_for(confidence).predict_same_size(images)
+        return [(one.mask, one.confidence) for one in found]
+
+    def _together(self, height: int, width: int) -> int:
+        sizes = self._segmenter.preprocessing.network_sizes(height, width)
+        pixels = max(network_height * network_width for network_height, network_width in sizes)
+        return max(1, PIXELS * images_per_forward(self._segmenter.runtime) // pixels)
+
+
+def load(path: Path | str, device: str = "auto", precision: str = "auto", **settings: Any) -> Predictor:
+    """Load a trained model; its masks equal those of ``kedro run --pipelines inference``.
+
+    Args:
+        path: ``best_model.pth``, an exported ``model.safetensors``, or ``model_masks.onnx``.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``auto``, ``bf16``, ``fp16`` or ``fp32``.
+        settings: Instead of those that the model was trained or exported with, as in the block ``inference`` of
+            parameters.yml: ``longer_side``, ``tile``, ``min_confidence``; and ``scales``, ``evaluation.scales``.
+
+    Raises:
+        VocSegError: The file is missing, damaged or no model; or a setting is unknown or has a wrong value.
+    """
+    path = Path(path).expanduser()
+    if is_onnx(path):
+        from voc_seg import onnx
+
+        if settings or precision != "auto":
+            raise VocSegError(f"{path} is an ONNX file, whose settings are part of it: load it without settings.")
+        return onnx.load(path, device)
+    saved = read_saved(path)
+    require_best_model(saved, str(path))
+    config, scales = recorded_settings(saved)
+    if unknown := sorted(settings.keys() - set(_SETTINGS)):
+        raise VocSegError(f"load has no setting {', '.join(unknown)}. There are: {', '.join(_SETTINGS)}.")
+    if "scales" in settings:
+        scales = settings.pop("scales")
+    try:
+        config = InferenceConfig.model_validate(config.model_dump() | settings)
+        runtime = RuntimeConfig.model_validate({"device": device, "precision": precision})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise VocSegError(f"{key} = {first['input']!r}: {first['msg']}") from None
+    return Model(saved, load_segmenter(saved, config, choose_runtime(runtime), scales))
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a file begins as an ONNX model; false if it cannot be read, which reading it as a model reports."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1) == b"\x08"
+    except OSError:
+        return False

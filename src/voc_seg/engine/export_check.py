@@ -1,0 +1,52 @@
+"""Whether an exported model predicts the same masks as the model itself."""
+
+import numpy as np
+from PIL import Image
+
+from voc_seg.config import InferenceConfig, RuntimeConfig
+from voc_seg.models.onnx_masks import IMAGE, MASK
+from voc_seg.system.errors import VocSegError
+
+from .inference import load_segmenter
+from .runtime import choose_runtime
+
+CHECKED = ((64, 96), (375, 500), (451, 302))
+"""Height and width of the images."""
+_LARGEST_SHARE = 0.01
+"""Of the pixels: two classes may have nearly equal scores at many of them where a network has learnt little."""
+
+
+def share_of_other_pixels(content: bytes, saved: dict, scales: tuple[float, ...] | None) -> float:
+    """The share of pixels to which an ONNX file of `voc_seg.models.onnx_masks` gives another class than torch.
+
+    Args:
+        content: The file.
+        saved: The content of ``best_model.pth``.
+        scales: ``evaluation.scales``.
+
+    Raises:
+        VocSegError: It is so large that the file is wrong.
+    """
+    import onnxruntime  # optional
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    config = InferenceConfig.model_validate({
+        key: value for key, value in saved.get("inference", {}).items() if key in InferenceConfig.model_fields
+    })  # fmt: skip
+    runtime = choose_runtime(RuntimeConfig(device="cpu", precision="fp32"))
+    segmenter = load_segmenter(saved, config, runtime, scales)
+    channels, random = session.get_inputs()[0].shape[2], np.random.default_rng(0)
+    other = pixels = 0
+    for height, width in CHECKED:
+        # Coarse noise has regions, as photographs do.
+        coarse = random.integers(0, 256, (channels, 12, 16), dtype=np.uint8)
+        bands = [Image.fromarray(band).resize((width, height), Image.Resampling.BICUBIC) for band in coarse]
+        image = np.stack([np.asarray(band) for band in bands], axis=-1)
+        (mask,) = session.run([MASK], {IMAGE: image})
+        other, pixels = other + int((mask != segmenter(image)).sum()), pixels + mask.size
+    if other > _LARGEST_SHARE * pixels:
+        raise VocSegError(
+            f"The masks of the ONNX file differ from those of torch in {other / pixels:.1%} of the pixels. The file is "
+            "not kept. Please report this, with the settings in MODEL_CARD.md."
+        )
+    return other / pixels

@@ -1,0 +1,156 @@
+"""The masks that a model predicts for images of any kind; needs neither torch nor Kedro."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from PIL import Image
+
+from voc_seg.system.atomic import atomic_write
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.any_image import AnyImage, image_pixels
+from voc_seg.voc.classes import Classes
+from voc_seg.voc.masks import palette_image
+from voc_seg.voc.pixel_format import PixelFormat, displayed
+
+_READ_AHEAD = 64
+"""Images of a list that are in memory at once, to find some of one size."""
+_SAVED_AS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The mask of an image.
+
+    | field   | shape     | dtype | meaning                                                             |
+    |---------|-----------|-------|---------------------------------------------------------------------|
+    | image   | (H, W, C) | uint8 | as the model took it: upright, RGB unless the model is for bands    |
+    | mask    | (H, W)    | uint8 | class index; 255 where the model is less sure than min_confidence   |
+    | classes |           |       | ``classes.names`` and ``classes.colours`` by class index            |
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    classes: Classes
+    _confidence: Callable[[], np.ndarray]
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """255 times the largest class probability, ``uint8 (H, W)``.
+
+        Without ``confidence=True`` in ``predict``, the image goes through the network once more.
+
+        Raises:
+            VocSegError: The model is an ONNX file, which returns masks only.
+        """
+        return self._confidence()
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """The share of the pixels of each class that occurs, 0 to 1, the largest first."""
+        counts = Image.fromarray(self.mask).histogram()  # NumPy's bincount needs 8 bytes a pixel
+        order = sorted(range(len(self.classes)), key=lambda index: -counts[index])
+        return {self.classes.names[index]: counts[index] / self.mask.size for index in order if counts[index]}
+
+    def overlay(self) -> Image.Image:
+        """The image tinted by class above a legend with the share of each, as `kedro run --pipelines inference` draws.
+
+        Images with a side of more than 1600 pixels are reduced.
+        """
+        from voc_seg.reporting.inference import labelled_overlay  # imports matplotlib, for its fonts
+
+        return labelled_overlay(displayed(self.image), self.mask, self.classes)
+
+    def save(self, path: Path | str) -> None:
+        """Write the mask as a PNG or TIFF with the colours of the classes, or the overlay as a JPEG or WebP.
+
+        Raises:
+            VocSegError: The ending of the path is none of these, or it cannot be written.
+        """
+        path = Path(path)
+        if (kind := _SAVED_AS.get(path.suffix.lower())) is None:
+            raise VocSegError(
+                f"{path} has no ending that says what to save: .png and .tif are masks, .jpg and .webp are overlays"
+            )
+        is_mask = kind in ("PNG", "TIFF")
+        picture = palette_image(self.mask, self.classes) if is_mask else self.overlay()
+        with atomic_write(path) as file:
+            # Colours keep their edges; other formats ignore these words.
+            picture.save(file, kind, compression="tiff_lzw", quality=90, subsampling=0)
+
+
+class Predictor(ABC):
+    """A model that is ready to predict masks. Several threads may use it at once.
+
+    | field   | meaning                                                    |
+    |---------|------------------------------------------------------------|
+    | classes | ``classes.names`` and ``classes.colours`` by class index   |
+    | pixels  | the channels of images, and their range of values           |
+    """
+
+    classes: Classes
+    pixels: PixelFormat
+
+    @overload
+    def predict(self, image: AnyImage, *, confidence: bool = False) -> Result: ...
+
+    @overload
+    def predict(self, image: list[AnyImage] | tuple[AnyImage, ...], *, confidence: bool = False) -> list[Result]: ...
+
+    def predict(
+        self, image: AnyImage | list[AnyImage] | tuple[AnyImage, ...], *, confidence: bool = False
+    ) -> Result | list[Result]:
+        """The mask of an image, or of each image of a list, at its own size.
+
+        Images of a list that have one size go through the network together.
+
+        Args:
+            image: A path, an image of Pillow, an array ``uint8 (H, W, 3)`` or ``(H, W)``, the bytes of an image file;
+                or a list or tuple of these. Files and images of Pillow are turned upright as their EXIF tags say.
+            confidence: Compute ``result.confidence`` at once, instead of when it is first asked for.
+
+        Raises:
+            VocSegError: An image cannot be read, or memory ran out.
+        """
+        if not isinstance(image, (list, tuple)):
+            return self._predict_decoded([image_pixels(image, self.pixels)], confidence)[0]
+        found: list[Result] = []
+        for start in range(0, len(image), _READ_AHEAD):
+            decoded = [image_pixels(one, self.pixels) for one in image[start : start + _READ_AHEAD]]
+            found += self._predict_decoded(decoded, confidence)
+        return found
+
+    @abstractmethod
+    def _segment(self, images: Sequence[np.ndarray], confidence: bool) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Mask and, if asked for, confidence of images of one size, all ``uint8``."""
+
+    def _together(self, height: int, width: int) -> int:
+        """How many images of this size go through the network together."""
+        return 1
+
+    def _predict_decoded(self, images: Sequence[np.ndarray], confidence: bool) -> list[Result]:
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for number, one in enumerate(images):
+            by_size.setdefault(one.shape[:2], []).append(number)
+        found: dict[int, Result] = {}
+        for size, numbers in by_size.items():
+            together = self._together(*size)
+            for start in range(0, len(numbers), together):
+                group = numbers[start : start + together]
+                segmented = self._segment([images[number] for number in group], confidence)
+                found |= {number: self._result(images[number], *one) for number, one in zip(group, segmented)}
+        return [found[number] for number in range(len(images))]
+
+    def _result(self, image: np.ndarray, mask: np.ndarray, confidence: np.ndarray | None) -> Result:
+        def compute() -> np.ndarray:
+            again = self._segment([image], True)[0][1] if confidence is None else confidence
+            assert again is not None, "asked for"
+            return again
+
+        return Result(image, mask, self.classes, compute)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from voc_seg.config import InferenceConfig, ModelInput, RuntimeConfig
+from voc_seg.config import EvaluationConfig, InferenceConfig, ModelInput, RuntimeConfig
 from voc_seg.engine.inference import Segmenter, load_segmenter
 from voc_seg.engine.prediction import PIXELS, images_per_forward
 from voc_seg.engine.preprocessing import recorded_settings
@@ -61,19 +61,19 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
     """
     path = Path(path).expanduser()
     if is_onnx(path):
-        from voc_seg import onnx
+        from .onnx import load as load_onnx  # needs an extra
 
         if settings or precision != "auto":
             raise VocSegError(f"{path} is an ONNX file, whose settings are part of it: load it without settings.")
-        return onnx.load(path, device)
+        return load_onnx(path, device)
     saved = read_saved(path)
     require_best_model(saved, str(path))
     config, scales = recorded_settings(saved)
     if unknown := sorted(settings.keys() - set(_SETTINGS)):
         raise VocSegError(f"load has no setting {', '.join(unknown)}. There are: {', '.join(_SETTINGS)}.")
-    if "scales" in settings:
-        scales = settings.pop("scales")
     try:
+        if "scales" in settings:
+            scales = EvaluationConfig.model_validate({"scales": settings.pop("scales")}).scales
         config = InferenceConfig.model_validate(config.model_dump() | settings)
         runtime = RuntimeConfig.model_validate({"device": device, "precision": precision})
     except ValidationError as error:

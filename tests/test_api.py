@@ -1,0 +1,261 @@
+"""``voc_seg.load`` and ``voc_seg.onnx.load``: the masks of the inference pipeline, from images of any kind and size."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image
+
+import voc_seg
+from voc_seg.api import Model
+from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelConfig, Parameters, RuntimeConfig
+from voc_seg.engine.checkpoint import export_best_model
+from voc_seg.engine.preprocessing import settings_record
+from voc_seg.engine.resuming import run_fingerprint
+from voc_seg.models import onnx_export
+from voc_seg.models.registry import build_model
+from voc_seg.onnx import load as load_onnx
+from voc_seg.pipelines.export.nodes import export_model
+from voc_seg.pipelines.inference.nodes import segment
+from voc_seg.predictor import Predictor
+from voc_seg.scenes.sample import draw_scene, plan_split
+from voc_seg.system.errors import VocSegError
+from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
+from voc_seg.voc.images import decode_image
+
+pytestmark = pytest.mark.usefixtures("narrow_encoder")
+needs_onnx = pytest.mark.skipif(
+    bool(onnx_export.missing_packages()), reason="the extra onnx is not installed: pip install -e '.[onnx]'"
+)
+SIZES = ((64, 64), (375, 500), (333, 97), (1200, 900), pytest.param((2000, 3000), marks=pytest.mark.slow))
+FP32 = RuntimeConfig(device="cpu", precision="fp32")
+
+
+def save_image(path: Path, height: int, width: int, **options: Any) -> Path:
+    scene = Image.fromarray(draw_scene(plan_split("train", 1, 0)[0])[0])
+    scene.resize((width, height), Image.Resampling.BICUBIC).save(path, **options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_image(tmp_path_factory.mktemp("photo") / "photo.png", 96, 128)
+
+
+@pytest.fixture(scope="module")
+def saved() -> dict[str, Any]:
+    """An untrained network with the fields that training saves; initial weights would give classes by rounding."""
+    parameters = Parameters(model=ModelConfig(width=8), evaluation=EvaluationConfig(scale=0.5, flip=True))
+    torch.manual_seed(0)
+    model = build_model(parameters.model, len(CLASS_NAMES)).eval()
+    with torch.no_grad():
+        model.decoder.classify.weight.mul_(50)
+    data = {"source": "sample", "images": 64, "val_images": 32, "ids": "", "val_ids": ""}
+    best = export_best_model(model, run_fingerprint(CLASS_NAMES, parameters, data), 7, 0.5)
+    return best | settings_record(InferenceConfig(), EvaluationConfig(scales=(0.4, 0.6)), VOC_CLASSES)
+
+
+@pytest.fixture(scope="module")
+def files(saved: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    torch.save(saved, folder / "best_model.pth")
+    scales = EvaluationConfig(scales=(0.4, 0.6))
+    logits, masks, weights, _ = export_model(saved, {}, {}, DataConfig(), scales, InferenceConfig())
+    for name, content in (("model.onnx", logits), ("model_masks.onnx", masks), ("model.safetensors", weights)):
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(files: Path) -> Predictor:
+    return voc_seg.load(files / "best_model.pth", device="cpu", precision="fp32")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_masks_equal_those_of_the_pipeline(
+    size: tuple[int, int], precision: str, saved: dict[str, Any], files: Path, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = save_image(tmp_path / "photo.jpg", *size[::-1], exif=exif)  # stored lying
+    runtime, scales = RuntimeConfig(device="cpu", precision=precision), EvaluationConfig(scales=(0.4, 0.6))
+    found = segment({"photo": decode_image(path)}, saved, DataConfig(), scales, InferenceConfig(), runtime)
+    expected = np.asarray(found["photo"].mask)
+    assert expected.shape == size and len(np.unique(expected)) > 1
+    for name in ("best_model.pth", "model.safetensors"):
+        mask = voc_seg.load(files / name, device="cpu", precision=precision).predict(path).mask
+        assert np.array_equal(mask, expected), name
+    if precision == "fp32" and not onnx_export.missing_packages():
+        other = load_onnx(files / "model_masks.onnx").predict(path).mask != expected
+        assert other.mean() < 0.001
+
+
+def _grey(array: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(array).convert("L"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        str, lambda path: path, Path.read_bytes, Image.open, lambda path: np.asarray(Image.open(path)),
+        lambda path: torch.from_numpy(np.array(Image.open(path))),
+        lambda path: np.dstack([np.asarray(Image.open(path)), np.full((96, 128), 255, np.uint8)]),
+    ],
+    ids=["text", "path", "bytes", "Pillow", "array", "tensor", "with transparency"],
+)  # fmt: skip
+def test_images_of_any_kind(given: Callable, photo: Path, model: Predictor) -> None:
+    found, expected = model.predict(given(photo)), model.predict(photo)
+    assert np.array_equal(found.image, expected.image)
+    assert np.array_equal(found.mask, expected.mask)
+
+
+def test_grey_images_become_rgb(photo: Path, model: Predictor) -> None:
+    grey = _grey(np.asarray(Image.open(photo)))
+    expected = model.predict(np.stack([grey] * 3, axis=-1)).mask
+    for given in (grey, grey[..., None], Image.fromarray(grey)):
+        assert np.array_equal(model.predict(given).mask, expected)
+
+
+def test_images_of_pillow_are_turned_upright(photo: Path, model: Predictor) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    file = io.BytesIO()
+    Image.open(photo).save(file, "PNG", exif=exif)
+    assert model.predict(Image.open(file)).mask.shape == (128, 96)
+    assert model.predict(file.getvalue()).mask.shape == (128, 96)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("https://example.org/photo.jpg", "is an address. Download the image first"),
+        ("nowhere.jpg", "missing image"),
+        (np.zeros((3, 40, 50), np.uint8), r"shape \(3, 40, 50\), channels first"),
+        (np.zeros((40, 50, 3), np.float32), "whose range is not known"),
+        (np.zeros((40, 50, 5), np.uint8), "other bands: the array has 5 bands, but data.channels is 3"),
+        (np.zeros(7, np.uint8), r"has the shape \(7,\)"),
+        (np.zeros((0, 7), np.uint8), r"has the shape \(0, 7\)"),
+        (np.array([["a"]]), "the type <U1"),
+        (None, "NoneType has the shape"),
+        ({"image": 1}, "dict has the shape"),
+        (b"", "empty image"),
+        (b"<html>", "unreadable image"),
+    ],
+)
+def test_what_is_no_image_is_refused(given: Any, message: str, model: Predictor) -> None:
+    with pytest.raises(VocSegError, match=message):
+        model.predict(given)
+
+
+def test_a_list_gives_a_list_in_its_order(photo: Path, model: Predictor, tmp_path: Path) -> None:
+    upright = save_image(tmp_path / "upright.png", 128, 96)
+    image = np.asarray(Image.open(photo))
+    given = [photo, upright, image[::-1].copy(), upright, image[:, ::-1].copy(), photo]
+    found = model.predict(given)
+    assert [one.mask.shape for one in found] == [(96, 128), (128, 96), (96, 128), (128, 96), (96, 128), (96, 128)]
+    for one, alone in zip(found, map(model.predict, given)):
+        assert (one.mask == alone.mask).mean() > 0.999
+    assert model.predict([]) == []
+
+
+def test_what_a_result_offers(photo: Path, model: Predictor, tmp_path: Path) -> None:
+    result, sure = model.predict(photo), model.predict(photo, confidence=True)
+    assert result.confidence.dtype == np.uint8 and result.confidence.shape == result.mask.shape
+    assert np.array_equal(result.confidence, sure.confidence)
+    assert sum(result.shares.values()) == pytest.approx(1)
+    assert list(result.shares.values()) == sorted(result.shares.values(), reverse=True)
+    assert result.shares.keys() == {CLASS_NAMES[value] for value in np.unique(result.mask)}
+    assert result.overlay().width >= 128
+    result.save(tmp_path / "new/mask.png")
+    result.save(tmp_path / "overlay.jpg")
+    mask = Image.open(tmp_path / "new/mask.png")
+    assert mask.mode == "P" and np.array_equal(np.asarray(mask), result.mask)
+    assert Image.open(tmp_path / "overlay.jpg").mode == "RGB"
+    with pytest.raises(VocSegError, match="mask has no ending that says what to save"):
+        result.save(tmp_path / "mask")
+
+
+def test_pixels_below_min_confidence_are_void(photo: Path, files: Path) -> None:
+    confidence = voc_seg.load(files / "best_model.pth", device="cpu").predict(photo).confidence
+    middle = float(np.median(confidence) / 255)
+    result = voc_seg.load(files / "best_model.pth", device="cpu", min_confidence=middle).predict(photo)
+    assert np.array_equal(result.confidence, confidence)
+    assert (result.mask[confidence < 255 * middle - 1] == 255).all()
+    assert (result.mask[confidence > 255 * middle + 1] != 255).all()
+
+
+def test_the_settings_of_the_model_are_used_unless_others_are_given(saved: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "best_model.pth"
+    torch.save(saved | {"inference": {"longer_side": 321, "tile": 256, "scales": [0.5]}}, path)
+    own, other = voc_seg.load(path), voc_seg.load(path, longer_side=None, scales=None)
+    assert isinstance(own, Model) and isinstance(other, Model)
+    of_own, of_other = own._segmenter.preprocessing, other._segmenter.preprocessing
+    assert (of_own.longer_side, of_own.tile, of_own.scales) == (321, 256, (0.5,))
+    assert (of_other.longer_side, of_other.tile, of_other.scales) == (None, 256, (0.5,))
+    earlier = {key: value for key, value in saved.items() if key not in ("inference", "class_colours")}
+    torch.save(earlier, path)
+    assert voc_seg.load(path).classes == VOC_CLASSES or voc_seg.load(path).classes.colours == VOC_CLASSES.colours
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("nothing.pth", {}, "does not exist"),
+        ("best_model.pth", {"images": "x"}, "load has no setting images. There are: longer_side, tile"),
+        ("best_model.pth", {"tile": 3}, "tile = 3: Input should be greater than or equal to 128"),
+        ("best_model.pth", {"scales": [0]}, "scales.0 = 0: Input should be greater than 0"),
+        ("best_model.pth", {"device": "gpu"}, "device = 'gpu'"),
+        ("model_masks.onnx", {"tile": 200}, "is an ONNX file, whose settings are part of it"),
+        ("model.onnx", {}, "Load model_masks.onnx, which kedro run --pipelines export writes beside it"),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused(name: str, settings: dict[str, Any], message: str, files: Path) -> None:
+    with pytest.raises(VocSegError, match=message):
+        voc_seg.load(files / name, **settings)
+
+
+def test_a_damaged_onnx_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model_masks.onnx"
+    path.write_bytes(b"\x08\x0a no model")
+    with pytest.raises(VocSegError, match="cannot be read as an ONNX model of this project"):
+        voc_seg.load(path)
+
+
+def test_several_threads_get_the_masks_of_one(model: Predictor, photo: Path) -> None:
+    image = np.asarray(Image.open(photo))
+    given = [np.roll(image, shift, axis=1) for shift in range(12)]
+    expected = [model.predict(one).mask for one in given]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda one: model.predict(one).mask, given))
+    assert all(map(np.array_equal, found, expected))
+
+
+def _run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_package_is_imported_without_anything_slow() -> None:
+    heavy = ("torch", "numpy", "pandas", "kedro", "matplotlib", "PIL", "pydantic")
+    assert _run(f"import sys, voc_seg; print([name for name in {heavy} if name in sys.modules])") == "[]\n"
+
+
+@needs_onnx
+def test_onnx_files_need_no_torch(files: Path, photo: Path, model: Predictor) -> None:
+    code = f"""
+import sys
+sys.modules["torch"] = None
+import voc_seg.onnx
+result = voc_seg.onnx.load({str(files / "model_masks.onnx")!r}).predict({str(photo)!r})
+print(result.mask.shape, result.shares, result.overlay().width)
+"""
+    assert _run(code).startswith(f"(96, 128) {str(model.predict(photo).shares)[:20]}")

@@ -19,6 +19,7 @@ from voc_seg.metrics.calibration import (
     from_rows,
     reliability,
     risk_coverage,
+    sample_pixels,
     summarise,
     to_rows,
 )
@@ -42,8 +43,8 @@ def images(count: int = 3) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 @pytest.fixture(scope="module")
 def found() -> Calibration:
-    one, other, last = (calibration_sums(*image) for image in images())
-    return (one + other).read() + last.read()
+    one, *others = (sample_pixels(*image) for image in images())
+    return calibration_sums([one]) + calibration_sums(others)
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +92,12 @@ def test_aurc_is_the_mean_share_of_errors_among_the_most_confident(
 
 def test_parts_of_an_image_give_the_sums_of_the_whole(found: Calibration) -> None:
     scores, truth, near = images(1)[0]
-    whole = calibration_sums(scores, truth, near).read()
+    whole = calibration_sums([sample_pixels(scores, truth, near)])
     cuts = [(slice(0, 5), slice(0, 400)), (slice(5, 150), slice(0, 131)), (slice(5, 150), slice(131, 400)),
             (slice(150, 310), slice(0, 400))]  # fmt: skip
     sums = [
-        calibration_sums(scores[:, :, rows, columns], truth[:, rows, columns], near[:, rows, columns],
-                         (rows.start, columns.start)).read()
+        calibration_sums([sample_pixels(scores[:, :, rows, columns], truth[:, rows, columns], near[:, rows, columns],
+                                        (rows.start, columns.start))])
         for rows, columns in cuts
     ]  # fmt: skip
     np.testing.assert_allclose(sum(one.top for one in sums), whole.top, rtol=1e-5)
@@ -109,7 +110,7 @@ def test_aurc_of_a_saturated_network() -> None:
     margin = 12 * torch.rand(1, 900, 900, generator=generator)
     truth = (torch.rand(margin.shape, generator=generator) > torch.exp(-margin)).byte()
     scores = torch.stack([torch.zeros_like(margin), margin], 1)
-    found = summarise(calibration_sums(scores, truth, truth > 2).read())["aurc"]
+    found = summarise(calibration_sums([sample_pixels(scores, truth, truth > 2)]))["aurc"]
     kept = [one[0, ::STEP, ::STEP].flatten() for one in (margin, truth)]
     wrong = (kept[1] == 0)[kept[0].argsort(descending=True)].double()
     expected = float((wrong.cumsum(0) / torch.arange(1, len(wrong) + 1)).mean())
@@ -140,14 +141,16 @@ def test_by_hand() -> None:
 def test_a_confident_and_right_network_has_no_error() -> None:
     truth = torch.randint(0, CLASSES, (1, 40, 40), dtype=torch.uint8)
     scores = 50 * torch.nn.functional.one_hot(truth.long(), CLASSES).movedim(-1, 1).float()
-    scores_found = summarise(calibration_sums(scores, truth, torch.zeros_like(truth, dtype=torch.bool)).read())
+    scores_found = summarise(
+        calibration_sums([sample_pixels(scores, truth, torch.zeros_like(truth, dtype=torch.bool))])
+    )
     assert np.isnan(scores_found.pop("ece_outline"))
     assert scores_found == pytest.approx(dict.fromkeys(scores_found, 0.0), abs=1e-6)
 
 
 def test_nothing_is_labelled() -> None:
     truth = torch.full((1, 8, 8), 255, dtype=torch.uint8)
-    found = calibration_sums(torch.randn(1, CLASSES, 8, 8), truth, truth == 0).read()
+    found = calibration_sums([sample_pixels(torch.randn(1, CLASSES, 8, 8), truth, truth == 0)])
     assert found.top.sum() == found.classes.sum() == 0
     assert all(np.isnan(value) for value in summarise(found).values())
 

@@ -8,7 +8,9 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from voc_seg.config import LossConfig, ModelConfig
+from voc_seg.engine import prediction
 from voc_seg.engine.losses import build_loss, loss_sum, with_auxiliary
+from voc_seg.metrics.calibration import calibration_sums
 from voc_seg.models.decoder import AverageGrids, PyramidContext
 from voc_seg.models.decoders import DECODERS
 from voc_seg.models.registry import build_model
@@ -62,6 +64,18 @@ def test_no_term_of_the_loss_computes_in_float64_or_selects_by_a_mask() -> None:
         loss(logits, torch.zeros(2, 96, 96, dtype=torch.uint8, device=device)).backward()
     assert {"sort", "max_pool2d_with_indices", "_log_softmax_backward_data"} <= ran.names
     assert not {"nonzero", "masked_select", "_local_scalar_dense", "index_put_", "median", "kthvalue"} & ran.names
+    assert torch.float64 not in ran.types
+
+
+def test_no_score_of_an_image_is_computed_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prediction.sum_dtype(torch.device("mps")) == torch.float32
+    monkeypatch.setattr(prediction, "sum_dtype", lambda device: torch.float32)
+    truth = torch.zeros(1, 60, 70, dtype=torch.uint8)
+    scores = [(slice(0, 60), slice(0, 70), torch.randn(1, 21, 60, 70))]
+    with Operators() as ran:
+        pending = prediction.compare_with_mask("a", scores, truth, truth == 0)
+        calibration_sums(pending.pixels, 1.5)
+    assert "index_add_" in ran.names
     assert torch.float64 not in ran.types
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.boundaries import BoundaryCounts, count_boundaries, to_columns
-from voc_seg.metrics.calibration import Calibration, DeviceCalibration
+from voc_seg.metrics.calibration import Calibration, SampledPixels, calibration_sums
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.metrics.counts import Counts, to_table
 from voc_seg.models.segmentation_net import SegmentationNet
@@ -27,6 +27,9 @@ from .distributed import all_gather, gather_to_rank0, rank, world_size
 from .failures import EVALUATION_MEMORY_ADVICE, explain_failures
 from .prediction import Pending, Prediction, predict_all, queue_predictions
 from .runtime import Runtime
+
+_SAMPLED = 2**16
+"""Sampled pixels that are added up at once, about those of 28 images of VOC."""
 
 
 @dataclass(frozen=True)
@@ -163,27 +166,35 @@ def evaluate(
     """
     model = runtime.place(model).eval()
     started = time.perf_counter()
-    own: list[tuple[Prediction, BoundaryCounts]] = []
-    sums: DeviceCalibration | None = None
+    own: list[Prediction] = []
+    sums: list[Calibration] = []
+    sampled: list[SampledPixels] = []
     positions = samples.positions()
     total = math.ceil(len(samples) / world_size())
 
     def with_boundaries(prediction: Prediction) -> tuple[Prediction, BoundaryCounts]:
         truth = samples[positions[prediction.id]].mask
-        return prediction, count_boundaries(truth, prediction.mask, len(prediction.confusion), prediction.trimap)
+        return prediction, count_boundaries(truth, prediction.mask, len(prediction.confusion))
+
+    def add_sampled() -> None:
+        if sampled:
+            sums[:] = [functools.reduce(operator.add, sums, calibration_sums(sampled, temperature))]
+            sampled.clear()
 
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         with progress_bar(f"scoring {config.split}", total) as advance:
             shared = (model, samples, config, runtime, image_size, rank(), world_size())
-            predictions = predict_all(*shared, temperature)
-            for prediction, boundaries in parallel_map(with_boundaries, predictions):
-                # Too large to keep for each image.
-                own.append((replace(prediction, calibration=None, trimap=None), boundaries))
-                if prediction.calibration:
-                    sums = sums + prediction.calibration if sums else prediction.calibration
+            for prediction in predict_all(*shared, with_pixels=True):
+                sampled += prediction.pixels
+                if sum(len(pixels.truth) for pixels in sampled) > _SAMPLED:
+                    add_sampled()
+                own.append(replace(prediction, pixels=()))
                 advance(1)
-        parts = [part for part in gather_to_rank0(sums.read() if sums else None) if part]
-        found = {one[0].id: one for one in itertools.chain.from_iterable(gather_to_rank0(own))}
+        add_sampled()
+        parts = list(itertools.chain.from_iterable(gather_to_rank0(sums)))
+        # After the network, from which threads would take the cores.
+        counted = list(parallel_map(with_boundaries, own))
+        found = {one[0].id: one for one in itertools.chain.from_iterable(gather_to_rank0(counted))}
         scored = [found[image_id] for image_id in samples.ids] if rank() == 0 else []
         kept = [prediction for prediction, _ in scored]
         whole = accumulate(kept)

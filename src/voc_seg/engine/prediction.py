@@ -3,7 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.boundaries import trimap_of
-from voc_seg.metrics.calibration import DeviceCalibration, calibration_sums
+from voc_seg.metrics.calibration import SampledPixels, sample_pixels
 from voc_seg.metrics.confusion import confusion_matrix
 from voc_seg.samples.store import Sample
 from voc_seg.system.parallel import parallel_map
@@ -37,28 +37,25 @@ class Prediction:
     | confusion | (classes, classes) | int64   | rows truth, columns prediction           |
     | loss      |                    | float   | cross-entropy summed over labelled pixels |
 
-    ``calibration`` has its sums for the calibration, still on the device: only those of all images are read.
-    ``trimap`` is that of the truth, ``bool (H, W)``. Both only if asked for.
+    ``pixels`` are those for the calibration, still on the device, if asked for.
     """
 
     id: str
     mask: np.ndarray
     confusion: np.ndarray
     loss: float
-    calibration: DeviceCalibration | None
-    trimap: np.ndarray | None
+    pixels: tuple[SampledPixels, ...] = ()
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A :class:`Prediction` whose tensors the device may still compute; the loss is ``float64 ()``."""
+    """A :class:`Prediction` whose tensors the device may still compute; the loss is ``float64 ()``, on mps float32."""
 
     id: str
     mask: Tensor
     confusion: Tensor
     loss: Tensor
-    calibration: DeviceCalibration | None = None  # this and the trimap, on the host, if asked for
-    trimap: Tensor | None = None
+    pixels: tuple[SampledPixels, ...] = ()
 
 
 def predict_all(
@@ -69,11 +66,11 @@ def predict_all(
     image_size: tuple[int, int] | None = None,
     rank: int = 0,
     world_size: int = 1,
-    temperature: float | None = None,
+    with_pixels: bool = False,
 ) -> Iterator[Prediction]:
     """Predict samples at native size and compare them with their masks.
 
-    With a ``temperature`` predictions have their trimap and sums for the calibration, of scores divided by it.
+    ``with_pixels`` asks for the pixels for the calibration.
 
     Images of one size go through the network together where that is faster, so the order of predictions may differ
     from that of the samples. The groups depend only on the samples. Each rank takes every n-th group, so an image's
@@ -81,7 +78,7 @@ def predict_all(
     """
     queued: deque[tuple[Pending, DelayedRead]] = deque()
     behind = images_per_forward(runtime) if runtime.asynchronous else 0
-    for found in queue_predictions(model, samples, config, runtime, image_size, rank, world_size, temperature):
+    for found in queue_predictions(model, samples, config, runtime, image_size, rank, world_size, with_pixels):
         numbers = DelayedRead(found.mask, found.confusion, found.loss, asynchronous=runtime.asynchronous)
         queued.append((found, numbers))
         if len(queued) > behind:
@@ -92,8 +89,7 @@ def predict_all(
 
 def _to_host(found: Pending, numbers: DelayedRead) -> Prediction:
     mask, confusion, loss = (number.cpu() for number in numbers.read())
-    trimap = found.trimap[0].numpy() if found.trimap is not None else None
-    return Prediction(found.id, mask.numpy(), confusion.numpy(), float(loss), found.calibration, trimap)
+    return Prediction(found.id, mask.numpy(), confusion.numpy(), float(loss), found.pixels)
 
 
 def queue_predictions(
@@ -104,16 +100,13 @@ def queue_predictions(
     image_size: tuple[int, int] | None,
     rank: int,
     world_size: int,
-    temperature: float | None = None,
+    with_pixels: bool = False,
 ) -> Iterator[Pending]:
-    """Queue the predictions of :func:`predict_all` without waiting for any.
-
-    With a ``temperature`` as there.
-    """
+    """Queue the predictions of :func:`predict_all` without waiting for any."""
     shared = (model, samples, config, runtime, image_size, rank, world_size)
-    for sample, parts, truth, trimap in queue_scores(*shared, with_trimap=temperature is not None):
+    for sample, parts, truth, trimap in queue_scores(*shared, with_trimap=with_pixels):
         band = None if trimap is None else trimap.to(runtime.device, non_blocking=True)
-        yield replace(compare_with_mask(sample.id, parts, truth, band, temperature or 1.0), trimap=trimap)
+        yield compare_with_mask(sample.id, parts, truth, band)
 
 
 def queue_scores(
@@ -178,7 +171,6 @@ def compare_with_mask(
     parts: Iterable[ScoredPart],
     truth: Tensor,
     trimap: Tensor | None = None,
-    temperature: float = 1.0,
 ) -> Pending:
     """Compute mask, confusion matrix and loss of an image, part by part.
 
@@ -186,24 +178,26 @@ def compare_with_mask(
         image_id: Its id.
         parts: They cover every pixel once.
         truth: ``uint8 (1, H, W)`` at the image's own size.
-        trimap: For the calibration, ``bool (1, H, W)``, on the device of the truth.
-        temperature: For the calibration: scores are divided by it.
+        trimap: If pixels for the calibration are wanted, ``bool (1, H, W)``, on the device of the truth.
     """
     mask = torch.empty_like(truth[0])
     confusion: Tensor | int = 0
-    loss = torch.zeros((), dtype=torch.float64, device=truth.device)
-    sums: DeviceCalibration | None = None
+    loss = torch.zeros((), dtype=sum_dtype(truth.device), device=truth.device)
+    pixels: list[SampledPixels] = []
     for rows, columns, scores in parts:
         found, target = scores.argmax(1), truth[:, rows, columns]
         if trimap is not None:
-            near, origin = trimap[:, rows, columns], (rows.start, columns.start)
-            more = calibration_sums(scores, target, near, origin, temperature)
-            sums = sums + more if sums else more
+            pixels.append(sample_pixels(scores, target, trimap[:, rows, columns], (rows.start, columns.start)))
         confusion = confusion + confusion_matrix(target, found, scores.shape[1])
         loss += loss_sum(scores, target)
         mask[rows, columns] = found[0]
     assert isinstance(confusion, Tensor), "an image has at least one pixel"
-    return Pending(image_id, mask, confusion, loss, sums)
+    return Pending(image_id, mask, confusion, loss, tuple(pixels))
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """The type in which losses are summed: Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def images_per_forward(runtime: Runtime) -> int:

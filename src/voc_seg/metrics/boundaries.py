@@ -58,26 +58,22 @@ def count_boundaries(
     prediction = np.where(truth == VOID, np.uint8(VOID), prediction)
     true_boundary, found_boundary = (near_other_label(labels, distance, edge=True) for labels in (truth, prediction))
     trimap = trimap_of(truth) if trimap is None else trimap
-    equal = truth == prediction
-    # A code for each pixel, of its label and where it is, so that all counts come from one pass for each mask.
-    place = sum(flag.view(np.uint8) << bit for bit, flag in enumerate((true_boundary, found_boundary, trimap, equal)))
-    true, found = (
-        _histogram(labels, place).reshape(2, 2, 2, 2, 256)[..., :classes] for labels in (truth, prediction)
-    )  # axes: equal, trimap, boundary of the prediction, boundary of the truth, label
+    true, found = np.zeros((2, 2, 2, 2, 2, 256), dtype=np.int64)  # by equal, trimap, both boundaries, and label
+    rows = max(1, _STRIP // truth.shape[1])
+    for start in range(0, len(truth), rows):  # in strips, as counting needs 8 bytes a pixel
+        part = slice(start, start + rows)
+        near = np.flatnonzero(true_boundary[part] | found_boundary[part] | trimap[part])
+        flags = (one[part].ravel()[near] for one in (true_boundary, found_boundary, trimap))
+        labels = [one[part].ravel()[near] for one in (truth, prediction)]
+        # A code for each pixel, of its label and where it is, so that all counts come from one pass for each mask.
+        place = sum((flag.astype(np.uint16) << 8 + bit for bit, flag in enumerate((*flags, labels[0] == labels[1]))))
+        for counts, label in zip((true, found), labels):
+            counts += np.bincount(place | label, minlength=counts.size).reshape(counts.shape)
+    true, found = true[..., :classes], found[..., :classes]
     return BoundaryCounts(
         Counts(true[1, :, 1, 1].sum(0), true[:, :, :, 1].sum((0, 1, 2)), found[:, :, 1].sum((0, 1, 2))),
         Counts(true[1, 1].sum((0, 1)), true[:, 1].sum((0, 1, 2)), found[:, 1].sum((0, 1, 2))),
     )
-
-
-def _histogram(labels: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Count the pixels of each place and label, ``int64 (16 * 256,)``, in strips, as counting needs 8 bytes a pixel."""
-    rows = max(1, _STRIP // labels.shape[1])
-    counts = np.zeros(16 * 256, dtype=np.int64)
-    for start in range(0, len(labels), rows):
-        part = slice(start, start + rows)
-        counts += np.bincount((place[part].astype(np.uint16) << 8 | labels[part]).ravel(), minlength=len(counts))
-    return counts
 
 
 _FIELDS = [(kind, field) for kind in ("boundary", "trimap") for field in ("hits", "truth", "predicted")]

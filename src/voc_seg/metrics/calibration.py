@@ -60,55 +60,64 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class DeviceCalibration:
-    """A :class:`Calibration` whose tensors are on a device."""
+class SampledPixels:
+    """The pixels of an image, or of several, that count; on a device, which may still compute them.
 
-    top: Tensor
-    classes: Tensor
+    | field  | shape        | dtype   | meaning                                                      |
+    |--------|--------------|---------|--------------------------------------------------------------|
+    | scores | (n, classes) | float32 | logits, or logarithms of unnormalised probabilities           |
+    | truth  | (n,)         | uint8   | class index or void                                          |
+    | near   | (n,)         | bool    | whether the pixel is near a boundary                          |
+    """
 
-    def __add__(self, other: DeviceCalibration) -> DeviceCalibration:
-        return DeviceCalibration(self.top + other.top, self.classes + other.classes)
-
-    def read(self) -> Calibration:
-        """Wait for the device and return the sums as arrays."""
-        return Calibration(self.top.cpu().numpy(), self.classes.cpu().numpy())
+    scores: Tensor
+    truth: Tensor
+    near: Tensor
 
 
-def calibration_sums(
-    scores: Tensor, truth: Tensor, near: Tensor, origin: tuple[int, int] = (0, 0), temperature: float = 1.0
-) -> DeviceCalibration:
-    """Return the sums of a part of an image.
+def sample_pixels(scores: Tensor, truth: Tensor, near: Tensor, origin: tuple[int, int] = (0, 0)) -> SampledPixels:
+    """Return the pixels of a part of an image that count.
 
     Args:
-        scores: Logits, or logarithms of unnormalised probabilities, ``float32 (1, classes, h, w)``.
+        scores: ``float32 (1, classes, h, w)``.
         truth: ``uint8 (1, h, w)``, class index or void.
         near: Whether a pixel is near a boundary, ``bool (1, h, w)``.
         origin: Row and column of the part in its image, so that the same pixels count whatever the parts.
+    """
+    grid = tuple(slice(-start % STEP, None, STEP) for start in origin)
+    of_pixels = scores[0].permute(1, 2, 0)[grid]  # scores have their channels last in memory
+    return SampledPixels(of_pixels.flatten(0, 1), truth[0][grid].flatten(), near[0][grid].flatten())
+
+
+def calibration_sums(pixels: Sequence[SampledPixels], temperature: float = 1.0) -> Calibration:
+    """Return the sums of pixels, and wait for their device. Those of many images at once cost less than one by one.
+
+    Args:
+        pixels: At most 2 ** 23 pixels, up to which float32 counts exactly: Apple's GPUs have no float64.
         temperature: By which scores are divided (`voc_seg.metrics.temperature`).
     """
     import torch
 
-    rows, columns = (slice(-start % STEP, None, STEP) for start in origin)
-    probabilities = (scores[0, :, rows, columns].flatten(1) / temperature).softmax(0)
-    classes = len(probabilities)
-    truth, near = (one[0, rows, columns].flatten() for one in (truth, near))
+    probabilities = (torch.cat([one.scores for one in pixels]) / temperature).softmax(1)
+    truth, near = torch.cat([one.truth for one in pixels]), torch.cat([one.near for one in pixels])
+    classes = probabilities.shape[1]
     labelled = truth < classes
-    confidence, prediction = probabilities.max(0)
-    indices = torch.arange(classes, device=scores.device)[:, None]
+    confidence, prediction = probabilities.max(1)
+    indices = torch.arange(classes, device=truth.device)
     last = FINE // BINS * (BINS - 1)
     logs = -((1 - confidence) * BINS).clamp(min=1e-12, max=1.0).log() / _LOGS * (FINE - last)
     fine = torch.where(confidence * FINE < last, confidence * FINE, last + logs).long().clamp(max=FINE - 1)
     coarse = (probabilities * BINS).long().clamp(max=BINS - 1)
 
-    def summed(bins: Tensor, size: int, values: Tensor, right: Tensor) -> Tensor:
-        bins = torch.where(labelled, bins, size).flatten()  # void pixels get a bin of their own, which is dropped
-        added = torch.ones_like(values), values, right.to(values.dtype)
-        sums = [values.new_zeros(size + 1).index_add_(0, bins, one.flatten())[:size] for one in added]
-        return torch.stack(sums, -1).double()  # few enough for float32
+    def summed(bins: Tensor, size: int, used: Tensor, values: Tensor, right: Tensor) -> np.ndarray:
+        bins = torch.where(used, bins, size).flatten()  # void pixels get a bin of their own, which is dropped
+        added = torch.stack((torch.ones_like(values), values, right.to(values.dtype)), -1).view(-1, 3)
+        return values.new_zeros(size + 1, 3).index_add_(0, bins, added)[:size].cpu().numpy().astype(np.float64)
 
-    top = summed(fine + FINE * near, len(REGIONS) * FINE, confidence, prediction == truth)
-    each = summed(coarse + BINS * indices, classes * BINS, probabilities, truth == indices)
-    return DeviceCalibration(top.view(len(REGIONS), FINE, 3), each.view(classes, BINS, 3))
+    top = summed(fine + FINE * near, len(REGIONS) * FINE, labelled, confidence, prediction == truth)
+    is_class = truth[:, None] == indices
+    each = summed(coarse + BINS * indices, classes * BINS, labelled[:, None], probabilities, is_class)
+    return Calibration(top.reshape(len(REGIONS), FINE, 3), each.reshape(classes, BINS, 3))
 
 
 def to_rows(found: Calibration, class_names: Sequence[str]) -> pd.DataFrame:

@@ -111,8 +111,9 @@ def calibration_sums(pixels: Sequence[SampledPixels], temperature: float = 1.0) 
 
     def summed(bins: Tensor, size: int, used: Tensor, values: Tensor, right: Tensor) -> np.ndarray:
         bins = torch.where(used, bins, size).flatten()  # void pixels get a bin of their own, which is dropped
-        added = torch.stack((torch.ones_like(values), values, right.to(values.dtype)), -1).view(-1, 3)
-        return values.new_zeros(size + 1, 3).index_add_(0, bins, added)[:size].cpu().numpy().astype(np.float64)
+        added = torch.ones_like(values), values, right.to(values.dtype)
+        sums = [values.new_zeros(size + 1).index_add_(0, bins, one.flatten())[:size] for one in added]
+        return torch.stack(sums, -1).cpu().numpy().astype(np.float64)
 
     top = summed(fine + FINE * near, len(REGIONS) * FINE, labelled, confidence, prediction == truth)
     is_class = truth[:, None] == indices

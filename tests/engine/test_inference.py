@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, ModelConfig, Parameters
+from voc_seg.engine import inference
 from voc_seg.engine.inference import predict_mask
 from voc_seg.engine.prediction import predict_all
 from voc_seg.engine.preprocessing import Preprocessing, evaluation_differences, preprocessing_of
 from voc_seg.engine.runtime import Runtime
+from voc_seg.engine.scores import best_class
 from voc_seg.engine.training import fit
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.segmentation_net import SegmentationNet
@@ -121,13 +123,12 @@ def test_the_tiles_of_a_network_agree_with_the_whole(trained: SegmentationNet) -
 def test_a_huge_picture_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     # 21 classes at 4 bytes would be 84 bytes per pixel of the image, but only a tile or a strip is in memory at once.
     largest: list[int] = []
-    plain = torch.Tensor.argmax
 
-    def noted(self: Tensor, *rest: int) -> Tensor:
-        largest.append(self[0, 0].numel())
-        return plain(self, *rest)
+    def noted(scores: Tensor) -> Tensor:
+        largest.append(scores[0, 0].numel())
+        return best_class(scores)
 
-    monkeypatch.setattr(torch.Tensor, "argmax", noted)
+    monkeypatch.setattr(inference, "best_class", noted)
     model = RedOrNot()
     predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), preprocessing(longer_side=500), CPU)
     predict_mask(model, np.zeros((3000, 4000, 3), np.uint8), preprocessing(scales=(0.5,), tile=256), CPU)

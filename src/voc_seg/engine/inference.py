@@ -18,7 +18,7 @@ from .label_next import pooled_features
 from .prediction import whole_rows
 from .preprocessing import Preprocessing, preprocessing_of
 from .runtime import Runtime
-from .scores import network_input, network_logits
+from .scores import best_class, network_input, network_logits
 from .tiles import ScoredPart, is_tiled, score_parts
 
 
@@ -172,7 +172,7 @@ def _read_scores(
     uncertainty = np.empty_like(mask) if config.label_next else None
     wants_probabilities = config.confidence or config.label_next or config.min_confidence is not None
     for rows, columns, scores in parts:
-        part = scores.argmax(1)[0].to(torch.uint8)
+        part = best_class(scores)[0].to(torch.uint8)
         if temperature != 1 and wants_probabilities:
             scores = scores / temperature
         if confidence is not None or config.min_confidence is not None:

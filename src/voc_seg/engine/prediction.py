@@ -19,7 +19,7 @@ from voc_seg.system.parallel import parallel_map
 from .delayed import DelayedRead
 from .losses import loss_sum
 from .runtime import Runtime
-from .scores import average_in_strips, network_input, network_logits, network_size
+from .scores import average_in_strips, best_class, network_input, network_logits, network_size
 from .tiles import ScoredPart, is_tiled, score_parts
 
 PIXELS = 500 * 375
@@ -185,7 +185,7 @@ def compare_with_mask(
     loss = torch.zeros((), dtype=sum_dtype(truth.device), device=truth.device)
     pixels: list[SampledPixels] = []
     for rows, columns, scores in parts:
-        found, target = scores.argmax(1), truth[:, rows, columns]
+        found, target = best_class(scores), truth[:, rows, columns]
         if trimap is not None:
             pixels.append(sample_pixels(scores, target, trimap[:, rows, columns], (rows.start, columns.start)))
         confusion = confusion + confusion_matrix(target, found, scores.shape[1])

@@ -44,6 +44,11 @@ def network_logits(model: nn.Module, pixels: Tensor, flip: bool, runtime: Runtim
     return logits.float()
 
 
+def best_class(scores: Tensor) -> Tensor:
+    """Return the class with the largest score, ``int64 (N, h, w)``; of equal ones the first."""
+    return scores.max(1).indices  # argmax takes almost twice the time on CPUs
+
+
 def average_in_strips(logits: Sequence[Tensor], height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
     """Upsample the class scores of one or several network inputs of an image, and average their probabilities.
 

@@ -14,17 +14,17 @@ import torch
 from PIL import ExifTags, Image
 
 import voc_seg
-from voc_seg.api import Model
+from voc_seg.api.model import Model
+from voc_seg.api.onnx import load as load_onnx
+from voc_seg.api.predictor import Predictor
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelConfig, Parameters, RuntimeConfig
 from voc_seg.engine.checkpoint import export_best_model
 from voc_seg.engine.preprocessing import settings_record
 from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.models import onnx_export
 from voc_seg.models.registry import build_model
-from voc_seg.onnx import load as load_onnx
 from voc_seg.pipelines.export.nodes import export_model
 from voc_seg.pipelines.inference.nodes import segment
-from voc_seg.predictor import Predictor
 from voc_seg.scenes.sample import draw_scene, plan_split
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
@@ -254,7 +254,7 @@ def test_onnx_files_need_no_torch(files: Path, photo: Path, model: Predictor) ->
     code = f"""
 import sys
 sys.modules["torch"] = None
-import voc_seg.onnx
+import voc_seg
 result = voc_seg.onnx.load({str(files / "model_masks.onnx")!r}).predict({str(photo)!r})
 print(result.mask.shape, result.shares, result.overlay().width)
 """

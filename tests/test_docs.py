@@ -47,7 +47,7 @@ def test_every_page_is_listed() -> None:
 def test_settings_that_are_named_exist(page: str) -> None:
     known = set(_keys(Parameters))
     blocks = "|".join(name for name in Parameters.model_fields if f"{name}." in " ".join(known))
-    named = re.findall(rf"(?<![\w./-])(?:{blocks})\.[a-z_][a-z_0-9]*(?:\.[a-z_]+)*", page)
+    named = re.findall(rf"(?<![\w./-])(?:{blocks})\.[a-z_][a-z_0-9]*(?:\.[a-z_]+)*(?![\w(])", page)
     named = [key for key in named if not key.endswith(FILE_ENDINGS)]
     assert not [key for key in named if key not in known]
 

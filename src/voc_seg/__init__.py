@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from voc_seg.system.openmp import limit_spinning
 
 if TYPE_CHECKING:
-    from voc_seg.api import load as load
+    from voc_seg.api import onnx as onnx
+    from voc_seg.api.model import load as load
 
 __version__ = "0.1.0"
 
@@ -13,9 +14,13 @@ limit_spinning()  # before anything imports torch
 
 
 def __getattr__(name: str) -> Any:
-    """``voc_seg.load``, imported when it is first used: torch takes seconds."""
+    """``voc_seg.load`` and ``voc_seg.onnx``, imported when they are first used: torch takes seconds."""
     if name == "load":
-        from voc_seg.api import load
+        from voc_seg.api.model import load
 
         return load
+    if name == "onnx":
+        from voc_seg.api import onnx
+
+        return onnx
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

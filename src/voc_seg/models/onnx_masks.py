@@ -1,7 +1,7 @@
 """An exported network with everything around it: an image of any size in, its mask out.
 
 Resizing, normalisation, the mirrored image, several scales, and the class of each pixel at the image's own size become
-part of the ONNX graph, so that whoever uses it has nothing to get wrong. They are those of `voc_seg.engine.inference`,
+part of the ONNX graph, so there is nothing left to get wrong. They are those of `voc_seg.engine.inference`,
 except that an image is never cut into tiles.
 """
 

@@ -1,4 +1,4 @@
-"""Models in Python: ``voc_seg.load("best_model.pth").predict("photo.jpg").mask``."""
+"""Models in PyTorch: ``voc_seg.load("best_model.pth").predict("photo.jpg").mask``."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""Models in Python, with torch or with ONNX Runtime: images of any kind in, masks out. No Kedro."""

@@ -177,19 +177,18 @@ def test_a_terminal_that_is_gone(project: Path) -> None:
     assert "Traceback" not in log
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_outside_training_the_command_comes_last(project: Path, number: signal.Signals) -> None:
+def test_outside_training_the_command_comes_last(project: Path) -> None:
     """There is no checkpoint, but the pipeline can be run again from the node that was interrupted."""
     process = start(project, f"--pipelines sanity --params {shlex.quote(SETTINGS)}")
     try:
         lines = iter(process.stdout.readline, "")
         assert any("Overfitting" in line for line in lines)
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         rest = list(lines)
-        assert process.wait(timeout=60) == 128 + number
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
     finally:
         process.kill()
-    assert any(f"Interrupted by {number.name}." in line for line in rest)
+    assert any("Interrupted by SIGTERM." in line for line in rest)
     assert any("overfit_sample was interrupted. To resume:" in line for line in rest)
     assert "Traceback" not in "".join(rest)
     command = shlex.split(rest[-1])

@@ -112,6 +112,6 @@ assert found > len(kinds) // 2, found
 
 @pytest.mark.parametrize("shard_images", [2, 100])
 def test_damage_to_any_file_is_noticed_and_repaired(tmp_path: Path, shard_images: int) -> None:
-    command = [sys.executable, "-c", FUZZ, tmp_path / "05_model_input", str(shard_images), "40"]
+    command = [sys.executable, "-c", FUZZ, tmp_path / "05_model_input", str(shard_images), "12"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-3000:]

@@ -27,10 +27,12 @@ pytestmark = pytest.mark.usefixtures("narrow_encoder")
 COMPILED = {"compile": True}
 # Four scenes. A batch of 3 leaves one of 1.
 VARIANTS: dict[str, dict[str, Any]] = {
-    "uneven": {"training": {"batch_size": 3}},
+    "uneven and auxiliary": {
+        "training": {"batch_size": 3},
+        "model": {"width": 16, "decoder": "aspp", "auxiliary": 0.4},
+    },
     "accumulation and EMA": {"training": {"batch_size": 1, "accumulation": 2, "ema_decay": 0.9, "clip_gradient": 1.0}},
     "frozen": {"training": {"frozen_stages": 2, "freeze_batch_norm": True}},
-    "auxiliary": {"model": {"width": 16, "decoder": "aspp", "auxiliary": 0.4}},
     "fp16": {"runtime": {"precision": "fp16"}},
 }
 
@@ -90,7 +92,7 @@ def _within_an_epoch(reports: list[EpochReport]) -> dict[str, Any]:
 )
 def test_a_run_is_that_of_the_plain_network(run: Callable, calls: list[int], variant: str) -> None:
     plain, compiled = run(VARIANTS[variant]), run(VARIANTS[variant], **COMPILED)
-    assert calls == {"uneven": [3, 3], "accumulation and EMA": [1] * 8}.get(variant, [2] * 4)
+    assert calls == {"uneven and auxiliary": [3, 3], "accumulation and EMA": [1] * 8}.get(variant, [2] * 4)
     _assert_near(compiled[-1].checkpoint, plain[-1].checkpoint)  # the random numbers of dropout too
     _assert_near(compiled[-1].best_model, plain[-1].best_model)
     for row, expected in zip(compiled[-1].history, plain[-1].history, strict=True):
@@ -98,7 +100,7 @@ def test_a_run_is_that_of_the_plain_network(run: Callable, calls: list[int], var
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["uneven", "accumulation and EMA"])
+@pytest.mark.parametrize("variant", ["uneven and auxiliary", "accumulation and EMA"])
 def test_resuming_is_exact(run: Callable, calls: list[int], assert_same_state: Callable, variant: str) -> None:
     blocks, every_step = VARIANTS[variant], {"checkpoint": {"every_minutes": 1e-9}}
     straight = run(blocks, **COMPILED, **every_step)

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from voc_seg.config import InferenceConfig, ModelConfig, ModelInput, RuntimeConfig
+from voc_seg.config import DataConfig, InferenceConfig, ModelConfig, ModelInput, RuntimeConfig
 from voc_seg.config.model_input import MEAN, RGB_INPUT, STD
 from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.encoder import widen
 from voc_seg.models.exchange import model_metadata, read_safetensors, to_safetensors
-from voc_seg.models.registry import build_model, require_pixels, restore_model
+from voc_seg.models.registry import build_model, require_trained_for, restore_model
 from voc_seg.models.saved import FORMAT_VERSION, require_best_model
 from voc_seg.models.segmentation_net import input_of
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.pixel_format import RGB, PixelFormat
 
 pytestmark = pytest.mark.usefixtures("narrow_encoder")
 
@@ -129,7 +128,7 @@ def test_models_of_earlier_versions_are_rgb() -> None:
         old = {key: value for key, value in saved.items() if key != "config"} | ({"config": config} if config else {})
         assert ModelInput.of(old) == RGB_INPUT == ModelInput(MEAN, STD)
         assert input_of(restore_model(old)) == RGB_INPUT
-        require_pixels(old, RGB)
+        require_trained_for(old, DataConfig(classes=tuple(old["class_names"])))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,8 @@ def test_a_record_that_does_not_fit_is_refused(data: dict[str, Any], message: st
 
 def test_images_read_in_another_way_are_refused() -> None:
     saved = saved_model(FOUR)
-    require_pixels(saved, PixelFormat(4, (0, 4095)))
-    for other in (RGB, PixelFormat(4), PixelFormat(4, (0, 1023))):
+    classes = tuple(saved["class_names"])
+    require_trained_for(saved, DataConfig(classes=classes, channels=4, range=(0, 4095)))
+    for other in ({}, {"channels": 4}, {"channels": 4, "range": (0, 1023)}):
         with pytest.raises(VocSegError, match=r"trained with data.channels=4, data.range=\[0.0, 4095.0\]; this run"):
-            require_pixels(saved, other)
+            require_trained_for(saved, DataConfig(classes=classes, **other))

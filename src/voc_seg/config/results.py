@@ -106,7 +106,8 @@ class LabelReviewConfig(Block):
     """Finding label errors with the best model; evaluation.scale, scales, flip and tile apply."""
 
     split: Literal["train", "val", "test", "all"] = Field(
-        "train", description="split whose masks are reviewed; all: every split with masks"
+        "val",
+        description="split whose masks are reviewed; all: every split with masks; a model no longer sees errors of train",
     )
     shown: int = Field(
         60, ge=1, le=1000, description="number of regions on label_review.html; label_issues.csv has all"

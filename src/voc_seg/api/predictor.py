@@ -58,6 +58,10 @@ class Result:
         order = sorted(range(len(self.classes)), key=lambda index: -counts[index])
         return {self.classes.names[index]: counts[index] / self.mask.size for index in order if counts[index]}
 
+    def mask_image(self) -> Image.Image:
+        """The mask with the colours of the classes, an image of mode P."""
+        return palette_image(self.mask, self.classes)
+
     def overlay(self) -> Image.Image:
         """The image tinted by class above a legend with the share of each, as `kedro run --pipelines inference` draws.
 
@@ -79,7 +83,7 @@ class Result:
                 f"{path} has no ending that says what to save: .png and .tif are masks, .jpg and .webp are overlays"
             )
         is_mask = kind in ("PNG", "TIFF")
-        picture = palette_image(self.mask, self.classes) if is_mask else self.overlay()
+        picture = self.mask_image() if is_mask else self.overlay()
         with atomic_write(path) as file:
             # Colours keep their edges; other formats ignore these words.
             picture.save(file, kind, compression="tiff_lzw", quality=90, subsampling=0)

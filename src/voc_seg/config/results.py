@@ -107,7 +107,7 @@ class LabelReviewConfig(Block):
 
     split: Literal["train", "val", "test", "all"] = Field(
         "val",
-        description="split whose masks are reviewed; all: every split with masks; a model no longer sees errors of train",
+        description="split whose masks are reviewed; all: every split with masks; a model learns the errors of train",
     )
     shown: int = Field(
         60, ge=1, le=1000, description="number of regions on label_review.html; label_issues.csv has all"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,6 +130,13 @@ class MlflowWriter:
         self._client.log_batch(self._run_id, metrics=metrics)
 
     def log_file(self, path: Path, group: str) -> None:
+        if group == "model":
+            from .mlflow_model import save_model
+
+            with tempfile.TemporaryDirectory(prefix="voc_seg_") as folder:
+                save_model(path, Path(folder) / group)
+                self._client.log_artifacts(self._run_id, str(Path(folder) / group), group)
+            return
         self._client.log_artifact(self._run_id, str(path), group)
 
     def end(self, status: str) -> None:

@@ -9,10 +9,12 @@ from voc_seg.config import (
     AugmentationConfig,
     DataConfig,
     EvaluationConfig,
+    InferenceConfig,
     ModelConfig,
     RuntimeConfig,
     TrainingConfig,
 )
+from voc_seg.engine.run import EpochReport
 from voc_seg.pipelines.training import nodes
 from voc_seg.pipelines.training.nodes import check_classes, evaluation_scale_warning, recipe_hint
 from voc_seg.system.errors import VocSegError
@@ -44,10 +46,32 @@ def test_an_index_that_is_not_there_or_of_other_classes_is_ignored(table, caplog
 
 def test_the_indices_of_the_samples_are_looked_at():
     data = DataConfig(classes=list(NAMES))
-    settings = data, AugmentationConfig(), ModelConfig(), TrainingConfig(), EvaluationConfig(), RuntimeConfig()
+    settings = (
+        data,
+        AugmentationConfig(),
+        ModelConfig(),
+        TrainingConfig(),
+        EvaluationConfig(),
+        InferenceConfig(),
+        RuntimeConfig(),
+    )
     samples = SimpleNamespace(require_reading=lambda reading: None, read_index=lambda: index(9, 0, 0))
     with pytest.raises(VocSegError, match="every declared class but background is absent"):
         next(nodes.train(samples, samples, None, None, 0, *settings))
+
+
+def test_epochs_that_are_not_the_best_leave_the_best_model_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty dict does, so nothing may be added to it."""
+    reports = [EpochReport({}, {"epoch": 1}, []), EpochReport({}, {}, [])]
+    monkeypatch.setattr(nodes, "fit", lambda *_: reports)
+    monkeypatch.setattr(nodes, "checkpoint_to_resume", lambda *_: None)
+    configs = (DataConfig, AugmentationConfig, ModelConfig, TrainingConfig, EvaluationConfig, InferenceConfig)
+    samples = SimpleNamespace(
+        require_reading=lambda reading: None, read_index=None, origin=SimpleNamespace(source="sample")
+    )
+    first, second = nodes.train(samples, samples, None, None, 0, *(config() for config in configs), RuntimeConfig())
+    assert first[0]["epoch"] == 1 and "class_colours" in first[0]
+    assert second[0] == {}
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def train(
         launch = find_launch()
         checkpoint = checkpoint_to_resume(resume_checkpoint, training.resume, launch)
     for report in fit(train_samples, val_samples, names, parameters, checkpoint, launch.name, encoder_features):
-        yield report.best_model | record, pd.DataFrame(report.history, columns=HISTORY_COLUMNS), report.checkpoint
+        best_model = report.best_model | record if report.best_model else {}  # empty leaves the file as it is
+        yield best_model, pd.DataFrame(report.history, columns=HISTORY_COLUMNS), report.checkpoint
 
 
 def check_classes(indices: Mapping[str, pd.DataFrame], names: tuple[str, ...], monitored: str = "") -> None:

@@ -134,7 +134,7 @@ def test_what_cannot_be_served_is_refused(model_file: Path, start: Callable, mod
     assert "device = 'gpu'" in run("--model", model_file, "--device", "gpu")
     taken = start(model).client.base_url.port
     message = run("--model", model_file, "--port", taken)
-    assert message.startswith(f"Error: The server cannot listen on port {taken} of 127.0.0.1: ")
+    assert f"Error: The server cannot listen on port {taken} of 127.0.0.1: Address already in use. " in message
     assert "Choose others with --port and --host." in message
 
 

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _IDLE = 75
 """Seconds after which an idle connection is closed, longer than load balancers keep them: usually 60."""
+_THREADS = 8
+"""For decoding and encoding, at most: containers see all cores of a machine."""
 _SPARE = 5
 """Seconds beyond the time-out of requests that stopping may take."""
 _WARM_UP = (375, 500)
@@ -84,7 +86,7 @@ def serve_model(path: Path, device: str, precision: str, options: ServerOptions)
     if not options.token and not _is_loopback(options.host):
         logger.warning("Everybody who reaches %s can use the server. Set a token with --token-file.", options.host)
     admission = Admission(options.limits.queue)
-    app = create_app(model, options.limits, options.token, admission, threads=os.cpu_count() or 1)
+    app = create_app(model, options.limits, options.token, admission, threads=min(_THREADS, os.cpu_count() or 1))
     with _listen(options.host, options.port) as listener:
         config = uvicorn.Config(
             app, log_config=None, log_level="warning", access_log=False, server_header=False,
@@ -104,9 +106,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        reason = str(error.strerror or error).partition(" (")[0]  # Python repeats the address
         raise VocSegError(
-            f"The server cannot listen on port {port} of {host}: {error.strerror or error}. Choose others with --port "
-            "and --host."
+            f"The server cannot listen on port {port} of {host}: {reason}. Choose others with --port and --host."
         ) from None
 
 

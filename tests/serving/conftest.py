@@ -1,5 +1,6 @@
 """A small model, and servers in threads of the test process."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,9 @@ from voc_seg.serving.app import create_app
 from voc_seg.serving.limits import Admission, Limits
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
 from voc_seg.voc.pixel_format import RGB
+
+PROTOCOL = os.environ.get("VOC_SEG_TEST_HTTP", "h11")
+"""What uvicorn parses HTTP with: the extra installs h11. Where httptools is installed, `voc-seg serve` uses it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,9 @@ def start() -> Iterator[Callable[..., Running]]:
         given = Limits(**limits)
         admission = Admission(given.queue)
         app = create_app(model, given, token, admission)
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=20))
+        server = uvicorn.Server(
+            uvicorn.Config(app, port=0, http=PROTOCOL, log_config=None, timeout_graceful_shutdown=20)
+        )
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         until = time.monotonic() + 20

@@ -175,6 +175,7 @@ def test_other_bands_are_refused(server: Any) -> None:
         ({"data": {"image": "text"}, "files": {"photo": b""}}, 400, "The request has no file in the field image."),
         ({"files": [("image", b"a"), ("image", b"b")]}, 400, "Too many files. Maximum number of files is 1."),
         ({"content": b"--x", "headers": {"Content-Type": "multipart/form-data"}}, 400, "Missing boundary"),
+        ({"content": b"damaged", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}, 400, ""),
         ({"files": {"image": b"a"}, "headers": {"Accept": "text/html"}}, 406, "Accept one of image/png"),
     ],
 )

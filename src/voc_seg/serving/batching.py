@@ -87,20 +87,24 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
-        while batch := self._next_batch():
-            running = [job for job in batch if job.answer.set_running_or_notify_cancel()]
-            if not running:
-                continue
-            self._on_batch(len(running))
-            try:
-                results = self._predict([job.image for job in running])
-            except Exception as error:  # one image must not end the server
-                for job in running:
-                    job.answer.set_exception(error)
-            else:
-                for job, result in zip(running, results):
-                    job.answer.set_result(result)
-            del batch, running  # images would be kept until the next one comes
+        while self._answer(self._next_batch()):
+            pass
+
+    def _answer(self, batch: list[_Job]) -> bool:
+        """Predict the images of a batch; false if it is empty. Nothing of it stays in memory."""
+        running = [job for job in batch if job.answer.set_running_or_notify_cancel()]
+        if not running:
+            return bool(batch)
+        self._on_batch(len(running))
+        try:
+            results = self._predict([job.image for job in running])
+        except Exception as error:  # one image must not end the server
+            for job in running:
+                job.answer.set_exception(error)
+        else:
+            for job, result in zip(running, results):
+                job.answer.set_result(result)
+        return True
 
     def _next_batch(self) -> list[_Job]:
         """The oldest image, and others of its size; empty when the queue is closed and empty."""

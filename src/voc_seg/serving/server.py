@@ -1,5 +1,6 @@
 """Start the server, and stop it without losing a request."""
 
+import asyncio
 import logging
 import os
 import socket
@@ -27,6 +28,8 @@ _THREADS = 8
 """For decoding and encoding, at most: containers see all cores of a machine."""
 _SPARE = 5
 """Seconds beyond the time-out of requests that stopping may take."""
+_LAST_REQUESTS = 0.5
+"""Seconds in which a connection that was accepted last can send its request."""
 _WARM_UP = (375, 500)
 
 
@@ -59,6 +62,13 @@ class GracefulServer(uvicorn.Server):
             host, port = one.getsockname()[:2]
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             logger.info("Serving on http://%s (description: /docs). Ctrl-C stops it.", address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, and wait for requests of open connections: uvicorn would close those without one at once."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_LAST_REQUESTS)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop. uvicorn's own method would end the process by the signal, with another code than 0."""

@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from fastapi import HTTPException, Request, UploadFile
 from PIL import Image
+from starlette.exceptions import HTTPException as HTTPError  # FastAPI's is derived from it
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as BaseRequest
 
 from voc_seg.system.errors import VocSegError
@@ -37,7 +39,12 @@ async def read_upload(request: Request, max_bytes: int) -> UploadFile:
     if declared.isdecimal() and int(declared) > max_bytes:
         raise too_large
     limited = BaseRequest(request.scope, _limited(request.receive, max_bytes, too_large))
-    form = await limited.form(max_files=1, max_fields=_OTHER_FIELDS)
+    try:
+        form = await limited.form(max_files=1, max_fields=_OTHER_FIELDS)
+    except (HTTPError, ClientDisconnect, OSError):
+        raise
+    except Exception:  # the parser's, which some releases of Starlette pass on
+        raise HTTPException(400, "The multipart form is damaged.") from None
     upload = form.get(FIELD)
     if upload is None or isinstance(upload, str):
         raise HTTPException(400, f"The request has no file in the field {FIELD}.")

@@ -27,7 +27,10 @@ COPY src src
 RUN pip install --no-deps .
 
 FROM build AS build_serve
-RUN pip install ".[serve]"
+RUN python -c "import tomllib; \
+        print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['serve'], sep='\n')" \
+        > serve.txt \
+    && pip install -r serve.txt
 
 FROM ${BASE} AS serve
 COPY --from=build_serve /opt/venv /opt/venv

@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1
-# CPU:   docker build -t voc_seg .
-# CUDA:  docker build -t voc_seg:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .
-# Use:   docs/clusters.md
+# CPU:    docker build -t voc_seg .
+# CUDA:   docker build -t voc_seg:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .
+# Server: docker build --target serve -t voc_seg:serve .
+# Use:    docs/clusters.md, docs/serving.md
 
 # One base image for both: PyTorch's wheels contain the CUDA libraries, and the host provides the driver.
 ARG BASE=python:3.12-slim-bookworm
@@ -24,6 +25,28 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
 COPY README.md LICENSE ./
 COPY src src
 RUN pip install --no-deps .
+
+FROM build AS build_serve
+RUN python -c "import tomllib; \
+        print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['serve'], sep='\n')" \
+        > serve.txt \
+    && pip install -r serve.txt
+
+FROM ${BASE} AS serve
+COPY --from=build_serve /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    HOME=/tmp \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+WORKDIR /app
+USER 1000
+EXPOSE 8000
+# The server answers what it has accepted, then ends.
+STOPSIGNAL SIGTERM
+# More options follow in docker run; of an option that is given twice, the last counts.
+ENTRYPOINT ["voc-seg", "serve", "--host", "0.0.0.0", "--model", "/models/best_model.pth"]
 
 FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv

@@ -1,5 +1,6 @@
 """The cluster examples use existing environments, pipelines and settings."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from voc_seg.config import Parameters
+from voc_seg.serving.command import serve
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = (ROOT / "deploy/slurm/train.sbatch").read_text(encoding="utf-8")
@@ -54,6 +56,29 @@ def test_pods_share_one_volume_and_the_operator_finds_its_container() -> None:
     (container,) = pods()[1]["containers"]
     assert container["name"] == "pytorch"
     assert {"name": "RUN", "value": job["metadata"]["name"]} in container["env"]
+
+
+def test_the_server_has_valid_options_and_time_to_stop() -> None:
+    deployment, service = JOBS["serving"]
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (entry,) = re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)
+    program, name, *options = json.loads(entry)
+    assert [program, name] == ["voc-seg", serve.name]
+    values = serve.make_context("serve", [*options, *container["args"]]).params
+    assert pod["terminationGracePeriodSeconds"] > values["drain"] + values["timeout"] + 5
+    (port,) = container["ports"]
+    assert port["containerPort"] == values["port"]
+    assert service["spec"]["ports"][0]["targetPort"] == port["name"]
+    paths = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
+    assert paths == {"/healthz", "/readyz"}
+    readiness = container["readinessProbe"]
+    assert readiness["periodSeconds"] * readiness["failureThreshold"] < values["drain"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    assert {str(values["model"].parent), str(values["token_file"].parent), "/tmp"} == mounts.keys()
+    assert sorted(mounts.values()) == sorted(volume["name"] for volume in pod["volumes"])
+    assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
 
 
 def test_the_image_has_all_that_it_copies() -> None:

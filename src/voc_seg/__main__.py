@@ -1,4 +1,4 @@
-"""``python -m voc_seg`` and ``voc-seg``, equivalent to ``kedro run``."""
+"""``python -m voc_seg`` and ``voc-seg``, equivalent to ``kedro run``; ``voc-seg serve`` needs no project."""
 
 import os
 import sys
@@ -10,7 +10,12 @@ _LOGGING_FILES = ("conf/logging.yml", "conf/logging.yaml")
 
 
 def main(*args: Any, **kwargs: Any) -> Any:
-    """Run the project, with the options of ``kedro run``."""
+    """Run the project, with the options of ``kedro run``; or start the server."""
+    given = list(args[0] if args else kwargs.get("args") or sys.argv[1:])
+    if given[:1] == ["serve"]:
+        from voc_seg.serving.command import serve
+
+        return serve(given[1:], prog_name="voc-seg serve")
     _require_logging()
     from kedro.framework.cli.utils import find_run_command
     from kedro.framework.project import configure_project

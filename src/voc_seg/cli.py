@@ -1,4 +1,4 @@
-"""Commands of this project in addition to Kedro's: ``kedro import-data`` and ``kedro sweep``."""
+"""Commands of this project in addition to Kedro's: ``kedro import-data``, ``kedro sweep`` and ``kedro serve``."""
 
 import argparse
 import json
@@ -19,6 +19,7 @@ from rich import get_console
 from voc_seg.hooks.option_values import accept_lists, explain_option, keep_config_path
 from voc_seg.hooks.run_options import checked_runner
 from voc_seg.hooks.settings_files import explain_params
+from voc_seg.serving.command import serve
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.lock import acquire_lock
 from voc_seg.system.torchrun import process_info
@@ -65,6 +66,9 @@ get_cli_hook_manager().register(_SettingsHooks(), "voc_seg.settings")
 @click.group(name="voc_seg")
 def cli() -> None:
     """Commands of this project."""
+
+
+cli.add_command(serve)
 
 
 @cli.command()

@@ -40,7 +40,7 @@ class Model(Predictor):
         found = self._segmenter.asked_for(confidence).predict_same_size(images)
         return [(one.mask, one.confidence) for one in found]
 
-    def _together(self, height: int, width: int) -> int:
+    def images_together(self, height: int, width: int) -> int:
         sizes = self._segmenter.preprocessing.network_sizes(height, width)
         pixels = max(network_height * network_width for network_height, network_width in sizes)
         return max(1, PIXELS * images_per_forward(self._segmenter.runtime) // pixels)

@@ -134,7 +134,7 @@ class Predictor(ABC):
     def _segment(self, images: Sequence[np.ndarray], confidence: bool) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Mask and, if asked for, confidence of images of one size, all ``uint8``."""
 
-    def _together(self, height: int, width: int) -> int:
+    def images_together(self, height: int, width: int) -> int:
         """How many images of this size go through the network together."""
         return 1
 
@@ -144,7 +144,7 @@ class Predictor(ABC):
             by_size.setdefault(one.shape[:2], []).append(number)
         found: dict[int, Result] = {}
         for size, numbers in by_size.items():
-            together = self._together(*size)
+            together = self.images_together(*size)
             for start in range(0, len(numbers), together):
                 group = numbers[start : start + together]
                 segmented = self._segment([images[number] for number in group], confidence)

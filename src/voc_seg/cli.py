@@ -1,4 +1,4 @@
-"""Commands of this project in addition to Kedro's: ``kedro import-data`` and ``kedro sweep``."""
+"""Commands of this project in addition to Kedro's: ``kedro import-data``, ``sweep``, ``demo``."""
 
 import argparse
 import json
@@ -16,6 +16,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 from rich import get_console
 
+from voc_seg.hooks.demo_command import demo
 from voc_seg.hooks.option_values import accept_lists, explain_option, keep_config_path
 from voc_seg.hooks.run_options import checked_runner
 from voc_seg.hooks.settings_files import explain_params
@@ -65,6 +66,9 @@ get_cli_hook_manager().register(_SettingsHooks(), "voc_seg.settings")
 @click.group(name="voc_seg")
 def cli() -> None:
     """Commands of this project."""
+
+
+cli.add_command(demo)
 
 
 @cli.command()

@@ -52,7 +52,7 @@ def watched_page(browser: Browser, path: Path, screen: str) -> Iterator[Page]:
     assert not errors, errors
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def open_page(browser: Browser) -> Callable[[Path, str], AbstractContextManager[Page]]:
     """Open a file on a screen, as :func:`watched_page` does."""
     return partial(watched_page, browser)

@@ -65,19 +65,30 @@ def model(folder: Path) -> Predictor:
     return voc_seg.load(folder / "best_model.pth", device="cpu", precision="fp32")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_demo(open_page: Callable, folder: Path) -> Callable:
     return lambda screen: open_page(folder / "demo" / "index.html", screen)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened(open_demo: Callable) -> Iterator[Page]:
-    """The page; a script error, or a request outside its folder, fails the test."""
+    """A page for most tests, as starting the network takes seconds.
+
+    A script error, or a request outside its folder, fails the last of them.
+    """
+    with open_demo("wide light") as page:
+        yield page
+
+
+@pytest.fixture
+def fresh(open_demo: Callable) -> Iterator[Page]:
+    """A page of its own for a test."""
     with open_demo("wide light") as page:
         yield page
 
 
 def choose(page: Page, path: Path) -> None:
+    page.evaluate("say('')")  # what it says of an earlier photograph
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Choose a photo").click()
     chooser.value.set_files(path)
@@ -105,9 +116,7 @@ def saved_mask(page: Page, path: Path) -> Image.Image:
         pytest.param("1400x1400.png", {}, marks=pytest.mark.slow),
     ],
 )
-def test_masks_are_those_of_torch(
-    name: str, options: dict, opened: Page, model: Predictor, tmp_path: Path
-) -> None:
+def test_masks_are_those_of_torch(name: str, options: dict, opened: Page, model: Predictor, tmp_path: Path) -> None:
     height, width = map(int, name.partition(".")[0].split("x"))
     path = save_photo(tmp_path / name, height, width, **options)
     choose(opened, path)
@@ -158,9 +167,9 @@ def test_the_overlay_is_that_of_inference(opened: Page, model: Predictor, tmp_pa
     wait_for_mask(opened, "photo.png")
     mask = np.asarray(saved_mask(opened, tmp_path / "mask.png"))
     expected = _tinted(model.predict(path).image, mask, VOC_CLASSES).astype(int)
-    shown = np.array(
-        opened.evaluate("Array.from(layer.getContext('2d').getImageData(0, 0, 120, 90).data)")
-    ).reshape(90, 120, 4)
+    shown = np.array(opened.evaluate("Array.from(layer.getContext('2d').getImageData(0, 0, 120, 90).data)")).reshape(
+        90, 120, 4
+    )
     assert ((shown[..., 3] == 255) == (mask != 0)).all()
     assert np.abs(shown[mask != 0][:, :3] - expected[mask != 0]).max() <= 1
     opened.get_by_label("Overlay").fill("40")
@@ -168,15 +177,15 @@ def test_the_overlay_is_that_of_inference(opened: Page, model: Predictor, tmp_pa
     expect(opened.locator("#opacity-value")).to_have_text("40 %")
 
 
-def test_the_page_says_what_it_is(opened: Page, folder: Path) -> None:
-    expect(opened).to_have_title("Demo: ResNet-18, trained on sample")
-    expect(opened.get_by_role("heading", level=1)).to_have_text("ResNet-18, trained on sample")
-    assert opened.locator("#shares .name").all_text_contents() == list(CLASS_NAMES)
-    for link in opened.locator("nav a").all():
+def test_the_page_says_what_it_is(fresh: Page, folder: Path) -> None:
+    expect(fresh).to_have_title("Demo: ResNet-18, trained on sample")
+    expect(fresh.get_by_role("heading", level=1)).to_have_text("ResNet-18, trained on sample")
+    assert fresh.locator("#shares .name").all_text_contents() == list(CLASS_NAMES)
+    for link in fresh.locator("nav a").all():
         assert (folder / "demo" / str(link.get_attribute("href"))).is_file()
-    digest = str(opened.locator("#digest").text_content()).split()[-1]
+    digest = str(fresh.locator("#digest").text_content()).split()[-1]
     assert digest in (folder / "demo" / "MODEL_CARD.md").read_text(encoding="utf-8")
-    expect(opened.locator("#status")).to_have_text("The network is ready.", timeout=60_000)
+    expect(fresh.locator("#status")).to_have_text("The network is ready.", timeout=60_000)
 
 
 def test_pointing_names_the_class(opened: Page, tmp_path: Path) -> None:
@@ -193,33 +202,33 @@ def test_pointing_names_the_class(opened: Page, tmp_path: Path) -> None:
     expect(opened.locator("#pointed")).to_be_hidden()
 
 
-def test_it_works_with_the_keyboard(opened: Page, tmp_path: Path) -> None:
-    opened.keyboard.press("Tab")
-    expect(opened.get_by_text("Skip to the photograph")).to_be_focused()
+def test_it_works_with_the_keyboard(fresh: Page, tmp_path: Path) -> None:
+    fresh.keyboard.press("Tab")
+    expect(fresh.get_by_text("Skip to the photograph")).to_be_focused()
     for _ in range(3):
-        opened.keyboard.press("Tab")
-    expect(opened.get_by_role("button", name="Choose a photo")).to_be_focused()
-    with opened.expect_file_chooser() as chooser:
-        opened.keyboard.press("Enter")
+        fresh.keyboard.press("Tab")
+    expect(fresh.get_by_role("button", name="Choose a photo")).to_be_focused()
+    with fresh.expect_file_chooser() as chooser:
+        fresh.keyboard.press("Enter")
     chooser.value.set_files(save_photo(tmp_path / "photo.png", 90, 120))
-    wait_for_mask(opened, "photo.png")
-    mask = np.asarray(saved_mask(opened, tmp_path / "mask.png"))
-    opened.get_by_role("button", name="Use the camera").focus()
-    opened.keyboard.press("Tab")
-    expect(opened.locator("#picture")).to_be_focused()
-    assert "photo.png with its mask" in str(opened.locator("#picture").get_attribute("aria-label"))
+    wait_for_mask(fresh, "photo.png")
+    mask = np.asarray(saved_mask(fresh, tmp_path / "mask.png"))
+    fresh.get_by_role("button", name="Use the camera").focus()
+    fresh.keyboard.press("Tab")
+    expect(fresh.locator("#picture")).to_be_focused()
+    assert "photo.png with its mask" in str(fresh.locator("#picture").get_attribute("aria-label"))
     for _ in range(50):
-        opened.keyboard.press("ArrowLeft")
-    opened.keyboard.press("Shift+ArrowDown")
-    expect(opened.locator("#pointed")).to_have_text(CLASS_NAMES[mask[int(0.6 * 90 + 1e-9), 0]])
-    opened.keyboard.press("Escape")
-    expect(opened.locator("#pointed")).to_be_hidden()
-    opened.keyboard.press("Tab")
-    opened.keyboard.press("Home")
-    expect(opened.locator("#opacity-value")).to_have_text("0 %")
-    opened.keyboard.press("Tab")
-    with opened.expect_download():
-        opened.keyboard.press("Enter")
+        fresh.keyboard.press("ArrowLeft")
+    fresh.keyboard.press("Shift+ArrowDown")
+    expect(fresh.locator("#pointed")).to_have_text(CLASS_NAMES[mask[int(0.6 * 90 + 1e-9), 0]])
+    fresh.keyboard.press("Escape")
+    expect(fresh.locator("#pointed")).to_be_hidden()
+    fresh.keyboard.press("Tab")
+    fresh.keyboard.press("Home")
+    expect(fresh.locator("#opacity-value")).to_have_text("0 %")
+    fresh.keyboard.press("Tab")
+    with fresh.expect_download():
+        fresh.keyboard.press("Enter")
 
 
 def test_a_file_that_is_no_image_shows_a_message(opened: Page, tmp_path: Path) -> None:
@@ -263,20 +272,20 @@ def test_the_camera(opened: Page, tmp_path: Path) -> None:
     assert opened.evaluate("find('video').srcObject === null")
 
 
-def test_a_camera_that_is_not_allowed_shows_a_message(opened: Page) -> None:
-    opened.context.clear_permissions()
-    opened.get_by_role("button", name="Use the camera").click()
-    expect(opened.get_by_role("alert")).to_contain_text("not allowed to use the camera")
+def test_a_camera_that_is_not_allowed_shows_a_message(fresh: Page) -> None:
+    fresh.context.clear_permissions()
+    fresh.get_by_role("button", name="Use the camera").click()
+    expect(fresh.get_by_role("alert")).to_contain_text("not allowed to use the camera")
 
 
-def test_memory_that_runs_out_is_explained_and_the_next_photograph_works(opened: Page, tmp_path: Path) -> None:
+def test_memory_that_runs_out_is_explained_and_the_next_photograph_works(fresh: Page, tmp_path: Path) -> None:
     path = save_photo(tmp_path / "photo.png", 60, 80)
-    expect(opened.locator("#status")).to_have_text("The network is ready.", timeout=60_000)
-    opened.evaluate("() => { const real = ask; ask = async () => { ask = real; throw new Error('std::bad_alloc'); }; }")
-    choose(opened, path)
-    expect(opened.get_by_role("alert")).to_contain_text("could not segment photo.png: memory ran out.")
-    choose(opened, path)
-    wait_for_mask(opened, "photo.png")
+    expect(fresh.locator("#status")).to_have_text("The network is ready.", timeout=60_000)
+    fresh.evaluate("() => { const real = ask; ask = async () => { ask = real; throw new Error('std::bad_alloc'); }; }")
+    choose(fresh, path)
+    expect(fresh.get_by_role("alert")).to_contain_text("could not segment photo.png: memory ran out.")
+    choose(fresh, path)
+    wait_for_mask(fresh, "photo.png")
 
 
 @pytest.mark.parametrize("name", ["model.js", "onnxruntime.js"])

@@ -48,7 +48,8 @@ def demo(metadata: ProjectMetadata, /, params: dict[str, Any], port: int, browse
 
 def demo_folder(project: Path, env: str | None, params: dict[str, Any]) -> Path:
     """The folder of the page. Raises VocSegError if it has not been written."""
-    with KedroSession.create(project, env=env, runtime_params=params) as session:
+    session = KedroSession.create(project, env=env, runtime_params=params)
+    with session:
         folder = path_of(session.load_context().catalog, "demo_page")
     assert folder is not None, "a FilesDataset has a folder"
     recover_folder(folder)

@@ -18,7 +18,7 @@ from .model_origin import model_name
 MOST_PIXELS = 2_000_000
 """Larger photographs are reduced in the page: WebAssembly has one thread here, and at most 4 GB of memory."""
 MOST_BYTES = 350_000_000
-"""Larger models have no page: Chromium's texts, of which one holds the model in base64, end at 512 MB."""
+"""Larger models have no page: it holds the model as a text in base64, and texts of Chromium end at 512 MB."""
 _RUNTIME, _MODULE, _WASM = "onnxruntime_web", "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm.gz"
 _SCRIPTS = ("helpers.js", "demo_drawing.js", "demo.js")
 _STYLES = ("report.css", "demo.css")

@@ -1,6 +1,7 @@
 """A folder as a website that only this computer can open."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,10 +38,10 @@ def serve_folder(folder: Path, port: int, started: Callable[[str], object]) -> N
     try:
         server = ThreadingHTTPServer((_LOOPBACK, port), partial(_Handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
-        raise VocSegError(f"Port {port} cannot be used ({error}). Choose another with --port, or leave it out.") from error
+        raise VocSegError(
+            f"Port {port} cannot be used ({error}). Choose another with --port, or leave it out."
+        ) from error
     with server:
         started(f"http://{_LOOPBACK}:{server.server_address[1]}/")
-        try:
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            pass

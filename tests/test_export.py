@@ -158,7 +158,7 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
 def test_an_export_that_is_killed_leaves_no_card_of_other_files(
     project: Path, exported: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = {path.name: path.read_bytes() for path in exported.iterdir()}
+    before = {path.name: path.read_bytes() for path in exported.iterdir() if path.is_file()}
     write = BytesDataset.save
 
     def killed(dataset: BytesDataset, data: bytes) -> None:
@@ -207,9 +207,10 @@ def test_without_the_extra_the_rest_is_written(
     project: Path, exported: Path, run_kedro: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(nodes, "missing_packages", lambda: ["onnx", "onnxscript"])
-    before = {path.name: path.read_bytes() for path in exported.iterdir()}
+    before = {path.name: path.read_bytes() for path in exported.iterdir() if path.is_file()}
     run_kedro(project, "export")
     assert "No ONNX file is written without onnx, onnxscript. To get them: pip install -e '.[onnx]'" in caplog.text
+    assert "No demo page is written: it needs model_masks.onnx. To get both: pip install -e '.[onnx]'" in caplog.text
     assert {path.name for path in exported.iterdir()} == {"model.safetensors", "MODEL_CARD.md"}
     assert read_safetensors(exported / "model.safetensors")["epoch"] == 7
     assert "onnx" not in (exported / "MODEL_CARD.md").read_text(encoding="utf-8").lower()

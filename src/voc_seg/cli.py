@@ -1,4 +1,4 @@
-"""Commands of this project in addition to Kedro's: ``kedro import-data``, ``kedro sweep`` and ``kedro serve``."""
+"""Commands of this project in addition to Kedro's: ``kedro import-data``, ``sweep``, ``serve`` and ``demo``."""
 
 import argparse
 import json
@@ -16,6 +16,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 from rich import get_console
 
+from voc_seg.hooks.demo_command import demo
 from voc_seg.hooks.option_values import accept_lists, explain_option, keep_config_path
 from voc_seg.hooks.run_options import checked_runner
 from voc_seg.hooks.settings_files import explain_params
@@ -69,6 +70,7 @@ def cli() -> None:
 
 
 cli.add_command(serve)
+cli.add_command(demo)
 
 
 @cli.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
+_CAMERA = "--use-fake-device-for-media-stream"  # a drawn picture that moves
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -19,7 +20,7 @@ def browser() -> Iterator[Browser]:
     if executable is None:
         pytest.skip("no chromium or Chrome is installed")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        running = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", _CAMERA])
         yield running
         running.close()
 
@@ -41,7 +42,7 @@ def watched_page(browser: Browser, path: Path, screen: str) -> Iterator[Page]:
     page.on("requestfailed", lambda failed: errors.append(failed.url))
 
     def stay(asked: Request) -> None:
-        if not asked.url.startswith((path.parent.as_uri(), "data:")):
+        if not asked.url.startswith((path.parent.as_uri(), "data:", "blob:")):
             errors.append(f"asked for {asked.url}")
 
     page.on("request", stay)
@@ -51,7 +52,7 @@ def watched_page(browser: Browser, path: Path, screen: str) -> Iterator[Page]:
     assert not errors, errors
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def open_page(browser: Browser) -> Callable[[Path, str], AbstractContextManager[Page]]:
     """Open a file on a screen, as :func:`watched_page` does."""
     return partial(watched_page, browser)

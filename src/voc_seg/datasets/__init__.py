@@ -4,6 +4,7 @@ from .annotations import AnnotationsDataset
 from .checkpoints import CheckpointsDataset
 from .earlier_table import EarlierTableDataset
 from .feature_cache import FeatureCacheDataset
+from .files import FilesDataset
 from .image_folder import PicturesDataset, SegmentationsDataset
 from .in_memory import InMemoryDataset
 from .model_file import ModelDataset
@@ -31,6 +32,7 @@ __all__ = [
     "CheckpointsDataset",
     "EarlierTableDataset",
     "FeatureCacheDataset",
+    "FilesDataset",
     "InMemoryDataset",
     "JSONDataset",
     "MasksDataset",

@@ -153,8 +153,9 @@ class ConsoleHooks:
         following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
         pages = [str(path_of(self._catalog, name)) for name in ("report", "label_review") if name in self._saved]
         report = f" Report: {', '.join(pages)}." if pages else ""
-        page = path_of(self._catalog, "label_next_page") if "label_next_page" in self._saved else None
-        report += f" Images to label next: {page}." if page and page.is_file() else ""
+        for title, name, file in (("Images to label next", "label_next_page", ""), ("Demo", "demo_page", "index.html")):
+            page = path_of(self._catalog, name) if name in self._saved else None
+            report += f" {title}: {page / file}." if page and (page / file).is_file() else ""
         count = _WARNINGS.count
         warned = f" with {count} warning{'s' * (count > 1)}" if count else ""
         logger.info("Done in %s%s.%s%s", duration(time.time() - self._started), warned, report, following)

@@ -16,7 +16,7 @@ from voc_seg.system.names import printable
 from voc_seg.voc.classes import Classes
 
 from .card_code import usage
-from .model_origin import best_validation, images_used, what_it_is
+from .model_origin import best_validation, encoder_name, images_used, what_it_is
 from .same_evaluation import is_score_of
 from .tables import OTHER_STORED_SIZE, interval, score
 
@@ -61,7 +61,7 @@ def model_card(
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
-        f"# {_encoder(model)}, {len(classes)} classes, trained on {_plain(trained_on(saved))}",
+        f"# {_plain(encoder_name(model))}, {len(classes)} classes, trained on {_plain(trained_on(saved))}",
         f"{what_it_is(saved, parameters)} It assigns one of {len(classes)} classes to each pixel of an image.",
         _table(["file", "content", "size"], _files(files, onnx_facts)),
         *_checked(onnx_facts),
@@ -201,11 +201,6 @@ def _confidence(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "temperature" not in saved:
         return []
     return [("probabilities", f"softmax of the logits divided by the temperature, **{saved['temperature']:g}**")]
-
-
-def _encoder(model: Mapping[str, Any]) -> str:
-    name = model["encoder"].removeprefix(TIMM)
-    return f"ResNet-{name.removeprefix('resnet')}" if name == model["encoder"] else _plain(name)
 
 
 def _start(model: Mapping[str, Any]) -> str:

@@ -3,9 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
+from voc_seg.config.network import TIMM
 from voc_seg.models.members import fold_of, is_best_epoch, is_of_folds, members_of
+from voc_seg.models.saved import trained_on
 
 from .tables import score
+
+
+def encoder_name(model_config: Mapping[str, Any]) -> str:
+    """The name of an encoder as readers know it, such as ResNet-18."""
+    encoder = model_config["encoder"]
+    return encoder.removeprefix(TIMM) if encoder.startswith(TIMM) else f"ResNet-{encoder.removeprefix('resnet')}"
+
+
+def model_name(saved: Mapping[str, Any]) -> str:
+    """A model in a few words: encoder and data."""
+    return f"{encoder_name(saved['model_config'])}, trained on {trained_on(saved)}"
 
 
 def what_it_is(saved: Mapping[str, Any], parameters: int) -> str:

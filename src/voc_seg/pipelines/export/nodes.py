@@ -16,6 +16,7 @@ from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
 from voc_seg.models.onnx_masks import Processing, to_masks
 from voc_seg.models.registry import require_trained_for, restore_model
 from voc_seg.models.saved import SETTINGS, require_fields
+from voc_seg.reporting.demo import demo_files, why_no_demo
 from voc_seg.reporting.model_card import model_card
 from voc_seg.reporting.same_evaluation import is_score_of
 from voc_seg.system.errors import VocSegError
@@ -71,6 +72,14 @@ def export_model(
         inference,
     )
     return onnx, masks, weights, card
+
+
+def build_demo(scored_model: dict[str, Any], masks: bytes, card: str, data: DataConfig) -> dict[str, bytes]:
+    """The page that tries the exported model in a browser, by file name; empty if there is none for this model."""
+    if reason := why_no_demo(scored_model, masks):
+        logger.warning("No demo page is written: %s", reason)
+        return {}
+    return demo_files(masks, card, scored_model, data.class_table)
 
 
 def _to_onnx(model: nn.Module, metadata: dict[str, str], saved: dict[str, Any]) -> tuple[bytes, bytes, dict[str, Any]]:

@@ -1,11 +1,11 @@
-"""export: best model -> safetensors, ONNX and model card."""
+"""export: best model -> safetensors, ONNX, model card and a page to try it."""
 
 from kedro.pipeline import Node, Pipeline
 
 from voc_seg.models.exchange import take_model
 from voc_seg.system.torchrun import EVERY_RANK
 
-from .nodes import export_model
+from .nodes import build_demo, export_model
 
 
 def create_pipeline(**kwargs: object) -> Pipeline:
@@ -31,6 +31,12 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                 ],
                 outputs=["exported_onnx", "exported_masks", "exported_weights", "model_card"],
                 name="export_model",
+            ),
+            Node(
+                func=build_demo,
+                inputs=["scored_model", "exported_masks", "model_card", "params:data"],
+                outputs="demo_page",
+                name="build_demo",
             ),
         ]
     )

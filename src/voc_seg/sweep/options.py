@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from voc_seg.hooks.trackers import redact_password
 from voc_seg.hooks.validation import pipeline_names
 from voc_seg.system.errors import VocSegError
 
@@ -22,7 +23,7 @@ class SweepOptions:
     folds: int = 0  # folds of train that each combination is run on; 0: the whole of train
     ensemble: bool = False  # join the models of all folds
     search: tuple[str, ...] = ()  # items ``key=kind:range``, in place of ``grid``
-    trials: int | None = None  # number of runs of the search, over all machines
+    trials: int = 0  # number of runs of the search, over all machines
     storage: str | None = None  # URL of the database of the search; None for a file in the data folder
 
 
@@ -51,10 +52,10 @@ def _require_search_options(options: SweepOptions) -> None:
     """Refuse options that do not go with ``--search``, and a search without Optuna."""
     if not options.search:
         for name, value in (("--trials", options.trials), ("--storage", options.storage)):
-            if value is not None:
+            if value:
                 raise VocSegError(
-                    f"{name} {value} belongs to a search, but there is no --search. Add --search KEY=log:1e-3..1e-1, "
-                    f"or remove {name}."
+                    f"{name} {redact_password(str(value))} belongs to a search, but there is no --search. Add --search "
+                    f"KEY=log:1e-3..1e-1, or remove {name}."
                 )
         return
     for name, given in (("--grid", options.grid), ("--folds", options.folds)):
@@ -65,7 +66,7 @@ def _require_search_options(options: SweepOptions) -> None:
                 f"combination, a search chooses. Remove one of them; a setting with a few values can be searched as "
                 "--search KEY=choice:V1,V2"
             )
-    if options.trials is None:
+    if not options.trials:
         raise VocSegError(f"--search {options.search[0]} needs the number of runs. Add --trials 30.")
     if "training" not in options.pipelines:
         raise VocSegError(

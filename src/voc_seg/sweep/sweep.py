@@ -109,8 +109,11 @@ def _pool(
         run_pipeline("folds", names, project, options)
 
 
-def log_outcome(outcome: Outcome) -> int:
-    """Log what did not finish, as the last message; return the exit code."""
+def log_outcome(outcome: Outcome, left: int | None = None) -> int:
+    """Log what did not finish, as the last message; return the exit code.
+
+    ``left`` is the number of runs that an interrupted sweep leaves, by default those in the outcome.
+    """
     if outcome.failed:
         listed = "\n".join(f"  {name}: {reason}" for name, reason in outcome.failed.items())
         logger.error("Failed: %d. Run the same command again to retry them.\n%s", len(outcome.failed), listed)
@@ -120,7 +123,10 @@ def log_outcome(outcome: Outcome) -> int:
             ", ".join(outcome.running_elsewhere),
         )
     if outcome.signum is not None:
-        logger.warning("Interrupted, runs left: %d. Run the same command again to resume.", len(outcome.left))
+        logger.warning(
+            "Interrupted, runs left: %d. Run the same command again to resume.",
+            len(outcome.left) if left is None else left,
+        )
         return 128 + outcome.signum
     return 1 if outcome.failed or outcome.running_elsewhere else 0
 

@@ -72,13 +72,13 @@ def run_search(project: Path, options: SweepOptions) -> int:
     elsewhere = sorted({*outcome.running_elsewhere, *by_state["RUNNING"]})
     outcome = replace(outcome, failed=outcome.failed | source.refused, running_elsewhere=elsewhere)
     try:
-        if outcome.signum is None:
-            paths = {run: project / outputs_folder(run) / "06_models/best_model.pth" for run in by_state["COMPLETE"]}
-            if here := [run for run, path in paths.items() if newest_version(path).is_file()]:
-                run_pipeline("comparison", here, project, options)
-            if paths:
-                logger.info("%s", _table(trials, parameters.training.monitor, options))
+        paths = {run: project / outputs_folder(run) / "06_models/best_model.pth" for run in by_state["COMPLETE"]}
+        here = [run for run, path in paths.items() if newest_version(path).is_file()]
+        if here and outcome.signum is None:
+            run_pipeline("comparison", here, project, options)
     finally:
+        if by_state["COMPLETE"] and outcome.signum is None:
+            logger.info("%s", _table(trials, parameters.training.monitor, options))
         code = log_outcome(outcome, options.trials - len(trials) + len(by_state["WAITING"]))
     return code
 

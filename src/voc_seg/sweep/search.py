@@ -42,7 +42,7 @@ def run_search(project: Path, options: SweepOptions) -> int:
             are stopped with a checkpoint.
     """
     require_options(options)
-    from .study import RUN, counted, default_storage, open_study, storage_errors  # they need an extra
+    from .study import DATABASE, RUN, counted, default_storage, open_study, storage_errors  # they need an extra
     from .trials import StudyTrials
 
     shared = parse_params(options.params)
@@ -61,7 +61,7 @@ def run_search(project: Path, options: SweepOptions) -> int:
         logger.info(
             "Search %s: %d trials, %d left; %d at a time, threads each: %d. Logs: %s/NAME/run.log. Trials: %s",
             name, options.trials, source.total, options.max_parallel, threads_per_job(options.max_parallel), RUNS,
-            redact_password(url),
+            redact_password(options.storage or DATABASE),
         )  # fmt: skip
         outcome = run_jobs([], project, options.env, options.max_parallel, source)
         trials = counted(study)

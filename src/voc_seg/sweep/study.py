@@ -22,6 +22,8 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.lock import acquire_lock
 from voc_seg.system.runs import outputs_folder
 
+DATABASE = "data/sweeps.db"
+"""File of all searches of a project, unless ``--storage`` says otherwise."""
 RUN = "run"
 """Attribute of a trial: name of its run."""
 _MACHINE, _SEEN, _RETRIES = "machine", "seen", "retries"  # where it runs, when it last did, the trial it repeats
@@ -31,8 +33,8 @@ _REDUCTION = 3  # of the trials that reach a ninth or a third of their training,
 
 
 def default_storage(project: Path) -> str:
-    """The URL of the SQLite file in the data folder, which holds all searches of a project."""
-    return f"sqlite:///{(project / 'data/sweeps.db').as_posix()}"
+    """The URL of the SQLite file in the data folder."""
+    return f"sqlite:///{(project / DATABASE).as_posix()}"
 
 
 @contextmanager

@@ -178,6 +178,52 @@ def test_a_trial_of_a_dead_process_is_repeated(project: Path, monkeypatch: pytes
         assert len(trials_of(project)) == 5
 
 
+def test_processes_share_a_study(project: Path) -> None:
+    """As on several machines, or with a GPU each."""
+    program = (
+        "import importlib.util, pathlib, sys\n"
+        "from kedro.framework.startup import bootstrap_project\n"
+        f"spec = importlib.util.spec_from_file_location('searches', {__file__!r})\n"
+        "searches = importlib.util.module_from_spec(spec); spec.loader.exec_module(searches)\n"
+        "folder = pathlib.Path.cwd(); bootstrap_project(folder)\n"
+        "searches.processes.job_command = searches.command()\n"
+        "sys.exit(searches.run_search(folder, searches.replace(searches.OPTIONS, trials=5)))"
+    )
+    study.open_study(study.default_storage(project), "unrelated", {"search": {}})  # the tables exist
+    other = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while not (project / "data/runs").exists():
+        assert other.poll() is None, other.communicate()[0]
+        time.sleep(0.05)
+    run_search(project, replace(OPTIONS, trials=5))
+    output, _ = other.communicate(timeout=60)
+    assert "Traceback" not in output
+    trials = trials_of(project)
+    assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
+    assert 5 <= len(trials) <= 6  # both may ask for the last at once
+    assert len({trial.params[RATE] for trial in trials}) == len(trials)
+    assert 1 <= output.count(": started") < len(trials)
+
+
+def test_a_database_that_is_lost_stops_the_runs_with_a_checkpoint(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bool:
+        raise optuna.exceptions.StorageInternalError("me:secret@host is gone")
+
+    monkeypatch.setattr(processes, "job_command", command(pause=1))
+    monkeypatch.setattr("voc_seg.sweep.trials.report", fail)
+    with pytest.raises(VocSegError, match=r"cannot be used .*Then run the same command again"):
+        run_search(project, OPTIONS)
+    assert "asked to stop" in (project / "data/runs/trial-000/run.log").read_text()
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(processes, "job_command", command())
+    assert run_search(project, OPTIONS) == 0
+    assert states_of(project)[:2] == ["FAIL", "COMPLETE"]
+
+
 def test_a_failed_trial_is_repeated_by_the_next_command(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "job_command", lambda job, _: [sys.executable, "-c", "raise SystemExit(3)"])
     assert run_search(project, OPTIONS) == 1

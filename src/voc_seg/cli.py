@@ -87,6 +87,15 @@ cli.add_command(demo)
     "--ensemble", is_flag=True, help="With --folds: also join the models of all folds as one, and score it on val."
 )
 @click.option(
+    "--search", "search", multiple=True, metavar="KEY=RANGE",
+    help="Setting to search, in place of --grid, and its range: log:1e-3..1e-1, 0.1..0.5, int:1..4 or choice:a,b. "
+    "Repeat it to search several settings together.",
+)  # fmt: skip
+@click.option("--trials", type=click.IntRange(min=1), default=None, metavar="N",
+              help="With --search: number of runs, over all machines that share the storage.")  # fmt: skip
+@click.option("--storage", default=None, metavar="URL",
+              help="With --search: database of the trials, as for Optuna; by default data/sweeps.db.")  # fmt: skip
+@click.option(
     "--pipelines",
     default="training,evaluation",
     callback=split_string,
@@ -104,6 +113,9 @@ def sweep(
     params: str,
     folds: int | None,
     ensemble: bool,
+    search: tuple[str, ...],
+    trials: int | None,
+    storage: str | None,
     pipelines: list[str],
     jobs: int,
     name: str,
@@ -111,9 +123,13 @@ def sweep(
 ) -> None:
     """Run every combination of settings, each in data/runs/NAME, and compare the runs on val, or pool those on folds.
 
+    With --search, Optuna chooses the settings of --trials runs and stops those that do badly.
+
     Run the same command again to resume: finished runs are skipped, interrupted and failed ones resumed.
     """
-    from voc_seg.sweep.sweep import SweepOptions, run_sweep  # slow to import
+    from voc_seg.sweep.options import SweepOptions  # slow to import
+    from voc_seg.sweep.search import run_search
+    from voc_seg.sweep.sweep import run_sweep
 
     try:
         if process_info().world_size > 1:
@@ -121,8 +137,10 @@ def sweep(
                 "A sweep needs a single process, but torchrun has started several. Run it without torchrun."
             )
         env = env or os.environ.get("KEDRO_ENV")  # as in the runs
-        options = SweepOptions(grid, params, tuple(pipelines), jobs, name, env, folds or 0, ensemble)
-        code = run_sweep(Path(metadata.project_path), options)
+        options = SweepOptions(
+            grid, params, tuple(pipelines), jobs, name, env, folds or 0, ensemble, search, trials or 0, storage
+        )
+        code = (run_search if search else run_sweep)(Path(metadata.project_path), options)
     except (VocSegError, MissingConfigException) as error:
         logger.error("%s", error)
         code = 1

@@ -17,7 +17,8 @@ from rich.console import Console
 from voc_seg.sweep import processes
 from voc_seg.sweep.grid import Trial
 from voc_seg.sweep.jobs import Job
-from voc_seg.sweep.processes import Outcome, job_command, run_jobs, threads_per_job
+from voc_seg.sweep.outcome import Outcome
+from voc_seg.sweep.processes import job_command, run_jobs, threads_per_job
 from voc_seg.sweep.records import Record, load_record
 from voc_seg.system.lock import acquire_lock
 

@@ -14,7 +14,7 @@ Settings = dict[str, str]
 """Settings as in ``--params``: ``{"model.skips": "2 3 4"}``."""
 
 # All runs share the packed data, and the sweep itself names and resumes its runs.
-_FIXED_KEYS = re.compile(r"run|training\.resume|data\..*|voc_root|voc_archive")
+FIXED_KEYS = re.compile(r"run|training\.resume|data\..*|voc_root|voc_archive")
 FOLD = "training.fold"
 _MAX_NAME = 80
 _MAX_RUNS = 1000  # more is probably a typo, as every run is a training
@@ -55,7 +55,7 @@ def parse_grid(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
         key, values = key.strip(), tuple(value.strip() for value in split_params(listed))
         if not key or not all(values):
             raise VocSegError(f"--grid {text!r} must have the form key=value,value (lists: model.skips=2 3,1).")
-        if _FIXED_KEYS.fullmatch(key):
+        if FIXED_KEYS.fullmatch(key):
             raise VocSegError(f"--grid {key} cannot vary: runs of a sweep share the data, and the sweep names them.")
         if key in grid or len(set(values)) < len(values):
             raise VocSegError(f"--grid {text!r}: a key or a value is repeated.")

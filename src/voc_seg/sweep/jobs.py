@@ -25,7 +25,7 @@ class Job:
     epochs: int | None  # training epochs, for the progress bar; None if training.minutes decides
 
 
-def _history(job: Job) -> list[dict[str, str]]:
+def read_history(job: Job) -> list[dict[str, str]]:
     """Rows of a run's history so far."""
     try:
         with (job.folder / "08_reporting/training_history.csv").open(encoding="utf-8", newline="") as file:
@@ -36,7 +36,7 @@ def _history(job: Job) -> list[dict[str, str]]:
 
 def best_score(job: Job) -> str:
     """The best val mIoU so far, as text for messages; empty before the first validation."""
-    scores = [float(row["val_miou"]) for row in _history(job) if row.get("val_miou")]
+    scores = [float(row["val_miou"]) for row in read_history(job) if row.get("val_miou")]
     return f", best val mIoU {max(scores):.3f}" if scores else ""
 
 
@@ -72,7 +72,9 @@ class SweepBars:
         with suppress(OSError):
             if name not in self._tasks:
                 self._tasks[name] = self._bars.add_task(name, total=job.epochs)
-            self._bars.update(self._tasks[name], completed=len(_history(job)), description=f"{name}{best_score(job)}")
+            self._bars.update(
+                self._tasks[name], completed=len(read_history(job)), description=f"{name}{best_score(job)}"
+            )
 
     def done(self, name: str, counts: bool) -> None:
         self._bars.advance(self._runs, int(counts))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, BinaryIO, cast
@@ -22,6 +22,7 @@ from voc_seg.system.lock import acquire_lock
 from voc_seg.system.progress import duration
 
 from .jobs import Job, SweepBars, best_score
+from .outcome import JobSource, Outcome
 from .records import load_record, save_record
 
 logger = logging.getLogger(__name__)
@@ -29,27 +30,6 @@ logger = logging.getLogger(__name__)
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _LOG = "run.log"
 _DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+"  # as conf/logging.yml has it
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Names of the jobs by result; failed ones with the reason."""
-
-    finished: list[str]
-    failed: dict[str, str]
-    running_elsewhere: list[str]
-    left: list[str]
-    signum: int | None
-
-    def __add__(self, other: "Outcome") -> "Outcome":
-        """The outcome of these jobs and then of others."""
-        return Outcome(
-            self.finished + other.finished,
-            self.failed | other.failed,
-            self.running_elsewhere + other.running_elsewhere,
-            self.left + other.left,
-            other.signum if self.signum is None else self.signum,
-        )
 
 
 class SignalCounter:
@@ -80,6 +60,7 @@ class _RunProcess:
 
     def __init__(self, job: Job, lock: BinaryIO, project: Path, environment: str | None, threads: int) -> None:
         self.job, self.lock, self.signals_sent, self.started = job, lock, 0, time.monotonic()
+        self.stopped = False
         self.log = job.folder / _LOG
         save_record(job.folder, job.record, job.record.finished)
         self._from = self.log.stat().st_size if self.log.is_file() else 0
@@ -102,6 +83,14 @@ class _RunProcess:
                 self.process.send_signal(signal.SIGINT if signals.signum == signal.SIGINT else signal.SIGTERM)
             else:
                 self.process.terminate()
+
+    def stop(self) -> None:
+        """Ask the run to finish its step and write a checkpoint, as Ctrl-C does."""
+        self.stopped, self.signals_sent = True, self.signals_sent + 1
+        if os.name == "posix":
+            self.process.send_signal(signal.SIGINT)
+        else:
+            self.process.terminate()
 
     def reason(self) -> str:
         """Why the run failed: the signal that ended it, the last error in its log, or the last line."""
@@ -137,22 +126,30 @@ def threads_per_job(jobs: int) -> int:
     return max(1, (int(given) if given.isdigit() else cores) // jobs)
 
 
-def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, max_parallel: int) -> Outcome:
-    """Run all jobs, ``max_parallel`` at a time; a failure does not stop the others.
+def run_jobs(
+    jobs: Sequence[Job], project: Path, environment: str | None, max_parallel: int, source: JobSource | None = None
+) -> Outcome:
+    """Run all jobs and then those of a source, ``max_parallel`` at a time; a failure does not stop the others.
 
     SIGINT, SIGTERM and SIGHUP are forwarded to the runs, which write a checkpoint; no further run is started.
     """
-    waiting, running = list(jobs), dict[str, _RunProcess]()
+    waiting, running, source = list(jobs), dict[str, _RunProcess](), source or JobSource()
     outcome = Outcome([], {}, [], [], None)
     threads = threads_per_job(max_parallel)
     announced = False
-    with SignalCounter() as signals, SweepBars(len(jobs)) as bars:
+    with SignalCounter() as signals, SweepBars(len(jobs) + source.total) as bars:
         try:
-            while running or (waiting and not signals.count):
-                while waiting and len(running) < max_parallel and not signals.count:
-                    job = waiting.pop(0)
+            while True:
+                while len(running) < max_parallel and not signals.count:
+                    job = waiting.pop(0) if waiting else source.next()
+                    if job is None:
+                        break
                     if run := _start(job, outcome, project, environment, threads):
                         running[job.trial.name] = run
+                    else:
+                        source.ended(job, outcome)
+                if not running:
+                    break
                 if signals.count and not announced:
                     announced = True
                     logger.info("Runs finish their step and write a checkpoint. A second signal ends them at once.")
@@ -161,7 +158,11 @@ def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, max_pa
                     bars.show(run.job)
                     if run.process.poll() is not None:
                         _finish(running.pop(name), outcome)
+                        source.ended(run.job, outcome)
+                        run.lock.close()
                         bars.done(name, counts=name not in outcome.left)
+                    elif not run.signals_sent and source.should_stop(run.job):
+                        run.stop()
                 time.sleep(0.2)
         finally:
             for run in running.values():  # only after an error in this loop, as nothing would watch them
@@ -170,7 +171,8 @@ def run_jobs(jobs: Sequence[Job], project: Path, environment: str | None, max_pa
                 run.process.wait()
     not_started = {job.trial.name for job in waiting}
     left = [job.trial.name for job in jobs if job.trial.name in outcome.left or job.trial.name in not_started]
-    return Outcome(outcome.finished, outcome.failed, outcome.running_elsewhere, left, signals.signum)
+    left += [name for name in outcome.left if name not in left]
+    return replace(outcome, left=left, signum=signals.signum)
 
 
 def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, threads: int) -> _RunProcess | None:
@@ -207,13 +209,15 @@ def _finish(run: _RunProcess, outcome: Outcome) -> None:
         save_record(run.job.folder, run.job.record, [*run.job.record.finished, *run.job.pipelines])
         outcome.finished.append(name)
         logger.info("%s: finished in %s%s", name, took, best_score(run.job))
+    elif run.stopped:
+        outcome.stopped.append(name)
+        logger.info("%s: stopped after %s%s", name, took, best_score(run.job))
     elif run.signals_sent:
         outcome.left.append(name)
         logger.info("%s: interrupted after %s", name, took)
     else:
         outcome.failed[name] = run.reason()
         logger.error("%s: failed after %s: %s (%s)", name, took, outcome.failed[name], run.log)
-    run.lock.close()
 
 
 def _logging_config(job: Job, project: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from kedro.framework.project import settings as project_settings
@@ -14,33 +14,21 @@ from yaml import YAMLError
 
 from voc_seg.config import Parameters
 from voc_seg.config.user_keys import user_parameters
+from voc_seg.hooks.commands import NEXT_COMMAND
 from voc_seg.hooks.setting_errors import describe_validation_errors
-from voc_seg.hooks.validation import NEXT_COMMAND, pipeline_names
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.runs import outputs_folder
 from voc_seg.system.versions import newest_version
 
-from .folds import FoldSweep, expand_folds, require_fold_pipelines
+from .folds import FoldSweep, expand_folds
 from .grid import Trial, expand, parse_grid, parse_params
 from .jobs import Job
-from .processes import Outcome, run_jobs, threads_per_job
-from .records import load_record, new_record
+from .options import SweepOptions, require_options
+from .outcome import Outcome
+from .processes import run_jobs, threads_per_job
+from .records import Record, load_record, new_record
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SweepOptions:
-    """Options of ``kedro sweep``."""
-
-    grid: tuple[str, ...]  # items ``key=value,value``
-    params: str  # settings of all runs, as in ``--params``
-    pipelines: tuple[str, ...]  # pipelines of each run
-    max_parallel: int  # runs at the same time
-    name: str  # prefix of the run names
-    env: str | None  # environment; None for the default
-    folds: int = 0  # folds of train that each combination is run on; 0: the whole of train
-    ensemble: bool = False  # join the models of all folds
 
 
 def run_sweep(project: Path, options: SweepOptions) -> int:
@@ -54,20 +42,22 @@ def run_sweep(project: Path, options: SweepOptions) -> int:
         VocSegError: The grid, a setting or a pipeline name is wrong, or a folder belongs to another run. Nothing has
             been started.
     """
-    _require_options(options)
+    require_options(options)
     grid, shared = parse_grid(options.grid), parse_params(options.params)
     sweeps = expand_folds(grid, shared, options.folds, options.name) if options.folds else []
     trials = [trial for one in sweeps for trial in one.folds] or expand(grid, shared, options.name)
-    jobs = [_job(trial, project, options) for trial in trials]
+    jobs = [make_job(trial, project, options) for trial in trials]
     joined = _joined(options)
-    ensembles = {one.ensemble.name: _job(one.ensemble, project, options, joined) for one in sweeps if options.ensemble}
+    ensembles = {
+        one.ensemble.name: make_job(one.ensemble, project, options, joined) for one in sweeps if options.ensemble
+    }
     left = [job for job in jobs if job.pipelines]
     logger.info(
         "Sweep: %d runs, %d already finished; %d at a time, threads each: %d. Logs: data/runs/NAME/run.log",
         len(jobs), len(jobs) - len(left), options.max_parallel, threads_per_job(options.max_parallel),
     )  # fmt: skip
     outcome = run_jobs(left, project, options.env, options.max_parallel)
-    others = [_job(trial, project, options) for trial in trials if trial.name in outcome.running_elsewhere]
+    others = [make_job(trial, project, options) for trial in trials if trial.name in outcome.running_elsewhere]
     still_running = [job.trial.name for job in others if job.pipelines]  # some may have finished since
     outcome = replace(outcome, running_elsewhere=still_running)
     unfinished = {*outcome.failed, *outcome.left, *still_running}
@@ -81,9 +71,9 @@ def run_sweep(project: Path, options: SweepOptions) -> int:
         if outcome.signum is None and sweeps:
             _pool(project, options, sweeps, complete, unfinished)
         elif outcome.signum is None and any(model.is_file() for model in models):
-            _run_pipeline("comparison", [trial.name for trial in trials], project, options)
+            run_pipeline("comparison", [trial.name for trial in trials], project, options)
     finally:
-        code = _log_outcome(outcome)
+        code = log_outcome(outcome)
     return code
 
 
@@ -92,7 +82,7 @@ def _joined(options: SweepOptions) -> tuple[str, ...]:
     return tuple("ensemble" if name == "training" else name for name in options.pipelines)
 
 
-def _run_pipeline(name: str, runs: Sequence[str], project: Path, options: SweepOptions) -> None:
+def run_pipeline(name: str, runs: Sequence[str], project: Path, options: SweepOptions) -> None:
     """Run a pipeline that reads the results of these runs."""
     session = KedroSession.create(project, env=options.env, runtime_params={"comparison": {"runs": list(runs)}})
     with session:
@@ -116,11 +106,14 @@ def _pool(
     if complete:
         names = [trial.name for one in complete for trial in one.folds]
         names += [one.ensemble.name for one in complete if options.ensemble]
-        _run_pipeline("folds", names, project, options)
+        run_pipeline("folds", names, project, options)
 
 
-def _log_outcome(outcome: Outcome) -> int:
-    """Log what did not finish, as the last message; return the exit code."""
+def log_outcome(outcome: Outcome, left: int | None = None) -> int:
+    """Log what did not finish, as the last message; return the exit code.
+
+    ``left`` is the number of runs that an interrupted sweep leaves, by default those in the outcome.
+    """
     if outcome.failed:
         listed = "\n".join(f"  {name}: {reason}" for name, reason in outcome.failed.items())
         logger.error("Failed: %d. Run the same command again to retry them.\n%s", len(outcome.failed), listed)
@@ -130,30 +123,28 @@ def _log_outcome(outcome: Outcome) -> int:
             ", ".join(outcome.running_elsewhere),
         )
     if outcome.signum is not None:
-        logger.warning("Interrupted, runs left: %d. Run the same command again to resume.", len(outcome.left))
+        logger.warning(
+            "Interrupted, runs left: %d. Run the same command again to resume.",
+            len(outcome.left) if left is None else left,
+        )
         return 128 + outcome.signum
     return 1 if outcome.failed or outcome.running_elsewhere else 0
 
 
-def _require_options(options: SweepOptions) -> None:
-    """Refuse options that do not fit together, and pipelines that do not exist."""
-    if not (options.grid or options.folds):
-        raise VocSegError("There is nothing to vary: give --grid KEY=V1,V2, or --folds 5, or both.")
-    if options.ensemble and not options.folds:
-        raise VocSegError("--ensemble joins the models of folds. Add --folds 5.")
-    if "data_processing" in options.pipelines:
-        raise VocSegError(
-            "All runs share the outputs of data_processing. Run it once before: kedro run --pipelines data_processing"
-        )
-    known = pipeline_names()
-    if unknown := [name for name in options.pipelines if name not in known]:
-        raise VocSegError(f"There is no pipeline {unknown[0]}. There are: {', '.join(known)}.")
-    if options.folds:
-        require_fold_pipelines(options.pipelines)
-
-
-def _job(trial: Trial, project: Path, options: SweepOptions, pipelines: Sequence[str] = ()) -> Job:
+def make_job(trial: Trial, project: Path, options: SweepOptions, pipelines: Sequence[str] = ()) -> Job:
     """The job of a trial, with its settings validated as in its run; ``pipelines`` other than those of the options."""
+    parameters, new = read_settings(trial, project, options, pipelines)
+    folder = project / outputs_folder(trial.name)
+    record = load_record(folder, new)
+    left = tuple(name for name in pipelines or options.pipelines if name not in record.finished)
+    training = parameters.training
+    return Job(trial, folder, record, left, training.epochs if training.minutes is None else None)
+
+
+def read_settings(
+    trial: Trial, project: Path, options: SweepOptions, pipelines: Sequence[str] = ()
+) -> tuple[Parameters, Record]:
+    """Validated settings of a trial, and the record of its run before it starts; arguments as for `make_job`."""
     settings = {"run": trial.name} | trial.settings
     try:
         given = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}" for key, value in settings.items()]))
@@ -172,12 +163,10 @@ def _job(trial: Trial, project: Path, options: SweepOptions, pipelines: Sequence
         raise VocSegError(
             f"Settings of {trial.name} are wrong; nothing has run.\n{describe_validation_errors(error)}"
         ) from None
-    folder = project / outputs_folder(trial.name)
-    wanted = pipelines or options.pipelines
-    own = {} if NEXT_COMMAND.keys() >= set(wanted) else user_parameters(loader["parameters"], Parameters)
-    record = load_record(
-        folder, new_record(options.env or project_settings.CONFIG_LOADER_ARGS["base_env"], parameters, own)
+    own = (
+        {}
+        if NEXT_COMMAND.keys() >= set(pipelines or options.pipelines)
+        else user_parameters(loader["parameters"], Parameters)
     )
-    left = tuple(name for name in wanted if name not in record.finished)
-    training = parameters.training
-    return Job(trial, folder, record, left, training.epochs if training.minutes is None else None)
+    environment = options.env or project_settings.CONFIG_LOADER_ARGS["base_env"]
+    return parameters, new_record(environment, parameters, own)

@@ -203,6 +203,7 @@ def test_pointing_names_the_class(opened: Page, tmp_path: Path) -> None:
 
 
 def test_it_works_with_the_keyboard(fresh: Page, tmp_path: Path) -> None:
+    fresh.on("filechooser", lambda _: None)  # a browser that begins to watch for one may miss the first
     expect(fresh.locator("#status")).to_have_text("The network is ready.", timeout=60_000)
     fresh.keyboard.press("Tab")
     expect(fresh.get_by_text("Skip to the photograph")).to_be_focused()
@@ -239,6 +240,20 @@ def test_a_file_that_is_no_image_shows_a_message(opened: Page, tmp_path: Path) -
     choose(opened, save_photo(tmp_path / "photo.png", 90, 120))
     wait_for_mask(opened, "photo.png")
     expect(opened.get_by_role("alert")).to_be_empty()
+
+
+def test_a_file_that_is_no_image_does_not_stop_the_photograph_before(opened: Page, tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("not a photograph")
+    opened.evaluate(
+        "() => { const real = ask; ask = async (...all) => { ask = real; "
+        "await new Promise((resolve) => setTimeout(resolve, 2000)); return real(...all); }; }"
+    )
+    choose(opened, save_photo(tmp_path / "photo.png", 60, 80))
+    expect(opened.locator("#busy")).to_be_visible()
+    choose(opened, tmp_path / "notes.jpg")
+    expect(opened.get_by_role("alert")).to_contain_text("notes.jpg cannot be read")
+    wait_for_mask(opened, "photo.png")
+    expect(opened.locator("#busy")).to_be_hidden()
 
 
 def test_a_dropped_file_is_segmented(opened: Page, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 // The demo page: a photograph goes to the worker, its mask comes back.
 
 const photo = find("photo"), layer = find("overlay"), picture = find("picture");
-let worker, ready, calls = 0, job = 0;
+let worker, ready, calls = 0, read = 0, job = 0;
 let shown = null; // mask, width, height and name of what is on the page
 let point = { x: 0.5, y: 0.5 };
 const waiting = new Map();
@@ -11,7 +11,6 @@ function say(text) { find("status").textContent = text; }
 
 function complain(text) {
   find("error").textContent = text;
-  find("busy").hidden = true;
   if (text) say("");
 }
 
@@ -68,7 +67,7 @@ function fitted(width, height) {
 async function openFile(file) {
   if (!file) return;
   const name = file.name || "the photograph";
-  job++;
+  const mine = ++read;
   complain("");
   say(`Reading ${name} …`);
   let image;
@@ -80,7 +79,7 @@ async function openFile(file) {
       "TIFF, have to be converted first.");
     return;
   }
-  await segment(image, name);
+  if (mine === read) await segment(image, name); // else another was chosen meanwhile
 }
 
 function showPhoto(image) {
@@ -116,6 +115,7 @@ async function segment(image, name) {
     result = await ask("segment", { pixels, width, height });
   } catch (error) {
     if (mine !== job) return;
+    find("busy").hidden = true;
     complain(`The network could not segment ${name}: ${inWords(error.message)}`);
     restart().catch(() => {});
     return;
@@ -248,6 +248,7 @@ async function takePhoto() {
   if (!video.videoWidth) return; // not yet
   const image = await createImageBitmap(video);
   find("viewfinder").close();
+  read++;
   complain("");
   await segment(image, "photograph");
 }

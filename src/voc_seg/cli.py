@@ -5,7 +5,6 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 from kedro.config import MissingConfigException
@@ -22,7 +21,6 @@ from voc_seg.hooks.run_options import checked_runner
 from voc_seg.hooks.settings_files import explain_params
 from voc_seg.serving.command import serve
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.lock import acquire_lock
 from voc_seg.system.torchrun import process_info
 
 __all__ = ["cli", "run"]
@@ -147,26 +145,6 @@ def sweep(
     raise SystemExit(code)
 
 
-def _import_lock(project: Path) -> BinaryIO | None:
-    """Return a lock that one import of the project holds: two would write the same masks and the same page.
-
-    None if the folder cannot be written. Raises VocSegError if another import runs.
-    """
-    if process_info().world_size > 1:
-        raise VocSegError(
-            "An import needs a single process, but torchrun has started several. Run it without torchrun."
-        )
-    folder = project / "data" / "08_reporting"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = acquire_lock(folder / ".import_data.lock")
-    except OSError:
-        return None
-    if lock is None:
-        raise VocSegError("Another kedro import-data runs in this project. Wait until it has ended, and run again.")
-    return lock
-
-
 @cli.command("import-data")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", default="", help="Environment to write, conf/NAME. Then run: kedro run --env NAME")
@@ -221,7 +199,7 @@ def import_folder(
     kedro run --env trees                    checks, trains, evaluates and reports
     """
     from voc_seg.download.imagenet import ADDRESS, imagenet_weights_available
-    from voc_seg.importing.command import ImportOptions, import_data  # slow to import
+    from voc_seg.importing.command import ImportOptions, import_data, import_lock  # slow to import
     from voc_seg.importing.findings import exit_code
     from voc_seg.importing.output import closing, summary, summary_json
     from voc_seg.importing.overrides import parse_overrides
@@ -233,7 +211,7 @@ def import_folder(
     try:
         if not (name or check):
             raise VocSegError("Give the environment a name with --name NAME, or only examine the folder with --check.")
-        _lock = _import_lock(project)
+        _lock = import_lock(project)
         overrides = parse_overrides(classes, merge, void)
         writes_settings = not check and not (project / "conf" / name / "parameters.yml").exists()
         pretrained = writes_settings and imagenet_weights_available()  # asks a server

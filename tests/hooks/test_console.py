@@ -54,7 +54,7 @@ def test_the_command_after_lr_finder_without_a_suggestion_keeps_the_settings(
 ) -> None:
     run_messages("data_processing")
     monkeypatch.setattr("voc_seg.engine.lr_finder.train_step", lambda *given: 1.0)
-    *_, last = run_messages("lr_finder", lr_finder={"steps": 5}, training={"batch_size": 2}).splitlines()
+    *_, last = run_messages("lr_finder", lr_finder={"steps": 20}, training={"batch_size": 2}).splitlines()
     assert "Next: kedro run --pipelines training --params " in last
     assert "training.batch_size=2" in last
     assert "lr_finder.steps" not in last and "learning_rate" not in last

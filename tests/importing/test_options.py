@@ -66,7 +66,7 @@ def test_two_imports_at_once(tmp_path: Path, folder: Path, caplog: pytest.LogCap
 def test_torchrun_imports_nothing(
     tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voc_seg.cli.process_info", lambda: SimpleNamespace(world_size=2))
+    monkeypatch.setattr("voc_seg.importing.command.process_info", lambda: SimpleNamespace(world_size=2))
     project = SimpleNamespace(project_path=tmp_path)
     done = CliRunner().invoke(import_folder, [str(folder), "--name", "farm"], obj=project)
     assert done.exit_code == 1 and "Run it without torchrun" in caplog.text

@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from voc_seg.system.atomic_folder import atomic_write_folder
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.lock import acquire_lock
+from voc_seg.system.torchrun import process_info
 from voc_seg.voc.pixel_format import PixelFormat
 from voc_seg.voc.tiff import band_count
 
@@ -38,6 +41,26 @@ from .settings_text import Setting
 from .splits import assign_splits
 
 _SETTINGS = "parameters.yml"
+
+
+def import_lock(project: Path) -> BinaryIO | None:
+    """Return a lock that one import of the project holds: two would write the same masks and the same page.
+
+    None if the folder cannot be written. Raises VocSegError if another import runs.
+    """
+    if process_info().world_size > 1:
+        raise VocSegError(
+            "An import needs a single process, but torchrun has started several. Run it without torchrun."
+        )
+    folder = project / "data" / "08_reporting"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = acquire_lock(folder / ".import_data.lock")
+    except OSError:
+        return None
+    if lock is None:
+        raise VocSegError("Another kedro import-data runs in this project. Wait until it has ended, and run again.")
+    return lock
 
 
 @dataclass(frozen=True)

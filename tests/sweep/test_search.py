@@ -189,7 +189,7 @@ def test_processes_share_a_study(project: Path) -> None:
         "searches.processes.job_command = searches.command()\n"
         "sys.exit(searches.run_search(folder, searches.replace(searches.OPTIONS, trials=5)))"
     )
-    study.open_study(study.default_storage(project), "unrelated", {"search": {}})  # the tables exist
+    study.open_study(study.default_storage(project), "unrelated", {})  # the tables exist
     other = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -236,9 +236,15 @@ def test_a_failed_trial_is_repeated_by_the_next_command(project: Path, monkeypat
 def test_another_search_of_the_same_name_is_refused(project: Path) -> None:
     run_search(project, replace(OPTIONS, trials=1))
     for change, message in (
-        ({"search": (f"{RATE}=log:1e-4..1",)}, r"search: .*\n.*another name with --name"),
-        ({"params": "training.epochs=5"}, r"epochs.*9"),
-        ({"params": "training.epochs=5"}, r"another name with --name"),
+        ({"search": (f"{RATE}=log:1e-4..1",)}, rf"{RATE}: log:0.0001..0.1 then, log:0.0001..1.0 now\n.*another name"),
+        (
+            {"search": ("seed=int:1..4",)},
+            rf"\n  seed: 0 then, int:1..4 now\n  {RATE}: log:0.0001..0.1 then, 0.03 now\n",
+        ),
+        (
+            {"params": "training.epochs=5"},
+            r"settings:\n  training.epochs: 9 then, 5 now\nGive this search another name",
+        ),
     ):
         with pytest.raises(VocSegError, match=message):
             run_search(project, replace(OPTIONS, **change))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STATES = {"COMPLETE": "finished", "PRUNED": "pruned"}
+_PATHS = ("voc_root", "voc_archive")  # may differ between machines
 _ROWS = 10
 _LETTERS = 40  # of a value in the table
 
@@ -50,11 +51,9 @@ def run_search(project: Path, options: SweepOptions) -> int:
     checked = [_read_corner(corner, shared, project, options) for corner in corners(space)]
     parameters, record = checked[0]
     name, url = options.name or "search", options.storage or default_storage(project)
-    wanted = {
-        "environment": record.environment,
-        "search": {key: str(dimension) for key, dimension in space.items()},
-        "settings": {key: value for key, value in record.settings.items() if key not in space},
-    }
+    wanted = {"--env": record.environment}
+    wanted |= {key: value for key, value in record.settings.items() if key not in _PATHS}
+    wanted |= {key: str(dimension) for key, dimension in space.items()}
     study = open_study(url, name, wanted)
     with storage_errors(url):
         source = StudyTrials(project, options, study, space, shared, parameters.seed)

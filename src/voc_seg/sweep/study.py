@@ -24,6 +24,8 @@ from voc_seg.system.runs import outputs_folder
 
 DATABASE = "data/sweeps.db"
 """File of all searches of a project, unless ``--storage`` says otherwise."""
+_SHARED = "shared"
+"""Attribute of a study: what all its trials share."""
 RUN = "run"
 """Attribute of a trial: name of its run."""
 _MACHINE, _SEEN, _RETRIES = "machine", "seen", "retries"  # where it runs, when it last did, the trial it repeats
@@ -58,7 +60,7 @@ def open_study(url: str, name: str, wanted: Mapping[str, Any]) -> optuna.Study:
     Args:
         url: Of a relational database, as SQLAlchemy has it.
         name: Name of the search.
-        wanted: What all its trials share, to recognise another search: ``search``, ``--env`` and settings by key.
+        wanted: What all its trials share, to recognise another search: ranges, environment and settings by key.
 
     Raises:
         VocSegError: The study belongs to another search, or the database cannot be used.
@@ -72,10 +74,8 @@ def open_study(url: str, name: str, wanted: Mapping[str, Any]) -> optuna.Study:
             raise ArgumentError(str(error)) from error
         storage = RDBStorage(url, engine_kwargs=waits)
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-        known = study.user_attrs
-        if not known:
-            for key, value in wanted.items():
-                study.set_user_attr(key, value)
+        if (known := study.user_attrs.get(_SHARED)) is None:
+            study.set_user_attr(_SHARED, dict(wanted))
             return study
     differing = [
         f"{key}: {known.get(key)} then, {wanted.get(key)} now"
@@ -85,7 +85,7 @@ def open_study(url: str, name: str, wanted: Mapping[str, Any]) -> optuna.Study:
     if differing:
         listed = "\n  ".join(differing)
         raise VocSegError(
-            f"The search {name} in {redact_password(url)} has another search space or other settings:\n  {listed}\n"
+            f"The search {name} already exists with another search space or other settings:\n  {listed}\n"
             "Give this search another name with --name, or repeat the command as it was."
         )
     return study

@@ -36,6 +36,7 @@ def project(prepare_project: Callable[..., Path], monkeypatch: pytest.MonkeyPatc
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_failed_fold_is_named_and_completed(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     obstacle = project / "data/runs/fold-2-of-3/08_reporting"

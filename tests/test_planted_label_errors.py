@@ -148,6 +148,7 @@ def train_on_errors(project: Path, seed: int) -> dict[str, dict[str, tuple[str, 
     return planted
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_most_planted_errors_are_among_the_first_30_rows(tmp_path: Path, make_project: Callable) -> None:
     project = make_project(tmp_path / "project")

@@ -62,6 +62,7 @@ def trials_of(project: Path) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="search", storage=default_storage(project)).trials
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_three_trials_of_which_one_is_pruned(project: Path) -> None:
     process = start(project, *SEARCH)
@@ -83,6 +84,7 @@ def test_three_trials_of_which_one_is_pruned(project: Path) -> None:
     assert "kedro run --pipelines evaluation --params run=trial-00" in " ".join(output.split())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_search_is_resumed(project: Path) -> None:
     process = start(project, *SEARCH)

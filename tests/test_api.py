@@ -254,7 +254,7 @@ def test_onnx_files_need_no_torch(files: Path, photo: Path, model: Predictor) ->
     code = f"""
 import sys
 sys.modules["torch"] = None
-import voc_seg
+import voc_seg.onnx
 result = voc_seg.onnx.load({str(files / "model_masks.onnx")!r}).predict({str(photo)!r})
 print(result.mask.shape, result.shares, result.overlay().width)
 """

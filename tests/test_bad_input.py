@@ -73,6 +73,22 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
         {"augmentation": {"colour_jitter": 0.2, "strength": "light"}},
         "colour_jitter is 0.2 and strength is light: both change colours. Set colour_jitter to 0 or strength to none",
     ),
+    "monitored class unknown": (
+        {"training": {"monitor": "class:cta"}},
+        "  training.monitor is class:cta, but there is no class cta. Did you mean class:cat?",
+    ),
+    "weights of other classes": (
+        {"training": {"loss": {"class_weights": [1, 2]}}},
+        "  training.loss.class_weights has 2 of 21 numbers",
+    ),
+    "stages that are not there": (
+        {"training": {"frozen_stages": 6}},
+        "  training.frozen_stages is 6, but resnet18 has 5 stages",
+    ),
+    "a mean without the weights": (
+        {"training": {"select": "ema"}},
+        "  training: select",
+    ),
     "scale of one": ({"augmentation": {"scale": 0.5}}, "augmentation.scale = [0.5]: it must have 2 values, not 1"),
     "image size of one": ({"augmentation": {"image_size": 64}}, "image_size = [64]: it must have 2 values, not 1"),
     "range of none": ({"data": {"range": []}}, "data.range = []: it must have 2 values, not 0"),

@@ -1,6 +1,8 @@
 """The calibration pipeline: the temperature is stored in the model, and used from then on."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from click import ClickException
 from safetensors import safe_open
 
 from voc_seg.models.saved import require_best_model
@@ -52,7 +55,7 @@ def test_a_model_is_calibrated_scored_and_exported(
     assert weights.keys() | {"temperature"} == calibrated.keys()
     require_best_model(calibrated, "best_model.pth")
 
-    monkeypatch.setattr(export, "_to_onnx", lambda *_: (b"", {}))
+    monkeypatch.setattr(export, "_to_onnx", lambda *_: (b"", b"", {}))
     run_kedro(project, "export")
     card = (project / "data/06_models/export/MODEL_CARD.md").read_text()
     assert f"divided by the temperature, **{found['temperature']:g}**" in card
@@ -72,6 +75,19 @@ def test_scores_from_before_are_not_taken_for_those_of_the_calibrated_model() ->
         require_same_model({"model_digest": "a", "checkpoint_epoch": 3} | stated, model)
     with pytest.raises(VocSegError, match=r"another model than best_model\.pth: temperature 1\.0, not 0\.9"):
         require_same_model({"model_digest": "a", "temperature": 1.0}, model | {"temperature": 0.9})
+
+
+def test_no_calibration_during_a_training(project: Path, run_kedro: Run) -> None:
+    path = project / "data/06_models/.training.lock"
+    code = (
+        f"from pathlib import Path; from voc_seg.system.lock import acquire_lock as take; f = take(Path({str(path)!r}))"
+    )
+    command = [sys.executable, "-u", "-c", f"{code}; print(f is not None); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "True\n"
+        with pytest.raises(ClickException, match="Another process is running training into"):
+            run_kedro(project, "calibration")
+        other.kill()
 
 
 def test_calibrating_twice_gives_the_same(project: Path, run_kedro: Run) -> None:

@@ -123,7 +123,7 @@ def test_the_ensemble_is_scored_like_any_model(pooled: Path, run_kedro: Callable
 
 
 def test_the_ensemble_is_exported_and_segments_images(pooled: Path, run_kedro: Callable, monkeypatch) -> None:
-    monkeypatch.setattr(export, "_to_onnx", lambda *_: (b"", {}))  # tests/models/test_ensemble.py exports one
+    monkeypatch.setattr(export, "_to_onnx", lambda *_: (b"", b"", {}))  # tests/models/test_ensemble.py exports one
     images = str(pooled / "voc/VOCdevkit/VOC2012/JPEGImages")
     run_kedro(pooled, "export", "inference", run="joined", inference={"images": images})
     folder = pooled / "data/runs/joined"
@@ -139,6 +139,7 @@ def test_the_ensemble_is_exported_and_segments_images(pooled: Path, run_kedro: C
     [
         ({"ensemble": {"runs": "fold-*"}}, r"An ensemble needs a name.*--params run=ensemble"),
         ({"run": "e"}, r"ensemble.runs does not say which runs to join\. Runs: .*fold-1"),
+        ({"run": "fold-2", "ensemble": {"runs": "fold-*"}}, r"The run fold-2 has been trained, and the ensemble would"),
         ({"run": "e", "ensemble": {"runs": "fold-1 nobody"}}, "no run with a model is called nobody"),
         ({"run": "e", "ensemble": {"runs": "fold-1 fold-3"}}, r"The ensemble lacks fold 2/3: its runs are fold-1 1/3"),
     ],

@@ -1,11 +1,12 @@
 """Train, check and evaluate semantic segmentation networks on PASCAL VOC, as a Kedro project."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from voc_seg.system.openmp import limit_spinning
 
 if TYPE_CHECKING:
-    from voc_seg.api import onnx as onnx
+    from voc_seg import onnx as onnx
     from voc_seg.api.model import load as load
 
 __version__ = "0.1.0"
@@ -20,7 +21,5 @@ def __getattr__(name: str) -> Any:
 
         return load
     if name == "onnx":
-        from voc_seg.api import onnx
-
-        return onnx
+        return import_module("voc_seg.onnx")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

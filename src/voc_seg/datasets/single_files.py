@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from kedro.io.core import get_filepath_str
 from kedro_datasets import json, matplotlib, pandas, text
 from kedro_datasets._typing import HTMLPreview, TablePreview
@@ -109,7 +109,13 @@ class OptionalJSONDataset(JSONDataset):
     """A run that only reads it does not need it; for ``--only-missing-outputs`` it still counts as missing."""
 
     def load(self) -> Any:
-        return super().load() if self.exists() else {}
+        try:
+            return super().load() if self.exists() else {}
+        except DatasetError as error:
+            raise VocSegError(
+                f"{self._filepath} is damaged ({error.__cause__}). Delete it, or recreate it with the pipeline that "
+                "writes it."
+            ) from error
 
 
 class OptionalParquetDataset(ParquetDataset):

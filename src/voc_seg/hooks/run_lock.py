@@ -22,10 +22,13 @@ _WAIT_OR_NAME = "Wait for it to end, or give this run a name of its own with --p
 LOCKED_OUTPUTS = {
     "train_samples": ("data_processing", "Wait for it to end and run again"),
     "checkpoints": ("training", _WAIT_OR_NAME),
+    "best_model": ("training", _WAIT_OR_NAME),
+    "calibrated_model": ("training", _WAIT_OR_NAME),
     "predictions": ("evaluation", _WAIT_OR_NAME),
     "inference_segmentations": ("inference", _WAIT_OR_NAME),
 }
-"""Outputs that concurrent runs would corrupt: the pipeline that writes each, and what to do."""
+"""Outputs that concurrent runs would corrupt: the pipeline that writes each, and what to do. The model has one lock
+for all that replace it: training, calibration and ensemble."""
 _SPLITS = {"train_samples", "val_samples", "test_samples"}
 
 _held: dict[str, BinaryIO] = {}
@@ -73,7 +76,7 @@ class RunLockHooks:
             return
         for output, (pipeline_name, remedy) in LOCKED_OUTPUTS.items():
             path = path_of(catalog, output) if output in outputs else None
-            if path is None:
+            if path is None or pipeline_name in _held:
                 continue
             _lock(path.parent / f".{pipeline_name}.lock", pipeline_name, remedy)
 

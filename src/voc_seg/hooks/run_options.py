@@ -189,6 +189,15 @@ def require_run_name(run_params: Mapping[str, Any], pipeline: Pipeline) -> None:
         )
 
 
+def require_no_training(run_params: Mapping[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Refuse an ensemble under the name of a run that has been trained, whose model it would replace."""
+    if "run_models" in pipeline.inputs() and catalog.exists("checkpoints"):
+        raise _refusal(
+            f"The run {run_params['runtime_params']['run']} has been trained, and the ensemble would replace its "
+            "model. Give the ensemble another name: --params run=NAME"
+        )
+
+
 class OptionHooks:
     """Checks versions of catalog entries; registered in ``settings.py``."""
 
@@ -202,4 +211,5 @@ class OptionHooks:
         """Check the versions to load and to save."""
         require_versions(run_params["load_versions"] or {}, catalog)
         require_run_name(run_params, pipeline)
+        require_no_training(run_params, pipeline, catalog)
         require_room_for_versions(pipeline_to_run(pipeline, catalog, run_params), catalog)

@@ -15,8 +15,13 @@ def describe_validation_errors(error: ValidationError) -> str:
     """One line for each wrong setting: key, value and what is allowed."""
     lines: dict[Any, str] = {}
     for item in _merge_alternatives(error):
-        *above, last = item["loc"]
         key = ".".join(map(str, item["loc"]))
+        if item["type"] == "value_error" and (not item["loc"] or isinstance(item["input"], dict)):
+            # About several settings, which it names: those of a whole block would bury it.
+            message = item["msg"].removeprefix("Value error, ")
+            lines[key, message] = f"  {key}: {message}" if key else f"  {message}"
+            continue
+        *above, last = item["loc"]
         if item["type"] == "extra_forbidden":
             known = _known_keys(above)
             if above:
@@ -43,7 +48,7 @@ def _merge_alternatives(error: ValidationError) -> list[dict[str, Any]]:
     """
     merged: dict[Any, dict[str, Any]] = {}
     for item in error.errors():
-        *above, last = item["loc"]
+        *above, last = item["loc"] or [""]
         if item["type"] == "too_short" and any(tuple(known[:-1]) == item["loc"] for known in merged):
             continue
         if not _ALTERNATIVE.fullmatch(str(last)):

@@ -14,6 +14,9 @@ from voc_seg.samples.store import SampleStore
 
 logger = logging.getLogger(__name__)
 
+_FEW_IMAGES = 10
+"""Below this the temperature depends on single images."""
+
 
 def calibrate(
     val_samples: SampleStore,
@@ -54,4 +57,11 @@ def calibrate(
         temperature, found["pixels"], found["images"], "too sure" if temperature > 1 else "not sure enough",
         score(before), score(after),
     )  # fmt: skip
+    if len(val_samples) < _FEW_IMAGES or not after < before:
+        logger.warning(
+            "This temperature is not to be relied on: %s. Use more images in val, or train again, which writes a model "
+            "without a temperature.",
+            f"val has only {len(val_samples)} image{'s' * (len(val_samples) != 1)}" if len(val_samples) < _FEW_IMAGES
+            else "with the temperature of other images, the error is no smaller than before",
+        )  # fmt: skip
     return found, best_model | {"temperature": temperature}

@@ -188,7 +188,7 @@ def test_images_are_read_ahead_by_a_thread(
 
     monkeypatch.setattr(prediction, "network_input", watched)
     model = build_model(parameters.model, len(CLASS_NAMES)).to(GPU).eval()
-    list(predict_all(model, store_of(9), EvaluationConfig(), fp32, temperature=1.0))
+    list(predict_all(model, store_of(9), EvaluationConfig(), fp32, with_pixels=True))
     assert threads and threading.main_thread() not in threads
 
 
@@ -248,6 +248,6 @@ def test_a_large_validation_image_needs_little_memory(
     for of in (Sample("a", sample.image[::20, ::20].copy(), sample.mask[::20, ::20].copy()), sample):
         torch.simgpu.reset_peak_memory_stats(GPU)
         scale = 100 / of.mask.shape[0]  # the network's input is the same
-        list(predict_all(model, [of], EvaluationConfig(scale=scale), fp32, temperature=1.0))
+        list(predict_all(model, [of], EvaluationConfig(scale=scale), fp32, with_pixels=True))
         peaks.append(torch.simgpu.max_memory_allocated(GPU))
     assert peaks[1] - peaks[0] <= 500e6 * side**2 / 12e6

@@ -40,9 +40,8 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
     run_kedro(project)
     run_kedro(project, "sanity", sanity={"pass_miou": 0.0, "epochs": 2})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            export, "_to_onnx", lambda *_: (b"a network", b"", {})
-        )  # the slow half of it; there is no preview
+        # The slow half of it; the files have no preview.
+        patch.setattr(export, "_to_onnx", lambda *_: (b"a network", b"a network", {}))
         run_kedro(project, "export")
     images = str(project / "voc/VOCdevkit/VOC2012/JPEGImages")
     run_kedro(project, "inference", inference={"images": images, "label_next": 2, "formats": "labelme coco"})

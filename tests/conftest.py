@@ -20,9 +20,10 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
-from voc_seg.config import Parameters
+from voc_seg.config import EvaluationConfig, InferenceConfig, ModelConfig, Parameters
 from voc_seg.samples.store import Sample, SampleStore, write_store
 from voc_seg.scenes.sample import draw_scene, plan_split, write_scenes
+from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
 
 # The module is beside this file, but pytest's importlib mode does not put the folder on the path.
 _spec = importlib.util.spec_from_file_location("narrow", Path(__file__).with_name("narrow.py"))
@@ -153,6 +154,29 @@ def narrow_encoder() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         narrow.narrow_resnet18(patch)
         yield
+
+
+@pytest.fixture(scope="session")
+def untrained_model() -> Callable[[EvaluationConfig], dict[str, Any]]:
+    """Make the content of a ``best_model.pth`` of a network that is not trained, yet sure of its classes."""
+    import torch
+
+    from voc_seg.engine.checkpoint import export_best_model
+    from voc_seg.engine.preprocessing import settings_record
+    from voc_seg.engine.resuming import run_fingerprint
+    from voc_seg.models.registry import build_model
+
+    def make(evaluation: EvaluationConfig) -> dict[str, Any]:
+        parameters = Parameters(model=ModelConfig(width=8), evaluation=evaluation)
+        torch.manual_seed(0)
+        model = build_model(parameters.model, len(CLASS_NAMES)).eval()
+        with torch.no_grad():  # initial weights are so small that rounding would decide the class
+            model.decoder.classify.weight.mul_(50)
+        data = {"source": "sample", "images": 64, "val_images": 32, "ids": "", "val_ids": ""}
+        best = export_best_model(model, run_fingerprint(CLASS_NAMES, parameters, data), 7, 0.5)
+        return best | settings_record(InferenceConfig(), evaluation, VOC_CLASSES)
+
+    return make
 
 
 @pytest.fixture

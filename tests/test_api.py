@@ -17,12 +17,8 @@ import voc_seg
 from voc_seg.api.model import Model
 from voc_seg.api.onnx import load as load_onnx
 from voc_seg.api.predictor import Predictor
-from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelConfig, Parameters, RuntimeConfig
-from voc_seg.engine.checkpoint import export_best_model
-from voc_seg.engine.preprocessing import settings_record
-from voc_seg.engine.resuming import run_fingerprint
+from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, RuntimeConfig
 from voc_seg.models import onnx_export
-from voc_seg.models.registry import build_model
 from voc_seg.pipelines.export.nodes import export_model
 from voc_seg.pipelines.inference.nodes import segment
 from voc_seg.scenes.sample import draw_scene, plan_split
@@ -50,16 +46,8 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def saved() -> dict[str, Any]:
-    """An untrained network with the fields that training saves; initial weights would give classes by rounding."""
-    parameters = Parameters(model=ModelConfig(width=8), evaluation=EvaluationConfig(scale=0.5, flip=True))
-    torch.manual_seed(0)
-    model = build_model(parameters.model, len(CLASS_NAMES)).eval()
-    with torch.no_grad():
-        model.decoder.classify.weight.mul_(50)
-    data = {"source": "sample", "images": 64, "val_images": 32, "ids": "", "val_ids": ""}
-    best = export_best_model(model, run_fingerprint(CLASS_NAMES, parameters, data), 7, 0.5)
-    return best | settings_record(InferenceConfig(), EvaluationConfig(scales=(0.4, 0.6)), VOC_CLASSES)
+def saved(untrained_model: Callable) -> dict[str, Any]:
+    return untrained_model(EvaluationConfig(scale=0.5, flip=True, scales=(0.4, 0.6)))
 
 
 @pytest.fixture(scope="module")

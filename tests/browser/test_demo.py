@@ -12,14 +12,10 @@ from playwright.sync_api import Page, expect
 
 import voc_seg
 from voc_seg.api.predictor import Predictor
-from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelConfig, Parameters
+from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig
 from voc_seg.datasets import FilesDataset
-from voc_seg.engine.checkpoint import export_best_model
-from voc_seg.engine.preprocessing import settings_record
-from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.models import onnx_export
 from voc_seg.models.exchange import take_model
-from voc_seg.models.registry import build_model
 from voc_seg.pipelines.export.nodes import build_demo, export_model
 from voc_seg.reporting.inference import _tinted
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
@@ -42,16 +38,9 @@ def save_photo(path: Path, height: int, width: int, **options: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained network and its page; initial weights would give classes by rounding."""
-    parameters = Parameters(model=ModelConfig(width=8), evaluation=EvaluationConfig(scale=0.5, flip=True))
-    torch.manual_seed(0)
-    model = build_model(parameters.model, len(CLASS_NAMES)).eval()
-    with torch.no_grad():
-        model.decoder.classify.weight.mul_(50)
-    data = {"source": "sample", "images": 64, "val_images": 32, "ids": "", "val_ids": ""}
-    saved = export_best_model(model, run_fingerprint(CLASS_NAMES, parameters, data), 7, 0.5)
-    saved |= settings_record(InferenceConfig(), EvaluationConfig(scales=(0.4, 0.6)), VOC_CLASSES)
+def folder(untrained_model: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model and its page."""
+    saved = untrained_model(EvaluationConfig(scale=0.5, flip=True, scales=(0.4, 0.6)))
     folder = tmp_path_factory.mktemp("50% #1")
     torch.save(saved, folder / "best_model.pth")
     taken, scales = take_model(saved), EvaluationConfig(scales=(0.4, 0.6))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,27 +22,17 @@ from PIL import Image
 
 import voc_seg
 from voc_seg.api.predictor import Result
-from voc_seg.config import EvaluationConfig, ModelConfig, Parameters
-from voc_seg.engine.checkpoint import export_best_model
-from voc_seg.engine.resuming import run_fingerprint
+from voc_seg.config import EvaluationConfig
 from voc_seg.hooks.mlflow_model import save_model
-from voc_seg.models.registry import build_model
 from voc_seg.scenes.sample import draw_scene, plan_split
-from voc_seg.voc.classes import CLASS_NAMES
 
 mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
 
 
 @pytest.fixture(scope="module")
-def best_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    parameters = Parameters(model=ModelConfig(width=8), evaluation=EvaluationConfig(scale=0.5))
-    torch.manual_seed(0)
-    model = build_model(parameters.model, len(CLASS_NAMES)).eval()
-    with torch.no_grad():  # initial weights are so small that rounding would decide the class
-        model.decoder.classify.weight.mul_(50)
-    data = {"source": "sample", "images": 64, "val_images": 32, "ids": "", "val_ids": ""}
+def best_model(untrained_model: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "best_model.pth"
-    torch.save(export_best_model(model, run_fingerprint(CLASS_NAMES, parameters, data), 7, 0.5), path)
+    torch.save(untrained_model(EvaluationConfig(scale=0.5)), path)
     return path
 
 

@@ -19,15 +19,11 @@ import uvicorn
 
 import voc_seg
 from voc_seg.api.predictor import Predictor
-from voc_seg.config import EvaluationConfig, InferenceConfig, ModelConfig, Parameters
-from voc_seg.engine.checkpoint import export_best_model
-from voc_seg.engine.preprocessing import settings_record
-from voc_seg.engine.resuming import run_fingerprint
-from voc_seg.models.registry import build_model
+from voc_seg.config import EvaluationConfig
 from voc_seg.scenes.sample import draw_scene, plan_split
 from voc_seg.serving.app import create_app
 from voc_seg.serving.limits import Admission, Limits
-from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
+from voc_seg.voc.classes import VOC_CLASSES
 from voc_seg.voc.pixel_format import RGB
 
 PROTOCOL = os.environ.get("VOC_SEG_TEST_HTTP", "h11")
@@ -117,17 +113,9 @@ def start() -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture(scope="module")
-def model_file(narrow_encoder: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained network; initial weights would give classes by rounding."""
-    parameters = Parameters(model=ModelConfig(width=8), evaluation=EvaluationConfig(scale=0.5))
-    torch.manual_seed(0)
-    model = build_model(parameters.model, len(CLASS_NAMES)).eval()
-    with torch.no_grad():
-        model.decoder.classify.weight.mul_(50)
-    data = {"source": "sample", "images": 64, "val_images": 32, "ids": "", "val_ids": ""}
-    best = export_best_model(model, run_fingerprint(CLASS_NAMES, parameters, data), 7, 0.5)
+def model_file(narrow_encoder: None, untrained_model: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("model") / "best_model.pth"
-    torch.save(best | settings_record(InferenceConfig(), EvaluationConfig(), VOC_CLASSES), path)
+    torch.save(untrained_model(EvaluationConfig(scale=0.5)), path)
     return path
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from voc_seg.config import EvaluationConfig, InferenceConfig, ModelInput, RuntimeConfig
+from voc_seg.config import EvaluationConfig, InferenceConfig, RuntimeConfig
 from voc_seg.engine.inference import Segmenter, load_segmenter
 from voc_seg.engine.prediction import PIXELS, images_per_forward
 from voc_seg.engine.preprocessing import recorded_settings
@@ -15,7 +15,6 @@ from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.exchange import read_saved
 from voc_seg.models.saved import require_best_model
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.classes import name_classes
 
 from .predictor import Predictor, Result
 
@@ -28,8 +27,7 @@ class Model(Predictor):
     """A trained model in PyTorch; :func:`load` makes it."""
 
     def __init__(self, saved: dict[str, Any], segmenter: Segmenter) -> None:
-        self.classes = name_classes(saved["class_names"], [tuple(one) for one in saved.get("class_colours", ())])
-        self.pixels = ModelInput.of(saved).pixels
+        super().__init__(saved)
         self._segmenter = segmenter
         self._about = f"{saved['model_config']['encoder']}, {len(self.classes)} classes, {segmenter.runtime}"
 

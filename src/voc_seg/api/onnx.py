@@ -1,15 +1,13 @@
 """Exported models without torch: ``voc_seg.onnx.load("model_masks.onnx").predict("photo.jpg").mask``."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.classes import Classes, name_classes
-from voc_seg.voc.pixel_format import PixelFormat
 
 from .predictor import Predictor, Result
 
@@ -21,10 +19,9 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 class OnnxModel(Predictor):
     """A model that ``kedro run --pipelines export`` has written as ``model_masks.onnx``; :func:`load` makes it."""
 
-    def __init__(self, session: Any, classes: Classes, pixels: PixelFormat) -> None:
+    def __init__(self, session: Any, about: Mapping[str, Any]) -> None:
+        super().__init__(about)
         self._session = session
-        self.classes = classes
-        self.pixels = pixels
 
     def __repr__(self) -> str:
         return f"OnnxModel({len(self.classes)} classes, {self._session.get_providers()[0]})"
@@ -70,8 +67,4 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
             f"{path} does not take images of any size and return masks. Load model_masks.onnx, which kedro run "
             "--pipelines export writes beside it."
         )
-    data = about.get("config", {}).get("data", {})
-    low_high = data.get("range")
-    pixels = PixelFormat(session.get_inputs()[0].shape[2], tuple(low_high) if low_high else None)
-    colours = [tuple(colour) for colour in about.get("class_colours", ())]
-    return OnnxModel(session, name_classes(about["class_names"], colours), pixels)
+    return OnnxModel(session, about)

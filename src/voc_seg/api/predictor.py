@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image
 
+from voc_seg.config.model_input import ModelInput
 from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.any_image import AnyImage, image_pixels
-from voc_seg.voc.classes import Classes
+from voc_seg.voc.classes import Classes, name_classes
 from voc_seg.voc.masks import palette_image
 from voc_seg.voc.pixel_format import PixelFormat, displayed
 
@@ -100,6 +101,12 @@ class Predictor(ABC):
 
     classes: Classes
     pixels: PixelFormat
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        """Read classes and channels from the content of ``best_model.pth``, or from the metadata of an export."""
+        colours = [tuple(colour) for colour in about.get("class_colours", ())]
+        self.classes = name_classes(about["class_names"], colours)
+        self.pixels = ModelInput.of(about).pixels
 
     @overload
     def predict(self, image: AnyImage, *, confidence: bool = False) -> Result: ...

@@ -176,21 +176,18 @@ def evaluate(
         truth = samples[positions[prediction.id]].mask
         return prediction, count_boundaries(truth, prediction.mask, len(prediction.confusion))
 
-    def add_sampled() -> None:
-        if sampled:
-            sums[:] = [functools.reduce(operator.add, sums, calibration_sums(sampled, temperature))]
-            sampled.clear()
-
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         with progress_bar(f"scoring {config.split}", total) as advance:
             shared = (model, samples, config, runtime, image_size, rank(), world_size())
             for prediction in predict_all(*shared, with_pixels=True):
                 sampled += prediction.pixels
                 if sum(len(pixels.truth) for pixels in sampled) > _SAMPLED:
-                    add_sampled()
+                    sums.append(calibration_sums(sampled, temperature))
+                    sampled.clear()
                 own.append(replace(prediction, pixels=()))
                 advance(1)
-        add_sampled()
+        if sampled:
+            sums.append(calibration_sums(sampled, temperature))
         parts = list(itertools.chain.from_iterable(gather_to_rank0(sums)))
         # After the network, from which threads would take the cores.
         counted = list(parallel_map(with_boundaries, own))

@@ -1,13 +1,16 @@
 """Whether an exported model predicts the same masks as the model itself."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
-from voc_seg.config import InferenceConfig, RuntimeConfig
+from voc_seg.config import RuntimeConfig
 from voc_seg.models.onnx_masks import IMAGE, MASK
 from voc_seg.system.errors import VocSegError
 
 from .inference import load_segmenter
+from .preprocessing import recorded_settings
 from .runtime import choose_runtime
 
 CHECKED = ((64, 96), (375, 500), (451, 302))
@@ -16,13 +19,12 @@ _LARGEST_SHARE = 0.01
 """Of the pixels: two classes may have nearly equal scores at many of them where a network has learnt little."""
 
 
-def share_of_other_pixels(content: bytes, saved: dict, scales: tuple[float, ...] | None) -> float:
+def share_of_other_pixels(content: bytes, saved: dict[str, Any]) -> float:
     """The share of pixels to which an ONNX file of `voc_seg.models.onnx_masks` gives another class than torch.
 
     Args:
         content: The file.
         saved: The content of ``best_model.pth``.
-        scales: ``evaluation.scales``.
 
     Raises:
         VocSegError: It is so large that the file is wrong.
@@ -30,9 +32,7 @@ def share_of_other_pixels(content: bytes, saved: dict, scales: tuple[float, ...]
     import onnxruntime  # optional
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    config = InferenceConfig.model_validate({
-        key: value for key, value in saved.get("inference", {}).items() if key in InferenceConfig.model_fields
-    })  # fmt: skip
+    config, scales = recorded_settings(saved)
     runtime = choose_runtime(RuntimeConfig(device="cpu", precision="fp32"))
     segmenter = load_segmenter(saved, config, runtime, scales)
     channels, random = session.get_inputs()[0].shape[2], np.random.default_rng(0)

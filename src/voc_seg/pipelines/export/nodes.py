@@ -94,7 +94,7 @@ def _to_onnx(model: nn.Module, metadata: dict[str, str], saved: dict[str, Any]) 
     way = preprocessing_of(saved, config, scales)
     processing = Processing(way.scales, way.flip, way.image_size, way.longer_side)
     masks = to_masks(exported.content, processing, ModelInput.of(saved), len(saved["class_names"]))
-    other = share_of_other_pixels(masks, saved, scales)
+    other = share_of_other_pixels(masks, saved)
     logger.info("model_masks.onnx: other masks than torch's in %.2g of the pixels", other)
     return (
         exported.content,

@@ -27,7 +27,6 @@ def test_there_are_three() -> None:
     assert sorted(path.name for path in FOLDER.glob("*.ipynb")) == sorted(NAMES)
 
 
-@pytest.mark.long  # .ci/run executes both itself
 @pytest.mark.parametrize("name", NAMES)
 def test_stored_without_output(name: str) -> None:
     notebook = nbformat.read(FOLDER / name, as_version=4)

@@ -217,6 +217,24 @@ def test_a_damaged_onnx_file_is_refused(tmp_path: Path) -> None:
         voc_seg.load(path)
 
 
+def test_safetensors_are_known_from_onnx_by_content(files: Path, tmp_path: Path) -> None:
+    # Both formats may begin with the byte 8: safetensors with the length of a header.
+    content = (files / "model.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length].ljust(length + (8 - length) % 256)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    assert path.read_bytes()[:1] == b"\x08"
+    assert voc_seg.load(path, device="cpu").classes == voc_seg.load(files / "model.safetensors", device="cpu").classes
+
+
+@needs_onnx
+@pytest.mark.parametrize("name", ["best_model.pth", "model.safetensors"])
+def test_onnx_runtime_is_given_onnx_files_only(name: str, files: Path) -> None:
+    with pytest.raises(VocSegError, match=f"{name} is not an ONNX file. voc_seg.load reads best_model.pth"):
+        voc_seg.onnx.load(files / name)
+
+
 def test_several_threads_get_the_masks_of_one(model: Predictor, photo: Path) -> None:
     image = np.asarray(Image.open(photo))
     given = [np.roll(image, shift, axis=1) for shift in range(12)]

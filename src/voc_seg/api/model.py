@@ -16,6 +16,7 @@ from voc_seg.models.exchange import read_saved
 from voc_seg.models.saved import require_best_model
 from voc_seg.system.errors import VocSegError
 
+from . import onnx
 from .predictor import Predictor, Result
 
 __all__ = ["Model", "Predictor", "Result", "load"]
@@ -58,12 +59,10 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
         VocSegError: The file is missing, damaged or no model; or a setting is unknown or has a wrong value.
     """
     path = Path(path).expanduser()
-    if is_onnx(path):
-        from .onnx import load as load_onnx  # needs an extra
-
+    if onnx.is_onnx(path):
         if settings or precision != "auto":
             raise VocSegError(f"{path} is an ONNX file, whose settings are part of it: load it without settings.")
-        return load_onnx(path, device)
+        return onnx.load(path, device)
     saved = read_saved(path)
     require_best_model(saved, str(path))
     config, scales = recorded_settings(saved)
@@ -79,12 +78,3 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
         key = ".".join(map(str, first["loc"]))
         raise VocSegError(f"{key} = {first['input']!r}: {first['msg']}") from None
     return Model(saved, load_segmenter(saved, config, choose_runtime(runtime), scales))
-
-
-def is_onnx(path: Path) -> bool:
-    """Whether a file begins as an ONNX model; false if it cannot be read, which reading it as a model reports."""
-    try:
-        with path.open("rb") as file:
-            return file.read(1) == b"\x08"
-    except OSError:
-        return False

@@ -52,6 +52,8 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
         raise VocSegError("ONNX models need ONNX Runtime: pip install onnxruntime") from None
     if not path.is_file():
         raise VocSegError(f"There is no file {path.absolute()}. Make it with: kedro run --pipelines export")
+    if not is_onnx(path):
+        raise VocSegError(f"{path} is not an ONNX file. voc_seg.load reads best_model.pth and model.safetensors.")
     available = onnxruntime.get_available_providers()
     wanted = [name for kind, name in _PROVIDERS.items() if device in ("auto", kind)][::-1]
     if not (providers := [name for name in wanted if name in available]):
@@ -68,3 +70,14 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
             "--pipelines export writes beside it."
         )
     return OnnxModel(session, about)
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a file begins as an ONNX model; false if it cannot be read, which reading it as a model reports."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError:
+        return False
+    # Safetensors files begin with the length of their header, whose first byte may be any, and the header's brace.
+    return start[:1] == b"\x08" and start[8:] != b"{"

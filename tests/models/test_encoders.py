@@ -1,9 +1,11 @@
-"""Every family of encoders passes the same checks."""
+"""Every family of encoders passes the same checks; those on a simulated GPU are in tests/simulated_gpu."""
 
 import copy
 import functools
+import importlib.util
 import itertools
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,33 +32,23 @@ timm = pytest.importorskip("timm")
 
 pytestmark = pytest.mark.usefixtures("narrow_encoder", "small_transformers")
 
+_spec = importlib.util.spec_from_file_location("families", Path(__file__).parents[1] / "families.py")
+families = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = families  # timm looks up where a network comes from
+_spec.loader.exec_module(families)
+
 CLASSES = 5
-BATCH_NORM = (
-    "resnet18", "timm:test_efficientnet", "timm:mobilenetv3_small_050", "timm:mobilenetv4_conv_small_035",
-    "timm:test_byobnet",
-)  # fmt: skip
-FAMILIES = (*BATCH_NORM, "timm:test_convnext", "timm:test_vit", "timm:small_dinov2", "timm:small_dinov3")
-QUICK = {"timm:test_efficientnet", "timm:test_convnext", "timm:small_dinov2"}
-_FIXED_GRID = pytest.mark.xfail(reason="timm computes rotary positions from numbers, which fixes the size of an export")
-SOME_SLOW = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+QUICKEST = ("timm:test_efficientnet", "timm:small_dinov2")
+MARKS = {name: [pytest.mark.long] for name in families.FAMILIES if name not in QUICKEST}  # an export takes ten seconds
+MARKS["timm:small_dinov3"].append(
+    pytest.mark.xfail(reason="timm computes rotary positions from numbers, which fixes the size of an export")
+)
+IN_TURN = [pytest.param(name, marks=MARKS.get(name, ())) for name in families.FAMILIES]
 
 
 @pytest.fixture(scope="module")
 def small_transformers() -> None:
-    """DINOv2's and DINOv3's transformers with registers, small: patches of 14 pixels, and rotary positions."""
-    from timm.models import eva, register_model, vision_transformer
-
-    width: dict[str, Any] = {"embed_dim": 32, "depth": 5, "num_heads": 2}
-
-    def small_dinov2(pretrained: bool = False, **options: Any) -> nn.Module:
-        shape = {**width, "patch_size": 14, "img_size": 56, "init_values": 1.0, "reg_tokens": 4, "no_embed_class": True}
-        return vision_transformer._create_vision_transformer("vit_small_patch14_reg4_dinov2", **shape | options)
-
-    def small_dinov3(pretrained: bool = False, **options: Any) -> nn.Module:
-        return eva.vit_small_patch16_dinov3(**width | options)
-
-    for function in (small_dinov2, small_dinov3):
-        register_model(function)
+    families.register_small_transformers()
 
 
 def _build(encoder: str, **options: Any) -> SegmentationNet:
@@ -94,7 +86,7 @@ def _step(network: nn.Module, optimizer: torch.optim.Optimizer) -> float:
     return loss.item()
 
 
-@pytest.mark.parametrize("network", FAMILIES, indirect=True)
+@pytest.mark.parametrize("network", families.FAMILIES, indirect=True)
 class TestEveryFamily:
     def test_maps_are_what_the_encoder_announces(self, network: SegmentationNet) -> None:
         encoder, images = network.encoder.eval(), _images(1, 3, 96, 160)
@@ -171,8 +163,35 @@ class TestEveryFamily:
         with torch.inference_mode():
             assert _build(encoder, channels=5).eval()(_images(1, 5, 40, 40)).shape == (1, CLASSES, 40, 40)
 
+    @pytest.mark.slow
+    def test_a_run_resumes_to_the_bit(
+        self,
+        network: SegmentationNet,
+        request: pytest.FixtureRequest,
+        train_store: SampleStore,
+        val_store: SampleStore,
+        make_parameters: Callable[..., Parameters],
+        tmp_path: Path,
+    ) -> None:
+        model = {"encoder": request.node.callspec.params["network"], "dropout": 0.5}
+        parameters = make_parameters(model=model, training={"epochs": 2, "checkpoint": {"every_minutes": 1e-9}})
+        middle, last = None, {}
+        for report in fit(train_store, val_store, CLASS_NAMES, parameters):
+            last = report.checkpoint
+            if report.checkpoint.get("position") and report.checkpoint["epoch"] == 1:
+                torch.save(report.checkpoint, tmp_path / "middle.pth")
+                middle = torch.load(tmp_path / "middle.pth", weights_only=True)
+        expected = copy.deepcopy(last)
+        torch.manual_seed(4711)
+        *_, resumed = fit(train_store, val_store, CLASS_NAMES, parameters, middle)
+        assert middle is not None
+        for key, value in expected["model"].items():
+            assert torch.equal(resumed.checkpoint["model"][key], value), key
+        losses = [[row["train_loss"] for row in history] for history in (resumed.history, expected["history"])]
+        assert losses[0] == losses[1]
 
-@pytest.mark.parametrize("network", BATCH_NORM, indirect=True)
+
+@pytest.mark.parametrize("network", families.BATCH_NORM, indirect=True)
 class TestBatchNorm:
     def test_frozen_statistics_stay(self, network: SegmentationNet) -> None:
         before = {key: value.clone() for key, value in network.encoder.state_dict().items() if "running" in key}
@@ -197,37 +216,9 @@ class TestBatchNorm:
             torch.testing.assert_close(logits[1], logits[0], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("encoder", SOME_SLOW)
-def test_a_run_resumes_to_the_bit(
-    encoder: str,
-    train_store: SampleStore,
-    val_store: SampleStore,
-    make_parameters: Callable[..., Parameters],
-    tmp_path: Path,
-) -> None:
-    training = {"epochs": 2, "checkpoint": {"every_minutes": 1e-9}}
-    parameters = make_parameters(model={"encoder": encoder, "dropout": 0.5}, training=training)
-    middle, last = None, {}
-    for report in fit(train_store, val_store, CLASS_NAMES, parameters):
-        last = report.checkpoint
-        if report.checkpoint.get("position") and report.checkpoint["epoch"] == 1:
-            torch.save(report.checkpoint, tmp_path / "middle.pth")
-            middle = torch.load(tmp_path / "middle.pth", weights_only=True)
-    expected = copy.deepcopy(last)
-    torch.manual_seed(4711)
-    *_, resumed = fit(train_store, val_store, CLASS_NAMES, parameters, middle)
-    assert middle is not None
-    for key, value in expected["model"].items():
-        assert torch.equal(resumed.checkpoint["model"][key], value), key
-    losses = [[row["train_loss"] for row in history] for history in (resumed.history, expected["history"])]
-    assert losses[0] == losses[1]
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing_packages()), reason="needs the extra onnx")
-@pytest.mark.parametrize(
-    "encoder", [*sorted(QUICK), "timm:test_vit", pytest.param("timm:small_dinov3", marks=_FIXED_GRID)]
-)
-def test_onnx_gives_torchs_logits_at_any_size(encoder: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("network", IN_TURN, indirect=True)
+def test_onnx_gives_torchs_logits_at_any_size(network: SegmentationNet, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
-    assert to_onnx(_build(encoder).eval(), {}).content
+    assert to_onnx(network.eval(), {}).content

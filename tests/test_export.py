@@ -128,7 +128,7 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
     data = DataConfig()
     network = SimpleNamespace(content=(exported / "model.onnx").read_bytes(), runtime="1", difference=0.0)
     monkeypatch.setattr(nodes, "to_onnx", lambda *_: network)  # the same whatever the settings
-    _, onnx, weights, card = nodes.export_model(saved, {}, {}, data, EvaluationConfig(), InferenceConfig())
+    _, onnx, _, weights, card = nodes.export_model(saved, {}, {}, data, EvaluationConfig(), InferenceConfig())
     (tmp_path / "model_masks.onnx").write_bytes(onnx)
     (tmp_path / "model.safetensors").write_bytes(weights)
     pictures = {"picture": decode_image(tmp_path / "picture.jpg")}

@@ -164,8 +164,9 @@ class OptionalSampleStoreDataset(SampleStoreDataset):
         if not self._exists():
             logger.warning("There are no samples in %s", self._filepath)
             return None
+        read = super().load.__wrapped__  # type: ignore[attr-defined]  # Kedro's wrapper would hide the error
         try:
-            return super().load()
+            return read(self)
         except VocSegError as error:
             logger.warning("%s is not used: %s", self._filepath.name, error)
             return None

@@ -58,8 +58,10 @@ def _measured(files: Mapping[str, int], measured: Mapping[str, Any]) -> list[str
 
 
 def change_by_int8(measured: Mapping[str, Any]) -> str:
-    """How mIoU changes with INT8, as in "falls by 0.12 points"."""
+    """How mIoU changes with INT8, as in "falls by 0.12 points"; or "stays the same"."""
     points = 100 * (measured["miou"][INT8] - measured["miou"]["model_masks.onnx"])
+    if abs(points) < 0.005:
+        return "stays the same"
     return f"{'falls' if points < 0 else 'rises'} by {abs(points):.2f} points"
 
 

@@ -129,7 +129,7 @@ def _to_int8(
     if INT8 in measured["miou"]:
         before, after = (measured["milliseconds"][name] for name in (MASKS, INT8))
         (logger.info if int8 else logger.warning)(
-            "%s%s: mIoU on %d images of val %s, to %.3f; %.0f instead of %.0f ms for an image of %d x %d",
+            "%s%s: mIoU on %d images of val %s (%.3f); %.0f instead of %.0f ms for an image of %d x %d",
             INT8, "" if int8 else " is not written, because it is too much worse", measured["images"],
             change_by_int8(measured), measured["miou"][INT8], after, before, *measured["size"],
         )  # fmt: skip

@@ -155,14 +155,13 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
 
 
 class OptionalSampleStoreDataset(SampleStoreDataset):
-    """Samples as an optional input, as a model may come from elsewhere: None, with a warning, where there are none."""
+    """Samples as an optional input, as a model may come from elsewhere: None where there are none."""
 
     IS_OPTIONAL = True
 
     def load(self) -> SampleStore | None:  # type: ignore[override]
-        """The store; None if it is missing, damaged or of other data than this run."""
+        """The store; None if it is missing, or, with a warning, damaged or of other data than this run."""
         if not self._exists():
-            logger.warning("There are no samples in %s", self._filepath)
             return None
         read = super().load.__wrapped__  # type: ignore[attr-defined]  # Kedro's wrapper would hide the error
         try:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from voc_seg.config import RuntimeConfig
-from voc_seg.engine.device_facts import device_facts
+from voc_seg.engine.device_facts import device_facts, processor_name
 from voc_seg.engine.runtime import Runtime, choose_runtime, cudnn_benchmark
 
 console = Console(width=110)
@@ -48,12 +48,8 @@ def describe_machine(device: str = "auto") -> None:
         device: As ``runtime.device``.
     """
     runtime = choose_runtime(RuntimeConfig(device=device))
-    model = platform.processor() or platform.machine()
-    if (info := Path("/proc/cpuinfo")).is_file():
-        lines = info.read_text().splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
     console.print(
-        f"{model}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads; Python "
+        f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads; Python "
         f"{platform.python_version()}, torch {torch.__version__}; computing on {runtime}",
         highlight=False,
     )

@@ -55,7 +55,7 @@ def files(saved: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("files")
     torch.save(saved, folder / "best_model.pth")
     scales = EvaluationConfig(scales=(0.4, 0.6))
-    logits, masks, weights, _ = export_model(saved, {}, {}, DataConfig(), scales, InferenceConfig())
+    logits, masks, _, weights, _ = export_model(saved, {}, {}, DataConfig(), scales, InferenceConfig())
     for name, content in (("model.onnx", logits), ("model_masks.onnx", masks), ("model.safetensors", weights)):
         (folder / name).write_bytes(content)
     return folder

@@ -12,8 +12,10 @@ import torch
 from click import ClickException
 from PIL import ExifTags, Image
 
+import voc_seg
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelConfig, Parameters, RuntimeConfig
 from voc_seg.datasets import BytesDataset
+from voc_seg.engine import export_formats
 from voc_seg.engine.checkpoint import export_best_model
 from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.models import onnx_export
@@ -23,6 +25,7 @@ from voc_seg.pipelines.evaluation import create_pipeline as evaluation_pipeline
 from voc_seg.pipelines.export import create_pipeline as export_pipeline
 from voc_seg.pipelines.export import nodes
 from voc_seg.pipelines.inference.nodes import segment
+from voc_seg.samples.store import Origin, SampleStore
 from voc_seg.scenes.sample import draw_scene, plan_split
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
 from voc_seg.voc.images import decode_image
@@ -128,7 +131,7 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
     data = DataConfig()
     network = SimpleNamespace(content=(exported / "model.onnx").read_bytes(), runtime="1", difference=0.0)
     monkeypatch.setattr(nodes, "to_onnx", lambda *_: network)  # the same whatever the settings
-    _, onnx, weights, card = nodes.export_model(saved, {}, {}, data, EvaluationConfig(), InferenceConfig())
+    _, onnx, _, weights, card = nodes.export_model(saved, {}, {}, data, EvaluationConfig(), InferenceConfig())
     (tmp_path / "model_masks.onnx").write_bytes(onnx)
     (tmp_path / "model.safetensors").write_bytes(weights)
     pictures = {"picture": decode_image(tmp_path / "picture.jpg")}
@@ -195,6 +198,81 @@ def test_scores_of_another_model_are_left_off_the_card_with_a_warning(
     *_, card = nodes.export_model(taken, dict(metrics), metrics, DataConfig(), EvaluationConfig(), InferenceConfig())
     assert "has not been evaluated further" in card
     assert f"(model_digest {'0' * 16}, not {taken['model_digest']})" in caplog.text
+
+
+@pytest.fixture
+def export_with_samples(
+    exported: Path, best_model: dict, train_store: SampleStore, val_store: SampleStore, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple]:
+    """Run the node with samples; it makes no network of its own."""
+    network = SimpleNamespace(content=(exported / "model.onnx").read_bytes(), runtime="1", difference=0.0)
+    monkeypatch.setattr(nodes, "to_onnx", lambda *_: network)
+    settings = DataConfig(), EvaluationConfig(), InferenceConfig()
+
+    def run(
+        train: SampleStore | None = train_store, val: SampleStore | None = val_store, largest_loss: float = 1.0
+    ) -> tuple:
+        monkeypatch.setattr(export_formats, "LARGEST_LOSS", largest_loss)
+        return nodes.export_model(take_model(best_model), {}, {}, *settings, train, val)
+
+    return run
+
+
+@needs_onnx
+def test_int8_is_kept_if_it_is_as_good_on_val(
+    export_with_samples: Callable[..., tuple], val_store: SampleStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    _, masks, int8, _, card = export_with_samples()
+    assert len(int8) < 0.6 * len(masks)
+    for name, content in (("model_masks.onnx", masks), ("model_masks_int8.onnx", int8)):
+        (tmp_path / name).write_bytes(content)
+    before, after = (voc_seg.load(tmp_path / name) for name in ("model_masks.onnx", "model_masks_int8.onnx"))
+    image = np.array(val_store[0].image)
+    assert (before.predict(image).mask == after.predict(image).mask).mean() > 0.9
+    rows = {
+        row.split("|")[1].strip(): row
+        for row in card.splitlines()
+        if row.startswith("| `model") and row.count("|") == 6
+    }
+    assert len(rows) == 4
+    for name in rows:
+        *_, milliseconds, miou, _ = rows[name].split("|")
+        assert float(milliseconds) > 0 and 0 <= float(miou) <= 1
+    assert "mIoU is that of 2 images of val. In INT8 mIoU" in card
+    assert "from 4 images of train" in card
+    assert "model_masks_int8.onnx: mIoU on 2 images of val" in caplog.text
+
+
+@needs_onnx
+def test_int8_that_is_worse_is_not_kept(
+    export_with_samples: Callable[..., tuple], caplog: pytest.LogCaptureFixture
+) -> None:
+    *_, int8, _, card = export_with_samples(largest_loss=-1.0)
+    assert int8 == b""
+    assert "| `model_masks_int8.onnx` |" not in card
+    assert re.search("In INT8 mIoU .*, so that file was not kept", card)
+    assert "model_masks_int8.onnx is not written, because it is too much worse: mIoU on 2 images of val" in caplog.text
+
+
+@needs_onnx
+def test_without_samples_of_the_models_data_there_is_no_int8(
+    export_with_samples: Callable[..., tuple], best_model: dict, val_store: SampleStore, empty_store: SampleStore,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    for given, reason in (
+        ({"train": None}, "there are no images of train or of val with masks"),
+        ({"val": empty_store}, "there are no images of train or of val with masks"),
+    ):
+        caplog.clear()
+        *_, int8, _, card = export_with_samples(**given)
+        assert int8 == b""
+        assert "| file | content | size |\n" in card
+        assert f"the card has no speed and mIoU of the files: {reason}. For these, run data_processing" in caplog.text
+    monkeypatch.setattr(SampleStore, "origin", Origin("voc2012", "/data/VOC2012/JPEGImages"))
+    *_, int8, _, _ = export_with_samples()
+    assert int8 == b""
+    assert "the model was trained on sample, and the samples are of voc2012" in caplog.text
 
 
 def test_evaluation_and_export_of_one_run_read_the_model_once() -> None:

@@ -44,7 +44,7 @@ def folder(untrained_model: Callable, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("50% #1")
     torch.save(saved, folder / "best_model.pth")
     taken, scales = take_model(saved), EvaluationConfig(scales=(0.4, 0.6))
-    _, masks, _, card = export_model(taken, {}, {}, DataConfig(), scales, InferenceConfig())
+    _, masks, *_, card = export_model(taken, {}, {}, DataConfig(), scales, InferenceConfig())
     FilesDataset(filepath=str(folder / "demo")).save(build_demo(taken, masks, card, DataConfig()))
     return folder
 

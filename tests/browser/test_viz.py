@@ -42,6 +42,7 @@ def build(tmp_path_factory: pytest.TempPathFactory, make_project: Callable, run_
     with pytest.MonkeyPatch.context() as patch:
         # The slow half of it; the files have no preview.
         patch.setattr(export, "_to_onnx", lambda *_: (b"a network", b"a network", {}))
+        patch.setattr(export, "_to_int8", lambda *_: (b"a network", {}))
         run_kedro(project, "export")
     images = str(project / "voc/VOCdevkit/VOC2012/JPEGImages")
     run_kedro(project, "inference", inference={"images": images, "label_next": 2, "formats": "labelme coco"})

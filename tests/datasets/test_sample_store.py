@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from voc_seg.datasets import SampleStoreDataset
+from voc_seg.datasets import OptionalSampleStoreDataset, SampleStoreDataset
 from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.samples.paths import shards_folder
 from voc_seg.samples.store import Origin, Sample, SampleStore
@@ -280,3 +280,18 @@ def test_a_sample_that_changed_on_the_disk_is_refused_and_then_packed_anew(
     dataset.save(samples())
     np.testing.assert_array_equal(dataset.load()[1].mask, scene_samples[1].mask)
     assert dataset.load().content == content
+
+
+def test_optional_samples_are_none_with_the_reason_where_they_cannot_be_used(
+    tmp_path: Path, scene_samples: list[Sample], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = str(tmp_path / "val_samples.arrow")
+    dataset = OptionalSampleStoreDataset(filepath=path)
+    assert dataset.IS_OPTIONAL and not dataset.exists()
+    assert dataset.load() is None
+    SampleStoreDataset(filepath=path).save(Samples(scene_samples))
+    assert len(dataset.load()) == len(scene_samples)
+    assert OptionalSampleStoreDataset(filepath=path, source="voc2012").load() is None
+    assert "val_samples.arrow is not used" in caplog.text and "but this run is about 'voc2012'" in caplog.text
+    with pytest.raises(DatasetError, match="is written by another entry"):
+        dataset.save(Samples([]))

@@ -56,6 +56,31 @@ def test_it_says_what_the_model_is() -> None:
     assert "keep_last" not in text
 
 
+@pytest.mark.parametrize(
+    ("int8", "kept", "sentence"),
+    [
+        (0.618, True, "In INT8 mIoU falls by 0.20 points. Its ranges"),
+        (0.621, True, "In INT8 mIoU rises by 0.10 points. Its ranges"),
+        (0.62, True, "In INT8 mIoU stays the same. Its ranges"),
+        (0.61, False, "In INT8 mIoU falls by 1.00 points, so that file was not kept. Its ranges"),
+    ],
+)
+def test_files_have_their_speed_and_score(int8: float, kept: bool, sentence: str) -> None:
+    names = ["model.safetensors", "model.onnx", "model_masks.onnx", *["model_masks_int8.onnx"] * kept]
+    measured = {
+        "miou": {"model.safetensors": 0.63, "model_masks.onnx": 0.62, "model_masks_int8.onnx": int8},
+        "milliseconds": dict.fromkeys([*names, "model_masks_int8.onnx"], 12.345),
+        "images": 32, "size": (375, 500), "rounds": 7, "processor": "A", "threads": 1, "precision": "bf16",
+        "calibrated": 16,
+    }  # fmt: skip
+    text = card(files=dict.fromkeys(names, 15_000_000), measured=measured)
+    assert "| 15.0 MB | 12.3 | 0.630 |" in text
+    assert text.count("| 12.3 | 0.620 |") == 2 + (int8 == 0.62)
+    assert "an image of 375 x 500 pixels (height x width) on A with 1 thread, median of 7" in text
+    assert sentence in text
+    assert ("`model_masks_int8.onnx` |" in text) == kept
+
+
 def test_own_data_has_the_name_of_its_folder() -> None:
     model = saved("own")
     model["config"]["data"]["name"] = "my_data"

@@ -49,7 +49,8 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
     """Load a trained model; its masks equal those of ``kedro run --pipelines inference``.
 
     Args:
-        path: ``best_model.pth``, an exported ``model.safetensors``, or ``model_masks.onnx``.
+        path: ``best_model.pth``, an exported ``model.safetensors``, ``model_masks.onnx`` or
+            ``model_masks_int8.onnx``.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``bf16``, ``fp16`` or ``fp32``.
         settings: Instead of those that the model was trained or exported with, as in the block ``inference`` of

@@ -11,7 +11,7 @@ from .model_file import ModelDataset
 from .predictions import MasksDataset, PredictionFiguresDataset
 from .report import Report, ReportDataset
 from .runs import Run, RunModelsDataset, RunsDataset
-from .sample_store import SampleStoreDataset
+from .sample_store import OptionalSampleStoreDataset, SampleStoreDataset
 from .single_files import (
     BytesDataset,
     CSVDataset,
@@ -41,6 +41,7 @@ __all__ = [
     "OptionalCSVDataset",
     "OptionalJSONDataset",
     "OptionalParquetDataset",
+    "OptionalSampleStoreDataset",
     "ParquetDataset",
     "PicturesDataset",
     "PredictionFiguresDataset",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
@@ -152,3 +152,24 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
         return contact_sheet(
             picture for sample in samples for picture in (Image.fromarray(sample.displayed), palette_image(sample.mask))
         )
+
+
+class OptionalSampleStoreDataset(SampleStoreDataset):
+    """Samples as an optional input, as a model may come from elsewhere: None where there are none."""
+
+    IS_OPTIONAL = True
+
+    def load(self) -> SampleStore | None:  # type: ignore[override]
+        """The store; None if it is missing, or, with a warning, damaged or of other data than this run."""
+        if not self._exists():
+            return None
+        read = super().load.__wrapped__  # type: ignore[attr-defined]  # Kedro's wrapper would hide the error
+        try:
+            return read(self)
+        except VocSegError as error:
+            logger.warning("%s is not used: %s", self._filepath.name, error)
+            return None
+
+    def save(self, data: DecodedSamples) -> None:
+        """Always an error."""
+        raise DatasetError(f"{self._filepath} is written by another entry of the catalog.")

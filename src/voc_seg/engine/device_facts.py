@@ -1,5 +1,6 @@
 """Facts about the device of a run: its name, the versions of its software, and the memory of a GPU."""
 
+import platform
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -56,3 +57,12 @@ def device_facts(runtime: Runtime) -> dict[str, str]:
         with suppress(OSError):  # only on Linux
             facts["driver"] = Path("/sys/module/nvidia/version").read_text().strip()
     return facts
+
+
+def processor_name() -> str:
+    """Return the model of the CPU, as its maker calls it where the system tells."""
+    with suppress(OSError):  # only on Linux
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -2,10 +2,9 @@
 
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
-
-from rich.filesize import decimal
 
 from voc_seg.config import InferenceConfig, flattened
 from voc_seg.config.network import TIMM
@@ -16,6 +15,7 @@ from voc_seg.system.names import printable
 from voc_seg.voc.classes import Classes
 
 from .card_code import usage
+from .card_files import file_sections, markdown_table
 from .model_origin import best_validation, encoder_name, images_used, what_it_is
 from .same_evaluation import is_score_of
 from .tables import OTHER_STORED_SIZE, interval, score
@@ -46,6 +46,7 @@ def model_card(
     onnx_facts: Mapping[str, Any],
     metrics: Mapping[str, Any],
     inference: InferenceConfig = _DEFAULT_INFERENCE,
+    measured: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """The card as Markdown.
 
@@ -58,13 +59,13 @@ def model_card(
         onnx_facts: opset, onnxruntime, sizes, difference; empty if there is no ``model.onnx``.
         metrics: ``metrics.json`` and ``evaluation_facts.json``; shown only if they belong to this model.
         inference: Settings for large images.
+        measured: Speed and mIoU of the files, if they were measured; see :func:`file_sections`.
     """
     model, data = saved["model_config"], saved["config"]["data"]
     sections = [
         f"# {_plain(encoder_name(model))}, {len(classes)} classes, trained on {_plain(trained_on(saved))}",
         f"{what_it_is(saved, parameters)} It assigns one of {len(classes)} classes to each pixel of an image.",
-        _table(["file", "content", "size"], _files(files, onnx_facts)),
-        *_checked(onnx_facts),
+        *file_sections(files, onnx_facts, measured),
         *_digest(saved),
         "## Scores",
         *_scores(saved, metrics, classes),
@@ -76,9 +77,9 @@ def model_card(
         _DATA.get(data["source"], _DATA["own"]),
         f"{images_used(saved)} {_start(model)}",
         "## Recipe",
-        _table(["setting", "value"], _recipe(saved)),
+        markdown_table(["setting", "value"], _recipe(saved)),
         "## Classes",
-        _table(
+        markdown_table(
             ["mask value", "class", "colour", "red, green, blue"],
             (
                 (value, _plain(name), "`#{:02x}{:02x}{:02x}`".format(*colour), ", ".join(map(str, colour)))
@@ -88,25 +89,6 @@ def model_card(
         "Masks of the data may also contain 255 (void, unlabelled pixels); the network never predicts it.",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def _files(files: Mapping[str, int], onnx_facts: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
-    about = {
-        "model.safetensors": "weights in float32; settings and class names in its metadata",
-        "model.onnx": f"the network for ONNX Runtime and others, opset {onnx_facts.get('opset')}; the same metadata",
-        "model_masks.onnx": "the same with resizing and normalisation inside: an image of any size in, its mask out",
-    }
-    return [(f"`{name}`", about[name], decimal(size)) for name, size in files.items()]
-
-
-def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
-    if not onnx_facts:
-        return []
-    return [
-        "`model.onnx` was compared with PyTorch in ONNX Runtime {onnxruntime} at {sizes} (batch x height x width): "
-        "logits differ by at most {difference:.1g}. The masks of `model_masks.onnx` differ from those of PyTorch in "
-        "{other_pixels:.2g} of the pixels, at {mask_sizes}.".format(**onnx_facts)
-    ]
 
 
 def _digest(saved: Mapping[str, Any]) -> list[str]:
@@ -124,7 +106,7 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: Class
     if not is_score_of(metrics, saved):
         return [best, "It has not been evaluated further: `kedro run --pipelines evaluation,export` adds the scores."]
     scored_on = metrics.get("data_name") or metrics["source"]
-    table = _table(
+    table = markdown_table(
         ["split", "images", "mIoU", "pixel accuracy", "mean class accuracy", "frequency-weighted IoU"],
         [
             (
@@ -194,7 +176,7 @@ def _contract(
         *_confidence(saved),
     ]
     mirrored = "Scores use logits averaged over the image and its mirror image, which takes twice as long."
-    return [_table(["", "specification"], rows)] + ([mirrored] if evaluation["flip"] else [])
+    return [markdown_table(["", "specification"], rows)] + ([mirrored] if evaluation["flip"] else [])
 
 
 def _confidence(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -229,11 +211,6 @@ def _recipe(saved: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key, value in flattened({"model": saved["model_config"], **blocks})
         if ".checkpoint." not in key and not key.endswith(".resume")
     ]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def _plain(name: Any) -> str:

@@ -9,16 +9,18 @@ from torch import nn
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelInput
 from voc_seg.engine.export_check import CHECKED as CHECKED_MASKS
 from voc_seg.engine.export_check import share_of_other_pixels
-from voc_seg.engine.preprocessing import inference_scale_warning, preprocessing_of, recorded_settings, settings_record
+from voc_seg.engine.export_formats import INT8, MASKS, NETWORK, TORCH, quantise_and_compare, with_processing
+from voc_seg.engine.preprocessing import inference_scale_warning, settings_record
 from voc_seg.models.encoder import count_parameters
 from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
-from voc_seg.models.onnx_masks import Processing, to_masks
 from voc_seg.models.registry import require_trained_for, restore_model
-from voc_seg.models.saved import SETTINGS, require_fields
+from voc_seg.models.saved import SETTINGS, require_fields, trained_on
+from voc_seg.reporting.card_files import change_by_int8
 from voc_seg.reporting.demo import demo_files, why_no_demo
 from voc_seg.reporting.model_card import model_card
 from voc_seg.reporting.same_evaluation import is_score_of
+from voc_seg.samples.store import SampleStore
 from voc_seg.system.errors import VocSegError
 
 logger = logging.getLogger(__name__)
@@ -31,15 +33,17 @@ def export_model(
     data: DataConfig,
     evaluation: EvaluationConfig,
     inference: InferenceConfig,
-) -> tuple[bytes, bytes, bytes, str]:
-    """Export the best model as files for use elsewhere.
+    train: SampleStore | None = None,
+    val: SampleStore | None = None,
+) -> tuple[bytes, bytes, bytes, bytes, str]:
+    """Export the best model as files for use elsewhere, and compare them on val, if there are samples.
 
     Files are written in the order returned. A killed export leaves no card beside files of another model: the datasets
     of both files delete the old card first, and the new one is written last.
 
     Returns:
-        ``model.onnx`` and ``model_masks.onnx``, empty if the extra is not installed; ``model.safetensors``;
-        ``MODEL_CARD.md``.
+        ``model.onnx`` and ``model_masks.onnx``, empty if the extra is not installed; ``model_masks_int8.onnx``, empty
+        if its masks are worse or could not be scored; ``model.safetensors``; ``MODEL_CARD.md``.
 
     Raises:
         VocSegError: ``data.classes`` differ from those of the model, or the model has no settings.
@@ -52,8 +56,9 @@ def export_model(
     metadata = model_metadata(saved, mean=model_input.mean, std=model_input.std)
     model = restore_model(saved)
     onnx, masks, onnx_facts = _to_onnx(model, metadata, saved)
+    int8, measured = _to_int8(onnx, masks, saved, data, train, val) if onnx else (b"", {})
     weights = to_safetensors(saved, metadata)
-    sizes = {"model.safetensors": len(weights), "model.onnx": len(onnx), "model_masks.onnx": len(masks)}
+    sizes = {TORCH: len(weights), NETWORK: len(onnx), MASKS: len(masks), INT8: len(int8)}
     scores = merge_evaluation(metrics, evaluation_facts)
     if metrics and not is_score_of(scores, saved):
         logger.warning(
@@ -70,8 +75,9 @@ def export_model(
         onnx_facts,
         scores,
         inference,
+        measured,
     )
-    return onnx, masks, weights, card
+    return onnx, masks, int8, weights, card
 
 
 def build_demo(scored_model: dict[str, Any], masks: bytes, card: str, data: DataConfig) -> dict[str, bytes]:
@@ -90,10 +96,7 @@ def _to_onnx(model: nn.Module, metadata: dict[str, str], saved: dict[str, Any]) 
     exported = to_onnx(model, metadata)
     sizes = ", ".join(" x ".join(map(str, size)) for size in CHECKED)
     logger.info("model.onnx agrees with torch at %s: logits differ by %.1g at most", sizes, exported.difference)
-    config, scales = recorded_settings(saved)
-    way = preprocessing_of(saved, config, scales)
-    processing = Processing(way.scales, way.flip, way.image_size, way.longer_side)
-    masks = to_masks(exported.content, processing, ModelInput.of(saved), len(saved["class_names"]))
+    masks = with_processing(exported.content, saved)
     other = share_of_other_pixels(masks, saved)
     logger.info("model_masks.onnx: other masks than torch's in %.2g of the pixels", other)
     return (
@@ -108,6 +111,44 @@ def _to_onnx(model: nn.Module, metadata: dict[str, str], saved: dict[str, Any]) 
             "mask_sizes": ", ".join(f"{height} x {width}" for height, width in CHECKED_MASKS),
         },
     )
+
+
+def _to_int8(
+    onnx: bytes, masks: bytes, saved: dict[str, Any], data: DataConfig, train: SampleStore | None,
+    val: SampleStore | None,
+) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
+    """``model_masks_int8.onnx`` and the comparison of all files; empty, with a warning, without samples to score."""
+    if reason := _why_not_comparable(saved, data, train, val):
+        logger.warning(
+            "%s is not written, and the card has no speed and mIoU of the files: %s. For these, run "
+            "data_processing with the data of the model, then: kedro run --pipelines export", INT8, reason,
+        )  # fmt: skip
+        return b"", {}
+    assert train is not None and val is not None, "there are samples"
+    int8, measured = quantise_and_compare(onnx, masks, saved, train, val)
+    if INT8 in measured["miou"]:
+        before, after = (measured["milliseconds"][name] for name in (MASKS, INT8))
+        (logger.info if int8 else logger.warning)(
+            "%s%s: mIoU on %d images of val %s (%.3f); %.0f instead of %.0f ms for an image of %d x %d",
+            INT8, "" if int8 else " is not written, because it is too much worse", measured["images"],
+            change_by_int8(measured), measured["miou"][INT8], after, before, *measured["size"],
+        )  # fmt: skip
+    return int8, measured
+
+
+def _why_not_comparable(
+    saved: dict[str, Any], data: DataConfig, train: SampleStore | None, val: SampleStore | None
+) -> str:
+    """Why samples cannot say how good the files are; empty if they can."""
+    if not train or not val:  # None, or without an image
+        return "there are no images of train or of val with masks"
+    try:
+        val.require_reading(data.reading)
+    except VocSegError as error:
+        return str(error).partition(". Run data_processing")[0]
+    if (known := trained_on(saved)) and val.origin.name not in ("", known):
+        return f"the model was trained on {known}, and the samples are of {val.origin.name}"
+    return ""
 
 
 def _without_local_paths(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:

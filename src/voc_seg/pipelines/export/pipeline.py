@@ -28,8 +28,10 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                     "params:data",
                     "params:evaluation",
                     "params:inference",
+                    "export_train_samples",
+                    "export_val_samples",
                 ],
-                outputs=["exported_onnx", "exported_masks", "exported_weights", "model_card"],
+                outputs=["exported_onnx", "exported_masks", "exported_int8", "exported_weights", "model_card"],
                 name="export_model",
             ),
             Node(

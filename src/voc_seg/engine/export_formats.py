@@ -1,0 +1,178 @@
+"""The files of an export compared on the same images: mIoU and speed; and the one in INT8, kept if it is as good.
+
+Calibration images are from train, and the comparison is on val. Test has no part in the choice.
+"""
+
+import logging
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from voc_seg.config import ModelInput, RuntimeConfig
+from voc_seg.metrics.confusion import confusion_matrix, mean_iou
+from voc_seg.models.onnx_export import INPUT, OUTPUT
+from voc_seg.models.onnx_int8 import is_worth_it, share_of_convolutions, to_int8
+from voc_seg.models.onnx_masks import IMAGE, MASK, Processing, to_masks
+from voc_seg.samples.batches import normalise
+from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.progress import progress_bar
+
+from .device_facts import processor_name
+from .inference import load_segmenter
+from .preprocessing import preprocessing_of, recorded_settings
+from .runtime import choose_runtime
+from .scores import network_input
+
+logger = logging.getLogger(__name__)
+
+TORCH, NETWORK, MASKS, INT8 = "model.safetensors", "model.onnx", "model_masks.onnx", "model_masks_int8.onnx"
+LARGEST_LOSS = 0.005
+"""Of mIoU that INT8 may cost."""
+_CALIBRATED, _SCORED = 16, 100
+"""Images of train for the ranges of activations; images of val that are scored. With 4 to 64 of the former, mIoU on the
+sample differed by 0.2 points at most, between choices of images as much as between numbers."""
+_ROUNDS = 7
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def with_processing(network: bytes, saved: dict[str, Any]) -> bytes:
+    """The ONNX file of a network with everything around it; see :func:`voc_seg.models.onnx_masks.to_masks`.
+
+    Args:
+        network: ``model.onnx``.
+        saved: The content of ``best_model.pth``.
+    """
+    config, scales = recorded_settings(saved)
+    way = preprocessing_of(saved, config, scales)
+    processing = Processing(way.scales, way.flip, way.image_size, way.longer_side)
+    return to_masks(network, processing, ModelInput.of(saved), len(saved["class_names"]))
+
+
+def quantise_and_compare(
+    network: bytes, masks: bytes, saved: dict[str, Any], train: SampleStore, val: SampleStore
+) -> tuple[bytes, dict[str, Any]]:
+    """Make ``model_masks_int8.onnx``, and compare all files on val.
+
+    Args:
+        network: ``model.onnx``.
+        masks: ``model_masks.onnx``.
+        saved: The content of ``best_model.pth``.
+        train: The training images; 16 of them, always the same, give the ranges of the activations.
+        val: Validation images; 100 of them, always the same, are scored.
+
+    Returns:
+        The file, empty if it would be hardly smaller or its mIoU is worse by ``LARGEST_LOSS``; what was measured, see
+        :func:`compare_files`, with ``calibrated``, the number of images of train.
+    """
+    files = {MASKS: masks}
+    calibrated = _some(train, _CALIBRATED)
+    if is_worth_it(network):
+        files[INT8] = with_processing(to_int8(network, _network_inputs(saved, calibrated)), saved)
+    else:
+        logger.info(
+            "%s is not written: convolutions are only %.0f %% of this network, and only they become smaller",
+            INT8, 100 * share_of_convolutions(network),
+        )  # fmt: skip
+    measured = compare_files(network, files, saved, val) | {"calibrated": len(calibrated)}
+    kept = INT8 in files and measured["miou"][MASKS] - measured["miou"][INT8] < LARGEST_LOSS
+    return files[INT8] if kept else b"", measured
+
+
+def _network_inputs(saved: dict[str, Any], samples: list[Sample]) -> Iterator[np.ndarray]:
+    """What the network gets of each image, once for each scale."""
+    config, scales = recorded_settings(saved)
+    way, model_input = preprocessing_of(saved, config, scales), ModelInput.of(saved)
+    with progress_bar("calibrating INT8", len(samples)) as advance:
+        for sample in samples:
+            for size in way.network_sizes(*sample.mask.shape):
+                yield normalise(network_input(np.array(sample.image)[None], size), model_input).numpy()
+            advance(1)
+
+
+def _some(samples: SampleStore, count: int) -> list[Sample]:
+    """At most this many samples, always the same."""
+    chosen = np.random.default_rng(0).permutation(len(samples))[:count]
+    return [samples[int(position)] for position in sorted(chosen)]
+
+
+def compare_files(network: bytes, onnx: Mapping[str, bytes], saved: dict[str, Any], val: SampleStore) -> dict[str, Any]:
+    """mIoU and speed of the files of an export on this CPU.
+
+    Args:
+        network: ``model.onnx``; only its speed is measured, as its masks are those of ``model_masks.onnx``.
+        onnx: Files that return masks, by name.
+        saved: The content of ``best_model.pth``, for PyTorch.
+        val: At most 100 of its images are scored.
+
+    Returns:
+        ``miou`` and ``milliseconds``, by the name of the file; ``images``; ``size``, height and width of the image that
+        is timed, the most frequent of them; ``rounds``; ``processor``; ``threads``; ``precision`` of PyTorch.
+    """
+    samples = _some(val, _SCORED)
+    config, scales = recorded_settings(saved)
+    runtime = choose_runtime(RuntimeConfig(device="cpu"))
+    segmenter = load_segmenter(saved, config, runtime, scales)
+    predictors: dict[str, Predict] = {TORCH: segmenter}
+    predictors |= {name: _predictor(content, IMAGE, MASK) for name, content in onnx.items()}
+    miou = _score(predictors, samples, len(saved["class_names"]))
+
+    sizes = [sample.mask.shape for sample in samples]
+    timed = samples[sizes.index(max(sizes, key=sizes.count))]
+    image, prepared = np.array(timed.image), next(_network_inputs(saved, [timed]))
+    logits = _predictor(network, INPUT, OUTPUT)
+    calls = {name: (predict, image) for name, predict in predictors.items()} | {NETWORK: (logits, prepared)}
+    return {
+        "miou": miou,
+        "milliseconds": _time(calls),
+        "images": len(samples),
+        "size": timed.mask.shape,
+        "rounds": _ROUNDS,
+        "processor": processor_name(),
+        "threads": torch.get_num_threads(),
+        "precision": runtime.precision,
+    }
+
+
+def _predictor(content: bytes, given: str, wanted: str) -> Predict:
+    import onnxruntime  # optional
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda array: np.asarray(session.run([wanted], {given: array})[0])
+
+
+def _score(predictors: Mapping[str, Predict], samples: list[Sample], classes: int) -> dict[str, float]:
+    """mIoU by the name of the predictor; NaN where no pixel has a label."""
+    found = {}
+    with progress_bar("comparing the exported files", len(samples) * len(predictors)) as advance:
+        for name, predict in predictors.items():
+            confusion = np.zeros((classes, classes), np.int64)
+            for sample in samples:
+                truth, mask = np.array(sample.mask), predict(np.array(sample.image))
+                confusion += confusion_matrix(torch.from_numpy(truth), torch.from_numpy(mask), classes).numpy()
+                advance(1)
+            found[name] = mean_iou(confusion)
+    return found
+
+
+def _time(calls: Mapping[str, tuple[Predict, np.ndarray]]) -> dict[str, float]:
+    """Median milliseconds of each call.
+
+    They do not take turns: for a while after a call, the threads of ONNX Runtime and of OpenMP keep the cores busy.
+    """
+    found = {}
+    for name, (predict, array) in calls.items():
+        predict(array)
+        seconds = []
+        for _ in range(_ROUNDS):
+            started = time.perf_counter()
+            predict(array)
+            seconds.append(time.perf_counter() - started)
+        found[name] = 1000 * statistics.median(seconds)
+    return found

@@ -1,0 +1,79 @@
+"""The exported files on the model card: size, speed and mIoU of each."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.filesize import decimal
+
+from .tables import score
+
+INT8 = "model_masks_int8.onnx"
+_SAME_MASKS = {"model.onnx": "model_masks.onnx"}
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def file_sections(files: Mapping[str, int], onnx_facts: Mapping[str, Any], measured: Mapping[str, Any]) -> list[str]:
+    """The table of files, and how they were checked and measured.
+
+    Args:
+        files: Size in bytes of each exported file.
+        onnx_facts: How ``model.onnx`` and ``model_masks.onnx`` were checked; empty if there are none.
+        measured: See :func:`voc_seg.engine.export_formats.compare_files`; empty if nothing was measured.
+    """
+    about = {
+        "model.safetensors": "weights in float32; settings and class names in its metadata",
+        "model.onnx": f"the network for ONNX Runtime and others, opset {onnx_facts.get('opset')}; the same metadata",
+        "model_masks.onnx": "the same with resizing and normalisation inside: an image of any size in, its mask out",
+        INT8: "`model_masks.onnx` with 8-bit convolutions",
+    }
+    header, rows = ["file", "content", "size"], [[f"`{name}`", about[name], decimal(files[name])] for name in files]
+    if measured:
+        header += ["ms per image", "mIoU"]
+        for name, row in zip(files, rows):
+            row += [f"{measured['milliseconds'][name]:.1f}", score(measured["miou"].get(_SAME_MASKS.get(name, name)))]
+    return [markdown_table(header, rows), *_measured(files, measured), *_checked(onnx_facts)]
+
+
+def _measured(files: Mapping[str, int], measured: Mapping[str, Any]) -> list[str]:
+    if not measured:
+        return []
+    height, width = measured["size"]
+    text = [
+        f"Time is for an image of {height} x {width} pixels (height x width) on {measured['processor']} with "
+        f"{_number(measured['threads'], 'thread')}, median of {measured['rounds']}: that of PyTorch in "
+        f"{measured['precision']} for `model.safetensors`, of ONNX Runtime for the others, and of the network "
+        f"alone for `model.onnx`. mIoU is that of {_number(measured['images'], 'image')} of val."
+    ]
+    if INT8 in measured["miou"]:
+        text.append(
+            f"In INT8 mIoU {change_by_int8(measured)}{'' if INT8 in files else ', so that file was not kept'}. Its "
+            f"ranges are from {_number(measured['calibrated'], 'image')} of train, and val decided whether to keep it; "
+            "test had no part in that."
+        )
+    return [" ".join(text)]
+
+
+def change_by_int8(measured: Mapping[str, Any]) -> str:
+    """How mIoU changes with INT8, as in "falls by 0.12 points"; or "stays the same"."""
+    points = 100 * (measured["miou"][INT8] - measured["miou"]["model_masks.onnx"])
+    if abs(points) < 0.005:
+        return "stays the same"
+    return f"{'falls' if points < 0 else 'rises'} by {abs(points):.2f} points"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)
+
+
+def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
+    if not onnx_facts:
+        return []
+    return [
+        "`model.onnx` was compared with PyTorch in ONNX Runtime {onnxruntime} at {sizes} (batch x height x width): "
+        "logits differ by at most {difference:.1g}. The masks of `model_masks.onnx` differ from those of PyTorch in "
+        "{other_pixels:.2g} of the pixels, at {mask_sizes}.".format(**onnx_facts)
+    ]

@@ -6,7 +6,7 @@ from torch import nn
 
 BATCH_NORM = (
     "resnet18", "timm:test_efficientnet", "timm:mobilenetv3_small_050", "timm:mobilenetv4_conv_small_035",
-    "timm:test_byobnet",
+    "timm:test_byobnet", "timm:tf_mobilenetv3_small_minimal_100",
 )  # fmt: skip
 FAMILIES = (*BATCH_NORM, "timm:test_convnext", "timm:test_vit", "timm:small_dinov2", "timm:small_dinov3")
 

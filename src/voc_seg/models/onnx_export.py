@@ -3,6 +3,9 @@
 import copy
 import logging
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -65,17 +68,18 @@ def to_onnx(model: nn.Module, metadata: dict[str, str]) -> OnnxModel:
 
     logger.info("Exporting to ONNX (opset %d) and checking it at %d sizes", OPSET, len(CHECKED))
     try:
-        program = torch.onnx.export(
-            # Contiguous: with weights in channels-last memory torch.export does not solve the sizes.
-            copy.deepcopy(model).to(memory_format=torch.contiguous_format),
-            (torch.zeros(2, input_of(model).channels, 70, 101),),
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: Dim("batch"), 2: Dim("height"), 3: Dim("width")},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+        with _padding_of_whole_strides():
+            program = torch.onnx.export(
+                # Contiguous: with weights in channels-last memory torch.export does not solve the sizes.
+                copy.deepcopy(model).to(memory_format=torch.contiguous_format),
+                (torch.zeros(2, input_of(model).channels, 70, 101),),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: Dim("batch"), 2: Dim("height"), 3: Dim("width")},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
     except torch.onnx.OnnxExporterError as error:
         raise VocSegError(
             f"torch {torch.__version__} could not export the network to ONNX ({str(error).partition(chr(10))[0]}). "
@@ -89,6 +93,24 @@ def to_onnx(model: nn.Module, metadata: dict[str, str]) -> OnnxModel:
         side.dim_param = name
     content = proto.SerializeToString()
     return OnnxModel(content, largest_difference(model, content), version("onnxruntime"))
+
+
+@contextmanager
+def _padding_of_whole_strides() -> Iterator[None]:
+    """Make the padding of TensorFlow's networks in timm a number: it is a formula of the size of the image, which
+    torch.export cannot simplify layer after layer. Images are extended to whole strides of the encoder, and then so are
+    the maps in it, for which the formula always gives the same.
+    """
+    padding = sys.modules.get("timm.layers.padding")
+    if padding is None:
+        yield
+        return
+    formula = padding.get_same_padding
+    padding.get_same_padding = lambda size, kernel, stride, dilation: max((kernel - 1) * dilation + 1 - stride, 0)
+    try:
+        yield
+    finally:
+        padding.get_same_padding = formula
 
 
 @torch.inference_mode()

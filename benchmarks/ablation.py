@@ -1,7 +1,7 @@
 """What each part of a recipe brings: one part more in every row, the same CPU time for each.
 
     python benchmarks/ablation.py --voc-root PATH --weights FILE --out FILE [--network resnet50] [--cpu-minutes 6] \
-        [--variants] [--rows NAME ...] [--epochs N] [--seeds 0] [--last-seeds 0 1 2] [--threads 1]
+        [--variants | --imported] [--rows NAME ...] [--epochs N] [--seeds 0] [--last-seeds 0 1 2] [--threads 1]
 
 Trains on 264 of the images of train and scores the other 66, which no training sees; val is never read. Which 66 is
 decided by a hash of the ids. The number of epochs of each row is fitted to its measured speed, so that training takes
@@ -9,8 +9,8 @@ decided by a hash of the ids. The number of epochs of each row is fitted to its 
 fixes the number instead, which other work on the machine cannot change.
 
 Rows are added to the file as they finish, and those that it has are skipped, so the script can be stopped and started
-again. With ``--variants`` each row changes one thing in the last row of the first table instead. The table gives mean
-and deviation over the seeds.
+again. With ``--variants`` each row changes one thing in the last row of the first table instead; with ``--imported``,
+in the settings that ``kedro import-data`` once wrote. The table gives mean and deviation over the seeds.
 """
 
 import argparse
@@ -94,6 +94,29 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 ]
 """Rows of the second table: name, and the one thing that it changes in the last row of the first."""
 
+IMPORTED: list[tuple[str, dict[str, Any]]] = [
+    (
+        "import-data",
+        {
+            "augmentation": {"crop_size": 224, "scale": [0.8, 1.25]},
+            "training": {"batch_size": 4, "optimizer": {"learning_rate": 0.006}},
+            "evaluation": {"scale": 1.0},
+        },
+    ),
+    ("encoder_factor", {"training": {"optimizer": {"encoder_factor": 0.1}}}),
+    ("freeze_batch_norm", {"training": {"freeze_batch_norm": True}}),
+    ("both", {"training": {"freeze_batch_norm": True, "optimizer": {"encoder_factor": 0.1}}}),
+    (
+        "both, learning_rate=0.02",
+        {"training": {"freeze_batch_norm": True, "optimizer": {"encoder_factor": 0.1, "learning_rate": 0.02}}},
+    ),
+    (
+        "freeze_batch_norm, learning_rate=0.002",
+        {"training": {"freeze_batch_norm": True, "optimizer": {"learning_rate": 0.002}}},
+    ),
+]
+"""Rows of the third table: the settings that ``kedro import-data`` wrote for VOC before, and what it might change."""
+
 
 def merged(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings with others on top."""
@@ -159,6 +182,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--network", choices=list(NETWORKS), default="resnet50")
     parser.add_argument("--variants", action="store_true", help="change one thing in the last row, instead of adding")
+    parser.add_argument("--imported", action="store_true", help="change the settings that kedro import-data once wrote")
     parser.add_argument("--cpu-minutes", type=float, default=6.0)
     parser.add_argument("--epochs", type=int, help="train every row for this long, instead of --cpu-minutes")
     parser.add_argument("--rows", nargs="+", help="only these rows; a row still has all parts of those before it")
@@ -177,6 +201,9 @@ def main() -> None:
     several = {name for name, _ in named[-2:]}
     if arguments.variants:
         named = [named[-1], *((name, merged(rows[-1], more)) for name, more in VARIANTS)]
+    if arguments.imported:
+        first = merged(base, IMPORTED[0][1])
+        named, several = [(name, merged(first, more)) for name, more in IMPORTED], set()
     done = pd.read_csv(arguments.out) if arguments.out.exists() else pd.DataFrame(columns=["row", "seed"])
     for name, settings in named:
         if arguments.rows and name not in arguments.rows:
@@ -189,7 +216,7 @@ def main() -> None:
             done = pd.concat([done, pd.DataFrame([row])], ignore_index=True)
             done.to_csv(arguments.out, index=False)
             console.print(row, highlight=False)
-    print_summary(done, [name for name, _ in named], arguments.variants)
+    print_summary(done, [name for name, _ in named], arguments.variants or arguments.imported)
 
 
 def print_summary(runs: pd.DataFrame, names: list[str], variants: bool) -> None:

@@ -161,6 +161,8 @@ def test_what_a_result_offers(photo: Path, model: Predictor, tmp_path: Path) -> 
     assert sum(result.shares.values()) == pytest.approx(1)
     assert list(result.shares.values()) == sorted(result.shares.values(), reverse=True)
     assert result.shares.keys() == {CLASS_NAMES[value] for value in np.unique(result.mask)}
+    height, width = result.mask.shape
+    assert repr(result).startswith(f"Result({height} x {width}: {next(iter(result.shares))} ")
     assert result.overlay().width >= 128
     result.save(tmp_path / "new/mask.png")
     result.save(tmp_path / "overlay.jpg")

@@ -112,6 +112,34 @@ class TestReports:
         assert score.loss == report.history[-1]["val_loss"]
         assert training.mean_iou(score.confusion) == report.best_model["val_miou"]
 
+    @pytest.mark.parametrize(
+        ("settings", "warning"),
+        [
+            ({"freeze_batch_norm": True}, "training.freeze_batch_norm=true keeps random values"),
+            ({"frozen_stages": 2}, "training.frozen_stages=2 keeps random values"),
+            ({}, ""),
+        ],
+    )
+    def test_what_is_frozen_before_it_was_trained_is_warned_of(
+        self,
+        settings: dict,
+        warning: str,
+        train_store: SampleStore,
+        val_store: SampleStore,
+        make_parameters: Make,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        next(iter(fit(train_store, val_store, CLASS_NAMES, make_parameters(training=settings))))
+        assert (warning in caplog.text) if warning else ("random" not in caplog.text)
+
+    def test_settings_of_what_is_not_chosen_are_warned_of(
+        self, train_store: SampleStore, val_store: SampleStore, make_parameters: Make, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        unused = {"optimizer": {"name": "adamw", "momentum": 0.5}, "schedule": {"name": "cosine", "power": 2}}
+        next(iter(fit(train_store, val_store, CLASS_NAMES, make_parameters(training=unused))))
+        assert "training.optimizer.momentum=0.5 has no effect, because training.optimizer.name is adamw." in caplog.text
+        assert "training.schedule.power=2 has no effect, because training.schedule.name is cosine." in caplog.text
+
     def test_a_slow_validation_is_logged_where_there_is_no_bar(
         self,
         train_store: SampleStore,

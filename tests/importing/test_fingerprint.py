@@ -73,6 +73,8 @@ def test_photographs_as_in_voc() -> None:
         "training.epochs": 68,
         "training.validate_every": 7,
         "training.optimizer.learning_rate": 0.006,
+        "training.freeze_batch_norm": True,
+        "training.optimizer.encoder_factor": 0.1,
         "training.checkpoint.every_epochs": 6,
     }
 
@@ -104,6 +106,7 @@ def test_from_scratch_at_half_the_size() -> None:
     found = values(plan(200, (375, 500), 120, pretrained=False))
     assert (found["model.weights"], found["training.optimizer.learning_rate"]) == (None, 0.03)
     assert (found["evaluation.scale"], found["augmentation.crop_size"]) == (0.5, 128)
+    assert not found.keys() & {"training.freeze_batch_norm", "training.optimizer.encoder_factor"}
     # Small objects are not reduced.
     assert values(plan(200, (375, 500), 16, pretrained=False))["evaluation.scale"] == 1.0
 

@@ -41,6 +41,11 @@ class Result:
     classes: Classes
     _confidence: Callable[[], np.ndarray]
 
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in self.shares.items())
+        return f"Result({height} x {width}: {shares or 'void only'})"
+
     @cached_property
     def confidence(self) -> np.ndarray:
         """255 times the largest class probability, ``uint8 (H, W)``.

@@ -1,13 +1,30 @@
 """Parts of the network that do not change in training: frozen stages and frozen batch-norm statistics."""
 
 import itertools
+import logging
 from typing import Literal
 
 from torch import nn
 
-from voc_seg.config import TrainingConfig
+from voc_seg.config import Parameters, TrainingConfig
 from voc_seg.models.segmentation_net import SegmentationNet
 from voc_seg.system.errors import VocSegError
+
+logger = logging.getLogger(__name__)
+
+
+def warn_random_kept(parameters: Parameters) -> None:
+    """Warn of what stays random for good: it is frozen, but has not been trained before."""
+    config = parameters.training
+    if parameters.model.weights is not None or config.frozen_stages == "all":  # for which there is a warning already
+        return
+    kept = [f"frozen_stages={config.frozen_stages}"] if config.frozen_stages else []
+    kept += ["freeze_batch_norm=true"] if config.freeze_batch_norm else []
+    if kept:
+        logger.warning(
+            "model.weights is null, so training.%s keeps random values. Turn that off, or start from pretrained "
+            "weights: model.weights=pretrained", " and training.".join(kept),
+        )  # fmt: skip
 
 
 def freeze_stages(model: SegmentationNet, stages: int | Literal["all"]) -> None:

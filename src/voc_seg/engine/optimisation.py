@@ -1,5 +1,6 @@
 """Optimiser, moving average and learning rate."""
 
+import logging
 import math
 from typing import Any
 
@@ -7,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from voc_seg.config import OptimizerConfig, ScheduleConfig
+from voc_seg.config import OptimizerConfig, ScheduleConfig, TrainingConfig
 from voc_seg.models.segmentation_net import SegmentationNet
+
+logger = logging.getLogger(__name__)
 
 
 def build_optimizer(
@@ -28,6 +31,18 @@ def build_optimizer(
     optimizer = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused or None)
     begin_momentum(optimizer)
     return optimizer
+
+
+def warn_unused(config: TrainingConfig) -> None:
+    """Warn of settings of an optimiser or schedule that is not the chosen one."""
+    chosen, usual = config.optimizer, TrainingConfig()
+    unused: list[tuple[str, str, str]] = []
+    if chosen.name != "sgd" and chosen.momentum != usual.optimizer.momentum:
+        unused.append((f"optimizer.momentum={chosen.momentum:g}", "optimizer.name", chosen.name))
+    if config.schedule.name != "poly" and config.schedule.power != usual.schedule.power:
+        unused.append((f"schedule.power={config.schedule.power:g}", "schedule.name", config.schedule.name))
+    for setting, key, name in unused:
+        logger.warning("training.%s has no effect, because training.%s is %s.", setting, key, name)
 
 
 def parameter_groups(model: SegmentationNet, config: OptimizerConfig) -> list[dict[str, Any]]:

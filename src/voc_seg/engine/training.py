@@ -43,7 +43,7 @@ from .freezing import train_mode
 from .frozen import cache_features
 from .interruption import Interruption
 from .losses import loss_sum
-from .optimisation import set_learning_rate
+from .optimisation import set_learning_rate, warn_unused
 from .progress import RunProgress
 from .resuming import already_finished
 from .run import EpochReport, TrainingRun, announce, start_run
@@ -92,6 +92,7 @@ def fit(
         yield EpochReport({}, {}, state.history)
         return
     announce(run, train, val, checkpoint)
+    warn_unused(config)
     run.features = cache_features(run.model, train, val, parameters, run.runtime, cache)
     run.started_at = time.monotonic()  # training.minutes does not include what is computed once for many runs
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import nn
@@ -101,7 +102,7 @@ def _padding_of_whole_strides() -> Iterator[None]:
     torch.export cannot simplify layer after layer. Images are extended to whole strides of the encoder, and then so are
     the maps in it, for which the formula always gives the same.
     """
-    padding = sys.modules.get("timm.layers.padding")
+    padding: Any = sys.modules.get("timm.layers.padding")
     if padding is None:
         yield
         return

@@ -52,7 +52,7 @@ def scored_images(
     if scores.get("split") != split:
         return f"it was evaluated on {scores.get('split')}, not on {split}"
     if confusions.empty:
-        return "it was evaluated by an earlier version"
+        return "its image_confusions.parquet is missing, empty or damaged: evaluate it again"
     counts = from_table(confusions, int(scores["classes_declared"]))
     if not np.isclose(counts.total().miou(), scores["miou"], rtol=0, atol=1e-9):
         return "its image_confusions.parquet is of another evaluation"

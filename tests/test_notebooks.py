@@ -37,7 +37,7 @@ def test_stored_without_output(name: str) -> None:
             assert len(cell.source.splitlines()) <= 14, f"{cell.id} is long: a function in the package is lacking"
 
 
-@pytest.mark.slow  # the notebooks are also run as such by .ci/run
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "figures"), [("explore_data.ipynb", 3), ("inspect_run.ipynb", 4)])
 def test_runs_from_top_to_bottom(name: str, figures: int, project: Path) -> None:
     notebook = nbformat.read(FOLDER / name, as_version=4)

@@ -20,6 +20,9 @@ _spec.loader.exec_module(families)
 pytestmark = pytest.mark.usefixtures("narrow_encoder", "small_transformers")
 
 GPU = "simgpu:0"
+QUICKEST = ("timm:test_efficientnet", "timm:test_convnext", "timm:test_vit")
+AT_LENGTH = (pytest.mark.slow, pytest.mark.long)
+IN_TURN = [pytest.param(name, marks=() if name in QUICKEST else AT_LENGTH) for name in families.FAMILIES]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def _numbers(reports: list[EpochReport]) -> list[Any]:
     return [(row["train_loss"], row["val_loss"], row["val_miou"]) for row in reports[-1].history]
 
 
-@pytest.mark.parametrize("encoder", families.FAMILIES)
+@pytest.mark.parametrize("encoder", IN_TURN)
 def test_a_training_is_near_the_cpus(fit_on: Callable[..., list[EpochReport]], encoder: str) -> None:
     """To the bit it is not: attention and layer norm are computed by other operators."""
     blocks = {"model": {"encoder": encoder, "dropout": 0.0}, "training": {"epochs": 1}}

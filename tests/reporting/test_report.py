@@ -45,7 +45,7 @@ METRICS = {
 }
 
 
-def page(images: list | None = None, history: pd.DataFrame = HISTORY) -> str:
+def page(images: list | None = None, history: pd.DataFrame = HISTORY, settings: dict | None = None) -> str:
     return fill_page(
         "resnet18 on sample",
         images or [],
@@ -53,7 +53,7 @@ def page(images: list | None = None, history: pd.DataFrame = HISTORY) -> str:
         scores.class_scores(CONFUSION, THREE.names),
         pd.DataFrame(CONFUSION, index=THREE.names, columns=THREE.names),
         history,
-        describe_settings(BEST, METRICS, "sample", {"scale": 0.5, "flip": False}),
+        settings or describe_settings(BEST, METRICS, "sample", {"scale": 0.5, "flip": False}),
         THREE,
     )
 
@@ -115,6 +115,14 @@ class TestPage:
         assert groups["Scored"]["flip"] == "no"
         assert groups["Trained on"]["training images"] == "1464"
         assert "Augmentation" not in groups  # this model has no such settings
+
+    def test_an_ensemble_is_described_by_its_members(self):
+        ensemble = BEST | {"members": [{"run": "a"}, {"run": "b"}]}
+        groups = describe_settings(ensemble, METRICS, "sample", {})
+        assert groups["Model"]["members"] == ["a", "b"] and "epoch" not in groups["Model"]
+        assert groups["Model"]["mean validation mIoU"] == "0.3000"
+        assert "validation images" not in groups["Trained on"]
+        assert "the reports of its members" in data_in(page(settings=groups))["history_note"]
 
     def test_a_model_without_its_settings_is_described_as_far_as_it_goes(self):
         bare = {key: value for key, value in BEST.items() if key != "config"}

@@ -29,6 +29,7 @@ _SCRIPTS = (
     "viewer.js",
 )  # fmt: skip
 _NO_HISTORY = "No training history of this model: training_history.csv is missing or belongs to another run."
+_NO_HISTORY_OF_ENSEMBLE = "An ensemble is not trained itself: the reports of its members show their trainings."
 
 
 def matching_history(best_model: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
@@ -57,7 +58,7 @@ def describe_settings(
 
     ``source`` is that of the evaluated samples, ``scoring`` the settings of the evaluation.
     """
-    config = best_model.get("config", {})
+    config, members = best_model.get("config", {}), members_of(best_model)
     data = config.get("data", {})
     return {
         "Scored": {
@@ -71,7 +72,7 @@ def describe_settings(
         "Trained on": {
             "source": trained_on(best_model) or "not known",
             "training images": data.get("images", "not known"),
-            "validation images": data.get("val_images", "not known"),
+            **({} if members else {"validation images": data.get("val_images", "not known")}),
             **({"data.longer_side": data["longer_side"]} if data.get("longer_side") else {}),
             "seed": config.get("seed", "not known"),
         },
@@ -79,9 +80,8 @@ def describe_settings(
             **best_model["model_config"],
             "weights": Path(best_model["model_config"]["weights"] or "none").name,  # no folder of this machine
             "parameters": f"{count_weights(best_model['model']) / 1e6:.1f} M",
-            **({"members": [str(one.get("run")) for one in members_of(best_model)]} if members_of(best_model) else {}),
-            "epoch": best_model["epoch"],
-            "validation mIoU": f"{best_model['val_miou']:.4f}",
+            **({"members": [str(one.get("run")) for one in members]} if members else {"epoch": best_model["epoch"]}),
+            f"{'mean ' if members else ''}validation mIoU": f"{best_model['val_miou']:.4f}",
         },
         "Augmentation": config.get("augmentation", {}),
         "Training": config.get("training", {}),
@@ -132,7 +132,7 @@ def fill_page(
         "class_scores": class_scores.to_dict("records"),
         "confusion": confusion.to_numpy().tolist(),
         "history": history.to_dict("records") or None,
-        "history_note": _NO_HISTORY,
+        "history_note": _NO_HISTORY_OF_ENSEMBLE if "members" in settings["Model"] else _NO_HISTORY,
         "settings": [
             [name, [[key, _text(value)] for key, value in flattened(group)]]
             for name, group in settings.items()

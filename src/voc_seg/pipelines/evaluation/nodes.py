@@ -17,7 +17,7 @@ from voc_seg.engine.held_out import held_out_fold
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.metrics import boundaries, calibration, intervals
 from voc_seg.metrics import confusion as scores
-from voc_seg.models.members import fold_of, is_chosen_on_val
+from voc_seg.models.members import fold_of, is_chosen_on_val, members_of
 from voc_seg.models.registry import require_trained_for, restore_model
 from voc_seg.reporting import report as reporting
 from voc_seg.reporting import report_images
@@ -229,8 +229,10 @@ def write_report(
     images = report_images.describe_images(samples, predictions, image_scores, classes)
     for image in images:
         require_same_mask(image["id"], (iou for _, iou in image["classes"]), image["miou"])
+    encoder, members = scored_model["model_config"]["encoder"], members_of(scored_model)
+    networks = f"Ensemble of {len(members)} x {encoder}" if members else encoder
     page = reporting.fill_page(
-        f"{scored_model['model_config']['encoder']} on {source or 'data of unknown source'}",
+        f"{networks} on {source or 'data of unknown source'}",
         images,
         metrics,
         class_scores,

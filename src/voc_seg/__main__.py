@@ -17,7 +17,8 @@ def main(*args: Any, package: str = "voc_seg", **kwargs: Any) -> Any:
         from voc_seg.serving.command import serve
 
         return serve(given[1:], prog_name="voc-seg serve")
-    logging.getLogger("kedro.framework.project").setLevel(logging.WARNING)  # "Using .../rich_logging.yml" without conf
+    # Without conf/logging.yml: "Using .../rich_logging.yml as logging configuration". Kedro resets levels.
+    logging.getLogger("kedro.framework.project").addFilter(lambda record: record.levelno > logging.INFO)
     _require_logging()
     from kedro.framework.cli.utils import find_run_command
     from kedro.framework.project import configure_project

@@ -45,11 +45,11 @@ def python(folder: Path, *arguments: str, fails: bool = False, **environment: st
     return done.stdout
 
 
-def new(folder: Path, starter: str, name: str, fails: bool = False) -> str:
+def new(folder: Path, starter: str, name: str, fails: bool = False, **environment: str) -> str:
     settings = folder / "cookiecutter.yml"  # nothing is left in the home folder
     settings.write_text(f"replay_dir: {folder / 'replay'}\ncookiecutters_dir: {folder / 'clones'}\n")
     options = ["--starter", starter, "--directory", "starter", "--name", name]
-    return python(folder, "-m", "kedro", "new", *options, fails=fails, COOKIECUTTER_CONFIG=str(settings))
+    return python(folder, "-m", "kedro", "new", *options, fails=fails, COOKIECUTTER_CONFIG=str(settings), **environment)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,14 @@ def test_names_of_unusable_packages_are_refused(tmp_path: Path, name: str, messa
     assert not list(tmp_path.glob("*/src"))
 
 
-def test_a_project_from_an_address_requires_that_commit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("starter", "required"),
+    [
+        ("https://git.invalid/me/voc_seg.git", "git+https://git.invalid/me/voc_seg.git"),
+        ("git@git.invalid:me/voc_seg.git", "git+ssh://git@git.invalid/me/voc_seg.git"),
+    ],
+)
+def test_a_project_from_an_address_requires_that_commit(tmp_path: Path, starter: str, required: str) -> None:
     source = tmp_path / "voc_seg"
     for name in ("starter", "conf/base", "notebooks", ".viz"):
         shutil.copytree(ROOT / name, source / name)
@@ -129,8 +136,9 @@ def test_a_project_from_an_address_requires_that_commit(tmp_path: Path) -> None:
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
         subprocess.run([*git, *command], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    new(tmp_path, f"git+{source.as_uri()}", "oaks")
-    assert f'"voc_seg @ git+{source.as_uri()}@{head}"' in (tmp_path / "oaks/pyproject.toml").read_text()
+    address = {"KEY_0": f"url.{source.as_uri()}.insteadOf", "VALUE_0": starter, "COUNT": "1"}
+    new(tmp_path, starter, "oaks", **{f"GIT_CONFIG_{key}": value for key, value in address.items()})
+    assert f'"voc_seg @ {required}@{head}"' in (tmp_path / "oaks/pyproject.toml").read_text()
     assert yaml.safe_load((tmp_path / "oaks/conf/base/globals.yml").read_text())["source"] == "sample"
 
 

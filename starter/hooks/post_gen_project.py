@@ -27,12 +27,14 @@ def address() -> str:
     """Where pip finds this voc_seg: the commit of a cloned repository, an archive, or a folder of this machine."""
     if TEMPLATE.endswith(".zip"):
         return TEMPLATE if "://" in TEMPLATE else (START / TEMPLATE).resolve().as_uri()
-    url = re.sub(r"^([\w.-]+@[\w.-]+):(?!//)", r"ssh://\1/", TEMPLATE)  # git@HOST:OWNER/NAME
+    url = re.sub(r"^([\w.-]+@[\w.-]+):(?!//)", r"ssh://\1/", TEMPLATE.removeprefix("git+"))  # git@HOST:OWNER/NAME
+    if url.startswith("file://"):  # pip's older versions refuse git+file
+        return url
     if "://" not in url:
         return REPOSITORY.as_uri()
     command = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
     commit = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    return f"git+{url.removeprefix('git+')}@{commit}"
+    return f"git+{url}@{commit}"
 
 
 if missing := [name for name in COPIED if not (REPOSITORY / name).exists()]:

@@ -1,8 +1,9 @@
 """A small stand-in for ResNet-18, for tests of what surrounds a network: training them takes most of the time.
 
-As a program it is ``python -m voc_seg`` with that network.
+As a program it is ``python -m voc_seg`` with that network, or another module that ``NARROWED`` names.
 """
 
+import os
 import runpy
 import signal
 import sys
@@ -33,4 +34,4 @@ if __name__ == "__main__":
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)
     narrow_resnet18(pytest.MonkeyPatch())
-    runpy.run_module("voc_seg", run_name="__main__")
+    runpy.run_module(os.environ.get("NARROWED", "voc_seg"), run_name="__main__")

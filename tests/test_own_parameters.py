@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from voc_seg.config import Parameters, TrainingConfig, flattened
 from voc_seg.config.user_keys import unread_warnings
 from voc_seg.hooks.setting_errors import describe_validation_errors
+from voc_seg.scenes.sample import write_scenes
 from voc_seg.system.errors import VocSegError
 
 ROOT = Path(__file__).parents[1]
@@ -172,3 +173,18 @@ def test_an_input_that_no_pipeline_makes_is_named(project: Path) -> None:
         ClickException, match=r"elsewhere, which no pipeline produces and which is in no catalog\*\.yml"
     ):
         require_inputs({"env": None, "runtime_params": None}, pipeline, DataCatalog())
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_an_output_without_a_catalog_entry_is_named(
+    project: Path, run_kedro: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_scenes(project / "voc", {"train": 1, "val": 1, "test": 1})
+    (project / "conf/local/parameters.yml").unlink()
+    path = project / "conf/base/catalog_data_processing.yml"
+    text = path.read_text()
+    path.write_text(text[: text.index("class_distribution:")])  # the last entry
+    run_kedro(project, "data_processing")
+    said = [record.getMessage() for record in caplog.records if "No catalog*.yml" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith("No catalog*.yml has an entry for class_distribution, so no file is written.")

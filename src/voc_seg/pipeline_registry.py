@@ -2,12 +2,11 @@
 
 from difflib import get_close_matches
 
-from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
 from voc_seg.hooks.errors import RunStoppedError
-from voc_seg.hooks.kedro_internals import grouped
-from voc_seg.hooks.validation import pipeline_names
+from voc_seg.hooks.kedro_internals import grouped, requested_pipelines
+from voc_seg.hooks.project_package import load_pipelines, pipeline_modules
 
 DEFAULT = ("data_processing", "training", "evaluation")
 """Pipelines of plain ``kedro run``, in this order."""
@@ -16,17 +15,16 @@ DEFAULT = ("data_processing", "training", "evaluation")
 def register_pipelines() -> dict[str, Pipeline]:
     """Register every folder under ``pipelines/`` by its name, and ``__default__``.
 
-    If a run names its pipelines, Kedro loads only those, so that data_processing does not import torch.
+    If a run names its pipelines, only those are loaded, so that data_processing does not import torch. Kedro's own
+    ``find_pipelines`` knows one package only, not that of a project made by the starter in addition.
     """
-    try:
-        pipelines = find_pipelines(raise_errors=True)
-    except ImportError as error:
-        if error.__cause__ is not None:
-            raise
-        wanted = str(error).split("'")[1].rpartition(".")[2]  # '...importing the 'voc_seg.pipelines.NAME' module.'
-        known = pipeline_names()
-        close = "".join(f" Did you mean {name}?" for name in get_close_matches(wanted, known, 1))
-        raise RunStoppedError(f"There is no pipeline {wanted}.{close} There are: {', '.join(known)}.") from error
+    known, requested = pipeline_modules(), requested_pipelines()
+    wanted = known if requested is None else requested
+    for name in wanted:
+        if name not in known:
+            close = "".join(f" Did you mean {other}?" for other in get_close_matches(name, known, 1))
+            raise RunStoppedError(f"There is no pipeline {name}.{close} There are: {', '.join(known)}.")
+    pipelines = load_pipelines(wanted)
     if all(name in pipelines for name in DEFAULT):
         pipelines["__default__"] = sum((grouped(pipelines[name], name) for name in DEFAULT), Pipeline([]))
     return pipelines

@@ -15,6 +15,8 @@ from kedro.framework.project import settings as project_settings
 from voc_seg.config import flattened
 from voc_seg.system.torchrun import ProcessInfo, process_info
 
+from .project_package import package_name
+
 NEXT_COMMAND = {
     "data_processing": "kedro run --pipelines sanity",
     "sanity": "kedro run --pipelines training",
@@ -36,7 +38,7 @@ NEXT_COMMAND = {
 class Launch:
     """How a run was started, as far as the next command has to repeat it."""
 
-    program: str = "kedro run"  # ``kedro run``, or ``voc-seg`` where the project is installed as a package
+    program: str = "kedro run"  # ``kedro run``; where the project is an installed package, ``voc-seg``
     conf_source: str = ""  # value of ``--conf-source``, empty for the project's own
     config: str = ""  # value of ``--config``
     config_has_params: bool = False  # whether that file sets the parameters, which ``--params`` would replace
@@ -54,7 +56,7 @@ def launch_from_context(context: KedroContext) -> Launch:
     params = typed.params if typed and "conf_source" in typed.params else {}
     conf, own = str(context.config_loader.conf_source), context.project_path / project_settings.CONF_SOURCE
     return Launch(
-        "kedro run" if (context.project_path / "pyproject.toml").is_file() else "voc-seg",
+        "kedro run" if (context.project_path / "pyproject.toml").is_file() else _installed_program(),
         "" if "://" not in conf and Path(conf).resolve() == own.resolve() else _relative_to_cwd(conf),
         _relative_to_cwd(params.get("config") or ""),
         typed is not None
@@ -62,6 +64,11 @@ def launch_from_context(context: KedroContext) -> Launch:
         and typed.get_parameter_source("params") is ParameterSource.DEFAULT_MAP,
         params.get("runner") or "",
     )
+
+
+def _installed_program() -> str:
+    package = package_name()
+    return "voc-seg" if package == "voc_seg" else f"python -m {package}"
 
 
 def _relative_to_cwd(path: str) -> str:
@@ -121,7 +128,7 @@ def _launch_program(process: ProcessInfo, program: str) -> str:
     rendezvous = (
         f" --nnodes={process.nodes} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500" if process.nodes > 1 else ""
     )
-    return f"torchrun{rendezvous} --nproc-per-node={process.local_world_size} -m voc_seg"
+    return f"torchrun{rendezvous} --nproc-per-node={process.local_world_size} -m {package_name()}"
 
 
 def _format_value(value: Any) -> str:

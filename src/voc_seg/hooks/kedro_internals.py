@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
+from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -17,6 +18,12 @@ def pipeline_to_run(pipeline: Pipeline, catalog: CatalogProtocol, run_params: Ma
     if not run_params.get("only_missing_outputs"):
         return pipeline
     return SequentialRunner()._filter_pipeline_for_missing_outputs(pipeline, catalog)
+
+
+def requested_pipelines() -> list[str] | None:
+    """Names of the pipelines of this run; None to load all."""
+    names = pipelines._requested_pipelines
+    return None if names is None or "__default__" in names else names
 
 
 def environments(loader: OmegaConfigLoader) -> list[str]:

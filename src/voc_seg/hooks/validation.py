@@ -4,8 +4,6 @@ import faulthandler
 import logging
 import os
 from contextlib import suppress
-from importlib import import_module
-from pathlib import Path
 from typing import Any, cast
 
 from kedro.config import MissingConfigException, OmegaConfigLoader
@@ -16,6 +14,7 @@ from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
+from voc_seg import __version__
 from voc_seg.config import DataConfig, ModelConfig, Parameters, RuntimeConfig, TrainingConfig
 from voc_seg.config.user_keys import unread_warnings
 from voc_seg.system.errors import InterruptedRunError, VocSegError
@@ -24,6 +23,7 @@ from voc_seg.system.torchrun import process_info
 from .commands import NEXT_COMMAND, Launch, launch_from_context, resume_command, run_command
 from .errors import RunStoppedError, find_cause
 from .kedro_internals import environments, pipeline_to_run
+from .project_package import load_pipelines, pipeline_modules
 from .setting_errors import describe_validation_errors
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ class ProjectHooks:
         """Refuse a run whose inputs, device or weights are missing."""
         pipeline = pipeline_to_run(pipeline, catalog, run_params)
         require_inputs(run_params | {"launch": self._launch}, pipeline, catalog)
+        _warn_lost_outputs(pipeline, catalog)
         try:
             _warn_unread_keys(run_params, pipeline, catalog)
             _require_device_and_weights(pipeline, catalog)
@@ -125,6 +126,17 @@ def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: Cata
         lines.append(f"  {name}, {source}")
     if lines:
         raise RunStoppedError("Inputs of this run are missing:\n" + "\n".join(lines))
+
+
+def _warn_lost_outputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Warn about outputs without a catalog entry, as in a project whose ``conf/base`` is of an earlier version."""
+    ours = [node for node in pipeline.nodes if node.func.__module__.startswith("voc_seg.")]
+    if lost := sorted({name for node in ours for name in node.outputs if name not in catalog}):
+        logger.warning(
+            "No catalog*.yml has an entry for %s, so no file is written. If conf/base is of another version of voc_seg "
+            "than the installed %s, copy the entries from there.",
+            ", ".join(lost), __version__,
+        )  # fmt: skip
 
 
 def _is_available(name: str, catalog: CatalogProtocol) -> bool:
@@ -192,21 +204,14 @@ def _require_best_model(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 def producing_pipeline(dataset: str) -> str | None:
     """The pipeline that produces a dataset; None if there is none."""
     # Imported here, as a run loads only the pipelines it names.
-    ours = {name: import_module(f"voc_seg.pipelines.{name}").create_pipeline() for name in NEXT_COMMAND}
-    return next(
-        (name for name, pipeline in (ours | _user_pipelines()).items() if dataset in pipeline.all_outputs()), None
-    )
+    known = load_pipelines(NEXT_COMMAND) | _user_pipelines()
+    return next((name for name, pipeline in known.items() if dataset in pipeline.all_outputs()), None)
 
 
 def _user_pipelines() -> dict[str, Pipeline]:
     """Pipelines that users have added, except those that cannot be imported, which fail when they are run."""
-    found = {}
-    for name in set(pipeline_names()) - NEXT_COMMAND.keys():
+    found: dict[str, Pipeline] = {}
+    for name in pipeline_modules().keys() - NEXT_COMMAND.keys():
         with suppress(Exception):
-            found[name] = import_module(f"voc_seg.pipelines.{name}").create_pipeline()
+            found |= load_pipelines([name])
     return found
-
-
-def pipeline_names() -> list[str]:
-    """Names of all pipelines, from their folders."""
-    return sorted(path.parent.name for path in Path(__file__).parents[1].glob("pipelines/*/__init__.py"))

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from voc_seg.hooks.project_package import pipeline_modules
 from voc_seg.hooks.trackers import redact_password
-from voc_seg.hooks.validation import pipeline_names
 from voc_seg.system.errors import VocSegError
 
 from .folds import require_fold_pipelines
@@ -41,7 +41,7 @@ def require_options(options: SweepOptions) -> None:
         raise VocSegError(
             "All runs share the outputs of data_processing. Run it once before: kedro run --pipelines data_processing"
         )
-    known = pipeline_names()
+    known = pipeline_modules()
     if unknown := [name for name in options.pipelines if name not in known]:
         raise VocSegError(f"There is no pipeline {unknown[0]}. There are: {', '.join(known)}.")
     if options.folds:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 
 import yaml
 
+from voc_seg.hooks.project_package import package_name
 from voc_seg.system.atomic import make_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.lock import acquire_lock
@@ -116,7 +117,7 @@ def job_command(job: Job, environment: str | None) -> list[str]:
     given = ",".join(f"{key}={value}" for key, value in settings.items())
     named = ["--env", environment] if environment else []
     pipelines = ["--pipelines", ",".join(job.pipelines)]
-    return [sys.executable, "-m", "voc_seg", *pipelines, *named, "--params", given]
+    return [sys.executable, "-m", package_name(), *pipelines, *named, "--params", given]
 
 
 def threads_per_job(jobs: int) -> int:

@@ -17,6 +17,7 @@ from voc_seg.models.saved import require_best_model
 from voc_seg.system.errors import VocSegError
 
 from . import onnx
+from .hub import WEIGHTS, is_on_hub, taken_from_hub
 from .predictor import Predictor, Result
 
 __all__ = ["Model", "Predictor", "Result", "load"]
@@ -49,16 +50,20 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
     """Load a trained model; its masks equal those of ``kedro run --pipelines inference``.
 
     Args:
-        path: ``best_model.pth``, an exported ``model.safetensors``, or ``model_masks.onnx``.
+        path: ``best_model.pth``, an exported ``model.safetensors``, the folder with that file, or ``model_masks.onnx``;
+            or ``hf://USER/NAME``, a model on the Hugging Face Hub, see :func:`voc_seg.api.hub.taken_from_hub`.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``bf16``, ``fp16`` or ``fp32``.
         settings: Instead of those that the model was trained or exported with, as in the block ``inference`` of
             parameters.yml: ``longer_side``, ``tile``, ``min_confidence``; and ``scales``, ``evaluation.scales``.
 
     Raises:
-        VocSegError: The file is missing, damaged or no model; or a setting is unknown or has a wrong value.
+        VocSegError: The file is missing, damaged or no model, or the hub cannot be reached; or a setting is unknown or
+            has a wrong value.
     """
-    path = Path(path).expanduser()
+    path = taken_from_hub(str(path)) if is_on_hub(path) else Path(path).expanduser()
+    if path.is_dir():
+        path = path / WEIGHTS
     if onnx.is_onnx(path):
         if settings or precision != "auto":
             raise VocSegError(f"{path} is an ONNX file, whose settings are part of it: load it without settings.")

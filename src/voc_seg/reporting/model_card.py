@@ -16,6 +16,7 @@ from voc_seg.system.names import printable
 from voc_seg.voc.classes import Classes
 
 from .card_code import usage
+from .hub_metadata import front_matter
 from .model_origin import best_validation, encoder_name, images_used, what_it_is
 from .same_evaluation import is_score_of
 from .tables import OTHER_STORED_SIZE, interval, score
@@ -47,7 +48,7 @@ def model_card(
     metrics: Mapping[str, Any],
     inference: InferenceConfig = _DEFAULT_INFERENCE,
 ) -> str:
-    """The card as Markdown.
+    """The card as Markdown, which begins with metadata for the Hugging Face Hub.
 
     Args:
         saved: The content of ``best_model.pth``.
@@ -87,7 +88,7 @@ def model_card(
         ),
         "Masks of the data may also contain 255 (void, unlabelled pixels); the network never predicts it.",
     ]
-    return "\n\n".join(sections) + "\n"
+    return front_matter(saved, metrics) + "\n\n".join(sections) + "\n"
 
 
 def _files(files: Mapping[str, int], onnx_facts: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:

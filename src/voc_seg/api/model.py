@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, RuntimeConfig
 from voc_seg.engine.inference import Segmenter, load_segmenter
-from voc_seg.engine.prediction import PIXELS, images_per_forward
 from voc_seg.engine.preprocessing import recorded_settings
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.exchange import read_saved
@@ -41,9 +40,7 @@ class Model(Predictor):
         return [(one.mask, one.confidence) for one in found]
 
     def images_together(self, height: int, width: int) -> int:
-        sizes = self._segmenter.preprocessing.network_sizes(height, width)
-        pixels = max(network_height * network_width for network_height, network_width in sizes)
-        return max(1, PIXELS * images_per_forward(self._segmenter.runtime) // pixels)
+        return self._segmenter.images_together(height, width)
 
 
 def load(path: Path | str, device: str = "auto", precision: str = "auto", **settings: Any) -> Predictor:

@@ -1,5 +1,6 @@
 """Overlay videos keep size, times and colours of their source, and are replaced together."""
 
+import json
 import runpy
 from collections.abc import Iterator
 from fractions import Fraction
@@ -39,6 +40,7 @@ def test_size_times_and_pixels_of_the_source(dataset: VideosDataset, tmp_path: P
     video = source(aspect=Fraction(4, 3))
     dataset.save({"a": OverlayVideo(video, frames_of(video))})
     assert [path.name for path in dataset.load()] == ["a.csv", "a.mp4"]
+    assert json.loads(json.dumps(dataset.preview()))["data"][0][0] == "a.csv"
     with av.open(str(tmp_path / "videos/a.mp4")) as container:
         (stream,) = container.streams
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")

@@ -75,7 +75,7 @@ def test_masks_equal_those_of_the_pipeline(
     exif[ExifTags.Base.Orientation] = 6
     path = save_image(tmp_path / "photo.jpg", *size[::-1], exif=exif)  # stored lying
     runtime, scales = RuntimeConfig(device="cpu", precision=precision), EvaluationConfig(scales=(0.4, 0.6))
-    found = segment({"photo": decode_image(path)}, saved, DataConfig(), scales, InferenceConfig(), runtime)
+    found, _ = segment({"photo": decode_image(path)}, {}, saved, DataConfig(), scales, InferenceConfig(), runtime)
     expected = np.asarray(found["photo"].mask)
     assert expected.shape == size and len(np.unique(expected)) > 1
     for name in ("best_model.pth", "model.safetensors"):

@@ -137,7 +137,9 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
     pictures = {"picture": decode_image(tmp_path / "picture.jpg")}
     # On some CPUs torch computes in bf16 by default; ONNX Runtime uses fp32.
     expected, in_fp32 = (
-        np.asarray(segment(pictures, saved, data, EvaluationConfig(), InferenceConfig(), runtime)["picture"].mask)
+        np.asarray(
+            segment(pictures, {}, saved, data, EvaluationConfig(), InferenceConfig(), runtime)[0]["picture"].mask
+        )
         for runtime in (RuntimeConfig(device="cpu"), RuntimeConfig(device="cpu", precision="fp32"))
     )
     assert expected.shape == size

@@ -23,9 +23,10 @@ PIPELINES = (
 LAYERS = ["raw", "intermediate", "model_input", "models", "model_output", "reporting"]
 UNSEEN = {
     "evaluation_samples", "scored_model", "sanity_sample", "readable_pictures", "unreadable_pictures",
-    "inference_pictures",
+    "inference_pictures", "readable_videos", "inference_videos",
 }  # fmt: skip
-"""Data that lives in memory only, or is given on the command line: there is nothing to look at after the run."""
+"""Data that lives in memory only, or is given on the command line: there is nothing to look at after the run,
+which has no video."""
 
 
 pytestmark = [pytest.mark.usefixtures("narrow_encoder"), pytest.mark.slow]

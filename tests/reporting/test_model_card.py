@@ -37,13 +37,17 @@ def card(model: dict[str, Any] | None = None, **changes: Any) -> str:
     return model_card(model or saved(), **arguments | changes)
 
 
+def without_metadata(text: str) -> str:
+    return text.split("---\n\n", 1)[1]
+
+
 def blocks(text: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def test_it_says_what_the_model_is() -> None:
     text = card()
-    assert text.startswith("# ResNet-18, 21 classes, trained on sample\n")
+    assert without_metadata(text).startswith("# ResNet-18, 21 classes, trained on sample\n")
     assert "12.3 million parameters" in text
     assert "| `model.safetensors` | weights in float32; settings and class names in its metadata | 45.0 MB |" in text
     assert "| `model.onnx` | the network for ONNX Runtime and others, opset 18; the same metadata | 46.0 MB |" in text
@@ -85,7 +89,7 @@ def test_own_data_has_the_name_of_its_folder() -> None:
     model = saved("own")
     model["config"]["data"]["name"] = "my_data"
     text = card(model, metrics=METRICS | {"source": "own", "data_name": "my_data"})
-    assert text.startswith("# ResNet-18, 21 classes, trained on my\\_data\n")
+    assert without_metadata(text).startswith("# ResNet-18, 21 classes, trained on my\\_data\n")
     assert "| test of my\\_data | 210 |" in text
     assert "does not know their terms of use" in text
 
@@ -162,13 +166,13 @@ def test_where_the_encoder_comes_from() -> None:
     assert "started from the weights my.pth, which have their own terms" in card(saved(weights="my.pth"))
     model = saved(weights="pretrained")
     of_timm = card(model | {"model_config": model["model_config"] | {"encoder": "timm:convnext_tiny"}})
-    assert of_timm.startswith("# convnext\\_tiny, ")
+    assert without_metadata(of_timm).startswith("# convnext\\_tiny, ")
     assert "timm's pretrained weights of convnext\\_tiny, which have their own licence: https://hugg" in of_timm
 
 
 def test_own_classes_with_their_colours() -> None:
     text = card(classes=name_classes(["background", "a|b"], [(0, 0, 0), (1, 20, 255)]))
-    assert text.startswith("# ResNet-18, 2 classes, trained on sample\n")
+    assert without_metadata(text).startswith("# ResNet-18, 2 classes, trained on sample\n")
     assert "| 1 | a\\|b | `#0114ff` | 1, 20, 255 |" in text
     assert "float32 `(batch, 2, height, width)`" in text
 
@@ -196,7 +200,9 @@ def test_what_comes_from_other_files_is_shown_letter_by_letter() -> None:
     model = saved("own", weights="<img src=x>|`a`\n# b.pth")
     model["config"]["data"]["source"] = "<script>[x](y)\nz"
     text = card(model, metrics=METRICS | {"source": "a|b<i>"})
-    assert text.startswith(r"# ResNet-18, 21 classes, trained on &lt;script&gt;\[x\]\(y\)\\nz" + "\n\n")
+    assert without_metadata(text).startswith(
+        r"# ResNet-18, 21 classes, trained on &lt;script&gt;\[x\]\(y\)\\nz" + "\n\n"
+    )
     assert r"the weights &lt;img src=x&gt;\|\`a\`\\n\# b.pth, which" in text
     assert r"| test of a\|b&lt;i&gt; | 210 |" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| `model.weights`")]

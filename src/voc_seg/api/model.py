@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, RuntimeConfig
 from voc_seg.engine.inference import Segmenter, load_segmenter
-from voc_seg.engine.prediction import PIXELS, images_per_forward
 from voc_seg.engine.preprocessing import recorded_settings
 from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.exchange import read_saved
@@ -17,6 +16,7 @@ from voc_seg.models.saved import require_best_model
 from voc_seg.system.errors import VocSegError
 
 from . import onnx
+from .hub import WEIGHTS, is_on_hub, taken_from_hub
 from .predictor import Predictor, Result
 
 __all__ = ["Model", "Predictor", "Result", "load"]
@@ -40,26 +40,28 @@ class Model(Predictor):
         return [(one.mask, one.confidence) for one in found]
 
     def images_together(self, height: int, width: int) -> int:
-        sizes = self._segmenter.preprocessing.network_sizes(height, width)
-        pixels = max(network_height * network_width for network_height, network_width in sizes)
-        return max(1, PIXELS * images_per_forward(self._segmenter.runtime) // pixels)
+        return self._segmenter.images_together(height, width)
 
 
 def load(path: Path | str, device: str = "auto", precision: str = "auto", **settings: Any) -> Predictor:
     """Load a trained model; its masks equal those of ``kedro run --pipelines inference``.
 
     Args:
-        path: ``best_model.pth``, an exported ``model.safetensors``, ``model_masks.onnx`` or
-            ``model_masks_int8.onnx``.
+        path: ``best_model.pth``, an exported ``model.safetensors``, the folder with that file, ``model_masks.onnx`` or
+            ``model_masks_int8.onnx``; or ``hf://USER/NAME``, a model on the Hugging Face Hub, see
+            :func:`voc_seg.api.hub.taken_from_hub`.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``bf16``, ``fp16`` or ``fp32``.
         settings: Instead of those that the model was trained or exported with, as in the block ``inference`` of
             parameters.yml: ``longer_side``, ``tile``, ``min_confidence``; and ``scales``, ``evaluation.scales``.
 
     Raises:
-        VocSegError: The file is missing, damaged or no model; or a setting is unknown or has a wrong value.
+        VocSegError: The file is missing, damaged or no model, or the hub cannot be reached; or a setting is unknown or
+            has a wrong value.
     """
-    path = Path(path).expanduser()
+    path = taken_from_hub(str(path)) if is_on_hub(path) else Path(path).expanduser()
+    if path.is_dir():
+        path = path / WEIGHTS
     if onnx.is_onnx(path):
         if settings or precision != "auto":
             raise VocSegError(f"{path} is an ONNX file, whose settings are part of it: load it without settings.")

@@ -59,7 +59,8 @@ class InferenceConfig(Block):
 
     images: str | None = Field(
         None,
-        description="folder, file or glob pattern (photos/*.jpg, ./*.jpg) of images to segment; only with --params",
+        description="folder, file or glob pattern (photos/*.jpg, ./*.jpg) of images and videos to segment; only with "
+        "--params",
     )
     longer_side: int | None = Field(
         500,

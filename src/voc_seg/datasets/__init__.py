@@ -23,6 +23,7 @@ from .single_files import (
     ParquetDataset,
     TextDataset,
 )
+from .video_folder import VideosDataset
 from .voc_split import VOCSplitDataset
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "SegmentationsDataset",
     "TextDataset",
     "VOCSplitDataset",
+    "VideosDataset",
 ]

@@ -42,8 +42,8 @@ class Annotations(NamedTuple):
 class AnnotationsDataset(AbstractDataset[Annotations, list[Path]]):
     """Masks for annotation tools: ``labelme/<name>.json`` and ``coco.json``; loads the paths of the files.
 
-    Saving replaces the files of an earlier run. Those that were changed since are renamed and kept, as they may be
-    corrections. One mask is in memory at a time.
+    Saving replaces the files of an earlier run; without a format or an image it deletes them. Those that were changed
+    since are renamed and kept, as they may be corrections. One mask is in memory at a time.
 
     Args:
         filepath: The folder.
@@ -56,7 +56,7 @@ class AnnotationsDataset(AbstractDataset[Annotations, list[Path]]):
 
     def save(self, data: Annotations) -> None:
         self._keep_edited()
-        if not data.formats:
+        if not (data.formats and data.images):
             delete_written_files(self._folder)
             return
         classes = exported_classes(data.classes)

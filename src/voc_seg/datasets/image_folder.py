@@ -11,7 +11,7 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from voc_seg.samples.inference_images import ImageFiles, find_images
-from voc_seg.system.atomic_folder import atomic_write_folder, recover_folder
+from voc_seg.system.atomic_folder import atomic_write_folder, delete_written_files, recover_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
@@ -97,7 +97,8 @@ class SegmentationsDataset(MaskFolderDataset):
 
     These are ``confidence/<name>.png``, ``uncertainty/<name>.png`` and the table ``uncertainty.parquet``. Saving
     consumes the values one by one, so they may be computed lazily, and replaces all results of an earlier run. Names
-    with None are skipped; saving fails if all are None. Other files in the folder stay.
+    with None are skipped; saving fails if all are None. Saving nothing deletes the results of an earlier run. Other
+    files in the folder stay.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -129,6 +130,9 @@ class SegmentationsDataset(MaskFolderDataset):
                 yield name, made
 
         facts: list[tuple[str, float, np.ndarray]] = []
+        if not data:
+            delete_written_files(self._folder)
+            return
         with atomic_write_folder(self._folder) as folder, progress_bar("segmenting", len(data)) as advance:
             (folder / _MASKS).mkdir()
             (folder / _OVERLAYS).mkdir()

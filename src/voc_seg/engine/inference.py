@@ -15,7 +15,7 @@ from voc_seg.voc.classes import VOID
 from .confidence import as_bytes, confidence_of, uncertainty_of
 from .failures import INFERENCE_MEMORY_ADVICE, explain_failures
 from .label_next import pooled_features
-from .prediction import whole_rows
+from .prediction import PIXELS, images_per_forward, whole_rows
 from .preprocessing import Preprocessing, preprocessing_of
 from .runtime import Runtime
 from .scores import best_class, network_input, network_logits
@@ -81,6 +81,12 @@ class Segmenter:
     def predict_same_size(self, images: Sequence[np.ndarray]) -> list[Segmented]:
         """Do the same as :meth:`predict` for images of one size, which go through the network together."""
         return predict_images(self.model, images, self.preprocessing, self.runtime, self.config, self.temperature)
+
+    def images_together(self, height: int, width: int) -> int:
+        """Return how many images of this size go through the network together where that is fastest."""
+        sizes = self.preprocessing.network_sizes(height, width)
+        pixels = max(network_height * network_width for network_height, network_width in sizes)
+        return max(1, PIXELS * images_per_forward(self.runtime) // pixels)
 
 
 def load_segmenter(

@@ -22,7 +22,7 @@ SHEET_IMAGES = 12
 """Images on a contact sheet."""
 
 _UNTINTED = (230, 230, 230)  # legend colour of background, which is not tinted
-_NOT_SURE = "not sure"  # in legends, for void
+NOT_SURE = "not sure"  # in legends, for void
 _LEGEND_MIN_WIDTH = 240  # pixels; a narrower legend is illegible
 _COLUMNS = 4
 _THUMBNAIL_SIDE = 480  # longer side of an image on the contact sheet, in pixels
@@ -59,17 +59,17 @@ def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC
     """
     classes = shown_classes(classes)
     small_image, small_mask = reduced(OVERLAY_SIDE, image, mask)
-    tinted = Image.fromarray(_tinted(small_image, small_mask, classes))
+    picture = Image.fromarray(tinted(small_image, small_mask, classes))
     strip = _legend_strip(
-        class_shares(mask, classes) | {_NOT_SURE: void_share(mask)}, classes, max(tinted.width, _LEGEND_MIN_WIDTH)
+        class_shares(mask, classes) | {NOT_SURE: void_share(mask)}, classes, max(picture.width, _LEGEND_MIN_WIDTH)
     )
-    sheet = Image.new("RGB", (strip.width, tinted.height + strip.height), "white")
-    sheet.paste(tinted, (0, 0))
-    sheet.paste(strip, (0, tinted.height))
+    sheet = Image.new("RGB", (strip.width, picture.height + strip.height), "white")
+    sheet.paste(picture, (0, 0))
+    sheet.paste(strip, (0, picture.height))
     return sheet
 
 
-def _tinted(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
+def tinted(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
     """The image with background unchanged and every other region in grey, tinted in the colour of its class.
 
     Grey first, because a tint mixes with the colours of the image: a blue bus would look like another class.
@@ -81,14 +81,14 @@ def _tinted(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray
 def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> Image.Image:
     """Swatch, name and share of every class that occurs, in as many rows as needed; background last."""
     size = int(np.clip(width / 42, 13, 26))  # of the letters, in pixels
-    bold = _font(default_font(bold=True), size)
+    bold = load_font(default_font(bold=True), size)
     space = bold.getlength(" ")
     swatch, gap, line = size, size // 2, round(size * 1.9)
     entries = _sorted_by_share(shares, classes)
     positions: list[tuple[int, int]] = []
     left, top = size, size * 3 // 4
     for name, share, _ in entries:
-        needed = swatch + gap + round(_length(name, size) + space + bold.getlength(_percent(share)))
+        needed = swatch + gap + round(text_length(name, size) + space + bold.getlength(_percent(share)))
         if positions and left + needed + size > width:
             left, top = size, top + line
         positions.append((left, top))
@@ -98,24 +98,24 @@ def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> 
     for (name, share, colour), (x, y) in zip(entries, positions):
         draw.rounded_rectangle((x, y, x + swatch, y + swatch), size // 5, colour, GREY)
         text = (x + swatch + gap, y + swatch // 2)
-        _draw_text(draw, text, name, size)
-        draw.text((text[0] + _length(name, size) + space, text[1]), _percent(share), MUTED, bold, anchor="lm")
+        draw_text(draw, text, name, size)
+        draw.text((text[0] + text_length(name, size) + space, text[1]), _percent(share), MUTED, bold, anchor="lm")
     return strip
 
 
-def _length(text: str, size: int) -> float:
+def text_length(text: str, size: int) -> float:
     """Width of a text in pixels."""
-    return sum(_font(path, size).getlength(piece) for path, piece in split_by_font(text))
+    return sum(load_font(path, size).getlength(piece) for path, piece in split_by_font(text))
 
 
-def _draw_text(draw: ImageDraw.ImageDraw, position: tuple[float, float], text: str, size: int) -> None:
+def draw_text(draw: ImageDraw.ImageDraw, position: tuple[float, float], text: str, size: int) -> None:
     """Draw a text whose left edge has its middle at ``position``; each letter in a font that has it."""
     left, middle = position
-    ascent, descent = _font(default_font(), size).getmetrics()
+    ascent, descent = load_font(default_font(), size).getmetrics()
     baseline = middle + (ascent - descent) / 2  # the same for all fonts
     for path, piece in split_by_font(text):
-        draw.text((left, baseline), piece, INK, _font(path, size), anchor="ls")
-        left += _font(path, size).getlength(piece)
+        draw.text((left, baseline), piece, INK, load_font(path, size), anchor="ls")
+        left += load_font(path, size).getlength(piece)
 
 
 def _sorted_by_share(shares: Mapping[str, float], classes: Classes) -> list[tuple[str, float, tuple[int, int, int]]]:
@@ -123,8 +123,8 @@ def _sorted_by_share(shares: Mapping[str, float], classes: Classes) -> list[tupl
     objects = zip(classes.names[1:], classes.colours[1:])
     found = [(name, shares[name], colour) for name, colour in objects if shares[name] > 0]
     found.sort(key=lambda entry: -entry[1])
-    if shares.get(_NOT_SURE):
-        found.append((_NOT_SURE, shares[_NOT_SURE], tuple(classes.palette()[VOID].tolist())))
+    if shares.get(NOT_SURE):
+        found.append((NOT_SURE, shares[NOT_SURE], tuple(classes.palette()[VOID].tolist())))
     background = classes.names[0]
     return [*found, (background, shares[background], _UNTINTED)] if shares[background] > 0 else found
 
@@ -134,7 +134,7 @@ def _percent(share: float) -> str:
 
 
 @lru_cache
-def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+def load_font(path: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, size)
 
 
@@ -152,7 +152,7 @@ def thumbnail(name: str, image: np.ndarray, mask: np.ndarray, classes: Classes =
 
 
 def plot_contact_sheet(
-    images: Sequence[Thumbnail], total: int, rejected: int = 0, classes: Classes = VOC_CLASSES
+    images: Sequence[Thumbnail], total: int, rejected: int = 0, classes: Classes = VOC_CLASSES, videos: int = 0
 ) -> Figure:
     """Overlays in rows of four above one legend, each with its name and its largest classes.
 
@@ -161,6 +161,7 @@ def plot_contact_sheet(
         total: Number of images in all.
         rejected: Number of files that could not be read.
         classes: Names and colours by mask value.
+        videos: Number of videos, which are not shown.
     """
     images, classes = list(images)[:SHEET_IMAGES], shown_classes(classes)
     margin, gap, caption, panel, tallest = 0.15, 0.14, 0.46, 2.45, 2.45  # inches
@@ -177,12 +178,12 @@ def plot_contact_sheet(
             left = margin + column * (panel + gap)
             _caption(figure, item, left, top, panel)
             axes = add_axes(figure, left, top + caption, panel, row_height)
-            axes.imshow(_tinted(item.image, item.mask, classes), aspect="equal")
+            axes.imshow(tinted(item.image, item.mask, classes), aspect="equal")
             axes.set_anchor("NW")
             axes.set_axis_off()
         top += caption + row_height
     draw_legend(figure, legend)
-    set_title(figure, "Own images", _count_text(len(images), total, rejected))
+    set_title(figure, "Own images", _count_text(len(images), total, rejected, videos))
     return figure
 
 
@@ -213,11 +214,12 @@ def _legend(images: Sequence[Thumbnail], classes: Classes) -> dict[str, np.ndarr
     entries = legend_entries([item.mask for item in images], classes)
     entries.pop(classes.names[0], None)
     if "void" in entries:
-        entries[_NOT_SURE] = entries.pop("void")
+        entries[NOT_SURE] = entries.pop("void")
     return entries | {f"{classes.names[0]} (not tinted)": np.array(_UNTINTED) / 255}
 
 
-def _count_text(shown: int, total: int, rejected: int) -> str:
+def _count_text(shown: int, total: int, rejected: int, videos: int) -> str:
     images = "1 image" if total == 1 else f"{total} images"
     first = f"The first {shown} of {images}" if shown < total else images
+    first += f"; videos: {videos} (in the folder inference_videos)" if videos else ""
     return first + (f"; files that could not be read: {rejected} (inference_rejected.csv)" if rejected else "")

@@ -16,6 +16,7 @@ from voc_seg.voc.classes import Classes
 
 from .card_code import usage
 from .card_files import file_sections, markdown_table
+from .hub_metadata import front_matter
 from .model_origin import best_validation, encoder_name, images_used, what_it_is
 from .same_evaluation import is_score_of
 from .tables import OTHER_STORED_SIZE, interval, score
@@ -48,7 +49,7 @@ def model_card(
     inference: InferenceConfig = _DEFAULT_INFERENCE,
     measured: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
-    """The card as Markdown.
+    """The card as Markdown, which begins with metadata for the Hugging Face Hub.
 
     Args:
         saved: The content of ``best_model.pth``.
@@ -88,7 +89,7 @@ def model_card(
         ),
         "Masks of the data may also contain 255 (void, unlabelled pixels); the network never predicts it.",
     ]
-    return "\n\n".join(sections) + "\n"
+    return front_matter(saved, metrics) + "\n\n".join(sections) + "\n"
 
 
 def _digest(saved: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ FIRST_LOG_SECONDS, LOG_SECONDS = 10, 60
 _DELAY_SECONDS = 2.0
 """Shorter work shows no bar."""
 
-Unit = Literal["images", "steps", "bytes"]
+Unit = Literal["images", "frames", "steps", "bytes"]
 
 
 def bars_hidden() -> bool:

@@ -15,6 +15,7 @@ from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, Runtim
 from voc_seg.datasets import Report
 from voc_seg.datasets.annotations import Annotations
 from voc_seg.datasets.image_folder import Segmentation, Segmented, Uncertainty
+from voc_seg.datasets.video_folder import OverlayVideo
 from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.label_next import choose_to_label
 from voc_seg.engine.preprocessing import evaluation_differences, inference_scale_warning
@@ -31,6 +32,7 @@ from voc_seg.reporting.inference import (
 )  # fmt: skip
 from voc_seg.reporting.label_next import IMAGE_FOLDER, draw_suggestion, fill_page, uncertainty_map
 from voc_seg.samples.inference_images import ImageFiles, LazyMapping
+from voc_seg.samples.video_files import VideoFile, is_video
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import printable
 from voc_seg.system.progress import progress_bar
@@ -38,23 +40,30 @@ from voc_seg.voc.classes import Classes
 from voc_seg.voc.masks import palette_image
 from voc_seg.voc.pixel_format import displayed
 
+from .videos import open_rgb_video, overlay_frames
+
 logger = logging.getLogger(__name__)
 
 _MAX_LISTED = 10
 """Number of files in a message; inference_rejected.csv has all of them."""
 
 
-def check_pictures(images: ImageFiles, data: DataConfig) -> tuple[ImageFiles, pd.DataFrame]:
-    """Read every file completely: the readable images, and a table of the other files with the reason.
+def check_pictures(images: ImageFiles, data: DataConfig) -> tuple[ImageFiles, dict[str, VideoFile], pd.DataFrame]:
+    """Read every image completely and the start of every video.
 
-    Raises VocSegError if no file is readable.
+    Returns the readable images, the readable videos by name, and a table of the other files with the reason. Raises
+    VocSegError if no file is readable.
     """
     images = replace(images, pixels=data.reading.pixels)
     reasons: dict[str, str] = {}
+    videos: dict[str, VideoFile] = {}
     with progress_bar("checking images", len(images)) as advance:
         for name in images:
             try:
-                images[name]
+                if is_video(images.paths[name]):
+                    videos[name] = open_rgb_video(images.paths[name], data.reading.pixels.channels)
+                else:
+                    images[name]
             except VocSegError as error:
                 reasons[name] = printable(str(error))
             advance(1)
@@ -62,11 +71,13 @@ def check_pictures(images: ImageFiles, data: DataConfig) -> tuple[ImageFiles, pd
     more = f"\n  and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
     if len(reasons) == len(images):
         raise VocSegError(
-            f"None of the given files ({len(images)}) is a readable image; nothing was written.\n{listed}{more}"
+            f"None of the given files ({len(images)}) is a readable image or video; nothing was written.\n"
+            f"{listed}{more}"
         )
     if reasons:
         logger.warning("Rejected files: %d of %d\n%s%s", len(reasons), len(images), listed, more)
-    return images.only([name for name in images if name not in reasons]), _rejected(images, reasons)
+    readable = images.only([name for name in images if name not in reasons and name not in videos])
+    return readable, videos, _rejected(images, reasons)
 
 
 def _rejected(images: ImageFiles, reasons: Mapping[str, str]) -> pd.DataFrame:
@@ -77,16 +88,17 @@ def _rejected(images: ImageFiles, reasons: Mapping[str, str]) -> pd.DataFrame:
 
 def segment(
     images: ImageFiles,
+    videos: Mapping[str, VideoFile],
     best_model: dict[str, Any],
     data: DataConfig,
     evaluation: EvaluationConfig,
     inference: InferenceConfig,
     runtime: RuntimeConfig,
-) -> Mapping[str, Segmentation | None]:
-    """Mask, overlay and so on of every image, computed when the catalog writes it; None if it is unreadable by then.
+) -> tuple[Mapping[str, Segmentation | None], Mapping[str, OverlayVideo]]:
+    """Mask, overlay and so on of every image, and the overlays of every video, computed when the catalog writes them.
 
-    Raises VocSegError if the model was trained for other classes than ``data.classes`` or on images read in another
-    way, or lacks evaluation settings.
+    An image that is unreadable by then is None. Raises VocSegError if the model was trained for other classes than
+    ``data.classes`` or on images read in another way, or lacks evaluation settings.
     """
     classes = data.class_table
     require_trained_for(best_model, data)
@@ -99,8 +111,8 @@ def segment(
     chosen = choose_runtime(runtime)
     segmenter = load_segmenter(best_model, inference, chosen, evaluation.scales)
     logger.info(
-        "Images: %d; model of epoch %d, val mIoU %.3f; %s",
-        len(images), best_model["epoch"], best_model["val_miou"], chosen,
+        "Images: %d, videos: %d; model of epoch %d, val mIoU %.3f; %s",
+        len(images), len(videos), best_model["epoch"], best_model["val_miou"], chosen,
     )  # fmt: skip
 
     def segment_image(name: str) -> Segmentation | None:
@@ -119,7 +131,10 @@ def segment(
             else Uncertainty(found.uncertainty.mean() / 255, uncertainty_map(found.uncertainty), found.feature),
         )
 
-    return LazyMapping(tuple(images), segment_image)
+    def segment_video(name: str) -> OverlayVideo:
+        return OverlayVideo(videos[name], overlay_frames(videos[name], segmenter, classes))
+
+    return LazyMapping(tuple(images), segment_image), LazyMapping(tuple(videos), segment_video)
 
 
 def measure_shares(
@@ -146,7 +161,9 @@ def measure_shares(
             | class_shares(mask, data.class_table)
             | ({} if inference.min_confidence is None else {"void": void_share(mask)})
         )
-    return pd.DataFrame(rows), pd.concat([unreadable, _rejected(images, lost)], ignore_index=True)
+    columns = ["image", "file", "height", "width", *data.class_table.names]  # also without an image
+    columns += [] if inference.min_confidence is None else ["void"]
+    return pd.DataFrame(rows, columns=columns), pd.concat([unreadable, _rejected(images, lost)], ignore_index=True)
 
 
 def _why_lost(images: ImageFiles, name: str) -> str:
@@ -169,9 +186,11 @@ def suggest_images(
 ) -> tuple[pd.DataFrame, Report]:
     """The images to label next, one row each, and a page that shows them; both empty without ``inference.label_next``.
 
+    They are empty without images, too: frames of videos are not suggested.
+
     Raises VocSegError if the masks were predicted without it.
     """
-    if not inference.label_next:
+    if not inference.label_next or not images:
         return pd.DataFrame(), Report("", IMAGE_FOLDER, (), 0)
     known = masks.uncertainties()
     known = known[known["image"].isin(images.paths.keys())]
@@ -215,6 +234,7 @@ def draw_gallery(
     masks: Mapping[str, np.ndarray],
     shares: pd.DataFrame,
     rejected: pd.DataFrame,
+    videos: Mapping[str, VideoFile],
     data: DataConfig,
 ) -> Figure:
     """The first dozen overlays as a contact sheet; logs how many images were segmented."""
@@ -222,7 +242,7 @@ def draw_gallery(
     thumbnails = (_thumbnail_or_none(images, name, masks[name], classes) for name in images if name in masks)
     items = list(islice((item for item in thumbnails if item), SHEET_IMAGES))
     logger.info("Images segmented: %d, files rejected: %d.", len(shares), len(rejected))
-    return plot_contact_sheet(items, len(shares), len(rejected), classes)
+    return plot_contact_sheet(items, len(shares), len(rejected), classes, len(videos))
 
 
 def _thumbnail_or_none(images: ImageFiles, name: str, mask: np.ndarray, classes: Classes) -> Thumbnail | None:

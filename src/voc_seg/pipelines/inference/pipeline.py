@@ -1,4 +1,4 @@
-"""inference: best model and the user's images -> masks, overlays, class fractions, and what to label next."""
+"""inference: best model, the user's images and videos -> masks, overlays, class fractions, and what to label next."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -12,20 +12,21 @@ def create_pipeline(**kwargs: object) -> Pipeline:
             Node(
                 func=check_pictures,
                 inputs=["inference_pictures", "params:data"],
-                outputs=["readable_pictures", "unreadable_pictures"],
+                outputs=["readable_pictures", "readable_videos", "unreadable_pictures"],
                 name="check_pictures",
             ),
             Node(
                 func=segment,
                 inputs=[
                     "readable_pictures",
+                    "readable_videos",
                     "best_model",
                     "params:data",
                     "params:evaluation",
                     "params:inference",
                     "params:runtime",
                 ],
-                outputs="inference_segmentations",
+                outputs=["inference_segmentations", "inference_videos"],
                 name="segment",
             ),
             Node(
@@ -59,6 +60,7 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                     "inference_segmentations",
                     "inference_shares",
                     "inference_rejected",
+                    "readable_videos",
                     "params:data",
                 ],
                 outputs="inference_gallery",

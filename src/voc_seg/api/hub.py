@@ -1,0 +1,46 @@
+"""Models on the Hugging Face Hub, which only ``hf://`` names; nothing is ever uploaded."""
+
+import re
+from pathlib import Path
+
+from voc_seg.system.errors import VocSegError
+
+WEIGHTS = "model.safetensors"
+"""The file of an exported model that is loaded when a folder is given."""
+_SCHEME = "hf://"
+_ADDRESS = re.compile(r"hf://(?P<model>[^/@]+/[^/@]+)(@(?P<revision>[^/@]+))?(/(?P<file>[^@]+))?")
+
+
+def is_on_hub(path: Path | str) -> bool:
+    """Whether a path is the address of a model on the hub."""
+    return isinstance(path, str) and path.startswith(_SCHEME)
+
+
+def taken_from_hub(address: str) -> Path:
+    """Download a file of a model, unless it is in the cache of ``huggingface_hub`` already, and return its path.
+
+    Args:
+        address: ``hf://USER/NAME``, ``hf://USER/NAME@REVISION`` (a branch, tag or commit) or, for another file than
+            ``model.safetensors``, ``hf://USER/NAME/FILE``. The form is that of ``huggingface_hub.HfFileSystem``.
+
+    Raises:
+        VocSegError: The address has another form, there is no such file, or the hub cannot be reached.
+    """
+    if (found := _ADDRESS.fullmatch(address)) is None:
+        raise VocSegError(f"{address} is no address of a model. Write it as hf://USER/NAME or hf://USER/NAME@REVISION")
+    try:
+        import huggingface_hub  # optional, and slow to import
+    except ImportError:
+        raise VocSegError(f"{address} needs huggingface_hub: pip install huggingface_hub") from None
+    try:
+        return Path(
+            huggingface_hub.hf_hub_download(
+                found["model"], found["file"] or WEIGHTS, revision=found["revision"], library_name="voc_seg"
+            )
+        )
+    except Exception as error:  # its own types, those of its HTTP client, and OSError
+        reason = " ".join(str(error).split())
+        raise VocSegError(
+            f"{address} cannot be loaded ({reason:.300}). Check the name and the network; a private model needs: "
+            "hf auth login"
+        ) from error

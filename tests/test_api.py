@@ -30,7 +30,13 @@ pytestmark = pytest.mark.usefixtures("narrow_encoder")
 needs_onnx = pytest.mark.skipif(
     bool(onnx_export.missing_packages()), reason="the extra onnx is not installed: pip install -e '.[onnx]'"
 )
-SIZES = ((64, 64), (375, 500), (333, 97), (1200, 900), pytest.param((2000, 3000), marks=pytest.mark.slow))
+SIZES = (
+    (64, 64),
+    (375, 500),
+    (333, 97),
+    (1200, 900),
+    pytest.param((2000, 3000), marks=[pytest.mark.slow, pytest.mark.long]),
+)
 FP32 = RuntimeConfig(device="cpu", precision="fp32")
 
 

@@ -102,7 +102,7 @@ def saved_mask(page: Page, path: Path) -> Image.Image:
         ("333x97.png", {}),
         ("375x500.png", {}),
         ("900x1200.webp", {"lossless": True}),
-        pytest.param("1400x1400.png", {}, marks=pytest.mark.slow),
+        pytest.param("1400x1400.png", {}, marks=[pytest.mark.slow, pytest.mark.long]),
     ],
 )
 def test_masks_are_those_of_torch(name: str, options: dict, opened: Page, model: Predictor, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ sys.modules["build"] = build  # its dataclasses look for it
 _spec.loader.exec_module(build)
 
 SCENES = build.scenes()
+QUICKEST = ("labelme2voc_new", "cityscapes", "parquet")
+"""Layouts with which the gate trains a model: masks in colours, masks of numbers, and a table."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,9 @@ def kedro(project: Path, *arguments: str, program: tuple[str, ...] = ("-m", "ked
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", build.LAYOUTS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICKEST else pytest.param(name, marks=pytest.mark.long) for name in build.LAYOUTS]
+)
 def test_two_commands_train_a_model(project: Path, tmp_path: Path, name: str) -> None:
     written = build.LAYOUTS[name]
     written.write(tmp_path, SCENES[:6])  # four to train on: 400 steps

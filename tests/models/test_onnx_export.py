@@ -53,7 +53,7 @@ def test_other_numbers_or_shapes_are_refused(model: Callable[[Tensor], Tensor], 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("decoder", ["aspp", "linear"])
+@pytest.mark.parametrize("decoder", ["aspp", pytest.param("linear", marks=pytest.mark.long)])
 def test_every_decoder_is_exported_for_any_size(decoder: str) -> None:
     """The transposed one is exported by the tests of the pipeline. The auxiliary head is not in the file."""
     onnx, *_ = (pytest.importorskip(name, reason="no extra onnx") for name in ("onnx", "onnxscript", "onnxruntime"))

@@ -17,7 +17,7 @@ from voc_seg.datasets import FilesDataset
 from voc_seg.models import onnx_export
 from voc_seg.models.exchange import take_model
 from voc_seg.pipelines.export.nodes import build_demo, export_model
-from voc_seg.reporting.inference import _tinted
+from voc_seg.reporting.inference import tinted
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
 
 pytestmark = [
@@ -155,7 +155,7 @@ def test_the_overlay_is_that_of_inference(opened: Page, model: Predictor, tmp_pa
     choose(opened, path)
     wait_for_mask(opened, "photo.png")
     mask = np.asarray(saved_mask(opened, tmp_path / "mask.png"))
-    expected = _tinted(model.predict(path).image, mask, VOC_CLASSES).astype(int)
+    expected = tinted(model.predict(path).image, mask, VOC_CLASSES).astype(int)
     shown = np.array(opened.evaluate("Array.from(layer.getContext('2d').getImageData(0, 0, 120, 90).data)")).reshape(
         90, 120, 4
     )

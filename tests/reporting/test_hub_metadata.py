@@ -49,8 +49,12 @@ def test_a_name_cannot_end_the_metadata(tmp_path: Path) -> None:
     assert about["model-index"][0]["results"][0]["dataset"]["name"] == r"a\n---\nlicense: mit"
 
 
-@pytest.mark.parametrize("metrics", [{}, METRICS | {"checkpoint_epoch": 17}], ids=["no scores", "of another model"])
-def test_scores_of_another_model_are_left_out(metrics: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "metrics",
+    [{}, METRICS | {"checkpoint_epoch": 17}, METRICS | {"miou": None, "pixel_accuracy": float("nan")}],
+    ids=["no scores", "of another model", "no labelled pixel"],
+)
+def test_scores_that_do_not_exist_or_are_of_another_model_are_left_out(metrics: dict[str, Any], tmp_path: Path) -> None:
     hub = pytest.importorskip("huggingface_hub", reason="it comes with the extra timm")
     (tmp_path / "README.md").write_text(front_matter(saved("timm:convnext_tiny"), metrics), encoding="utf-8")
     about = hub.metadata_load(tmp_path / "README.md")

@@ -1,5 +1,6 @@
-"""The metadata with which a model card begins, as the Hugging Face Hub reads it from the README.md of a model."""
+"""The metadata at the start of a model card, which the Hugging Face Hub reads from a model's README.md."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,8 @@ _METRICS = {"miou": ("mean_iou", "mIoU"), "pixel_accuracy": ("accuracy", "pixel 
 def front_matter(saved: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """The metadata as YAML between two lines of dashes.
 
-    The licence is ``unknown``: it depends on the data and the initial weights. No ``datasets`` are named, as these are
-    names of repositories on the hub.
+    The licence is ``unknown``, as it depends on the data and the initial weights. There is no ``datasets``, which
+    would need the names of repositories on the hub.
 
     Args:
         saved: The content of ``best_model.pth``.
@@ -32,14 +33,20 @@ def front_matter(saved: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         "pipeline_tag": "image-segmentation",
         "tags": ["semantic-segmentation", encoder_name(saved["model_config"]).lower()],
     }
-    if is_score_of(metrics, saved):
-        content["metrics"] = [kind for kind, _ in _METRICS.values()]
-        content["model-index"] = [_scored(saved, metrics)]
+    known = {key: metrics[key] for key in _METRICS if _is_number(metrics.get(key))}
+    if known and is_score_of(metrics, saved):
+        content["metrics"] = [_METRICS[key][0] for key in known]
+        content["model-index"] = [_scored(saved, metrics, known)]
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     return f"---\n{text}---\n\n"
 
 
-def _scored(saved: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _is_number(value: float | None) -> bool:
+    """Whether a score exists: without labelled pixels it is null in ``metrics.json``."""
+    return value is not None and not math.isnan(value)
+
+
+def _scored(saved: Mapping[str, Any], metrics: Mapping[str, Any], known: Mapping[str, float]) -> dict[str, Any]:
     data = _plain(metrics.get("data_name") or metrics["source"])
     return {
         "name": _plain(model_name(saved)),
@@ -48,8 +55,8 @@ def _scored(saved: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, A
                 "task": {"type": "image-segmentation"},
                 "dataset": {"type": data, "name": data, "split": metrics["split"]},
                 "metrics": [
-                    {"type": kind, "name": name, "value": round(metrics[key], 4)}
-                    for key, (kind, name) in _METRICS.items()
+                    {"type": _METRICS[key][0], "name": _METRICS[key][1], "value": round(value, 4)}
+                    for key, value in known.items()
                 ],
             }
         ],
@@ -57,5 +64,5 @@ def _scored(saved: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, A
 
 
 def _plain(name: str) -> str:
-    """A name on one line and without tags of HTML, as viewers that do not know such metadata show them as Markdown."""
+    """A name on one line and without HTML tags, as viewers that do not know the metadata show it as Markdown."""
     return printable(name).translate({ord("<"): "(", ord(">"): ")"})

@@ -112,7 +112,13 @@ def test_no_placeholder_is_left(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("numpy", "which the project would hide"), ("3 trees", "begins with a letter")]
+    ("name", "message"),
+    [
+        ("numpy", "which the project would hide"),
+        ("3 trees", "begins with a letter"),
+        ("Bäume", "no accents or umlauts"),
+        ("trees_", "ends with a letter or digit"),
+    ],
 )
 def test_names_of_unusable_packages_are_refused(tmp_path: Path, name: str, message: str) -> None:
     assert message in new(tmp_path, str(ROOT), name, fails=True)

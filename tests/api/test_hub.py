@@ -124,15 +124,15 @@ def test_the_card_of_the_hub_is_that_of_the_export(exported: Path, loopback_hub:
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("hf://trees", "no address of a model"),
-        ("hf://trees/roofs@v1@v2", "no address of a model"),
+        ("hf://trees", "not the address of a model"),
+        ("hf://trees/roofs@v1@v2", "not the address of a model"),
         ("hf://trees/other", "cannot be loaded .*Check the name and the network"),
         ("hf://trees/roofs/missing.bin", "cannot be loaded .*Check the name and the network"),
         ("hf://trees/roofs/README.md", r"README\.md"),
         ("hf://-/..", "cannot be loaded"),
     ],
 )
-def test_what_is_no_model_is_refused(address: str, message: str, loopback_hub: Path) -> None:
+def test_addresses_without_a_model_are_refused(address: str, message: str, loopback_hub: Path) -> None:
     with pytest.raises(VocSegError, match=message):
         voc_seg.load(address)
 

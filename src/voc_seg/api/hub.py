@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub, which only ``hf://`` names; nothing is ever uploaded."""
+"""Models on the Hugging Face Hub, with addresses that begin with ``hf://``; nothing is ever uploaded."""
 
 import re
 from pathlib import Path
@@ -16,22 +16,25 @@ def is_on_hub(path: Path | str) -> bool:
     return isinstance(path, str) and path.startswith(_SCHEME)
 
 
-def taken_from_hub(address: str) -> Path:
-    """Download a file of a model, unless it is in the cache of ``huggingface_hub`` already, and return its path.
+def download_from_hub(address: str) -> Path:
+    """Download a file of a model, unless ``huggingface_hub`` has it in its cache, and return its path.
 
     Args:
-        address: ``hf://USER/NAME``, ``hf://USER/NAME@REVISION`` (a branch, tag or commit) or, for another file than
-            ``model.safetensors``, ``hf://USER/NAME/FILE``. The form is that of ``huggingface_hub.HfFileSystem``.
+        address: ``hf://USER/NAME``, ``hf://USER/NAME@REVISION`` (a branch, tag or commit) or, for a file other than
+            ``model.safetensors``, ``hf://USER/NAME/FILE``; the form of ``huggingface_hub.HfFileSystem``.
 
     Raises:
         VocSegError: The address has another form, there is no such file, or the hub cannot be reached.
     """
     if (found := _ADDRESS.fullmatch(address)) is None:
-        raise VocSegError(f"{address} is no address of a model. Write it as hf://USER/NAME or hf://USER/NAME@REVISION")
+        raise VocSegError(
+            f"{address} is not the address of a model. Write hf://USER/NAME, hf://USER/NAME@REVISION or "
+            "hf://USER/NAME/FILE."
+        )
     try:
         import huggingface_hub  # optional, and slow to import
     except ImportError:
-        raise VocSegError(f"{address} needs huggingface_hub: pip install huggingface_hub") from None
+        raise VocSegError(f"{address} needs huggingface_hub. Install it with: pip install huggingface_hub") from None
     try:
         return Path(
             huggingface_hub.hf_hub_download(

@@ -16,7 +16,7 @@ from voc_seg.models.saved import require_best_model
 from voc_seg.system.errors import VocSegError
 
 from . import onnx
-from .hub import WEIGHTS, is_on_hub, taken_from_hub
+from .hub import WEIGHTS, download_from_hub, is_on_hub
 from .predictor import Predictor, Result
 
 __all__ = ["Model", "Predictor", "Result", "load"]
@@ -49,7 +49,7 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
     Args:
         path: ``best_model.pth``, an exported ``model.safetensors``, the folder with that file, ``model_masks.onnx`` or
             ``model_masks_int8.onnx``; or ``hf://USER/NAME``, a model on the Hugging Face Hub, see
-            :func:`voc_seg.api.hub.taken_from_hub`.
+            :func:`voc_seg.api.hub.download_from_hub`.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``bf16``, ``fp16`` or ``fp32``.
         settings: Instead of those that the model was trained or exported with, as in the block ``inference`` of
@@ -59,7 +59,7 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
         VocSegError: The file is missing, damaged or no model, or the hub cannot be reached; or a setting is unknown or
             has a wrong value.
     """
-    path = taken_from_hub(str(path)) if is_on_hub(path) else Path(path).expanduser()
+    path = download_from_hub(str(path)) if is_on_hub(path) else Path(path).expanduser()
     if path.is_dir():
         path = path / WEIGHTS
     if onnx.is_onnx(path):

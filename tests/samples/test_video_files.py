@@ -99,7 +99,7 @@ def test_a_damaged_part_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert 10 < len(frames) < 30
     times = [frame.pts for frame in frames]
     assert times == sorted(set(times))
-    assert "bad.mkv has a steady frame rate, but lacks frames in 1 places" in caplog.text
+    assert "bad.mkv has a steady frame rate, but gaps in it: 1." in caplog.text
 
 
 def test_frames_that_cannot_be_decoded_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -110,7 +110,7 @@ def test_frames_that_cannot_be_decoded_are_counted(tmp_path: Path, caplog: pytes
     path.write_bytes(content)
     frames = list(open_video(path).frames())
     assert 20 < len(frames) < 30
-    assert "bad.mp4 is damaged: " in caplog.text
+    assert "bad.mp4 is damaged; faulty parts: " in caplog.text
 
 
 def no_contents(path: Path) -> None:

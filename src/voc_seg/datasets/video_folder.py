@@ -23,7 +23,7 @@ from .previews import table_preview
 logger = logging.getLogger(__name__)
 
 _BT709 = 1
-"""The colour space of HD video, in FFmpeg's numbering and that of ISO/IEC 23091-2; what is not marked players guess."""
+"""The colour space of HD video, as numbered by FFmpeg and ISO/IEC 23091-2; unmarked, players guess it."""
 _LIMITED_RANGE = 1
 _ENCODER = {"crf": "20", "preset": "veryfast", "bf": "0"}
 """For x264. Without B-frames, an MP4 of a variable frame rate has the right length."""
@@ -37,7 +37,7 @@ class OverlayFrame(NamedTuple):
 
 
 class OverlayVideo(NamedTuple):
-    """A video and its overlays, which are computed one after the other."""
+    """A video and its overlays, which are computed one at a time."""
 
     source: VideoFile
     frames: Iterable[OverlayFrame]
@@ -130,7 +130,7 @@ class _SharesBySecond:
 
 @contextmanager
 def _writer(path: Path, source: VideoFile) -> Iterator[Any]:
-    """Yield what writes a frame. Raises VocSegError if FFmpeg cannot write."""
+    """Yield a function that writes a frame. Raises VocSegError if FFmpeg cannot write."""
     import av  # the source has been read with it
 
     height, width = source.height + source.height % 2, source.width + source.width % 2
@@ -155,4 +155,6 @@ def _writer(path: Path, source: VideoFile) -> Iterator[Any]:
             yield write
             container.mux(stream.encode())
     except (av.FFmpegError, av.codec.codec.UnknownCodecError) as error:
-        raise VocSegError(f"{path.name} cannot be written: {error}. Nothing was replaced.") from error
+        raise VocSegError(
+            f"{path.name} cannot be written: {error}. The files of an earlier run are unchanged."
+        ) from error

@@ -1,4 +1,4 @@
-"""Videos: which files are some, and their frames one after the other, upright, each with its time. Needs PyAV."""
+"""Videos: recognised by their endings, decoded frame by frame, upright and with times. Needs PyAV."""
 
 import logging
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _ENDINGS = (
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
     ".wmv",
 )  # fmt: skip
-"""Not GIF, which is read as an image."""
+"""GIF is missing, as it is read as an image."""
 _USUAL_RATE = Fraction(25)
 """Frames a second, where a file does not say."""
 _COMPLETE = 0.97
@@ -103,10 +103,10 @@ class VideoFile:
             raise VocSegError(f"damaged video: no frame of {name} can be decoded")
         read = f"Frames that were read: {count}."
         if faults:
-            logger.warning("%s is damaged: %d parts could not be decoded (%s). %s", name, len(faults), faults[0], read)
+            logger.warning("%s is damaged; faulty parts: %d (first: %s). %s", name, len(faults), faults[0], read)
         if gaps and regular > _STEADY * count:
             logger.warning(
-                "%s has a steady frame rate, but lacks frames in %d places, as a damaged file does. %s",
+                "%s has a steady frame rate, but gaps in it: %d. The file may be damaged. %s",
                 name,
                 gaps,
                 read,
@@ -201,7 +201,7 @@ def _reason(error: Exception) -> str:
 
 
 def _display_matrix(frame: Any) -> np.ndarray | None:
-    """The matrix with which a phone says how it was held, ``int32 (3, 3)``; see FFmpeg's ``libavutil/display.h``."""
+    """The matrix by which a phone records how it was held, ``int32 (3, 3)``; see FFmpeg's ``libavutil/display.h``."""
     data = frame.side_data.get("DISPLAYMATRIX")
     return None if data is None else np.frombuffer(data, dtype=np.int32).reshape(3, 3)
 

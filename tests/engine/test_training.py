@@ -115,8 +115,8 @@ class TestReports:
     @pytest.mark.parametrize(
         ("settings", "warning"),
         [
-            ({"freeze_batch_norm": True}, "training.freeze_batch_norm=true keeps random values"),
-            ({"frozen_stages": 2}, "training.frozen_stages=2 keeps random values"),
+            ({"freeze_batch_norm": True}, "training.freeze_batch_norm=true would keep values"),
+            ({"frozen_stages": 2}, "training.frozen_stages=2 would keep values"),
             ({}, ""),
         ],
     )

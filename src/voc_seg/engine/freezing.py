@@ -13,17 +13,17 @@ from voc_seg.system.errors import VocSegError
 logger = logging.getLogger(__name__)
 
 
-def warn_random_kept(parameters: Parameters) -> None:
-    """Warn of what stays random for good: it is frozen, but has not been trained before."""
+def warn_untrained_frozen(parameters: Parameters) -> None:
+    """Warn about weights and statistics that are frozen although they were never trained."""
     config = parameters.training
-    if parameters.model.weights is not None or config.frozen_stages == "all":  # for which there is a warning already
+    if parameters.model.weights is not None or config.frozen_stages == "all":  # "all" has a warning of its own
         return
     kept = [f"frozen_stages={config.frozen_stages}"] if config.frozen_stages else []
     kept += ["freeze_batch_norm=true"] if config.freeze_batch_norm else []
     if kept:
         logger.warning(
-            "model.weights is null, so training.%s keeps random values. Turn that off, or start from pretrained "
-            "weights: model.weights=pretrained", " and training.".join(kept),
+            "model.weights is null, so training.%s would keep values that were never trained. Turn freezing off, or "
+            "start from pretrained weights: model.weights=pretrained", " and training.".join(kept),
         )  # fmt: skip
 
 

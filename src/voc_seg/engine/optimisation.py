@@ -34,7 +34,7 @@ def build_optimizer(
 
 
 def warn_unused(config: TrainingConfig) -> None:
-    """Warn of settings of an optimiser or schedule that is not the chosen one."""
+    """Warn about settings that the chosen optimiser or schedule does not use."""
     chosen, usual = config.optimizer, TrainingConfig()
     unused: list[tuple[str, str, str]] = []
     if chosen.name != "sgd" and chosen.momentum != usual.optimizer.momentum:

@@ -31,7 +31,7 @@ from .delayed import DelayedRead
 from .device_facts import device_facts, gpu_memory, reset_gpu_peak
 from .distributed import broadcast_rng_state, world_size
 from .evaluation import Score
-from .freezing import freeze_stages, warn_random_kept
+from .freezing import freeze_stages, warn_untrained_frozen
 from .frozen import FrozenFeatures, require_same_scale
 from .length import Length
 from .losses import Loss, build_loss, with_auxiliary
@@ -250,7 +250,7 @@ def announce(run: TrainingRun, train: SampleStore, val: SampleStore, checkpoint:
         warn_precision_changed(checkpoint, run.runtime.precision)
         reset_best_if_scale_changed(checkpoint, run.state, run.parameters)
     else:
-        warn_random_kept(run.parameters)
+        warn_untrained_frozen(run.parameters)
     devices = f"{world_size()} x {run.runtime}" if world_size() > 1 else f"{run.runtime}"
     logger.info("Training on %s: %d images, validating on %d", devices, len(train), len(val))
     if world_size() > 1 and not config.sync_batch_norm and config.crops < _CROPS_FOR_STATISTICS * world_size():

@@ -133,8 +133,8 @@ def _warn_lost_outputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     ours = [node for node in pipeline.nodes if node.func.__module__.startswith("voc_seg.")]
     if lost := sorted({name for node in ours for name in node.outputs if name not in catalog}):
         logger.warning(
-            "No catalog*.yml has an entry for %s, so no file is written. If conf/base is of another version of voc_seg "
-            "than the installed %s, copy the entries from there.",
+            "No catalog*.yml has an entry for %s, so no file is written. If conf/base is of another version of "
+            "voc_seg, copy the missing entries from conf/base of version %s, which is installed.",
             ", ".join(lost), __version__,
         )  # fmt: skip
 

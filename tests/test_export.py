@@ -254,7 +254,7 @@ def test_int8_that_is_worse_is_not_kept(
     assert int8 == b""
     assert "| `model_masks_int8.onnx` |" not in card
     assert re.search("In INT8 mIoU .*, so that file was not kept", card)
-    assert "model_masks_int8.onnx is not written, because it is too much worse: mIoU on 2 images of val" in caplog.text
+    assert "model_masks_int8.onnx is not written, because it loses too much: mIoU on 2 images of val" in caplog.text
 
 
 @needs_onnx
@@ -270,7 +270,10 @@ def test_without_samples_of_the_models_data_there_is_no_int8(
         *_, int8, _, card = export_with_samples(**given)
         assert int8 == b""
         assert "| file | content | size |\n" in card
-        assert f"the card has no speed and mIoU of the files: {reason}. For these, run data_processing" in caplog.text
+        assert (
+            f"the model card lacks speed and mIoU of the files: {reason}. To get them, run data_processing"
+            in caplog.text
+        )
     monkeypatch.setattr(SampleStore, "origin", Origin("voc2012", "/data/VOC2012/JPEGImages"))
     *_, int8, _, _ = export_with_samples()
     assert int8 == b""

@@ -60,7 +60,7 @@ def device_facts(runtime: Runtime) -> dict[str, str]:
 
 
 def processor_name() -> str:
-    """Return the model of the CPU, as its maker calls it where the system tells."""
+    """Return the model of the CPU: the name by its maker on Linux, else what Python knows."""
     with suppress(OSError):  # only on Linux
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""The files of an export compared on the same images: mIoU and speed; and the one in INT8, kept if it is as good.
+"""Compare mIoU and speed of exported files on the same images; keep the INT8 file if it is as good.
 
 Calibration images are from train, and the comparison is on val. Test has no part in the choice.
 """
@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 
 TORCH, NETWORK, MASKS, INT8 = "model.safetensors", "model.onnx", "model_masks.onnx", "model_masks_int8.onnx"
 LARGEST_LOSS = 0.005
-"""Of mIoU that INT8 may cost."""
+"""The INT8 file is kept if its mIoU falls by less."""
 _CALIBRATED, _SCORED = 16, 100
 """Images of train for the ranges of activations; images of val that are scored. With 4 to 64 of the former, mIoU on the
-sample differed by 0.2 points at most, between choices of images as much as between numbers."""
+sample differed by at most 0.2 points, by their number no more than by their choice."""
 _ROUNDS = 7
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -66,7 +66,7 @@ def quantise_and_compare(
         val: Validation images; 100 of them, always the same, are scored.
 
     Returns:
-        The file, empty if it would be hardly smaller or its mIoU is worse by ``LARGEST_LOSS``; what was measured, see
+        The file, empty if it would be hardly smaller or lose ``LARGEST_LOSS`` or more of mIoU; and the measurements of
         :func:`compare_files`, with ``calibrated``, the number of images of train.
     """
     files = {MASKS: masks}
@@ -75,7 +75,7 @@ def quantise_and_compare(
         files[INT8] = with_processing(to_int8(network, _network_inputs(saved, calibrated)), saved)
     else:
         logger.info(
-            "%s is not written: convolutions are only %.0f %% of this network, and only they become smaller",
+            "%s is not written: only convolutions become smaller, and they are only %.0f %% of this network",
             INT8, 100 * share_of_convolutions(network),
         )  # fmt: skip
     measured = compare_files(network, files, saved, val) | {"calibrated": len(calibrated)}
@@ -84,7 +84,7 @@ def quantise_and_compare(
 
 
 def _network_inputs(saved: dict[str, Any], samples: list[Sample]) -> Iterator[np.ndarray]:
-    """What the network gets of each image, once for each scale."""
+    """The normalised network input of each image, once for each scale."""
     config, scales = recorded_settings(saved)
     way, model_input = preprocessing_of(saved, config, scales), ModelInput.of(saved)
     with progress_bar("calibrating INT8", len(samples)) as advance:
@@ -110,8 +110,8 @@ def compare_files(network: bytes, onnx: Mapping[str, bytes], saved: dict[str, An
         val: At most 100 of its images are scored.
 
     Returns:
-        ``miou`` and ``milliseconds``, by the name of the file; ``images``; ``size``, height and width of the image that
-        is timed, the most frequent of them; ``rounds``; ``processor``; ``threads``; ``precision`` of PyTorch.
+        ``miou`` and ``milliseconds``, by the name of the file; ``images``; ``size``, height and width of the timed
+        image, the most frequent size; ``rounds``; ``processor``; ``threads``; ``precision`` of PyTorch.
     """
     samples = _some(val, _SCORED)
     config, scales = recorded_settings(saved)
@@ -164,7 +164,7 @@ def _score(predictors: Mapping[str, Predict], samples: list[Sample], classes: in
 def _time(calls: Mapping[str, tuple[Predict, np.ndarray]]) -> dict[str, float]:
     """Median milliseconds of each call.
 
-    They do not take turns: for a while after a call, the threads of ONNX Runtime and of OpenMP keep the cores busy.
+    The calls are not interleaved: threads of ONNX Runtime and OpenMP keep the cores busy for a while after each.
     """
     found = {}
     for name, (predict, array) in calls.items():

@@ -98,9 +98,11 @@ def to_onnx(model: nn.Module, metadata: dict[str, str]) -> OnnxModel:
 
 @contextmanager
 def _padding_of_whole_strides() -> Iterator[None]:
-    """Make the padding of TensorFlow's networks in timm a number: it is a formula of the size of the image, which
-    torch.export cannot simplify layer after layer. Images are extended to whole strides of the encoder, and then so are
-    the maps in it, for which the formula always gives the same.
+    """Give timm's TensorFlow padding a constant size while the network is exported.
+
+    timm computes it from the size of the input, which torch.export cannot simplify over many layers. Images are padded
+    to multiples of the encoder's stride, so all maps are multiples of the strides of their layers, and for these
+    the formula gives a constant.
     """
     padding: Any = sys.modules.get("timm.layers.padding")
     if padding is None:

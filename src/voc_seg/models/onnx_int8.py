@@ -1,4 +1,4 @@
-"""A network of `voc_seg.models.onnx_export` with convolutions in 8 bits: a file of a third of the size, often faster.
+"""A network of `voc_seg.models.onnx_export` with 8-bit convolutions: a third of the size, and often faster.
 
 Static quantisation by ONNX Runtime, https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html: with
 a scale ``s`` and a zero point ``z``, a number ``x`` becomes ``round(x / s) + z``. Weights have a scale for each output
@@ -17,11 +17,11 @@ _QUANTISED = "Conv"
 """Transposed convolutions stay in float32: ONNX Runtime computes them in float32 in any case, and on the sample their
 8-bit weights cost 1.4 points of mIoU for 2 of 15 MB (benchmarks/README.md)."""
 _WORTH_IT = 0.5
-"""Of the weights must be those of convolutions. A transformer has hardly any."""
+"""Least share of the file that must be weights of convolutions; in a transformer it is close to 0."""
 
 
 def share_of_convolutions(content: bytes) -> float:
-    """The share of a network's bytes that are weights of convolutions, 0 to 1."""
+    """The share of an ONNX file that is weights of convolutions, 0 to 1."""
     import onnx  # optional
 
     graph = onnx.load_from_string(content).graph
@@ -68,12 +68,12 @@ def to_int8(content: bytes, inputs: Iterable[np.ndarray]) -> bytes:
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=[_QUANTISED],
             per_channel=True,
-            # Weights of 7 bits: processors without VNNI add products in 16 bits, which would overflow.
+            # 7-bit weights: CPUs without VNNI add products in 16 bits, which would overflow with 8.
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
         model = onnx.load(made)
-    del model.metadata_props[:]  # notes of the quantisation, which are no JSON
+    del model.metadata_props[:]  # notes of the quantisation, which are not JSON
     model.metadata_props.extend(onnx.load_from_string(content).metadata_props)
     return bytes(model.SerializeToString())

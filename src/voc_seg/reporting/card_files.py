@@ -1,5 +1,6 @@
 """The exported files on the model card: size, speed and mIoU of each."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -44,9 +45,9 @@ def _measured(files: Mapping[str, int], measured: Mapping[str, Any]) -> list[str
     height, width = measured["size"]
     text = [
         f"Time is for an image of {height} x {width} pixels (height x width) on {measured['processor']} with "
-        f"{_number(measured['threads'], 'thread')}, median of {measured['rounds']}: that of PyTorch in "
-        f"{measured['precision']} for `model.safetensors`, of ONNX Runtime for the others, and of the network "
-        f"alone for `model.onnx`. mIoU is that of {_number(measured['images'], 'image')} of val."
+        f"{_number(measured['threads'], 'thread')}, median of {measured['rounds']}. `model.safetensors` runs in "
+        f"PyTorch ({measured['precision']}), the other files in ONNX Runtime; the time of `model.onnx` is that of the "
+        f"network alone. mIoU is that of {_number(measured['images'], 'image')} of val."
     ]
     if INT8 in measured["miou"]:
         text.append(
@@ -60,6 +61,8 @@ def _measured(files: Mapping[str, int], measured: Mapping[str, Any]) -> list[str
 def change_by_int8(measured: Mapping[str, Any]) -> str:
     """How mIoU changes with INT8, as in "falls by 0.12 points"; or "stays the same"."""
     points = 100 * (measured["miou"][INT8] - measured["miou"]["model_masks.onnx"])
+    if math.isnan(points):
+        return "is unknown, as no pixel of these images has a label"
     if abs(points) < 0.005:
         return "stays the same"
     return f"{'falls' if points < 0 else 'rises'} by {abs(points):.2f} points"

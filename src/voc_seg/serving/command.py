@@ -17,7 +17,8 @@ TOKEN = "VOC_SEG_TOKEN"
 
 @click.command()
 @click.option("--model", type=click.Path(path_type=Path), default=Path("data/06_models/best_model.pth"),
-              show_default=True, help="best_model.pth, model.safetensors or model_masks.onnx.")  # fmt: skip
+              show_default=True,
+              help="best_model.pth, model.safetensors, model_masks.onnx or model_masks_int8.onnx.")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen on; 0.0.0.0 lets other machines use the server.")  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 chooses a free one.")

@@ -120,7 +120,7 @@ def _to_int8(
     """``model_masks_int8.onnx`` and the comparison of all files; empty, with a warning, without samples to score."""
     if reason := _why_not_comparable(saved, data, train, val):
         logger.warning(
-            "%s is not written, and the card has no speed and mIoU of the files: %s. For these, run "
+            "%s is not written, and the model card lacks speed and mIoU of the files: %s. To get them, run "
             "data_processing with the data of the model, then: kedro run --pipelines export", INT8, reason,
         )  # fmt: skip
         return b"", {}
@@ -130,7 +130,7 @@ def _to_int8(
         before, after = (measured["milliseconds"][name] for name in (MASKS, INT8))
         (logger.info if int8 else logger.warning)(
             "%s%s: mIoU on %d images of val %s (%.3f); %.0f instead of %.0f ms for an image of %d x %d",
-            INT8, "" if int8 else " is not written, because it is too much worse", measured["images"],
+            INT8, "" if int8 else " is not written, because it loses too much", measured["images"],
             change_by_int8(measured), measured["miou"][INT8], after, before, *measured["size"],
         )  # fmt: skip
     return int8, measured
@@ -139,7 +139,7 @@ def _to_int8(
 def _why_not_comparable(
     saved: dict[str, Any], data: DataConfig, train: SampleStore | None, val: SampleStore | None
 ) -> str:
-    """Why samples cannot say how good the files are; empty if they can."""
+    """Why the files cannot be scored on these samples; empty if they can."""
     if not train or not val:  # None, or without an image
         return "there are no images of train or of val with masks"
     try:

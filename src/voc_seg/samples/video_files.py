@@ -181,7 +181,8 @@ def _decode(container: Any, stream: Any, faults: list[str]) -> Iterator[Any]:
     import av
 
     packets = container.demux(stream)
-    while True:
+    packet: Any = ...  # none has been read; None is the end
+    while packet is not None:
         try:
             packet = next(packets, None)
             found = stream.codec_context.decode(None) if packet is None else packet.decode()
@@ -192,8 +193,6 @@ def _decode(container: Any, stream: Any, faults: list[str]) -> Iterator[Any]:
             continue
         faults += ["damaged frame" for frame in found if frame.is_corrupt]
         yield from found
-        if packet is None:
-            return
 
 
 def _reason(error: Exception) -> str:

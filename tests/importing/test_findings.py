@@ -10,13 +10,13 @@ from voc_seg.importing.findings import (
     JOIN,
     Finding,
     by_severity,
-    counted,
     exit_code,
     findings_json,
     findings_text,
     of_images,
     summary_line,
 )
+from voc_seg.system.names import counted
 
 NOTE = Finding("note", "layout", "2 masks have no image.")
 WARNING = of_images("warning", "copies", "4 copies.", "Keep one.", ["a", "b", "c", "d"], [f"a{JOIN}b", f"c{JOIN}d"])

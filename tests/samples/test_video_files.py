@@ -89,12 +89,17 @@ def test_a_cut_file_gives_what_can_be_read(tmp_path: Path, caplog: pytest.LogCap
     assert f"Frames that were read: {len(frames)}." in caplog.text
 
 
-def test_a_damaged_part_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = clips.write_clip(tmp_path / "bad.mkv", STEADY, codec="ffv1")
+def blank_middle(path: Path, length: int) -> None:
+    """Overwrite bytes in the middle of a file with zeros."""
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
-    content[middle : middle + 1500] = bytes(1500)
+    content[middle : middle + length] = bytes(length)
     path.write_bytes(content)
+
+
+def test_a_damaged_part_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = clips.write_clip(tmp_path / "bad.mkv", STEADY, codec="ffv1")
+    blank_middle(path, 1500)
     frames = list(open_video(path).frames())
     assert 10 < len(frames) < 30
     times = [frame.pts for frame in frames]
@@ -104,10 +109,7 @@ def test_a_damaged_part_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 def test_frames_that_cannot_be_decoded_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = clips.write_clip(tmp_path / "bad.mp4", STEADY, front=True)
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 400] = bytes(400)
-    path.write_bytes(content)
+    blank_middle(path, 400)
     frames = list(open_video(path).frames())
     assert 20 < len(frames) < 30
     assert "bad.mp4 is damaged; faulty parts: " in caplog.text

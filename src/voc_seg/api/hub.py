@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
+from voc_seg.models.exchange import TORCH
 from voc_seg.system.errors import VocSegError
 
-WEIGHTS = "model.safetensors"
-"""The file of an exported model that is loaded when a folder is given."""
 _SCHEME = "hf://"
 _ADDRESS = re.compile(r"hf://(?P<model>[^/@]+/[^/@]+)(@(?P<revision>[^/@]+))?(/(?P<file>[^@]+))?")
 
@@ -38,7 +37,7 @@ def download_from_hub(address: str) -> Path:
     try:
         return Path(
             huggingface_hub.hf_hub_download(
-                found["model"], found["file"] or WEIGHTS, revision=found["revision"], library_name="voc_seg"
+                found["model"], found["file"] or TORCH, revision=found["revision"], library_name="voc_seg"
             )
         )
     except Exception as error:  # its own types, those of its HTTP client, and OSError

@@ -11,12 +11,12 @@ from voc_seg.config import EvaluationConfig, InferenceConfig, RuntimeConfig
 from voc_seg.engine.inference import Segmenter, load_segmenter
 from voc_seg.engine.preprocessing import recorded_settings
 from voc_seg.engine.runtime import choose_runtime
-from voc_seg.models.exchange import read_saved
+from voc_seg.models.exchange import TORCH, read_saved
 from voc_seg.models.saved import require_best_model
 from voc_seg.system.errors import VocSegError
 
 from . import onnx
-from .hub import WEIGHTS, download_from_hub, is_on_hub
+from .hub import download_from_hub, is_on_hub
 from .predictor import Predictor, Result
 
 __all__ = ["Model", "Predictor", "Result", "load"]
@@ -61,7 +61,7 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
     """
     path = download_from_hub(str(path)) if is_on_hub(path) else Path(path).expanduser()
     if path.is_dir():
-        path = path / WEIGHTS
+        path = path / TORCH
     if onnx.is_onnx(path):
         if settings or precision != "auto":
             raise VocSegError(f"{path} is an ONNX file, whose settings are part of it: load it without settings.")

@@ -13,7 +13,27 @@ from voc_seg.system.atomic_folder import atomic_write_folder, delete_written_fil
 from .previews import table_preview
 
 
-class FilesDataset(AbstractDataset[Mapping[str, bytes], dict[str, bytes]]):
+class FolderOfFiles:
+    """What datasets share whose entry is a folder of files: how they are listed and shown."""
+
+    _folder: Path
+
+    def _files(self) -> list[Path]:
+        recover_folder(self._folder)
+        return sorted(path for path in self._folder.glob("[!.]*") if path.is_file())
+
+    def _exists(self) -> bool:
+        return bool(self._files())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder)}
+
+    def preview(self) -> TablePreview:
+        """Names and sizes."""
+        return table_preview(["file", "size"], [[path.name, decimal(path.stat().st_size)] for path in self._files()])
+
+
+class FilesDataset(FolderOfFiles, AbstractDataset[Mapping[str, bytes], dict[str, bytes]]):
     """Files by name, all replaced together. Saving none deletes those of an earlier run; other files stay.
 
     Args:
@@ -35,17 +55,3 @@ class FilesDataset(AbstractDataset[Mapping[str, bytes], dict[str, bytes]]):
 
     def load(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self._files()}
-
-    def _files(self) -> list[Path]:
-        recover_folder(self._folder)
-        return sorted(path for path in self._folder.glob("[!.]*") if path.is_file())
-
-    def _exists(self) -> bool:
-        return bool(self._files())
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._folder)}
-
-    def preview(self) -> TablePreview:
-        """Names and sizes, for Kedro-Viz."""
-        return table_preview(["file", "size"], [[path.name, decimal(path.stat().st_size)] for path in self._files()])

@@ -93,6 +93,9 @@ class SampleStoreDataset(AbstractDataset[DecodedSamples, SampleStore]):
         return same and store.has_checksums
 
     def load(self) -> SampleStore:
+        return self._read()
+
+    def _read(self) -> SampleStore:
         read_index = partial(read_earlier_table, self._index) if self._index else None
         store = SampleStore(self._filepath, read_index)
         if store.origin.source != self._source:
@@ -163,9 +166,8 @@ class OptionalSampleStoreDataset(SampleStoreDataset):
         """The store; None if it is missing, or, with a warning, damaged or of other data than this run."""
         if not self._exists():
             return None
-        read = super().load.__wrapped__  # type: ignore[attr-defined]  # Kedro's wrapper would hide the error
         try:
-            return read(self)
+            return self._read()  # not load, as Kedro's wrapper would hide the error
         except VocSegError as error:
             logger.warning("%s is not used: %s", self._filepath.name, error)
             return None

@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import TablePreview
-from rich.filesize import decimal
 
 from voc_seg.samples.video_files import Frame, VideoFile
-from voc_seg.system.atomic_folder import atomic_write_folder, delete_written_files, recover_folder
+from voc_seg.system.atomic_folder import atomic_write_folder, delete_written_files
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.progress import progress_bar
 
-from .previews import table_preview
+from .files import FolderOfFiles
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +41,12 @@ class OverlayVideo(NamedTuple):
     frames: Iterable[OverlayFrame]
 
 
-class VideosDataset(AbstractDataset[Mapping[str, OverlayVideo], list[Path]]):
+class VideosDataset(FolderOfFiles, AbstractDataset[Mapping[str, OverlayVideo], list[Path]]):
     """``<name>.mp4`` (H.264) and ``<name>.csv`` for each video; loads the paths of the files.
 
     Saving consumes the frames one by one, and replaces all files of an earlier run. Without a video it deletes them.
     Videos have the size, the times and the pixel shape of their source, and no sound. An odd height or width is one
-    pixel larger, as H.264 needs.
+    pixel larger, as H.264 needs. Kedro-Viz, which shows no videos, lists names and sizes.
 
     Args:
         filepath: The folder.
@@ -80,18 +78,7 @@ class VideosDataset(AbstractDataset[Mapping[str, OverlayVideo], list[Path]]):
                 logger.info("Video %s: %d frames, %.1f seconds.", name, table.frames, table.seconds)
 
     def load(self) -> list[Path]:
-        recover_folder(self._folder)
-        return sorted(path for path in self._folder.glob("[!.]*") if path.is_file())
-
-    def _exists(self) -> bool:
-        return bool(self.load())
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._folder)}
-
-    def preview(self) -> TablePreview:
-        """Names and sizes, for Kedro-Viz, which shows no videos."""
-        return table_preview(["file", "size"], [[path.name, decimal(path.stat().st_size)] for path in self.load()])
+        return self._files()
 
 
 class _SharesBySecond:

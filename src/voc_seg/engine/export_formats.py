@@ -14,6 +14,7 @@ import torch
 
 from voc_seg.config import ModelInput, RuntimeConfig
 from voc_seg.metrics.confusion import confusion_matrix, mean_iou
+from voc_seg.models.exchange import INT8, MASKS, NETWORK, TORCH
 from voc_seg.models.onnx_export import INPUT, OUTPUT
 from voc_seg.models.onnx_int8 import is_worth_it, share_of_convolutions, to_int8
 from voc_seg.models.onnx_masks import IMAGE, MASK, Processing, to_masks
@@ -29,7 +30,6 @@ from .scores import network_input
 
 logger = logging.getLogger(__name__)
 
-TORCH, NETWORK, MASKS, INT8 = "model.safetensors", "model.onnx", "model_masks.onnx", "model_masks_int8.onnx"
 LARGEST_LOSS = 0.005
 """The INT8 file is kept if its mIoU falls by less."""
 _CALIBRATED, _SCORED = 16, 100

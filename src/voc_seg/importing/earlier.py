@@ -7,11 +7,10 @@ from pathlib import Path
 
 from voc_seg.system.atomic_folder import is_written_folder
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import listed
+from voc_seg.system.names import counted, listed
 from voc_seg.voc.table import read_table, table_paths
 
 from .files import Files
-from .findings import counted
 from .inspect import PairFacts
 
 

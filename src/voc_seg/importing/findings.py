@@ -41,12 +41,6 @@ def of_images(
     return Finding(severity, kind, message, remedy, len(images), shown, images)
 
 
-def counted(count: int, one: str, several: str = "") -> str:
-    """Return a number of things: "1 image", "2 classes"; with `several`, "1 mask has" or "2 masks have"."""
-    several = several or f"{one}{'es' if one.endswith('s') else 's'}"
-    return f"{count:,} {one if count == 1 else several}"
-
-
 def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return errors first, then warnings, then notes; within each, those of the most images first."""
     return tuple(sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), -one.count)))

@@ -51,6 +51,11 @@ _IMAGE_SECONDS = 0.12
 """Validation of one image with a longer side of 500 pixels."""
 _VALIDATIONS = (3, 10)
 _VALIDATION_SHARE = 1 / 3
+_PRETRAINED = (
+    Setting("training.freeze_batch_norm", True, "with small batches, the statistics of ImageNet are better"),
+    Setting("training.optimizer.encoder_factor", 0.1, "the encoder is pretrained, and the decoder is not"),
+)
+"""With pretrained weights; measured in docs/results.md."""
 _SIDES = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 
 
@@ -221,14 +226,6 @@ def _training_settings(data: _Data, pretrained: bool) -> tuple[Setting, ...]:
     every = max(1, round(epochs / validations))
     saved = min(max(1, round(60 / (per_epoch * step))), max(1, epochs // 4))
     rate = 0.006 if pretrained else 0.03
-    kept = (
-        (
-            Setting("training.freeze_batch_norm", True, "with small batches, the statistics of ImageNet are better"),
-            Setting("training.optimizer.encoder_factor", 0.1, "the encoder is pretrained, and the decoder is not"),
-        )
-        if pretrained
-        else ()
-    )  # measured: docs/results.md
     return (
         Setting("model.weights", "imagenet" if pretrained else None, "pretrained weights from pytorch.org, 45 MB"
                 if pretrained else "random, as imagenet could not be downloaded: online, delete this file and import"),
@@ -238,7 +235,7 @@ def _training_settings(data: _Data, pretrained: bool) -> tuple[Setting, ...]:
         Setting("training.validate_every", every, f"validations: {math.ceil(epochs / every)}, images: {data.val}"),
         Setting("training.optimizer.learning_rate", rate,
                 "with ImageNet weights, as in conf/voc2012" if pretrained else "from scratch, as in conf/base"),
-        *kept,
+        *(_PRETRAINED if pretrained else ()),
         Setting("training.checkpoint.every_epochs", saved, f"every {_duration(saved * per_epoch * step)} on two cores"),
     )  # fmt: skip
 

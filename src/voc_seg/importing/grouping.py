@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import counted
 from voc_seg.voc.groups import Groups, group_images
 
-from .findings import counted
 from .inspect import PairFacts
 
 

@@ -4,9 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from voc_seg.system.names import listed, printable
-
-from .findings import counted
+from voc_seg.system.names import counted, listed, printable
 
 Counted = tuple[str, str]
 """A noun, and what happened to these things; see `count_notes`."""

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from voc_seg.system.names import counted
 from voc_seg.voc.groups import Groups
 
-from .findings import counted
 from .inspect import PairFacts
 
 _SHOWN = 8

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import counted
 from voc_seg.voc.groups import Groups
 from voc_seg.voc.stratify import stratify
 
-from .findings import counted
 from .grouping import find_groups, relative_path
 from .inspect import PairFacts
 from .split_notes import absence_notes, class_presence, count_note, divided_note

@@ -15,6 +15,9 @@ from voc_seg.system.errors import VocSegError
 from .saved import require_best_model
 from .weights import read_content
 
+TORCH, NETWORK, MASKS, INT8 = "model.safetensors", "model.onnx", "model_masks.onnx", "model_masks_int8.onnx"
+"""The files of an export."""
+
 
 def model_digest(saved: dict[str, Any]) -> str:
     """A digest of the weights of a saved network, 16 hexadecimal digits, independent of the file format."""

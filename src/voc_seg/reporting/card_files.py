@@ -6,10 +6,12 @@ from typing import Any
 
 from rich.filesize import decimal
 
+from voc_seg.models.exchange import INT8, MASKS, NETWORK, TORCH
+from voc_seg.system.names import counted
+
 from .tables import score
 
-INT8 = "model_masks_int8.onnx"
-_SAME_MASKS = {"model.onnx": "model_masks.onnx"}
+_SAME_MASKS = {NETWORK: MASKS}
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -26,9 +28,9 @@ def file_sections(files: Mapping[str, int], onnx_facts: Mapping[str, Any], measu
         measured: See :func:`voc_seg.engine.export_formats.compare_files`; empty if nothing was measured.
     """
     about = {
-        "model.safetensors": "weights in float32; settings and class names in its metadata",
-        "model.onnx": f"the network for ONNX Runtime and others, opset {onnx_facts.get('opset')}; the same metadata",
-        "model_masks.onnx": "the same with resizing and normalisation inside: an image of any size in, its mask out",
+        TORCH: "weights in float32; settings and class names in its metadata",
+        NETWORK: f"the network for ONNX Runtime and others, opset {onnx_facts.get('opset')}; the same metadata",
+        MASKS: "the same with resizing and normalisation inside: an image of any size in, its mask out",
         INT8: "`model_masks.onnx` with 8-bit convolutions",
     }
     header, rows = ["file", "content", "size"], [[f"`{name}`", about[name], decimal(files[name])] for name in files]
@@ -45,14 +47,14 @@ def _measured(files: Mapping[str, int], measured: Mapping[str, Any]) -> list[str
     height, width = measured["size"]
     text = [
         f"Time is for an image of {height} x {width} pixels (height x width) on {measured['processor']} with "
-        f"{_number(measured['threads'], 'thread')}, median of {measured['rounds']}. `model.safetensors` runs in "
+        f"{counted(measured['threads'], 'thread')}, median of {measured['rounds']}. `model.safetensors` runs in "
         f"PyTorch ({measured['precision']}), the other files in ONNX Runtime; the time of `model.onnx` is that of the "
-        f"network alone. mIoU is that of {_number(measured['images'], 'image')} of val."
+        f"network alone. mIoU is that of {counted(measured['images'], 'image')} of val."
     ]
     if INT8 in measured["miou"]:
         text.append(
             f"In INT8 mIoU {change_by_int8(measured)}{'' if INT8 in files else ', so that file was not kept'}. Its "
-            f"ranges are from {_number(measured['calibrated'], 'image')} of train, and val decided whether to keep it; "
+            f"ranges are from {counted(measured['calibrated'], 'image')} of train, and val decided whether to keep it; "
             "test had no part in that."
         )
     return [" ".join(text)]
@@ -60,16 +62,12 @@ def _measured(files: Mapping[str, int], measured: Mapping[str, Any]) -> list[str
 
 def change_by_int8(measured: Mapping[str, Any]) -> str:
     """How mIoU changes with INT8, as in "falls by 0.12 points"; or "stays the same"."""
-    points = 100 * (measured["miou"][INT8] - measured["miou"]["model_masks.onnx"])
+    points = 100 * (measured["miou"][INT8] - measured["miou"][MASKS])
     if math.isnan(points):
         return "is unknown, as no pixel of these images has a label"
     if abs(points) < 0.005:
         return "stays the same"
     return f"{'falls' if points < 0 else 'rises'} by {abs(points):.2f} points"
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" + "s" * (count != 1)
 
 
 def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:

@@ -28,6 +28,12 @@ def listed(items: Sequence[object], limit: int = 5) -> str:
     return ", ".join(map(str, items[:limit])) + more
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number of things: "1 image", "2 classes"; with `several`, "1 mask has" or "2 masks have"."""
+    several = several or f"{one}{'es' if one.endswith('s') else 's'}"
+    return f"{count:,} {one if count == 1 else several}"
+
+
 def shortened(text: str, letters: int) -> str:
     """Return the text, cut to this many letters with an ellipsis if it is longer."""
     return text if len(text) <= letters else text[: letters - 1] + "…"

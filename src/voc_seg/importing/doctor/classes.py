@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
-from voc_seg.system.names import listed
+from voc_seg.system.names import counted, listed
 
 from ..class_plan import ClassPlan
-from ..findings import Finding, counted, of_images
+from ..findings import Finding, of_images
 from ..layout import VOID_NAME
 from ..stored import text_of
 from .meaning import LabelledPair

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from voc_seg.system.names import counted
 from voc_seg.voc.duplicates import near_duplicates
 
-from ..findings import JOIN, Finding, Severity, counted, of_images
+from ..findings import JOIN, Finding, Severity, of_images
 from ..inspect import PairFacts
 
 _MANY_COPIES = 0.2

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from voc_seg.system.names import listed, windows_name_problem
+from voc_seg.system.names import counted, listed, windows_name_problem
 
-from ..findings import Finding, counted, of_images
+from ..findings import Finding, of_images
 from ..inspect import PairFacts
 from ..layout import Found
 

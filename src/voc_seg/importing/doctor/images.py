@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from statistics import quantiles
 
-from ..findings import Finding, counted, of_images
+from voc_seg.system.names import counted
+
+from ..findings import Finding, of_images
 from ..inspect import PairFacts
 
 _SMALL = 64

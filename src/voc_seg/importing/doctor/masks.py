@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from voc_seg.system.names import listed
+from voc_seg.system.names import counted, listed
 
 from ..alignment import misplaced_mask, misplaced_masks
 from ..class_plan import ClassPlan
-from ..findings import Finding, counted, of_images
+from ..findings import Finding, of_images
 from ..layout import VOID_NAME, Stored
 from ..stored import stored_counts, text_of
 from .meaning import LabelledPair, stored_key

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import listed, name_key, printable
+from voc_seg.system.names import counted, listed, name_key, printable
 from voc_seg.voc.list_lines import id_of_line
 
 from ..files import Files
-from ..findings import counted
 from ..layout import LabelledImage
 from ..notes import examples, masks_without_images
 from ..pairing.folder_names import SPLIT_WORDS

@@ -9,12 +9,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import listed
+from voc_seg.system.names import counted, listed
 from voc_seg.voc.classes import VOID
 from voc_seg.voc.file_checks import short_name
 
 from ..files import Files
-from ..findings import counted
 from ..formats.class_values import number_classes, value_names
 from ..formats.coco_files import CAPTIONS, CocoFile, CocoImage, read_coco
 from ..formats.drawing import draw_by_area, mask_size

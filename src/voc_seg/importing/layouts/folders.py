@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from voc_seg.system.names import counted
+
 from ..files import Files
-from ..findings import counted
 from ..formats.class_files import find_class_file
 from ..layout import Found
 from ..notes import examples, masks_without_images

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import counted
 
 from ..files import Files
-from ..findings import counted
 from ..formats.text_files import first_words
 from ..layout import VOID_NAME, Colour, Found, LabelledImage
 

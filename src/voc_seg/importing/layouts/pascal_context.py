@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import counted
 
 from ..files import Files
-from ..findings import counted
 from ..formats.text_files import first_words, read_lines
 from ..layout import Found, LabelledImage
 

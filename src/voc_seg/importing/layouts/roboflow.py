@@ -9,10 +9,10 @@ import re
 from pathlib import Path, PurePosixPath
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import counted
 from voc_seg.voc.file_checks import short_name
 
 from ..files import Files
-from ..findings import counted
 from ..formats.class_values import clean_label
 from ..formats.text_files import read_lines
 from ..layout import Found, LabelledImage

@@ -7,10 +7,9 @@ Cityscapes for mmsegmentation.
 from collections.abc import Sequence
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import listed, printable
+from voc_seg.system.names import counted, listed, printable
 
 from ..files import Files
-from ..findings import counted
 from ..formats.class_files import find_class_file
 from ..formats.pair_tables import PairTable, Row, find_tables
 from ..layout import Found, LabelledImage

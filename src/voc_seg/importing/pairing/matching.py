@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import name_key
+from voc_seg.system.names import counted, name_key
 from voc_seg.voc.file_names import MASK_ENDINGS
 
-from ..findings import counted
 from ..notes import examples
 from .affixes import Rule, coverage, find_rules
 

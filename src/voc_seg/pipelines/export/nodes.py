@@ -9,10 +9,10 @@ from torch import nn
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelInput
 from voc_seg.engine.export_check import CHECKED as CHECKED_MASKS
 from voc_seg.engine.export_check import share_of_other_pixels
-from voc_seg.engine.export_formats import INT8, MASKS, NETWORK, TORCH, quantise_and_compare, with_processing
+from voc_seg.engine.export_formats import quantise_and_compare, with_processing
 from voc_seg.engine.preprocessing import inference_scale_warning, settings_record
 from voc_seg.models.encoder import count_parameters
-from voc_seg.models.exchange import merge_evaluation, model_metadata, to_safetensors
+from voc_seg.models.exchange import INT8, MASKS, NETWORK, TORCH, merge_evaluation, model_metadata, to_safetensors
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
 from voc_seg.models.registry import require_trained_for, restore_model
 from voc_seg.models.saved import SETTINGS, require_fields, trained_on

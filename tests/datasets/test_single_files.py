@@ -1,6 +1,7 @@
 """Tables, JSON and figures of kedro-datasets, written atomically."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,13 @@ def test_json_that_is_optional_is_empty_until_it_is_there(tmp_path: Path) -> Non
     assert dataset.load() == {}
     dataset.save({"a": 1})
     assert dataset.load() == {"a": 1}
+
+
+def test_json_has_null_for_nan(tmp_path: Path) -> None:
+    dataset = datasets.OptionalJSONDataset(filepath=str(tmp_path / "a.json"))
+    dataset.save({"a": math.nan, "b": [np.float32(0.5), np.int64(2), (math.nan,)], "c": {"d": np.float64("nan")}})
+    assert "NaN" not in (tmp_path / "a.json").read_text()
+    assert dataset.load() == {"a": None, "b": [0.5, 2, [None]], "c": {"d": None}}
 
 
 def test_object_stores_write_as_they_do() -> None:

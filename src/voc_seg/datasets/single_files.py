@@ -15,6 +15,7 @@ from rich.filesize import decimal
 
 from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.plain_values import without_nan
 from voc_seg.system.versions import newest_version
 
 from .outdated import OutdatedFiles, delete_file
@@ -99,7 +100,10 @@ def _shortened(cell: Any, most: int = 6) -> str:
 
 
 class JSONDataset(_AtomicFile, json.JSONDataset):
-    """Plain values as JSON."""
+    """Plain values as JSON, with null for NaN: other readers of JSON refuse a NaN."""
+
+    def save(self, data: Any) -> None:
+        super().save(without_nan(data))
 
 
 class OptionalJSONDataset(JSONDataset):

@@ -54,6 +54,8 @@ def scored_images(
     if confusions.empty:
         return "its image_confusions.parquet is missing, empty or damaged: evaluate it again"
     counts = from_table(confusions, int(scores["classes_declared"]))
+    if scores["miou"] is None:
+        return "none of its images has a labelled pixel"
     if not np.isclose(counts.total().miou(), scores["miou"], rtol=0, atol=1e-9):
         return "its image_confusions.parquet is of another evaluation"
     conditions = tuple(str(scores.get(name)) for name in CONDITIONS)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from voc_seg.system.plain_values import without_nan
+
 
 def fill_template(
     template: str,
@@ -30,7 +32,7 @@ def fill_template(
         frame: File in ``page`` around it; ``frame.html`` has what all reports share.
         styles: Files in ``page``, joined into one style sheet.
     """
-    text = json.dumps(_without_nan(content), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(without_nan(content), allow_nan=False, separators=(",", ":"))
     page = files("voc_seg.reporting") / "page"
     parts = {
         "__TITLE__": title,
@@ -50,14 +52,3 @@ def fill_template(
 def hex_colour(colour: np.ndarray | tuple[int, ...]) -> str:
     """Return a colour as CSS writes it: ``#e69f00``."""
     return "#" + bytes(colour).hex()
-
-
-def _without_nan(value: Any) -> Any:
-    """Plain values with None for NaN, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and np.isnan(value) else value

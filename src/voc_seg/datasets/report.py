@@ -26,7 +26,7 @@ class Report:
 
     page: str  # HTML
     folder: str  # name of the folder beside the page that holds its images
-    pictures: Iterable[Mapping[str, bytes]]  # the files of one image at a time, by name; iterated once
+    files: Iterable[Mapping[str, bytes]]  # the files of one image at a time, by name; iterated once
     images: int  # number of images
 
 
@@ -59,7 +59,7 @@ class ReportDataset(AbstractDataset[Report, str]):
                 atomic_write_folder(self._filepath.with_name(data.folder)) as folder,
                 progress_bar(f"writing {self._filepath.name}", data.images) as advance,
             ):
-                for files in data.pictures:
+                for files in data.files:
                     for name, content in files.items():
                         (folder / name).write_bytes(content)
                     advance(1)

@@ -142,6 +142,17 @@ def test_checkpoints_of_an_interrupted_training_are_replaced_with_a_word(run_mes
     assert "replaces the checkpoints of a training that was interrupted. To resume" in again
 
 
+@pytest.mark.usefixtures("blank_figures")
+def test_a_score_on_val_that_also_chose_the_epoch_names_the_test_split(run_messages: Callable, project: Path) -> None:
+    run_messages("data_processing", "training")
+    said = "val has also chosen the epoch, so its score is optimistic. For the final score, on the 1 test image, type:"
+    text = run_messages("evaluation")
+    assert f"{said} kedro run --pipelines evaluation" in text and "evaluation.split=test" in text
+    assert said not in run_messages("evaluation", evaluation={"split": "test"})
+    run_messages("training", training={"select": "last"})
+    assert said not in run_messages("evaluation")
+
+
 def test_a_message_that_does_not_fit_and_other_paths_are_left_alone() -> None:
     names = RelativePaths(Path("/app"))
     wrong = logging.LogRecord("x", logging.INFO, "", 0, "%d pictures", ("three",), None)

@@ -19,6 +19,7 @@ from kedro.pipeline.node import Node
 
 from voc_seg.config import ModelConfig, TrainingConfig
 from voc_seg.system.errors import InterruptedRunError
+from voc_seg.system.names import counted
 from voc_seg.system.progress import duration
 from voc_seg.system.torchrun import is_restart, process_info
 
@@ -176,9 +177,8 @@ class ConsoleHooks:
             images = pq.read_metadata(path).num_rows
         if images and facts.get("split") == "val" and facts.get("chosen_on_val", True):
             logger.info(
-                "val has also chosen the epoch, so its score is optimistic. For the final score, on the %d test "
-                "images, type: kedro run --pipelines evaluation --params evaluation.split=test",
-                images,
+                "val has also chosen the epoch, so its score is optimistic. For the final score, on the %s, type: "
+                "kedro run --pipelines evaluation --params evaluation.split=test", counted(images, "test image"),
             )  # fmt: skip
 
     @hook_impl(wrapper=True)

@@ -2,7 +2,9 @@
 
     python benchmarks/evaluation.py --voc-root PATH [--rounds 5] [--images 24] [--device auto]
 
-ours    `voc_seg.engine.evaluation.evaluate`: read, predict, argmax, confusion matrix, loss, scores per image
+ours    `voc_seg.engine.evaluation.evaluate`: read, predict, argmax, confusion matrix, loss, scores per image,
+        boundaries, calibration
+plain   the same without boundaries and calibration
 bare    only the network, on the same images, on the device and normalised before, one at a time
 fours   the same with four images of equal size at a time, where possible
 """
@@ -18,9 +20,10 @@ import torch
 from measuring import add_device, alternate, describe_machine, print_table, ratio
 
 from voc_seg.config import EvaluationConfig, ModelConfig, RuntimeConfig
-from voc_seg.engine.evaluation import evaluate
-from voc_seg.engine.prediction import _group_by_size
+from voc_seg.engine.evaluation import accumulate, evaluate
+from voc_seg.engine.prediction import _group_by_size, predict_all
 from voc_seg.engine.runtime import choose_runtime
+from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.models.registry import build_model
 from voc_seg.samples.batches import normalise
 from voc_seg.samples.decoded import DecodedSamples
@@ -57,15 +60,23 @@ def main() -> None:
 
             return run
 
+        def plain() -> None:
+            with runtime.keep_freed_memory():
+                predictions = list(predict_all(model, store, EvaluationConfig(), runtime))
+                accumulate(predictions)
+                for one in predictions:
+                    mean_iou(one.confusion), pixel_accuracy(one.confusion)
+
         sides = {
             "ours": lambda: evaluate(model, store, EvaluationConfig(), runtime),
+            "plain": plain,
             "bare": forward(0),
             "fours": forward(4),
         }
         seconds = alternate(sides, arguments.rounds, runtime.device)
-    rows = [[name, arguments.images / statistics.median(found), ratio(found, seconds["bare"])]
-            for name, found in seconds.items()]  # fmt: skip
-    print_table("Evaluation at full size, ResNet-18", ["side", "images/s", "of bare"], rows)
+    rows = [[name, arguments.images / statistics.median(found), ratio(found, seconds["bare"]),
+             ratio(found, seconds["plain"])] for name, found in seconds.items()]  # fmt: skip
+    print_table("Evaluation at full size, ResNet-18", ["side", "images/s", "of bare", "of plain"], rows)
 
 
 if __name__ == "__main__":

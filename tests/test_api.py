@@ -28,7 +28,7 @@ from voc_seg.voc.images import decode_image
 
 pytestmark = pytest.mark.usefixtures("narrow_encoder")
 needs_onnx = pytest.mark.skipif(
-    bool(onnx_export.missing_packages()), reason="the extra onnx is not installed: pip install -e '.[onnx]'"
+    bool(onnx_export.missing_packages()), reason="the extra onnx is not installed: pip install 'voc_seg[onnx]'"
 )
 SIZES = (
     (64, 64),

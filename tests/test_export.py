@@ -32,7 +32,7 @@ from voc_seg.voc.images import decode_image
 
 Run = Callable[..., None]
 needs_onnx = pytest.mark.skipif(
-    bool(onnx_export.missing_packages()), reason="the extra onnx is not installed: pip install -e '.[onnx]'"
+    bool(onnx_export.missing_packages()), reason="the extra onnx is not installed: pip install 'voc_seg[onnx]'"
 )
 
 
@@ -292,8 +292,8 @@ def test_without_the_extra_the_rest_is_written(
     monkeypatch.setattr(nodes, "missing_packages", lambda: ["onnx", "onnxscript"])
     before = {path.name: path.read_bytes() for path in exported.iterdir() if path.is_file()}
     run_kedro(project, "export")
-    assert "No ONNX file is written without onnx, onnxscript. To get them: pip install -e '.[onnx]'" in caplog.text
-    assert "No demo page is written: it needs model_masks.onnx. To get both: pip install -e '.[onnx]'" in caplog.text
+    assert "No ONNX file is written without onnx, onnxscript. To get them: pip install 'voc_seg[onnx]'" in caplog.text
+    assert "No demo page is written: it needs model_masks.onnx. To get both: pip install 'voc_seg[onnx]'" in caplog.text
     assert {path.name for path in exported.iterdir()} == {"model.safetensors", "MODEL_CARD.md"}
     assert read_safetensors(exported / "model.safetensors")["epoch"] == 7
     assert "onnx" not in (exported / "MODEL_CARD.md").read_text(encoding="utf-8").lower()

@@ -24,7 +24,7 @@ from voc_seg.samples.inference_images import ImageFiles
 from voc_seg.samples.video_files import Frame, open_video
 from voc_seg.system.errors import VocSegError
 
-pytest.importorskip("av", reason="the extra video is not installed: pip install -e '.[video]'")
+pytest.importorskip("av", reason="the extra video is not installed: pip install 'voc_seg[video]'")
 clips = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("video_clips.py"))))
 pytestmark = pytest.mark.usefixtures("narrow_encoder", "blank_figures")
 FP32 = {"device": "cpu", "precision": "fp32"}
@@ -119,7 +119,7 @@ def test_without_the_extra_images_are_segmented(
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     run_kedro(project, "inference", inference={"images": str(tmp_path)}, runtime=FP32)
     rejected = pd.read_csv(project / "data/08_reporting/inference_rejected.csv")
-    assert len(rejected) == 1 and "pip install -e '.[video]'" in rejected["reason"][0]
+    assert len(rejected) == 1 and "pip install 'voc_seg[video]'" in rejected["reason"][0]
 
 
 def test_memory_does_not_grow_with_the_length(

@@ -23,7 +23,7 @@ from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
 pytestmark = [
     pytest.mark.usefixtures("narrow_encoder"),
     pytest.mark.skipif(
-        bool(onnx_export.missing_packages()), reason="the extra onnx is not installed: pip install -e '.[onnx]'"
+        bool(onnx_export.missing_packages()), reason="the extra onnx is not installed: pip install 'voc_seg[onnx]'"
     ),
 ]
 MOST_DIFFERENT = 0.005

@@ -21,7 +21,7 @@ from voc_seg.pipelines.export.nodes import build_demo, export_model
 from voc_seg.pipelines.inference.nodes import segment
 from voc_seg.voc.images import decode_image
 
-pytest.importorskip("fastapi", reason="the extra serve is not installed: pip install -e '.[serve]'")
+pytest.importorskip("fastapi", reason="the extra serve is not installed: pip install 'voc_seg[serve]'")
 mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
 
 pytestmark = [

@@ -16,7 +16,7 @@ from voc_seg.datasets.video_folder import OverlayFrame, OverlayVideo
 from voc_seg.samples.video_files import Frame, VideoFile, open_video
 from voc_seg.system.errors import VocSegError
 
-av = pytest.importorskip("av", reason="the extra video is not installed: pip install -e '.[video]'")
+av = pytest.importorskip("av", reason="the extra video is not installed: pip install 'voc_seg[video]'")
 clips = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "video_clips.py")))
 IRREGULAR = (0, 33, 66, 200, 233, 1500, 1533, 2100)
 

@@ -12,7 +12,7 @@ import pytest
 from voc_seg.samples.video_files import Frame, is_video, open_video
 from voc_seg.system.errors import VocSegError
 
-pytest.importorskip("av", reason="the extra video is not installed: pip install -e '.[video]'")
+pytest.importorskip("av", reason="the extra video is not installed: pip install 'voc_seg[video]'")
 clips = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "video_clips.py")))
 STEADY = range(0, 990, 33)
 IRREGULAR = (0, 33, 66, 200, 233, 500, 533)

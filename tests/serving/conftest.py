@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-pytest.importorskip("fastapi", reason="the extra serve is not installed: pip install -e '.[serve]'")
+pytest.importorskip("fastapi", reason="the extra serve is not installed: pip install 'voc_seg[serve]'")
 import httpx
 import uvicorn
 

@@ -192,7 +192,7 @@ def test_files_for_the_extra_and_damaged_ones_are_named(tmp_path: Path, monkeypa
         patch.setattr(tifffile.TiffPage, "asarray", without_codecs)
         assert refusal(path, PixelFormat(5)).startswith("compressed image: ")
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    assert refusal(path, PixelFormat(5)).endswith("that needs the extra tiff: pip install -e '.[tiff]'")
+    assert refusal(path, PixelFormat(5)).endswith("that needs the extra tiff: pip install 'voc_seg[tiff]'")
 
 
 def test_a_colour_png_of_16_bits_has_no_range(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def writers_of(config: TrackingConfig, project: Path) -> list[Writer]:
             except Exception as error:  # incompatible libraries raise any exception
                 raise VocSegError(
                     f"tracking.{name} is true, but it cannot be imported ({error}). Install it with: "
-                    f"pip install -e '.[{name}]', or disable it with --params tracking.{name}=false."
+                    f"pip install 'voc_seg[{name}]', or disable it with --params tracking.{name}=false."
                 ) from error
     return writers
 

@@ -45,7 +45,7 @@ def require_timm(name: str) -> Any:
     """
     if find_spec("timm") is None:
         raise VocSegError(
-            f"model.encoder {TIMM}{name} needs the package timm, which is not installed: pip install -e '.[timm]'"
+            f"model.encoder {TIMM}{name} needs the package timm, which is not installed: pip install 'voc_seg[timm]'"
         )
     import timm
 

@@ -33,7 +33,7 @@ def why_no_demo(saved: Mapping[str, Any], masks: bytes) -> str:
         masks: ``model_masks.onnx``.
     """
     if not masks:
-        return "it needs model_masks.onnx. To get both: pip install -e '.[onnx]'"
+        return "it needs model_masks.onnx. To get both: pip install 'voc_seg[onnx]'"
     if ModelInput.of(saved).pixels != RGB:
         return "browsers read RGB images only, and this model takes others"
     if len(masks) > MOST_BYTES:

@@ -155,7 +155,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         import av  # optional
     except ImportError:
-        raise VocSegError(f"{short_name(path)} is a video, which needs PyAV: pip install -e '.[video]'") from None
+        raise VocSegError(f"{short_name(path)} is a video, which needs PyAV: pip install 'voc_seg[video]'") from None
     name = short_name(path)
     try:
         require_file(path)

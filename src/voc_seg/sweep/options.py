@@ -75,5 +75,6 @@ def _require_search_options(options: SweepOptions) -> None:
         )
     if find_spec("optuna") is None:
         raise VocSegError(
-            "--search needs Optuna, which is not installed. Install it with: pip install -e '.[sweep]'; or use --grid."
+            "--search needs Optuna, which is not installed. Install it with: pip install 'voc_seg[sweep]'; or use "
+            "--grid."
         )

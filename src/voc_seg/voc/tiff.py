@@ -106,7 +106,7 @@ def read_tiff(path: Path, pixels: PixelFormat) -> np.ndarray:
         import tifffile  # optional
     except ImportError:
         raise VocSegError(
-            f"unreadable image: {name} is a TIFF that needs the extra tiff: pip install -e '.[tiff]'"
+            f"unreadable image: {name} is a TIFF that needs the extra tiff: pip install 'voc_seg[tiff]'"
         ) from None
     try:
         with tifffile.TiffFile(path) as file:
@@ -131,5 +131,5 @@ def read_tiff(path: Path, pixels: PixelFormat) -> np.ndarray:
         raise
     except Exception as error:  # tifffile raises many exception types on malformed files
         if "imagecodecs" in str(error):
-            raise VocSegError(f"compressed image: {name} needs the extra tiff: pip install -e '.[tiff]'") from error
+            raise VocSegError(f"compressed image: {name} needs the extra tiff: pip install 'voc_seg[tiff]'") from error
         raise VocSegError(f"damaged image: {name} ({error})") from error

@@ -91,7 +91,9 @@ def build_demo(scored_model: dict[str, Any], masks: bytes, card: str, data: Data
 def _to_onnx(model: nn.Module, metadata: dict[str, str], saved: dict[str, Any]) -> tuple[bytes, bytes, dict[str, Any]]:
     """Both ONNX files, and how they were checked; all empty if the extra is not installed."""
     if missing := missing_packages():
-        logger.warning("No ONNX file is written without %s. To get them: pip install -e '.[onnx]'", ", ".join(missing))
+        logger.warning(
+            "No ONNX file is written without %s. To get them: pip install 'voc_seg[onnx]'", ", ".join(missing)
+        )
         return b"", b"", {}
     exported = to_onnx(model, metadata)
     sizes = ", ".join(" x ".join(map(str, size)) for size in CHECKED)

@@ -107,7 +107,7 @@ def test_what_cannot_be_used_is_refused(
     with pytest.raises(VocSegError, match=r"a\.mp4 is a video, which has three channels, but data\.channels is 1"):
         check_pictures(ImageFiles({"a": files / "a.mp4"}), DataConfig(channels=1))
     monkeypatch.setitem(__import__("sys").modules, "av", None)
-    with pytest.raises(ClickException, match=r"a\.mp4 is a video, which needs PyAV: pip install -e '\.\[video\]'"):
+    with pytest.raises(ClickException, match=r"a\.mp4 is a video, which needs PyAV: pip install 'voc_seg\[video\]'"):
         run_kedro(project, "inference", inference={"images": str(files / "a.mp4")})
 
 

@@ -112,7 +112,7 @@ def test_enabled_but_not_installed_stops_before_the_first_node(
     monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     before = (copy / "data/08_reporting/training_history.csv").stat().st_mtime_ns
-    with pytest.raises(ClickException, match=rf"pip install -e '\.\[{name}\]'.*Nothing has run") as caught:
+    with pytest.raises(ClickException, match=rf"pip install 'voc_seg\[{name}\]'.*Nothing has run") as caught:
         run_kedro(copy, "training", tracking={name: True})
     assert f"tracking.{name} is true" in str(caught.value)
     assert (copy / "data/08_reporting/training_history.csv").stat().st_mtime_ns == before

@@ -71,7 +71,7 @@ def test_a_rank_without_a_crop_has_gradients_of_zero(encoder: str) -> None:
 
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timm_networks, "find_spec", lambda name: None)
-    with pytest.raises(VocSegError, match=r"needs the package timm.*pip install -e '\.\[timm\]'"):
+    with pytest.raises(VocSegError, match=r"needs the package timm.*pip install 'voc_seg\[timm\]'"):
         bare_model(_config(encoder="timm:test_vit"), 2)
 
 

@@ -161,7 +161,7 @@ def test_a_pipe_is_refused_instead_of_waiting_for_it(tmp_path: Path) -> None:
 
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "av", None)
-    with pytest.raises(VocSegError, match=r"needs PyAV: pip install -e '\.\[video\]'"):
+    with pytest.raises(VocSegError, match=r"needs PyAV: pip install 'voc_seg\[video\]'"):
         open_video(tmp_path / "clip.mp4")
 
 

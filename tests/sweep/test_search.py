@@ -279,5 +279,5 @@ def test_mistakes_are_refused_before_anything_runs(project: Path, change: dict, 
 
 def test_a_missing_extra_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_options, "find_spec", lambda name: None)
-    with pytest.raises(VocSegError, match=r"--search needs Optuna.* pip install -e '\.\[sweep\]'"):
+    with pytest.raises(VocSegError, match=r"--search needs Optuna.* pip install 'voc_seg\[sweep\]'"):
         run_search(project, OPTIONS)

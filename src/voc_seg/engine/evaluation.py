@@ -174,7 +174,10 @@ def evaluate(
 
     def with_boundaries(prediction: Prediction) -> tuple[Prediction, BoundaryCounts]:
         truth = samples[positions[prediction.id]].mask
-        return prediction, count_boundaries(truth, prediction.mask, len(prediction.confusion))
+        assert prediction.trimap is not None, "asked for with the pixels"
+        trimap = np.unpackbits(prediction.trimap, count=truth.size).reshape(truth.shape).astype(bool)
+        counts = count_boundaries(truth, prediction.mask, len(prediction.confusion), trimap)
+        return replace(prediction, trimap=None), counts
 
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         with progress_bar(f"scoring {config.split}", total) as advance:

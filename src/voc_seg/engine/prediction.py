@@ -3,7 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,7 +37,8 @@ class Prediction:
     | confusion | (classes, classes) | int64   | rows truth, columns prediction           |
     | loss      |                    | float   | cross-entropy summed over labelled pixels |
 
-    ``pixels`` are those for the calibration, still on the device, if asked for.
+    ``pixels`` are those for the calibration, still on the device; ``trimap`` is that of the mask as bits, eight a byte.
+    Both are there only if asked for.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Prediction:
     confusion: np.ndarray
     loss: float
     pixels: tuple[SampledPixels, ...] = ()
+    trimap: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Pending:
     confusion: Tensor
     loss: Tensor
     pixels: tuple[SampledPixels, ...] = ()
+    trimap: np.ndarray | None = None
 
 
 def predict_all(
@@ -70,7 +73,7 @@ def predict_all(
 ) -> Iterator[Prediction]:
     """Predict samples at native size and compare them with their masks.
 
-    ``with_pixels`` asks for the pixels for the calibration.
+    ``with_pixels`` asks for the pixels for the calibration, and for the trimap.
 
     Images of one size go through the network together where that is faster, so the order of predictions may differ
     from that of the samples. The groups depend only on the samples. Each rank takes every n-th group, so an image's
@@ -89,7 +92,7 @@ def predict_all(
 
 def _to_host(found: Pending, numbers: DelayedRead) -> Prediction:
     mask, confusion, loss = (number.cpu() for number in numbers.read())
-    return Prediction(found.id, mask.numpy(), confusion.numpy(), float(loss), found.pixels)
+    return Prediction(found.id, mask.numpy(), confusion.numpy(), float(loss), found.pixels, found.trimap)
 
 
 def queue_predictions(
@@ -105,8 +108,11 @@ def queue_predictions(
     """Queue the predictions of :func:`predict_all` without waiting for any."""
     shared = (model, samples, config, runtime, image_size, rank, world_size)
     for sample, parts, truth, trimap in queue_scores(*shared, with_trimap=with_pixels):
-        band = None if trimap is None else trimap.to(runtime.device, non_blocking=True)
-        yield compare_with_mask(sample.id, parts, truth, band)
+        if trimap is None:
+            yield compare_with_mask(sample.id, parts, truth)
+            continue
+        found = compare_with_mask(sample.id, parts, truth, trimap.to(runtime.device, non_blocking=True))
+        yield replace(found, trimap=np.packbits(trimap.numpy()))
 
 
 def queue_scores(

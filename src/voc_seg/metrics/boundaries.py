@@ -55,24 +55,31 @@ def count_boundaries(
         trimap: :func:`trimap_of` the truth, if it is known.
     """
     distance = boundary_distance(truth.shape)
-    prediction = np.where(truth == VOID, np.uint8(VOID), prediction)
+    prediction = np.maximum(prediction, (truth == VOID) * np.uint8(VOID))  # VOID is the largest label
     true_boundary, found_boundary = (near_other_label(labels, distance, edge=True) for labels in (truth, prediction))
     trimap = trimap_of(truth) if trimap is None else trimap
-    true, found = np.zeros((2, 2, 2, 2, 2, 256), dtype=np.int64)  # by equal, trimap, both boundaries, and label
+    sides = classes + 1  # the last one for void
+    counts = np.zeros(sides * sides * 8, dtype=np.int64)
     rows = max(1, _STRIP // truth.shape[1])
-    for start in range(0, len(truth), rows):  # in strips, as counting needs 8 bytes a pixel
+    for start in range(0, len(truth), rows):  # in strips, as codes need several bytes a pixel
         part = slice(start, start + rows)
-        near = np.flatnonzero(true_boundary[part] | found_boundary[part] | trimap[part])
-        flags = (one[part].ravel()[near] for one in (true_boundary, found_boundary, trimap))
-        labels = [one[part].ravel()[near] for one in (truth, prediction)]
-        # A code for each pixel, of its label and where it is, so that all counts come from one pass for each mask.
-        place = sum((flag.astype(np.uint16) << 8 + bit for bit, flag in enumerate((*flags, labels[0] == labels[1]))))
-        for counts, label in zip((true, found), labels):
-            counts += np.bincount(place | label, minlength=counts.size).reshape(counts.shape)
-    true, found = true[..., :classes], found[..., :classes]
+        # One code for each pixel, of its labels and where it is, so that all counts come from a single pass.
+        code = np.minimum(truth[part], classes).astype(np.uint16 if sides**2 * 8 < 2**16 else np.uint32)
+        code *= sides
+        code += np.minimum(prediction[part], classes)
+        for place in (true_boundary, found_boundary, trimap):
+            code <<= 1
+            code |= place[part]
+        near = true_boundary[part] | found_boundary[part] | trimap[part]
+        counts += np.bincount(code.ravel()[near.ravel()], minlength=counts.size)
+    by = counts.reshape(sides, sides, 2, 2, 2)  # by true and predicted label, true and predicted boundary, trimap
+    true, found, both = by[:, :, 1].sum((2, 3)), by[:, :, :, 1].sum((2, 3)), by[:, :, 1, 1].sum(2)
+    near_other = by[..., 1].sum((2, 3))
     return BoundaryCounts(
-        Counts(true[1, :, 1, 1].sum(0), true[:, :, :, 1].sum((0, 1, 2)), found[:, :, 1].sum((0, 1, 2))),
-        Counts(true[1, 1].sum((0, 1)), true[:, 1].sum((0, 1, 2)), found[:, 1].sum((0, 1, 2))),
+        *(
+            Counts(hits.diagonal()[:classes], of_truth.sum(1)[:classes], of_prediction.sum(0)[:classes])
+            for hits, of_truth, of_prediction in ((both, true, found), (near_other, near_other, near_other))
+        )
     )
 
 
@@ -120,28 +127,40 @@ def near_other_label(labels: np.ndarray, distance: int, *, edge: bool) -> np.nda
         distance: In rows or columns, whichever is larger; at least 1.
         edge: Whether the outside of the image counts as another label.
     """
-    padded = labels if edge else np.pad(labels, distance, mode="edge")
-    found = np.ones(labels.shape, dtype=bool)
-    height, width = (length - 2 * distance for length in padded.shape)
-    if height > 0 and width > 0:
-        uniform = _windows(padded, distance, np.minimum) == _windows(padded, distance, np.maximum)
-        inside = slice(distance, -distance) if edge else slice(None)
-        found[inside, inside] = ~uniform
-    return found
+    height, width = labels.shape
+    # A square has one label if no pixel of it differs from the next one in its row, and none of its middle column from
+    # the next one in that column. Along columns, eight pixels are combined at once, as bits.
+    rows, column = (
+        np.packbits(differs, axis=1) for differs in (labels[:, :-1] != labels[:, 1:], labels[:-1] != labels[1:])
+    )
+    rows = np.unpackbits(_any_within(rows, distance, distance, height, 0), axis=1, count=width - 1)
+    found = _any_within(rows, distance, distance - 1, width, 1)
+    found |= np.unpackbits(_any_within(column, distance, distance - 1, height, 0), axis=1, count=width)
+    if edge:
+        found[:distance] = found[-distance:] = found[:, :distance] = found[:, -distance:] = True
+    return found.view(bool)
 
 
-def _windows(labels: np.ndarray, distance: int, reduce: np.ufunc) -> np.ndarray:
-    """The minimum or maximum of each square of ``2 * distance + 1`` pixels inside the image."""
-    size = 2 * distance + 1
-    for axis in (0, 1):
-        labels, covered = np.moveaxis(labels, axis, 0), 1
-        while 2 * covered <= size:  # windows of 1, 2, 4 ... pixels, each from two of half its size
-            labels = reduce(labels[:-covered], labels[covered:])
-            covered *= 2
-        if covered < size:
-            labels = reduce(labels[: len(labels) - (size - covered)], labels[size - covered :])
-        labels = np.moveaxis(labels, 0, axis)
-    return labels
+def _any_within(flags: np.ndarray, before: int, after: int, length: int, axis: int) -> np.ndarray:
+    """The bits of ``uint8 (H, W)`` that are set somewhere from so many places before to so many after, along an axis.
+
+    The result has this length along the axis; nothing is set outside of ``flags``.
+    """
+    size, covered = before + after + 1, 1
+    shape = [*flags.shape]
+    shape[axis] = length + size - 1
+    padded = np.zeros(shape, dtype=np.uint8)
+    padded[tuple(slice(before * (along == axis), None) for along in (0, 1))][: len(flags), : flags.shape[1]] = flags
+    # In one row: a window that begins in the result ends in the padding, so that none reaches into another row.
+    found, step = padded.ravel(), padded.strides[axis]
+    while 2 * covered <= size:  # windows of 1, 2, 4 ... places, each from two of half its size
+        found = found[: -covered * step] | found[covered * step :]
+        covered *= 2
+    if covered < size:
+        found = found[: -(size - covered) * step] | found[(size - covered) * step :]
+    padded.ravel()[: len(found)] = found
+    shape[axis] = length
+    return padded[: shape[0], : shape[1]]
 
 
 def summarise(boundaries: BoundaryCounts) -> dict[str, float | None]:

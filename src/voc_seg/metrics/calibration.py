@@ -98,26 +98,26 @@ def calibration_sums(pixels: Sequence[SampledPixels], temperature: float = 1.0) 
     """
     import torch
 
-    probabilities = (torch.cat([one.scores for one in pixels]) / temperature).softmax(1)
-    truth, near = torch.cat([one.truth for one in pixels]), torch.cat([one.near for one in pixels])
+    truth = torch.cat([one.truth for one in pixels])
+    labelled = truth < pixels[0].scores.shape[1]
+    truth, near = truth[labelled].long(), torch.cat([one.near for one in pixels])[labelled]
+    probabilities = (torch.cat([one.scores for one in pixels])[labelled] / temperature).softmax(1)
     classes = probabilities.shape[1]
-    labelled = truth < classes
     confidence, prediction = probabilities.max(1)
-    indices = torch.arange(classes, device=truth.device)
     last = FINE // BINS * (BINS - 1)
     logs = -((1 - confidence) * BINS).clamp(min=1e-12, max=1.0).log() / _LOGS * (FINE - last)
     fine = torch.where(confidence * FINE < last, confidence * FINE, last + logs).long().clamp(max=FINE - 1)
-    coarse = (probabilities * BINS).long().clamp(max=BINS - 1)
+    fine += FINE * near
+    coarse = (probabilities * BINS).long().clamp_(max=BINS - 1)
+    coarse += BINS * torch.arange(classes, device=truth.device)
 
-    def summed(bins: Tensor, size: int, used: Tensor, values: Tensor, right: Tensor) -> np.ndarray:
-        bins = torch.where(used, bins, size).flatten()  # void pixels get a bin of their own, which is dropped
-        added = torch.ones_like(values), values, right.to(values.dtype)
-        sums = [values.new_zeros(size + 1).index_add_(0, bins, one.flatten())[:size] for one in added]
+    def summed(bins: Tensor, size: int, values: Tensor, right: Tensor) -> np.ndarray:
+        added = ((bins, torch.ones_like(values)), (bins, values), (right, torch.ones_like(right, dtype=values.dtype)))
+        sums = [values.new_zeros(size).index_add_(0, of.flatten(), one.flatten()) for of, one in added]
         return torch.stack(sums, -1).cpu().numpy().astype(np.float64)
 
-    top = summed(fine + FINE * near, len(REGIONS) * FINE, labelled, confidence, prediction == truth)
-    is_class = truth[:, None] == indices
-    each = summed(coarse + BINS * indices, classes * BINS, labelled[:, None], probabilities, is_class)
+    top = summed(fine, len(REGIONS) * FINE, confidence, fine[prediction == truth])
+    each = summed(coarse, classes * BINS, probabilities, coarse.gather(1, truth[:, None]))
     return Calibration(top.reshape(len(REGIONS), FINE, 3), each.reshape(classes, BINS, 3))
 
 

@@ -63,12 +63,14 @@ def alternate(
 ) -> dict[str, list[float]]:
     """Seconds of every variant in ``repeats`` rounds of one call each, after a round that is not counted.
 
+    Every second round is in reverse order, as a variant may be slower or faster after a certain other one.
+
     A variant that returns a float has measured its own time. Other work on the machine affects all variants of a round
     alike, so quote ratios within a round. The time includes what ``device`` still computes when the call returns.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for round_ in range(repeats + 1):
-        for name, variant in variants.items():
+        for name, variant in (reversed(variants.items()) if round_ % 2 else variants.items()):
             finish(device)
             started = time.perf_counter()
             own = variant()

@@ -70,7 +70,7 @@ def alternate(
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for round_ in range(repeats + 1):
-        for name, variant in (reversed(variants.items()) if round_ % 2 else variants.items()):
+        for name, variant in reversed(variants.items()) if round_ % 2 else variants.items():
             finish(device)
             started = time.perf_counter()
             own = variant()

@@ -8,6 +8,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ hub = pytest.importorskip("huggingface_hub", reason="it comes with the extra tim
 constants = pytest.importorskip("huggingface_hub.constants")
 pytestmark = pytest.mark.usefixtures("narrow_encoder")
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-REVISIONS = {"main": "a" * 40, "v1": "b" * 40}
+REVISIONS = {"main": "a" * 40, "v1": "b" * 40, "refs/pr/1": "c" * 40, "with/slash": "d" * 40}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,7 @@ class _Hub(BaseHTTPRequestHandler):
     def _answer(self, with_content: bool) -> None:
         start, _, rest = self.path.partition("/resolve/")
         revision, _, name = rest.partition("/")
+        revision = unquote(revision)
         file = self.folder / name
         if start != "/trees/roofs" or revision not in REVISIONS or not file.is_file():
             self.send_response(404)
@@ -107,12 +109,25 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         voc_seg.load(tmp_path)
 
 
-@pytest.mark.parametrize("address", ["hf://trees/roofs", "hf://trees/roofs@v1", "hf://trees/roofs/model.safetensors"])
-def test_a_model_of_the_hub_gives_the_same_masks(address: str, exported: Path, loopback_hub: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "revision"),
+    [
+        ("hf://trees/roofs", "main"),
+        (Path("hf://trees/roofs"), "main"),
+        ("hf://trees/roofs/model.safetensors", "main"),
+        ("hf://trees/roofs@v1", "v1"),
+        ("hf://trees/roofs@refs/pr/1", "refs/pr/1"),
+        ("hf://trees/roofs@refs/pr/1/model.safetensors", "refs/pr/1"),
+        ("hf://trees/roofs@with%2Fslash", "with/slash"),
+    ],
+)
+def test_a_model_of_the_hub_gives_the_same_masks(
+    address: Path | str, revision: str, exported: Path, loopback_hub: Path
+) -> None:
     found = voc_seg.load(address, device="cpu", precision="fp32", longer_side=200).predict(IMAGE).mask
     local = voc_seg.load(exported, device="cpu", precision="fp32", longer_side=200).predict(IMAGE).mask
     assert np.array_equal(found, local)
-    assert (loopback_hub / "models--trees--roofs/snapshots" / REVISIONS["v1" if "@" in address else "main"]).is_dir()
+    assert (loopback_hub / "models--trees--roofs/snapshots" / REVISIONS[revision]).is_dir()
 
 
 def test_the_card_of_the_hub_is_that_of_the_export(exported: Path, loopback_hub: Path) -> None:

@@ -2,34 +2,45 @@
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from voc_seg.models.exchange import TORCH
 from voc_seg.system.errors import VocSegError
 
 _SCHEME = "hf://"
-_ADDRESS = re.compile(r"hf://(?P<model>[^/@]+/[^/@]+)(@(?P<revision>[^/@]+))?(/(?P<file>[^@]+))?")
+_ADDRESS = re.compile(
+    r"hf://(?P<model>[^/@]+/[^/@]+)(@(?P<revision>refs/(?:convert|pr)/\w+|[^/@]+))?(/(?P<file>[^@]+))?"
+)
 
 
 def is_on_hub(path: Path | str) -> bool:
     """Whether a path is the address of a model on the hub."""
-    return isinstance(path, str) and path.startswith(_SCHEME)
+    return _address(path).startswith(_SCHEME)
 
 
-def download_from_hub(address: str) -> Path:
+def _address(path: Path | str) -> str:
+    """The path as text; as a Path, an address has lost one slash."""
+    return path if isinstance(path, str) else re.sub("^hf:/(?!/)", _SCHEME, path.as_posix())
+
+
+def download_from_hub(address: Path | str) -> Path:
     """Download a file of a model, unless ``huggingface_hub`` has it in its cache, and return its path.
 
     Args:
-        address: ``hf://USER/NAME``, ``hf://USER/NAME@REVISION`` (a branch, tag or commit) or, for a file other than
-            ``model.safetensors``, ``hf://USER/NAME/FILE``; the form of ``huggingface_hub.HfFileSystem``.
+        address: ``hf://USER/NAME``, ``hf://USER/NAME@REVISION`` (a branch, tag or commit, ``%2F`` for a slash in it, or
+            a pull request, ``refs/pr/1``) or, for a file other than ``model.safetensors``, ``hf://USER/NAME/FILE``; the
+            form of ``huggingface_hub.HfFileSystem``.
 
     Raises:
         VocSegError: The address has another form, there is no such file, or the hub cannot be reached.
     """
+    address = _address(address)
     if (found := _ADDRESS.fullmatch(address)) is None:
         raise VocSegError(
             f"{address} is not the address of a model. Write hf://USER/NAME, hf://USER/NAME@REVISION or "
             "hf://USER/NAME/FILE."
         )
+    revision = unquote(found["revision"] or "") or None
     try:
         import huggingface_hub  # optional, and slow to import
     except ImportError:
@@ -37,7 +48,7 @@ def download_from_hub(address: str) -> Path:
     try:
         return Path(
             huggingface_hub.hf_hub_download(
-                found["model"], found["file"] or TORCH, revision=found["revision"], library_name="voc_seg"
+                found["model"], found["file"] or TORCH, revision=revision, library_name="voc_seg"
             )
         )
     except Exception as error:  # its own types, those of its HTTP client, and OSError

@@ -59,7 +59,7 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
         VocSegError: The file is missing, damaged or no model, or the hub cannot be reached; or a setting is unknown or
             has a wrong value.
     """
-    path = download_from_hub(str(path)) if is_on_hub(path) else Path(path).expanduser()
+    path = download_from_hub(path) if is_on_hub(path) else Path(path).expanduser()
     if path.is_dir():
         path = path / TORCH
     if onnx.is_onnx(path):

@@ -16,9 +16,9 @@ TOKEN = "VOC_SEG_TOKEN"
 
 
 @click.command()
-@click.option("--model", type=click.Path(path_type=Path), default=Path("data/06_models/best_model.pth"),
-              show_default=True,
-              help="best_model.pth, model.safetensors, model_masks.onnx or model_masks_int8.onnx.")  # fmt: skip
+@click.option("--model", default="data/06_models/best_model.pth", show_default=True, metavar="PATH",
+              help="best_model.pth, model.safetensors, model_masks.onnx, model_masks_int8.onnx or hf://USER/NAME.",
+              )  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True,
               help="Address to listen on; 0.0.0.0 lets other machines use the server.")  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 chooses a free one.")
@@ -41,7 +41,7 @@ TOKEN = "VOC_SEG_TOKEN"
 @click.option("--drain", type=click.FloatRange(0), default=1.0, show_default=True, metavar="SECONDS",
               help="Time to accept requests after SIGTERM, while /readyz is 503.")  # fmt: skip
 def serve(
-    model: Path,
+    model: str,
     host: str,
     port: int,
     token_file: Path | None,

@@ -84,7 +84,7 @@ class GracefulServer(uvicorn.Server):
         self.should_exit = True
 
 
-def serve_model(path: Path, device: str, precision: str, options: ServerOptions) -> None:
+def serve_model(path: Path | str, device: str, precision: str, options: ServerOptions) -> None:
     """Serve a model until SIGTERM or Ctrl-C.
 
     Raises:

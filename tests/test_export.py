@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +26,7 @@ from voc_seg.pipelines.evaluation import create_pipeline as evaluation_pipeline
 from voc_seg.pipelines.export import create_pipeline as export_pipeline
 from voc_seg.pipelines.export import nodes
 from voc_seg.pipelines.inference.nodes import segment
-from voc_seg.samples.store import Origin, SampleStore
+from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 from voc_seg.scenes.sample import draw_scene, plan_split
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
 from voc_seg.voc.images import decode_image
@@ -259,7 +260,7 @@ def test_int8_that_is_worse_is_not_kept(
 
 @needs_onnx
 def test_without_samples_of_the_models_data_there_is_no_int8(
-    export_with_samples: Callable[..., tuple], best_model: dict, val_store: SampleStore, empty_store: SampleStore,
+    export_with_samples: Callable[..., tuple], scene_samples: list[Sample], empty_store: SampleStore, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     for given, reason in (
@@ -270,14 +271,18 @@ def test_without_samples_of_the_models_data_there_is_no_int8(
         *_, int8, _, card = export_with_samples(**given)
         assert int8 == b""
         assert "| file | content | size |\n" in card
-        assert (
-            f"the model card lacks speed and mIoU of the files: {reason}. To get them, run data_processing"
-            in caplog.text
-        )
+        said = f"the model card lacks speed and mIoU of the files: {reason}\nTo get them, run data_processing"
+        assert said in caplog.text
+    caplog.clear()
+    reduced = replace(DataConfig().reading, longer_side=96).settings
+    write_store(tmp_path / "train.arrow", scene_samples, Origin("sample", "", CLASS_NAMES, "f", reduced))
+    *_, int8, _, _ = export_with_samples(train=SampleStore(tmp_path / "train.arrow"))
+    assert int8 == b""
+    assert "train.arrow was packed with" in caplog.text
     monkeypatch.setattr(SampleStore, "origin", Origin("voc2012", "/data/VOC2012/JPEGImages"))
     *_, int8, _, _ = export_with_samples()
     assert int8 == b""
-    assert "the model was trained on sample, and the samples are of voc2012" in caplog.text
+    assert "the model was trained on sample, and the samples of train are of voc2012" in caplog.text
 
 
 def test_evaluation_and_export_of_one_run_read_the_model_once() -> None:

@@ -122,7 +122,7 @@ def _to_int8(
     """``model_masks_int8.onnx`` and the comparison of all files; empty, with a warning, without samples to score."""
     if reason := _why_not_comparable(saved, data, train, val):
         logger.warning(
-            "%s is not written, and the model card lacks speed and mIoU of the files: %s. To get them, run "
+            "%s is not written, and the model card lacks speed and mIoU of the files: %s\nTo get them, run "
             "data_processing with the data of the model, then: kedro run --pipelines export", INT8, reason,
         )  # fmt: skip
         return b"", {}
@@ -144,12 +144,14 @@ def _why_not_comparable(
     """Why the files cannot be scored on these samples; empty if they can."""
     if not train or not val:  # None, or without an image
         return "there are no images of train or of val with masks"
-    try:
-        val.require_reading(data.reading)
-    except VocSegError as error:
-        return str(error).partition(". Run data_processing")[0]
-    if (known := trained_on(saved)) and val.origin.name not in ("", known):
-        return f"the model was trained on {known}, and the samples are of {val.origin.name}"
+    known = trained_on(saved)
+    for split, samples in (("train", train), ("val", val)):
+        try:
+            samples.require_reading(data.reading)
+        except VocSegError as error:
+            return str(error)
+        if known and samples.origin.name not in ("", known):
+            return f"the model was trained on {known}, and the samples of {split} are of {samples.origin.name}"
     return ""
 
 

@@ -3,6 +3,7 @@
 import runpy
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,7 @@ from voc_seg.pipelines.inference import videos
 from voc_seg.pipelines.inference.nodes import check_pictures
 from voc_seg.reporting.inference import class_shares
 from voc_seg.samples.inference_images import ImageFiles
-from voc_seg.samples.video_files import Frame, open_video
+from voc_seg.samples.video_files import Frame, UnreadableVideoError, VideoFile, open_video
 from voc_seg.system.errors import VocSegError
 
 pytest.importorskip("av", reason="the extra video is not installed: pip install 'voc_seg[video]'")
@@ -81,6 +82,28 @@ def test_images_and_videos_of_a_folder(
     assert np.abs(drawn[0].pixels.astype(int) - frames[0].pixels).mean() > 10  # it is tinted
     phone = open_video(output / "inference_videos/phone.mp4")
     assert (phone.height, phone.width) == (80, 48)
+
+
+def test_a_video_that_fails_in_the_middle_is_listed_and_the_others_are_done(
+    project: Path, files: Path, run_kedro: Callable, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = videos.overlay_frames
+
+    def failing(video: VideoFile, *rest: object) -> object:
+        frames = whole(video, *rest)
+        if video.path.name == "a.mp4":
+            yield from islice(frames, 2)
+            raise UnreadableVideoError("damaged video: a.mp4 is gone")
+        yield from frames
+
+    monkeypatch.setattr("voc_seg.pipelines.inference.nodes.overlay_frames", failing)
+    run_kedro(project, "inference", inference={"images": str(files)}, runtime=FP32)
+    written = project / "data/07_model_output/inference_videos"
+    assert sorted(path.name for path in written.glob("[!.]*")) == ["phone.csv", "phone.mp4"]
+    rejected = pd.read_csv(project / "data/08_reporting/inference_rejected.csv")
+    assert [Path(file).name for file in rejected["file"]] == ["broken.mp4", "a.mp4"]
+    assert "could not be read to its end" in rejected["reason"][1]
+    assert "Rejected after 2 frames, although readable at first: damaged video: a.mp4 is gone" in caplog.text
 
 
 def test_a_clip_alone(project: Path, files: Path, run_kedro: Callable) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from kedro.io import AbstractDataset
 
-from voc_seg.samples.video_files import Frame, VideoFile
+from voc_seg.samples.video_files import Frame, UnreadableVideoError, VideoFile
 from voc_seg.system.atomic_folder import atomic_write_folder, delete_written_files
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.progress import progress_bar
@@ -44,7 +44,8 @@ class OverlayVideo(NamedTuple):
 class VideosDataset(FolderOfFiles, AbstractDataset[Mapping[str, OverlayVideo], list[Path]]):
     """``<name>.mp4`` (H.264) and ``<name>.csv`` for each video; loads the paths of the files.
 
-    Saving consumes the frames one by one, and replaces all files of an earlier run. Without a video it deletes them.
+    Saving consumes the frames one by one, and replaces all files of an earlier run. Without a video it deletes them. A
+    video whose frames cannot be read to the end gets no files, and a warning.
     Videos have the size, the times and the pixel shape of their source, and no sound. An odd height or width is one
     pixel larger, as H.264 needs. Kedro-Viz, which shows no videos, lists names and sizes.
 
@@ -63,18 +64,22 @@ class VideosDataset(FolderOfFiles, AbstractDataset[Mapping[str, OverlayVideo], l
             return
         with atomic_write_folder(self._folder) as folder:
             for name in data:
-                video = data[name]
-                expected = video.source.expected_frames
+                path, video = folder / f"{name}.mp4", data[name]
                 table = _SharesBySecond(video.source.time_base)
-                with (
-                    progress_bar(f"segmenting {name}", expected, "frames") as advance,
-                    _writer(folder / f"{name}.mp4", video.source) as write,
-                ):
-                    for one in video.frames:
-                        write(one.frame)
-                        table.add(one)
-                        advance(1)
-                table.write(folder / f"{name}.csv")
+                try:
+                    with (
+                        progress_bar(f"segmenting {name}", video.source.expected_frames, "frames") as advance,
+                        _writer(path, video.source) as write,
+                    ):
+                        for one in video.frames:
+                            write(one.frame)
+                            table.add(one)
+                            advance(1)
+                except UnreadableVideoError as error:
+                    path.unlink(missing_ok=True)
+                    logger.warning("Rejected after %d frames, although readable at first: %s", table.frames, error)
+                    continue
+                table.write(path.with_name(f"{name}.csv"))
                 logger.info("Video %s: %d frames, %.1f seconds.", name, table.frames, table.seconds)
 
     def load(self) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import WINDOWS_MARKS, formula_sign, name_key, printable, windows_name_problem
@@ -46,13 +47,24 @@ class ImageFiles(Mapping[str, np.ndarray]):
         return len(self.paths)
 
     def file(self, name: str) -> str:
-        """The path of an image for tables: ``./=a.jpg``, because spreadsheets would evaluate ``=a.jpg``."""
-        path = str(self.paths[name])
-        return printable(os.path.join(".", path) if formula_sign(path) else path)  # noqa: PTH118 - Path drops the dot
+        """The path of an image for tables."""
+        return _in_table(self.paths[name])
 
     def only(self, names: Sequence[str]) -> "ImageFiles":
         """The images with these names."""
         return replace(self, paths={name: self.paths[name] for name in names})
+
+
+def _in_table(path: Path) -> str:
+    """A path for tables: ``./=a.jpg``, because spreadsheets would evaluate ``=a.jpg``."""
+    text = str(path)
+    return printable(os.path.join(".", text) if formula_sign(text) else text)  # noqa: PTH118 - Path drops the dot
+
+
+def rejected_table(reasons: Mapping[Path, str]) -> pd.DataFrame:
+    """One row per file: its path, and why it was rejected."""
+    rows = [{"file": _in_table(path), "reason": reason} for path, reason in reasons.items()]
+    return pd.DataFrame(rows, columns=["file", "reason"])
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in _ENDINGS
 
 
+class UnreadableVideoError(VocSegError):
+    """A video that was readable when it was opened no longer is."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """A frame of a video.
@@ -82,8 +86,14 @@ class VideoFile:
         What cannot be decoded is skipped, and a warning says how much. If the video ends early, a warning says where.
 
         Raises:
-            VocSegError: No frame can be decoded any more.
+            UnreadableVideoError: No frame can be decoded any more.
         """
+        try:
+            yield from self._frames()
+        except VocSegError as error:
+            raise UnreadableVideoError(str(error)) from error
+
+    def _frames(self) -> Iterator[Frame]:
         step = max(1, round(1 / (self.rate * self.time_base)))
         faults: list[str] = []
         count, start, last, end, regular, gaps = 0, 0, -1, 0, 0, 0

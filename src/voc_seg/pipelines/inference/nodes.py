@@ -1,9 +1,10 @@
 """Nodes of the inference pipeline."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from voc_seg.reporting.inference import (
     void_share,
 )  # fmt: skip
 from voc_seg.reporting.label_next import IMAGE_FOLDER, draw_suggestion, fill_page, uncertainty_map
-from voc_seg.samples.inference_images import ImageFiles, LazyMapping
+from voc_seg.samples.inference_images import ImageFiles, LazyMapping, rejected_table
 from voc_seg.samples.video_files import VideoFile, is_video
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import printable
@@ -40,7 +41,7 @@ from voc_seg.voc.classes import Classes
 from voc_seg.voc.masks import palette_image
 from voc_seg.voc.pixel_format import displayed
 
-from .videos import open_rgb_video, overlay_frames
+from .videos import lost_videos, open_rgb_video, overlay_frames
 
 logger = logging.getLogger(__name__)
 
@@ -55,17 +56,17 @@ def check_pictures(images: ImageFiles, data: DataConfig) -> tuple[ImageFiles, di
     VocSegError if no file is readable.
     """
     images = replace(images, pixels=data.reading.pixels)
-    reasons: dict[str, str] = {}
+    reasons: dict[Path, str] = {}
     videos: dict[str, VideoFile] = {}
     with progress_bar("checking images", len(images)) as advance:
-        for name in images:
+        for name, path in images.paths.items():
             try:
-                if is_video(images.paths[name]):
-                    videos[name] = open_rgb_video(images.paths[name], data.reading.pixels.channels)
+                if is_video(path):
+                    videos[name] = open_rgb_video(path, data.reading.pixels.channels)
                 else:
                     images[name]
             except VocSegError as error:
-                reasons[name] = printable(str(error))
+                reasons[path] = printable(str(error))
             advance(1)
     listed = "\n".join(f"  {reason}" for reason in islice(reasons.values(), _MAX_LISTED))
     more = f"\n  and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
@@ -76,14 +77,8 @@ def check_pictures(images: ImageFiles, data: DataConfig) -> tuple[ImageFiles, di
         )
     if reasons:
         logger.warning("Rejected files: %d of %d\n%s%s", len(reasons), len(images), listed, more)
-    readable = images.only([name for name in images if name not in reasons and name not in videos])
-    return readable, videos, _rejected(images, reasons)
-
-
-def _rejected(images: ImageFiles, reasons: Mapping[str, str]) -> pd.DataFrame:
-    """One row per file: its path, and why it was rejected."""
-    rows = [{"file": images.file(name), "reason": reason} for name, reason in reasons.items()]
-    return pd.DataFrame(rows, columns=["file", "reason"])
+    readable = [name for name, path in images.paths.items() if path not in reasons and name not in videos]
+    return images.only(readable), videos, rejected_table(reasons)
 
 
 def segment(
@@ -140,19 +135,22 @@ def segment(
 def measure_shares(
     images: ImageFiles,
     masks: Mapping[str, np.ndarray],
+    videos: Mapping[str, VideoFile],
+    video_files: Sequence[Path],
     unreadable: pd.DataFrame,
     data: DataConfig,
     inference: InferenceConfig,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fraction of pixels of each class, one row per segmented image; and a table of all rejected files.
 
-    ``unreadable`` has the files that were unreadable at first; files without a mask became unreadable since. With
-    ``inference.min_confidence``, a column ``void`` has the fraction of pixels that are less sure.
+    ``unreadable`` has the files that were unreadable at first; files without a mask, and videos without one of the
+    ``video_files``, became unreadable since. With ``inference.min_confidence``, a column ``void`` has the fraction of
+    pixels that are less sure.
     """
-    rows, lost = [], {}
+    rows, lost = [], lost_videos(videos, video_files)
     for name in images:
         if name not in masks:
-            lost[name] = _why_lost(images, name)
+            lost[images.paths[name]] = _why_lost(images, name)
             continue
         mask = masks[name]
         height, width = mask.shape
@@ -163,7 +161,7 @@ def measure_shares(
         )
     columns = ["image", "file", "height", "width", *data.class_table.names]  # also without an image
     columns += [] if inference.min_confidence is None else ["void"]
-    return pd.DataFrame(rows, columns=columns), pd.concat([unreadable, _rejected(images, lost)], ignore_index=True)
+    return pd.DataFrame(rows, columns=columns), pd.concat([unreadable, rejected_table(lost)], ignore_index=True)
 
 
 def _why_lost(images: ImageFiles, name: str) -> str:

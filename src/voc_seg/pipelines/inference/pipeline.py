@@ -34,6 +34,8 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                 inputs=[
                     "readable_pictures",
                     "inference_segmentations",
+                    "readable_videos",
+                    "inference_videos",
                     "unreadable_pictures",
                     "params:data",
                     "params:inference",

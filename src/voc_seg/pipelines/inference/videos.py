@@ -1,6 +1,6 @@
 """The overlays of a video, frame after frame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -43,3 +43,10 @@ def overlay_frames(video: VideoFile, segmenter: Segmenter, classes: Classes) -> 
                 shares["void"] = void_share(found.mask)
             drawn = overlays.draw(frame.pixels, found.mask, float(frame.pts * video.time_base))
             yield OverlayFrame(replace(frame, pixels=drawn), shares)
+
+
+def lost_videos(videos: Mapping[str, VideoFile], written: Sequence[Path]) -> dict[Path, str]:
+    """The videos that have no overlays, as they could not be read to the end, with the reason."""
+    names = {path.name for path in written}
+    reason = "changed during the run: it could not be read to its end"
+    return {video.path: reason for name, video in videos.items() if f"{name}.mp4" not in names}

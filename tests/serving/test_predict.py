@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -210,6 +211,9 @@ def test_the_description_and_the_probes(server: Any) -> None:
     assert schema["properties"]["image"]["format"] == "binary"
     assert {"200", "400", "413", "415", "429", "504"} <= described["responses"].keys()
     assert {"image/png", "image/jpeg", "application/json"} <= described["responses"]["200"]["content"].keys()
-    assert "swagger" in server.client.get("/docs").text
+    page = server.client.get("/docs").text
+    parts = re.findall(r"(?:src|href)=\"([^\"]+)\"", page)
+    assert len(parts) == 3 and all(part.startswith("/") for part in parts), "nothing of other servers"
+    assert all(server.client.get(part).status_code == 200 for part in parts)
     assert server.client.get("/healthz").json() == {"status": "ok"}
     assert server.client.get("/readyz").json() == {"status": "ready"}

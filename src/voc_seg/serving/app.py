@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException as HTTPError  # FastAPI's is derived from it
 from starlette.requests import ClientDisconnect
@@ -81,8 +82,8 @@ def create_app(
         batcher.close()
         pool.shutdown(cancel_futures=True)
 
-    app = FastAPI(
-        title="voc_seg", version=__version__, lifespan=lifespan,
+    app = FastAPIOffline(  # FastAPI's own page /docs needs a public server
+        redoc_url=None, title="voc_seg", version=__version__, lifespan=lifespan,
         description=f"Masks of images, by a model of {len(model.classes)} classes.",
     )  # fmt: skip
     app.add_middleware(RequestMiddleware, metrics=metrics, is_stopping=lambda: admission.draining)

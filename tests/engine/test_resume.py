@@ -137,7 +137,7 @@ def test_where_more_epochs_cannot_equal_that_it_is_said(
 ) -> None:
     first = run(training={"epochs": 1, **options})
     run(first[-1].checkpoint, training={"epochs": 2, **options})
-    assert f"Planned for 1 epochs, now for 2. The result differs from a run planned for 2: {why}." in caplog.text
+    assert f"Planned for 1 epoch, now for 2. The result differs from a run planned for 2: {why}." in caplog.text
 
 
 @pytest.fixture(scope="module")

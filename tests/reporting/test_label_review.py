@@ -52,7 +52,7 @@ def test_images_are_ranked_by_their_quality(review: Review) -> None:
 
 def test_the_run_says_what_was_found_and_how_far_to_trust_it(review: Review) -> None:
     text = "\n".join(summary(review))
-    assert "3 regions in 2 of the 3 images of train" in text
+    assert "3 regions in 2 of 3 images of train" in text
     assert "background -> dog (2), cat -> dog (1)" in text
     assert "trained on images of train" in text and "Not judged" not in text
 
@@ -61,5 +61,5 @@ def test_classes_that_are_not_judged_are_named(review: Review) -> None:
     split = ReviewedSplit("val", review.splits[0].samples, [image("a", 0.9, hits=1)])
     text = "\n".join(summary(Review((split,), split.images[0].sums, (), VOC_CLASSES, False)))
     assert text == (
-        "No label error found in the 1 images of val.\nNot judged, because the model hardly finds them: background."
+        "No label error found in 1 image of val.\nNot judged, because the model hardly finds them: background."
     )

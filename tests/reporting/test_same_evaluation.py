@@ -44,7 +44,7 @@ def test_scores_must_follow_from_the_counts() -> None:
         (["a", "b", "of somebody else"], ["a", "b"], None),
         (["a"], ["a", "b"], "predictions lack 1 of the images of evaluation.split, such as b"),
         (["a", "b"], ["a"], "image_scores.csv lacks 1 of the images"),
-        (["a", "b", "c"], ["a", "b", "c"], "image_scores.csv has 1 images that are not in evaluation.split, such as c"),
+        (["a", "b", "c"], ["a", "b", "c"], "image_scores.csv has 1 image not in evaluation.split, such as c"),
     ],
 )
 def test_masks_and_scores_are_of_the_split(masks: list[str], scored: list[str], message: str | None) -> None:

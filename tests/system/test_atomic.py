@@ -194,7 +194,7 @@ class TestFolder:
             (partial / "new.png").write_text("new")
         assert seen(folder) == ["new.png", "old.png"]
         assert (folder / "new.png").read_text() == "new"
-        assert "has 1 files that are not of this run, such as old.png" in caplog.text
+        assert "has 1 file not of this run, such as old.png" in caplog.text
 
     @pytest.mark.parametrize("listed", ['["../outside.txt", "/etc/passwd", ""]', "{}", "[", "7"])
     def test_a_list_that_is_wrong_removes_nothing_elsewhere(self, folder: Path, listed: str) -> None:

@@ -14,6 +14,7 @@ from kedro.io import AbstractDataset
 from voc_seg.samples.video_files import Frame, UnreadableVideoError, VideoFile
 from voc_seg.system.atomic_folder import atomic_write_folder, delete_written_files
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import counted
 from voc_seg.system.progress import progress_bar
 
 from .files import FolderOfFiles
@@ -77,10 +78,12 @@ class VideosDataset(FolderOfFiles, AbstractDataset[Mapping[str, OverlayVideo], l
                             advance(1)
                 except UnreadableVideoError as error:
                     path.unlink(missing_ok=True)
-                    logger.warning("Rejected after %d frames, although readable at first: %s", table.frames, error)
+                    logger.warning(
+                        "Rejected after %s, although readable at first: %s", counted(table.frames, "frame"), error
+                    )
                     continue
                 table.write(path.with_name(f"{name}.csv"))
-                logger.info("Video %s: %d frames, %.1f seconds.", name, table.frames, table.seconds)
+                logger.info("Video %s: %s, %.1f seconds.", name, counted(table.frames, "frame"), table.seconds)
 
     def load(self) -> list[Path]:
         return self._files()

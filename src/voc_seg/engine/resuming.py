@@ -9,6 +9,7 @@ from pydantic.main import IncEx
 
 from voc_seg.config import Parameters, TrainingConfig
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.names import counted
 
 from .checkpoint import RunState
 from .distributed import Launch, broadcast_from_rank0
@@ -134,8 +135,8 @@ def warn_schedule_changed(checkpoint: dict[str, Any], config: TrainingConfig) ->
         ways.append(f"epoch {planned}, then the last one, was validated")
     if ways:
         logger.warning(
-            "Planned for %d epochs, now for %d. The result differs from a run planned for %d: %s.",
-            planned, config.epochs, config.epochs, "; ".join(ways),
+            "Planned for %s, now for %d. The result differs from a run planned for %d: %s.",
+            counted(planned, "epoch"), config.epochs, config.epochs, "; ".join(ways),
         )  # fmt: skip
 
 

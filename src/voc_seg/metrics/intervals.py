@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit, stdtrit
 
+from voc_seg.system.names import counted
+
 from .counts import Counts
 
 LEVEL = 0.95
@@ -91,7 +93,7 @@ def class_intervals(counts: Counts) -> pd.DataFrame:
 def unreliable_because(counts: Counts) -> str:
     """Why the interval of the mIoU is not to be relied on; empty if it is."""
     if (labelled := _with_pixels(counts)) < FEW_IMAGES:
-        return f"there are only {labelled} images"
+        return f"there {'is' if labelled == 1 else 'are'} only {counted(labelled, 'image')}"
     images = (counts.truth > 0).sum(0)
     rare, present = int(((images > 0) & (images < _RARE)).sum()), int((images > 0).sum())
     if rare > _RARE_SHARE * present:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from voc_seg.config import flattened
 from voc_seg.models.members import fold_of, members_of
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import shortened
+from voc_seg.system.names import counted, shortened
 
 from .report import matching_history
 from .same_evaluation import is_score_of
@@ -148,7 +148,7 @@ def plot_runs(rows: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> Fig
     tidy(curves, "val mIoU by epoch")
     more = f"; bars: the best {_BARS}" if len(table) > _BARS else ""
     more += "; thin lines: 95 % intervals" if known.any() else ""
-    set_title(figure, "Runs", f"{len(table)} runs, the best in blue{more}")
+    set_title(figure, "Runs", f"{counted(len(table), 'run')}, the best in blue{more}")
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from voc_seg.metrics.counts import Counts, from_table
 from voc_seg.metrics.differences import Difference, RunScores, compare_with_best
-from voc_seg.system.names import shortened
+from voc_seg.system.names import counted, shortened
 
 from .same_evaluation import is_score_of
 from .setting_names import differing_settings, named_settings
@@ -176,7 +176,7 @@ def difference_text(table: pd.DataFrame, images: int, unreliable: str = "") -> s
             lines.append(f"{best} is better than {row.name} by {points}{tally}")
         else:
             lines.append(f"{best} and {row.name} are not distinguishable: {points}{tally}")
-    header = f"Differences in mIoU on the same {images} images, with 95 % intervals"
+    header = f"Differences in mIoU on the same {counted(images, 'image')}, with 95 % intervals"
     if len(table) > 2:
         header += f"; p is corrected for the {len(table) * (len(table) - 1) // 2} pairs (Holm), the intervals are not"
     if unreliable:
@@ -224,7 +224,8 @@ def plot_differences(table: pd.DataFrame, images: int) -> Figure:
     set_title(
         figure,
         f"Behind {_shown(table['name'].iloc[0])}",
-        f"{images} images of val; lines: 95 % intervals, not corrected; grey: not distinguishable after correction",
+        f"{counted(images, 'image')} of val; lines: 95 % intervals, not corrected; grey: not distinguishable after "
+        "correction",
     )
     return figure
 

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from voc_seg.system.names import counted
+
 from .fonts import shown_names
 from .style import (
     BLUE,
@@ -195,7 +197,7 @@ def plot_class_iou(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> Fi
     _reference(axes, metrics["all_background_miou"], baseline_name(class_scores["class_name"].iloc[0]), MUTED, 4)
     set_title(
         figure,
-        f"IoU by class, {metrics['split']}, {metrics['images']} images",
+        f"IoU by class, {metrics['split']}, {counted(metrics['images'], 'image')}",
         f"pixel accuracy {score(metrics['pixel_accuracy'])}, mean class accuracy "
         f"{score(metrics['mean_class_accuracy'])}, frequency-weighted IoU "
         f"{score(metrics['frequency_weighted_iou'])}, checkpoint of epoch {metrics['checkpoint_epoch']}"

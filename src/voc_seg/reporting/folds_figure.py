@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from voc_seg.system.names import shortened
+from voc_seg.system.names import counted, shortened
 
 from .folds import Pooled
 from .style import BLUE, GREY, INK, ORANGE, SMALL, literal, new_figure, set_title, tidy
@@ -49,7 +49,7 @@ def plot_folds(pooled: dict[str, Pooled], table: pd.DataFrame, classes: pd.DataF
     shown = "orange: the ensemble, on other images" if len(ensembles) else ""
     images = int(whole["images"].iloc[0])
     note = "; ".join(["bars: pooled, with 95 % intervals over images; dots: single folds", *([shown] if shown else [])])
-    set_title(figure, f"Folds of train, {images} images", note)
+    set_title(figure, f"Folds of train, {counted(images, 'image')}", note)
     return figure
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from voc_seg.metrics.label_errors import LabelSums
 from voc_seg.metrics.label_regions import Region, ReviewedImage
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.names import counted
 from voc_seg.voc.classes import Classes
 
 IMAGE_COLUMNS = ("image_id", "split", "mask_file", "label_quality", "suspicious_share", "regions")
@@ -122,15 +123,16 @@ def summary(review: Review) -> Iterator[str]:
     total = sum(len(split.images) for split in review.splits)
     where = review.where
     if not review.issues:
-        yield f"No label error found in the {total} images of {where}."
+        yield f"No label error found in {counted(total, 'image')} of {where}."
     else:
         images = len({(issue.split.name, issue.image.id) for issue in review.issues})
         names = review.classes.names
         kinds = Counter((issue.region.given, issue.region.suggested) for issue in review.issues)
         often = ", ".join(f"{names[a]} -> {names[b]} ({count})" for (a, b), count in kinds.most_common(3))
         yield (
-            f"Label errors to look at: {len(review.issues)} regions in {images} of the {total} images of {where}. Most "
-            f"often (label -> model): {often}. Correct the masks that are wrong, then prepare the data and train again."
+            f"Label errors to look at: {counted(len(review.issues), 'region')} in {images} of "
+            f"{counted(total, 'image')} of {where}. Most often (label -> model): {often}. Correct the "
+            "masks that are wrong, then prepare the data and train again."
         )
     if skipped := review.not_judged():
         yield f"Not judged, because the model hardly finds them: {', '.join(skipped)}."

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.samples.store import Sample, SampleStore
+from voc_seg.system.names import counted
 from voc_seg.voc.classes import VOC_CLASSES, Classes
 from voc_seg.voc.pixel_format import displayed
 
@@ -208,7 +209,7 @@ def plot_sanity(
     set_title(
         figure,
         f"Sanity check {verdict}: mIoU {score(metrics['miou'])} on the image it was trained on",
-        f"{metrics['epochs']} epochs, final loss {metrics['final_loss']:.4g}, "
+        f"{counted(metrics['epochs'], 'epoch')}, final loss {metrics['final_loss']:.4g}, "
         f"pixel accuracy {score(metrics['pixel_accuracy'])}",
     )
     return figure

@@ -11,6 +11,7 @@ from voc_seg.metrics.calibration import Calibration, from_rows
 from voc_seg.metrics.calibration import summarise as summarise_calibration
 from voc_seg.metrics.counts import Counts, from_table
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import counted
 
 _AGAIN = "Recreate them with: kedro run --pipelines evaluation"
 
@@ -91,7 +92,7 @@ def require_same_images(ids: Iterable[str], predictions: Mapping[str, Any], imag
             )
     if more := scored - known:
         raise VocSegError(
-            f"image_scores.csv has {len(more)} images that are not in evaluation.split, such as {min(more)}: it is "
+            f"image_scores.csv has {counted(len(more), 'image')} not in evaluation.split, such as {min(more)}: it is "
             f"from another evaluation. {_AGAIN}"
         )
 

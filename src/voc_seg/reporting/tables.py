@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from voc_seg.metrics.confusion import is_baseline
-from voc_seg.system.names import listed, shortened
+from voc_seg.system.names import counted, listed, shortened
 
 _WIDTH = 62  # 80 console columns without time and level
 _NAME = 13
@@ -33,7 +33,7 @@ def score_table(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> str:
     shares = true_pixels / max(true_pixels.sum(), 1.0)
     header = f"{'class':<{_NAME}}{'IoU %':>7}{'95 % interval':>15}{'prec %':>8}{'recall %':>10}{'true %':>8}"
     rule = "─" * _WIDTH
-    lines = [f"{metrics['split']}: {metrics['images']} images", rule, header, rule]
+    lines = [f"{metrics['split']}: {counted(metrics['images'], 'image')}", rule, header, rule]
     rows = class_scores.itertuples(index=False)
     lines += [_row(row, share) for row, share in zip(rows, shares, strict=True)]
     baseline_accuracy = shares[0] if true_pixels.any() else None

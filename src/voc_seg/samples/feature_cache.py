@@ -16,6 +16,7 @@ from rich.filesize import decimal
 from voc_seg.system.atomic import atomic_write, make_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.lock import acquire_lock, lock_advice, locks_unsupported
+from voc_seg.system.names import counted
 from voc_seg.system.progress import progress_bar
 
 from .feature_store import DamagedFeaturesError, FeatureFormat, FeatureStore, ImageFeatures, stamp
@@ -75,10 +76,10 @@ class FeatureCache:
         missing = [number for number, path in enumerate(store.files) if not path.exists()]
         done = sum(len(store.images_of(number)) for number in set(range(len(store.files))) - set(missing))
         if not missing:
-            logger.info("Features of %s: %d images, %s, computed before", name, done, decimal(sum(sizes)))
+            logger.info("Features of %s: %s, %s, computed before", name, counted(done, "image"), decimal(sum(sizes)))
             return store
         self._require_space(sum(sizes[number] for number in missing))
-        before = f", {done} images computed before" if done else ""
+        before = f", {counted(done, 'image')} computed before" if done else ""
         logger.info(
             "Features of %s: %s in %s for %d images%s%s",
             name, decimal(sum(sizes)), layout.dtype, len(store), " and their mirror images" * (layout.views == 2),

@@ -10,6 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from voc_seg.system.atomic import atomic_write, partial_path
+from voc_seg.system.names import counted
 from voc_seg.system.progress import progress_bar
 
 from .arrow_file import IDS, UNKNOWN, IncompleteStoreError, Origin, with_seal
@@ -91,7 +92,7 @@ def write_shards(path: Path, parts: Sequence[ShardRange], origin: Origin = UNKNO
         delete_other_shards(path, names)
         record_intact(path, stamps_of([shard.path for shard in shards]))
     images = sum(map(len, packed))
-    logger.info("%s: %d images in %d shards", path.name, images, len(packed))
+    logger.info("%s: %s in %s", path.name, counted(images, "image"), counted(len(packed), "shard"))
     return images
 
 

@@ -17,6 +17,7 @@ from voc_seg.config.user_keys import user_parameters
 from voc_seg.hooks.commands import NEXT_COMMAND
 from voc_seg.hooks.setting_errors import describe_validation_errors
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import counted
 from voc_seg.system.runs import outputs_folder
 from voc_seg.system.versions import newest_version
 
@@ -53,8 +54,8 @@ def run_sweep(project: Path, options: SweepOptions) -> int:
     }
     left = [job for job in jobs if job.pipelines]
     logger.info(
-        "Sweep: %d runs, %d already finished; %d at a time, threads each: %d. Logs: data/runs/NAME/run.log",
-        len(jobs), len(jobs) - len(left), options.max_parallel, threads_per_job(options.max_parallel),
+        "Sweep: %s, %d already finished; %d at a time, threads each: %d. Logs: data/runs/NAME/run.log",
+        counted(len(jobs), "run"), len(jobs) - len(left), options.max_parallel, threads_per_job(options.max_parallel),
     )  # fmt: skip
     outcome = run_jobs(left, project, options.env, options.max_parallel)
     others = [make_job(trial, project, options) for trial in trials if trial.name in outcome.running_elsewhere]

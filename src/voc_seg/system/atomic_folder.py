@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from voc_seg.system.names import counted
+
 from .atomic import (
     SCRATCH,
     atomic_write,
@@ -153,8 +155,8 @@ def _warn_of_unknown_files(folder: Path, old: set[str] | None, new: set[str]) ->
     others = sorted(name for name in found - new if not name.startswith(_READY))
     if others:
         logger.warning(
-            "%s has %d files that are not of this run, such as %s; they are kept. "
-            "Delete what you do not need.", folder, len(others), others[0],
+            "%s has %s not of this run, such as %s; they are kept. "
+            "Delete what you do not need.", folder, counted(len(others), "file"), others[0],
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import printable
+from voc_seg.system.names import counted, printable
 from voc_seg.system.parallel import parallel_map
 from voc_seg.system.progress import progress_bar
 
@@ -94,7 +94,7 @@ def _log_work(split: VOCSplit, changed: int) -> None:
     if changed:
         logger.info("%s: reading %d of %d images in %s", split.name, changed, len(split), split.images.parent)
     elif len(split):
-        logger.info("%s: %d images, none changed since the last run", split.name, len(split))
+        logger.info("%s: %s, none changed since the last run", split.name, counted(len(split), "image"))
 
 
 def fingerprints(split: VOCSplit, reading: Reading) -> dict[str, str]:

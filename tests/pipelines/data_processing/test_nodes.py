@@ -111,7 +111,7 @@ def test_describe_gives_statistics_figure_and_rejected(tmp_path, caplog):
     assert "train: 1 of 3 images are rejected; all are listed in data/08_reporting/rejected_images.csv." in caplog.text
     assert "\n  1 unreadable image: b (JPEGImages/b.jpg (not JPEG, PNG, TIFF, BMP or WEBP))\n" in caplog.text
     assert "most images are rejected" not in caplog.text
-    assert "val: 1 images, all usable" in caplog.text
+    assert "val: 1 image, all usable" in caplog.text
     assert "test: no images" in caplog.text
     assert "more than one split" not in caplog.text
 
@@ -216,7 +216,7 @@ def test_conversions_are_noted(tmp_path, caplog):
 
 def test_a_list_that_is_not_the_official_one_is_warned_of(tmp_path, caplog):
     index_split(dataclasses.replace(make_split(tmp_path, "train", "a"), source="voc2012"))
-    assert "the list has 1 images, but the official list of voc2012 has 1464. Scores cannot be compared" in caplog.text
+    assert "the list has 1 image, but the official list of voc2012 has 1464. Scores cannot be compared" in caplog.text
     caplog.clear()
     index_split(make_split(tmp_path, "train", "a"))
     assert "official" not in caplog.text

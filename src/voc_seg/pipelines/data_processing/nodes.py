@@ -11,7 +11,7 @@ from voc_seg.importing.index_traits import index_traits, index_warnings
 from voc_seg.reporting.figures import plot_class_distribution
 from voc_seg.samples.decoded import DecodedSamples
 from voc_seg.system.errors import VocSegError
-from voc_seg.system.names import windows_name_problem
+from voc_seg.system.names import counted, windows_name_problem
 from voc_seg.voc.channel_statistics import channel_statistics
 from voc_seg.voc.class_checks import (
     absence_warnings,
@@ -49,9 +49,9 @@ def index_split(split: VOCSplit, data: DataConfig) -> pd.DataFrame:
     official = source_named(split.source).sizes.get(split.name)
     if official and len(split) != official:
         logger.warning(
-            "%s: the list has %d images, but the official list of %s has %d. Scores cannot be compared with published "
+            "%s: the list has %s, but the official list of %s has %d. Scores cannot be compared with published "
             "ones.",
-            split.name, len(split), split.source, official,
+            split.name, counted(len(split), "image"), split.source, official,
         )  # fmt: skip
     not_portable = [image_id for image_id in split.ids if windows_name_problem(image_id)]
     if not_portable:
@@ -155,7 +155,7 @@ def _log_split(name: str, index: pd.DataFrame, on_invalid: str) -> None:
     if index.empty:
         logger.info("%s: no images (its list is missing or empty, or its masks are not public)", name)
     elif rejected.empty:
-        logger.info("%s: %d images, all usable", name, len(index))
+        logger.info("%s: %s, all usable", name, counted(len(index), "image"))
     elif on_invalid == "fail":
         logger.warning("%s: %d of %d images cannot be used", name, len(rejected), len(index))
     else:

@@ -175,6 +175,34 @@ def test_an_input_that_no_pipeline_makes_is_named(project: Path) -> None:
         require_inputs({"env": None, "runtime_params": None}, pipeline, DataCatalog())
 
 
+def test_outputs_of_the_users_own_nodes_that_would_be_lost_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from kedro.io import DataCatalog, MemoryDataset
+    from kedro.pipeline import Node, Pipeline
+
+    from voc_seg.hooks import validation
+
+    def node(module: str, given: str | None, *made: str) -> Node:
+        function = lambda *_: None  # noqa: E731 - each has a module of its own
+        function.__module__ = module
+        return Node(function, given, list(made), name=f"{module}_{given}")
+
+    modules = {"training": "voc_seg.pipelines.training", "added": "voc_seg.pipelines.added", "mine": "trees.mine"}
+    monkeypatch.setattr(validation, "pipeline_modules", lambda: modules)
+    pipeline = Pipeline(
+        [
+            node("voc_seg.pipelines.training.nodes", None, "ours"),
+            node("voc_seg.pipelines.added.nodes", "ours", "passed_on", "kept"),
+            node("trees.mine.nodes", "passed_on", "scores", "figure"),
+        ]
+    )
+    validation._warn_lost_outputs(pipeline, DataCatalog({"kept": MemoryDataset(), "figure": MemoryDataset()}))
+    mine, ours = (record.getMessage() for record in caplog.records)
+    assert mine.startswith("No catalog*.yml has an entry for scores, and no node reads it, so it is lost.")
+    assert ours.startswith("No catalog*.yml has an entry for ours, so no file is written.")
+
+
 @pytest.mark.usefixtures("blank_figures")
 def test_an_output_without_a_catalog_entry_is_named(
     project: Path, run_kedro: Callable[..., None], caplog: pytest.LogCaptureFixture

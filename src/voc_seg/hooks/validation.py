@@ -11,7 +11,7 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.io.core import is_parameter
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 from pydantic import ValidationError
 
 from voc_seg import __version__
@@ -129,14 +129,30 @@ def require_inputs(run_params: dict[str, Any], pipeline: Pipeline, catalog: Cata
 
 
 def _warn_lost_outputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Warn about outputs without a catalog entry, as in a project whose ``conf/base`` is of an earlier version."""
-    ours = [node for node in pipeline.nodes if node.func.__module__.startswith("voc_seg.")]
-    if lost := sorted({name for node in ours for name in node.outputs if name not in catalog}):
+    """Warn about outputs without a catalog entry, as in a project whose ``conf/base`` is of an earlier version.
+
+    Nodes of users may pass on what is in no catalog, but the last output of a pipeline would be lost.
+    """
+    unsaved = {name for name in pipeline.all_outputs() if name not in catalog}
+    ours = {name for node in pipeline.nodes if _is_ours(node) for name in node.outputs}
+    if lost := sorted((unsaved - ours) & pipeline.outputs()):
+        logger.warning(
+            "No catalog*.yml has an entry for %s, and no node reads it, so it is lost. To keep it, add an entry to "
+            "conf/base/catalog.yml.", ", ".join(lost),
+        )  # fmt: skip
+    if lost := sorted(unsaved & ours):
         logger.warning(
             "No catalog*.yml has an entry for %s, so no file is written. If conf/base is of another version of "
             "voc_seg, copy the missing entries from conf/base of version %s, which is installed.",
             ", ".join(lost), __version__,
         )  # fmt: skip
+
+
+def _is_ours(node: Node) -> bool:
+    """Whether a node is of voc_seg, and not of a pipeline that a user has added to its folder."""
+    added = (module for name, module in pipeline_modules().items() if name not in NEXT_COMMAND)
+    module = f"{node.func.__module__}."
+    return module.startswith("voc_seg.") and not any(module.startswith(f"{one}.") for one in added)
 
 
 def _is_available(name: str, catalog: CatalogProtocol) -> bool:

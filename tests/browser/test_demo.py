@@ -17,7 +17,7 @@ from voc_seg.datasets import FilesDataset
 from voc_seg.models import onnx_export
 from voc_seg.models.exchange import take_model
 from voc_seg.pipelines.export.nodes import build_demo, export_model
-from voc_seg.reporting.inference import tinted
+from voc_seg.reporting.overlays import tinted
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
 
 pytestmark = [

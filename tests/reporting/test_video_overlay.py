@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from voc_seg.reporting.inference import tinted
+from voc_seg.reporting.overlays import tinted
 from voc_seg.reporting.video_overlay import VideoOverlays
 from voc_seg.voc.classes import VOC_CLASSES, VOID, name_classes
 

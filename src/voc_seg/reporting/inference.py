@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from unicodedata import east_asian_width
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from voc_seg.voc.classes import VOC_CLASSES, VOID, Classes
 
-from .fonts import default_font, replace_unknown_letters, shown_classes, split_by_font
+from .fonts import default_font, replace_unknown_letters, shown_classes
 from .image_panels import add_axes, draw_legend, legend_entries, legend_height
-from .overlays import overlay, reduced
+from .overlays import NOT_SURE, reduced, tinted
+from .pillow_text import draw_text, pillow_font, text_length
 from .style import GREY, HEADROOM, INK, MUTED, SMALL, new_figure, set_title
 
 OVERLAY_SIDE = 1600
@@ -22,7 +22,6 @@ SHEET_IMAGES = 12
 """Images on a contact sheet."""
 
 _UNTINTED = (230, 230, 230)  # legend colour of background, which is not tinted
-NOT_SURE = "not sure"  # in legends, for void
 _LEGEND_MIN_WIDTH = 240  # pixels; a narrower legend is illegible
 _COLUMNS = 4
 _THUMBNAIL_SIDE = 480  # longer side of an image on the contact sheet, in pixels
@@ -69,19 +68,10 @@ def labelled_overlay(image: np.ndarray, mask: np.ndarray, classes: Classes = VOC
     return sheet
 
 
-def tinted(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
-    """The image with background unchanged and every other region in grey, tinted in the colour of its class.
-
-    Grey first, because a tint mixes with the colours of the image: a blue bus would look like another class.
-    """
-    shades = np.array(Image.fromarray(image).convert("L").convert("RGB"))
-    return overlay(np.where((mask == 0)[..., None], image, shades), mask, 0.6, classes)
-
-
 def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> Image.Image:
     """Swatch, name and share of every class that occurs, in as many rows as needed; background last."""
     size = int(np.clip(width / 42, 13, 26))  # of the letters, in pixels
-    bold = load_font(default_font(bold=True), size)
+    bold = pillow_font(default_font(bold=True), size)
     space = bold.getlength(" ")
     swatch, gap, line = size, size // 2, round(size * 1.9)
     entries = _sorted_by_share(shares, classes)
@@ -103,21 +93,6 @@ def _legend_strip(shares: Mapping[str, float], classes: Classes, width: int) -> 
     return strip
 
 
-def text_length(text: str, size: int) -> float:
-    """Width of a text in pixels."""
-    return sum(load_font(path, size).getlength(piece) for path, piece in split_by_font(text))
-
-
-def draw_text(draw: ImageDraw.ImageDraw, position: tuple[float, float], text: str, size: int) -> None:
-    """Draw a text whose left edge has its middle at ``position``; each letter in a font that has it."""
-    left, middle = position
-    ascent, descent = load_font(default_font(), size).getmetrics()
-    baseline = middle + (ascent - descent) / 2  # the same for all fonts
-    for path, piece in split_by_font(text):
-        draw.text((left, baseline), piece, INK, load_font(path, size), anchor="ls")
-        left += load_font(path, size).getlength(piece)
-
-
 def _sorted_by_share(shares: Mapping[str, float], classes: Classes) -> list[tuple[str, float, tuple[int, int, int]]]:
     """Name, share and colour of the classes that occur, largest first, background last."""
     objects = zip(classes.names[1:], classes.colours[1:])
@@ -131,11 +106,6 @@ def _sorted_by_share(shares: Mapping[str, float], classes: Classes) -> list[tupl
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"
-
-
-@lru_cache
-def load_font(path: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(path, size)
 
 
 def caption_of(shares: Mapping[str, float], classes: Classes = VOC_CLASSES) -> str:

@@ -10,6 +10,8 @@ from voc_seg.voc.classes import VOC_CLASSES, VOID, Classes
 WRONG_COLOUR = (214, 39, 20)
 VOID_COLOUR = (140, 140, 140)
 _DARKEST_PALE = 190
+NOT_SURE = "not sure"
+"""Void in legends of predictions: where the network is less sure than ``inference.min_confidence``."""
 
 
 def colourise(mask: np.ndarray, classes: Classes = VOC_CLASSES) -> np.ndarray:
@@ -29,12 +31,21 @@ def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.55, classes:
     colours = colourise(mask, classes)
     region = mask != 0
     result = image.copy()
-    tinted = (1 - opacity) * image[region] + opacity * colours[region]
-    result[region] = np.rint(tinted).astype(np.uint8)
+    mixed = (1 - opacity) * image[region] + opacity * colours[region]
+    result[region] = np.rint(mixed).astype(np.uint8)
     # 1/250 of the longer side stays visible when the overlay is reduced to a panel a few hundred pixels wide.
     outline = region & _edges(mask, thickness=max(1, round(max(mask.shape) / 250)))
     result[outline] = colours[outline]
     return result
+
+
+def tinted(image: np.ndarray, mask: np.ndarray, classes: Classes) -> np.ndarray:
+    """The image with background unchanged and every other region in grey, tinted in the colour of its class.
+
+    Grey first, because a tint mixes with the colours of the image: a blue bus would look like another class.
+    """
+    shades = np.array(Image.fromarray(image).convert("L").convert("RGB"))
+    return overlay(np.where((mask == 0)[..., None], image, shades), mask, 0.6, classes)
 
 
 def error_map(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

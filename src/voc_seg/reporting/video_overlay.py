@@ -6,7 +6,8 @@ from PIL import Image, ImageDraw
 from voc_seg.voc.classes import VOID, Classes
 
 from .fonts import shown_classes
-from .inference import NOT_SURE, draw_text, text_length, tinted
+from .overlays import NOT_SURE, tinted
+from .pillow_text import draw_text, text_length
 from .style import GREY
 
 _KEPT_SECONDS = 2.0

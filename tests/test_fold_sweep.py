@@ -1,6 +1,7 @@
 """A sweep over folds with an ensemble: a fold that fails is named, and the same command completes it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +64,28 @@ def test_a_failed_fold_is_named_and_completed(project: Path, caplog: pytest.LogC
     caplog.clear()
     assert run_sweep(project, OPTIONS) == 0  # nothing is left to do but to pool
     assert "3 already finished" in caplog.text and "started" not in caplog.text
+
+
+def test_more_folds_than_images_are_refused_once(
+    prepare_project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = prepare_project(train=3, val=1, test=1)
+    monkeypatch.chdir(folder)
+    bootstrap_project(folder)
+    options = SweepOptions((), SETTINGS, ("training", "evaluation"), 1, "", None, folds=5)
+    message = (
+        "5 folds need 5 images or groups of images, but train has 3 images. Use fewer folds, or add images. Nothing"
+    )
+    with pytest.raises(VocSegError, match=message):
+        run_sweep(folder, options)
+    (folder / "data/05_model_input/train_samples.arrow").unlink()
+    message = (
+        "There are no packed images of train; nothing has run. Pack them with: kedro run --pipelines data_processing"
+    )
+    for one in (options, replace(options, folds=0, grid=("seed=1,2",))):
+        with pytest.raises(VocSegError, match=message):
+            run_sweep(folder, one)
+    assert not (folder / "data/runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ for epoch in range(1, 10):
 @pytest.fixture
 def project(tmp_path: Path, make_project: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = make_project(tmp_path / "project")
-    (folder / "data").mkdir()
+    (folder / "data/05_model_input").mkdir(parents=True)
+    (folder / "data/05_model_input/train_samples.arrow").touch()  # nobody reads it
     monkeypatch.chdir(folder)
     bootstrap_project(folder)
     monkeypatch.setattr(processes, "job_command", command())
@@ -69,6 +70,13 @@ def trials_of(project: Path, name: str = "search") -> list[optuna.trial.FrozenTr
 
 def states_of(project: Path) -> list[str]:
     return [trial.state.name for trial in trials_of(project)]
+
+
+def test_without_samples_no_trial_is_started(project: Path) -> None:
+    (project / "data/05_model_input/train_samples.arrow").unlink()
+    with pytest.raises(VocSegError, match="no packed images of train; nothing has run"):
+        run_search(project, OPTIONS)
+    assert not (project / "data/runs").exists() and not Path(study.DATABASE).exists()
 
 
 def test_the_best_trials_are_listed_and_more_can_be_added(project: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from .grid import Settings, expand, parse_params
 from .options import SweepOptions, require_options
 from .processes import run_jobs, threads_per_job
 from .records import Record
+from .samples import require_samples
 from .search_space import corners, parse_search
 from .sweep import log_outcome, read_settings, run_pipeline
 
@@ -49,6 +50,7 @@ def run_search(project: Path, options: SweepOptions) -> int:
     shared = parse_params(options.params)
     space = parse_search(options.search, shared)
     checked = [_read_corner(corner, shared, project, options) for corner in corners(space)]
+    require_samples(project, options.env, shared, folds=0)
     parameters, record = checked[0]
     name, url = options.name or "search", options.storage or default_storage(project)
     wanted = {"--env": record.environment}

@@ -28,6 +28,7 @@ from .options import SweepOptions, require_options
 from .outcome import Outcome
 from .processes import run_jobs, threads_per_job
 from .records import Record, load_record, new_record
+from .samples import require_samples
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ def run_sweep(project: Path, options: SweepOptions) -> int:
         one.ensemble.name: make_job(one.ensemble, project, options, joined) for one in sweeps if options.ensemble
     }
     left = [job for job in jobs if job.pipelines]
+    if any("training" in job.pipelines for job in left):
+        require_samples(project, options.env, shared, options.folds)
     logger.info(
         "Sweep: %s, %d already finished; %d at a time, threads each: %d. Logs: data/runs/NAME/run.log",
         counted(len(jobs), "run"), len(jobs) - len(left), options.max_parallel, threads_per_job(options.max_parallel),

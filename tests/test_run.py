@@ -220,7 +220,12 @@ def test_the_resume_command_repeats_the_run() -> None:
 
 @pytest.mark.usefixtures("blank_figures")
 def test_resume_continues_after_the_last_epoch(trained: Path, run: Run) -> None:
+    drawn = trained / "data/08_reporting/augmented_samples.png"
+    before = drawn.stat()
+    with pytest.raises(ClickException, match=r"augmentation\.crop_size: 64 in the checkpoint, 80 now"):
+        run(trained, "training", training={"epochs": 3, "resume": True}, augmentation={"crop_size": 80})
     run(trained, "training", training={"epochs": 3, "resume": True})
+    assert drawn.stat() == before
     history = pd.read_csv(trained / "data/08_reporting/training_history.csv")
     assert history["epoch"].tolist() == [1, 2, 3]
 

@@ -214,6 +214,17 @@ def test_a_figure_loads_as_an_image(tmp_path: Path) -> None:
     assert dataset.load().size == (200, 100)
 
 
+@pytest.mark.filterwarnings("ignore:Save version")
+@pytest.mark.parametrize("versioned", [False, True])
+def test_no_figures_leave_the_file_as_it_is(versioned: bool, tmp_path: Path) -> None:
+    entry = {"type": "voc_seg.datasets.MatplotlibDataset", "filepath": str(tmp_path / "a.png"), "versioned": versioned}
+    for day, figures in ((1, _figure(2)), (2, [])):
+        dataset = AbstractDataset.from_config("a", entry, save_version=f"2026-01-0{day}T00.00.00.000Z")
+        dataset.save(figures)
+        assert dataset.load().size == (200, 100)
+    assert len([path for path in tmp_path.rglob("*.png") if path.is_file()]) == 1
+
+
 def test_resolved_entries_are_those_of_a_catalog(tmp_path: Path) -> None:
     conf = OmegaConfigLoader(str(Path(__file__).parents[2] / "conf"), env="base", **CONFIG_LOADER_ARGS)
     given = conf["catalog"] | {

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from voc_seg.config import (
@@ -36,7 +35,7 @@ def test_they_are_the_first_that_training_sees(train_store: SampleStore) -> None
         np.testing.assert_array_equal(crop.mask, target)
 
 
-def _drawn(train_store: SampleStore, training: TrainingConfig) -> Figure:
+def _drawn(train_store: SampleStore, training: TrainingConfig) -> Any:
     settings = DataConfig(), CONFIG, ModelConfig(), training, EvaluationConfig(scale=0.5)
     return draw_augmented(train_store, 3, *settings)
 
@@ -48,6 +47,10 @@ def test_with_stored_features_the_figure_shows_only_what_acts_on_them(train_stor
     crop = first_crops(train_store, acting, 3)[0]
     assert (np.asarray(figure.axes[0].images[0].get_array()) == overlay(crop.image, crop.mask)).all()
     assert "Crops like the windows of the stored features" in [text.get_text() for text in figure.texts]
+
+
+def test_resuming_draws_nothing(train_store: SampleStore) -> None:
+    assert _drawn(train_store, TrainingConfig(resume=True)) == []
 
 
 def test_the_figure_shows_them_and_names_the_options_in_use(train_store: SampleStore) -> None:

@@ -9,6 +9,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro.io.core import get_filepath_str
 from kedro_datasets import json, matplotlib, pandas, text
 from kedro_datasets._typing import HTMLPreview, TablePreview
+from matplotlib.figure import Figure
 from pandas.api import types as pd_types
 from PIL import Image
 from rich.filesize import decimal
@@ -184,7 +185,11 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
 
 
 class MatplotlibDataset(_AtomicFile, matplotlib.MatplotlibDataset):
-    """One figure as PNG; loads as an image."""
+    """One figure as PNG; loads as an image. Saving an empty list leaves the file as it is."""
+
+    def save(self, data: Figure | list[Figure]) -> None:
+        if data != []:
+            super().save(data)
 
     def load(self) -> Image.Image:
         with self._fs.open(get_filepath_str(self._get_load_path(), self._protocol), "rb") as file:

@@ -150,8 +150,13 @@ def draw_augmented(
     model: ModelConfig,
     training: TrainingConfig,
     evaluation: EvaluationConfig,
-) -> Figure:
-    """Draw the first crops of epoch 1, as the network sees them; with stored features, crops like their windows."""
+) -> Figure | list[Figure]:
+    """Draw the first crops of epoch 1, as the network sees them; with stored features, crops like their windows.
+
+    Nothing is drawn with ``training.resume``: the crops are those of the run's beginning, or resuming is refused.
+    """
+    if training.resume:
+        return []
     train_samples.require_reading(data.reading)
     if training.fold:
         train_samples, _ = divide_fold(train_samples, training.fold, seed)

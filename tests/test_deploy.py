@@ -2,7 +2,7 @@
 
 import json
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
@@ -76,7 +76,7 @@ def test_the_server_has_valid_options_and_time_to_stop() -> None:
     readiness = container["readinessProbe"]
     assert readiness["periodSeconds"] * readiness["failureThreshold"] < values["drain"]
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-    assert {str(values["model"].parent), str(values["token_file"].parent), "/tmp"} == mounts.keys()
+    assert {str(PurePosixPath(values["model"]).parent), str(values["token_file"].parent), "/tmp"} == mounts.keys()
     assert sorted(mounts.values()) == sorted(volume["name"] for volume in pod["volumes"])
     assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
 

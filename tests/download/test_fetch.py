@@ -26,6 +26,9 @@ from voc_seg.voc.masks import palette_image
 from voc_seg.voc.sources import SOURCES
 from voc_seg.voc.splits import read_split
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(tarfile, "data_filter"), reason="Python before 3.10.12 or 3.11.4 cannot check archives"
+)
 SHARED = Path(__file__).parents[3] / "shared" / "voc"
 HURRY = RetryPolicy(connect_seconds=1, read_seconds=0.5, attempts=2, backoff_seconds=0.01)
 VOC2012, SBD = SOURCES["voc2012_aug"].archives

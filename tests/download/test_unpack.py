@@ -14,6 +14,9 @@ from voc_seg.download import unpack as unpack_module
 from voc_seg.download.unpack import unpack
 from voc_seg.system.errors import VocSegError
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(tarfile, "data_filter"), reason="Python before 3.10.12 or 3.11.4 cannot check archives"
+)
 FILES = {
     "VOCdevkit/VOC2012/JPEGImages/a.jpg": random.Random(0).randbytes(30_000),
     "VOCdevkit/VOC2012/JPEGImages/b.jpg": b"",

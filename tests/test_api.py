@@ -18,6 +18,8 @@ from voc_seg.api.model import Model
 from voc_seg.api.onnx import load as load_onnx
 from voc_seg.api.predictor import Predictor
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, RuntimeConfig
+from voc_seg.engine.failures import INFERENCE_MEMORY_ADVICE
+from voc_seg.engine.inference import Segmenter
 from voc_seg.models import onnx_export
 from voc_seg.pipelines.export.nodes import export_model
 from voc_seg.pipelines.inference.nodes import segment
@@ -134,7 +136,9 @@ def test_images_of_pillow_are_turned_upright(photo: Path, model: Predictor) -> N
         ("nowhere.jpg", "missing image"),
         (np.zeros((3, 40, 50), np.uint8), r"shape \(3, 40, 50\), channels first"),
         (np.zeros((40, 50, 3), np.float32), "whose range is not known"),
-        (np.zeros((40, 50, 5), np.uint8), "other bands: the array has 5 bands, but data.channels is 3"),
+        (np.zeros((40, 50, 5), np.uint8), "the array has 5 bands, but the model takes images with 3; convert it"),
+        (np.zeros((40, 50, 3), np.int32), "unknown range: the array holds int32 values; convert it to uint8, with 0"),
+        (Image.new("F", (50, 40)), "unknown range: .* holds float32 values; convert it to uint8, with 0"),
         (np.zeros(7, np.uint8), r"has the shape \(7,\)"),
         (np.zeros((0, 7), np.uint8), r"has the shape \(0, 7\)"),
         (np.array([["a"]]), "the type <U1"),
@@ -209,6 +213,7 @@ def test_the_settings_of_the_model_are_used_unless_others_are_given(saved: dict[
         ("best_model.pth", {"tile": 3}, "tile = 3: Input should be greater than or equal to 128"),
         ("best_model.pth", {"scales": [0]}, "scales.0 = 0: Input should be greater than 0"),
         ("best_model.pth", {"device": "gpu"}, "device = 'gpu'"),
+        ("best_model.pth", {"device": "cuda:99"}, "^device is cuda:99, but torch .* Use device=auto or cpu"),
         ("model_masks.onnx", {"tile": 200}, "is an ONNX file, whose settings are part of it"),
         ("model.onnx", {}, "Load model_masks.onnx, which kedro run --pipelines export writes beside it"),
     ],
@@ -216,6 +221,15 @@ def test_the_settings_of_the_model_are_used_unless_others_are_given(saved: dict[
 def test_what_cannot_be_loaded_is_refused(name: str, settings: dict[str, Any], message: str, files: Path) -> None:
     with pytest.raises(VocSegError, match=message):
         voc_seg.load(files / name, **settings)
+
+
+def test_messages_name_the_arguments_of_load(model: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: Any) -> None:
+        raise VocSegError(f"Memory ran out. {INFERENCE_MEMORY_ADVICE}")
+
+    monkeypatch.setattr(Segmenter, "predict_same_size", no_memory)
+    with pytest.raises(VocSegError, match=r"Lower tile or longer_side, or segment on the CPU: device=cpu\."):
+        model.predict(np.zeros((40, 50, 3), np.uint8))
 
 
 def test_a_damaged_onnx_file_is_refused(tmp_path: Path) -> None:

@@ -165,7 +165,9 @@ def test_other_bands_are_refused(server: Any) -> None:
     tifffile.imwrite(buffer, np.zeros((20, 30, 5), np.uint8), planarconfig="contig")
     answer = server.predict(buffer.getvalue())
     assert answer.status_code == 400
-    assert refused(answer).startswith("other bands: the upload has 5 bands, but data.channels is 3")
+    assert refused(answer).startswith(
+        "other bands: the upload has 5 bands, but the model takes images with 3; convert it"
+    )
 
 
 @pytest.mark.parametrize(

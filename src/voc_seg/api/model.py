@@ -1,6 +1,8 @@
 """Models in PyTorch: ``voc_seg.load("best_model.pth").predict("photo.jpg").mask``."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from .predictor import Predictor, Result
 __all__ = ["Model", "Predictor", "Result", "load"]
 
 _SETTINGS = ("longer_side", "tile", "min_confidence", "scales")
+_PROJECT_KEY = re.compile(rf"\b(runtime|inference|evaluation)\.(?=(device|precision|{'|'.join(_SETTINGS)})\b)")
 
 
 class Model(Predictor):
@@ -36,7 +39,8 @@ class Model(Predictor):
         return f"Model({self._about})"
 
     def _segment(self, images: Sequence[np.ndarray], confidence: bool) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        found = self._segmenter.asked_for(confidence).predict_same_size(images)
+        with _arguments_named():
+            found = self._segmenter.asked_for(confidence).predict_same_size(images)
         return [(one.mask, one.confidence) for one in found]
 
     def images_together(self, height: int, width: int) -> int:
@@ -80,4 +84,14 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise VocSegError(f"{key} = {first['input']!r}: {first['msg']}") from None
-    return Model(saved, load_segmenter(saved, config, choose_runtime(runtime), scales))
+    with _arguments_named():
+        return Model(saved, load_segmenter(saved, config, choose_runtime(runtime), scales))
+
+
+@contextmanager
+def _arguments_named() -> Iterator[None]:
+    """Name the arguments of `load` in messages that name settings of a project: device for runtime.device."""
+    try:
+        yield
+    except VocSegError as error:
+        raise VocSegError(_PROJECT_KEY.sub("", str(error))) from error

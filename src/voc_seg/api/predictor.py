@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -111,7 +111,7 @@ class Predictor(ABC):
         """Read classes and channels from the content of ``best_model.pth``, or from the metadata of an export."""
         colours = [tuple(colour) for colour in about.get("class_colours", ())]
         self.classes = name_classes(about["class_names"], colours)
-        self.pixels = ModelInput.of(about).pixels
+        self.pixels = replace(ModelInput.of(about).pixels, of_model=True)
 
     @overload
     def predict(self, image: AnyImage, *, confidence: bool = False) -> Result: ...

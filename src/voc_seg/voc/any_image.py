@@ -23,7 +23,7 @@ def image_pixels(image: Any, pixels: PixelFormat) -> np.ndarray:
 
     Args:
         image: A path, the bytes of an image file, an image of Pillow, or an array ``(H, W)`` or ``(H, W, C)``, of
-            ``uint8`` or as ``data.range`` says.
+            ``uint8``, or of other values if ``pixels`` has their range.
         pixels: How it is read.
 
     Raises:

@@ -84,7 +84,8 @@ def _decode(path: Path, pixels: PixelFormat, upright: bool) -> np.ndarray:
             # With a name, Pillow 13 maps grey and RGBA into memory, in which a quarter turn mixes up the pixels.
             image.filename = ""
         if pixels.range and image.mode in _COLOURS and "16" in raw_mode(image):
-            raise VocSegError(f"16 bits a channel: of {name} only 8 can be read; with data.range, save it as a TIFF")
+            setting = "" if pixels.of_model else "with data.range, "
+            raise VocSegError(f"16 bits a channel: of {name} only 8 can be read; {setting}save it as a TIFF")
         if pixels.channels != 3:
             return _bands(image, pixels, name, upright)
         return _upright_rgb(image, pixels, name) if upright else _stored_rgb(image, pixels, name)

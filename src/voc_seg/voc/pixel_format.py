@@ -1,12 +1,13 @@
 """How stored pixels become the 8-bit channels of an image: number of channels, range of values."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import counted
 
 _STRIP = 256
 """Rows converted at a time: the intermediate values take 8 bytes each."""
@@ -20,10 +21,12 @@ class PixelFormat:
     |----------|---------------------------------------------------------------------------------------------|
     | channels | 3 is RGB, to which other images are converted; other numbers are bands, read as stored      |
     | range    | stored values that become 0 and 255; None: 0 and 65535, and only unsigned 16 bits are known |
+    | of_model | a trained model takes nothing else, so that messages advise to change the image              |
     """
 
     channels: int = 3
     range: tuple[float, float] | None = None
+    of_model: bool = field(default=False, compare=False)
 
     @property
     def settings(self) -> str:
@@ -53,10 +56,12 @@ def to_8_bits(stored: np.ndarray, pixels: PixelFormat, name: str) -> np.ndarray:
     if pixels.range is None:
         if stored.dtype.kind == "u" and stored.dtype.itemsize == 2:
             return (stored // 257).astype(np.uint8)
-        raise VocSegError(
-            f"unknown range: {name} holds {stored.dtype.name} values; set data.range to the values to show as black "
-            "and white, such as [0, 1]"
+        advice = (
+            "convert it to uint8, with 0 for black and 255 for white"
+            if pixels.of_model
+            else "set data.range to the values to show as black and white, such as [0, 1]"
         )
+        raise VocSegError(f"unknown range: {name} holds {stored.dtype.name} values; {advice}")
     if stored.dtype.kind not in "uif":
         raise VocSegError(f"unreadable image: {name} holds {stored.dtype.name} values; save it as integers or floats")
     low, high = pixels.range
@@ -70,12 +75,15 @@ def to_8_bits(stored: np.ndarray, pixels: PixelFormat, name: str) -> np.ndarray:
 
 def require_channels(found: int, pixels: PixelFormat, name: str) -> None:
     """Refuse an image with another number of bands than ``data.channels``."""
-    if found != pixels.channels:
-        raise VocSegError(
-            f"other bands: {name} has {found} {'band' if found == 1 else 'bands'}, but data.channels is "
-            f"{pixels.channels}; set data.channels={found} if all images have {found}, or save it with "
-            f"{pixels.channels}"
-        )
+    if found == pixels.channels:
+        return
+    problem = f"other bands: {name} has {counted(found, 'band')}, but"
+    if pixels.of_model:
+        raise VocSegError(f"{problem} the model takes images with {pixels.channels}; convert it")
+    raise VocSegError(
+        f"{problem} data.channels is {pixels.channels}; set data.channels={found} if all images have {found}, or save "
+        f"it with {pixels.channels}"
+    )
 
 
 def map_bands(image: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:

@@ -145,14 +145,23 @@ def sweep(
     raise SystemExit(code)
 
 
-@cli.command("import-data")
+class _CommandWithLists(click.Command):
+    """Takes ``--classes 0=a, 1=b`` without quotes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from voc_seg.importing.overrides import join_lists
+
+        return super().parse_args(ctx, join_lists(args))
+
+
+@cli.command("import-data", cls=_CommandWithLists)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", default="", help="Environment to write, conf/NAME. Then run: kedro run --env NAME")
 @click.option("--layout", default="", help="Layout of the folder, if several fit.")
-@click.option("--classes", default="", metavar="0=background,255=tree",
+@click.option("--classes", multiple=True, metavar="0=background,255=tree",
               help="Names by stored value, range (1-9=cell), colour (#ff0000=roof) or name as found.")  # fmt: skip
-@click.option("--merge", default="", metavar="animal=cat+dog", help="Classes or values to merge into one.")
-@click.option("--void", default="", metavar="4,250-255", help="Values, colours or classes to leave unlabelled.")
+@click.option("--merge", multiple=True, metavar="animal=cat+dog", help="Classes or values to merge into one.")
+@click.option("--void", multiple=True, metavar="4,250-255", help="Values, colours or classes to leave unlabelled.")
 @click.option("--val", type=click.FloatRange(0, 1), default=0.2, show_default=True,
               help="Fraction of the images for val, if the folder has no splits.")  # fmt: skip
 @click.option("--test", type=click.FloatRange(0, 1), default=0.1, show_default=True,
@@ -176,9 +185,9 @@ def import_folder(
     folder: Path,
     name: str,
     layout: str,
-    classes: str,
-    merge: str,
-    void: str,
+    classes: tuple[str, ...],
+    merge: tuple[str, ...],
+    void: tuple[str, ...],
     val: float,
     test: float,
     group_by: str,
@@ -212,7 +221,7 @@ def import_folder(
         if not (name or check):
             raise VocSegError("Give the environment a name with --name NAME, or only examine the folder with --check.")
         _lock = import_lock(project)
-        overrides = parse_overrides(classes, merge, void)
+        overrides = parse_overrides(*map(",".join, (classes, merge, void)))
         writes_settings = not check and not (project / "conf" / name / "parameters.yml").exists()
         pretrained = writes_settings and imagenet_weights_available()  # asks a server
         settings = ImportOptions(

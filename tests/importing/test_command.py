@@ -251,7 +251,7 @@ def real_project(tmp_path_factory: pytest.TempPathFactory, make_project: Callabl
 
 
 def test_the_command_for_people(real_project: Path, folder: Path) -> None:
-    done = run(real_project, str(folder), "--name", "farm", "--classes", "255=tree")
+    done = run(real_project, str(folder), "--name", "farm", "--classes", "0=field,", "255=tree")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Next: kedro run --env farm" in done.stdout
     assert "data/08_reporting/data_check.html" in done.stdout

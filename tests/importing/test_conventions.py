@@ -14,7 +14,7 @@ from voc_seg.importing.classes import class_pixels, class_rows, plan_classes
 from voc_seg.importing.environment import data_text
 from voc_seg.importing.inspect import inspect_pairs
 from voc_seg.importing.layout import Found, LabelledImage
-from voc_seg.importing.overrides import parse_overrides
+from voc_seg.importing.overrides import join_lists, parse_overrides
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import VOID, voc_palette
 from voc_seg.voc.masks import decode_mask
@@ -288,7 +288,8 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"classes": "0"}, "--classes: '0' is not of the form A=B"),
+        ({"classes": "0=a,b"}, "--classes: 'b' is not of the form A=B, .* A name cannot have a comma"),
+        ({"classes": "a, b"}, 'which mask value .* --classes "0=a,1=b" if the masks hold 0, 1'),
         ({"classes": "300=cat"}, "300 is not a mask value"),
         ({"classes": "9-3=cat"}, "9-3 is not a mask value or a range"),
         ({"classes": "#ff00=cat"}, "not a value, range"),
@@ -299,6 +300,22 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
 def test_options_that_cannot_be_read(options: dict[str, str], message: str) -> None:
     with pytest.raises(VocSegError, match=message):
         parse_overrides(**options)
+
+
+@pytest.mark.parametrize(
+    "typed, read",
+    [
+        ("DIR --classes 0=a, 1=b --name x", ["DIR", "--classes", "0=a,1=b", "--name", "x"]),
+        ("--classes=0=a, 1=b, 2=c DIR", ["--classes=0=a,1=b,2=c", "DIR"]),
+        ("--void 4, 250-255 --merge a=b+c, d=e+f DIR", ["--void", "4,250-255", "--merge", "a=b+c,d=e+f", "DIR"]),
+        ("--classes 0=a, --check DIR", ["--classes", "0=a,", "--check", "DIR"]),
+        ("a, --name b, c", ["a,", "--name", "b,", "c"]),
+        ("a, b", ["a,", "b"]),
+        ("", []),
+    ],
+)
+def test_lists_may_have_blanks_after_commas(typed: str, read: list[str]) -> None:
+    assert join_lists(typed.split()) == read
 
 
 @pytest.mark.parametrize("names, remedy", [(("dog, brown\n", "cat"), "1=other"), (("Cat", "cat"), '"1=Cat,2=Cat"')])

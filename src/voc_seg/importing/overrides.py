@@ -1,10 +1,11 @@
 """What users say about classes on the command line: ``--classes``, ``--merge`` and ``--void``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import listed
 
 from .layout import VOID_NAME, Stored
 
@@ -13,6 +14,22 @@ Key = Stored | str
 
 _RANGE = re.compile(r"(\d{1,3})(?:\s*-\s*(\d{1,3}))?")
 _COLOUR = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+
+
+_OPTIONS = ("--classes", "--merge", "--void")
+
+
+def join_lists(arguments: Sequence[str]) -> list[str]:
+    """Join arguments that a shell has split at a blank after a comma, as in ``--classes 0=background, 255=tree``."""
+    joined: list[str] = []
+    for argument in arguments:
+        before, last = ["", "", *joined][-2:]
+        option = last.partition("=")[0] if last.startswith("--") else before
+        if option in _OPTIONS and last.endswith(",") and not argument.startswith("--"):
+            joined[-1] += argument
+        else:
+            joined.append(argument)
+    return joined
 
 
 @dataclass(frozen=True)
@@ -44,7 +61,13 @@ def parse_overrides(classes: str = "", merge: str = "", void: str = "") -> Overr
             if found.setdefault(key, name) != name:
                 raise VocSegError(f"{option}: {text.strip()} has two meanings, {found[key]} and {name}. Give it one.")
 
-    for entry in _entries(classes):
+    if (names := _entries(classes)) and "=" not in classes:
+        example = ",".join(f"{value}={name}" for value, name in enumerate(names))
+        raise VocSegError(
+            f'--classes: say which mask value each name stands for, as in --classes "{example}" if the masks hold '
+            f"{listed(range(len(names)))}"
+        )
+    for entry in names:
         key, name = _assignment(entry, "--classes", "--classes 0=background,255=tree")
         add(key, name, "--classes")
     for entry in _entries(merge):
@@ -63,7 +86,7 @@ def _entries(text: str) -> list[str]:
 def _assignment(entry: str, option: str, example: str) -> tuple[str, str]:
     left, equals, right = (part.strip() for part in entry.partition("="))
     if not (left and equals and right):
-        raise VocSegError(f"{option}: {entry!r} is not of the form A=B, as in {example}")
+        raise VocSegError(f"{option}: {entry!r} is not of the form A=B, as in {example}. A name cannot have a comma.")
     return left, right
 
 

@@ -64,7 +64,7 @@ def parse_overrides(classes: str = "", merge: str = "", void: str = "") -> Overr
     if (names := _entries(classes)) and "=" not in classes:
         example = ",".join(f"{value}={name}" for value, name in enumerate(names))
         raise VocSegError(
-            f'--classes: say which mask value each name stands for, as in --classes "{example}" if the masks hold '
+            f'--classes: name the mask value of each class, as in --classes "{example}" if the masks hold '
             f"{listed(range(len(names)))}"
         )
     for entry in names:

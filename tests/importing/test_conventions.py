@@ -289,7 +289,7 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
     "options, message",
     [
         ({"classes": "0=a,b"}, "--classes: 'b' is not of the form A=B, .* A name cannot have a comma"),
-        ({"classes": "a, b"}, 'which mask value .* --classes "0=a,1=b" if the masks hold 0, 1'),
+        ({"classes": "a, b"}, 'mask value of each class.* --classes "0=a,1=b" if the masks hold 0, 1'),
         ({"classes": "300=cat"}, "300 is not a mask value"),
         ({"classes": "9-3=cat"}, "9-3 is not a mask value or a range"),
         ({"classes": "#ff00=cat"}, "not a value, range"),

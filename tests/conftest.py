@@ -6,7 +6,10 @@ import os
 import shutil
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,31 @@ def _peak_memory() -> int:
     import resource
 
     return 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+@pytest.fixture(scope="session")
+def serve_in_thread() -> Callable[..., AbstractContextManager[str]]:
+    """Serve an application of the web on a free port of loopback; gives its address. Options are those of uvicorn."""
+
+    @contextmanager
+    def serve(app: Any, **options: Any) -> Iterator[str]:
+        import uvicorn  # of an extra
+
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, **options))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        until = time.monotonic() + 20
+        while not server.started:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+    return serve
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,15 +1,13 @@
 """The page that describes the server, in a real browser without a network."""
 
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed: pip install 'voc_seg[serve]'")
-import uvicorn
 
 from voc_seg.api.predictor import Predictor
 from voc_seg.serving.app import create_app
@@ -32,17 +30,9 @@ class Blank(Predictor):
 
 
 @pytest.fixture
-def address() -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(create_app(Blank(), Limits()), port=0, log_config=None))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(20)
+def address(serve_in_thread: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
+    with serve_in_thread(create_app(Blank(), Limits())) as address:
+        yield address
 
 
 def test_the_description_asks_no_other_host(page: Page, address: str) -> None:

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from PIL import Image
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed: pip install 'voc_seg[serve]'")
 import httpx
-import uvicorn
 
 import voc_seg
 from voc_seg.api.predictor import Predictor
@@ -81,35 +81,20 @@ def gated() -> Iterator[GatedModel]:
 
 
 @pytest.fixture(scope="module")
-def start() -> Iterator[Callable[..., Running]]:
+def start(serve_in_thread: Callable[..., AbstractContextManager[str]]) -> Iterator[Callable[..., Running]]:
     """Start a server for a model; keyword arguments are limits."""
-    servers: list[tuple[uvicorn.Server, threading.Thread, httpx.Client]] = []
+    with ExitStack() as stack:
 
-    def begin(model: Predictor, token: str = "", **limits: Any) -> Running:
-        given = Limits(**limits)
-        admission = Admission(given.queue)
-        app = create_app(model, given, token, admission)
-        server = uvicorn.Server(
-            uvicorn.Config(app, port=0, http=PROTOCOL, log_config=None, timeout_graceful_shutdown=20)
-        )
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        until = time.monotonic() + 20
-        while not server.started:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        limits_of_client = httpx.Limits(max_connections=None)
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits_of_client)
-        servers.append((server, thread, client))
-        return Running(client, admission)
+        def begin(model: Predictor, token: str = "", **limits: Any) -> Running:
+            given = Limits(**limits)
+            admission = Admission(given.queue)
+            app = create_app(model, given, token, admission)
+            address = stack.enter_context(serve_in_thread(app, http=PROTOCOL, timeout_graceful_shutdown=20))
+            limits_of_client = httpx.Limits(max_connections=None)
+            client = stack.enter_context(httpx.Client(base_url=address, timeout=60, limits=limits_of_client))
+            return Running(client, admission)
 
-    yield begin
-    for server, thread, client in servers:
-        client.close()
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
+        yield begin
 
 
 @pytest.fixture(scope="module")

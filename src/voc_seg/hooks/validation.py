@@ -134,7 +134,8 @@ def _warn_lost_outputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     Nodes of users may pass on what is in no catalog, but the last output of a pipeline would be lost.
     """
     unsaved = {name for name in pipeline.all_outputs() if name not in catalog}
-    ours = {name for node in pipeline.nodes if _is_ours(node) for name in node.outputs}
+    added = [f"{module}." for name, module in pipeline_modules().items() if name not in NEXT_COMMAND]
+    ours = {name for node in pipeline.nodes if _is_ours(node, added) for name in node.outputs}
     if lost := sorted((unsaved - ours) & pipeline.outputs()):
         logger.warning(
             "No catalog*.yml has an entry for %s, and no node reads it, so it is lost. To keep it, add an entry to "
@@ -148,11 +149,10 @@ def _warn_lost_outputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         )  # fmt: skip
 
 
-def _is_ours(node: Node) -> bool:
-    """Whether a node is of voc_seg, and not of a pipeline that a user has added to its folder."""
-    added = (module for name, module in pipeline_modules().items() if name not in NEXT_COMMAND)
+def _is_ours(node: Node, added: list[str]) -> bool:
+    """Whether a node is of voc_seg, and not of one of the ``added`` pipelines, which users have put into its folder."""
     module = f"{node.func.__module__}."
-    return module.startswith("voc_seg.") and not any(module.startswith(f"{one}.") for one in added)
+    return module.startswith("voc_seg.") and not module.startswith(tuple(added))
 
 
 def _is_available(name: str, catalog: CatalogProtocol) -> bool:

@@ -150,7 +150,9 @@ def _any_within(flags: np.ndarray, before: int, after: int, length: int, axis: i
     shape = [*flags.shape]
     shape[axis] = length + size - 1
     padded = np.zeros(shape, dtype=np.uint8)
-    padded[tuple(slice(before * (along == axis), None) for along in (0, 1))][: len(flags), : flags.shape[1]] = flags
+    inside = [slice(places) for places in flags.shape]
+    inside[axis] = slice(before, before + flags.shape[axis])
+    padded[tuple(inside)] = flags
     # In one row: a window that begins in the result ends in the padding, so that none reaches into another row.
     found, step = padded.ravel(), padded.strides[axis]
     while 2 * covered <= size:  # windows of 1, 2, 4 ... places, each from two of half its size

@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from voc_seg.system.names import counted
-
 from .atomic import (
     SCRATCH,
     atomic_write,
@@ -24,6 +22,7 @@ from .atomic import (
     unused_path,
 )
 from .errors import VocSegError
+from .names import counted
 
 logger = logging.getLogger(__name__)
 

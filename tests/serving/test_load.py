@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voc_seg.system.errors import VocSegError
+from voc_seg.system.errors import NoMemoryError, VocSegError
 
 IMAGES = ThreadPoolExecutor(16)
 
@@ -50,11 +50,9 @@ def test_images_of_one_size_are_segmented_together(start: Callable[..., Any], ga
 
 def test_an_image_waits_a_moment_for_others(start: Callable[..., Any], gated: Any) -> None:
     gated.gate.set()
-    server = start(gated, batch_wait=2.0)
-    started = time.monotonic()
+    server = start(gated, batch_wait=600.0)  # longer than a client waits; a full batch does not
     answers = [send(server, value) for value in range(4)]
     assert [value_of(answer.result()) for answer in answers] == [0, 1, 2, 3]
-    assert time.monotonic() - started < 2  # a full batch does not wait
     assert gated.batches == [4]
 
 
@@ -137,16 +135,17 @@ def test_slow_uploads_end(start: Callable[..., Any], gated: Any) -> None:
 
 def test_failures_of_the_network_end_only_their_requests(start: Callable[..., Any], gated: Any) -> None:
     gated.gate.set()
-    gated.error = VocSegError("memory ran out in /home")
+    gated.error = NoMemoryError("memory ran out in /home")
     server = start(gated)
     answer = server.predict(image(1))
     assert (answer.status_code, answer.json()["detail"]) == (503, "The server has too little memory for this image.")
-    gated.error = RuntimeError("a bug in /home")
-    answer = server.predict(image(1))
-    assert (answer.status_code, answer.json()["detail"]) == (500, "The server failed. Its log says why.")
+    for other in (RuntimeError("a bug in /home"), VocSegError("a wrong setting in /home")):
+        gated.error = other
+        answer = server.predict(image(1))
+        assert (answer.status_code, answer.json()["detail"]) == (500, "The server failed. Its log says why.")
     gated.error = None
     assert value_of(server.predict(image(1))) == 1
-    server.wait_for('voc_seg_requests_total{status="500"}', 1)
+    server.wait_for('voc_seg_requests_total{status="500"}', 2)
 
 
 @pytest.mark.parametrize("header", [None, "Bearer", "Bearer wrong", "Basic secret", "Bearer s\xe9cret", "secret"])

@@ -12,7 +12,7 @@ from torch.nn.utils import get_total_norm
 
 from voc_seg.config import Parameters
 from voc_seg.samples.waiting import shared_memory_advice
-from voc_seg.system.errors import VocSegError
+from voc_seg.system.errors import NoMemoryError, VocSegError
 
 from .compiling import is_compile_failure
 from .device_facts import memory_left
@@ -51,7 +51,7 @@ def explain_failures(memory_advice: str) -> Iterator[None]:
         if "Caught RuntimeError in DataLoader worker" in text and "shared memory" in text:
             raise VocSegError(f"A loader worker could not hand over a batch. {shared_memory_advice()}") from error
         if is_out_of_memory(error):
-            raise VocSegError(f"Out of memory.{memory_left()} {memory_advice}") from error
+            raise NoMemoryError(f"Out of memory.{memory_left()} {memory_advice}") from error
         if is_compile_failure(error):
             reason = text.removeprefix("backend='inductor' raised:\n").partition("\n")[0]
             raise VocSegError(

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from voc_seg import __version__
 from voc_seg.api.predictor import Predictor
-from voc_seg.system.errors import VocSegError
+from voc_seg.system.errors import NoMemoryError
 
 from .answers import MEDIA_TYPES, choose_format
 from .batching import Batcher
@@ -112,7 +112,7 @@ def create_app(
             return Response(await work.answer(request, kind), media_type=MEDIA_TYPES[kind])
         except ClientDisconnect:
             return Response(status_code=CLIENT_GONE)
-        except VocSegError as error:  # memory ran out; what is wrong with an upload is an HTTPException
+        except NoMemoryError as error:
             logger.error("%s", error)
             raise HTTPException(503, "The server has too little memory for this image.") from None
         except HTTPError:

@@ -38,7 +38,7 @@ class Work:
         Raises:
             HTTPException: The upload is refused, or time ran out.
             ClientDisconnect: The client is gone; its image has left the queue.
-            VocSegError: Memory ran out.
+            NoMemoryError: Memory ran out.
         """
         until = asyncio.get_running_loop().time() + self._limits.timeout
         upload = await _before(until, read_upload(request, self._limits.max_bytes), 408, "The upload took")
@@ -57,8 +57,7 @@ class Work:
             upload.file.close()
 
     async def _segment(self, upload: UploadFile, kind: str) -> bytes:
-        # When a request is cancelled, a thread may still write into the folder.
-        with TemporaryDirectory(prefix="voc_seg_upload_", ignore_cleanup_errors=True) as folder:
+        with TemporaryDirectory(prefix="voc_seg_upload_") as folder:
             path = Path(folder) / "image"
             pixels = await self._in_pool(save_upload, upload.file, path, self._limits.max_pixels)
             async with self._budget.taken(pixels):
@@ -74,7 +73,13 @@ class Work:
             self._batcher.discard(waiting)
 
     async def _in_pool(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        """Call a function in a thread. If the request is cancelled, this waits: the thread still uses its memory."""
+        running = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            raise
 
 
 async def _before(until: float, work: Any, status: int, problem: str) -> Any:

@@ -8,6 +8,10 @@ class VocSegError(Exception):
     """
 
 
+class NoMemoryError(VocSegError):
+    """Memory ran out, that of the device or of the computer."""
+
+
 class InterruptedRunError(VocSegError):
     """A run stopped on request by the signal ``signum``.
 

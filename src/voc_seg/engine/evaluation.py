@@ -13,7 +13,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig
-from voc_seg.metrics.boundaries import BoundaryCounts, count_boundaries, to_columns
+from voc_seg.metrics.boundaries import BoundaryCounts, count_boundaries, count_pixels, to_columns
 from voc_seg.metrics.calibration import Calibration, SampledPixels, calibration_sums
 from voc_seg.metrics.confusion import mean_iou, pixel_accuracy
 from voc_seg.metrics.counts import Counts, to_table
@@ -176,8 +176,8 @@ def evaluate(
         truth = samples[positions[prediction.id]].mask
         assert prediction.trimap is not None, "asked for with the pixels"
         trimap = np.unpackbits(prediction.trimap, count=truth.size).reshape(truth.shape).astype(bool)
-        counts = count_boundaries(truth, prediction.mask, len(prediction.confusion), trimap)
-        return replace(prediction, trimap=None), counts
+        confusion, boundaries = count_pixels(truth, prediction.mask, len(prediction.confusion), trimap)
+        return replace(prediction, confusion=confusion, trimap=None), boundaries
 
     with explain_failures(EVALUATION_MEMORY_ADVICE), runtime.keep_freed_memory():
         with progress_bar(f"scoring {config.split}", total) as advance:

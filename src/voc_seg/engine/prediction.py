@@ -38,7 +38,8 @@ class Prediction:
     | loss      |                    | float   | cross-entropy summed over labelled pixels |
 
     ``pixels`` are those for the calibration, still on the device; ``trimap`` is that of the mask as bits, eight a byte.
-    Both are there only if asked for.
+    Both are there only if asked for; ``confusion`` is then 0 everywhere, as all pixels are counted at once afterwards
+    (`voc_seg.metrics.boundaries.count_pixels`).
     """
 
     id: str
@@ -178,7 +179,7 @@ def compare_with_mask(
     truth: Tensor,
     trimap: Tensor | None = None,
 ) -> Pending:
-    """Compute mask, confusion matrix and loss of an image, part by part.
+    """Compute mask, loss and, without a trimap, confusion matrix of an image, part by part.
 
     Args:
         image_id: Its id.
@@ -192,9 +193,11 @@ def compare_with_mask(
     pixels: list[SampledPixels] = []
     for rows, columns, scores in parts:
         found, target = best_class(scores), truth[:, rows, columns]
-        if trimap is not None:
+        if trimap is None:
+            confusion = confusion + confusion_matrix(target, found, scores.shape[1])
+        else:
+            confusion = torch.zeros((scores.shape[1],) * 2, dtype=torch.int64, device=truth.device)
             pixels.append(sample_pixels(scores, target, trimap[:, rows, columns], (rows.start, columns.start)))
-        confusion = confusion + confusion_matrix(target, found, scores.shape[1])
         loss += loss_sum(scores, target)
         mask[rows, columns] = found[0]
     assert isinstance(confusion, Tensor), "an image has at least one pixel"

@@ -168,5 +168,14 @@ def test_each_kind_changes_what_it_says(kind: str) -> None:
     while found is None:
         found = with_error(mask, kind, rng)
     wrong, changed = found
-    assert changed.sum() >= LEAST_CHANGE and (wrong != mask)[changed].all()
-    assert (wrong[~changed] == mask[~changed]).sum() >= 0.98 * (~changed).sum()
+    assert changed.sum() >= LEAST_CHANGE
+    before, after = mask[changed], wrong[changed]
+    gone, grown = (before > 0) & (after == 0), (before == 0) & (after > 0)
+    expected = {
+        "swapped": len({*before}) == len({*after}) == 1 and not {*after} & {0, 8, 12},
+        "missing": gone.all() and len({*before}) == 1,
+        "extra": grown.all() and len({*after}) == 1,
+        "moved": grown.any() and {*after} - {0} <= {8, 12} and not (gone & (wrong > 0)[changed]).any(),
+        "merged": (before == 0).any() and len({*after}) == 1 and (wrong == after[0]).sum() > 15_000,
+    }
+    assert expected[kind]

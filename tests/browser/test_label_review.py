@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from voc_seg.datasets import Report, ReportDataset
 from voc_seg.metrics.label_errors import LabelSums
-from voc_seg.metrics.label_regions import Differences, Region, ReviewedImage
+from voc_seg.metrics.label_regions import Disagreements, Region, ReviewedImage
 from voc_seg.reporting.label_review import Issue, Review, ReviewedSplit
 from voc_seg.reporting.label_review_page import IMAGE_FOLDER, draw_issues, fill_page
 from voc_seg.samples.store import Sample, SampleStore, write_store
@@ -31,7 +31,9 @@ def review_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sums = LabelSums(np.array([4800, 10, 0]), np.array([4000, 0, 0]), np.array([4000.0, 1.0, 0.0]))
     where = np.flatnonzero(np.pad(np.ones((20, 20), bool), ((10, 30), (30, 30)))).astype(np.uint32)
     ones = np.ones(400, np.uint8)
-    differences = Differences((60, 80), where, 0 * ones, 2 * ones, ones.astype(np.float16), 0 * ones.astype(np.float16))
+    differences = Disagreements(
+        (60, 80), where, 0 * ones, 2 * ones, ones.astype(np.float16), 0 * ones.astype(np.float16)
+    )
     images = [ReviewedImage(sample.id, 0.5, sums, differences) for sample in samples]
     split = ReviewedSplit("train", SampleStore(folder / "samples.arrow"), images)
     box, inside = (slice(10, 30), slice(30, 50)), np.ones((20, 20), bool)

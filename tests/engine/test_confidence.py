@@ -9,7 +9,7 @@ from torch.nn import functional
 from voc_seg.config import InferenceConfig, ModelConfig
 from voc_seg.engine import inference
 from voc_seg.engine.confidence import as_bytes, confidence_of, uncertainty_of
-from voc_seg.engine.inference import Segmenter, load_segmenter, predict_image, predict_mask
+from voc_seg.engine.inference import Segmenter, load_segmenter, predict_image
 from voc_seg.engine.preprocessing import Preprocessing
 from voc_seg.engine.runtime import Runtime
 from voc_seg.models.registry import build_model
@@ -106,7 +106,7 @@ def image() -> np.ndarray:
 def test_the_mask_is_the_same_to_the_pixel(
     network: SegmentationNet, image: np.ndarray, preprocessing: Preprocessing
 ) -> None:
-    mask = predict_mask(network, image, preprocessing, CPU)
+    mask = predict_image(network, image, preprocessing, CPU, InferenceConfig()).mask
     found = predict_image(network, image, preprocessing, CPU, ALL)
     assert np.array_equal(found.mask, mask)
     assert found.confidence.shape == found.uncertainty.shape == mask.shape
@@ -127,7 +127,7 @@ def test_the_feature_is_the_mean_of_the_last_map(network: SegmentationNet, image
 def test_nothing_is_computed_that_is_not_asked_for(
     network: SegmentationNet, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = predict_mask(network, image, WHOLE, CPU)
+    expected = predict_image(network, image, WHOLE, CPU, InferenceConfig()).mask
     for name in ("confidence_of", "uncertainty_of"):
         monkeypatch.setattr(inference, name, lambda scores: pytest.fail("not asked for"))
     assert np.array_equal(Segmenter(network, WHOLE, CPU, ALL)(image), expected)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from voc_seg.metrics.label_errors import LabelSums
-from voc_seg.metrics.label_regions import Differences, find_regions, least_width
+from voc_seg.metrics.label_regions import Disagreements, find_regions, least_width
 from voc_seg.voc.classes import VOID
 
 SHAPE = (60, 80)  # a diagonal of 100 pixels: strips of one or two pixels are no region
@@ -14,10 +14,10 @@ SUMS = LabelSums(np.full(4, 1000), np.full(4, 900), np.full(4, 800.0))
 
 def differences(
     given: np.ndarray, predicted: np.ndarray, confidence: float | np.ndarray = 0.9, probability: float = 0.05
-) -> Differences:
+) -> Disagreements:
     where = np.flatnonzero((given != predicted) & (given != VOID))
     sure = np.broadcast_to(np.asarray(confidence, np.float16), given.shape).reshape(-1)[where]
-    return Differences(
+    return Disagreements(
         given.shape, where.astype(np.uint32), given.reshape(-1)[where], predicted.reshape(-1)[where], sure,
         np.full(len(where), probability, np.float16),
     )  # fmt: skip

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from voc_seg.metrics.label_errors import LabelSums
-from voc_seg.metrics.label_regions import Differences, Region, ReviewedImage
+from voc_seg.metrics.label_regions import Disagreements, Region, ReviewedImage
 from voc_seg.reporting.label_review import Issue, Review, ReviewedSplit, issue_table, quality_table, summary
 from voc_seg.samples.store import SampleStore
 from voc_seg.voc.classes import VOC_CLASSES
 
-NOTHING = Differences((60, 80), *(np.zeros(0, kind) for kind in "LBBee"))
+NOTHING = Disagreements((60, 80), *(np.zeros(0, kind) for kind in "LBBee"))
 
 
 def image(name: str, quality: float, hits: int = 90) -> ReviewedImage:

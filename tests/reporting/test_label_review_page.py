@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from voc_seg.metrics.label_errors import LabelSums
-from voc_seg.metrics.label_regions import Differences, Region, ReviewedImage
+from voc_seg.metrics.label_regions import Disagreements, Region, ReviewedImage
 from voc_seg.reporting.label_review import Issue, ReviewedSplit
 from voc_seg.reporting.label_review_page import crop_around, draw_issue, outline_layer
 from voc_seg.samples.store import SampleStore
@@ -54,7 +54,7 @@ def test_an_issue_is_drawn_as_crop_and_two_layers(region: Callable, train_store:
     marked[found.rows, found.columns] = sample.mask[found.rows, found.columns] != VOID
     where = np.flatnonzero(marked)
     zeros = np.zeros(len(where), np.float16)
-    differences = Differences((height, width), where.astype(np.uint32), sample.mask.reshape(-1)[where],
+    differences = Disagreements((height, width), where.astype(np.uint32), sample.mask.reshape(-1)[where],
                               np.full(len(where), 12, np.uint8), zeros, zeros)  # fmt: skip
     sums = LabelSums(np.zeros(21, int), np.zeros(21, int), np.zeros(21))
     split = ReviewedSplit("train", train_store, [ReviewedImage(sample.id, 0.5, sums, differences)])

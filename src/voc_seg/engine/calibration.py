@@ -9,6 +9,7 @@ from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.calibration import STEP
 from voc_seg.metrics.temperature import ScoredPixels
 from voc_seg.samples.store import SampleStore
+from voc_seg.system.errors import VocSegError
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import VOID
 
@@ -30,8 +31,13 @@ def collect_scores(
     """Return the scores of labelled pixels on a grid, every ninth in rows and columns or fewer, on the host.
 
     The arguments are those of `voc_seg.engine.evaluation.evaluate`.
+
+    Raises:
+        VocSegError: The split is empty.
     """
     model = runtime.place(model).eval()
+    if not len(samples):
+        raise VocSegError(f"The temperature needs the masks of {config.split}, but the split is empty.")
     positions = samples.positions()
     pixels = sum(sample.mask.size for sample in samples)
     parts: list[ScoredPixels] = []

@@ -108,11 +108,6 @@ def load_segmenter(
     return Segmenter(model, preprocessing, runtime, config, saved.get("temperature", 1.0))
 
 
-def predict_mask(model: nn.Module, image: np.ndarray, preprocessing: Preprocessing, runtime: Runtime) -> np.ndarray:
-    """Return the class of every pixel of an image, ``uint8 (H, W)``; see :func:`predict_image`."""
-    return predict_image(model, image, preprocessing, runtime, InferenceConfig()).mask
-
-
 def predict_image(
     model: nn.Module,
     image: np.ndarray,

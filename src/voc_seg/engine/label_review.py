@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig
 from voc_seg.metrics.label_errors import LabelSums, softmin, softmin_sums
-from voc_seg.metrics.label_regions import Differences, ReviewedImage
+from voc_seg.metrics.label_regions import Disagreements, ReviewedImage
 from voc_seg.samples.store import Sample
 from voc_seg.voc.classes import VOID
 
@@ -65,5 +65,5 @@ def _review(sample: Sample, parts: Iterable[ScoredPart], truth: Tensor) -> Revie
         found.append((where, *(value[differs] for value in (labels, predicted, confidence, of_label))))
     assert sums is not None, "an image has at least one pixel"
     where, label, prediction, *probability = (np.concatenate(values) for values in zip(*found))
-    differences = Differences((height, width), where, label, prediction, *(p.astype(np.float16) for p in probability))
+    differences = Disagreements((height, width), where, label, prediction, *(p.astype(np.float16) for p in probability))
     return ReviewedImage(sample.id, softmin(quality), sums, differences)

@@ -32,7 +32,10 @@ def save_model(best_model: Path, folder: Path) -> None:
     from mlflow.types import ColSpec, DataType, Schema
     from PIL import Image
 
-    is_rgb = voc_seg.load(best_model, device="cpu").pixels.channels == 3
+    from voc_seg.config.model_input import ModelInput
+    from voc_seg.models.exchange import read_saved
+
+    is_rgb = ModelInput.of(read_saved(best_model)).channels == 3
     example = io.BytesIO()
     Image.new("RGB", (96, 64), (120, 130, 110)).save(example, "PNG")
     mlflow.pyfunc.save_model(

@@ -17,7 +17,7 @@ _NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
 @dataclass(frozen=True)
-class Differences:
+class Disagreements:
     """Where the prediction differs from the mask of an image: n pixels, in any order.
 
     | field       | shape | dtype   | meaning                                              |
@@ -59,7 +59,7 @@ class ReviewedImage:
     id: str
     quality: float
     sums: LabelSums
-    differences: Differences
+    differences: Disagreements
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Region:
         return int(self.inside.sum())
 
 
-def find_regions(found: Differences, sums: LabelSums) -> list[Region]:
+def find_regions(found: Disagreements, sums: LabelSums) -> list[Region]:
     """The regions of an image, the most suspicious first.
 
     Pixels count if their prediction reaches the threshold of its class and their label is of a class that the network

@@ -44,7 +44,14 @@ def run_search(project: Path, options: SweepOptions) -> int:
             are stopped with a checkpoint.
     """
     require_options(options)
-    from .study import DATABASE, RUN, counted, default_storage, open_study, storage_errors  # they need an extra
+    from .study import (
+        DATABASE,
+        RUN,
+        default_storage,
+        open_study,
+        storage_errors,
+        without_repeated,
+    )  # they need an extra
     from .trials import StudyTrials
 
     shared = parse_params(options.params)
@@ -65,7 +72,7 @@ def run_search(project: Path, options: SweepOptions) -> int:
             redact_password(options.storage or DATABASE),
         )  # fmt: skip
         outcome = run_jobs([], project, options.env, options.max_parallel, source)
-        trials = counted(study)
+        trials = without_repeated(study)
     by_state = {
         state: [str(trial.user_attrs.get(RUN, trial.number)) for trial in trials if trial.state.name == state]
         for state in ("COMPLETE", "RUNNING", "WAITING")

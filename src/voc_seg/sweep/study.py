@@ -91,7 +91,7 @@ def open_study(url: str, name: str, wanted: Mapping[str, Any]) -> optuna.Study:
     return study
 
 
-def counted(study: optuna.Study) -> list[FrozenTrial]:
+def without_repeated(study: optuna.Study) -> list[FrozenTrial]:
     """All trials except those that another one repeats."""
     trials = study.get_trials(deepcopy=False)
     repeated = {trial.user_attrs.get(_RETRIES) for trial in trials}
@@ -168,7 +168,7 @@ def repeat(study: optuna.Study, trial: FrozenTrial) -> None:
 
 def repeat_failed(study: optuna.Study) -> None:
     """Queue all failed trials again."""
-    for trial in counted(study):
+    for trial in without_repeated(study):
         if trial.state == TrialState.FAIL:
             repeat(study, trial)
 

@@ -16,7 +16,7 @@ from .jobs import Job, read_history
 from .options import SweepOptions
 from .outcome import JobSource, Outcome
 from .search_space import Space, suggest
-from .study import RUN, ask, beat, counted, finish, repeat, repeat_dead, repeat_failed, report
+from .study import RUN, ask, beat, finish, repeat, repeat_dead, repeat_failed, report, without_repeated
 from .sweep import make_job
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class StudyTrials(JobSource):
             _require_new_folders(project, prefix)
         repeat_failed(study)
         repeat_dead(study, project, set())
-        ended = sum(trial.state != TrialState.WAITING for trial in counted(study))
+        ended = sum(trial.state != TrialState.WAITING for trial in without_repeated(study))
         self.total = max(0, options.trials - ended)
 
     def next(self) -> Job | None:
@@ -52,7 +52,7 @@ class StudyTrials(JobSource):
             return None
         while True:
             repeat_dead(self._study, self._project, {running.trial.number for running in self._running.values()})
-            trials = counted(self._study)
+            trials = without_repeated(self._study)
             if len(trials) >= self._options.trials and all(one.state != TrialState.WAITING for one in trials):
                 self._asked = time.monotonic()
                 return None

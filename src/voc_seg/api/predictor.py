@@ -91,7 +91,7 @@ class Result:
         is_mask = kind in ("PNG", "TIFF")
         picture = self.mask_image() if is_mask else self.overlay()
         with atomic_write(path) as file:
-            # Colours keep their edges; other formats ignore these words.
+            # Colours keep their edges; other formats ignore these options.
             picture.save(file, kind, compression="tiff_lzw", quality=90, subsampling=0)
 
 

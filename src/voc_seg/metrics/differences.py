@@ -1,4 +1,4 @@
-"""Whether one run is better than another, or only luckier.
+"""Whether one run is better than another, or just lucky.
 
 Runs scored on the same images are compared image by image, so what makes an image hard for every network cancels out:
 the standard error of a difference of two mIoU is that of the jackknife (see `voc_seg.metrics.intervals`), from the

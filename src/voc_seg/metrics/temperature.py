@@ -2,7 +2,7 @@
 
 Scores divided by one number before the softmax give other probabilities and the same classes (Guo et al., "On
 Calibration of Modern Neural Networks", ICML 2017). The number that minimises the cross-entropy on images that were not
-trained on is the temperature: above 1 where the network is too sure, below 1 where it is not sure enough.
+trained on is the temperature: above 1 where the network is overconfident, below 1 where it is underconfident.
 """
 
 from __future__ import annotations

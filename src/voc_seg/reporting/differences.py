@@ -65,7 +65,7 @@ def scored_images(
 def same_images(runs: Mapping[str, ScoredImages]) -> tuple[dict[str, ScoredImages], dict[str, str]]:
     """The largest set of runs that were scored alike, with images in one order, and why others are not in it.
 
-    Scored alike means on the same masks and with the same scale, scales, flip and tile.
+    Scored alike means on the same masks and with the same :data:`CONDITIONS`.
     """
     sets: dict[Any, dict[str, ScoredImages]] = {}
     for name, run in runs.items():
@@ -179,6 +179,8 @@ def difference_text(table: pd.DataFrame, images: int, unreliable: str = "") -> s
     header = f"Differences in mIoU on the same {counted(images, 'image')}, with 95 % intervals"
     if len(table) > 2:
         header += f"; p is corrected for the {len(table) * (len(table) - 1) // 2} pairs (Holm), the intervals are not"
+    if table["deviation"].isna().all():
+        lines.append("One seed each: this compares the trained networks, and says little about their settings.")
     if unreliable:
         lines.append(f"Unreliable, because {unreliable}.")
     return "\n".join([header, *(f"  {line}" for line in lines)])

@@ -76,7 +76,7 @@ def score_warnings(class_scores: pd.DataFrame, metrics: Mapping[str, Any]) -> li
     missed = class_scores.loc[(true_pixels > 0) & (class_scores["iou"] < _NOT_LEARNT), "class_name"].tolist()
     if missed:
         warnings.append(
-            f"IoU below {100 * _NOT_LEARNT:.0f} % on {metrics['split']}, as good as not learnt: {listed(missed)}."
+            f"IoU below {100 * _NOT_LEARNT:.0f} % on {metrics['split']}, practically not learnt: {listed(missed)}."
         )
     absent = class_scores.loc[class_scores["iou"].isna(), "class_name"].tolist()
     if absent:
@@ -106,7 +106,7 @@ def score(value: float | None) -> str:
 
 
 def interval(metrics: Mapping[str, Any], name: str) -> str:
-    """The 95 % interval of a score in ``metrics.json``, as in "0.58 to 0.66"; empty if it has none."""
+    """The 95 % interval of a score in ``metrics.json``, as in "0.575 to 0.658"; empty if it has none."""
     low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
     return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 

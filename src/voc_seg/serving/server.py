@@ -94,7 +94,7 @@ def serve_model(path: Path | str, device: str, precision: str, options: ServerOp
     logger.info("%s: %r", path, model)
     _warm_up(model)
     if not options.token and not _is_loopback(options.host):
-        logger.warning("Everybody who reaches %s can use the server. Set a token with --token-file.", options.host)
+        logger.warning("Anyone who can reach %s can use the server. Set a token with --token-file.", options.host)
     admission = Admission(options.limits.queue)
     app = create_app(model, options.limits, options.token, admission, threads=min(_THREADS, os.cpu_count() or 1))
     with _listen(options.host, options.port) as listener:

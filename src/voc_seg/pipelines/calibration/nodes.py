@@ -28,7 +28,8 @@ def calibrate(
     """Fit the temperature on val with the settings of evaluation.
 
     Returns:
-        What was fitted, and the errors with and without it; the model with its ``temperature``.
+        What was fitted, and the errors without it and with it (``ece_after``: with the temperature of the other half of
+        val; ``cross_entropy_after``: on the images that it was fitted to); the model with its ``temperature``.
 
     Raises:
         VocSegError: The model and the samples have different classes, or no temperature is best.
@@ -54,7 +55,7 @@ def calibrate(
     logger.info(
         "Temperature %.3g, from %d pixels of %d val images: the network is %s. Expected calibration error %s before, "
         "%s with the temperature of other images. The predicted classes stay the same.",
-        temperature, found["pixels"], found["images"], "too sure" if temperature > 1 else "not sure enough",
+        temperature, found["pixels"], found["images"], "overconfident" if temperature > 1 else "underconfident",
         score(before), score(after),
     )  # fmt: skip
     if len(val_samples) < _FEW_IMAGES or not after < before:

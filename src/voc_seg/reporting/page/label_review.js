@@ -40,7 +40,7 @@ function showRegions() {
     : `no label error found in ${plural(data.total_images, "image")}.`);
   find("gallery-note").textContent =
     (more ? `The ${whole(images.length)} most suspicious of ${many}; label_issues.csv has all. ` : "") +
-    "Left the mask as it is, right what the model predicts; one of them is wrong, and it may be the model. " +
+    "Left: the mask as it is. Right: the prediction. One of them is wrong, and it may be the prediction. " +
     (data.seen_in_training ? "The model was trained on images of train: it has learnt some of their errors, and does " +
       "not see these. " : "") +
     "Click a region to enlarge it; the arrow keys move between regions.";

@@ -41,6 +41,17 @@ def test_leaving_an_image_out_leaves_the_others(confusions: np.ndarray) -> None:
     np.testing.assert_allclose(found, expected)
 
 
+def test_groups_are_those_of_the_table(confusions: np.ndarray) -> None:
+    table = to_table([f"{index}" for index in range(12)], confusions)
+    assert from_table(table, 5).by_group().groups is None
+    assert len(from_table(table, 5).by_group()) == 12
+    table["group"] = ["a", "", "a", "", "b", "b", "b", "", "", "", "", "a"]
+    found = from_table(table, 5).by_group()
+    assert len(found) == 8
+    np.testing.assert_array_equal(found.truth[0], confusions[[0, 2, 11]].sum((0, 2)))
+    assert found.total().miou() == Counts.of(confusions).total().miou()
+
+
 def test_the_table_as_parquet_gives_the_same_counts(confusions: np.ndarray) -> None:
     file = io.BytesIO()
     to_table([f"{index:03}" for index in range(12)], confusions).to_parquet(file, index=False)

@@ -1,5 +1,7 @@
 """Comparisons of runs: by hand, and by simulation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
@@ -41,6 +43,20 @@ def test_with_images_of_one_size_it_is_the_paired_test_of_student() -> None:
     assert compare_groups(more[:1], more[1:]).p_value == pytest.approx(expected.pvalue)
 
 
+def test_images_of_one_group_are_compared_as_one_image() -> None:
+    rng = np.random.default_rng(1)
+    truth = np.full((24, 2), 100.0)
+    hits = [rng.uniform(20, 80, (24, 2)) for _ in range(2)]
+    groups = np.repeat([f"clip {one}" for one in range(8)], 3).astype(object)
+    frames = [RunScores.of(Counts(one, truth, one, groups)) for one in hits]
+    clips = [scores(one.reshape(8, 3, 2).sum(1), truth.reshape(8, 3, 2).sum(1)) for one in hits]
+    found, expected = (compare_groups([one], [other]) for one, other in (frames, clips))
+    assert (found.miou, found.low, found.high, found.p_value) == pytest.approx(
+        (expected.miou, expected.low, expected.high, expected.p_value)
+    )
+    assert found.wins + found.ties + found.losses == 24
+
+
 def test_equal_runs_are_not_distinguishable() -> None:
     run = scores([[5, 5], [6, 6], [7, 7], [0, 0]], TRUTH)
     found = compare_groups([run], [run])
@@ -72,7 +88,7 @@ def test_pairing_finds_what_separate_intervals_cannot() -> None:
     assert found.low > 0
     assert found.is_distinguishable
     shuffled = np.random.default_rng(1).permutation(100)
-    unpaired = RunScores(second.miou, second.without_one[shuffled], second.by_image[shuffled])
+    unpaired = replace(second, without_one=second.without_one[shuffled], by_image=second.by_image[shuffled])
     assert not compare_groups([first], [unpaired]).is_distinguishable
 
 

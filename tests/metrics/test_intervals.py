@@ -1,6 +1,7 @@
 """Intervals: by hand, against SciPy, and how often they hold the truth."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,14 +91,46 @@ def test_intervals_of_too_few_images_are_named() -> None:
 
 
 def test_images_without_a_pixel_do_not_count(counts: Counts) -> None:
-    arrays = (counts.hits[:5], counts.truth[:5], counts.predicted[:5])
-    few, void = (Counts(*(array * factor for array in arrays)) for factor in (1, 0))
-    more = Counts(*(np.vstack(pair) for pair in zip(vars(few).values(), vars(void).values())))
+    few = counts.take(np.arange(5))
+    void = Counts(0 * few.hits, 0 * few.truth, 0 * few.predicted)
+    more = Counts.concatenate([few, void])
     assert score_intervals(more)["pixel_accuracy_low"] == pytest.approx(
         score_intervals(few)["pixel_accuracy_low"], rel=1e-4
     )
-    one = Counts(*(np.vstack([array[:1], array[1:] * 0]) for array in vars(few).values()))
+    one = Counts.concatenate([few.take(np.arange(1)), void.take(np.arange(1, 5))])
     assert set(score_intervals(one).values()) == {None}
+
+
+def test_images_of_one_group_count_as_one_image(counts: Counts) -> None:
+    few = counts.take(np.arange(60))
+    keys = np.array([f"clip {number // 3}" if number < 30 else "" for number in range(60)], object)
+    summed = [np.vstack([array[:30].reshape(10, 3, -1).sum(1), array[30:]]) for array in
+              (few.hits, few.truth, few.predicted)]  # fmt: skip
+    grouped = replace(few, groups=keys)
+    assert score_intervals(grouped) == pytest.approx(score_intervals(Counts(*summed)))
+    assert class_intervals(grouped).equals(class_intervals(Counts(*summed)))
+    order = np.random.default_rng(0).permutation(60)
+    assert score_intervals(grouped.take(order)) == pytest.approx(score_intervals(grouped))
+    assert unreliable_because(replace(few, groups=np.repeat(["a", "b"], 30).astype(object))) == (
+        "there are only 2 groups of images"
+    )
+
+
+@pytest.mark.slow
+def test_intervals_over_groups_hold_the_truth_and_those_over_images_do_not() -> None:
+    """Ten frames of each of 40 clips, which differ little."""
+    rng = np.random.default_rng(3)
+    held = {True: 0, False: 0}
+    for _ in range(1000):
+        skill = rng.beta(6, 3, (40, 1, 1)).repeat(10, 1).reshape(400, 1)  # with a mean of 2/3
+        truth = np.full((400, 1), 10_000.0)
+        hits = np.round(truth * np.clip(skill + rng.normal(0, 0.02, (400, 1)), 0, 1))
+        frames = Counts(hits, truth, truth, np.repeat([f"clip {one}" for one in range(40)], 10).astype(object))
+        for grouped in held:
+            ends = score_intervals(frames if grouped else replace(frames, groups=None))
+            held[grouped] += ends["pixel_accuracy_low"] <= 2 / 3 <= ends["pixel_accuracy_high"]
+    assert 0.93 <= held[True] / 1000 <= 0.97
+    assert held[False] / 1000 < 0.6
 
 
 def population(classes: int, images: int, seed: int) -> Counts:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from voc_seg.voc.classes import VOID
 
-from .counts import Counts, sum_cells
+from .counts import Counts, groups_of, sum_cells
 from .intervals import score_intervals
 
 DIAGONAL_SHARE = 0.02
@@ -114,16 +114,15 @@ def from_columns(table: pd.DataFrame, classes: int) -> BoundaryCounts:
     Raises:
         VocSegError: A row has a class that does not exist, or lists of different lengths.
     """
-    counts = {
-        kind: Counts(
-            *(
-                sum_cells(table, ["outline_classes"], f"{kind}_{field}", classes)
-                for field in ("hits", "truth", "predicted")
-            )
+
+    def counts(kind: str) -> Counts:
+        hits, truth, predicted = (
+            sum_cells(table, ["outline_classes"], f"{kind}_{field}", classes)
+            for field in ("hits", "truth", "predicted")
         )
-        for kind in ("boundary", "trimap")
-    }
-    return BoundaryCounts(counts["boundary"], counts["trimap"])
+        return Counts(hits, truth, predicted, groups_of(table))
+
+    return BoundaryCounts(counts("boundary"), counts("trimap"))
 
 
 def boundary_distance(shape: tuple[int, int]) -> int:

@@ -17,11 +17,16 @@ from voc_seg.system.errors import VocSegError
 
 @dataclass(frozen=True)
 class Counts:
-    """Pixels of each class, ``(..., classes)`` of any number type; leading axes may be images."""
+    """Pixels of each class, ``(..., classes)`` of any number type; leading axes may be images.
+
+    Images of one group, as frames of one video, are not independent. ``groups`` has the group of each image, ``object
+    (images,)`` of strings, empty for an image on its own; None if every image is.
+    """
 
     hits: np.ndarray  # of this class and predicted so
     truth: np.ndarray  # of this class
     predicted: np.ndarray  # predicted as this class
+    groups: np.ndarray | None = None
 
     @classmethod
     def of(cls, confusion: np.ndarray) -> Counts:
@@ -33,6 +38,33 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.hits + other.hits, self.truth + other.truth, self.predicted + other.predicted)
+
+    def take(self, images: np.ndarray) -> Counts:
+        """The counts of images at these positions, in this order."""
+        groups = None if self.groups is None else self.groups[images]
+        return Counts(self.hits[images], self.truth[images], self.predicted[images], groups)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Counts]) -> Counts:
+        """The counts of the images of several parts, one after another."""
+        grouped = any(part.groups is not None for part in parts)
+        keys = [np.full(len(part), "", object) if part.groups is None else part.groups for part in parts]
+        hits, truth, predicted = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("hits", "truth", "predicted")
+        )
+        return cls(hits, truth, predicted, np.concatenate(keys) if grouped else None)
+
+    def by_group(self) -> Counts:
+        """The counts of independent parts: of every group, and of every image without one."""
+        if self.groups is None:
+            return self
+        keys: list[object] = [key or index for index, key in enumerate(self.groups)]
+        codes, found = pd.factorize(np.array(keys, object))
+        summed = []
+        for counts in (self.hits, self.truth, self.predicted):
+            summed.append(np.zeros((len(found), counts.shape[-1]), counts.dtype))
+            np.add.at(summed[-1], codes, counts)
+        return Counts(*summed)
 
     def total(self) -> Counts:
         """The counts of all images together."""
@@ -107,7 +139,13 @@ def from_table(table: pd.DataFrame, classes: int) -> Counts:
         sum_cells(table, ["truth", "predicted"], "pixels", classes),
         sum_cells(table, ["truth"], "pixels", classes),
         sum_cells(table, ["predicted"], "pixels", classes),
+        groups_of(table),
     )
+
+
+def groups_of(table: pd.DataFrame) -> np.ndarray | None:
+    """The column ``group`` of a table of images as the ``groups`` of `Counts`; None without one."""
+    return table["group"].fillna("").to_numpy(object) if "group" in table.columns else None
 
 
 def sum_cells(table: pd.DataFrame, by: Sequence[str], pixels: str, classes: int) -> np.ndarray:

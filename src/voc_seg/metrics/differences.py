@@ -25,13 +25,16 @@ class RunScores:
     """What a comparison needs of a run, ``float64``: few numbers even for many images and classes."""
 
     miou: float
-    without_one: np.ndarray  # (images,), mIoU without each image
+    without_one: np.ndarray  # mIoU without each image, or each group of images
     by_image: np.ndarray  # (images,), mIoU of each image; NaN for an image of void
+    parts: int  # images, or groups of images, with a labelled pixel
 
     @classmethod
     def of(cls, counts: Counts) -> "RunScores":
         """The scores of the images of a run."""
-        return cls(float(counts.total().miou()), counts.leave_one_out().miou(), counts.miou())
+        parts = counts.by_group()
+        informative = int((parts.truth.sum(-1) > 0).sum())
+        return cls(float(counts.total().miou()), parts.leave_one_out().miou(), counts.miou(), informative)
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,13 @@ def compare_groups(first: Sequence[RunScores], second: Sequence[RunScores]) -> D
     counts as one of many seeds, too. Two single runs are compared as the networks they are.
 
     Args:
-        first: The runs, all scored on the same images in the same order.
+        first: The runs, all scored on the same images in the same order and in the same groups.
         second: Of the group to compare with.
     """
     difference = float(np.mean([run.miou for run in first]) - np.mean([run.miou for run in second]))
     without = np.mean([run.without_one for run in first], axis=0) - np.mean([run.without_one for run in second], axis=0)
     without = without[~np.isnan(without)]
-    informative = _informative(first, second)
+    informative = min(first[0].parts, second[0].parts)
     parts: list[tuple[float, int]] = []
     if informative > 1:
         spread = float(((without - without.mean()) ** 2).sum())
@@ -76,11 +79,6 @@ def compare_groups(first: Sequence[RunScores], second: Sequence[RunScores]) -> D
         parts.append((squares / degrees * (1 / len(first) + 1 / len(second)), degrees))
     low, high, p_value = _student(difference, parts)
     return Difference(difference, low, high, p_value, *_by_image(first, second))
-
-
-def _informative(first: Sequence[RunScores], second: Sequence[RunScores]) -> int:
-    """Images that have a labelled pixel."""
-    return int((~np.isnan(first[0].by_image) & ~np.isnan(second[0].by_image)).sum())
 
 
 def _student(difference: float, parts: Sequence[tuple[float, int]]) -> tuple[float, float, float]:

@@ -13,6 +13,10 @@ For the IoU of a class, n counts the images in which the class is true or predic
 narrow intervals where classes are rare, because a class that is in few images is in none of many resamples: simulations
 are in docs/confidence.md.
 
+Images of one group, as frames of one video, vary together. Where groups are known, each score is without one group,
+and n counts groups: an image without one is a group of its own (delete-a-group jackknife; Kott, "The Delete-a-Group
+Jackknife", Journal of Official Statistics 17, 2001).
+
 The interval is about the images alone: a network trained again, with another seed, has another score.
 """
 
@@ -70,7 +74,8 @@ def score_intervals(
 ) -> dict[str, float | None]:
     """The ends of the interval of each score of a split, as ``miou_low``, ``miou_high`` and so on; None for none."""
     ends: dict[str, float | None] = {}
-    total, without_one, images = counts.total(), counts.leave_one_out(), _with_pixels(counts)
+    parts = counts.by_group()
+    total, without_one, images = parts.total(), parts.leave_one_out(), with_pixels(parts)
     for name, score in scores.items():
         interval = jackknife_interval(score(total), score(without_one), images)
         for end, value in zip(("low", "high"), interval):
@@ -78,24 +83,28 @@ def score_intervals(
     return ends
 
 
-def _with_pixels(counts: Counts) -> int:
-    """Images that have a pixel that counts."""
+def with_pixels(counts: Counts) -> int:
+    """How many images have a pixel that counts."""
     return int(((counts.truth + counts.predicted).sum(-1) > 0).sum())
 
 
 def class_intervals(counts: Counts) -> pd.DataFrame:
     """The ends of the interval of each class's IoU: columns iou_low and iou_high; NaN for none."""
-    images = ((counts.truth + counts.predicted) > 0).sum(0)
-    low, high = jackknife_interval(counts.total().iou(), counts.leave_one_out().iou(), images)
+    parts = counts.by_group()
+    images = ((parts.truth + parts.predicted) > 0).sum(0)
+    low, high = jackknife_interval(parts.total().iou(), parts.leave_one_out().iou(), images)
     return pd.DataFrame({"iou_low": low, "iou_high": high})
 
 
 def unreliable_because(counts: Counts) -> str:
     """Why the interval of the mIoU is not to be relied on; empty if it is."""
-    if (labelled := _with_pixels(counts)) < FEW_IMAGES:
-        return f"there {'is' if labelled == 1 else 'are'} only {counted(labelled, 'image')}"
-    images = (counts.truth > 0).sum(0)
+    parts = counts.by_group()
+    of_images = "" if parts is counts else " of images"
+    noun = "group" if of_images else "image"
+    if (labelled := with_pixels(parts)) < FEW_IMAGES:
+        return f"there {'is' if labelled == 1 else 'are'} only {counted(labelled, noun)}{of_images}"
+    images = (parts.truth > 0).sum(0)
     rare, present = int(((images > 0) & (images < _RARE)).sum()), int((images > 0).sum())
     if rare > _RARE_SHARE * present:
-        return f"{rare} of {present} classes are in fewer than {_RARE} images"
+        return f"{rare} of {present} classes are in fewer than {_RARE} {noun}s{of_images}"
     return ""

@@ -4,7 +4,7 @@ Pixels that the network confidently assigns to another class than their mask doe
 confident follows from the network itself, by class (confident learning; Northcutt, Jiang and Chuang, "Confident
 Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021): the threshold of a class is the mean probability of the
 class over the pixels that carry its label, and a label is in doubt if the predicted class is another one and reaches
-its threshold. So a class of which the network is rarely sure has a lower threshold.
+its threshold. So the threshold of a class is lower if the network is rarely sure of it.
 
 The label quality of an image is the softmin of the probabilities of its labels over the pixels (Lad and Mueller,
 "Estimating label quality and errors in semantic segmentation data via any model", ICML workshop 2023; default method of

@@ -1,7 +1,7 @@
 """Which of several runs are distinguishable: a table, sentences and a forest plot."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ def same_images(runs: Mapping[str, ScoredImages]) -> tuple[dict[str, ScoredImage
     sets: dict[Any, dict[str, ScoredImages]] = {}
     for name, run in runs.items():
         order = np.argsort(run.ids)
-        counts = Counts(run.counts.hits[order], run.counts.truth[order], run.counts.predicted[order])
+        counts = run.counts.take(order)
         ids = tuple(run.ids[index] for index in order)
         key = (ids, counts.truth.tobytes(), run.conditions)
         sets.setdefault(key, {})[name] = ScoredImages(ids, counts, run.conditions)
@@ -82,7 +82,9 @@ def same_images(runs: Mapping[str, ScoredImages]) -> tuple[dict[str, ScoredImage
         if key != chosen:
             same = key[:2] == chosen[:2]
             reasons |= dict.fromkeys(others, f"it was scored {'with other settings' if same else 'on other images'}")
-    return found, reasons
+    # Evaluations of earlier versions do not have the groups of the images.
+    groups = next((run.counts.groups for run in found.values() if run.counts.groups is not None), None)
+    return {name: replace(run, counts=replace(run.counts, groups=groups)) for name, run in found.items()}, reasons
 
 
 def group_by_seed(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

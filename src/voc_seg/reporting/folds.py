@@ -96,10 +96,7 @@ def pool(runs: Sequence[FoldRun]) -> tuple[dict[str, Pooled], list[str]]:
             reasons.append(f"{name} ({listed([run.name for run in group])}): {reason}")
             continue
         ordered = sorted(group, key=lambda run: int(run.fold.partition("/")[0]))
-        counts = [run.scored.counts for run in ordered]
-        whole = Counts(
-            *(np.concatenate([getattr(one, part) for one in counts]) for part in ("hits", "truth", "predicted"))
-        )
+        whole = Counts.concatenate([run.scored.counts for run in ordered])
         ids = tuple(image_id for run in ordered for image_id in run.scored.ids)
         pooled[name] = Pooled(tuple(ordered), ScoredImages(ids, whole, ordered[0].scored.conditions))
     best_first = sorted(pooled, key=lambda name: -pooled[name].counts.total().miou())

@@ -48,7 +48,7 @@ def plot_folds(pooled: dict[str, Pooled], table: pd.DataFrame, classes: pd.DataF
     by_class.set_xlim(0, 1)
     shown = "orange: the ensemble, on other images" if len(ensembles) else ""
     images = int(whole["images"].iloc[0])
-    note = "; ".join(["bars: pooled, with 95 % intervals over images; dots: single folds", *([shown] if shown else [])])
+    note = "; ".join(["bars: pooled, with 95 % intervals; dots: single folds", *([shown] if shown else [])])
     set_title(figure, f"Folds of train, {counted(images, 'image')}", note)
     return figure
 

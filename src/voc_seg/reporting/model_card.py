@@ -19,7 +19,7 @@ from .card_files import file_sections, markdown_table
 from .hub_metadata import front_matter
 from .model_origin import best_validation, encoder_name, images_used, what_it_is
 from .same_evaluation import is_score_of
-from .tables import OTHER_STORED_SIZE, interval, score
+from .tables import OTHER_STORED_SIZE, interval, over, score
 
 _VOC_TERMS = (
     "The images of PASCAL VOC come from Flickr and have their own terms of use. Neither images nor masks are part of "
@@ -131,10 +131,11 @@ def _scores(saved: Mapping[str, Any], metrics: Mapping[str, Any], classes: Class
             "The scored images were stored with another `data.longer_side` than the training images, so these scores "
             "are not comparable with those of the training."
         )
+    of_parts = over(metrics) or " over images"
     return [
         best,
         f"Evaluation, {_conditions(metrics)}, mean over {metrics['classes_present']} of {len(classes)} classes"
-        f"{', with 95 % intervals over images' if interval(metrics, 'miou') else ''}:",
+        f"{f', with 95 % intervals{of_parts}' if interval(metrics, 'miou') else ''}:",
         table,
         *(f"**{warning}**" for warning in warnings),
         f"Baseline: predicting {_plain(classes.names[0])} everywhere scores mIoU "

@@ -114,7 +114,13 @@ def interval(metrics: Mapping[str, Any], name: str) -> str:
 def _interval_line(metrics: Mapping[str, Any]) -> list[str]:
     found = {"mIoU": interval(metrics, "miou"), "accuracy": interval(metrics, "pixel_accuracy")}
     shown = [f"{name} {ends}" for name, ends in found.items() if ends]
-    return [f"95 % intervals: {', '.join(shown)}"] if shown else []
+    return [f"95 % intervals{over(metrics)}: {', '.join(shown)}"] if shown else []
+
+
+def over(metrics: Mapping[str, Any]) -> str:
+    """Of what the intervals are if not of images: as in " over 12 groups of images"."""
+    groups = metrics.get("image_groups")
+    return f" over {counted(groups, 'group')} of images" if groups else ""
 
 
 def _boundary_line(metrics: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,10 @@
 """Groups of images that belong in the same split or fold: stated ones, and near-duplicates joined with them."""
 
+import json
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from .duplicates import near_duplicates
 
@@ -48,6 +51,14 @@ def group_images(keys: Sequence[str], hashes: Sequence[int]) -> tuple[Groups, tu
     stated = _collect(("group", key) if key else ("image", index) for index, key in enumerate(keys))
     found = near_duplicates(hashes)
     return Groups(stated, _join(stated, found)), found
+
+
+def stated_groups(index: pd.DataFrame) -> dict[str, str]:
+    """The groups that ``kedro import-data`` has found, by image id; of an index of a split (`voc_seg.voc.index`)."""
+    if not {"image_id", "traits"} <= set(index.columns):  # missing, or of an earlier version
+        return {}
+    groups = (json.loads(text).get("group", "") if text else "" for text in index["traits"])
+    return {image_id: group for image_id, group in zip(index["image_id"], groups) if group}
 
 
 def _collect(keys: Iterable[Hashable]) -> tuple[tuple[int, ...], ...]:

@@ -114,6 +114,12 @@ def test_scores_have_intervals_over_images(caplog):
     assert "The 95 % intervals on val are unreliable: there are only 2 images." in caplog.text
 
 
+def test_images_of_one_group_are_one_part():
+    metrics, _ = summarise(CONFUSION, FACTS, TWO_IMAGES.assign(group=["clip", "clip"]), NO_IMAGES)
+    assert (metrics["image_groups"], metrics["miou_low"]) == (1, None)
+    assert metrics["intervals_unreliable"] == "there is only 1 group of images"
+
+
 def test_the_calibration_is_in_the_scores_and_belongs_to_them():
     top = np.zeros((2, FINE, 3))
     top[0, FINE // 2] = [4, 2, 1]

@@ -37,6 +37,7 @@ from voc_seg.reporting.same_evaluation import (
 )
 from voc_seg.reporting.tables import OTHER_STORED_SIZE, score_table, score_warnings
 from voc_seg.samples.store import SampleStore
+from voc_seg.voc.groups import stated_groups
 from voc_seg.voc.masks import palette_image
 
 logger = logging.getLogger(__name__)
@@ -110,7 +111,10 @@ def evaluate(
     confusion = pd.DataFrame(result.score.confusion, index=pd.Index(names, name="truth"), columns=names)
     masks = {image_id: palette_image(mask, classes) for image_id, mask in result.masks.items()}
     bins = calibration.to_rows(result.calibration, names) if result.calibration else pd.DataFrame()
-    return masks, confusion, pd.DataFrame(result.images), result.confusions, bins, facts
+    confusions = result.confusions
+    if samples.read_index and (groups := stated_groups(samples.read_index())):
+        confusions.insert(1, "group", confusions["image_id"].map(groups).fillna(""))
+    return masks, confusion, pd.DataFrame(result.images), confusions, bins, facts
 
 
 def _other_stored_size(scored_model: dict[str, Any], data: DataConfig) -> dict[str, Any]:
@@ -137,15 +141,9 @@ def summarise(
     confusion = confusion_matrix.to_numpy()
     class_scores = scores.class_scores(confusion, confusion_matrix.columns)
     shown = (
-        "split",
-        "images",
-        "model_digest",
-        "checkpoint_epoch",
-        "images_per_second",
-        "device",
-        "precision",
+        "split", "images", "model_digest", "checkpoint_epoch", "images_per_second", "device", "precision",
         "temperature",
-    )
+    )  # fmt: skip
     # Facts from earlier versions have no digest.
     metrics = {key: evaluation_facts[key] for key in shown if key in evaluation_facts} | scores.summarise(confusion)
     if not image_confusions.empty:
@@ -153,6 +151,8 @@ def summarise(
         near = boundaries.from_columns(image_confusions, len(confusion))
         metrics |= intervals.score_intervals(counts) | boundaries.summarise(near)
         metrics["intervals_unreliable"] = intervals.unreliable_because(counts) or None
+        if counts.groups is not None:
+            metrics["image_groups"] = len(counts.by_group())
         class_scores = class_scores.join(intervals.class_intervals(counts))
         class_scores["boundary_iou"] = near.boundary.total().iou()
     if not confidence_bins.empty:

@@ -44,7 +44,7 @@ function showClasses() {
     "From best to worst. The orange mark is the mIoU, the mean over the classes that occur " +
     `(${metrics.classes_present} of ${classes.length}). ` +
     `${absent ? "Absent classes are neither true nor predicted anywhere. " : ""}` +
-    `${intervals ? "Thin lines are 95 % intervals over images. " : ""}Click a name to see its images.`;
+    `${intervals ? `Thin lines are 95 % intervals over ${metrics.image_groups ? "groups of images" : "images"}. ` : ""}Click a name to see its images.`;
   const heads = ["class", "", "IoU %", ...(intervals ? ["95 % interval"] : []), "prec %", "recall %", "true %"];
   find("class-table").append(make("thead", {}, make("tr", {}, ...heads.map((name, index) =>
     make("th", index === 1 ? { class: "bars" } : { scope: "col", ...(name.startsWith("95") && { class: "interval" }) },

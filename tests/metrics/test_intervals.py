@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from voc_seg.metrics.counts import Counts
+from voc_seg.metrics.differences import RunScores, compare_groups
 from voc_seg.metrics.intervals import class_intervals, score_intervals, unreliable_because
 
 NAMES = ("miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou")
@@ -176,3 +177,29 @@ def test_intervals_hold_the_truth_in_95_of_100_cases(classes: int, images: int) 
         assert 0.93 <= held[name] / 1000 <= 0.97, (name, held)
     assert 0.93 <= held["mean_class_accuracy"] / 1000 <= 0.98, held  # a little too wide where classes are rare
     assert 0.93 <= np.mean(held_classes) <= 0.97
+
+
+def worse(better: Counts, rng: np.random.Generator) -> Counts:
+    """A tenth of what was found of each class is taken for background, more in some images than in others."""
+    missed = better.hits * rng.beta(1, 9, better.hits.shape)
+    missed[:, 0] = 0
+    predicted = better.predicted - missed
+    predicted[:, 0] += missed.sum(1)
+    return Counts(better.hits - missed, better.truth, predicted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("equal", "images", "least"), [(True, 30, 0.95), (True, 100, 0.94), (True, 300, 0.93), (False, 300, 0.9)]
+)
+def test_differences_of_networks_with_many_classes(equal: bool, images: int, least: float) -> None:
+    """Of equally good networks few are called different. A real difference needs more images than a score does."""
+    found, rng = population(21, 4000, 1), np.random.default_rng(5)
+    second, first = worse(found, rng), worse(found, rng) if equal else found
+    true = float(first.total().miou() - second.total().miou())
+    held = 0
+    for _ in range(600):
+        drawn = rng.integers(4000, size=images)
+        difference = compare_groups([RunScores.of(first.take(drawn))], [RunScores.of(second.take(drawn))])
+        held += difference.low <= true <= difference.high
+    assert least <= held / 600 <= 0.995

@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from kedro.framework.startup import bootstrap_project
+from sqlalchemy.exc import IntegrityError
 
 from voc_seg.sweep import options as sweep_options
 from voc_seg.sweep import processes, study
@@ -283,6 +284,27 @@ def test_mistakes_are_refused_before_anything_runs(project: Path, change: dict, 
         run_search(project, replace(OPTIONS, **change))
     assert "secret" not in str(error.value)
     assert not (project / "data/runs").exists()
+
+
+def test_tables_that_another_machine_creates_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, real, errors = f"sqlite:///{tmp_path / 'x.db'}", study.RDBStorage, []
+
+    def created_at_once(*given: object, **options: object) -> optuna.storages.RDBStorage:
+        errors.append(IntegrityError("CREATE TABLE studies", None, Exception("duplicate key value: pg_type_typname")))
+        if len(errors) < 3:
+            raise errors[-1]
+        return real(*given, **options)
+
+    monkeypatch.setattr(study, "RDBStorage", created_at_once)
+    assert study.open_study(url, "search", {"a": 1}).study_name == "search"
+    monkeypatch.setattr(study.time, "sleep", lambda seconds: None)
+
+    def refused(*given: object, **options: object) -> optuna.storages.RDBStorage:
+        raise IntegrityError("CREATE TABLE studies", None, Exception("duplicate key value"))
+
+    monkeypatch.setattr(study, "RDBStorage", refused)
+    with pytest.raises(VocSegError, match="cannot be used"):
+        study.open_study(url, "search", {"a": 1})
 
 
 def test_a_missing_extra_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

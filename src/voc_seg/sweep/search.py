@@ -44,14 +44,7 @@ def run_search(project: Path, options: SweepOptions) -> int:
             are stopped with a checkpoint.
     """
     require_options(options)
-    from .study import (
-        DATABASE,
-        RUN,
-        default_storage,
-        open_study,
-        storage_errors,
-        without_repeated,
-    )  # they need an extra
+    from . import study as studies  # it needs an extra
     from .trials import StudyTrials
 
     shared = parse_params(options.params)
@@ -59,22 +52,22 @@ def run_search(project: Path, options: SweepOptions) -> int:
     checked = [_read_corner(corner, shared, project, options) for corner in corners(space)]
     require_samples(project, options.env, shared, folds=0)
     parameters, record = checked[0]
-    name, url = options.name or "search", options.storage or default_storage(project)
+    name, url = options.name or "search", options.storage or studies.default_storage(project)
     wanted = {"--env": record.environment}
     wanted |= {key: value for key, value in record.settings.items() if key not in _PATHS}
     wanted |= {key: str(dimension) for key, dimension in space.items()}
-    study = open_study(url, name, wanted)
-    with storage_errors(url):
+    study = studies.open_study(url, name, wanted)
+    with studies.storage_errors(url):
         source = StudyTrials(project, options, study, space, shared, parameters.seed)
         logger.info(
             "Search %s: %d trials, %d left; %d at a time, threads each: %d. Logs: %s/NAME/run.log. Trials: %s",
             name, options.trials, source.total, options.max_parallel, threads_per_job(options.max_parallel), RUNS,
-            redact_password(options.storage or DATABASE),
+            redact_password(options.storage or studies.DATABASE),
         )  # fmt: skip
         outcome = run_jobs([], project, options.env, options.max_parallel, source)
-        trials = without_repeated(study)
+        trials = studies.without_repeated(study)
     by_state = {
-        state: [str(trial.user_attrs.get(RUN, trial.number)) for trial in trials if trial.state.name == state]
+        state: [str(trial.user_attrs.get(studies.RUN, trial.number)) for trial in trials if trial.state.name == state]
         for state in ("COMPLETE", "RUNNING", "WAITING")
     }
     elsewhere = sorted({*outcome.running_elsewhere, *by_state["RUNNING"]})

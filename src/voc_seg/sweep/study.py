@@ -15,7 +15,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError
 
 from voc_seg.hooks.trackers import redact_password
 from voc_seg.system.errors import VocSegError
@@ -29,6 +29,7 @@ _SHARED = "shared"
 RUN = "run"
 """Attribute of a trial: name of its run."""
 _MACHINE, _SEEN, _RETRIES = "machine", "seen", "retries"  # where it runs, when it last did, the trial it repeats
+_ATTEMPTS = 5
 _HEARTBEAT = 60.0
 _GRACE = 300.0  # seconds after which a trial of another machine that is not seen counts as dead
 _REDUCTION = 3  # of the trials that reach a ninth or a third of their training, one in three continues
@@ -49,7 +50,7 @@ def storage_errors(url: str) -> Iterator[None]:
         reason = redact_password(str(cause)).strip().partition("\n")[0]
         raise VocSegError(
             f"--storage {redact_password(url)}: the database of the search cannot be used ({reason}). Check the URL, "
-            "such as postgresql://user@host/name, its driver (pip install psycopg2-binary for PostgreSQL) and that the "
+            "such as postgresql+psycopg://user@host/name, its driver (pip install 'psycopg[binary]') and that the "
             "database is reachable. Then run the same command again; runs that were in progress are resumed."
         ) from error
 
@@ -72,7 +73,7 @@ def open_study(url: str, name: str, wanted: Mapping[str, Any]) -> optuna.Study:
             make_url(url)
         except ValueError as error:  # the port is no number
             raise ArgumentError(str(error)) from error
-        storage = RDBStorage(url, engine_kwargs=waits)
+        storage = _open_storage(url, waits)
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
         if (known := study.user_attrs.get(_SHARED)) is None:
             study.set_user_attr(_SHARED, dict(wanted))
@@ -89,6 +90,19 @@ def open_study(url: str, name: str, wanted: Mapping[str, Any]) -> optuna.Study:
             "Give this search another name with --name, or repeat the command as it was."
         )
     return study
+
+
+def _open_storage(url: str, waits: dict[str, Any]) -> RDBStorage:
+    """Open the database; its tables are created on first use, which several machines may do at the same moment."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return RDBStorage(url, engine_kwargs=waits)
+        except DatabaseError as error:  # the tables of another machine
+            missing = isinstance(error, OperationalError) and "already exists" not in str(error)
+            if missing or attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(0.2 * 2**attempt)
+    raise AssertionError("unreachable")
 
 
 def without_repeated(study: optuna.Study) -> list[FrozenTrial]:

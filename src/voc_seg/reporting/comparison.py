@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from voc_seg.config import flattened
-from voc_seg.models.members import fold_of, members_of
+from voc_seg.models.members import fold_of, is_of_folds, members_of
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import counted, shortened
 
@@ -73,6 +73,10 @@ def comparison_settings(model: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that shape its network, by dotted key; ``model`` as for :func:`comparison_row`."""
     settings = _settings(model["config"] | {"model": model["model_config"]})
     settings["runtime.precision"] = model.get("precision")  # missing in models of earlier versions
+    if members := members_of(model):
+        # Its other settings are those of the first member: an ensemble is no further seed of them.
+        folds = is_of_folds(model)
+        settings["ensemble"] = f"{len(members)} folds" if folds else " ".join(str(one.get("run")) for one in members)
     return {key: value for key, value in settings.items() if not key.startswith(_IGNORED_SETTINGS)}
 
 

@@ -106,7 +106,10 @@ def test_a_name_in_a_parameters_file_is_not_ignored(
         ("make it again with: kedro run --pipelines training", "kedro run --pipelines training{}"),
         ("`kedro run --pipelines evaluation,export` adds", "kedro run --pipelines evaluation,export{}`"),
         ("kedro run --pipelines inference --params inference.images=P", "inference{},inference.images=P"),
-        ("Go on: kedro run --pipelines training --params epochs=3,run=b", "training --params epochs=3,run=b"),
+        (
+            "Go on: kedro run --pipelines training --params epochs=3,run=b",
+            "training --env voc2012 --params epochs=3,run=b",
+        ),
         (
             "kedro run --pipelines data_processing --params data.shard_images=2",
             "processing --env voc2012 --params data",

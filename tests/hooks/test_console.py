@@ -153,6 +153,15 @@ def test_a_score_on_val_that_also_chose_the_epoch_names_the_test_split(run_messa
     assert said not in run_messages("evaluation")
 
 
+def test_commands_that_name_a_run_get_the_environment() -> None:
+    commands = RepeatedOptions()
+    commands.given = {"env": "cats", "runtime_params": {"run": "a", "voc_root": "x"}}
+    text = "Score it with: kedro run --pipelines evaluation --params run=b\nkedro run --pipelines training --env dogs"
+    record = logging.LogRecord("x", logging.INFO, "", 0, text, (), None)
+    assert commands.filter(record)
+    assert record.getMessage() == text.replace("evaluation", "evaluation --env cats")
+
+
 def test_a_message_that_does_not_fit_and_other_paths_are_left_alone() -> None:
     names = RelativePaths(Path("/app"))
     wrong = logging.LogRecord("x", logging.INFO, "", 0, "%d pictures", ("three",), None)

@@ -10,6 +10,7 @@ import torch
 from voc_seg.config import ModelConfig, Parameters
 from voc_seg.models.ensemble import Ensemble, join_models
 from voc_seg.models.exchange import model_digest, model_metadata, read_safetensors, to_safetensors
+from voc_seg.models.members import is_chosen_on_val
 from voc_seg.models.onnx_export import largest_difference, missing_packages, to_onnx
 from voc_seg.models.own_weights import take_own
 from voc_seg.models.registry import restore_model
@@ -78,6 +79,17 @@ def test_the_saved_ensemble_says_what_it_is(members: dict[str, dict[str, Any]]) 
     assert [(one["run"], one["fold"]) for one in joined["members"]] == [(f"fold-{n}", f"{n}/3") for n in (1, 2, 3)]
     assert joined["members"][1]["model_digest"] == model_digest(members["fold-2"])
     assert model_digest(joined) != model_digest(join_models({"a": saved_model(0), "b": saved_model(1)}))
+
+
+@pytest.mark.parametrize("order", [("last", "best"), ("best", "last")])
+def test_val_has_chosen_an_ensemble_if_it_has_chosen_a_member(order: tuple[str, ...]) -> None:
+    saved = {f"{number}": saved_model(number) for number in range(2)}
+    for one, select in zip(saved.values(), order):
+        one["config"]["training"]["select"] = select
+    assert is_chosen_on_val(join_models(saved))
+    for one in saved.values():
+        one["config"]["training"]["select"] = "last"
+    assert not is_chosen_on_val(join_models(saved))
 
 
 def test_an_exported_file_holds_the_same_ensemble(members: dict[str, dict[str, Any]], tmp_path: Any) -> None:

@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from voc_seg.reporting.comparison import compare, comparison_row, comparison_text, plot_runs
+from voc_seg.reporting.comparison import compare, comparison_row, comparison_settings, comparison_text, plot_runs
+from voc_seg.reporting.differences import group_by_seed
 from voc_seg.reporting.style import BLUE, GREY
+from voc_seg.system.errors import VocSegError
 
 
 def model(rate: float, miou: float, **data: Any) -> dict[str, Any]:
@@ -43,6 +45,23 @@ def test_a_run_is_its_settings_and_what_came_of_them() -> None:
     assert (row["val_miou"], row["epoch"], row["epochs_done"]) == (0.4, 2, 3)
     assert row["minutes"] == pytest.approx(1.55)  # 93 s
     assert (row["pixel_accuracy"], row["mean_class_accuracy"], row["frequency_weighted_iou"]) == (0.75, 0.5, 0.25)
+
+
+def test_an_ensemble_is_no_seed_of_its_members() -> None:
+    members = [{"run": f"seed-{seed}", "fold": None} for seed in (0, 1)]
+    runs = {f"seed-{seed}": model(0.01, 0.4) for seed in (0, 1)}
+    runs["seed-1"]["config"]["seed"] = 1
+    runs["both"] = model(0.01, 0.4) | {"members": members}
+    groups = group_by_seed({name: comparison_settings(run) for name, run in runs.items()})
+    assert sorted(map(sorted, groups.values())) == [["both"], ["seed-0", "seed-1"]]
+    three = runs["both"] | {"members": [*members, {"run": "seed-2", "fold": None}]}
+    three["config"] = three["config"] | {"seed": 1}
+    groups = group_by_seed({"two": comparison_settings(runs["both"]), "three": comparison_settings(three)})
+    assert sorted(groups.values()) == [["three"], ["two"]]
+    with pytest.raises(VocSegError, match=r"has no score on val\. Score it .* --params run=both"):
+        comparison_row(runs["both"], history(0.4), {}, "both")
+    with pytest.raises(VocSegError, match="was scored on val with other settings than its members"):
+        comparison_row(runs["both"], history(0.4), scores(0.4) | {"scale": 0.5}, "both")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from voc_seg.importing.inspect import PairFacts, inspect_pairs
 from voc_seg.importing.layout import Found, LabelledImage
 from voc_seg.reporting.data_check import choose_images, write_data_check
 from voc_seg.reporting.report_images import LONGER_SIDE
+from voc_seg.voc.classes import voc_palette
 
 PLAN = ClassPlan(("background", "cat", "dog"), (None, (9, 8, 7), None), {0: "background", 1: "cat", 255: "void"})
 
@@ -101,6 +102,13 @@ def test_values_without_a_meaning_are_seen(tmp_path: Path) -> None:
     data = write(tmp_path, [save_pair(tmp_path, "a", mask_of(7)), save_pair(tmp_path, "b", mask_of())])
     assert drawn(tmp_path, data["images"][0])[20, 20].tolist() == [255, 0, 255, 255]
     assert data["class_table"][-1]["name"] == "without a meaning"
+
+
+def test_255_classes_leave_no_colour_for_values_without_a_meaning(tmp_path: Path) -> None:
+    names = tuple(f"c{value}" for value in range(255))
+    plan = ClassPlan(names, (None,) * 255, dict(enumerate(names)) | {255: "void"})
+    data = write(tmp_path, [save_pair(tmp_path, "a", mask_of(254)), save_pair(tmp_path, "b", mask_of(255))], plan)
+    assert drawn(tmp_path, data["images"][0])[20, 20, :3].tolist() == voc_palette()[254].tolist()
 
 
 def test_colours_of_rgb_masks_and_of_palettes(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_an_interrupted_trial_is_repeated_in_its_folder(project: Path, monkeypat
     assert len(trials) == 4
 
 
-def test_a_trial_of_a_dead_process_is_repeated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_of_a_dead_process_is_repeated(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here its run keeps a lock as long as it lives; elsewhere the last sign of life counts."""
     run_search(project, replace(OPTIONS, trials=1))
     database = optuna.load_study(study_name="search", storage=study.default_storage(project))
@@ -163,7 +163,7 @@ def test_a_trial_of_a_dead_process_is_repeated(project: Path, monkeypatch: pytes
         trial = database.ask()
         trial.set_user_attr("run", f"trial-{number:03d}")
         trial.suggest_float(RATE, 1e-4, 1e-1, log=True)
-        study.beat(trial, 0.0)
+        study.beat(trial, 0.0, project)
     folders = [project / f"data/runs/trial-00{number}" for number in (1, 2)]
     for folder in folders:
         folder.mkdir(parents=True)
@@ -173,7 +173,9 @@ def test_a_trial_of_a_dead_process_is_repeated(project: Path, monkeypatch: pytes
         assert trials_of(project)[3].user_attrs["run"] == "trial-001"
         assert len(trials_of(project)) == 4
 
-        # Seen from another machine, it dies after five minutes without a sign of life.
+        # Seen from another copy of the project, or another machine, it dies after five minutes without a sign of life.
+        study.repeat_dead(database, tmp_path / "copy", set())
+        assert states_of(project)[2] == "RUNNING"
         monkeypatch.setattr("platform.node", lambda: "elsewhere")
         study.repeat_dead(database, project, set())
         assert states_of(project)[2] == "RUNNING"

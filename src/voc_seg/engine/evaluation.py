@@ -124,8 +124,8 @@ def _sum_over_ranks(confusion: np.ndarray | int, loss: float) -> Score:
     confusion, loss = sum(part[0] for part in parts), sum(part[1] for part in parts)
     if isinstance(confusion, int):
         raise VocSegError(
-            "There is no image to score: the split is empty, because its masks are not public or missing. "
-            "Choose another with evaluation.split (train, val, test)."
+            "There is no image to score: the split has no usable mask. They are not public, missing, or all rejected "
+            "(data/08_reporting/rejected_images.csv). Choose another with evaluation.split (train, val, test)."
         )
     return Score(confusion, loss / max(1, int(confusion.sum())))
 

@@ -174,7 +174,7 @@ class ConsoleHooks:
             return
         facts, path, images = self._catalog.load("evaluation_facts"), path_of(self._catalog, "test_index"), 0
         with suppress(Exception):  # no index, or a damaged one, which is no concern of this run
-            images = pq.read_metadata(path).num_rows
+            images = pq.read_table(path, columns=["rejected"])["rejected"].to_pylist().count("")
         if images and facts.get("split") == "val" and facts.get("chosen_on_val", True):
             logger.info(
                 "val has also chosen the epoch, so its score is optimistic. For the final score, on the %s, type: "

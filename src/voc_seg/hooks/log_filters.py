@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .commands import Launch, context_options, launch_from_params
+from .commands import Launch, context_options, environment_option, launch_from_params
 from .log_handlers import rewrite_message
 
 
@@ -41,13 +41,15 @@ class RepeatedOptions(logging.Filter):
 
     def _completed(self, command: re.Match[str]) -> str:
         options = context_options(self.given, command["pipelines"])
+        if re.search(r"\b(?:run|voc_root)=", command.string[command.end() :].partition("\n")[0]):
+            options = environment_option(self.given)
         more = "," if command["more"] and " --params " in options else command["more"] or ""
         start = command["start"].replace("kedro run", launch_from_params(self.given).program, 1)
         return start + options + more
 
 
-# Only commands that do not name an environment, run or data already.
+# Only commands that do not name an environment, or that resume a run. One that names a run or data gets no others.
 _COMMAND = re.compile(
     r"(?P<start>kedro run --pipelines (?P<pipelines>[\w,]+))"
-    r"(?![^\n]*(?: --(?:env|conf-source|config|runner) |\b(?:run|voc_root|training\.resume)=))(?P<more> --params )?"
+    r"(?![^\n]*(?: --(?:env|conf-source|config|runner) |\btraining\.resume=))(?P<more> --params )?"
 )

@@ -12,7 +12,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import listed
 
 from .exchange import model_digest
-from .members import MEMBERS, fold_of, members_of
+from .members import MEMBERS, fold_of, is_best_epoch, members_of
 from .saved import FORMAT_VERSION, require_best_model
 from .segmentation_net import SegmentationNet
 
@@ -103,8 +103,13 @@ def join_models(saved: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _config(members: Sequence[Mapping[str, Any]], is_folds: bool) -> dict[str, Any]:
-    """The settings of the first member; of folds with the facts about the whole of train."""
+    """The settings of the first member; of folds with the facts about the whole of train.
+
+    ``training.select`` is ``best`` if val has chosen the epoch of any member.
+    """
     config = dict(members[0]["config"])
+    if is_best_epoch(members[0]) != (val_has_chosen := any(map(is_best_epoch, members))):
+        config["training"] = config["training"] | {"select": "best" if val_has_chosen else "last"}
     if not is_folds:
         return config
     images = sum(one["config"]["data"]["val_images"] for one in members)

@@ -31,7 +31,9 @@ _IGNORED_SETTINGS = (
 )  # fmt: skip
 
 
-def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapping[str, Any]) -> dict[str, Any]:
+def comparison_row(
+    model: Mapping[str, Any], history: pd.DataFrame, scores: Mapping[str, Any], name: str = "NAME"
+) -> dict[str, Any]:
     """One row of the comparison, with all settings.
 
     Args:
@@ -39,6 +41,7 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
         history: ``training_history.csv``, one row an epoch; ignored if it is of another model.
         scores: ``metrics.json`` and ``evaluation_facts.json`` of one evaluation; ignored unless of this model on val
             with the scale and flip of its validation, because runs are compared on val only, and under equal terms.
+        name: Of the run, for the command in an error.
 
     Returns:
         ``settings`` (by dotted key), ``data`` (digests of the training data), ``val_conditions`` (settings of the
@@ -52,9 +55,13 @@ def comparison_row(model: Mapping[str, Any], history: pd.DataFrame, scores: Mapp
     settings = _settings(model["config"] | {"model": model["model_config"]})
     of_folds = bool(fold_of(model) or members_of(model))
     history = matching_history(model, history)
-    evaluated = is_score_of(scores, model) and scores.get("split") == "val" and _is_as_validated(scores, settings)
+    same_model = is_score_of(scores, model) and scores.get("split") == "val"
+    evaluated = same_model and _is_as_validated(scores, settings)
     if members_of(model) and not evaluated:
-        raise VocSegError("it is an ensemble and has no score on val. Score it with: kedro run --pipelines evaluation")
+        scored = "was scored on val with other settings than its members" if same_model else "has no score on val"
+        raise VocSegError(
+            f"it is an ensemble and {scored}. Score it with: kedro run --pipelines evaluation --params run={name}"
+        )
     validation = ("data.val_ids", "data.longer_side", "evaluation.scale", "evaluation.flip")
     return {
         "settings": comparison_settings(model),

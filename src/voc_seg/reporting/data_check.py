@@ -54,7 +54,7 @@ class _Legend:
     def row(self, mask: StoredMask, key: Stored) -> int:
         """Return the row of a value or colour of a mask."""
         name = self.plan.values.get(stored_key(mask, key, self.plan), _UNKNOWN)
-        return self.names.index(name)
+        return min(self.names.index(name), len(self.palette) - 1)  # with 255 classes, such values are drawn as void
 
 
 def write_data_check(
@@ -142,10 +142,11 @@ def _spaced(ids: Sequence[str], count: int) -> list[str]:
 
 def _legend(plan: ClassPlan) -> _Legend:
     names = (*plan.names, VOID_NAME, _UNKNOWN)
-    palette = voc_palette()[[*range(len(plan.names)), VOID, VOID]]
+    palette = voc_palette()[[*range(len(plan.names)), VOID, VOID][: VOID + 1]]
     for index, colour in enumerate(plan.colours[: len(plan.names)]):
         palette[index] = palette[index] if colour is None else colour
-    palette[-1] = _UNKNOWN_COLOUR
+    if len(palette) == len(names):
+        palette[-1] = _UNKNOWN_COLOUR
     return _Legend(plan, names, palette)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from voc_seg.metrics.label_errors import LabelSums
 from voc_seg.metrics.label_regions import Region, ReviewedImage
 from voc_seg.samples.store import SampleStore
-from voc_seg.system.names import counted
+from voc_seg.system.names import counted, listed
 from voc_seg.voc.classes import Classes
 
 IMAGE_COLUMNS = ("image_id", "split", "mask_file", "label_quality", "suspicious_share", "regions")
@@ -135,7 +135,7 @@ def summary(review: Review) -> Iterator[str]:
             "masks that are wrong, then prepare the data and train again."
         )
     if skipped := review.not_judged():
-        yield f"Not judged, because the model hardly finds them: {', '.join(skipped)}."
+        yield f"Not judged, because the model hardly finds them: {listed(skipped)}."
     if review.seen_in_training:
         yield (
             "The model was trained on images of train. It has learnt some of their errors and does not see these; the "

@@ -74,7 +74,7 @@ def expand(grid: dict[str, tuple[str, ...]], shared: Settings, prefix: str = "")
     if (runs := math.prod(map(len, grid.values()))) > _MAX_RUNS:
         sizes = " x ".join(str(len(values)) for values in grid.values())
         raise VocSegError(
-            f"--grid gives {runs} runs ({sizes}), but the limit is {_MAX_RUNS}. Use fewer values or settings."
+            f"These are {runs} runs ({sizes}), but the limit is {_MAX_RUNS}. Use fewer values, settings or folds."
         )
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     return [

@@ -148,15 +148,20 @@ def report(study: optuna.Study, trial: optuna.Trial, epoch: int, score: float, e
     return trial.should_prune()
 
 
-def beat(trial: optuna.Trial, last: float) -> float:
-    """Record once a minute that a trial is running on this machine; ``last`` and the result are times of a record."""
+def beat(trial: optuna.Trial, last: float, project: Path) -> float:
+    """Record once a minute that a trial is running in this project; ``last`` and the result are times of a record."""
     now = time.time()
     if now - last < _HEARTBEAT:
         return last
     if not last:
-        trial.set_user_attr(_MACHINE, platform.node())
+        trial.set_user_attr(_MACHINE, _machine(project))
     trial.set_user_attr(_SEEN, now)
     return now
+
+
+def _machine(project: Path) -> str:
+    """Where the locks of runs can be seen: copies of a project on one machine do not see those of each other."""
+    return f"{platform.node()}:{project.resolve()}"
 
 
 def finish(study: optuna.Study, number: int, state: TrialState, value: float | None = None) -> bool:
@@ -190,13 +195,13 @@ def repeat_failed(study: optuna.Study) -> None:
 def repeat_dead(study: optuna.Study, project: Path, alive: set[int]) -> None:
     """Queue trials again whose process has died; ``alive`` are the numbers of those that this process runs.
 
-    A run keeps a lock as long as it lives, which counts on its machine. Elsewhere the last sign of life counts.
+    A run keeps a lock as long as it lives, which counts in its project. Elsewhere the last sign of life counts.
     """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if trial.number in alive:
             continue
         attributes = trial.user_attrs
-        if attributes.get(_MACHINE) == platform.node():
+        if attributes.get(_MACHINE) == _machine(project):
             dead = _is_unlocked(project / outputs_folder(attributes[RUN]))
         else:
             started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0

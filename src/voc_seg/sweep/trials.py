@@ -75,7 +75,7 @@ class StudyTrials(JobSource):
         scores = validated_scores(job)
         is_trained = bool(scores) and scores[-1][0] == job.epochs
         try:
-            running.seen = beat(running.trial, running.seen)
+            running.seen = beat(running.trial, running.seen, self._project)
             for epoch, score in scores:
                 if epoch > running.epoch:
                     running.epoch = epoch

@@ -86,7 +86,7 @@ def _read_runs(runs: Mapping[str, Callable[[], Run]]) -> dict[str, _RunToCompare
         try:
             run = read()
             images = scored_images(run.model, run.scores, run.images)
-            row = comparison_row(run.model, run.history, run.scores)
+            row = comparison_row(run.model, run.history, run.scores, name)
             found[name] = _RunToCompare(row, images, bool(fold_of(run.model)))
         except VocSegError as error:
             logger.warning("%s is excluded: %s", name, error)

@@ -86,5 +86,7 @@ def _log_differences(pooled: Mapping[str, Pooled]) -> None:
         return
     counts = next(iter(paired.values())).counts
     # Divisions into other numbers of folds train on other shares of the images: they are no seeds of one another.
-    groups = group_by_seed({name: pooled[name].runs[0].settings | {"folds": len(pooled[name].runs)} for name in paired})
+    groups = group_by_seed(
+        {name: {**pooled[name].runs[0].settings, "folds": len(pooled[name].runs)} for name in paired}
+    )
     logger.info("%s", difference_text(compare_images(paired, groups), len(counts), unreliable_because(counts)))

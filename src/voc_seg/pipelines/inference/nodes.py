@@ -21,6 +21,7 @@ from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.label_next import choose_to_label
 from voc_seg.engine.preprocessing import evaluation_differences, inference_scale_warning
 from voc_seg.engine.runtime import choose_runtime
+from voc_seg.models.members import fold_of, is_of_folds
 from voc_seg.models.registry import require_trained_for
 from voc_seg.reporting.inference import (
     SHEET_IMAGES,
@@ -106,8 +107,9 @@ def segment(
     chosen = choose_runtime(runtime)
     segmenter = load_segmenter(best_model, inference, chosen, evaluation.scales)
     logger.info(
-        "Images: %d, videos: %d; model of epoch %d, val mIoU %.3f; %s",
-        len(images), len(videos), best_model["epoch"], best_model["val_miou"], chosen,
+        "Images: %d, videos: %d; model of epoch %d, mIoU %.3f on %s; %s",
+        len(images), len(videos), best_model["epoch"], best_model["val_miou"],
+        "its folds of train" if fold_of(best_model) or is_of_folds(best_model) else "val", chosen,
     )  # fmt: skip
 
     def segment_image(name: str) -> Segmentation | None:

@@ -46,8 +46,9 @@ def review(
     }  # fmt: skip
     if not chosen:
         raise VocSegError(
-            f"There is no mask to review: the split {label_review.split} is empty, because its masks are not public or "
-            "missing. Choose another with label_review.split (train, val, test, all)."
+            f"There is no mask to review: the split {label_review.split} has no usable mask. They are not public, "
+            "missing, or all rejected (data/08_reporting/rejected_images.csv). Choose another with label_review.split "
+            "(train, val, test, all)."
         )
     for store in chosen.values():
         store.require_reading(data.reading)

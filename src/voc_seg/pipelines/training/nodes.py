@@ -72,7 +72,7 @@ def train(
     for samples in splits.values():
         samples.require_reading(data.reading)
     indices = {split: samples.read_index() for split, samples in splits.items() if samples.read_index}
-    check_classes(indices, names, training.monitored_class)
+    check_classes(indices, names, training.monitored_class if training.select == "best" else "")
     # A frozen encoder's features have the scale of evaluation.
     if training.frozen_stages != "all" and (warning := evaluation_scale_warning(augmentation, evaluation)):
         logger.warning("%s", warning)

@@ -142,7 +142,7 @@ def test_images_of_pillow_are_turned_upright(photo: Path, model: Predictor) -> N
         (np.zeros(7, np.uint8), r"has the shape \(7,\)"),
         (np.zeros((0, 7), np.uint8), r"has the shape \(0, 7\)"),
         (np.array([["a"]]), "the type <U1"),
-        (None, "NoneType has the shape"),
+        (None, "A NoneType is not an image. Give a path"),
         ({"image": 1}, "dict has the shape"),
         (b"", "empty image"),
         (b"<html>", "unreadable image"),
@@ -208,7 +208,7 @@ def test_the_settings_of_the_model_are_used_unless_others_are_given(saved: dict[
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("nothing.pth", {}, "does not exist"),
+        ("nothing.pth", {}, "There is no file .*nothing.pth. Give the path"),
         ("best_model.pth", {"images": "x"}, "load has no setting images. There are: longer_side, tile"),
         ("best_model.pth", {"tile": 3}, "tile = 3: Input should be greater than or equal to 128"),
         ("best_model.pth", {"scales": [0]}, "scales.0 = 0: Input should be greater than 0"),
@@ -221,6 +221,21 @@ def test_the_settings_of_the_model_are_used_unless_others_are_given(saved: dict[
 def test_what_cannot_be_loaded_is_refused(name: str, settings: dict[str, Any], message: str, files: Path) -> None:
     with pytest.raises(VocSegError, match=message):
         voc_seg.load(files / name, **settings)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("https://x/best_model.pth", "is an address. Download the model first"),
+        (b"best_model.pth", "from the path of its file or folder, not from b'best"),
+        (None, "not from None"),
+        ("", "not from ''"),
+    ],
+)
+def test_what_is_no_path_of_a_model_is_refused(path: Any, message: str) -> None:
+    for load in (voc_seg.load, voc_seg.onnx.load):
+        with pytest.raises(VocSegError, match=message):
+            load(path)
 
 
 def test_messages_name_the_arguments_of_load(model: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:

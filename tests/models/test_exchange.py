@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from voc_seg.config import ModelConfig
-from voc_seg.models.exchange import model_metadata, read_safetensors, to_safetensors
+from voc_seg.models.exchange import model_metadata, read_safetensors, take_model, to_safetensors
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.system.errors import VocSegError
@@ -77,3 +77,15 @@ def test_as_initial_weights_it_gives_its_encoder(path: Path) -> None:
     saved = read_safetensors(path)["model"]
     for name, value in model.encoder.state_dict().items():
         torch.testing.assert_close(value, saved[f"encoder.{name}"], msg=name)
+
+
+def test_changed_weights_are_noticed(saved: dict, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    whole = take_model(saved)
+    content = bytearray(to_safetensors(whole, model_metadata(whole)))
+    path.write_bytes(content)
+    assert read_safetensors(path)["model_digest"] == whole["model_digest"]
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+    with pytest.raises(VocSegError, match=r"model\.safetensors is damaged: .* kedro run --pipelines export"):
+        read_safetensors(path)

@@ -132,7 +132,7 @@ def test_what_cannot_be_served_is_refused(model_file: Path, start: Callable, mod
         assert found.exit_code == 1, found.output
         return found.output
 
-    assert "does not exist" in run("--model", "nothing.pth")
+    assert "There is no file" in run("--model", "nothing.pth")
     assert "device = 'gpu'" in run("--model", model_file, "--device", "gpu")
     taken = start(model).client.base_url.port
     message = run("--model", model_file, "--port", taken)

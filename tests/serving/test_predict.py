@@ -219,3 +219,17 @@ def test_the_description_and_the_probes(server: Any) -> None:
     assert all(server.client.get(part).status_code == 200 for part in parts)
     assert server.client.get("/healthz").json() == {"status": "ok"}
     assert server.client.get("/readyz").json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("image/png;q=0, image/*", "overlay"),
+        ("image/png;q=0, */*", "overlay"),
+        ("image/png;q=0.1, */*;q=0.5", "overlay"),
+        ("image/*;q=0, */*", "json"),
+        ("*/*;q=0", None),
+    ],
+)
+def test_the_most_specific_media_range_decides(accept: str, expected: str | None) -> None:
+    assert choose_format(accept) == expected

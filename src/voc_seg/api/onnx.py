@@ -9,7 +9,7 @@ import numpy as np
 
 from voc_seg.system.errors import VocSegError
 
-from .predictor import Predictor, Result
+from .predictor import Predictor, Result, require_path
 
 __all__ = ["OnnxModel", "Result", "load"]
 
@@ -45,6 +45,7 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
         VocSegError: The file is missing, damaged or not of this project; ONNX Runtime is not installed, or has no such
             device.
     """
+    require_path(path)
     path = Path(path).expanduser()
     try:
         import onnxruntime  # optional

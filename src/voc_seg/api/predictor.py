@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any, overload
 
@@ -91,8 +93,22 @@ class Result:
         is_mask = kind in ("PNG", "TIFF")
         picture = self.mask_image() if is_mask else self.overlay()
         with atomic_write(path) as file:
-            # Colours keep their edges; other formats ignore these options.
-            picture.save(file, kind, compression="tiff_lzw", quality=90, subsampling=0)
+            if kind == "TIFF":  # Pillow 13 refuses a quality with this compression
+                picture.save(file, kind, compression="tiff_lzw")
+            else:  # colours keep their edges; PNG and WebP ignore what they do not know
+                picture.save(file, kind, quality=90, subsampling=0)
+
+
+def require_path(path: Path | str) -> None:
+    """Refuse what is no path of a model.
+
+    Raises:
+        VocSegError: It has another type, or is an address that is not on the hub.
+    """
+    if not isinstance(path, (str, PathLike)) or not str(path):
+        raise VocSegError(f"A model is loaded from the path of its file or folder, not from {path!r:.80}.")
+    if re.match(r"(https?|ftp|s3|gs|file):/", str(path)):
+        raise VocSegError(f"{path} is an address. Download the model first, and give its path, or hf://USER/NAME.")
 
 
 class Predictor(ABC):

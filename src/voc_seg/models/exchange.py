@@ -133,4 +133,10 @@ def _with_metadata(path: Path, weights: Any, metadata: dict[str, str]) -> dict[s
             f"{path} cannot be read as an exported network (its metadata is not JSON: {error}). Make it again with: "
             "kedro run --pipelines export"
         ) from error
-    return {**about, "model": weights}
+    saved = {**about, "model": weights}
+    if about.get("model_digest", digest := model_digest(saved)) != digest:
+        raise VocSegError(
+            f"{path} is damaged: its weights have the digest {digest}, but were written with {about['model_digest']}. "
+            "Make it again with: kedro run --pipelines export"
+        )
+    return saved

@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
 
@@ -17,19 +18,19 @@ MEDIA_TYPES = {"mask": "image/png", "overlay": "image/jpeg", "json": "applicatio
 
 def choose_format(accept: str) -> str | None:
     """Return the format that an ``Accept`` header prefers (RFC 9110, section 12.5.1); None if it accepts none."""
-    wanted: list[tuple[float, int, str]] = []
+    ranges: dict[str, tuple[float, int]] = {}
     for order, part in enumerate(accept.split(",") if accept.strip() else ["*/*"]):
         media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
         quality = next((one[2:] for one in parameters if one.startswith("q=")), "1")
-        try:
-            wanted.append((-float(quality), order, media_type))
-        except ValueError:
-            continue
-    for rank, _, media_type in sorted(wanted):
-        for name, offered in MEDIA_TYPES.items():
-            if rank < 0 and media_type in (offered, f"{offered.partition('/')[0]}/*", "*/*"):
-                return name
-    return None
+        with suppress(ValueError):
+            ranges[media_type] = -float(quality), order
+    found = []
+    for name, offered in MEDIA_TYPES.items():
+        # The most specific range decides: image/png;q=0, */* is everything else.
+        covering = [ranges[one] for one in (offered, f"{offered.partition('/')[0]}/*", "*/*") if one in ranges]
+        if covering and covering[0][0] < 0:
+            found.append((covering[0], name))
+    return min(found, key=lambda one: one[0])[1] if found else None
 
 
 def encode(result: Result, kind: str) -> bytes:

@@ -123,6 +123,7 @@ def create_app(
         finally:
             admission.leave()
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Whether the server works at all. If not, restart it."""
@@ -130,6 +131,7 @@ def create_app(
             raise HTTPException(503, "The thread that segments images has ended.")
         return {"status": "ok"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz")
     async def readyz() -> dict[str, str]:
         """Whether the server should get requests: 503 while it is stopping."""

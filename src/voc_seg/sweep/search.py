@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from voc_seg.config import Parameters
 from voc_seg.hooks.trackers import redact_password
-from voc_seg.system.names import shortened
+from voc_seg.system.names import listed, shortened
 from voc_seg.system.runs import RUNS, outputs_folder
 from voc_seg.system.versions import newest_version
 
@@ -49,6 +49,8 @@ def run_search(project: Path, options: SweepOptions) -> int:
 
     shared = parse_params(options.params)
     space = parse_search(options.search, shared)
+    if own := [key for key in space if key.partition(".")[0] not in Parameters.model_fields]:
+        logger.warning("No setting of voc_seg, so only nodes of your own can read it: %s", listed(own))
     checked = [_read_corner(corner, shared, project, options) for corner in corners(space)]
     require_samples(project, options.env, shared, folds=0)
     parameters, record = checked[0]

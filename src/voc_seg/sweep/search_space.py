@@ -42,6 +42,8 @@ def parse_search(texts: Iterable[str], shared: Settings) -> Space:
             raise VocSegError(f"--search {text!r} must have the form KEY=RANGE. Ranges are {_FORMS}.")
         if FIXED_KEYS.fullmatch(key):
             raise VocSegError(f"--search {key} cannot vary: runs of a sweep share the data, and the sweep names them.")
+        if key == "training.monitor":
+            raise VocSegError(f"--search {key} cannot vary: the trials are ranked by it. Give it with --params.")
         if key in space:
             raise VocSegError(f"--search {text!r}: {key} is repeated. Give it once.")
         if key in shared:
@@ -65,6 +67,8 @@ def _parse_values(text: str, values: str) -> Dimension:
     low_text, dots, high_text = rest.partition("..")
     if kind not in ("float", "log", "int") or not dots:
         raise VocSegError(f"--search {text!r} is neither a range nor a choice. Write {_FORMS}.")
+    if high_text.startswith("."):
+        raise VocSegError(f"--search {text!r} has three dots. Write two between the ends, and 0.5 for .5")
     try:
         read = int if kind == "int" else float
         low, high = read(low_text), read(high_text)
@@ -89,9 +93,16 @@ def _parse_values(text: str, values: str) -> Dimension:
 
 
 def corners(space: Space) -> list[Settings]:
-    """Settings that together contain the ends of all ranges and all choices, to validate them before a search."""
+    """Settings that together contain the ends of all ranges and all choices, to validate them before a search.
+
+    Of a range that is not of whole numbers, a number with a fraction is among them: both ends may be whole.
+    """
     first = {key: dimension.ends[0] for key, dimension in space.items()}
     others = [first | {key: end} for key, dimension in space.items() for end in dimension.ends[1:]]
+    for key, dimension in space.items():
+        if dimension.kind in ("float", "log"):
+            low, high = map(float, dimension.ends)
+            others.append(first | {key: repr(low + (high - low) / math.pi)})
     return [first, *others]
 
 

@@ -69,6 +69,8 @@ def open_study(url: str, name: str, wanted: Mapping[str, Any]) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     waits = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     with storage_errors(url):
+        if "://" not in url:
+            raise ArgumentError(f"this is no URL; for a file, write sqlite:///{url}")
         try:
             make_url(url)
         except ValueError as error:  # the port is no number

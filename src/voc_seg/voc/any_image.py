@@ -1,6 +1,9 @@
 """Images as Python code has them: files, bytes, arrays and images of Pillow, all read in the way of `decode_image`."""
 
+import logging
+import re
 import tempfile
+from collections.abc import Iterator, Set
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,12 +13,15 @@ from PIL import Image
 
 from voc_seg.system.errors import VocSegError
 
-from .images import decode_image, decode_opened
+from .images import dark_note, decode_image, decode_opened
 from .pixel_format import PixelFormat, require_channels, to_8_bits
 
 AnyImage = str | PathLike[str] | bytes | Image.Image | np.ndarray
 
 _ARRAY = "the array"
+_ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:|(https?|file):/)", re.IGNORECASE)  # a Path has lost a slash
+
+logger = logging.getLogger(__name__)
 
 
 def image_pixels(image: Any, pixels: PixelFormat) -> np.ndarray:
@@ -30,9 +36,14 @@ def image_pixels(image: Any, pixels: PixelFormat) -> np.ndarray:
         VocSegError: It cannot be read, is none of these, or has other channels.
     """
     if isinstance(image, (str, PathLike)):
-        if str(image).lower().startswith(("http://", "https://", "ftp://", "s3://", "data:")):
+        if _ADDRESS.match(str(image)):
             raise VocSegError(f"{str(image)[:80]} is an address. Download the image first, and give its path.")
-        return decode_image(Path(image), pixels)
+        if not str(image):
+            raise VocSegError("The path of the image is empty.")
+        found = decode_image(Path(image), pixels)
+        if note := dark_note(found, Path(image), pixels):
+            logger.warning("%s: %s", image, note)
+        return found
     if isinstance(image, (bytes, bytearray, memoryview)):
         with tempfile.TemporaryDirectory(prefix="voc_seg_") as folder:
             path = Path(folder) / "image"
@@ -40,6 +51,10 @@ def image_pixels(image: Any, pixels: PixelFormat) -> np.ndarray:
             return decode_image(path, pixels)
     if isinstance(image, Image.Image):
         return decode_opened(image, pixels)
+    if hasattr(image, "read"):
+        raise VocSegError(f"A {type(image).__name__} is not an image. Give its content, .read(), or a path.")
+    if image is None or isinstance(image, (Set, Iterator)):
+        raise VocSegError(f"A {type(image).__name__} is not an image. Give a path or an array, or a list of them.")
     try:
         array = np.asarray(image)
     except Exception as error:  # a tensor on a GPU, for example
@@ -63,6 +78,11 @@ def _array_pixels(array: np.ndarray, pixels: PixelFormat, kind: str) -> np.ndarr
             f"The {kind} holds {array.dtype} values, whose range is not known. Give uint8 values from 0 to 255: "
             "(255 * array).round().astype('uint8') if they are from 0 to 1."
         )
+    if pixels.range is None and array.dtype.itemsize > 1 and 0 < array.max() <= 255:
+        logger.warning(
+            "The array holds %s values up to %d of %d, so it is nearly black. If they are from 0 to 255, give "
+            "array.astype('uint8').", array.dtype, array.max(), np.iinfo(array.dtype).max,
+        )  # fmt: skip
     values = to_8_bits(array, pixels, _ARRAY)
     if pixels.channels == 3 and (values.ndim == 2 or values.shape[2] in (1, 4)):  # grey, or with transparency
         return decode_opened(Image.fromarray(values[..., 0] if values.shape[2:] == (1,) else values), pixels)

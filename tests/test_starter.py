@@ -146,6 +146,8 @@ def test_a_project_from_an_address_requires_that_commit(tmp_path: Path, starter:
     new(tmp_path, starter, "oaks", **{f"GIT_CONFIG_{key}": value for key, value in address.items()})
     assert f'"voc_seg @ {required}@{head}"' in (tmp_path / "oaks/pyproject.toml").read_text()
     assert yaml.safe_load((tmp_path / "oaks/conf/base/globals.yml").read_text())["source"] == "sample"
+    # Kedro would configure the logging again, without what voc_seg's settings add to it.
+    assert "oaks" in yaml.safe_load((tmp_path / "oaks/conf/logging.yml").read_text())["loggers"]
 
 
 @pytest.mark.slow

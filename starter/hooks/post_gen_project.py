@@ -52,3 +52,9 @@ for name in COPIED:
 for name in ("pyproject.toml", "README.md"):
     page = Path(name)
     page.write_text(page.read_text(encoding="utf-8").replace("file:///ADDRESS", address()), encoding="utf-8")
+# Kedro configures the logging again for a package that logging.yml does not name, which undoes what the settings of
+# voc_seg do with it.
+logging_file = Path("conf/logging.yml")
+text = logging_file.read_text(encoding="utf-8")
+own = "  {{ cookiecutter.python_package }}:\n    level: DEBUG\n"
+logging_file.write_text(text.replace("\nroot:", f"{own}\nroot:", 1), encoding="utf-8")

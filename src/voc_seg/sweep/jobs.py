@@ -37,7 +37,7 @@ def read_history(job: Job) -> list[dict[str, str]]:
 def best_score(job: Job) -> str:
     """The best val mIoU so far, as text for messages; empty before the first validation."""
     scores = [float(row["val_miou"]) for row in read_history(job) if row.get("val_miou")]
-    return f", best val mIoU {max(scores):.3f}" if scores else ""
+    return f", best validation mIoU {max(scores):.3f}" if scores else ""
 
 
 class SweepBars:

@@ -54,7 +54,7 @@ def calibrate(
     }
     logger.info(
         "Temperature %.3g, from %d pixels of %d val images: the network is %s. Expected calibration error %s before, "
-        "%s with the temperature of other images. The predicted classes stay the same.",
+        "%s with it, each half of val with the temperature of the other half. The predicted classes stay the same.",
         temperature, found["pixels"], found["images"], "overconfident" if temperature > 1 else "underconfident",
         score(before), score(after),
     )  # fmt: skip
@@ -63,6 +63,6 @@ def calibrate(
             "This temperature is not to be relied on: %s. Use more images in val, or train again, which writes a model "
             "without a temperature.",
             f"val has only {len(val_samples)} image{'s' * (len(val_samples) != 1)}" if len(val_samples) < _FEW_IMAGES
-            else "with the temperature of other images, the error is no smaller than before",
+            else "with the temperature of the other half of val, the error of each half is no smaller than before",
         )  # fmt: skip
     return found, best_model | {"temperature": temperature}

@@ -30,10 +30,12 @@ function showConfidence() {
   const total = reliability.reduce((sum, bin) => sum + bin.pixels, 0) || 1;
   find("confidence-note").textContent =
     `Expected calibration error ${score(metrics.ece)}, near boundaries ${score(metrics.ece_outline)}, class-wise ` +
-    `${score(metrics.class_ece)}; area under the risk-coverage curve ${score(metrics.aurc)}. ` +
-    "The confidence is the largest class probability of a pixel.";
+    `${score(metrics.class_ece)}; area under the risk-coverage curve ${score(metrics.aurc)}; ` +
+    "of all four, 0 is best. The confidence is the largest class probability of a pixel" +
+    ((metrics.temperature ?? 1) === 1 ? "." : `, corrected with the temperature ${metrics.temperature}` +
+      (metrics.split === "val" ? ", which was fitted to these images." : "."));
   find("confidence-charts").append(
-    chart("Accuracy by confidence, %", "A calibrated network follows the dashed line; orange: overconfident.", 260, 1,
+    chart("Accuracy by confidence, %", "A calibrated network follows the dashed line; orange: overconfident. Bars of few pixels say little.", 260, 1,
       (svg, x, y, bottom, left) => {
         for (const { low, high, pixels, confidence, accuracy } of reliability) {
           if (!pixels) continue;

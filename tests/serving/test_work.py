@@ -54,7 +54,8 @@ def test_a_cancelled_request_keeps_its_room_while_its_image_is_decoded(
                 with pytest.raises(OSError, match="nobody wants"):
                     await request
 
-    asyncio.run(cancel_then_ask_again())
+    with ThreadPoolExecutor(1) as pool:  # in this thread, tests of pages may have an event loop
+        pool.submit(asyncio.run, cancel_then_ask_again()).result()
     upload.file.close()
     batcher.close()
     assert max(most) == 4

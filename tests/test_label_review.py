@@ -74,5 +74,5 @@ def test_a_split_without_masks_is_refused(tmp_path: Path, make_project: Callable
     (voc / "ImageSets/Segmentation/test.txt").unlink()
     for name in ("data_processing", "training"):
         run_kedro(folder, name, training={"epochs": 1})
-    with pytest.raises(ClickException, match=r"the split test is empty.*label_review\.split"):
+    with pytest.raises(ClickException, match=r"the split test has no usable mask.*label_review\.split"):
         run_kedro(folder, "label_review", label_review={"split": "test"})

@@ -154,9 +154,9 @@ def test_an_image_of_void_adds_nothing() -> None:
 
 
 def test_an_empty_split_cannot_be_scored(empty_store: SampleStore) -> None:
-    with pytest.raises(VocSegError, match="the split is empty"):
+    with pytest.raises(VocSegError, match="the split has no usable mask"):
         accumulate([])
-    with pytest.raises(VocSegError, match="the split is empty"):
+    with pytest.raises(VocSegError, match="the split has no usable mask"):
         evaluate(RedOrNot(), empty_store, PLAIN, CPU)
 
 

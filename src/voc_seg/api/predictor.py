@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from PIL import Image
 from voc_seg.config.model_input import ModelInput
 from voc_seg.system.atomic import atomic_write
 from voc_seg.system.errors import VocSegError
-from voc_seg.voc.any_image import AnyImage, image_pixels
+from voc_seg.voc.any_image import AnyImage, image_pixels, is_address
 from voc_seg.voc.classes import Classes, name_classes
 from voc_seg.voc.masks import palette_image
 from voc_seg.voc.pixel_format import PixelFormat, displayed
@@ -107,7 +106,7 @@ def require_path(path: Path | str) -> None:
     """
     if not isinstance(path, (str, PathLike)) or not str(path):
         raise VocSegError(f"A model is loaded from the path of its file or folder, not from {path!r:.80}.")
-    if re.match(r"(https?|ftp|s3|gs|file):/", str(path)):
+    if is_address(path) and not str(path).startswith("hf:"):
         raise VocSegError(f"{path} is an address. Download the model first, and give its path, or hf://USER/NAME.")
 
 

@@ -40,9 +40,8 @@ class RepeatedOptions(logging.Filter):
         return True
 
     def _completed(self, command: re.Match[str]) -> str:
-        options = context_options(self.given, command["pipelines"])
-        if re.search(r"\b(?:run|voc_root)=", command.string[command.end() :].partition("\n")[0]):
-            options = environment_option(self.given)
+        names_data = re.search(r"\b(?:run|voc_root)=", command.string[command.end() :].partition("\n")[0])
+        options = environment_option(self.given) if names_data else context_options(self.given, command["pipelines"])
         more = "," if command["more"] and " --params " in options else command["more"] or ""
         start = command["start"].replace("kedro run", launch_from_params(self.given).program, 1)
         return start + options + more

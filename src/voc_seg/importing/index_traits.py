@@ -14,6 +14,7 @@ import pandas as pd
 
 from voc_seg.system.names import listed
 from voc_seg.voc.duplicates import near_duplicates, perceptual_hash
+from voc_seg.voc.groups import read_traits
 
 from .alignment import Alignment, align, misplaced_masks
 
@@ -48,7 +49,7 @@ def index_warnings(indices: Mapping[str, pd.DataFrame], class_names: Sequence[st
     if not tables:
         return []
     usable = pd.concat(tables, ignore_index=True).drop_duplicates("image_id")
-    traits = [json.loads(text) if text else {} for text in usable["traits"]]
+    traits = read_traits(usable)
     checks = (_single_classes(usable, class_names), _copies(usable, traits), _one_mask(traits), _misplaced(traits))
     return [warning for warning in checks if warning]
 

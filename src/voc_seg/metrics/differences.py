@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from .counts import Counts
-from .intervals import LEVEL
+from .intervals import LEVEL, with_pixels
 
 Name = TypeVar("Name")
 
@@ -33,8 +33,7 @@ class RunScores:
     def of(cls, counts: Counts) -> "RunScores":
         """The scores of the images of a run."""
         parts = counts.by_group()
-        informative = int((parts.truth.sum(-1) > 0).sum())
-        return cls(float(counts.total().miou()), parts.leave_one_out().miou(), counts.miou(), informative)
+        return cls(float(counts.total().miou()), parts.leave_one_out().miou(), counts.miou(), with_pixels(parts))
 
 
 @dataclass(frozen=True)

@@ -96,15 +96,14 @@ def open_study(url: str, name: str, wanted: Mapping[str, Any]) -> optuna.Study:
 
 def _open_storage(url: str, waits: dict[str, Any]) -> RDBStorage:
     """Open the database; its tables are created on first use, which several machines may do at the same moment."""
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS - 1):
         try:
             return RDBStorage(url, engine_kwargs=waits)
-        except DatabaseError as error:  # the tables of another machine
-            missing = isinstance(error, OperationalError) and "already exists" not in str(error)
-            if missing or attempt == _ATTEMPTS - 1:
-                raise
+        except DatabaseError as error:
+            if isinstance(error, OperationalError) and "already exists" not in str(error):
+                raise  # it cannot be reached; otherwise another machine is creating the tables
             time.sleep(0.2 * 2**attempt)
-    raise AssertionError("unreachable")
+    return RDBStorage(url, engine_kwargs=waits)
 
 
 def without_repeated(study: optuna.Study) -> list[FrozenTrial]:

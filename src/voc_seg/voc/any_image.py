@@ -19,9 +19,15 @@ from .pixel_format import PixelFormat, require_channels, to_8_bits
 AnyImage = str | PathLike[str] | bytes | Image.Image | np.ndarray
 
 _ARRAY = "the array"
-_ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:|(https?|file):/)", re.IGNORECASE)  # a Path has lost a slash
+_ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:|(https?|ftp|s3|gs|file):/)", re.IGNORECASE)
+"""Of a scheme with one slash, too, as a Path has it."""
 
 logger = logging.getLogger(__name__)
+
+
+def is_address(path: str | PathLike[str]) -> bool:
+    """Whether what is given as a path is the address of a file elsewhere."""
+    return _ADDRESS.match(str(path)) is not None
 
 
 def image_pixels(image: Any, pixels: PixelFormat) -> np.ndarray:
@@ -36,7 +42,7 @@ def image_pixels(image: Any, pixels: PixelFormat) -> np.ndarray:
         VocSegError: It cannot be read, is none of these, or has other channels.
     """
     if isinstance(image, (str, PathLike)):
-        if _ADDRESS.match(str(image)):
+        if is_address(image):
             raise VocSegError(f"{str(image)[:80]} is an address. Download the image first, and give its path.")
         if not str(image):
             raise VocSegError("The path of the image is empty.")

@@ -1,6 +1,5 @@
 """Folds of train for cross-validation: seeded, stratified by class, and no group of images in two of them."""
 
-import json
 import logging
 from collections.abc import Sequence
 
@@ -9,7 +8,7 @@ import pandas as pd
 
 from voc_seg.system.errors import VocSegError
 
-from .groups import Groups, group_images
+from .groups import Groups, group_images, read_traits
 from .stratify import stratify
 
 logger = logging.getLogger(__name__)
@@ -72,7 +71,7 @@ def folds_of_index(index: pd.DataFrame, class_names: Sequence[str], folds: int, 
     Raises:
         VocSegError: There are fewer groups than folds.
     """
-    traits = [json.loads(text) if text else {} for text in index["traits"]]
+    traits = read_traits(index)
     keys = [one.get("group", "") for one in traits]
     groups, _ = group_images(keys, [int(one.get("hash", "0"), 16) for one in traits])
     return assign_folds(index[list(class_names)].to_numpy() > 0, groups, folds, seed)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -57,8 +58,12 @@ def stated_groups(index: pd.DataFrame) -> dict[str, str]:
     """The groups that ``kedro import-data`` has found, by image id; of an index of a split (`voc_seg.voc.index`)."""
     if not {"image_id", "traits"} <= set(index.columns):  # missing, or of an earlier version
         return {}
-    groups = (json.loads(text).get("group", "") if text else "" for text in index["traits"])
-    return {image_id: group for image_id, group in zip(index["image_id"], groups) if group}
+    return {image_id: one["group"] for image_id, one in zip(index["image_id"], read_traits(index)) if one.get("group")}
+
+
+def read_traits(index: pd.DataFrame) -> list[dict[str, Any]]:
+    """The column ``traits`` of an index, one dict a row; empty in a rejected one."""
+    return [json.loads(text) if text else {} for text in index["traits"]]
 
 
 def _collect(keys: Iterable[Hashable]) -> tuple[tuple[int, ...], ...]:

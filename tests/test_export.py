@@ -132,7 +132,7 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
     data = DataConfig()
     network = SimpleNamespace(content=(exported / "model.onnx").read_bytes(), runtime="1", difference=0.0)
     monkeypatch.setattr(nodes, "to_onnx", lambda *_: network)  # the same whatever the settings
-    _, onnx, _, weights, card = nodes.export_model(saved, {}, {}, data, EvaluationConfig(), InferenceConfig())
+    _, onnx, _, weights, _, card = nodes.export_model(saved, {}, {}, data, EvaluationConfig(), InferenceConfig())
     (tmp_path / "model_masks.onnx").write_bytes(onnx)
     (tmp_path / "model.safetensors").write_bytes(weights)
     pictures = {"picture": decode_image(tmp_path / "picture.jpg")}
@@ -226,7 +226,7 @@ def test_int8_is_kept_if_it_is_as_good_on_val(
     export_with_samples: Callable[..., tuple], val_store: SampleStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    _, masks, int8, _, card = export_with_samples()
+    _, masks, int8, *_, card = export_with_samples()
     assert len(int8) < 0.6 * len(masks)
     for name, content in (("model_masks.onnx", masks), ("model_masks_int8.onnx", int8)):
         (tmp_path / name).write_bytes(content)
@@ -251,7 +251,7 @@ def test_int8_is_kept_if_it_is_as_good_on_val(
 def test_int8_that_is_worse_is_not_kept(
     export_with_samples: Callable[..., tuple], caplog: pytest.LogCaptureFixture
 ) -> None:
-    *_, int8, _, card = export_with_samples(largest_loss=-1.0)
+    _, _, int8, *_, card = export_with_samples(largest_loss=-1.0)
     assert int8 == b""
     assert "| `model_masks_int8.onnx` |" not in card
     assert re.search("In INT8 mIoU .*, so that file was not kept", card)
@@ -268,7 +268,7 @@ def test_without_samples_of_the_models_data_there_is_no_int8(
         ({"val": empty_store}, "there are no images of train or of val with masks"),
     ):
         caplog.clear()
-        *_, int8, _, card = export_with_samples(**given)
+        _, _, int8, *_, card = export_with_samples(**given)
         assert int8 == b""
         assert "| file | content | size |\n" in card
         said = f"the model card lacks speed and mIoU of the files: {reason}\nTo get them, run data_processing"
@@ -276,11 +276,11 @@ def test_without_samples_of_the_models_data_there_is_no_int8(
     caplog.clear()
     reduced = replace(DataConfig().reading, longer_side=96).settings
     write_store(tmp_path / "train.arrow", scene_samples, Origin("sample", "", CLASS_NAMES, "f", reduced))
-    *_, int8, _, _ = export_with_samples(train=SampleStore(tmp_path / "train.arrow"))
+    _, _, int8, *_ = export_with_samples(train=SampleStore(tmp_path / "train.arrow"))
     assert int8 == b""
     assert "train.arrow was packed with" in caplog.text
     monkeypatch.setattr(SampleStore, "origin", Origin("voc2012", "/data/VOC2012/JPEGImages"))
-    *_, int8, _, _ = export_with_samples()
+    _, _, int8, *_ = export_with_samples()
     assert int8 == b""
     assert "the model was trained on sample, and the samples of train are of voc2012" in caplog.text
 
@@ -299,7 +299,7 @@ def test_without_the_extra_the_rest_is_written(
     run_kedro(project, "export")
     assert "No ONNX file is written without onnx, onnxscript. To get them: pip install 'voc_seg[onnx]'" in caplog.text
     assert "No demo page is written: it needs model_masks.onnx. To get both: pip install 'voc_seg[onnx]'" in caplog.text
-    assert {path.name for path in exported.iterdir()} == {"model.safetensors", "MODEL_CARD.md"}
+    assert {path.name for path in exported.iterdir()} == {"model.safetensors", "config.json", "MODEL_CARD.md"}
     assert read_safetensors(exported / "model.safetensors")["epoch"] == 7
     assert "onnx" not in (exported / "MODEL_CARD.md").read_text(encoding="utf-8").lower()
     for name, content in before.items():

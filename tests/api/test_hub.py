@@ -1,6 +1,7 @@
 """Models in folders and on the Hugging Face Hub, which is a server on loopback here."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
@@ -15,6 +16,7 @@ import pytest
 
 import voc_seg
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig
+from voc_seg.models.exchange import read_safetensors
 from voc_seg.pipelines.export import nodes
 from voc_seg.system.errors import VocSegError
 
@@ -32,8 +34,11 @@ def exported(untrained_model: Callable, tmp_path_factory: pytest.TempPathFactory
     model = untrained_model(EvaluationConfig())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nodes, "missing_packages", lambda: ["onnx"])
-        *_, weights, card = nodes.export_model(model, {}, {}, DataConfig(), EvaluationConfig(), InferenceConfig())
+        *_, weights, config, card = nodes.export_model(
+            model, {}, {}, DataConfig(), EvaluationConfig(), InferenceConfig()
+        )
     (folder / "model.safetensors").write_bytes(weights)
+    (folder / "config.json").write_bytes(config)
     (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return folder
 
@@ -81,7 +86,7 @@ def loopback_hub(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     uploaded = tmp_path / "uploaded"
     uploaded.mkdir()
     for path in exported.iterdir():
-        if fnmatchcase(path.name, "model*"):
+        if fnmatchcase(path.name, "model*") or path.name == "config.json":
             shutil.copy(path, uploaded)
     shutil.copy(exported / "MODEL_CARD.md", uploaded / "README.md")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Hub, uploaded))
@@ -102,6 +107,14 @@ def test_a_folder_is_the_exported_model_in_it(exported: Path) -> None:
     for folder in (exported, str(exported)):
         assert np.array_equal(voc_seg.load(folder, device="cpu").predict(IMAGE).mask, expected)
     assert len(np.unique(expected)) > 1
+
+
+def test_the_configuration_is_that_of_the_model(exported: Path) -> None:
+    found = json.loads((exported / "config.json").read_text())
+    saved = read_safetensors(exported / "model.safetensors")
+    assert found.pop("library_name") == "voc_seg" and found.pop("architectures") == ["SegmentationNet"]
+    assert found["model_config"]["encoder"] == "resnet18"
+    assert found == {key: value for key, value in saved.items() if key != "model"}
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -170,14 +170,22 @@ def test_other_bands_are_refused(server: Any) -> None:
     )
 
 
+ONE_IMAGE = "Send one image as multipart form data, in the field image."
+
+
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
+        ({"files": {"image": b"a"}, "params": {"format": "jpg"}}, 422, "format = 'jpg': Input should be 'mask',"),
         ({"content": b"image"}, 415, "Send the image as multipart/form-data, in the field image."),
-        ({"files": {"photo": b"image"}}, 400, "The request has no file in the field image."),
-        ({"data": {"image": "text"}, "files": {"photo": b""}}, 400, "The request has no file in the field image."),
-        ({"files": [("image", b"a"), ("image", b"b")]}, 400, "Too many files. Maximum number of files is 1."),
-        ({"content": b"--x", "headers": {"Content-Type": "multipart/form-data"}}, 400, "Missing boundary"),
+        ({"files": {"photo": b"image"}}, 400, "The request has no complete file in the field image."),
+        (
+            {"data": {"image": "text"}, "files": {"photo": b""}},
+            400,
+            "The request has no complete file in the field image.",
+        ),
+        ({"files": [("image", b"a"), ("image", b"b")]}, 400, f"{ONE_IMAGE} Too many files."),
+        ({"content": b"--x", "headers": {"Content-Type": "multipart/form-data"}}, 400, f"{ONE_IMAGE} Missing boundary"),
         ({"content": b"damaged", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}, 400, ""),
         ({"files": {"image": b"a"}, "headers": {"Accept": "text/html"}}, 406, "Accept one of image/png"),
     ],
@@ -208,6 +216,7 @@ def test_a_gigabyte_is_refused_while_it_is_read(server: Any, png: bytes) -> None
 
 
 def test_the_description_and_the_probes(server: Any) -> None:
+    assert server.client.get("/").headers["location"] == "docs"
     described = server.client.get("/openapi.json").json()["paths"]["/predict"]["post"]
     schema = described["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert schema["properties"]["image"]["format"] == "binary"

@@ -1,19 +1,22 @@
 """Exported models without torch: ``voc_seg.onnx.load("model_masks.onnx").predict("photo.jpg").mask``."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from voc_seg.models.onnx_digest import KEY, is_intact
 from voc_seg.system.errors import VocSegError
 
 from .predictor import Predictor, Result, require_path
 
 __all__ = ["OnnxModel", "Result", "load"]
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_GPU = re.compile(r"cuda(:(?P<number>\d+))?")
 
 
 class OnnxModel(Predictor):
@@ -39,7 +42,7 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
 
     Args:
         path: The file.
-        device: ``auto`` (a GPU if ONNX Runtime has been installed for it), ``cpu`` or ``cuda``.
+        device: ``auto`` (a GPU if ONNX Runtime has been installed for it), ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         VocSegError: The file is missing, damaged or not of this project; ONNX Runtime is not installed, or has no such
@@ -55,12 +58,10 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
         raise VocSegError(f"There is no file {path.absolute()}. Make it with: kedro run --pipelines export")
     if not is_onnx(path):
         raise VocSegError(f"{path} is not an ONNX file. voc_seg.load reads best_model.pth and model.safetensors.")
-    available = onnxruntime.get_available_providers()
-    wanted = [name for kind, name in _PROVIDERS.items() if device in ("auto", kind)][::-1]
-    if not (providers := [name for name in wanted if name in available]):
-        raise VocSegError(f"device is {device}, but ONNX Runtime has only {', '.join(available)} here.")
+    providers = _providers(device, onnxruntime.get_available_providers())
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=providers)
+        content = path.read_bytes()
+        session = onnxruntime.InferenceSession(content, providers=providers)
         about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     except Exception as error:  # ONNX Runtime has an exception type for each cause
         reason = str(error).partition("\n")[0]
@@ -70,7 +71,28 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
             f"{path} does not take images of any size and return masks. Load model_masks.onnx, which kedro run "
             "--pipelines export writes beside it."
         )
+    if KEY in about and not is_intact(content, str(about[KEY])):
+        raise VocSegError(
+            f"{path} is damaged: its bytes have changed. Make it again with: kedro run --pipelines export"
+        )
+    names = about["class_names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):  # of another program
+        raise VocSegError(f"{path} does not describe its classes as this project does: class_names is {names!r:.80}.")
     return OnnxModel(session, about)
+
+
+def _providers(device: str, available: Sequence[str]) -> list[str | tuple[str, dict[str, str]]]:
+    """What ONNX Runtime computes with, the preferred first."""
+    if device != "auto" and device != "cpu" and (gpu := _GPU.fullmatch(str(device))) is None:
+        raise VocSegError(f"device = {device!r} is not known here. Use auto, cpu, cuda or cuda:N.")
+    if device == "cpu" or (device == "auto" and _CUDA not in available):
+        return [_CPU]
+    if _CUDA not in available:
+        raise VocSegError(
+            f"device is {device}, but this ONNX Runtime has no CUDA. Install it with: pip install onnxruntime-gpu"
+        )
+    number = gpu["number"] if device != "auto" and gpu else None
+    return [(_CUDA, {"device_id": number or "0"}), _CPU]
 
 
 def is_onnx(path: Path) -> bool:

@@ -47,14 +47,19 @@ class Result:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in self.shares.items())
         return f"Result({height} x {width}: {shares or 'void only'})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the model, which stays in its process; a confidence that was computed is kept."""
+        return self.__dict__ | {"_confidence": _no_model}
+
     @cached_property
     def confidence(self) -> np.ndarray:
         """255 times the largest class probability, ``uint8 (H, W)``.
 
-        Without ``confidence=True`` in ``predict``, the image goes through the network once more.
+        Without ``confidence=True`` in ``predict``, the image goes through the network once more, so a result that comes
+        from another process needs it.
 
         Raises:
-            VocSegError: The model is an ONNX file, which returns masks only.
+            VocSegError: The model is an ONNX file, which returns masks only; or it is in another process.
         """
         return self._confidence()
 
@@ -96,6 +101,10 @@ class Result:
                 picture.save(file, kind, compression="tiff_lzw")
             else:  # colours keep their edges; PNG and WebP ignore what they do not know
                 picture.save(file, kind, quality=90, subsampling=0)
+
+
+def _no_model() -> np.ndarray:
+    raise VocSegError("The model of this result is in another process. There, call predict(..., confidence=True).")
 
 
 def require_path(path: Path | str) -> None:
@@ -153,7 +162,12 @@ class Predictor(ABC):
             return self._predict_decoded([image_pixels(image, self.pixels)], confidence)[0]
         found: list[Result] = []
         for start in range(0, len(image), _READ_AHEAD):
-            decoded = [image_pixels(one, self.pixels) for one in image[start : start + _READ_AHEAD]]
+            decoded = []
+            for number, one in enumerate(image[start : start + _READ_AHEAD], start):
+                try:
+                    decoded.append(image_pixels(one, self.pixels))
+                except VocSegError as error:
+                    raise VocSegError(f"Image {number} of the list (the first is 0): {error}") from error
             found += self._predict_decoded(decoded, confidence)
         return found
 

@@ -15,7 +15,7 @@ from .runtime import choose_runtime
 
 CHECKED = ((64, 96), (375, 500), (451, 302))
 """Height and width of the images."""
-_LARGEST_SHARE = 0.01
+_LARGEST_SHARE = 0.001
 """Of the pixels: two classes may have nearly equal scores at many of them where a network has learnt little."""
 
 

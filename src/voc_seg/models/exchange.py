@@ -77,6 +77,12 @@ def to_safetensors(saved: dict[str, Any], metadata: dict[str, str]) -> bytes:
     return save({name: value.contiguous() for name, value in saved["model"].items()}, metadata)
 
 
+def to_config(metadata: Mapping[str, str]) -> bytes:
+    """The metadata of an export as ``config.json``, by which the Hugging Face Hub counts downloads; it is not read."""
+    about = {"library_name": "voc_seg", "architectures": ["SegmentationNet"]}
+    return json.dumps(about | {key: json.loads(metadata[key]) for key in sorted(metadata)}, indent=2).encode()
+
+
 def read_saved(path: Path, checksums: bool = True) -> dict[str, Any]:
     """The content of a ``best_model.pth``, a checkpoint or an exported ``model.safetensors``.
 

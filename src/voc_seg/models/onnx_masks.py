@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from voc_seg.config.model_input import ModelInput
 
 from .onnx_export import INPUT, OPSET, OUTPUT
+from .onnx_resize import CONSTANTS, resize
 
 if TYPE_CHECKING:
     import onnx
@@ -104,19 +105,17 @@ _BEFORE = f"""
   stored_shape = Shape <start = 0, end = 2> ({IMAGE})
   channels_first = Transpose <perm = [2, 0, 1]> ({IMAGE})
   first_axis = Constant <value_ints = [0]> ()
-  stored_batch = Unsqueeze (channels_first, first_axis)
-  stored = Cast <to = 1> (stored_batch)
+  stored = Unsqueeze (channels_first, first_axis)
   height_width = Cast <to = 11> (stored_shape)
-  one_and_channels = Shape <start = 0, end = 2> (stored_batch)
+  image_height, image_width = Split <axis = 0, num_outputs = 2> (stored_shape)
   half = Constant <value_float = 0.5> ()
   nothing = Constant <value_float = 0.0> ()
-  brightest = Constant <value_float = 255.0> ()
-
+{CONSTANTS}
 """
 
 
 def _input_of_scale(number: int, processing: Processing, model_input: ModelInput) -> str:
-    """From the image to the network's input; resized pixels are rounded to 8 bits, as everywhere in this project."""
+    """From the image to the network's input."""
     scale = processing.scales[number]
     if processing.image_size:
         size = "{" + ", ".join(str(max(1, round(length * scale))) for length in processing.image_size) + "}"
@@ -146,11 +145,9 @@ def _input_of_scale(number: int, processing: Processing, model_input: ModelInput
   images_{number} = Concat <axis = 0> (normal_{number}, mirror_{number})"""
     return f"""
   {wanted}
-  whole_size_{number} = Concat <axis = 0> (one_and_channels, size_{number})
-  resized_{number} = Resize <mode = "linear", antialias = 1> (stored, , , whole_size_{number})
-  raised_{number} = Add (resized_{number}, half)
-  whole_{number} = Floor (raised_{number})
-  pixels_{number} = Clip (whole_{number}, nothing, brightest)
+  height_{number}, width_{number} = Split <axis = 0, num_outputs = 2> (size_{number})
+  {resize(f"resized_{number}", "stored", ("image_height", "image_width"), (f"height_{number}", f"width_{number}"))}
+  pixels_{number} = Cast <to = 1> (resized_{number})
   mean_{number} = Constant <value = float[1, {model_input.channels}, 1, 1] {mean}> ()
   factor_of_channel_{number} = Constant <value = float[1, {model_input.channels}, 1, 1] {factor}> ()
   centred_{number} = Sub (pixels_{number}, mean_{number})
@@ -208,7 +205,6 @@ def _strips(count: int, classes: int) -> str:
         else "total = Identity (raw_0)"
     )
     return f"""
-  image_height, image_width = Split <axis = 0, num_outputs = 2> (stored_shape)
   strip_pixels = Constant <value_ints = [{max(1, int(_STRIP / max(1.0, classes / 21)))}]> ()
   whole_one = Constant <value_ints = [1]> ()
   some_rows = Div (strip_pixels, image_width)

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -47,6 +49,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     408: {"description": "The upload took too long"},
     413: {"description": "Too many bytes or pixels"},
     415: {"description": "Not a JPEG, PNG, TIFF, BMP or WebP image"},
+    422: {"description": "`format` is none of the formats"},
     429: {"description": "Too many requests are in progress. Try again later"},
     504: {"description": "The image could not be segmented in time"},
 }
@@ -87,6 +90,17 @@ def create_app(
         description=f"Masks of images, by a model of {len(model.classes)} classes.",
     )  # fmt: skip
     app.add_middleware(RequestMiddleware, metrics=metrics, is_stopping=lambda: admission.draining)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        """A sentence, as with all other errors; FastAPI's own is a list."""
+        wrong = "; ".join(f"{one['loc'][-1]} = {one['input']!r}: {one['msg']}" for one in error.errors())
+        return JSONResponse({"detail": wrong}, 422)
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        """The page to try the server, for people who open its address."""
+        return RedirectResponse("docs")  # relative: a proxy may have put the server in a folder
 
     @app.post(
         "/predict",

@@ -1,5 +1,6 @@
 """Uploaded images: read from the request within limits, checked by their header, decoded as files are."""
 
+import logging
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,8 +16,10 @@ from starlette.requests import Request as BaseRequest
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.decode_memory import allow_large_images
 from voc_seg.voc.file_checks import FORMATS, short_name
-from voc_seg.voc.images import decode_image
+from voc_seg.voc.images import dark_note, decode_image
 from voc_seg.voc.pixel_format import PixelFormat
+
+logger = logging.getLogger(__name__)
 
 FIELD = "image"
 _NAME = "the upload"
@@ -41,13 +44,20 @@ async def read_upload(request: Request, max_bytes: int) -> UploadFile:
     limited = BaseRequest(request.scope, _limited(request.receive, max_bytes, too_large))
     try:
         form = await limited.form(max_files=1, max_fields=_OTHER_FIELDS)
-    except (HTTPError, ClientDisconnect, OSError):
+    except HTTPError as error:
+        if error is too_large:
+            raise
+        # Starlette's, such as: Too many files. Maximum number of files is 1.
+        raise HTTPException(
+            400, f"Send one image as multipart form data, in the field {FIELD}. {error.detail}"
+        ) from None
+    except (ClientDisconnect, OSError):
         raise
     except Exception:  # the parser's, which some releases of Starlette pass on
         raise HTTPException(400, "The multipart form is damaged.") from None
     upload = form.get(FIELD)
     if upload is None or isinstance(upload, str):
-        raise HTTPException(400, f"The request has no file in the field {FIELD}.")
+        raise HTTPException(400, f"The request has no complete file in the field {FIELD}.")
     return upload  # type: ignore[return-value]  # FastAPI's class is a subclass of Starlette's
 
 
@@ -110,7 +120,10 @@ def decode_upload(path: Path, pixels: PixelFormat) -> np.ndarray:
         HTTPException: 415, it is not an image of a known format; 400, it is damaged or has other bands.
     """
     try:
-        return decode_image(path, pixels)
+        image = decode_image(path, pixels)
     except VocSegError as error:
         message = str(error).replace(str(path), _NAME).replace(short_name(path), _NAME)
         raise HTTPException(415 if message.startswith(_UNKNOWN) else 400, message) from None
+    if note := dark_note(image, path, pixels):
+        logger.warning("An upload: %s", note)
+    return image

@@ -46,15 +46,12 @@ def image_pixels(image: Any, pixels: PixelFormat) -> np.ndarray:
             raise VocSegError(f"{str(image)[:80]} is an address. Download the image first, and give its path.")
         if not str(image):
             raise VocSegError("The path of the image is empty.")
-        found = decode_image(Path(image), pixels)
-        if note := dark_note(found, Path(image), pixels):
-            logger.warning("%s: %s", image, note)
-        return found
+        return _decoded(Path(image), str(image), pixels)
     if isinstance(image, (bytes, bytearray, memoryview)):
         with tempfile.TemporaryDirectory(prefix="voc_seg_") as folder:
             path = Path(folder) / "image"
             path.write_bytes(image)
-            return decode_image(path, pixels)
+            return _decoded(path, "The image", pixels)
     if isinstance(image, Image.Image):
         return decode_opened(image, pixels)
     if hasattr(image, "read"):
@@ -66,6 +63,13 @@ def image_pixels(image: Any, pixels: PixelFormat) -> np.ndarray:
     except Exception as error:  # a tensor on a GPU, for example
         raise VocSegError(f"A {type(image).__name__} is not an image ({error}). Give a path or an array.") from error
     return _array_pixels(array, pixels, type(image).__name__)
+
+
+def _decoded(path: Path, name: str, pixels: PixelFormat) -> np.ndarray:
+    found = decode_image(path, pixels)
+    if note := dark_note(found, path, pixels):
+        logger.warning("%s: %s", name, note)
+    return found
 
 
 def _array_pixels(array: np.ndarray, pixels: PixelFormat, kind: str) -> np.ndarray:

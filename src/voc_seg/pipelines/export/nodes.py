@@ -12,7 +12,17 @@ from voc_seg.engine.export_check import share_of_other_pixels
 from voc_seg.engine.export_formats import quantise_and_compare, with_processing
 from voc_seg.engine.preprocessing import inference_scale_warning, settings_record
 from voc_seg.models.encoder import count_parameters
-from voc_seg.models.exchange import INT8, MASKS, NETWORK, TORCH, merge_evaluation, model_metadata, to_safetensors
+from voc_seg.models.exchange import (
+    INT8,
+    MASKS,
+    NETWORK,
+    TORCH,
+    merge_evaluation,
+    model_metadata,
+    to_config,
+    to_safetensors,
+)
+from voc_seg.models.onnx_digest import with_digest
 from voc_seg.models.onnx_export import CHECKED, OPSET, missing_packages, to_onnx
 from voc_seg.models.registry import require_trained_for, restore_model
 from voc_seg.models.saved import SETTINGS, require_fields, trained_on
@@ -35,7 +45,7 @@ def export_model(
     inference: InferenceConfig,
     train: SampleStore | None = None,
     val: SampleStore | None = None,
-) -> tuple[bytes, bytes, bytes, bytes, str]:
+) -> tuple[bytes, bytes, bytes, bytes, bytes, str]:
     """Export the best model as files for use elsewhere, and compare them on val, if there are samples.
 
     Files are written in the order returned. A killed export leaves no card beside files of another model: the datasets
@@ -43,7 +53,7 @@ def export_model(
 
     Returns:
         ``model.onnx`` and ``model_masks.onnx``, empty if the extra is not installed; ``model_masks_int8.onnx``, empty
-        if its masks are worse or could not be scored; ``model.safetensors``; ``MODEL_CARD.md``.
+        if its masks are worse or could not be scored; ``model.safetensors``; ``config.json``; ``MODEL_CARD.md``.
 
     Raises:
         VocSegError: ``data.classes`` differ from those of the model, or the model has no settings.
@@ -57,6 +67,7 @@ def export_model(
     model = restore_model(saved)
     onnx, masks, onnx_facts = _to_onnx(model, metadata, saved)
     int8, measured = _to_int8(onnx, masks, saved, data, train, val) if onnx else (b"", {})
+    masks, int8 = (content and with_digest(content) for content in (masks, int8))
     weights = to_safetensors(saved, metadata)
     sizes = {TORCH: len(weights), NETWORK: len(onnx), MASKS: len(masks), INT8: len(int8)}
     scores = merge_evaluation(metrics, evaluation_facts)
@@ -77,7 +88,7 @@ def export_model(
         inference,
         measured,
     )
-    return onnx, masks, int8, weights, card
+    return onnx, masks, int8, weights, to_config(metadata), card
 
 
 def build_demo(scored_model: dict[str, Any], masks: bytes, card: str, data: DataConfig) -> dict[str, bytes]:

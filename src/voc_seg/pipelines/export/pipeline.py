@@ -31,7 +31,14 @@ def create_pipeline(**kwargs: object) -> Pipeline:
                     "export_train_samples",
                     "export_val_samples",
                 ],
-                outputs=["exported_onnx", "exported_masks", "exported_int8", "exported_weights", "model_card"],
+                outputs=[
+                    "exported_onnx",
+                    "exported_masks",
+                    "exported_int8",
+                    "exported_weights",
+                    "exported_config",
+                    "model_card",
+                ],
                 name="export_model",
             ),
             Node(

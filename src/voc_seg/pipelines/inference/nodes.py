@@ -24,13 +24,7 @@ from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.members import fold_of, is_of_folds
 from voc_seg.models.registry import require_trained_for
 from voc_seg.reporting.inference import (
-    SHEET_IMAGES,
-    Thumbnail,
-    class_shares,
-    labelled_overlay,
-    plot_contact_sheet,
-    thumbnail,
-    void_share,
+    SHEET_IMAGES, Thumbnail, class_shares, labelled_overlay, plot_contact_sheet, thumbnail, void_share,
 )  # fmt: skip
 from voc_seg.reporting.label_next import IMAGE_FOLDER, draw_suggestion, fill_page, uncertainty_map
 from voc_seg.samples.inference_images import ImageFiles, LazyMapping, rejected_table
@@ -39,6 +33,7 @@ from voc_seg.system.errors import VocSegError
 from voc_seg.system.names import printable
 from voc_seg.system.progress import progress_bar
 from voc_seg.voc.classes import Classes
+from voc_seg.voc.images import dark_note
 from voc_seg.voc.masks import palette_image
 from voc_seg.voc.pixel_format import displayed
 
@@ -58,14 +53,15 @@ def check_pictures(images: ImageFiles, data: DataConfig) -> tuple[ImageFiles, di
     """
     images = replace(images, pixels=data.reading.pixels)
     reasons: dict[Path, str] = {}
+    dark: dict[Path, str] = {}
     videos: dict[str, VideoFile] = {}
     with progress_bar("checking images", len(images)) as advance:
         for name, path in images.paths.items():
             try:
                 if is_video(path):
                     videos[name] = open_rgb_video(path, data.reading.pixels.channels)
-                else:
-                    images[name]
+                elif note := dark_note(images[name], path, images.pixels):
+                    dark[path] = note
             except VocSegError as error:
                 reasons[path] = printable(str(error))
             advance(1)
@@ -78,6 +74,9 @@ def check_pictures(images: ImageFiles, data: DataConfig) -> tuple[ImageFiles, di
         )
     if reasons:
         logger.warning("Rejected files: %d of %d\n%s%s", len(reasons), len(images), listed, more)
+    if dark:
+        path, note = next(iter(dark.items()))
+        logger.warning("Images that are nearly black: %d of %d, such as %s: %s", len(dark), len(images), path, note)
     readable = [name for name, path in images.paths.items() if path not in reasons and name not in videos]
     return images.only(readable), videos, rejected_table(reasons)
 

@@ -1,4 +1,4 @@
-"""A digest of a whole ONNX file in its own metadata, so that damage is noticed; checking needs neither torch nor onnx."""
+"""A digest of a whole ONNX file in its own metadata, so that damage is noticed; checking needs only Python."""
 
 import hashlib
 import json

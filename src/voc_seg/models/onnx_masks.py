@@ -107,6 +107,7 @@ _BEFORE = f"""
   first_axis = Constant <value_ints = [0]> ()
   stored = Unsqueeze (channels_first, first_axis)
   height_width = Cast <to = 11> (stored_shape)
+  exact_height, exact_width = Split <axis = 0, num_outputs = 2> (height_width)
   image_height, image_width = Split <axis = 0, num_outputs = 2> (stored_shape)
   half = Constant <value_float = 0.5> ()
   nothing = Constant <value_float = 0.0> ()
@@ -125,7 +126,7 @@ def _input_of_scale(number: int, processing: Processing, model_input: ModelInput
         wanted = f"""
   one_pixel_{number} = Constant <value = double {{1.0}}> ()
   limit_{number} = Constant <value = double {{{longer}}}> ()
-  longer_{number} = ReduceMax <keepdims = 0> (height_width)
+  longer_{number} = Max (exact_height, exact_width)
   share_{number} = Div (limit_{number}, longer_{number})
   reduction_{number} = Min (one_pixel_{number}, share_{number})
   scale_{number} = Constant <value = double {{{float(scale)!r}}}> ()
@@ -139,9 +140,11 @@ def _input_of_scale(number: int, processing: Processing, model_input: ModelInput
         _channels(1 / (255 * one) for one in model_input.std),
     )
     mirrored = f"""
-  last_{number} = Constant <value_ints = [-1]> ()
-  end_{number} = Constant <value_ints = [-9223372036854775807]> ()
-  mirror_{number} = Slice (normal_{number}, last_{number}, end_{number}, last_{number}, last_{number})
+  rightmost_{number} = Sub (width_{number}, one_pixel)
+  from_{number} = Reshape (rightmost_{number}, scalar)
+  minus_one_{number} = Constant <value_int = -1> ()
+  mirrored_{number} = Range (from_{number}, minus_one_{number}, minus_one_{number})
+  mirror_{number} = Gather <axis = 3> (normal_{number}, mirrored_{number})
   images_{number} = Concat <axis = 0> (normal_{number}, mirror_{number})"""
     return f"""
   {wanted}
@@ -166,7 +169,7 @@ def _scores_of_scale(number: int, processing: Processing) -> str:
         return f"  scores_{number} = Identity ({_NETWORK}{number})"
     return f"""
   plain_{number}, turned_{number} = Split <axis = 0, num_outputs = 2> ({_NETWORK}{number})
-  back_{number} = Slice (turned_{number}, last_{number}, end_{number}, last_{number}, last_{number})
+  back_{number} = Gather <axis = 3> (turned_{number}, mirrored_{number})
   summed_{number} = Add (plain_{number}, back_{number})
   scores_{number} = Mul (summed_{number}, half)"""
 

@@ -24,7 +24,13 @@ from voc_seg.engine.runtime import choose_runtime
 from voc_seg.models.members import fold_of, is_of_folds
 from voc_seg.models.registry import require_trained_for
 from voc_seg.reporting.inference import (
-    SHEET_IMAGES, Thumbnail, class_shares, labelled_overlay, plot_contact_sheet, thumbnail, void_share,
+    SHEET_IMAGES,
+    Thumbnail,
+    class_shares,
+    labelled_overlay,
+    plot_contact_sheet,
+    thumbnail,
+    void_share,
 )  # fmt: skip
 from voc_seg.reporting.label_next import IMAGE_FOLDER, draw_suggestion, fill_page, uncertainty_map
 from voc_seg.samples.inference_images import ImageFiles, LazyMapping, rejected_table
@@ -53,7 +59,7 @@ def check_pictures(images: ImageFiles, data: DataConfig) -> tuple[ImageFiles, di
     """
     images = replace(images, pixels=data.reading.pixels)
     reasons: dict[Path, str] = {}
-    dark: dict[Path, str] = {}
+    dark: list[str] = []
     videos: dict[str, VideoFile] = {}
     with progress_bar("checking images", len(images)) as advance:
         for name, path in images.paths.items():
@@ -61,22 +67,18 @@ def check_pictures(images: ImageFiles, data: DataConfig) -> tuple[ImageFiles, di
                 if is_video(path):
                     videos[name] = open_rgb_video(path, data.reading.pixels.channels)
                 elif note := dark_note(images[name], path, images.pixels):
-                    dark[path] = note
+                    dark.append(f"{path}: {note}")
             except VocSegError as error:
                 reasons[path] = printable(str(error))
             advance(1)
     listed = "\n".join(f"  {reason}" for reason in islice(reasons.values(), _MAX_LISTED))
     more = f"\n  and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
     if len(reasons) == len(images):
-        raise VocSegError(
-            f"None of the given files ({len(images)}) is a readable image or video; nothing was written.\n"
-            f"{listed}{more}"
-        )
+        raise VocSegError(f"None of the given files ({len(images)}) is a readable image or video:\n{listed}{more}")
     if reasons:
         logger.warning("Rejected files: %d of %d\n%s%s", len(reasons), len(images), listed, more)
     if dark:
-        path, note = next(iter(dark.items()))
-        logger.warning("Images that are nearly black: %d of %d, such as %s: %s", len(dark), len(images), path, note)
+        logger.warning("Images that are nearly black: %d of %d, such as %s", len(dark), len(images), dark[0])
     readable = [name for name, path in images.paths.items() if path not in reasons and name not in videos]
     return images.only(readable), videos, rejected_table(reasons)
 

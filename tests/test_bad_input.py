@@ -73,6 +73,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
         {"augmentation": {"colour_jitter": 0.2, "strength": "light"}},
         "colour_jitter is 0.2 and strength is light: both change colours. Set colour_jitter to 0 or strength to none",
     ),
+    "monitored score unknown": (
+        {"training": {"monitor": "mIoU"}},
+        "  training.monitor = 'mIoU': write miou, boundary_iou, or class: and the name of a class, as in class:cat",
+    ),
     "monitored class unknown": (
         {"training": {"monitor": "class:cta"}},
         "  training.monitor is class:cta, but there is no class cta. Did you mean class:cat?",

@@ -1,5 +1,6 @@
 """Settings of training and of the sanity check."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
@@ -48,7 +49,6 @@ class TrainingConfig(Block):
     )
     monitor: str = Field(
         "miou",
-        pattern="^(miou|boundary_iou|class:.+)$",
         description="the validation score that says which epoch is the best: miou, boundary_iou (docs/confidence.md), "
         "which takes a GPU longer, or the IoU of one class, such as class:cat",
     )
@@ -117,6 +117,13 @@ class TrainingConfig(Block):
     def monitored_class(self) -> str:
         """The class that ``monitor`` names; empty if it names another score."""
         return self.monitor.removeprefix("class:") if self.monitor.startswith("class:") else ""
+
+    @field_validator("monitor")
+    @classmethod
+    def _monitor_is_known(cls, monitor: str) -> str:
+        if monitor not in ("miou", "boundary_iou") and not re.fullmatch(r"class:.*\S.*", monitor):
+            raise ValueError("write miou, boundary_iou, or class: and the name of a class, as in class:cat")
+        return monitor
 
     @field_validator("fold")
     @classmethod

@@ -26,12 +26,13 @@ NEXT_COMMAND = {
     "ensemble": "kedro run --pipelines evaluation",
     "evaluation": "kedro viz run",  # plain kedro viz takes no options
     "label_review": "kedro run --pipelines data_processing,training",
-    "inference": "kedro viz run",
+    "inference": "look at {inference_gallery}",
     "export": "read {model_card}",
-    "comparison": "kedro viz run",
-    "folds": "kedro viz run",
+    "comparison": "look at {runs_figure}",
+    "folds": "look at {folds_figure}",
 }
-"""What to type or do after each pipeline, in the order in which the pipelines depend on each other."""
+"""What to type or do after each pipeline, in the order in which the pipelines depend on each other; in braces entries
+of the catalog, for their paths."""
 
 
 @dataclass(frozen=True)

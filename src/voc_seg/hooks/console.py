@@ -1,6 +1,7 @@
 """Messages of a run on the console and in the log: what it replaces and writes, and what to type next."""
 
 import logging
+import re
 import time
 from collections.abc import Generator
 from contextlib import suppress
@@ -32,7 +33,7 @@ from .commands import (
     viz_options,
 )
 from .errors import find_cause
-from .kedro_internals import pipeline_to_run, resume_nodes
+from .kedro_internals import path_of, pipeline_to_run, resume_nodes
 from .log_filters import RelativePaths, RepeatedOptions
 from .project_logs import use_project_log_files
 
@@ -151,14 +152,15 @@ class ConsoleHooks:
             following = following.replace("kedro run", self._launch.program)
             following += context_options(run_params, following.rpartition(" ")[2], self._suggested(ran))
         self._log_unused_test(ran)
-        following = following.replace("{model_card}", str(path_of(self._catalog, "model_card")))
+        for entry in re.findall(r"{(\w+)}", following):
+            path = path_of(self._catalog, entry)
+            following = following.replace(f"{{{entry}}}", str(path)) if path and path.is_file() else ""
         pages = [str(path_of(self._catalog, name)) for name in ("report", "label_review") if name in self._saved]
         report = f" Report: {', '.join(pages)}." if pages else ""
         for title, name, file in (("Images to label next", "label_next_page", ""), ("Demo", "demo_page", "index.html")):
             page = path_of(self._catalog, name) if name in self._saved else None
             report += f" {title}: {page / file}." if page and (page / file).is_file() else ""
-        count = _WARNINGS.count
-        warned = f" with {count} warning{'s' * (count > 1)}" if count else ""
+        warned = f" with {counted(_WARNINGS.count, 'warning')}" if _WARNINGS.count else ""
         logger.info("Done in %s%s.%s%s", duration(time.time() - self._started), warned, report, following)
 
     def _suggested(self, ran: list[str]) -> dict[str, float] | None:
@@ -250,10 +252,3 @@ class ConsoleHooks:
             names = written.setdefault(path.parent.as_posix(), {})  # several entries may share a file
             names[f"{path.name}/" if path.is_dir() else path.name] = None
         return {folder: list(names) for folder, names in sorted(written.items())}
-
-
-def path_of(catalog: CatalogProtocol, name: str) -> Path | None:
-    """The file or folder of a catalog entry; None if it has none."""
-    dataset = catalog.get(name)
-    filepath = dataset._describe().get("filepath") if dataset is not None else None
-    return Path(str(filepath)) if filepath else None

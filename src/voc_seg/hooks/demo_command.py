@@ -16,7 +16,7 @@ from voc_seg.system.atomic_folder import recover_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.loopback import serve_folder
 
-from .console import path_of
+from .kedro_internals import path_of
 
 logger = logging.getLogger(__name__)
 

@@ -77,3 +77,10 @@ def _regrouped(node: Node) -> Node:
 def grouped(pipeline: Pipeline, group: str) -> Pipeline:
     """The pipeline as one group in Kedro-Viz; names of nodes and datasets stay the same."""
     return Pipeline([_regrouped(node._copy(namespace=group)) for node in pipeline.nodes])
+
+
+def path_of(catalog: CatalogProtocol, name: str) -> Path | None:
+    """The file or folder of a catalog entry; None if it has none."""
+    dataset = catalog.get(name)
+    filepath = dataset._describe().get("filepath") if dataset is not None else None
+    return Path(str(filepath)) if filepath else None

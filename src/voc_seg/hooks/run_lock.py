@@ -12,9 +12,8 @@ from voc_seg.system.atomic import make_folder
 from voc_seg.system.lock import acquire_lock, lock_advice, locks_unsupported
 from voc_seg.system.torchrun import is_restart, process_info
 
-from .console import path_of
 from .errors import RunStoppedError
-from .kedro_internals import pipeline_to_run
+from .kedro_internals import path_of, pipeline_to_run
 
 logger = logging.getLogger(__name__)
 

@@ -144,7 +144,7 @@ def test_nothing_readable_is_an_error_and_leaves_what_was_there(project: Path, p
         ("*.gif", "no file matches"),
         ("", "kedro run --pipelines inference --params inference.images=PATH"),
         (None, "kedro run --pipelines inference --params inference.images=PATH"),
-        (2024, "inference.images = 2024: Value error, YAML does not read this as a path"),
+        (2024, "inference.images = 2024: YAML does not read this as a path"),
     ],
 )
 def test_wrong_paths_are_refused(project: Path, run_kedro: Run, images: object, message: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, RuntimeConfig
+from voc_seg.config.block import value_fault
 from voc_seg.engine.inference import Segmenter, load_segmenter
 from voc_seg.engine.preprocessing import recorded_settings
 from voc_seg.engine.runtime import choose_runtime
@@ -92,7 +93,7 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise VocSegError(f"{key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise VocSegError(f"{key} = {first['input']!r}: {value_fault(first)}") from None
     with _arguments_named():
         return Model(saved, load_segmenter(saved, config, choose_runtime(runtime), scales))
 

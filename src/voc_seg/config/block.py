@@ -56,3 +56,8 @@ def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
             yield from flattened(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value  # keys may be numbers: data.values.255
+
+
+def value_fault(error: Mapping[str, Any]) -> str:
+    """What is wrong with a value, from an item of pydantic's ``ValidationError.errors()``, without its own prefix."""
+    return str(error["msg"]).removeprefix("Value error, ")

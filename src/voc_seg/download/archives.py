@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from voc_seg.config.block import value_fault
 from voc_seg.system.atomic import make_folder
 from voc_seg.system.errors import VocSegError
 from voc_seg.system.lock import acquire_lock, lock_advice, locks_unsupported
@@ -40,7 +41,7 @@ def parse_archives(settings: Mapping[str, Any]) -> dict[str, Archive]:
     try:
         declared = TypeAdapter(dict[str, ArchiveSpec]).validate_python(dict(settings))
     except ValidationError as error:
-        lines = [f"  {' > '.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
+        lines = [f"  {' > '.join(map(str, e['loc']))} = {e['input']!r}: {value_fault(e)}" for e in error.errors()]
         raise VocSegError("archives in conf/base/globals.yml is invalid:\n" + "\n".join(lines)) from None
     return {name: Archive(name, one.md5, one.addresses, one.bytes) for name, one in declared.items()}
 

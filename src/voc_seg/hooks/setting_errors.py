@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from voc_seg.config import Parameters
+from voc_seg.config.block import value_fault
 from voc_seg.config.user_keys import block_of, intended_key
 
 
@@ -18,7 +19,7 @@ def describe_validation_errors(error: ValidationError) -> str:
         key = ".".join(map(str, item["loc"]))
         if item["type"] == "value_error" and (not item["loc"] or isinstance(item["input"], dict)):
             # About several settings, which it names: those of a whole block would bury it.
-            message = item["msg"].removeprefix("Value error, ")
+            message = value_fault(item)
             lines[key, message] = f"  {key}: {message}" if key else f"  {message}"
             continue
         *above, last = item["loc"]
@@ -34,7 +35,7 @@ def describe_validation_errors(error: ValidationError) -> str:
             whole = ".".join(map(str, above))  # pydantic reports each missing value, the last one last
             lines[whole] = f"  {whole} = {item['input']!r}: it must have {last + 1} values, not {len(item['input'])}"
         else:
-            lines[key] = f"  {key} = {item['input']!r}: {item['msg']}"
+            lines[key] = f"  {key} = {item['input']!r}: {value_fault(item)}"
     return "\n".join(lines.values())
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from voc_seg.config import ModelConfig
+from voc_seg.config.block import value_fault
 from voc_seg.config.model_input import ModelInput
 from voc_seg.system.errors import VocSegError
 
@@ -105,7 +106,7 @@ def require_network(saved: Mapping[str, Any], name: str = UNNAMED_NETWORK) -> Mo
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(("model_config", *map(str, first["loc"])))
-        raise VocSegError(f"{name}: {key} is {short_repr(first['input'])}: {first['msg']}. {_ADVICE}") from error
+        raise VocSegError(f"{name}: {key} is {short_repr(first['input'])}: {value_fault(first)}. {_ADVICE}") from error
     require_tensors(saved["model"], name)
     if not any(key.startswith(AUXILIARY) for key in saved["model"]):
         config = config.model_copy(update={"auxiliary": 0.0})  # only checkpoints keep that head

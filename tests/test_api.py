@@ -180,7 +180,7 @@ def test_what_a_result_offers(photo: Path, model: Predictor, tmp_path: Path) -> 
     mask = Image.open(tmp_path / "new/mask.png")
     assert mask.mode == "P" and np.array_equal(np.asarray(mask), result.mask)
     assert Image.open(tmp_path / "overlay.jpg").mode == "RGB"
-    with pytest.raises(VocSegError, match="mask has no ending that says what to save"):
+    with pytest.raises(VocSegError, match=r"The extension of .*mask does not say what to save"):
         result.save(tmp_path / "mask")
 
 
@@ -291,6 +291,19 @@ def test_onnx_runtime_has_these_devices(device: str, message: str, files: Path) 
 
 
 @needs_onnx
+def test_a_device_that_onnx_runtime_cannot_use_is_refused(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with onnxruntime-gpu and without cuDNN: CUDA is listed, and the session falls back to the CPU."""
+    runtime = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" in runtime.get_available_providers():
+        pytest.skip("it has CUDA here")
+    monkeypatch.setattr(runtime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    with pytest.warns(UserWarning, match="not in available"), pytest.raises(VocSegError, match="could not use it"):
+        voc_seg.load(files / "model_masks.onnx", device="cuda:1")
+    with pytest.warns(UserWarning, match="not in available"):
+        assert "CPUExecutionProvider" in repr(voc_seg.load(files / "model_masks.onnx"))
+
+
+@needs_onnx
 @pytest.mark.parametrize("names", ["7", "null", '{"0": "cat"}', '[["cat"]]', '"cat"', "[1, 2]"])
 def test_an_onnx_file_of_another_program_is_refused(names: str, files: Path, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
@@ -327,6 +340,10 @@ def test_several_threads_get_the_masks_of_one(model: Predictor, photo: Path) -> 
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda one: model.predict(one).mask, given))
     assert all(map(np.array_equal, found, expected))
+
+
+def test_completion_offers_what_is_imported_late() -> None:
+    assert {"load", "onnx"} <= set(dir(voc_seg))
 
 
 def _run(code: str) -> str:

@@ -18,6 +18,7 @@ from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, ModelC
 from voc_seg.datasets import BytesDataset
 from voc_seg.engine import export_formats
 from voc_seg.engine.checkpoint import export_best_model
+from voc_seg.engine.export_check import share_of_other_pixels
 from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.models import onnx_export
 from voc_seg.models.exchange import model_digest, read_safetensors, take_model
@@ -28,6 +29,7 @@ from voc_seg.pipelines.export import nodes
 from voc_seg.pipelines.inference.nodes import segment
 from voc_seg.samples.store import Origin, Sample, SampleStore, write_store
 from voc_seg.scenes.sample import draw_scene, plan_split
+from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import CLASS_NAMES, VOC_CLASSES
 from voc_seg.voc.images import decode_image
 
@@ -219,6 +221,14 @@ def export_with_samples(
         return nodes.export_model(take_model(best_model), {}, {}, *settings, train, val)
 
     return run
+
+
+@needs_onnx
+def test_masks_that_differ_from_torch_are_not_exported(exported: Path, best_model: dict) -> None:
+    other = best_model | {"config": best_model["config"] | {"evaluation": {"scale": 1.0, "flip": False}}}
+    masks = export_formats.with_processing((exported / "model.onnx").read_bytes(), other)
+    with pytest.raises(VocSegError, match=r"model_masks\.onnx gives .* of the pixels another class than torch"):
+        share_of_other_pixels(masks, best_model)
 
 
 @needs_onnx

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from voc_seg import onnx as onnx
     from voc_seg.api.model import load as load
 
+__all__ = ["load", "onnx"]
 __version__ = "0.1.0"
 
 limit_spinning()  # before anything imports torch
@@ -23,3 +24,8 @@ def __getattr__(name: str) -> Any:
     if name == "onnx":
         return import_module("voc_seg.onnx")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Include the names that are not imported yet, for completion in notebooks."""
+    return sorted({*globals(), *__all__})

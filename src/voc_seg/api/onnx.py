@@ -66,6 +66,11 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
     except Exception as error:  # ONNX Runtime has an exception type for each cause
         reason = str(error).partition("\n")[0]
         raise VocSegError(f"{path} cannot be read as an ONNX model of this project ({reason:.200}).") from error
+    if str(device).startswith("cuda") and session.get_providers()[0] != _CUDA:  # it falls back to the CPU
+        raise VocSegError(
+            f"device is {device}, but ONNX Runtime could not use it, and has printed the reason. Use device=auto "
+            "or cpu, or install the CUDA and cuDNN that this onnxruntime-gpu needs."
+        )
     if [one.name for one in session.get_inputs()] != ["image"] or "class_names" not in about:
         raise VocSegError(
             f"{path} does not take images of any size and return masks. Load model_masks.onnx, which kedro run "

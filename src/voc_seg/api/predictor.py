@@ -92,15 +92,16 @@ class Result:
         path = Path(path)
         if (kind := _SAVED_AS.get(path.suffix.lower())) is None:
             raise VocSegError(
-                f"{path} has no ending that says what to save: .png and .tif are masks, .jpg and .webp are overlays"
+                f"The extension of {path} does not say what to save. Use .png or .tif for the mask, .jpg or .webp for "
+                "the overlay."
             )
         is_mask = kind in ("PNG", "TIFF")
-        picture = self.mask_image() if is_mask else self.overlay()
+        image = self.mask_image() if is_mask else self.overlay()
         with atomic_write(path) as file:
             if kind == "TIFF":  # Pillow 13 refuses a quality with this compression
-                picture.save(file, kind, compression="tiff_lzw")
+                image.save(file, kind, compression="tiff_lzw")
             else:  # colours keep their edges; PNG and WebP ignore what they do not know
-                picture.save(file, kind, quality=90, subsampling=0)
+                image.save(file, kind, quality=90, subsampling=0)
 
 
 def _no_model() -> np.ndarray:
@@ -141,10 +142,10 @@ class Predictor(ABC):
     def predict(self, image: AnyImage, *, confidence: bool = False) -> Result: ...
 
     @overload
-    def predict(self, image: list[AnyImage] | tuple[AnyImage, ...], *, confidence: bool = False) -> list[Result]: ...
+    def predict(self, image: list[Any] | tuple[AnyImage, ...], *, confidence: bool = False) -> list[Result]: ...
 
     def predict(
-        self, image: AnyImage | list[AnyImage] | tuple[AnyImage, ...], *, confidence: bool = False
+        self, image: AnyImage | list[Any] | tuple[AnyImage, ...], *, confidence: bool = False
     ) -> Result | list[Result]:
         """The mask of an image, or of each image of a list, at its own size.
 

@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # CPU:    docker build -t voc_seg .
 # CUDA:   docker build -t voc_seg:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .
 # Server: docker build --target serve -t voc_seg:serve .
@@ -41,7 +40,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 WORKDIR /app
-USER 1000
+# With its group: this image has no user 1000, whose group would then be root.
+USER 1000:1000
 EXPOSE 8000
 # The server answers what it has accepted, then ends.
 STOPSIGNAL SIGTERM

@@ -228,7 +228,7 @@ def test_the_settings_of_the_model_are_used_unless_others_are_given(saved: dict[
         ("best_model.pth", {"scales": [0]}, "scales.0 = 0: Input should be greater than 0"),
         ("best_model.pth", {"device": "gpu"}, "device = 'gpu'"),
         ("best_model.pth", {"device": "cuda:99"}, "^device is cuda:99, but torch .* Use device=auto or cpu"),
-        ("model_masks.onnx", {"tile": 200}, "is an ONNX file, whose settings are part of it"),
+        ("model_masks.onnx", {"tile": 200}, "is an ONNX file: settings and precision were fixed"),
         ("model.onnx", {}, "Load model_masks.onnx, which kedro run --pipelines export writes beside it"),
     ],
 )

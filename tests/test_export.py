@@ -22,6 +22,7 @@ from voc_seg.engine.export_check import share_of_other_pixels
 from voc_seg.engine.resuming import run_fingerprint
 from voc_seg.models import onnx_export
 from voc_seg.models.exchange import model_digest, read_safetensors, take_model
+from voc_seg.models.onnx_digest import KEY
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.pipelines.evaluation import create_pipeline as evaluation_pipeline
 from voc_seg.pipelines.export import create_pipeline as export_pipeline
@@ -130,19 +131,17 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     scene = Image.fromarray(draw_scene(plan_split("train", 1, 0)[0])[0])
-    scene.resize(size).save(tmp_path / "picture.jpg", exif=exif)  # stored lying
+    scene.resize(size).save(tmp_path / "photo.jpg", exif=exif)  # stored lying
     data = DataConfig()
     network = SimpleNamespace(content=(exported / "model.onnx").read_bytes(), runtime="1", difference=0.0)
     monkeypatch.setattr(nodes, "to_onnx", lambda *_: network)  # the same whatever the settings
     _, onnx, _, weights, _, card = nodes.export_model(saved, {}, {}, data, EvaluationConfig(), InferenceConfig())
     (tmp_path / "model_masks.onnx").write_bytes(onnx)
     (tmp_path / "model.safetensors").write_bytes(weights)
-    pictures = {"picture": decode_image(tmp_path / "picture.jpg")}
+    images = {"photo": decode_image(tmp_path / "photo.jpg")}
     # On some CPUs torch computes in bf16 by default; ONNX Runtime uses fp32.
     expected, in_fp32 = (
-        np.asarray(
-            segment(pictures, {}, saved, data, EvaluationConfig(), InferenceConfig(), runtime)[0]["picture"].mask
-        )
+        np.asarray(segment(images, {}, saved, data, EvaluationConfig(), InferenceConfig(), runtime)[0]["photo"].mask)
         for runtime in (RuntimeConfig(device="cpu"), RuntimeConfig(device="cpu", precision="fp32"))
     )
     assert expected.shape == size
@@ -160,7 +159,7 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
             CLASS_NAMES[value] for value in np.unique(names["mask"])
         }
     assert same[0][0] == 1
-    assert same[1][1] > 0.99
+    assert same[1][1] > 0.999
 
 
 def test_an_export_that_is_killed_leaves_no_card_of_other_files(
@@ -174,7 +173,7 @@ def test_an_export_that_is_killed_leaves_no_card_of_other_files(
             raise KeyboardInterrupt
         write(dataset, data)
 
-    network = onnx_export.OnnxModel(before["model.onnx"], 0.0, "1") if "model.onnx" in before else None
+    network = onnx_export.ExportedNetwork(before["model.onnx"], 0.0, "1") if "model.onnx" in before else None
     with monkeypatch.context() as patch:
         patch.setattr(nodes, "to_onnx", lambda *_: network)  # exporting once is enough
         patch.setattr(BytesDataset, "save", killed)
@@ -239,6 +238,7 @@ def test_int8_is_kept_if_it_is_as_good_on_val(
     _, masks, int8, *_, card = export_with_samples()
     assert len(int8) < 0.6 * len(masks)
     for name, content in (("model_masks.onnx", masks), ("model_masks_int8.onnx", int8)):
+        assert KEY.encode() in content
         (tmp_path / name).write_bytes(content)
     before, after = (voc_seg.load(tmp_path / name) for name in ("model_masks.onnx", "model_masks_int8.onnx"))
     image = np.array(val_store[0].image)
@@ -252,8 +252,8 @@ def test_int8_is_kept_if_it_is_as_good_on_val(
     for name in rows:
         *_, milliseconds, miou, _ = rows[name].split("|")
         assert float(milliseconds) > 0 and 0 <= float(miou) <= 1
-    assert "mIoU is that of 2 images of val. In INT8 mIoU" in card
-    assert "from 4 images of train" in card
+    assert "mIoU is that of 2 images of val. With INT8, mIoU" in card
+    assert "calibrated on 4 images of train" in card
     assert "model_masks_int8.onnx: mIoU on 2 images of val" in caplog.text
 
 
@@ -264,7 +264,7 @@ def test_int8_that_is_worse_is_not_kept(
     _, _, int8, *_, card = export_with_samples(largest_loss=-1.0)
     assert int8 == b""
     assert "| `model_masks_int8.onnx` |" not in card
-    assert re.search("In INT8 mIoU .*, so that file was not kept", card)
+    assert re.search("With INT8, mIoU .*, so that file was not kept", card)
     assert "model_masks_int8.onnx is not written, because it loses too much: mIoU on 2 images of val" in caplog.text
 
 

@@ -160,7 +160,7 @@ def test_memory_does_not_grow_with_the_length(
                 decoded += 1
                 yield Frame(clips.coloured(48, 80), decoded - 1, 1)
 
-    monkeypatch.setattr(videos, "_MOST_PIXELS", 4 * 48 * 80)
+    monkeypatch.setattr(videos, "_MAX_PIXELS", 4 * 48 * 80)
     saved = untrained_model(EvaluationConfig())
     segmenter = load_segmenter(saved, InferenceConfig(), choose_runtime(RuntimeConfig(**FP32)))
     model = voc_seg.load(project / "data/06_models/best_model.pth", **FP32)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from voc_seg.config import InferenceConfig, ModelConfig
 from voc_seg.engine import inference
 from voc_seg.engine.confidence import as_bytes, confidence_of, uncertainty_of
-from voc_seg.engine.inference import Segmenter, load_segmenter, predict_image
+from voc_seg.engine.inference import Segmenter, load_segmenter
 from voc_seg.engine.preprocessing import Preprocessing
 from voc_seg.engine.runtime import Runtime
 from voc_seg.models.registry import build_model
@@ -70,10 +70,10 @@ def test_unsure_pixels_become_void_and_others_stay() -> None:
     image = np.zeros((4, 256, 3), np.uint8)
     image[..., 0] = np.arange(256)
     model = Stripes().eval()
-    plain = predict_image(model, image, WHOLE, CPU, InferenceConfig())
+    plain = Segmenter(model, WHOLE, CPU, InferenceConfig()).predict(image)
     assert (plain.confidence, plain.uncertainty, plain.feature) == (None, None, None)
     for least in (0.0, 0.5, 0.8, 1.0):
-        found = predict_image(model, image, WHOLE, CPU, InferenceConfig(confidence=True, min_confidence=least))
+        found = Segmenter(model, WHOLE, CPU, InferenceConfig(confidence=True, min_confidence=least)).predict(image)
         mean, deviation = 0.485, 0.229  # of ImageNet
         red = np.maximum(0, (np.arange(256) / 255 - mean) / deviation)
         expected = 1 / (1 + np.exp(-red))
@@ -106,8 +106,8 @@ def image() -> np.ndarray:
 def test_the_mask_is_the_same_to_the_pixel(
     network: SegmentationNet, image: np.ndarray, preprocessing: Preprocessing
 ) -> None:
-    mask = predict_image(network, image, preprocessing, CPU, InferenceConfig()).mask
-    found = predict_image(network, image, preprocessing, CPU, ALL)
+    mask = Segmenter(network, preprocessing, CPU, InferenceConfig()).predict(image).mask
+    found = Segmenter(network, preprocessing, CPU, ALL).predict(image)
     assert np.array_equal(found.mask, mask)
     assert found.confidence.shape == found.uncertainty.shape == mask.shape
     assert found.feature.shape == (512,) and found.feature.dtype == np.float32
@@ -117,7 +117,7 @@ def test_the_mask_is_the_same_to_the_pixel(
 
 
 def test_the_feature_is_the_mean_of_the_last_map(network: SegmentationNet, image: np.ndarray) -> None:
-    found = predict_image(network, image, WHOLE, CPU, ALL)
+    found = Segmenter(network, WHOLE, CPU, ALL).predict(image)
     with torch.inference_mode():
         inputs = normalise(torch.from_numpy(image[None]).permute(0, 3, 1, 2), network.model_input)
         expected = network.encoder(network.pad(inputs))[-1].mean((0, 2, 3))
@@ -127,7 +127,7 @@ def test_the_feature_is_the_mean_of_the_last_map(network: SegmentationNet, image
 def test_nothing_is_computed_that_is_not_asked_for(
     network: SegmentationNet, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = predict_image(network, image, WHOLE, CPU, InferenceConfig()).mask
+    expected = Segmenter(network, WHOLE, CPU, InferenceConfig()).predict(image).mask
     for name in ("confidence_of", "uncertainty_of"):
         monkeypatch.setattr(inference, name, lambda scores: pytest.fail("not asked for"))
     assert np.array_equal(Segmenter(network, WHOLE, CPU, ALL)(image), expected)
@@ -140,7 +140,7 @@ def test_the_hook_is_removed_after_an_error(image: np.ndarray) -> None:
 
     model = Failing()
     with pytest.raises(ValueError, match="Size"):
-        predict_image(model, image, WHOLE, CPU, ALL)
+        Segmenter(model, WHOLE, CPU, ALL).predict(image)
     assert not model.encoder._forward_hooks
 
 
@@ -148,8 +148,8 @@ def test_the_temperature_of_the_model_scales_confidence_and_leaves_the_mask() ->
     image = np.zeros((4, 256, 3), np.uint8)
     image[..., 0] = np.arange(256)
     model = Stripes().eval()
-    plain = predict_image(model, image, WHOLE, CPU, ALL)
-    flat = predict_image(model, image, WHOLE, CPU, ALL, temperature=2.0)
+    plain = Segmenter(model, WHOLE, CPU, ALL).predict(image)
+    flat = Segmenter(model, WHOLE, CPU, ALL, temperature=2.0).predict(image)
     assert np.array_equal(flat.mask, plain.mask)
     logits = np.maximum(0, (np.arange(256) / 255 - 0.485) / 0.229)
     expected = 1 / (1 + np.exp(-logits / 2))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from voc_seg.config import EvaluationConfig, InferenceConfig, ModelConfig, Parameters
 from voc_seg.engine import inference
-from voc_seg.engine.inference import predict_image
+from voc_seg.engine.inference import Segmenter
 from voc_seg.engine.prediction import predict_all
 from voc_seg.engine.preprocessing import Preprocessing, evaluation_differences, preprocessing_of
 from voc_seg.engine.runtime import Runtime
@@ -80,7 +80,7 @@ def test_masks_are_those_of_evaluation(network: SegmentationNet, size: tuple[int
     config = EvaluationConfig(scales=chosen.scales, flip=chosen.flip)
     sample = Sample("noise", image, np.zeros(size, np.uint8))
     (expected,) = predict_all(network, [sample], config, CPU, chosen.image_size)
-    found = predict_image(network, image, chosen, CPU, InferenceConfig()).mask
+    found = Segmenter(network, chosen, CPU, InferenceConfig()).predict(image).mask
     assert (found.shape, found.dtype) == (size, np.uint8)
     np.testing.assert_array_equal(found, expected.mask)
 
@@ -98,14 +98,14 @@ def test_masks_are_those_of_evaluation(network: SegmentationNet, size: tuple[int
 )
 def test_what_the_network_is_given(changes: dict, shape: tuple[int, int], size: tuple[int, int]) -> None:
     model = RedOrNot()
-    mask = predict_image(model, _image(*shape), preprocessing(**changes), CPU, InferenceConfig()).mask
+    mask = Segmenter(model, preprocessing(**changes), CPU, InferenceConfig()).predict(_image(*shape)).mask
     assert (mask.shape, model.sizes) == (shape, [size])
 
 
 def test_tiles_are_put_where_they_belong() -> None:
     model = RedOrNot()
     image = _image(300, 500)
-    mask = predict_image(model, image, preprocessing(tile=128), CPU, InferenceConfig()).mask
+    mask = Segmenter(model, preprocessing(tile=128), CPU, InferenceConfig()).predict(image).mask
     np.testing.assert_array_equal(mask, (image[..., 0] > 0).astype(np.uint8))
     assert model.sizes == [(128, 128)] * 15  # 3 x 5, overlapping by a quarter
 
@@ -113,10 +113,10 @@ def test_tiles_are_put_where_they_belong() -> None:
 def test_the_tiles_of_a_network_agree_with_the_whole(trained: SegmentationNet) -> None:
     # 125 by 94 of the network's pixels: two by one tiles, then two by two.
     image, _ = draw_scene(plan_split("train", 1, 0)[0])
-    whole = predict_image(trained, image, preprocessing(scales=(0.25,)), CPU, InferenceConfig()).mask
+    whole = Segmenter(trained, preprocessing(scales=(0.25,)), CPU, InferenceConfig()).predict(image).mask
     assert len(np.unique(whole)) > 1
     for tile in (96, 80):
-        tiled = predict_image(trained, image, preprocessing(scales=(0.25,), tile=tile), CPU, InferenceConfig()).mask
+        tiled = Segmenter(trained, preprocessing(scales=(0.25,), tile=tile), CPU, InferenceConfig()).predict(image).mask
         assert 0 < (whole != tiled).mean() < 0.05
 
 
@@ -130,9 +130,11 @@ def test_a_huge_picture_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(inference, "best_class", noted)
     model = RedOrNot()
-    predict_image(model, np.zeros((3000, 4000, 3), np.uint8), preprocessing(longer_side=500), CPU, InferenceConfig())
-    predict_image(
-        model, np.zeros((3000, 4000, 3), np.uint8), preprocessing(scales=(0.5,), tile=256), CPU, InferenceConfig()
+    Segmenter(model, preprocessing(longer_side=500), CPU, InferenceConfig()).predict(
+        np.zeros((3000, 4000, 3), np.uint8)
+    )
+    Segmenter(model, preprocessing(scales=(0.5,), tile=256), CPU, InferenceConfig()).predict(
+        np.zeros((3000, 4000, 3), np.uint8)
     )
     assert max(height * width for height, width in model.sizes) == 375 * 500
     assert max(largest) <= 2**20
@@ -178,4 +180,4 @@ def test_exhausted_memory_is_answered_with_advice() -> None:
             raise torch.OutOfMemoryError("no room")
 
     with pytest.raises(VocSegError, match=r"Out of memory. Lower inference.tile or inference.longer_side"):
-        predict_image(Greedy(), _image(8, 8), preprocessing(), CPU, InferenceConfig())
+        Segmenter(Greedy(), preprocessing(), CPU, InferenceConfig()).predict(_image(8, 8))

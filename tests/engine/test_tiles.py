@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from voc_seg.config import EvaluationConfig, InferenceConfig
 from voc_seg.engine import scores as scoring
 from voc_seg.engine import tiles
-from voc_seg.engine.inference import predict_image
+from voc_seg.engine.inference import Segmenter
 from voc_seg.engine.prediction import predict_all
 from voc_seg.engine.preprocessing import Preprocessing
 from voc_seg.engine.runtime import Runtime
@@ -136,7 +136,9 @@ def test_evaluation_gives_the_masks_of_inference(
     truth = np.random.default_rng(1).integers(0, 4, size).astype(np.uint8)
     config = EvaluationConfig(scales=scales, tile=128, flip=True)
     (scored,) = predict_all(model, [Sample("noise", image, truth)], config, runtime)
-    mask = predict_image(model, image, Preprocessing(scales, True, None, None, 128), runtime, InferenceConfig()).mask
+    mask = (
+        Segmenter(model, Preprocessing(scales, True, None, None, 128), runtime, InferenceConfig()).predict(image).mask
+    )
     np.testing.assert_array_equal(scored.mask, mask)
     assert scored.confusion.sum() == truth.size
     assert scored.confusion.trace() == (mask == truth).sum()

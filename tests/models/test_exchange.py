@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from voc_seg.config import ModelConfig
-from voc_seg.models.exchange import model_metadata, read_safetensors, take_model, to_safetensors
+from voc_seg.models.exchange import model_metadata, read_safetensors, read_saved, take_model, to_safetensors
 from voc_seg.models.registry import build_model, restore_model
 from voc_seg.models.saved import FORMAT_VERSION
 from voc_seg.system.errors import VocSegError
@@ -70,6 +70,15 @@ def test_files_that_hold_no_network_are_named(path: Path, saved: dict, tmp_path:
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(VocSegError, match=r"does not say which network .* go into model\.weights"):
         read_safetensors(tmp_path / "weights.safetensors")
+
+
+def test_a_file_of_another_user_is_not_called_damaged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:  # root may read every file
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(VocSegError, match=r"may not be read by this user \(Permission denied\)"):
+        read_saved(path)
 
 
 def test_as_initial_weights_it_gives_its_encoder(path: Path) -> None:

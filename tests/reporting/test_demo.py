@@ -71,7 +71,7 @@ def test_names_cannot_become_markup() -> None:
 def test_models_that_have_no_page(
     masks: bytes, data: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "MOST_BYTES", 10)
+    monkeypatch.setattr(demo, "MAX_BYTES", 10)
     found = why_no_demo(saved(**data), masks)
     assert reason in found
     assert bool(found) == bool(reason)

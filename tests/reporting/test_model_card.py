@@ -63,11 +63,15 @@ def test_it_says_what_the_model_is() -> None:
 @pytest.mark.parametrize(
     ("int8", "kept", "sentence"),
     [
-        (0.618, True, "In INT8 mIoU falls by 0.20 points. Its ranges"),
-        (0.621, True, "In INT8 mIoU rises by 0.10 points. Its ranges"),
-        (0.62, True, "In INT8 mIoU stays the same. Its ranges"),
-        (float("nan"), False, "In INT8 mIoU is unknown, as no pixel of these images has a label, so that file was not"),
-        (0.61, False, "In INT8 mIoU falls by 1.00 points, so that file was not kept. Its ranges"),
+        (0.618, True, "With INT8, mIoU falls by 0.20 points. Its ranges"),
+        (0.621, True, "With INT8, mIoU rises by 0.10 points. Its ranges"),
+        (0.62, True, "With INT8, mIoU stays the same. Its ranges"),
+        (
+            float("nan"),
+            False,
+            "With INT8, mIoU is unknown, as no pixel of these images has a label, so that file was not",
+        ),
+        (0.61, False, "With INT8, mIoU falls by 1.00 points, so that file was not kept. Its ranges"),
     ],
 )
 def test_files_have_their_speed_and_score(int8: float, kept: bool, sentence: str) -> None:

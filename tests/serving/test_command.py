@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +18,15 @@ import uvicorn
 from click.testing import CliRunner
 from PIL import Image
 
+import voc_seg
 from voc_seg.api.predictor import Predictor
+from voc_seg.serving import server as server_module
 from voc_seg.serving.command import TOKEN, read_token, serve
 from voc_seg.serving.limits import Admission
 from voc_seg.serving.server import GracefulServer
 from voc_seg.system.errors import VocSegError
+from voc_seg.voc.classes import VOC_CLASSES
+from voc_seg.voc.pixel_format import RGB
 
 NARROW = Path(__file__).parents[1] / "narrow.py"  # a program: voc-seg with a narrow network
 CLIENTS = 8
@@ -99,7 +103,42 @@ def test_a_second_signal_skips_the_wait() -> None:
     server.handle_exit(signal.SIGTERM, None)
     assert (admission.draining, server.should_exit) == (True, False)
     server.handle_exit(signal.SIGINT, None)
-    assert server.should_exit
+    assert (server.should_exit, server.force_exit) == (True, False)
+    server.handle_exit(signal.SIGINT, None)
+    assert server.force_exit
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "warned"),
+    [
+        ("127.0.0.1", "", False),
+        ("localhost", "", False),
+        ("::1", "", False),
+        ("0.0.0.0", "", True),
+        ("0.0.0.0", "a", False),
+    ],
+)
+def test_the_model_is_tried_before_the_port_opens_and_an_open_server_is_warned_of(
+    host: str, token: str, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[tuple[int, ...]] = []
+
+    class Broken(Predictor):
+        classes, pixels = VOC_CLASSES, RGB
+
+        def _segment(self, images: Sequence[np.ndarray], confidence: bool) -> list[tuple[np.ndarray, None]]:
+            tried.append(images[0].shape)
+            return [(np.zeros(image.shape[:2], np.uint8), None) for image in images]
+
+    def no_port(host: str, port: int) -> None:
+        assert tried, "the port opened too early"
+        raise VocSegError("no port here")
+
+    monkeypatch.setattr(voc_seg, "load", lambda *_: Broken.__new__(Broken), raising=False)
+    monkeypatch.setattr(server_module, "_listen", no_port)
+    with pytest.raises(VocSegError, match="no port here"):
+        server_module.serve_model("m", "cpu", "fp32", server_module.ServerOptions(host, 0, token))
+    assert ("Anyone who can reach" in caplog.text) == warned
 
 
 def test_a_token_is_one_word_of_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

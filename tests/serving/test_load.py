@@ -171,6 +171,20 @@ def test_large_images_are_decoded_a_few_at_a_time(start: Callable[..., Any], gat
     assert [value_of(answer.result()) for answer in answers] == list(range(10))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_server_whose_thread_has_ended_asks_to_be_restarted(
+    start: Callable[..., Any], gated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_size(height: int, width: int) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(gated, "images_together", no_size)
+    server = start(gated, timeout=0.5)
+    assert server.predict(image(1)).status_code == 504
+    answers = [server.client.get(path) for path in ("/healthz", "/readyz")]
+    assert [answer.status_code for answer in answers] == [503, 503]
+
+
 def test_a_stopping_server_still_answers_but_is_not_ready(start: Callable[..., Any], gated: Any) -> None:
     gated.gate.set()
     server = start(gated)

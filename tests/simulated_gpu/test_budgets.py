@@ -20,7 +20,7 @@ from voc_seg.engine import prediction, run, runtime
 from voc_seg.engine.evaluation import evaluate
 from voc_seg.engine.failures import require_finite_weights
 from voc_seg.engine.freezing import train_mode
-from voc_seg.engine.inference import predict_image
+from voc_seg.engine.inference import Segmenter
 from voc_seg.engine.optimisation import build_optimizer
 from voc_seg.engine.prediction import predict_all
 from voc_seg.engine.preprocessing import Preprocessing
@@ -196,7 +196,7 @@ def test_inference_copies_bytes(gpu: ModuleType, fp32: Runtime, parameters: Para
     model = build_model(parameters.model, len(CLASS_NAMES)).to(GPU).eval()
     preprocessing = Preprocessing((1.0,), False, None, None, InferenceConfig().tile)
     with gpu.counting() as counts:
-        predict_image(model, np.zeros((64, 96, 3), dtype=np.uint8), preprocessing, fp32, InferenceConfig())
+        Segmenter(model, preprocessing, fp32, InferenceConfig()).predict(np.zeros((64, 96, 3), dtype=np.uint8))
     assert counts.bytes(to_host=True) == 64 * 96
     assert counts.host_conversions == 0
 

@@ -41,7 +41,7 @@ class Model(Predictor):
 
     def _segment(self, images: Sequence[np.ndarray], confidence: bool) -> list[tuple[np.ndarray, np.ndarray | None]]:
         with _arguments_named():
-            found = self._segmenter.asked_for(confidence).predict_same_size(images)
+            found = self._segmenter.with_confidence(confidence).predict_same_size(images)
         return [(one.mask, one.confidence) for one in found]
 
     def images_together(self, height: int, width: int) -> int:
@@ -70,7 +70,9 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
         path = path / TORCH
     if onnx.is_onnx(path):
         if settings or precision != "auto":
-            raise VocSegError(f"{path} is an ONNX file, whose settings are part of it: load it without settings.")
+            raise VocSegError(
+                f"{path} is an ONNX file: settings and precision were fixed by its export. Give only device."
+            )
         return onnx.load(path, device)
     if not path.is_file():
         raise VocSegError(f"There is no file {path.absolute()}. Give the path of best_model.pth; kedro run makes one.")

@@ -78,9 +78,14 @@ class Result:
         """The image tinted by class above a legend with the share of each, as `kedro run --pipelines inference` draws.
 
         Images with a side of more than 1600 pixels are reduced.
-        """
-        from voc_seg.reporting.inference import labelled_overlay  # imports matplotlib, for its fonts
 
+        Raises:
+            VocSegError: matplotlib is not installed, which is possible beside ``voc_seg.onnx``.
+        """
+        try:
+            from voc_seg.reporting.inference import labelled_overlay
+        except ImportError as error:
+            raise VocSegError(f"Overlays need matplotlib: pip install matplotlib ({error})") from error
         return labelled_overlay(displayed(self.image), self.mask, self.classes)
 
     def save(self, path: Path | str) -> None:

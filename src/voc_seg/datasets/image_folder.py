@@ -70,7 +70,7 @@ class Segmentation(NamedTuple):
     uncertainty: Uncertainty | None = None
 
 
-class Segmented(MaskFolder):
+class SegmentedFolder(MaskFolder):
     """Masks by name, and how uncertain they are, if that was asked for."""
 
     def __init__(self, folder: Path) -> None:
@@ -149,9 +149,9 @@ class SegmentationsDataset(MaskFolderDataset):
                 table = pd.DataFrame(facts, columns=["image", "uncertainty", "feature"])
                 table.to_parquet(folder / _UNCERTAINTIES, index=False)
 
-    def load(self) -> Segmented:
+    def load(self) -> SegmentedFolder:
         recover_folder(self._folder)
-        return Segmented(self._folder)
+        return SegmentedFolder(self._folder)
 
     def preview(self, images: int = 12) -> ImagePreview:
         """The first overlays for Kedro-Viz."""

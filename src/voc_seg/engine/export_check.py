@@ -9,8 +9,7 @@ from voc_seg.config import RuntimeConfig
 from voc_seg.models.onnx_masks import IMAGE, MASK
 from voc_seg.system.errors import VocSegError
 
-from .inference import load_segmenter
-from .preprocessing import recorded_settings
+from .inference import recorded_segmenter
 from .runtime import choose_runtime
 
 CHECKED = ((64, 96), (375, 500), (451, 302))
@@ -32,9 +31,7 @@ def share_of_other_pixels(content: bytes, saved: dict[str, Any]) -> float:
     import onnxruntime  # optional
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    config, scales = recorded_settings(saved)
-    runtime = choose_runtime(RuntimeConfig(device="cpu", precision="fp32"))
-    segmenter = load_segmenter(saved, config, runtime, scales)
+    segmenter = recorded_segmenter(saved, choose_runtime(RuntimeConfig(device="cpu", precision="fp32")))
     channels, random = session.get_inputs()[0].shape[2], np.random.default_rng(0)
     other = pixels = 0
     for height, width in CHECKED:

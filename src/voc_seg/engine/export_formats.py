@@ -25,8 +25,8 @@ from voc_seg.samples.store import Sample, SampleStore
 from voc_seg.system.progress import progress_bar
 
 from .device_facts import processor_name
-from .inference import load_segmenter
-from .preprocessing import preprocessing_of, recorded_settings
+from .inference import recorded_segmenter
+from .preprocessing import recorded_preprocessing
 from .runtime import choose_runtime
 from .scores import network_input
 
@@ -49,9 +49,10 @@ def with_processing(network: bytes, saved: dict[str, Any]) -> bytes:
         network: ``model.onnx``.
         saved: The content of ``best_model.pth``.
     """
-    config, scales = recorded_settings(saved)
-    way = preprocessing_of(saved, config, scales)
-    processing = Processing(way.scales, way.flip, way.image_size, way.longer_side)
+    preprocessing = recorded_preprocessing(saved)
+    processing = Processing(
+        preprocessing.scales, preprocessing.flip, preprocessing.image_size, preprocessing.longer_side
+    )
     return to_masks(network, processing, ModelInput.of(saved), len(saved["class_names"]))
 
 
@@ -87,11 +88,10 @@ def quantise_and_compare(
 
 def _network_inputs(saved: dict[str, Any], samples: list[Sample]) -> Iterator[np.ndarray]:
     """The normalised network input of each image, once for each scale."""
-    config, scales = recorded_settings(saved)
-    way, model_input = preprocessing_of(saved, config, scales), ModelInput.of(saved)
+    preprocessing, model_input = recorded_preprocessing(saved), ModelInput.of(saved)
     with progress_bar("calibrating INT8", len(samples)) as advance:
         for sample in samples:
-            for size in way.network_sizes(*sample.mask.shape):
+            for size in preprocessing.network_sizes(*sample.mask.shape):
                 yield normalise(network_input(np.array(sample.image)[None], size), model_input).numpy()
             advance(1)
 
@@ -117,9 +117,8 @@ def compare_files(network: bytes, onnx: Mapping[str, bytes], saved: dict[str, An
         timed image, the most frequent size; ``rounds``; ``processor``; ``threads``; ``precision`` of PyTorch.
     """
     samples = _some(val, _SCORED)
-    config, scales = recorded_settings(saved)
     runtime = choose_runtime(RuntimeConfig(device="cpu"))
-    segmenter = load_segmenter(saved, config, runtime, scales)
+    segmenter = recorded_segmenter(saved, runtime)
     predictors: dict[str, Predict] = {TORCH: segmenter}
     predictors |= {name: _predictor(content, IMAGE, MASK) for name, content in onnx.items()}
     scored = _score(predictors, samples, len(saved["class_names"]))

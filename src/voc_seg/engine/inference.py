@@ -15,8 +15,8 @@ from voc_seg.voc.classes import VOID
 from .confidence import as_bytes, confidence_of, uncertainty_of
 from .failures import INFERENCE_MEMORY_ADVICE, explain_failures
 from .label_next import pooled_features
-from .prediction import PIXELS, images_per_forward, whole_rows
-from .preprocessing import Preprocessing, preprocessing_of
+from .prediction import TYPICAL_PIXELS, images_per_forward, whole_rows
+from .preprocessing import Preprocessing, preprocessing_of, recorded_settings
 from .runtime import Runtime
 from .scores import best_class, network_input, network_logits
 from .tiles import ScoredPart, is_tiled, score_parts
@@ -61,9 +61,9 @@ class Segmenter:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return the mask of an image, as :meth:`predict` does."""
-        return self.asked_for(confidence=False).predict(image).mask
+        return self.with_confidence(confidence=False).predict(image).mask
 
-    def asked_for(self, confidence: bool) -> "Segmenter":
+    def with_confidence(self, confidence: bool) -> "Segmenter":
         """The same, for masks and the confidence if asked for, but nothing for ``inference.label_next``."""
         return replace(self, config=self.config.model_copy(update={"confidence": confidence, "label_next": 0}))
 
@@ -76,23 +76,44 @@ class Segmenter:
         Raises:
             VocSegError: Memory ran out.
         """
-        return self.predict_same_size([image])[0]
+        height, width = image.shape[:2]
+        sizes = self.preprocessing.network_sizes(height, width)
+        flip, tile = self.preprocessing.flip, self.preprocessing.tile
+        features = pooled_features(self.model, self.config.label_next > 0)
+        with explain_failures(INFERENCE_MEMORY_ADVICE), features as pooled:
+            parts = score_parts(self.model, image, sizes, flip, tile, self.runtime)
+            found = _read_scores(parts, (height, width), self.config, self.temperature)
+        # Tiles have one size, and scales one weight, so their means are averaged.
+        return replace(found, feature=torch.stack(pooled).mean(0).cpu().numpy() if pooled else None)
 
     def predict_same_size(self, images: Sequence[np.ndarray]) -> list[Segmented]:
-        """Do the same as :meth:`predict` for images of one size, which go through the network together."""
-        return predict_images(self.model, images, self.preprocessing, self.runtime, self.config, self.temperature)
+        """Do the same as :meth:`predict` for images of one size, which go through the network together.
+
+        Images that need tiles go through it one by one, as do those with ``inference.label_next``.
+        """
+        height, width = images[0].shape[:2]
+        sizes, flip = self.preprocessing.network_sizes(height, width), self.preprocessing.flip
+        if len(images) == 1 or self.config.label_next or is_tiled(sizes, self.preprocessing.tile):
+            return [self.predict(image) for image in images]
+        with explain_failures(INFERENCE_MEMORY_ADVICE):
+            stacked = np.stack(images)
+            logits = [
+                network_logits(self.model, network_input(stacked, size), flip, self.runtime).split(1) for size in sizes
+            ]
+            parts = (whole_rows(list(one), height, width) for one in zip(*logits))
+            return [_read_scores(one, (height, width), self.config, self.temperature) for one in parts]
 
     def images_together(self, height: int, width: int) -> int:
         """Return how many images of this size go through the network together where that is fastest."""
         sizes = self.preprocessing.network_sizes(height, width)
         pixels = max(network_height * network_width for network_height, network_width in sizes)
-        return max(1, PIXELS * images_per_forward(self.runtime) // pixels)
+        return max(1, TYPICAL_PIXELS * images_per_forward(self.runtime) // pixels)
 
 
 def load_segmenter(
     saved: dict[str, Any], config: InferenceConfig, runtime: Runtime, scales: Sequence[float] | None = None
 ) -> Segmenter:
-    """Return what predicts masks; the inference pipeline, the notebook and the model card all use it.
+    """Load a saved model for inference; the pipeline, Python, the server and the notebook all use it.
 
     Args:
         saved: The content of ``best_model.pth``, or the result of ``read_safetensors``.
@@ -108,59 +129,10 @@ def load_segmenter(
     return Segmenter(model, preprocessing, runtime, config, saved.get("temperature", 1.0))
 
 
-def predict_image(
-    model: nn.Module,
-    image: np.ndarray,
-    preprocessing: Preprocessing,
-    runtime: Runtime,
-    config: InferenceConfig,
-    temperature: float = 1.0,
-) -> Segmented:
-    """Return the mask of an image, and what else ``config`` asks for, from one pass through the network.
-
-    Args:
-        model: In evaluation mode, on the runtime's device.
-        image: ``uint8 (H, W, C)``, writable memory.
-        preprocessing: Size and tiles.
-        runtime: Device and precision.
-        config: ``confidence``, ``min_confidence`` and ``label_next``.
-        temperature: By which scores are divided for probabilities (`voc_seg.metrics.temperature`).
-
-    Raises:
-        VocSegError: Memory ran out.
-    """
-    height, width = image.shape[:2]
-    sizes = preprocessing.network_sizes(height, width)
-    with explain_failures(INFERENCE_MEMORY_ADVICE), pooled_features(model, config.label_next > 0) as pooled:
-        parts = score_parts(model, image, sizes, preprocessing.flip, preprocessing.tile, runtime)
-        found = _read_scores(parts, (height, width), config, temperature)
-    # Tiles have one size, and scales one weight, so their means are averaged.
-    return replace(found, feature=torch.stack(pooled).mean(0).cpu().numpy() if pooled else None)
-
-
-def predict_images(
-    model: nn.Module,
-    images: Sequence[np.ndarray],
-    preprocessing: Preprocessing,
-    runtime: Runtime,
-    config: InferenceConfig,
-    temperature: float = 1.0,
-) -> list[Segmented]:
-    """Do the same as :func:`predict_image` for images of one size, which go through the network together.
-
-    Images that need tiles go through it one by one, as do those with ``label_next``.
-    """
-    height, width = images[0].shape[:2]
-    sizes = preprocessing.network_sizes(height, width)
-    if len(images) == 1 or config.label_next or is_tiled(sizes, preprocessing.tile):
-        return [predict_image(model, image, preprocessing, runtime, config, temperature) for image in images]
-    with explain_failures(INFERENCE_MEMORY_ADVICE):
-        stacked = np.stack(images)
-        logits = [
-            network_logits(model, network_input(stacked, size), preprocessing.flip, runtime).split(1) for size in sizes
-        ]
-        parts = (whole_rows(list(one), height, width) for one in zip(*logits))
-        return [_read_scores(one, (height, width), config, temperature) for one in parts]
+def recorded_segmenter(saved: dict[str, Any], runtime: Runtime) -> Segmenter:
+    """Load a saved model for masks by its own settings; see :func:`load_segmenter`."""
+    config, scales = recorded_settings(saved)
+    return load_segmenter(saved, config, runtime, scales)
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from .runtime import Runtime
 from .scores import average_in_strips, best_class, network_input, network_logits, network_size
 from .tiles import ScoredPart, is_tiled, score_parts
 
-PIXELS = 500 * 375
+TYPICAL_PIXELS = 500 * 375
 """Pixels of a typical VOC image."""
 
 
@@ -151,7 +151,9 @@ def queue_scores(
         trimaps = trimaps.pin_memory() if trimaps is not None else None
         return group, [one.pin_memory() for one in pixels], masks.pin_memory(), trimaps
 
-    groups = itertools.islice(_group_by_size(samples, PIXELS * images_per_forward(runtime)), rank, None, world_size)
+    groups = itertools.islice(
+        _group_by_size(samples, TYPICAL_PIXELS * images_per_forward(runtime)), rank, None, world_size
+    )
     # Reading ahead keeps a GPU busy; on a CPU it would take cores from the network.
     for group, pixels, masks, trimaps in (parallel_map if runtime.asynchronous else map)(load, groups):
         logits = [network_logits(model, one, config.flip, runtime).split(1) for one in pixels]

@@ -80,6 +80,15 @@ def recorded_settings(saved: dict[str, Any]) -> tuple[InferenceConfig, tuple[flo
     return InferenceConfig.model_validate(record), tuple(scales) if scales else None
 
 
+def recorded_preprocessing(saved: dict[str, Any]) -> Preprocessing:
+    """How images go through a saved network by its own settings.
+
+    Raises:
+        VocSegError: As :func:`preprocessing_of`.
+    """
+    return preprocessing_of(saved, *recorded_settings(saved))
+
+
 def inference_scale_warning(saved: dict[str, Any], stored: int | None, config: InferenceConfig) -> str:
     """Return a warning if larger images would reach the network at another scale than the packed images did.
 

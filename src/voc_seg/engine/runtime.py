@@ -13,6 +13,7 @@ from torch import nn
 
 from voc_seg.config import RuntimeConfig
 from voc_seg.system.errors import VocSegError
+from voc_seg.system.names import counted
 from voc_seg.system.torchrun import process_info
 
 from .cuda_support import ignore_unsupported_gpu_warning, missing_kernels
@@ -72,7 +73,7 @@ class Runtime:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.device}"
 
     def __str__(self) -> str:
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        threads = f", {counted(torch.get_num_threads(), 'thread')}" if self.device.type == "cpu" else ""
         return f"{self.device_name}{threads}, {self.precision}"
 
 

@@ -57,8 +57,8 @@ def save_model(best_model: Path, folder: Path) -> None:
     about.save(str(folder / "MLmodel"))
 
 
-class ImageFiles:
-    """What MLflow calls: a model that takes image files."""
+class MaskModel:
+    """The ``python_function`` of MLflow: bytes of image files in, PNG masks and class shares out."""
 
     def __init__(self, path: str) -> None:
         self._model = voc_seg.load(path)
@@ -87,6 +87,6 @@ class ImageFiles:
         return pd.DataFrame(rows, columns=["mask", "shares"])
 
 
-def _load_pyfunc(path: str) -> ImageFiles:
+def _load_pyfunc(path: str) -> MaskModel:
     """The name that MLflow looks for."""
-    return ImageFiles(path)
+    return MaskModel(path)

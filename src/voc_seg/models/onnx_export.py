@@ -31,7 +31,7 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class OnnxModel:
+class ExportedNetwork:
     """A network as ONNX.
 
     | field      | type  | meaning                                                     |
@@ -51,7 +51,7 @@ def missing_packages() -> list[str]:
     return [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
 
 
-def to_onnx(model: nn.Module, metadata: dict[str, str]) -> OnnxModel:
+def to_onnx(model: nn.Module, metadata: dict[str, str]) -> ExportedNetwork:
     """Export a network to ONNX and compare it with torch at several sizes.
 
     Args:
@@ -93,7 +93,7 @@ def to_onnx(model: nn.Module, metadata: dict[str, str]) -> OnnxModel:
     for side, name in zip(proto.graph.output[0].type.tensor_type.shape.dim[2:], ("height", "width")):
         side.dim_param = name
     content = proto.SerializeToString()
-    return OnnxModel(content, largest_difference(model, content), version("onnxruntime"))
+    return ExportedNetwork(content, largest_difference(model, content), version("onnxruntime"))
 
 
 @contextmanager

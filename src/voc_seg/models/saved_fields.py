@@ -1,4 +1,4 @@
-"""The fields of a saved network, and what belongs into each."""
+"""The fields of a saved network, and what belongs in each."""
 
 from collections.abc import Callable
 from typing import Any

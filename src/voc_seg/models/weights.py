@@ -75,6 +75,10 @@ def read_content(path: Path, what: str, advice: str, checksums: bool = False) ->
             file.seek(0)
             # Given a path, torch would choose the format by the extension.
             return torch.load(file, map_location="cpu", weights_only=True), {}
+    except PermissionError as error:
+        raise VocSegError(
+            f"{path} may not be read by this user ({error.strerror}). Change its permissions, or its owner."
+        ) from error
     except Exception as error:  # torch.load raises many exception types on malformed files
         raise VocSegError(f"{path} cannot be read as {what} ({_reason(path, error)}). {advice}") from error
 

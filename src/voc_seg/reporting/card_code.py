@@ -11,7 +11,7 @@ _WITH_TORCH = Template("""\
 import voc_seg
 
 model = voc_seg.load("model.safetensors")
-result = model.predict("${picture}")
+result = model.predict("${photo}")
 mask = result.mask  # uint8 (height, width), the image's own size
 print(result.shares)
 """)
@@ -28,14 +28,14 @@ ${opened}
 (mask,) = session.run(["mask"], {"image": image})  # uint8 (height, width), the image's own size
 print([names[value] for value in np.unique(mask)])
 """)
-_OPEN_RGB = 'image = np.asarray(ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB"))'
-_OPEN_BANDS = 'image = np.load("picture.npy")  # uint8 (height, width, {}): bands scaled to 8 bits as in training'
+_OPEN_RGB = 'image = np.asarray(ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB"))'
+_OPEN_BANDS = 'image = np.load("photo.npy")  # uint8 (height, width, {}): bands scaled to 8 bits as in training'
 
 
 def usage(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any], inference: InferenceConfig) -> list[str]:
     model_input = ModelInput.of(saved)
     is_rgb = model_input.channels == 3
-    code = _WITH_TORCH.substitute(picture="picture.jpg" if model_input.pixels == RGB else "picture.tif")
+    code = _WITH_TORCH.substitute(photo="photo.jpg" if model_input.pixels == RGB else "photo.tif")
     torch = [
         "With PyTorch and voc_seg; the masks equal those of `kedro run --pipelines inference`:",
         f"```python\n{code}```",

@@ -53,9 +53,9 @@ def _measured(files: Mapping[str, int], measured: Mapping[str, Any]) -> list[str
     ]
     if INT8 in measured["miou"]:
         text.append(
-            f"In INT8 mIoU {change_by_int8(measured)}{'' if INT8 in files else ', so that file was not kept'}. Its "
-            f"ranges are from {counted(measured['calibrated'], 'image')} of train, and val decided whether to keep it; "
-            "test had no part in that."
+            f"With INT8, mIoU {change_by_int8(measured)}{'' if INT8 in files else ', so that file was not kept'}. Its "
+            f"ranges were calibrated on {counted(measured['calibrated'], 'image')} of train. Val decided whether to "
+            "keep the file; test was not used."
         )
     return [" ".join(text)]
 
@@ -77,6 +77,8 @@ def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
         return []
     return [
         "`model.onnx` was compared with PyTorch in ONNX Runtime {onnxruntime} at {sizes} (batch x height x width): "
-        "logits differ by at most {difference:.1g}. The masks of `model_masks.onnx` differ from those of PyTorch in "
-        "{other_pixels:.2g} of the pixels, at {mask_sizes}.".format(**onnx_facts)
+        "logits differ by at most {difference:.1g}. At {mask_sizes} (height x width), {percent:.2g} % of the pixels in "
+        "masks of `model_masks.onnx` differ from PyTorch.".format(
+            **onnx_facts, percent=100 * onnx_facts["other_pixels"]
+        )
     ]

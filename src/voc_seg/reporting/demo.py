@@ -15,10 +15,10 @@ from .fonts import shown_classes
 from .html_page import fill_template, hex_colour
 from .model_origin import model_name
 
-MOST_PIXELS = 2_000_000
+MAX_PIXELS = 2_000_000
 """Larger photographs are reduced in the page: WebAssembly has one thread here, and at most 4 GB of memory."""
-MOST_BYTES = 350_000_000
-"""Larger models have no page: it holds the model as a text in base64, and texts of Chromium end at 512 MB."""
+MAX_BYTES = 350_000_000
+"""Larger models have no page: it holds the model as a base64 string, and Chromium limits strings to 512 MB."""
 _RUNTIME, _MODULE, _WASM = "onnxruntime_web", "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm.gz"
 _SCRIPTS = ("helpers.js", "demo_drawing.js", "demo.js")
 _STYLES = ("report.css", "demo.css")
@@ -36,7 +36,7 @@ def why_no_demo(saved: Mapping[str, Any], masks: bytes) -> str:
         return "it needs model_masks.onnx. To get both: pip install 'voc_seg[onnx]'"
     if ModelInput.of(saved).pixels != RGB:
         return "browsers read RGB images only, and this model takes others"
-    if len(masks) > MOST_BYTES:
+    if len(masks) > MAX_BYTES:
         return f"browsers cannot hold a model of {len(masks) / 1e6:.0f} MB in a page"
     return ""
 
@@ -65,7 +65,7 @@ def demo_files(masks: bytes, card: str, saved: Mapping[str, Any], classes: Class
             for value, (name, colour) in enumerate(zip(shown.names, shown.colours))
         ],
         "megabytes": round((len(masks) + len(wasm)) / 1e6),
-        "most_pixels": MOST_PIXELS,
+        "most_pixels": MAX_PIXELS,
         "worker": (page / "demo_worker.js").read_text(encoding="utf-8"),
     }
     title = html.escape(f"Demo: {content['title']}")

@@ -71,7 +71,7 @@ def model_card(
         "## Scores",
         *_scores(saved, metrics, classes),
         "## Input and output",
-        *_contract(saved, classes, normalisation, inference),
+        *_contract(saved, classes, normalisation, inference, bool(onnx_facts)),
         "## Use",
         *usage(saved, onnx_facts, inference),
         "## Data",
@@ -160,6 +160,7 @@ def _contract(
     classes: Classes,
     normalisation: tuple[Sequence[float], Sequence[float]],
     inference: InferenceConfig,
+    has_onnx: bool,
 ) -> list[str]:
     mean, std = (", ".join(f"{value:g}" for value in values) for values in normalisation)
     image_size, evaluation = saved["image_size"], saved["config"]["evaluation"]
@@ -171,6 +172,7 @@ def _contract(
     low_high = saved["config"]["data"].get("range")
     wide = f"; values of more than 8 bits first from {low_high[0]:g}..{low_high[1]:g} to 0..255" if low_high else ""
     rows = [
+        *([("file", "`model.onnx`; `model_masks.onnx` takes the image as `uint8` and returns the mask")] * has_onnx),
         ("input", f"`images`, float32 `(batch, {channels}, height, width)`, {kind}; any batch, any height and width"),
         ("normalisation", f"value / 255, minus mean ({mean}), over standard deviation ({std}){wide}"),
         ("size", f"validated at **{evaluation['scale']:g}** times {base}; use the same{large}"),

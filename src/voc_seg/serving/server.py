@@ -47,7 +47,8 @@ class ServerOptions:
 class GracefulServer(uvicorn.Server):
     """On SIGTERM or Ctrl-C, readiness turns 503; after ``drain`` seconds no connection is accepted any more.
 
-    Then the accepted requests are answered, and the process ends with code 0. A second signal skips the wait.
+    Then the accepted requests are answered, and the process ends with code 0. A second signal skips the wait, a
+    further one gives up requests in progress.
     """
 
     def __init__(self, config: uvicorn.Config, admission: Admission, drain: float) -> None:
@@ -73,6 +74,7 @@ class GracefulServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop. uvicorn's own method would end the process by the signal, with another code than 0."""
         if self._admission.draining:
+            self.force_exit = self.should_exit
             self.should_exit = True
             return
         self._admission.draining = True

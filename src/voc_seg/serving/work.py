@@ -41,11 +41,9 @@ class Work:
             NoMemoryError: Memory ran out.
         """
         until = asyncio.get_running_loop().time() + self._limits.timeout
-        upload = await _before(until, read_upload(request, self._limits.max_bytes), 408, "The upload took")
+        upload = await _before(until, read_upload(request, self._limits.max_bytes), 408, "The upload")
         gone = asyncio.ensure_future(_disconnected(request))
-        answer = asyncio.ensure_future(
-            _before(until, self._segment(upload, kind), 504, "The image could not be segmented; it took")
-        )
+        answer = asyncio.ensure_future(_before(until, self._segment(upload, kind), 504, "Segmentation"))
         try:
             await asyncio.wait({gone, answer}, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
@@ -82,12 +80,12 @@ class Work:
             raise
 
 
-async def _before(until: float, work: Any, status: int, problem: str) -> Any:
-    """Await a coroutine, at most until a time of the event loop; then it is cancelled."""
+async def _before(until: float, work: Any, status: int, stage: str) -> Any:
+    """Await a coroutine until a deadline on the event loop's clock; then cancel it."""
     try:
         return await asyncio.wait_for(work, until - asyncio.get_running_loop().time())
     except asyncio.TimeoutError:
-        raise HTTPException(status, f"{problem} longer than the server waits.") from None
+        raise HTTPException(status, f"{stage} took longer than the server's time limit.") from None
 
 
 async def _disconnected(request: Request) -> None:

@@ -50,7 +50,7 @@ def run_search(project: Path, options: SweepOptions) -> int:
     shared = parse_params(options.params)
     space = parse_search(options.search, shared)
     if own := [key for key in space if key.partition(".")[0] not in Parameters.model_fields]:
-        logger.warning("No setting of voc_seg, so only nodes of your own can read it: %s", listed(own))
+        logger.warning("Not a voc_seg setting; only your own nodes can read it: %s", listed(own))
     checked = [_read_corner(corner, shared, project, options) for corner in corners(space)]
     require_samples(project, options.env, shared, folds=0)
     parameters, record = checked[0]

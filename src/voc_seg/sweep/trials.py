@@ -99,7 +99,7 @@ class StudyTrials(JobSource):
             else:
                 state = TrialState.COMPLETE
         if not finish(self._study, trial.number, state, score):
-            logger.warning("%s: another machine has given it up and repeats it, so this result does not count", name)
+            logger.warning("%s: another machine has taken over this trial, so this result is discarded", name)
         elif name in outcome.left:
             repeat(self._study, self._study.get_trials(deepcopy=False)[trial.number])
         del self._running[name]

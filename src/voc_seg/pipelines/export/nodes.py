@@ -1,6 +1,7 @@
 """Nodes of the export pipeline."""
 
 import logging
+import math
 from pathlib import PurePath
 from typing import Any
 
@@ -111,7 +112,7 @@ def _to_onnx(model: nn.Module, metadata: dict[str, str], saved: dict[str, Any]) 
     logger.info("model.onnx agrees with torch at %s: logits differ by %.1g at most", sizes, exported.difference)
     masks = with_processing(exported.content, saved)
     other = share_of_other_pixels(masks, saved)
-    logger.info("model_masks.onnx: other masks than torch's in %.2g of the pixels", other)
+    logger.info("model_masks.onnx: %.2g %% of the pixels differ from torch's masks", 100 * other)
     return (
         exported.content,
         masks,
@@ -143,10 +144,15 @@ def _to_int8(
         before, after = (measured["milliseconds"][name] for name in (MASKS, INT8))
         (logger.info if int8 else logger.warning)(
             "%s%s: mIoU on %d images of val %s (%.3f); %.0f instead of %.0f ms for an image of %d x %d",
-            INT8, "" if int8 else " is not written, because it loses too much", measured["images"],
+            INT8, "" if int8 else f" is not written, because {_why_not_kept(measured)}", measured["images"],
             change_by_int8(measured), measured["miou"][INT8], after, before, *measured["size"],
         )  # fmt: skip
     return int8, measured
+
+
+def _why_not_kept(measured: dict[str, Any]) -> str:
+    is_scored = math.isfinite(measured["miou"][INT8] - measured["miou"][MASKS])
+    return "it loses too much" if is_scored else "it could not be scored"
 
 
 def _why_not_comparable(

@@ -15,7 +15,7 @@ from PIL import Image
 from voc_seg.config import DataConfig, EvaluationConfig, InferenceConfig, RuntimeConfig
 from voc_seg.datasets import Report
 from voc_seg.datasets.annotations import Annotations
-from voc_seg.datasets.image_folder import Segmentation, Segmented, Uncertainty
+from voc_seg.datasets.image_folder import Segmentation, SegmentedFolder, Uncertainty
 from voc_seg.datasets.video_folder import OverlayVideo
 from voc_seg.engine.inference import load_segmenter
 from voc_seg.engine.label_next import choose_to_label
@@ -183,7 +183,7 @@ def export_masks(
 
 
 def suggest_images(
-    images: ImageFiles, masks: Segmented, data: DataConfig, inference: InferenceConfig
+    images: ImageFiles, masks: SegmentedFolder, data: DataConfig, inference: InferenceConfig
 ) -> tuple[pd.DataFrame, Report]:
     """The images to label next, one row each, and a page that shows them; both empty without ``inference.label_next``.
 
@@ -209,7 +209,7 @@ def suggest_images(
     table["distance"] = distances
     logger.info("Images to label next: %d of %d.", len(table), len(known))
     page = fill_page(table, masks, len(known), data.class_table)
-    pictures = (
+    drawings = (
         draw_suggestion(
             row.rank,
             _displayed_or_none(images, row.image),
@@ -219,7 +219,7 @@ def suggest_images(
         )
         for row in table.itertuples()
     )
-    return table, Report(page, IMAGE_FOLDER, pictures, len(table))
+    return table, Report(page, IMAGE_FOLDER, drawings, len(table))
 
 
 def _displayed_or_none(images: ImageFiles, name: str) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from voc_seg.samples.video_files import VideoFile, open_video
 from voc_seg.system.errors import VocSegError
 from voc_seg.voc.classes import Classes
 
-_MOST_PIXELS = 16_000_000
+_MAX_PIXELS = 16_000_000
 """Of the frames that are in memory together, 48 MB for each copy: seven of HD, one of 4K."""
 
 
@@ -32,8 +32,8 @@ def overlay_frames(video: VideoFile, segmenter: Segmenter, classes: Classes) -> 
 
     Frames go through the network in batches, each by itself: nothing is smoothed over time.
     """
-    segmenter = segmenter.asked_for(confidence=False)
-    most = max(1, _MOST_PIXELS // (video.height * video.width))
+    segmenter = segmenter.with_confidence(confidence=False)
+    most = max(1, _MAX_PIXELS // (video.height * video.width))
     together = min(most, segmenter.images_together(video.height, video.width))
     overlays, frames = VideoOverlays(classes), video.frames()
     while batch := list(islice(frames, together)):

@@ -163,7 +163,7 @@ def test_a_trial_of_a_dead_process_is_repeated(project: Path, tmp_path: Path, mo
         trial = database.ask()
         trial.set_user_attr("run", f"trial-{number:03d}")
         trial.suggest_float(RATE, 1e-4, 1e-1, log=True)
-        study.beat(trial, 0.0, project)
+        study.record_heartbeat(trial, 0.0, project)
     folders = [project / f"data/runs/trial-00{number}" for number in (1, 2)]
     for folder in folders:
         folder.mkdir(parents=True)
@@ -174,18 +174,18 @@ def test_a_trial_of_a_dead_process_is_repeated(project: Path, tmp_path: Path, mo
         assert len(trials_of(project)) == 4
 
         # Seen from another copy of the project, or another machine, it dies after five minutes without a sign of life.
-        study.repeat_dead(database, tmp_path / "copy", set())
+        study.retry_stale(database, tmp_path / "copy", set())
         assert states_of(project)[2] == "RUNNING"
         monkeypatch.setattr("platform.node", lambda: "elsewhere")
-        study.repeat_dead(database, project, set())
+        study.retry_stale(database, project, set())
         assert states_of(project)[2] == "RUNNING"
         later = time.time() + 301
         monkeypatch.setattr(time, "time", lambda: later)
-        study.repeat_dead(database, project, {2})
+        study.retry_stale(database, project, {2})
         assert states_of(project)[2] == "RUNNING"
-        study.repeat_dead(database, project, set())
+        study.retry_stale(database, project, set())
         assert states_of(project)[2] == "FAIL" and states_of(project)[-1] == "WAITING"
-        study.repeat_dead(database, project, set())
+        study.retry_stale(database, project, set())
         assert len(trials_of(project)) == 5
 
 

@@ -12,7 +12,7 @@ class Outcome:
     finished: list[str]
     failed: dict[str, str]
     running_elsewhere: list[str]
-    left: list[str]
+    unfinished: list[str]  # not started, or interrupted
     signum: int | None
     stopped: list[str] = field(default_factory=list)  # because their source asked for it
 
@@ -22,7 +22,7 @@ class Outcome:
             self.finished + other.finished,
             self.failed | other.failed,
             self.running_elsewhere + other.running_elsewhere,
-            self.left + other.left,
+            self.unfinished + other.unfinished,
             other.signum if self.signum is None else self.signum,
             self.stopped + other.stopped,
         )

@@ -161,7 +161,7 @@ def run_jobs(
                         _finish(running.pop(name), outcome)
                         source.ended(run.job, outcome)
                         run.lock.close()
-                        bars.done(name, counts=name not in outcome.left)
+                        bars.done(name, counts=name not in outcome.unfinished)
                     elif not run.signals_sent and source.should_stop(run.job):
                         run.stop()
                 time.sleep(0.2)
@@ -171,9 +171,9 @@ def run_jobs(
             for run in running.values():
                 run.process.wait()
     not_started = {job.trial.name for job in waiting}
-    left = [job.trial.name for job in jobs if job.trial.name in outcome.left or job.trial.name in not_started]
-    left += [name for name in outcome.left if name not in left]
-    return replace(outcome, left=left, signum=signals.signum)
+    unfinished = [job.trial.name for job in jobs if job.trial.name in outcome.unfinished or job.trial.name in not_started]
+    unfinished += [name for name in outcome.unfinished if name not in unfinished]
+    return replace(outcome, unfinished=unfinished, signum=signals.signum)
 
 
 def _start(job: Job, outcome: Outcome, project: Path, environment: str | None, threads: int) -> _RunProcess | None:
@@ -214,7 +214,7 @@ def _finish(run: _RunProcess, outcome: Outcome) -> None:
         outcome.stopped.append(name)
         logger.info("%s: stopped after %s%s", name, took, best_score(run.job))
     elif run.signals_sent:
-        outcome.left.append(name)
+        outcome.unfinished.append(name)
         logger.info("%s: interrupted after %s", name, took)
     else:
         outcome.failed[name] = run.reason()

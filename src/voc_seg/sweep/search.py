@@ -67,7 +67,7 @@ def run_search(project: Path, options: SweepOptions) -> int:
             redact_password(options.storage or studies.DATABASE),
         )  # fmt: skip
         outcome = run_jobs([], project, options.env, options.max_parallel, source)
-        trials = studies.without_repeated(study)
+        trials = studies.latest_attempts(study)
     by_state = {
         state: [str(trial.user_attrs.get(studies.RUN, trial.number)) for trial in trials if trial.state.name == state]
         for state in ("COMPLETE", "RUNNING", "WAITING")

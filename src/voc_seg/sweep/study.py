@@ -28,7 +28,7 @@ _SHARED = "shared"
 """Attribute of a study: what all its trials share."""
 RUN = "run"
 """Attribute of a trial: name of its run."""
-_MACHINE, _SEEN, _RETRIES = "machine", "seen", "retries"  # where it runs, when it last did, the trial it repeats
+_MACHINE, _SEEN, _RETRIES = "machine", "seen", "retries"  # where it runs, when it last did, the trial it retries
 _ATTEMPTS = 5
 _HEARTBEAT = 60.0
 _GRACE = 300.0  # seconds after which a trial of another machine that is not seen counts as dead
@@ -106,15 +106,15 @@ def _open_storage(url: str, waits: dict[str, Any]) -> RDBStorage:
     return RDBStorage(url, engine_kwargs=waits)
 
 
-def without_repeated(study: optuna.Study) -> list[FrozenTrial]:
-    """All trials except those that another one repeats."""
+def latest_attempts(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials except those that another one retries."""
     trials = study.get_trials(deepcopy=False)
-    repeated = {trial.user_attrs.get(_RETRIES) for trial in trials}
-    return [trial for trial in trials if trial.number not in repeated]
+    retried = {trial.user_attrs.get(_RETRIES) for trial in trials}
+    return [trial for trial in trials if trial.number not in retried]
 
 
 def ask(study: optuna.Study, seed: int) -> optuna.Trial:
-    """The next trial: one that waits to be repeated, or a new one that TPE chooses.
+    """The next trial: one that waits to be retried, or a new one that TPE chooses.
 
     The random numbers of a trial depend on the seed and its number, so they are the same after a restart.
     """
@@ -149,7 +149,7 @@ def report(study: optuna.Study, trial: optuna.Trial, epoch: int, score: float, e
     return trial.should_prune()
 
 
-def beat(trial: optuna.Trial, last: float, project: Path) -> float:
+def record_heartbeat(trial: optuna.Trial, last: float, project: Path) -> float:
     """Record once a minute that a trial is running in this project; ``last`` and the result are times of a record."""
     now = time.time()
     if now - last < _HEARTBEAT:
@@ -176,7 +176,7 @@ def finish(study: optuna.Study, number: int, state: TrialState, value: float | N
     return True
 
 
-def repeat(study: optuna.Study, trial: FrozenTrial) -> None:
+def retry(study: optuna.Study, trial: FrozenTrial) -> None:
     """Queue a failed trial again, with the same parameters and the same run, which is resumed."""
     attributes = {_RETRIES: trial.number} | {key: trial.user_attrs[key] for key in (RUN,) if key in trial.user_attrs}
     study.add_trial(
@@ -186,14 +186,14 @@ def repeat(study: optuna.Study, trial: FrozenTrial) -> None:
     )
 
 
-def repeat_failed(study: optuna.Study) -> None:
+def retry_failed(study: optuna.Study) -> None:
     """Queue all failed trials again."""
-    for trial in without_repeated(study):
+    for trial in latest_attempts(study):
         if trial.state == TrialState.FAIL:
-            repeat(study, trial)
+            retry(study, trial)
 
 
-def repeat_dead(study: optuna.Study, project: Path, alive: set[int]) -> None:
+def retry_stale(study: optuna.Study, project: Path, alive: set[int]) -> None:
     """Queue trials again whose process has died; ``alive`` are the numbers of those that this process runs.
 
     A run keeps a lock as long as it lives, which counts in its project. Elsewhere the last sign of life counts.
@@ -208,7 +208,7 @@ def repeat_dead(study: optuna.Study, project: Path, alive: set[int]) -> None:
             started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
             dead = time.time() - attributes.get(_SEEN, started) > _GRACE
         if dead and finish(study, trial.number, TrialState.FAIL):
-            repeat(study, trial)
+            retry(study, trial)
 
 
 def _is_unlocked(folder: Path) -> bool:

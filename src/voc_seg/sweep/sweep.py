@@ -64,7 +64,7 @@ def run_sweep(project: Path, options: SweepOptions) -> int:
     others = [make_job(trial, project, options) for trial in trials if trial.name in outcome.running_elsewhere]
     still_running = [job.trial.name for job in others if job.pipelines]  # some may have finished since
     outcome = replace(outcome, running_elsewhere=still_running)
-    unfinished = {*outcome.failed, *outcome.left, *still_running}
+    unfinished = {*outcome.failed, *outcome.unfinished, *still_running}
     complete = [one for one in sweeps if unfinished.isdisjoint(trial.name for trial in one.folds)]
     waiting = [ensembles[one.ensemble.name] for one in complete if options.ensemble]
     if outcome.signum is None and any(job.pipelines for job in waiting):
@@ -129,7 +129,7 @@ def log_outcome(outcome: Outcome, left: int | None = None) -> int:
     if outcome.signum is not None:
         logger.warning(
             "Interrupted, runs left: %d. Run the same command again to resume.",
-            len(outcome.left) if left is None else left,
+            len(outcome.unfinished) if left is None else left,
         )
         return 128 + outcome.signum
     return 1 if outcome.failed or outcome.running_elsewhere else 0

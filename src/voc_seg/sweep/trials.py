@@ -16,7 +16,7 @@ from .jobs import Job, read_history
 from .options import SweepOptions
 from .outcome import JobSource, Outcome
 from .search_space import Space, suggest
-from .study import RUN, ask, beat, finish, repeat, repeat_dead, repeat_failed, report, without_repeated
+from .study import RUN, ask, finish, latest_attempts, record_heartbeat, report, retry, retry_failed, retry_stale
 from .sweep import make_job
 
 logger = logging.getLogger(__name__)
@@ -42,17 +42,17 @@ class StudyTrials(JobSource):
         self._prefix = prefix
         if not study.get_trials(deepcopy=False):
             _require_new_folders(project, prefix)
-        repeat_failed(study)
-        repeat_dead(study, project, set())
-        ended = sum(trial.state != TrialState.WAITING for trial in without_repeated(study))
+        retry_failed(study)
+        retry_stale(study, project, set())
+        ended = sum(trial.state != TrialState.WAITING for trial in latest_attempts(study))
         self.total = max(0, options.trials - ended)
 
     def next(self) -> Job | None:
         if self._running and time.monotonic() - self._asked < _POLL:
             return None
         while True:
-            repeat_dead(self._study, self._project, {running.trial.number for running in self._running.values()})
-            trials = without_repeated(self._study)
+            retry_stale(self._study, self._project, {running.trial.number for running in self._running.values()})
+            trials = latest_attempts(self._study)
             if len(trials) >= self._options.trials and all(one.state != TrialState.WAITING for one in trials):
                 self._asked = time.monotonic()
                 return None
@@ -75,7 +75,7 @@ class StudyTrials(JobSource):
         scores = validated_scores(job)
         is_trained = bool(scores) and scores[-1][0] == job.epochs
         try:
-            running.seen = beat(running.trial, running.seen, self._project)
+            running.seen = record_heartbeat(running.trial, running.seen, self._project)
             for epoch, score in scores:
                 if epoch > running.epoch:
                     running.epoch = epoch
@@ -100,8 +100,8 @@ class StudyTrials(JobSource):
                 state = TrialState.COMPLETE
         if not finish(self._study, trial.number, state, score):
             logger.warning("%s: another machine has taken over this trial, so this result is discarded", name)
-        elif name in outcome.left:
-            repeat(self._study, self._study.get_trials(deepcopy=False)[trial.number])
+        elif name in outcome.unfinished:
+            retry(self._study, self._study.get_trials(deepcopy=False)[trial.number])
         del self._running[name]
 
 

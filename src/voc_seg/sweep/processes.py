@@ -170,8 +170,8 @@ def run_jobs(
                 run.process.terminate()
             for run in running.values():
                 run.process.wait()
-    not_started = {job.trial.name for job in waiting}
-    unfinished = [job.trial.name for job in jobs if job.trial.name in outcome.unfinished or job.trial.name in not_started]
+    incomplete = {*outcome.unfinished, *(job.trial.name for job in waiting)}
+    unfinished = [job.trial.name for job in jobs if job.trial.name in incomplete]
     unfinished += [name for name in outcome.unfinished if name not in unfinished]
     return replace(outcome, unfinished=unfinished, signum=signals.signum)
 

@@ -146,7 +146,8 @@ def test_images_of_pillow_are_turned_upright(photo: Path, model: Predictor) -> N
         (None, "A NoneType is not an image. Give a path"),
         ({"image": 1}, "dict has the shape"),
         (b"", "empty image"),
-        (b"<html>", "unreadable image"),
+        (b"<html>", "unreadable image: the given bytes"),
+        (".", "folder instead of image: [.]"),
     ],
 )
 def test_what_is_no_image_is_refused(given: Any, message: str, model: Predictor) -> None:
@@ -252,6 +253,14 @@ def test_what_is_no_path_of_a_model_is_refused(path: Any, message: str) -> None:
             load(path)
 
 
+@needs_onnx
+def test_folders_are_the_model_in_them(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "best_model.pth").write_bytes((files / "best_model.pth").read_bytes())
+    assert len(voc_seg.load(tmp_path, device="cpu").classes) == len(voc_seg.onnx.load(files).classes) == 21
+    with pytest.raises(VocSegError, match=r"For hf://user/name, use voc_seg\.load"):
+        voc_seg.onnx.load("hf://user/name")
+
+
 def test_messages_name_the_arguments_of_load(model: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_memory(*_: Any) -> None:
         raise VocSegError(f"Memory ran out. {INFERENCE_MEMORY_ADVICE}")
@@ -329,7 +338,7 @@ def test_safetensors_are_known_from_onnx_by_content(files: Path, tmp_path: Path)
 @needs_onnx
 @pytest.mark.parametrize("name", ["best_model.pth", "model.safetensors"])
 def test_onnx_runtime_is_given_onnx_files_only(name: str, files: Path) -> None:
-    with pytest.raises(VocSegError, match=f"{name} is not an ONNX file. voc_seg.load reads best_model.pth"):
+    with pytest.raises(VocSegError, match=f"{name} is not an ONNX file. Give model_masks.onnx, or use voc_seg.load"):
         voc_seg.onnx.load(files / name)
 
 
@@ -365,5 +374,11 @@ sys.modules["torch"] = None
 import voc_seg.onnx
 result = voc_seg.onnx.load({str(files / "model_masks.onnx")!r}).predict({str(photo)!r})
 print(result.mask.shape, result.shares, result.overlay().width)
+try:
+    voc_seg.load
+except ImportError as error:
+    print(error)
 """
-    assert _run(code).startswith(f"(96, 128) {str(model.predict(photo).shares)[:20]}")
+    said = _run(code)
+    assert said.startswith(f"(96, 128) {str(model.predict(photo).shares)[:20]}")
+    assert "Without it, load model_masks.onnx with voc_seg.onnx.load." in said

@@ -18,8 +18,16 @@ limit_spinning()  # before anything imports torch
 def __getattr__(name: str) -> Any:
     """``voc_seg.load`` and ``voc_seg.onnx``, imported when they are first used: torch takes seconds."""
     if name == "load":
-        from voc_seg.api.model import load
-
+        try:
+            from voc_seg.api.model import load
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ModuleNotFoundError(
+                "voc_seg.load needs torch, which is not installed. Without it, load model_masks.onnx with "
+                "voc_seg.onnx.load.",
+                name="torch",
+            ) from error
         return load
     if name == "onnx":
         return import_module("voc_seg.onnx")

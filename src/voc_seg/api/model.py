@@ -52,8 +52,8 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
     """Load a trained model; its masks equal those of ``kedro run --pipelines inference``.
 
     Args:
-        path: ``best_model.pth``, an exported ``model.safetensors``, the folder with that file, ``model_masks.onnx`` or
-            ``model_masks_int8.onnx``; or ``hf://USER/NAME``, a model on the Hugging Face Hub, see
+        path: ``best_model.pth``, an exported ``model.safetensors``, the folder with one of these, ``model_masks.onnx``
+            or ``model_masks_int8.onnx``; or ``hf://USER/NAME``, a model on the Hugging Face Hub, see
             :func:`voc_seg.api.hub.download_from_hub`.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``bf16``, ``fp16`` or ``fp32``.
@@ -67,7 +67,7 @@ def load(path: Path | str, device: str = "auto", precision: str = "auto", **sett
     require_path(path)
     path = download_from_hub(path) if is_on_hub(path) else Path(path).expanduser()
     if path.is_dir():
-        path = path / TORCH
+        path = next((path / name for name in (TORCH, "best_model.pth") if (path / name).is_file()), path / TORCH)
     if onnx.is_onnx(path):
         if settings or precision != "auto":
             raise VocSegError(

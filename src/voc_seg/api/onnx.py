@@ -41,7 +41,7 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
     """Load ``model_masks.onnx``.
 
     Args:
-        path: The file.
+        path: The file, or the folder with it.
         device: ``auto`` (a GPU if ONNX Runtime has been installed for it), ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
@@ -49,7 +49,11 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
             device.
     """
     require_path(path)
+    if str(path).startswith("hf:"):
+        raise VocSegError(f"voc_seg.onnx.load reads files only. For {path}, use voc_seg.load, which needs torch.")
     path = Path(path).expanduser()
+    if path.is_dir():
+        path = path / "model_masks.onnx"
     try:
         import onnxruntime  # optional
     except ImportError:
@@ -57,7 +61,10 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
     if not path.is_file():
         raise VocSegError(f"There is no file {path.absolute()}. Make it with: kedro run --pipelines export")
     if not is_onnx(path):
-        raise VocSegError(f"{path} is not an ONNX file. voc_seg.load reads best_model.pth and model.safetensors.")
+        raise VocSegError(
+            f"{path} is not an ONNX file. Give model_masks.onnx, or use voc_seg.load for best_model.pth and "
+            "model.safetensors."
+        )
     providers = _providers(device, onnxruntime.get_available_providers())
     try:
         content = path.read_bytes()

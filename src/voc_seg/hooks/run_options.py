@@ -39,6 +39,8 @@ def require_selection(names: list[str], selection: Mapping[str, Any]) -> Pipelin
     except KeyError:
         return None
     nodes = {node.name for node in whole.nodes}
+    if not nodes:
+        raise _refusal(f"No nodes are in the pipeline {', '.join(names)}. Add some to its pipeline.py.")
     known: dict[str, tuple[str, str, set[str]]] = {
         "node_names": ("--nodes", "node", nodes),
         "from_nodes": ("--from-nodes", "node", nodes),

@@ -1,6 +1,7 @@
 """Writers for tracked runs: an MLflow run, or a TensorBoard folder."""
 
 import json
+import logging
 import os
 import re
 import tempfile
@@ -14,6 +15,8 @@ from filelock import FileLock
 
 from voc_seg.config import TrackingConfig, flattened
 from voc_seg.system.errors import VocSegError
+
+logger = logging.getLogger(__name__)
 
 Points = list[tuple[int, dict[str, float]]]
 """Epoch and metrics by name; epoch 0 for metrics of the final model."""
@@ -136,6 +139,7 @@ class MlflowWriter:
             with tempfile.TemporaryDirectory(prefix="voc_seg_") as folder:
                 save_model(path, Path(folder) / group)
                 self._client.log_artifacts(self._run_id, str(Path(folder) / group), group)
+            logger.info("MLflow: the model is runs:/%s/%s", self._run_id, group)
             return
         self._client.log_artifact(self._run_id, str(path), group)
 

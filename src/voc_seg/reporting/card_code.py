@@ -49,7 +49,8 @@ def usage(saved: Mapping[str, Any], onnx_facts: Mapping[str, Any], inference: In
     )
     return [
         *torch,
-        "With ONNX Runtime, without voc_seg. Masks may differ in a few pixels at object borders. They differ more for "
+        "With ONNX Runtime, without voc_seg. Masks are those of PyTorch in fp32; in bf16, the default on processors "
+        "that have it, a few pixels at object borders differ. Masks differ more for "
         f"transparent or 16-bit images, and where the network's input is longer than {inference.tile} pixels, which "
         "voc_seg processes in tiles and ONNX Runtime at once.",
         f"```python\n{onnx}```",

@@ -78,7 +78,7 @@ def _checked(onnx_facts: Mapping[str, Any]) -> list[str]:
     return [
         "`model.onnx` was compared with PyTorch in ONNX Runtime {onnxruntime} at {sizes} (batch x height x width): "
         "logits differ by at most {difference:.1g}. At {mask_sizes} (height x width), {percent:.2g} % of the pixels in "
-        "masks of `model_masks.onnx` differ from PyTorch.".format(
+        "masks of `model_masks.onnx` differ from PyTorch in fp32.".format(
             **onnx_facts, percent=100 * onnx_facts["other_pixels"]
         )
     ]

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from voc_seg.config import ModelInput
+from voc_seg.models.saved import trained_on
 from voc_seg.voc.classes import Classes
 from voc_seg.voc.pixel_format import RGB
 
@@ -22,6 +23,7 @@ MAX_BYTES = 350_000_000
 _RUNTIME, _MODULE, _WASM = "onnxruntime_web", "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm.gz"
 _SCRIPTS = ("helpers.js", "demo_drawing.js", "demo.js")
 _STYLES = ("report.css", "demo.css")
+_OF_DRAWINGS = "The network was trained on drawn scenes only, and is of no use on photographs. "
 _BACKGROUND = (230, 230, 230)  # in the legend, as in that of overlays; it is not tinted
 
 
@@ -59,6 +61,7 @@ def demo_files(masks: bytes, card: str, saved: Mapping[str, Any], classes: Class
     shown = shown_classes(classes)
     content = {
         "title": model_name(saved),
+        "warning": _OF_DRAWINGS if trained_on(saved) == "sample" else "",
         "digest": saved["model_digest"],
         "classes": [
             {"name": name, "rgb": colour, "colour": hex_colour(colour if value else _BACKGROUND)}

@@ -46,11 +46,14 @@ _BODY = {
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The image is damaged, or has other bands than the model takes"},
     401: {"description": "The token is missing or wrong"},
+    406: {"description": "`Accept` names none of the formats"},
     408: {"description": "The upload took too long"},
     413: {"description": "Too many bytes or pixels"},
     415: {"description": "Not a JPEG, PNG, TIFF, BMP or WebP image"},
     422: {"description": "`format` is none of the formats"},
     429: {"description": "Too many requests are in progress. Try again later"},
+    500: {"description": "The server failed; its log says why"},
+    503: {"description": "The server has too little memory for the image"},
     504: {"description": "The image could not be segmented in time"},
 }
 

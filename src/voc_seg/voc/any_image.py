@@ -13,6 +13,7 @@ from PIL import Image
 
 from voc_seg.system.errors import VocSegError
 
+from .file_checks import short_name
 from .images import dark_note, decode_image, decode_opened
 from .pixel_format import PixelFormat, require_channels, to_8_bits
 
@@ -51,7 +52,7 @@ def image_pixels(image: Any, pixels: PixelFormat) -> np.ndarray:
         with tempfile.TemporaryDirectory(prefix="voc_seg_") as folder:
             path = Path(folder) / "image"
             path.write_bytes(image)
-            return _decoded(path, "The image", pixels)
+            return _decoded(path, "the given bytes", pixels)
     if isinstance(image, Image.Image):
         return decode_opened(image, pixels)
     if hasattr(image, "read"):
@@ -66,7 +67,11 @@ def image_pixels(image: Any, pixels: PixelFormat) -> np.ndarray:
 
 
 def _decoded(path: Path, name: str, pixels: PixelFormat) -> np.ndarray:
-    found = decode_image(path, pixels)
+    """The pixels of a file, called ``name`` in messages."""
+    try:
+        found = decode_image(path, pixels)
+    except VocSegError as error:
+        raise VocSegError(str(error).replace(short_name(path), name)) from error
     if note := dark_note(found, path, pixels):
         logger.warning("%s: %s", name, note)
     return found
@@ -88,12 +93,12 @@ def _array_pixels(array: np.ndarray, pixels: PixelFormat, kind: str) -> np.ndarr
             f"The {kind} holds {array.dtype} values, whose range is not known. Give uint8 values from 0 to 255: "
             "(255 * array).round().astype('uint8') if they are from 0 to 1."
         )
+    values = to_8_bits(array, pixels, _ARRAY)
     if pixels.range is None and array.dtype.itemsize > 1 and 0 < array.max() <= 255:
         logger.warning(
             "The array holds %s values up to %d of %d, so it is nearly black. If they are from 0 to 255, give "
             "array.astype('uint8').", array.dtype, array.max(), np.iinfo(array.dtype).max,
         )  # fmt: skip
-    values = to_8_bits(array, pixels, _ARRAY)
     if pixels.channels == 3 and (values.ndim == 2 or values.shape[2] in (1, 4)):  # grey, or with transparency
         return decode_opened(Image.fromarray(values[..., 0] if values.shape[2:] == (1,) else values), pixels)
     values = values if values.ndim == 3 else values[..., None]

@@ -32,7 +32,7 @@ _OTHER_FORMATS = {
 
 def short_name(path: Path) -> str:
     """Return a file's folder and name for messages: one line, no control characters."""
-    return printable(f"{path.parent.name}/{path.name}" if path.parent.name else path.name)
+    return printable(f"{path.parent.name}/{path.name}" if path.parent.name else path.name or str(path))
 
 
 def require_file(path: Path) -> None:

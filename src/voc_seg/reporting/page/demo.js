@@ -304,7 +304,7 @@ function showPage() {
   find("model").textContent = data.title;
   find("digest").textContent = `model ${data.digest}`;
   if (coarse) find("invitation").textContent = "Choose a photograph or take one";
-  find("lead").textContent = `Finds ${classes.length} classes in photographs. Photographs stay on this device: the network runs in the browser.`;
+  find("lead").textContent = `Finds ${classes.length} classes. ${data.warning}Photographs stay on this device: the network runs in the browser.`;
   showKnown();
   listen();
   say(`Loading the network (${data.megabytes} MB) …`);

@@ -1,5 +1,6 @@
 """``voc_seg.load`` and ``voc_seg.onnx.load``: the masks of the inference pipeline, from images of any kind and size."""
 
+import copy
 import io
 import pickle
 import subprocess
@@ -186,11 +187,25 @@ def test_what_a_result_offers(photo: Path, model: Predictor, tmp_path: Path) -> 
 
 
 def test_results_go_to_other_processes_without_the_model(photo: Path, model: Predictor) -> None:
-    plain = pickle.loads(pickle.dumps(model.predict(photo)))
-    sure = pickle.loads(pickle.dumps(model.predict(photo, confidence=True)))
-    assert np.array_equal(plain.mask, sure.mask) and plain.shares == sure.shares
-    with pytest.raises(VocSegError, match="is in another process"):
-        plain.confidence  # noqa: B018
+    for duplicate in (lambda result: pickle.loads(pickle.dumps(result)), copy.copy, copy.deepcopy):
+        plain, sure = (duplicate(model.predict(photo, confidence=wanted)) for wanted in (False, True))
+        assert np.array_equal(plain.mask, sure.mask) and plain.shares == sure.shares
+        assert np.array_equal(sure.confidence, model.predict(photo).confidence)
+        with pytest.raises(VocSegError, match="This result is a copy, without the model"):
+            plain.confidence  # noqa: B018
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_tiffs_of_pillow_are_those_of_their_path(mode: str, orientation: int, model: Predictor, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / "photo.tif"
+    noise = np.random.default_rng(0).integers(0, 256, (80, 120, 4), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(path, exif=exif)
+    with Image.open(path) as image:
+        found = model.predict(image)
+    assert np.array_equal(found.image, model.predict(path).image)
 
 
 def test_an_unreadable_image_of_a_list_is_named_by_its_number(photo: Path, model: Predictor) -> None:

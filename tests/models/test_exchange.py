@@ -1,5 +1,6 @@
 """safetensors files restore a network to the bit, with everything needed to use it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,29 @@ def test_files_that_hold_no_network_are_named(path: Path, saved: dict, tmp_path:
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(VocSegError, match=r"does not say which network .* go into model\.weights"):
         read_safetensors(tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("[0.5, 0.25]", "[0.7, 0.25]"), (": 0.3", ": 1.3"), ("background", "backgrounb")]
+)
+def test_changed_metadata_is_noticed(old: str, new: str, path: Path, tmp_path: Path) -> None:
+    content = path.read_bytes()
+    assert old.encode() in content
+    changed = tmp_path / "changed.safetensors"
+    changed.write_bytes(content.replace(old.encode(), new.encode(), 1))
+    with pytest.raises(VocSegError, match=r"changed\.safetensors is damaged: its metadata has changed"):
+        read_saved(changed)
+
+
+@pytest.mark.parametrize("position", range(20, 400, 10))
+def test_a_damaged_directory_of_a_zip_file_is_said(position: int, saved: dict, tmp_path: Path) -> None:
+    file = tmp_path / "best_model.pth"
+    torch.save(saved, file)
+    content = bytearray(file.read_bytes())
+    content[-position] ^= 0x40
+    file.write_bytes(content)
+    with suppress(VocSegError):  # a change of a date does no harm
+        read_saved(file)
 
 
 def test_a_file_of_another_user_is_not_called_damaged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ SIZES = (
     ((64, 64), (31, 77)),
     ((1, 1), (7, 5)),
     ((900, 7), (1, 1)),
+    ((90, 70), (30, 1)),
     ((1, 640), (2, 333)),
     ((401, 1203), (125, 375)),
 )
@@ -45,6 +46,7 @@ def test_the_numbers_are_those_of_torch(
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (1, *source, channels), dtype=np.uint8)
     for image in (noise, np.where(noise > 127, 255, 0).astype(np.uint8)):
+        assert np.array_equal(network_input(image[0][None], target), network_input(image, target))
         lengths = {name: np.array([length]) for name, length in zip(("h0", "w0", "h1", "w1"), (*source, *target))}
         (found,) = session.run(None, {"image": np.ascontiguousarray(image.transpose(0, 3, 1, 2)), **lengths})
         assert np.array_equal(found, network_input(image, target).numpy())

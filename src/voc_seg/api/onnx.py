@@ -90,7 +90,10 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
     names = about["class_names"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):  # of another program
         raise VocSegError(f"{path} does not describe its classes as this project does: class_names is {names!r:.80}.")
-    return OnnxModel(session, about)
+    try:
+        return OnnxModel(session, about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise VocSegError(f"{path} does not describe its images as this project does ({error!r:.200}).") from error
 
 
 def _providers(device: str, available: Sequence[str]) -> list[str | tuple[str, dict[str, str]]]:

@@ -55,11 +55,11 @@ class Result:
     def confidence(self) -> np.ndarray:
         """255 times the largest class probability, ``uint8 (H, W)``.
 
-        Without ``confidence=True`` in ``predict``, the image goes through the network once more, so a result that comes
-        from another process needs it.
+        Without ``confidence=True`` in ``predict``, the image goes through the network once more, so a result that is
+        copied, or comes from another process, needs it.
 
         Raises:
-            VocSegError: The model is an ONNX file, which returns masks only; or it is in another process.
+            VocSegError: The model is an ONNX file, which returns masks only; or this is a copy.
         """
         return self._confidence()
 
@@ -110,7 +110,9 @@ class Result:
 
 
 def _no_model() -> np.ndarray:
-    raise VocSegError("The model of this result is in another process. There, call predict(..., confidence=True).")
+    raise VocSegError(
+        "This result is a copy, without the model. Before it is copied, call predict(..., confidence=True)."
+    )
 
 
 def require_path(path: Path | str) -> None:
@@ -200,8 +202,11 @@ class Predictor(ABC):
 
     def _result(self, image: np.ndarray, mask: np.ndarray, confidence: np.ndarray | None) -> Result:
         def compute() -> np.ndarray:
-            again = self._segment([image], True)[0][1] if confidence is None else confidence
+            again = self._segment([image], True)[0][1]
             assert again is not None, "asked for"
             return again
 
-        return Result(image, mask, self.classes, compute)
+        result = Result(image, mask, self.classes, compute)
+        if confidence is not None:
+            result.__dict__["confidence"] = confidence  # the cached property, which copies and pickles keep
+        return result

@@ -25,7 +25,8 @@ def network_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 def network_input(images: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Return images ``uint8 (N, H, W, C)`` at the ``size`` (h, w) of the network's input, ``uint8 (N, C, h, w)``."""
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+    # torch 2.14 resizes to a width of 1 wrongly if the first stride is 0, as that of image[None] is.
+    pixels = (torch.from_numpy(images[0])[None] if len(images) == 1 else torch.from_numpy(images)).permute(0, 3, 1, 2)
     if size == images.shape[1:3]:
         return pixels
     # Resized as uint8 on the CPU, like training crops: the same numbers on every device.

@@ -74,7 +74,17 @@ def model_metadata(saved: dict[str, Any], **more: Any) -> dict[str, str]:
 
 def to_safetensors(saved: dict[str, Any], metadata: dict[str, str]) -> bytes:
     """The weights of ``best_model.pth`` as a safetensors file, with the result of :func:`model_metadata`."""
-    return save({name: value.contiguous() for name, value in saved["model"].items()}, metadata)
+    tensors = {name: value.contiguous() for name, value in saved["model"].items()}
+    return save(tensors, metadata | {_METADATA_DIGEST: _metadata_digest(metadata)})
+
+
+_METADATA_DIGEST = "metadata_digest"
+
+
+def _metadata_digest(metadata: Mapping[str, str]) -> str:
+    """A digest of all other metadata, whose damage would change masks as that of weights does."""
+    items = sorted((key, value) for key, value in metadata.items() if key != _METADATA_DIGEST)
+    return json.dumps(hashlib.blake2b(json.dumps(items).encode(), digest_size=8).hexdigest())
 
 
 def to_config(metadata: Mapping[str, str]) -> bytes:
@@ -132,8 +142,12 @@ def _with_metadata(path: Path, weights: Any, metadata: dict[str, str]) -> dict[s
             f"{path} does not say which network its weights belong to: this project did not write it. Weights of an "
             "encoder go into model.weights; whole networks are made with: kedro run --pipelines training,export"
         )
+    if metadata.get(_METADATA_DIGEST, digest := _metadata_digest(metadata)) != digest:
+        raise VocSegError(
+            f"{path} is damaged: its metadata has changed. Make it again with: kedro run --pipelines export"
+        )
     try:
-        about = {key: json.loads(value) for key, value in metadata.items()}
+        about = {key: json.loads(value) for key, value in metadata.items() if key != _METADATA_DIGEST}
     except (ValueError, RecursionError) as error:
         raise VocSegError(
             f"{path} cannot be read as an exported network (its metadata is not JSON: {error}). Make it again with: "

@@ -102,9 +102,13 @@ def _reason(path: Path, error: Exception) -> str:
             return "it is cut short"
         if "TorchScript" in text:
             return "it is a TorchScript archive, which holds code"
-        with zipfile.ZipFile(path) as archive:
-            if not any(name.endswith("data.pkl") for name in archive.namelist()):
-                return "it is a zip archive, but not one written by torch.save"
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except Exception:  # zipfile raises several exception types on malformed directories
+            return "it is damaged"
+        if not any(name.endswith("data.pkl") for name in names):
+            return "it is a zip archive, but not one written by torch.save"
     if "weights_only" in text:
         named = _NAMES_OBJECT.search(text.partition("WeightsUnpickler error")[2])
         if named:

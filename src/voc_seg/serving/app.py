@@ -103,7 +103,7 @@ def create_app(
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
         """The page to try the server, for people who open its address."""
-        return RedirectResponse("docs")  # relative: a proxy may have put the server in a folder
+        return RedirectResponse("docs")
 
     @app.post(
         "/predict",

@@ -52,6 +52,7 @@ class Work:
         finally:
             gone.cancel()
             answer.cancel()
+            await asyncio.wait([answer])  # its thread may still read the upload
             upload.file.close()
 
     async def _segment(self, upload: UploadFile, kind: str) -> bytes:
@@ -77,6 +78,7 @@ class Work:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait([running])
+            _ = running.cancelled() or running.exception()  # nobody asks for it, which asyncio would log
             raise
 
 

@@ -83,7 +83,7 @@ def _array_pixels(array: np.ndarray, pixels: PixelFormat, kind: str) -> np.ndarr
             f"An image is an array (H, W) or (H, W, {pixels.channels}) of uint8; this {kind} has the shape "
             f"{array.shape} and the type {array.dtype}."
         )
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 2, 3, 4):
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 2, 3, 4, pixels.channels):
         raise VocSegError(
             f"The {kind} has the shape {array.shape}, channels first; images have them last. Give it as "
             "array.transpose(1, 2, 0), or tensor.permute(1, 2, 0)."

@@ -1,7 +1,10 @@
 """Images as arrays: `decode_image` applies the EXIF orientation, `decode_dataset_image` keeps stored pixels."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
@@ -57,12 +60,27 @@ def decode_opened(image: Image.Image, pixels: PixelFormat = RGB) -> np.ndarray:
     """
     name = "the image"
     try:
-        image.load()
+        with _unmapped(image):
+            image.load()
         return _bands(image, pixels, name, upright=True) if pixels.channels != 3 else _upright_rgb(image, pixels, name)
     except VocSegError:
         raise
     except Exception as error:  # Pillow's decoders raise many exception types on malformed files
         raise VocSegError(f"damaged image: {error}") from error
+
+
+@contextmanager
+def _unmapped(image: Any) -> Iterator[None]:
+    """Take the name from an open TIFF while it is decoded.
+
+    With a name, Pillow 13 maps grey and RGBA into memory, in which a quarter turn mixes up the pixels.
+    """
+    name = getattr(image, "filename", "")
+    image.filename = ""
+    try:
+        yield
+    finally:
+        image.filename = name
 
 
 def decode_dataset_image(path: Path, pixels: PixelFormat = RGB) -> np.ndarray:
@@ -81,8 +99,7 @@ def _decode(path: Path, pixels: PixelFormat, upright: bool) -> np.ndarray:
         if image.format == "TIFF":
             if pillow_loses_bands(image, pixels, name):
                 return None
-            # With a name, Pillow 13 maps grey and RGBA into memory, in which a quarter turn mixes up the pixels.
-            image.filename = ""
+            image.filename = ""  # see _unmapped
         if pixels.range and image.mode in _COLOURS and "16" in raw_mode(image):
             setting = "" if pixels.of_model else "with data.range, "
             raise VocSegError(f"16 bits a channel: of {name} only 8 can be read; {setting}save it as a TIFF")

@@ -59,8 +59,11 @@ function restart() {
 
 // --- A photograph
 
+// Canvases of browsers end at 16,384 to 65,535 pixels a side, and are blank beyond.
+const LONGEST_SIDE = 16384;
+
 function fitted(width, height) {
-  const factor = Math.min(1, Math.sqrt(data.most_pixels / (width * height)));
+  const factor = Math.min(1, Math.sqrt(data.most_pixels / (width * height)), LONGEST_SIDE / Math.max(width, height));
   return [Math.max(1, Math.floor(width * factor)), Math.max(1, Math.floor(height * factor))];
 }
 

@@ -119,8 +119,8 @@ def test_the_code_of_the_card_gives_the_masks_of_inference(
     assert "values of more than 8 bits first from 0..4095 to 0..255" in card
     monkeypatch.chdir(project / "data/06_models/export")
     image, truth = scene(1000, 4)
-    write(Path("picture.tif"), image)
-    np.save("picture.npy", np.rint(image * (255 / 4095)).astype(np.uint8))
+    write(Path("photo.tif"), image)
+    np.save("photo.npy", np.rint(image * (255 / 4095)).astype(np.uint8))
     codes = re.findall(r"^```python\n(.*?)^```", card, re.MULTILINE | re.DOTALL)
     assert len(codes) == 1 + (not missing_packages())
     masks = []

@@ -98,16 +98,16 @@ def load(path: Path | str, device: str = "auto") -> OnnxModel:
 
 def _providers(device: str, available: Sequence[str]) -> list[str | tuple[str, dict[str, str]]]:
     """What ONNX Runtime computes with, the preferred first."""
-    if device != "auto" and device != "cpu" and (gpu := _GPU.fullmatch(str(device))) is None:
+    gpu = _GPU.fullmatch(str(device))
+    if gpu is None and device not in ("auto", "cpu"):
         raise VocSegError(f"device = {device!r} is not known here. Use auto, cpu, cuda or cuda:N.")
-    if device == "cpu" or (device == "auto" and _CUDA not in available):
+    if gpu is None and (device == "cpu" or _CUDA not in available):
         return [_CPU]
     if _CUDA not in available:
         raise VocSegError(
             f"device is {device}, but this ONNX Runtime has no CUDA. Install it with: pip install onnxruntime-gpu"
         )
-    number = gpu["number"] if device != "auto" and gpu else None
-    return [(_CUDA, {"device_id": number or "0"}), _CPU]
+    return [(_CUDA, {"device_id": (gpu and gpu["number"]) or "0"}), _CPU]
 
 
 def is_onnx(path: Path) -> bool:

@@ -124,16 +124,15 @@ def _input_of_scale(number: int, processing: Processing, model_input: ModelInput
     else:
         longer = f"{float(processing.longer_side)!r}" if processing.longer_side else "1.0e300"
         wanted = f"""
-  one_pixel_{number} = Constant <value = double {{1.0}}> ()
   limit_{number} = Constant <value = double {{{longer}}}> ()
   longer_{number} = Max (exact_height, exact_width)
   share_{number} = Div (limit_{number}, longer_{number})
-  reduction_{number} = Min (one_pixel_{number}, share_{number})
+  reduction_{number} = Min (one_exact, share_{number})
   scale_{number} = Constant <value = double {{{float(scale)!r}}}> ()
   factor_{number} = Mul (scale_{number}, reduction_{number})
   exact_{number} = Mul (height_width, factor_{number})
   rounded_{number} = Round (exact_{number})
-  wanted_{number} = Max (rounded_{number}, one_pixel_{number})
+  wanted_{number} = Max (rounded_{number}, one_exact)
   size_{number} = Cast <to = 7> (wanted_{number})"""
     mean, factor = (
         _channels(255 * one for one in model_input.mean),
@@ -221,15 +220,11 @@ def _strips(count: int, classes: int) -> str:
   column_axis = Constant <value_ints = [1]> ()
   classes_of_strip = Constant <value_ints = [1, {classes}]> ()
   strip_shape = Concat <axis = 0> (classes_of_strip, strip_rows, image_width)
-  scalar_shape = Constant <value = int64[0] {{}}> ()
-  trips = Reshape (strip_count, scalar_shape)
-  rows_of_strip = Reshape (strip_rows, scalar_shape)
-  from_zero = Constant <value_int = 0> ()
-  by_one = Constant <value_int = 1> ()
-  offsets = Range (from_zero, rows_of_strip, by_one)
+  trips = Reshape (strip_count, scalar)
+  rows_of_strip = Reshape (strip_rows, scalar)
+  offsets = Range (no_pixel, rows_of_strip, one_pixel)
   last_row = Sub (image_height, whole_one)
-  always = Constant <value = bool {{1}}> ()
-  strips = Loop (trips, always) <body =
+  strips = Loop (trips, keep_going) <body =
   strip (int64 index, bool so_far) => (bool further, uint8[rows, columns] strip_mask) {{
     further = Identity (so_far)
     first_row = Mul (index, rows_of_strip)
